@@ -1,0 +1,91 @@
+/* fovea/base.h - status, messages, threads, logging. Included by every other header.
+ *
+ * Every function that can fail returns an fv_status; FV_OK is zero. The sentence that explains a failure is
+ * kept per thread and read with fv_message(): it says what, where, found against expected, and one next step.
+ * The library never prints, exits or aborts.
+ */
+#ifndef FOVEA_BASE_H
+#define FOVEA_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FV_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define FV_API __attribute__((visibility("default")))
+#else
+#define FV_API
+#endif
+
+/* The numbers are also the exit codes of the command `fovea`. */
+typedef enum fv_status {
+    FV_OK = 0,
+    FV_FAIL = 1,           /* failed while running */
+    FV_USAGE = 2,          /* an argument, flag or option is wrong */
+    FV_BAD_DATA = 3,       /* input data is missing or malformed */
+    FV_BAD_MODEL = 4,      /* a model file is missing, malformed or not supported */
+    FV_NO_RESOURCES = 5,   /* out of memory or disk space */
+    FV_DIVERGED = 6,       /* training produced NaN or Inf */
+    FV_BELOW_TARGET = 7,   /* a metric is below the asked threshold */
+    FV_INTERRUPTED = 130   /* fv_interrupt() was called; state is saved */
+} fv_status;
+
+/* The calling thread's last failure as UTF-8 text, "" if there was none. Valid until the thread's next failure. */
+FV_API const char *fv_message(void);
+
+/* A short name of a status: "ok", "bad data", ... Static. */
+FV_API const char *fv_status_name(fv_status status);
+
+/* Version of the library at run time, as in FV_VERSION. */
+FV_API const char *fv_version(void);
+
+/* Threads used by every later call; 0 chooses the number of cores (or FOVEA_THREADS). Results never depend on it. */
+FV_API void fv_set_threads(int threads);
+FV_API int fv_threads(void);
+
+/* Instruction set of the kernels in use: "scalar", "avx2", "avx512". FOVEA_ISA forces one. */
+FV_API const char *fv_isa(void);
+
+/* Log lines (without newline) go to this function; by default nowhere. Set it before other threads use the library. */
+typedef enum fv_log_level { FV_LOG_ERROR, FV_LOG_WARN, FV_LOG_INFO, FV_LOG_DEBUG } fv_log_level;
+typedef void fv_log_fn(void *context, fv_log_level level, const char *line);
+FV_API void fv_set_log(fv_log_fn *fn, void *context);
+
+/* Asks long calls (training, data preparation) to save their state and return FV_INTERRUPTED. Async-signal-safe. */
+FV_API void fv_interrupt(void);
+FV_API bool fv_interrupted(void);
+FV_API void fv_interrupt_clear(void);
+
+/* One row of a table of options: the same rows give struct defaults, parsing, range checks, --help, the man page
+ * and the saved configuration. */
+typedef enum fv_option_type { FV_OPT_BOOL, FV_OPT_INT, FV_OPT_FLOAT, FV_OPT_STRING, FV_OPT_CHOICE } fv_option_type;
+typedef struct fv_option {
+    const char *name;      /* long name with dashes: "batch-size" */
+    fv_option_type type;   /* field types: bool, int64_t, double, const char * (STRING and CHOICE) */
+    size_t offset;         /* offsetof the field in its options struct */
+    const char *standard;  /* default as text, NULL for none */
+    double min, max;       /* inclusive range of INT and FLOAT; ignored otherwise */
+    const char *choices;   /* CHOICE: "mean|max|cls|attention"; a hint such as "FILE" otherwise, may be NULL */
+    const char *help;      /* one line, lower case, no full stop */
+} fv_option;
+
+/* Fill `options` (a struct described by `rows`, terminated by a NULL name) with the defaults. */
+FV_API void fv_options_init(const fv_option *rows, void *options);
+
+/* Set one option from text. Strings are kept by pointer: `value` must outlive `options`.
+ * FV_USAGE: unknown name (the message suggests the nearest), malformed or out of range value. */
+FV_API fv_status fv_options_set(const fv_option *rows, void *options, const char *name, const char *value);
+
+/* The value of a row as text, as fv_options_set would read it back. Returns the length; writes at most `size` bytes. */
+FV_API size_t fv_options_print(const fv_option *row, const void *options, char *text, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

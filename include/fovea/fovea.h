@@ -1,0 +1,16 @@
+/* fovea/fovea.h - everything: attention, autograd and layers, data, models, training, explanation. */
+#ifndef FOVEA_FOVEA_H
+#define FOVEA_FOVEA_H
+
+#include "base.h"
+#include "tensor.h"
+#include "attention.h"
+#include "grad.h"
+#include "nn.h"
+#include "files.h"
+#include "data.h"
+#include "model.h"
+#include "train.h"
+#include "explain.h"
+
+#endif

@@ -1,0 +1,150 @@
+/* fovea/train.h - training and judging text classifiers.
+ *
+ *     fv_train_setup how;
+ *     status = fv_train_setup_init(&how, "transformer");            // or fv_train_setup_preset(&how, "word-vectors")
+ *     how.model.layers = 1;  how.train.epochs = 8;
+ *     status = fv_train(&model, NULL, train, valid, &how);          // train, valid: fv_dataset (data.h)
+ *     status = fv_evaluate(&metrics, model, test);
+ *
+ * The same seed gives the same bytes of model.safetensors with any number of threads, and a run that was stopped or
+ * killed and then resumed gives the bytes of the unbroken run.
+ */
+#ifndef FOVEA_TRAIN_H
+#define FOVEA_TRAIN_H
+
+#include "model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- options ----------------------------------------------------------------------------------------------------- */
+
+/* Spans of training are texts with a unit: "3e" epochs, "500u" or "20Ku" updates, "5Mt" tokens, "90s", "15m", "2h" wall
+ * time ("until" only: a run that ends by the clock cannot be repeated exactly). A bare number means updates. */
+typedef struct fv_train_options {
+    double epochs;               /* passes over the training texts */
+    const char *until;           /* a span that replaces epochs, NULL: none */
+    int64_t batch_size;          /* texts an update (times accumulate) */
+    int64_t max_tokens;          /* at most so many tokens a batch; 0 = no limit */
+    int64_t bucket;              /* batches that are sorted by length together */
+    int64_t accumulate;          /* batches an update */
+    double learn_rate;           /* highest */
+    double vectors_rate;         /* learn rate of the embedding as a multiple of learn-rate */
+    const char *schedule;        /* constant|linear|cosine, after the warmup, down to 0 */
+    double warmup;               /* share of all updates in which the rate climbs from 0 */
+    double weight_decay;         /* decoupled; matrices only */
+    double beta1, beta2, epsilon;
+    double clip_norm;            /* longest gradient; 0 = no limit */
+    double label_smoothing;
+    double average;              /* decay of the running average of the weights that is judged and kept; 0 = none */
+    int64_t early_stopping;      /* evaluations without a better one before training stops; 0 = never */
+    const char *metric;          /* accuracy|macro-f1|loss: what "best" means on the validation texts */
+    const char *log_every, *eval_every, *save_every;   /* spans */
+    int64_t seed;
+} fv_train_options;
+FV_API const fv_option *fv_train_option_rows(void);
+
+/* ---- progress ---------------------------------------------------------------------------------------------------- */
+
+typedef enum fv_event_kind {
+    FV_EVENT_START,              /* total is known */
+    FV_EVENT_STEP,               /* every log_every, and the first ten updates */
+    FV_EVENT_EVAL,               /* after the validation texts were judged */
+    FV_EVENT_SAVE,               /* a checkpoint is safe on disk */
+    FV_EVENT_NOTE,               /* `note` is worth telling: an older checkpoint was used, ... */
+    FV_EVENT_END
+} fv_event_kind;
+
+typedef struct fv_event {
+    fv_event_kind kind;
+    int64_t step, total;         /* updates done, updates in all (0: not known) */
+    double epoch;
+    double loss, learn_rate, gradient_norm;            /* STEP: loss is the mean since the last STEP */
+    double tokens_per_second, seconds, eta;            /* seconds since the start of this process; eta < 0: not known */
+    double valid_loss, valid_accuracy, valid_macro_f1; /* EVAL */
+    bool best;                                         /* EVAL: better than all before */
+    const char *path;            /* SAVE: the folder; NULL without a run folder */
+    const char *note;            /* NOTE */
+} fv_event;
+
+/* Called from the thread that trains. */
+typedef void fv_event_fn(void *context, const fv_event *event);
+
+/* ---- everything one training needs ------------------------------------------------------------------------------- */
+
+typedef struct fv_train_setup {
+    fv_model_options model;
+    fv_tokenizer_options tokenizer;
+    fv_train_options train;
+    const char *folder;          /* run folder, NULL: keep everything in memory */
+    bool resume;                 /* go on where the folder's last checkpoint is */
+    const fv_vectors *vectors;   /* word vectors in memory; replaces model.vectors */
+    fv_event_fn *event;          /* may be NULL */
+    void *event_context;
+} fv_train_setup;
+
+/* Defaults of a kind, or of a preset's kind with the preset's settings. FV_USAGE for an unknown name. */
+FV_API fv_status fv_train_setup_init(fv_train_setup *setup, const char *kind);
+FV_API fv_status fv_train_setup_preset(fv_train_setup *setup, const char *preset);
+
+/* Sets one option of model, tokenizer or training by its name; `value` must outlive the setup. FV_USAGE. */
+FV_API fv_status fv_train_setup_set(fv_train_setup *setup, const char *name, const char *value);
+
+/* ---- training ---------------------------------------------------------------------------------------------------- */
+
+typedef struct fv_train_result {
+    int64_t updates, texts, tokens;   /* updates done in all; training texts and tokens of one epoch */
+    double seconds;                   /* of this process, evaluations and checkpoints included */
+    int64_t best_update;              /* the update whose weights were kept */
+    double best_loss, best_accuracy, best_macro_f1;   /* on the validation texts */
+    bool stopped_early;
+    int64_t parameters;
+} fv_train_result;
+
+/* Trains and returns the best model by the validation texts (the last one without them). `valid` may be NULL or empty;
+ * its classes must be those of `train`. With a folder the run keeps there
+ *     config.json model.safetensors tokenizer.json   the best model so far: a model folder
+ *     last/                      two generations of checkpoints: weights, optimiser, step, cursor, hashes
+ *     metrics.jsonl train.log    one line an event
+ *     eval.json                  the best evaluation on the validation texts
+ *     lock                       held while training
+ * FV_INTERRUPTED: fv_interrupt() was called, the state is saved. FV_DIVERGED: the message names the last good state.
+ * FV_USAGE: another process trains in the folder; or resume with other data or options than the run began with. */
+FV_API fv_status fv_train(fv_model **model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
+                          const fv_train_setup *setup);
+
+/* True when the folder holds a checkpoint to resume from. */
+FV_API bool fv_train_can_resume(const char *folder);
+
+/* ---- metrics ----------------------------------------------------------------------------------------------------- */
+
+typedef struct fv_metrics {
+    int64_t count;               /* texts judged */
+    int32_t classes;
+    double accuracy;
+    double macro_f1;             /* mean over the classes that occur, as labels or as predictions */
+    double loss;                 /* mean cross-entropy, natural log */
+    const double *precision, *recall, *f1;   /* (classes); 0 where undefined */
+    const int64_t *support;      /* (classes) texts of the class */
+    const int64_t *confusion;    /* (classes, classes): row = label, column = prediction */
+} fv_metrics;
+
+/* From labels (count) and probabilities (count, classes). */
+FV_API fv_status fv_metrics_of(fv_metrics **metrics, const int32_t *label, const float *probability, int64_t count,
+                               int32_t classes);
+
+/* Judges a model on labelled texts. Classes are matched by name: FV_BAD_DATA names a label the model does not know. */
+FV_API fv_status fv_evaluate(fv_metrics **metrics, const fv_model *model, const fv_dataset *data);
+
+/* One of "accuracy", "macro-f1", "loss". FV_USAGE for other names. */
+FV_API fv_status fv_metrics_value(const fv_metrics *metrics, const char *name, double *value);
+
+/* A JSON object with everything above, classes by name. NUL-terminated; freed with fv_text_free. */
+FV_API fv_status fv_metrics_json(const fv_metrics *metrics, fv_classes classes, char **json);
+FV_API void fv_metrics_free(fv_metrics *metrics);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,65 @@
+/* Fault injection: each door counts its calls here and asks whether this one must fail.
+ * Tests walk n = 1, 2, 3 ... through every call of an operation; FOVEA_FAIL does it for a whole process. */
+#include "base/base.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct {
+    atomic_int_least64_t calls;
+    atomic_int_least64_t left; /* calls until the failing one; 0 = never */
+    atomic_bool persistent, failing;
+} doors[FV_DOORS];
+
+static const char *const door_names[FV_DOORS] = {"alloc", "file"};
+
+void fv__inject(fv__door door, int64_t nth, bool persistent)
+{
+    atomic_store(&doors[door].failing, false);
+    atomic_store(&doors[door].persistent, persistent);
+    atomic_store(&doors[door].left, nth > 0 ? nth : 0);
+}
+
+bool fv__injected(fv__door door)
+{
+    atomic_fetch_add_explicit(&doors[door].calls, 1, memory_order_relaxed);
+    if (atomic_load_explicit(&doors[door].failing, memory_order_relaxed)) return true;
+    if (atomic_load_explicit(&doors[door].left, memory_order_relaxed) <= 0) return false;
+    if (atomic_fetch_sub(&doors[door].left, 1) != 1) return false;
+    if (atomic_load(&doors[door].persistent)) atomic_store(&doors[door].failing, true);
+    return true;
+}
+
+int64_t fv__door_calls(fv__door door) { return atomic_load(&doors[door].calls); }
+
+/* One rule such as "alloc:17" or "file:3+". Anything else is ignored: this is a switch for tests. */
+static void apply_rule(const char *rule, size_t length)
+{
+    char text[64];
+    if (length >= sizeof text) return;
+    memcpy(text, rule, length);
+    text[length] = '\0';
+    char *colon = strchr(text, ':');
+    if (!colon) return;
+    *colon = '\0';
+    char *number = colon + 1;
+    size_t digits = strlen(number);
+    bool persistent = digits > 0 && number[digits - 1] == '+';
+    if (persistent) number[digits - 1] = '\0';
+    int64_t nth;
+    if (!fv__parse_int(number, &nth)) return;
+    for (int d = 0; d < FV_DOORS; d++)
+        if (!strcmp(text, door_names[d])) fv__inject((fv__door)d, nth, persistent);
+}
+
+/* Runs before main, so that no door has been used yet and no thread can race. */
+__attribute__((constructor)) static void read_environment(void)
+{
+    const char *rules = getenv("FOVEA_FAIL");
+    while (rules && *rules) {
+        size_t length = strcspn(rules, ",");
+        apply_rule(rules, length);
+        rules += length + (rules[length] == ',');
+    }
+}

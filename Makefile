@@ -34,8 +34,8 @@ WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 MATH    := -fno-math-errno -fno-trapping-math -ffp-contract=fast
 HARDEN  := -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 OPT     := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O3)
-SANFLAG := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=all)$(if $(filter thread,$(SAN)),-fsanitize=thread)
 ,       := ,
+SANFLAG := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=all)$(if $(filter thread,$(SAN)),-fsanitize=thread)
 OMPFLAG := $(if $(filter omp,$(THREADS)),-fopenmp,-pthread)
 CFLAGS  ?=
 ALL_CFLAGS = -std=c17 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -g $(OPT) $(MATH) $(WARN) $(HARDEN) $(SANFLAG) $(OMPFLAG) \

@@ -24,20 +24,25 @@ typedef struct cli_group {
 /* A STRING row whose hint (choices) ends in "..." is a list: it may be given several times, and cli_list_* reads it. */
 typedef struct cli_command {
     const char *name;
-    const char *aliases;      /* "supervised fit"; "predict-prob:prob=true" also sets a flag. NULL: none */
-    const char *summary;      /* one line, lower case */
-    const char *usage;        /* what follows "fovea NAME", one form a line */
-    const char *about;        /* some sentences for --help and the man page, may be NULL */
-    const char *examples;     /* one command a line */
-    const char *positional;   /* flags that plain words fill, in order, unless given by name: "model input..." */
-    bool common;              /* listed by `fovea help`, not only by `fovea help all` */
-    bool saves;               /* on SIGINT it saves and returns FV_INTERRUPTED instead of dying at once */
-    size_t (*groups)(cli_group *group);   /* fills at most CLI_MAX_GROUPS, returns how many */
+    const char *aliases;    /* "supervised fit"; "predict-prob:prob=true" also sets a flag. NULL: none */
+    const char *summary;    /* one line, lower case */
+    const char *usage;      /* what follows "fovea NAME", one form a line */
+    const char *about;      /* some sentences for --help and the man page, may be NULL */
+    const char *examples;   /* one command a line */
+    const char *positional; /* flags that plain words fill, in order, unless given by name: "model input..." */
+    bool common;            /* listed by `fovea help`, not only by `fovea help all` */
+    bool saves;             /* on SIGINT it saves and returns FV_INTERRUPTED instead of dying at once */
+    size_t (*groups)(cli_group *group); /* fills at most CLI_MAX_GROUPS, returns how many */
+    fv_status (*settle)(void);          /* may be NULL; after all flags are known, before --dump-config and run */
     fv_status (*run)(void);
 } cli_command;
 
-extern const cli_command *const cli_commands[];             /* ended by NULL, in the order of list.def */
-const cli_command *cli_command_find(const char *name, const char **sets);   /* by name or alias; NULL if there is none */
-void cli_command_names(const char **names, size_t room);    /* names, ended by NULL */
+extern const cli_command *const cli_commands[];                           /* ended by NULL, in the order of list.def */
+const cli_command *cli_command_find(const char *name, const char **sets); /* by name or alias; NULL if there is none */
+void cli_command_names(const char **names, size_t room);                  /* names, ended by NULL */
+
+/* How fovea was called, quoted for a shell: what command.txt keeps. */
+void cli_command_line(int argc, char **argv);
+const char *cli_command_line_text(void);
 
 #endif

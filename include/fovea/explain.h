@@ -12,7 +12,7 @@
 #ifndef FOVEA_EXPLAIN_H
 #define FOVEA_EXPLAIN_H
 
-#include "base.h"
+#include "model.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -22,7 +22,7 @@ extern "C" {
  * Everything is owned by the explanation. Read freely; build with the functions of the next section. */
 
 typedef struct fv_explain_token {
-    const char *piece;       /* the token as it should be shown, UTF-8, never NULL */
+    const char *piece;       /* as the vocabulary spells it, UTF-8; shown where the token is not in the text */
     int64_t start, end;      /* its bytes in the sequence's text; start == end when it is not in the text */
     int32_t word;            /* pieces of a word share the number, ascending; -1: no word */
     bool special;            /* [CLS], [SEP] ... */
@@ -102,10 +102,9 @@ typedef struct fv_explain_options {
 } fv_explain_options;
 FV_API const fv_option *fv_explain_option_rows(void);
 
-/* Runs the model on a text. `model` is an fv_model of any kind: models without attention give attributions only.
+/* Runs the model, of any kind, on a text: models without attention give attributions only.
  * FV_USAGE: an unknown class or head. NULL options are the defaults. */
-struct fv_model;
-FV_API fv_status fv_explain(fv_explanation **out, struct fv_model *model, const char *text, size_t size,
+FV_API fv_status fv_explain(fv_explanation **out, const fv_model *model, const char *text, size_t size,
                             const fv_explain_options *options);
 
 /* From plain weights (layers, heads, queries, keys), copied. Labels may be NULL: positions are then numbered. When
@@ -160,6 +159,7 @@ typedef struct fv_render_options {
     int64_t top;          /* rows of the table of words */
     int64_t cell;         /* pixels of a matrix cell in png and svg; 0: chosen by the number of tokens */
     const char *max_size; /* of a page: "16M", "800K"; what does not fit is sent coarser */
+    const char *full;     /* heads a page carries whole before others, as fv_explain_options.heads; NULL: the shown one */
     bool compress;        /* deflate the blocks of a page */
 } fv_render_options;
 FV_API const fv_option *fv_render_option_rows(void);

@@ -54,7 +54,8 @@ typedef struct fv_model_options {
 enum {                           /* what a kind can do */
     FV_MODEL_HAS_ATTENTION = 1,  /* a trace has layers and heads */
     FV_MODEL_BY_GRADIENT = 2,    /* trained step by step (otherwise in one go: no epochs, no checkpoints) */
-    FV_MODEL_TAKES_VECTORS = 4   /* understands the option vectors */
+    FV_MODEL_TAKES_VECTORS = 4,  /* understands the option vectors */
+    FV_MODEL_RESIDUAL = 8        /* tokens also pass beside the attention: rollout adds the identity */
 };
 
 typedef struct fv_model_kind {

@@ -114,7 +114,7 @@ FV_API fv_status fv_layer_positions(fv_layer **layer, fv_params *params, const c
 /* ---- pooling: one vector per sequence ----------------------------------------------------------------------------------- */
 typedef struct fv_pooling_options {
     int64_t width;
-    const char *kind;            /* mean | max | first (cls) | attention | mean+attention (out = 2 * width) */
+    const char *kind;            /* mean | max | first | cls (= first) | attention | mean+attention (out = 2 * width) */
 } fv_pooling_options;
 FV_API extern const fv_option fv_pooling_rows[];
 FV_API fv_status fv_layer_pooling(fv_layer **layer, fv_params *params, const char *name, const fv_pooling_options *o);

@@ -20,27 +20,26 @@ extern "C" {
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
-/* Spans of training are texts with a unit: "3e" epochs, "500u" or "20Ku" updates, "5Mt" tokens, "90s", "15m", "2h" wall
+/* Durations are texts with a unit: "3e" epochs, "500u" or "20Ku" updates, "5Mt" tokens, "90s", "15m", "2h" wall
  * time ("until" only: a run that ends by the clock cannot be repeated exactly). A bare number means updates. */
 typedef struct fv_train_options {
     double epochs;               /* passes over the training texts */
-    const char *until;           /* a span that replaces epochs, NULL: none */
+    const char *until;           /* a duration that replaces epochs, NULL: none */
     int64_t batch_size;          /* texts an update (times accumulate) */
     int64_t max_tokens;          /* at most so many tokens a batch; 0 = no limit */
     int64_t bucket;              /* batches that are sorted by length together */
     int64_t accumulate;          /* batches an update */
     double learn_rate;           /* highest */
-    double vectors_rate;         /* learn rate of the embedding as a multiple of learn-rate */
+    double table_rate;           /* learn rate of embedding tables, as a multiple of learn-rate */
     const char *schedule;        /* constant|linear|cosine, after the warmup, down to 0 */
     double warmup;               /* share of all updates in which the rate climbs from 0 */
     double weight_decay;         /* decoupled; matrices only */
     double beta1, beta2, epsilon;
     double clip_norm;            /* longest gradient; 0 = no limit */
     double label_smoothing;
-    double average;              /* decay of the running average of the weights that is judged and kept; 0 = none */
     int64_t early_stopping;      /* evaluations without a better one before training stops; 0 = never */
     const char *metric;          /* accuracy|macro-f1|loss: what "best" means on the validation texts */
-    const char *log_every, *eval_every, *save_every;   /* spans */
+    const char *log_every, *eval_every, *save_every;   /* durations */
     int64_t seed;
 } fv_train_options;
 FV_API const fv_option *fv_train_option_rows(void);

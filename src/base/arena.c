@@ -34,15 +34,13 @@ struct fv__arena {
     size_t in_use, peak;
 };
 
-fv_status fv__arena_create(fv__arena **arena)
-{
+fv_status fv__arena_create(fv__arena **arena) {
     *arena = fv__alloc(sizeof **arena);
     return *arena ? FV_OK : FV_NO_RESOURCES;
 }
 
 /* Blocks double the arena, so there are few of them and later ones are large. */
-static block *add_block(fv__arena *arena, size_t need)
-{
+static block *add_block(fv__arena *arena, size_t need) {
     size_t size = arena->reserved > FIRST_BLOCK ? arena->reserved : FIRST_BLOCK;
     if (size < need) size = need;
     block *b = fv__alloc(sizeof *b);
@@ -61,15 +59,13 @@ static block *add_block(fv__arena *arena, size_t need)
 }
 
 /* The next block from the current one on that has room. Blocks passed over rest until the reset. */
-static block *block_for(fv__arena *arena, size_t need)
-{
+static block *block_for(fv__arena *arena, size_t need) {
     block *b = arena->current ? arena->current : arena->first;
     while (b && b->size - b->used < need) b = b->next;
     return b ? b : add_block(arena, need);
 }
 
-void *fv__arena_raw(fv__arena *arena, size_t bytes)
-{
+void *fv__arena_raw(fv__arena *arena, size_t bytes) {
     size_t need;
     if (!fv__add_ok(bytes ? bytes : 1, ALIGNMENT - 1, &need)) {
         fv__fail(FV_NO_RESOURCES, "out of memory: %zu bytes asked for", bytes);
@@ -87,15 +83,13 @@ void *fv__arena_raw(fv__arena *arena, size_t bytes)
     return pointer;
 }
 
-void *fv__arena_alloc(fv__arena *arena, size_t bytes)
-{
+void *fv__arena_alloc(fv__arena *arena, size_t bytes) {
     void *pointer = fv__arena_raw(arena, bytes);
     if (pointer) memset(pointer, 0, bytes);
     return pointer;
 }
 
-void fv__arena_reset(fv__arena *arena)
-{
+void fv__arena_reset(fv__arena *arena) {
     for (block *b = arena->first; b; b = b->next) {
         b->used = 0;
         HIDE(b->bytes, b->size);
@@ -106,8 +100,7 @@ void fv__arena_reset(fv__arena *arena)
 
 size_t fv__arena_peak(const fv__arena *arena) { return arena->peak; }
 
-void fv__arena_free(fv__arena *arena)
-{
+void fv__arena_free(fv__arena *arena) {
     if (!arena) return;
     for (block *b = arena->first, *next; b; b = next) {
         next = b->next;

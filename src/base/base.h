@@ -90,6 +90,7 @@ const char *fv__nearest(const char *word, const char *const *names);
 /* Strict numbers: the whole text, no overflow, no NaN. */
 bool fv__parse_int(const char *text, int64_t *value);
 bool fv__parse_float(const char *text, double *value);
+void fv__print_float(char text[32], double value);          /* the shortest decimal text that reads back the same */
 
 /* The number of bytes before the first one that is not UTF-8: `size` when all is well. */
 size_t fv__utf8_valid(const void *text, size_t size);
@@ -126,7 +127,7 @@ fv_status fv__file_map(fv__file *file, const char *path);
 void fv__file_free(fv__file *file);
 
 /* Atomic writing: a temporary name beside `path`, fsync, rename, fsync of the folder. Until commit succeeds the old
- * file stays as it was. After any failure call abort (which removes the temporary file). */
+ * file stays as it was. After a failure call fv__writer_abort, which removes the temporary file. */
 typedef struct fv__writer { int fd; char *path, *temporary; uint64_t written; fv_status status; } fv__writer;
 fv_status fv__writer_open(fv__writer *writer, const char *path);
 void fv__writer_add(fv__writer *writer, const void *bytes, size_t count);   /* sticky failure */

@@ -6,8 +6,7 @@
 #include <string.h>
 
 /* Makes room for `count` more bytes and the closing NUL. */
-static bool reserve(fv__buf *buf, size_t count)
-{
+static bool reserve(fv__buf *buf, size_t count) {
     size_t need;
     if (buf->failed) return false;
     bool fits = fv__add_ok(buf->size, count, &need) && fv__add_ok(need, 1, &need);
@@ -16,8 +15,7 @@ static bool reserve(fv__buf *buf, size_t count)
     return !buf->failed;
 }
 
-void fv__buf_add(fv__buf *buf, const void *bytes, size_t count)
-{
+void fv__buf_add(fv__buf *buf, const void *bytes, size_t count) {
     if (!reserve(buf, count)) return;
     if (count) memcpy(buf->data + buf->size, bytes, count);
     buf->size += count;
@@ -26,8 +24,7 @@ void fv__buf_add(fv__buf *buf, const void *bytes, size_t count)
 
 void fv__buf_text(fv__buf *buf, const char *text) { fv__buf_add(buf, text, strlen(text)); }
 
-void fv__buf_printf(fv__buf *buf, const char *format, ...)
-{
+void fv__buf_printf(fv__buf *buf, const char *format, ...) {
     char small[256];
     fv__locale saved = fv__locale_enter();
     va_list arguments;
@@ -47,8 +44,7 @@ void fv__buf_printf(fv__buf *buf, const char *format, ...)
 
 fv_status fv__buf_status(const fv__buf *buf) { return buf->failed ? FV_NO_RESOURCES : FV_OK; }
 
-void fv__buf_free(fv__buf *buf)
-{
+void fv__buf_free(fv__buf *buf) {
     fv__free(buf->data);
     *buf = (fv__buf){0};
 }

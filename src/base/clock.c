@@ -3,8 +3,7 @@
 
 #include <time.h>
 
-double fv__now(void)
-{
+double fv__now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;

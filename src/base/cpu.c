@@ -7,8 +7,7 @@
 
 static const char *const isa_names[] = {"scalar", "avx2", "avx512", NULL};
 
-static bool supported(fv__isa isa)
-{
+static bool supported(fv__isa isa) {
     if (isa == FV_ISA_SCALAR) return true;
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -21,8 +20,7 @@ static bool supported(fv__isa isa)
 #endif
 }
 
-static fv__isa choose(void)
-{
+static fv__isa choose(void) {
     fv__isa best = FV_ISA_SCALAR;
     for (int i = 0; i < FV_ISAS; i++)
         if (supported((fv__isa)i)) best = (fv__isa)i;
@@ -38,8 +36,7 @@ static fv__isa choose(void)
     return best;
 }
 
-fv__isa fv__cpu_isa(void)
-{
+fv__isa fv__cpu_isa(void) {
     static atomic_int decided = -1;
     int isa = atomic_load_explicit(&decided, memory_order_acquire);
     if (isa < 0) {

@@ -3,22 +3,19 @@
  * word of eight bytes is always seen. The finish is the 64-bit finalizer of MurmurHash3 (Appleby). */
 #include "base/base.h"
 
-static uint64_t word_at(const unsigned char *p, size_t count)
-{
+static uint64_t word_at(const unsigned char *p, size_t count) {
     uint64_t w = 0;
     for (size_t i = 0; i < count; i++) w |= (uint64_t)p[i] << (8 * i);
     return w;
 }
 
-static uint64_t step(uint64_t h, uint64_t w)
-{
+static uint64_t step(uint64_t h, uint64_t w) {
     h ^= w * 0x9E3779B97F4A7C15u;
     h = h << 29 | h >> 35;
     return h * 0xD6E8FEB86659FD93u;
 }
 
-uint64_t fv__hash(const void *bytes, size_t count, uint64_t seed)
-{
+uint64_t fv__hash(const void *bytes, size_t count, uint64_t seed) {
     const unsigned char *p = bytes;
     uint64_t h = seed ^ ((uint64_t)count * 0xA0761D6478BD642Fu);
     size_t left = count;

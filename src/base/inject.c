@@ -14,15 +14,13 @@ static struct {
 
 static const char *const door_names[FV_DOORS] = {"alloc", "file"};
 
-void fv__inject(fv__door door, int64_t nth, bool persistent)
-{
+void fv__inject(fv__door door, int64_t nth, bool persistent) {
     atomic_store(&doors[door].failing, false);
     atomic_store(&doors[door].persistent, persistent);
     atomic_store(&doors[door].left, nth > 0 ? nth : 0);
 }
 
-bool fv__injected(fv__door door)
-{
+bool fv__injected(fv__door door) {
     atomic_fetch_add_explicit(&doors[door].calls, 1, memory_order_relaxed);
     if (atomic_load_explicit(&doors[door].failing, memory_order_relaxed)) return true;
     if (atomic_load_explicit(&doors[door].left, memory_order_relaxed) <= 0) return false;
@@ -34,8 +32,7 @@ bool fv__injected(fv__door door)
 int64_t fv__door_calls(fv__door door) { return atomic_load(&doors[door].calls); }
 
 /* One rule such as "alloc:17" or "file:3+". Anything else is ignored: this is a switch for tests. */
-static void apply_rule(const char *rule, size_t length)
-{
+static void apply_rule(const char *rule, size_t length) {
     char text[64];
     if (length >= sizeof text) return;
     memcpy(text, rule, length);
@@ -54,8 +51,7 @@ static void apply_rule(const char *rule, size_t length)
 }
 
 /* Runs before main, so that no door has been used yet and no thread can race. */
-__attribute__((constructor)) static void read_environment(void)
-{
+__attribute__((constructor)) static void read_environment(void) {
     const char *rules = getenv("FOVEA_FAIL");
     while (rules && *rules) {
         size_t length = strcspn(rules, ",");

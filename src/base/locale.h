@@ -7,14 +7,12 @@
 typedef locale_t fv__locale;
 
 /* In glibc and musl the "C" locale is a constant: nothing is allocated, and nothing needs to be freed. */
-static inline fv__locale fv__locale_enter(void)
-{
+static inline fv__locale fv__locale_enter(void) {
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     return c ? uselocale(c) : (locale_t)0;
 }
 
-static inline void fv__locale_leave(fv__locale saved)
-{
+static inline void fv__locale_leave(fv__locale saved) {
     if (saved) uselocale(saved);
 }
 

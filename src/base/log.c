@@ -6,14 +6,12 @@
 static fv_log_fn *listener;
 static void *listener_context;
 
-void fv_set_log(fv_log_fn *fn, void *context)
-{
+void fv_set_log(fv_log_fn *fn, void *context) {
     listener = fn;
     listener_context = context;
 }
 
-void fv__log(fv_log_level level, const char *format, ...)
-{
+void fv__log(fv_log_level level, const char *format, ...) {
     if (!listener) return;
     char line[2048];
     va_list arguments;

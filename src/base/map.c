@@ -29,15 +29,13 @@ struct fv__map {
     size_t free_size;
 };
 
-fv_status fv__map_create(fv__map **map)
-{
+fv_status fv__map_create(fv__map **map) {
     *map = fv__alloc(sizeof **map);
     return *map ? FV_OK : FV_NO_RESOURCES;
 }
 
 /* The slot of this key, or the empty slot where it belongs. */
-static uint32_t *slot_of(const fv__map *map, const char *key, size_t length, uint64_t hash)
-{
+static uint32_t *slot_of(const fv__map *map, const char *key, size_t length, uint64_t hash) {
     size_t mask = map->slot_count - 1;
     for (size_t i = hash & mask;; i = (i + 1) & mask) {
         uint32_t *slot = &map->slots[i];
@@ -48,8 +46,7 @@ static uint32_t *slot_of(const fv__map *map, const char *key, size_t length, uin
 }
 
 /* At most half of the slots are taken, so a search is short. */
-static fv_status grow_slots(fv__map *map)
-{
+static fv_status grow_slots(fv__map *map) {
     if (map->size >= UINT32_MAX / 4) return fv__fail(FV_NO_RESOURCES, "a table of names has more than 2^30 entries");
     size_t count = map->slot_count ? map->slot_count * 2 : 16;
     uint32_t *slots = fv__alloc_array(count, sizeof *slots);
@@ -65,8 +62,7 @@ static fv_status grow_slots(fv__map *map)
 }
 
 /* A copy of the key with a NUL behind it, NULL when memory is out. */
-static const char *keep(fv__map *map, const char *key, size_t length)
-{
+static const char *keep(fv__map *map, const char *key, size_t length) {
     size_t need, bytes;
     if (!fv__add_ok(length, 1, &need)) return NULL;
     if (need > map->free_size) {
@@ -88,8 +84,7 @@ static const char *keep(fv__map *map, const char *key, size_t length)
 }
 
 /* The entry of `key`, added with value 0 when missing. */
-static fv_status entry_of(fv__map *map, const char *key, size_t length, entry **found)
-{
+static fv_status entry_of(fv__map *map, const char *key, size_t length, entry **found) {
     if ((map->size + 1) * 2 > map->slot_count) FV_TRY(grow_slots(map));
     FV_TRY(FV_GROW(&map->entries, &map->capacity, map->size + 1));
     uint64_t hash = fv__hash(key, length, 0);
@@ -104,23 +99,20 @@ static fv_status entry_of(fv__map *map, const char *key, size_t length, entry **
     return FV_OK;
 }
 
-int64_t fv__map_get(const fv__map *map, const char *key, size_t length, int64_t missing)
-{
+int64_t fv__map_get(const fv__map *map, const char *key, size_t length, int64_t missing) {
     if (!map->slot_count) return missing;
     uint32_t slot = *slot_of(map, key, length, fv__hash(key, length, 0));
     return slot ? map->entries[slot - 1].value : missing;
 }
 
-fv_status fv__map_set(fv__map *map, const char *key, size_t length, int64_t value)
-{
+fv_status fv__map_set(fv__map *map, const char *key, size_t length, int64_t value) {
     entry *e;
     FV_TRY(entry_of(map, key, length, &e));
     e->value = value;
     return FV_OK;
 }
 
-fv_status fv__map_add(fv__map *map, const char *key, size_t length, int64_t delta)
-{
+fv_status fv__map_add(fv__map *map, const char *key, size_t length, int64_t delta) {
     entry *e;
     FV_TRY(entry_of(map, key, length, &e));
     e->value += delta;
@@ -129,16 +121,14 @@ fv_status fv__map_add(fv__map *map, const char *key, size_t length, int64_t delt
 
 size_t fv__map_size(const fv__map *map) { return map->size; }
 
-const char *fv__map_key(const fv__map *map, size_t index, size_t *length)
-{
+const char *fv__map_key(const fv__map *map, size_t index, size_t *length) {
     if (length) *length = map->entries[index].length;
     return map->entries[index].key;
 }
 
 int64_t fv__map_value(const fv__map *map, size_t index) { return map->entries[index].value; }
 
-void fv__map_free(fv__map *map)
-{
+void fv__map_free(fv__map *map) {
     if (!map) return;
     for (page *p = map->pages, *next; p; p = next) {
         next = p->next;

@@ -10,8 +10,7 @@ enum { ALIGNMENT = 64 };
 static atomic_int_least64_t allocations, live;
 
 /* Asks the system; not zeroed. */
-static void *take(size_t bytes)
-{
+static void *take(size_t bytes) {
     void *pointer = NULL;
     bool failed = fv__injected(FV_DOOR_ALLOC) || bytes > PTRDIFF_MAX - ALIGNMENT;
     if (!failed) failed = posix_memalign(&pointer, ALIGNMENT, bytes ? bytes : 1) != 0;
@@ -24,15 +23,13 @@ static void *take(size_t bytes)
     return pointer;
 }
 
-void *fv__alloc(size_t bytes)
-{
+void *fv__alloc(size_t bytes) {
     void *pointer = take(bytes);
     if (pointer) memset(pointer, 0, bytes ? bytes : 1);
     return pointer;
 }
 
-void *fv__alloc_array(size_t count, size_t size)
-{
+void *fv__alloc_array(size_t count, size_t size) {
     size_t bytes;
     if (!fv__mul_ok(count, size, &bytes)) {
         fv__fail(FV_NO_RESOURCES, "out of memory: %zu items of %zu bytes do not fit into any memory", count, size);
@@ -41,8 +38,7 @@ void *fv__alloc_array(size_t count, size_t size)
     return fv__alloc(bytes);
 }
 
-void *fv__realloc(void *pointer, size_t old_bytes, size_t new_bytes)
-{
+void *fv__realloc(void *pointer, size_t old_bytes, size_t new_bytes) {
     void *bigger = take(new_bytes);
     if (!bigger) return NULL;
     size_t kept = !pointer ? 0 : old_bytes < new_bytes ? old_bytes : new_bytes;
@@ -52,44 +48,43 @@ void *fv__realloc(void *pointer, size_t old_bytes, size_t new_bytes)
     return bigger;
 }
 
-void fv__free(void *pointer)
-{
+void fv__free(void *pointer) {
     if (!pointer) return;
     atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
     free(pointer);
 }
 
-char *fv__strdup(const char *text)
-{
+char *fv__strdup(const char *text) {
     size_t size = strlen(text) + 1;
     char *copy = fv__alloc(size);
     if (copy) memcpy(copy, text, size);
     return copy;
 }
 
-bool fv__size_of(const int64_t *dim, int rank, size_t element, size_t *bytes)
-{
+bool fv__size_of(const int64_t *dim, int rank, size_t element, size_t *bytes) {
     /* A zero dimension must not hide an overflow of the others: a later change of that one dimension would meet it. */
     size_t product = element;
     bool empty = element == 0;
     for (int i = 0; i < rank; i++) {
         if (dim[i] < 0) return false;
-        if (dim[i] == 0) empty = true;
-        else if (!fv__mul_ok(product, (size_t)dim[i], &product)) return false;
+        if (dim[i] == 0)
+            empty = true;
+        else if (!fv__mul_ok(product, (size_t)dim[i], &product))
+            return false;
     }
     if (product > PTRDIFF_MAX) return false;
     *bytes = empty ? 0 : product;
     return true;
 }
 
-fv_status fv__grow(void **items, size_t *capacity, size_t need, size_t item_size)
-{
+fv_status fv__grow(void **items, size_t *capacity, size_t need, size_t item_size) {
     if (need <= *capacity) return FV_OK;
     size_t more = *capacity ? *capacity : 8, old_bytes, bytes;
     while (more < need)
         if (!fv__mul_ok(more, 2, &more)) more = need;
     if (!fv__mul_ok(more, item_size, &bytes) || !fv__mul_ok(*capacity, item_size, &old_bytes))
-        return fv__fail(FV_NO_RESOURCES, "out of memory: %zu items of %zu bytes do not fit into any memory", need, item_size);
+        return fv__fail(FV_NO_RESOURCES, "out of memory: %zu items of %zu bytes do not fit into any memory", need,
+                        item_size);
     void *bigger = fv__realloc(*items, old_bytes, bytes);
     if (!bigger) return FV_NO_RESOURCES;
     *items = bigger;

@@ -12,8 +12,7 @@ static int fold(char c) { return c == '_' ? '-' : tolower((unsigned char)c); }
 static int least(int a, int b) { return a < b ? a : b; }
 
 /* Optimal string alignment distance, three rolling rows. */
-static int edits(const char *a, size_t n, const char *b, size_t m)
-{
+static int edits(const char *a, size_t n, const char *b, size_t m) {
     int rows[3][LONGEST + 1];
     int *before = rows[0], *above = rows[1], *row = rows[2];
     for (size_t j = 0; j <= m; j++) above[j] = (int)j;
@@ -33,8 +32,7 @@ static int edits(const char *a, size_t n, const char *b, size_t m)
     return above[m];
 }
 
-const char *fv__nearest(const char *word, const char *const *names)
-{
+const char *fv__nearest(const char *word, const char *const *names) {
     size_t n = strlen(word);
     if (n > LONGEST) return NULL;
     const char *best = NULL;

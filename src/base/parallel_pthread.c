@@ -24,8 +24,7 @@ static int busy, pool_size;
 static atomic_int_least64_t next_index;
 static _Thread_local int this_worker = -1; /* -1: not inside a loop */
 
-static void take_part(const job *j, int worker)
-{
+static void take_part(const job *j, int worker) {
     this_worker = worker;
     for (;;) {
         int64_t i = atomic_fetch_add(&next_index, 1);
@@ -35,8 +34,7 @@ static void take_part(const job *j, int worker)
     this_worker = -1;
 }
 
-static void *pool_thread(void *argument)
-{
+static void *pool_thread(void *argument) {
     int worker = (int)(intptr_t)argument;
     pthread_mutex_lock(&lock);
     /* A thread is born while the owner prepares the next generation: what was posted before is not its business. */
@@ -56,18 +54,17 @@ static void *pool_thread(void *argument)
     return NULL;
 }
 
-static bool make_thread(int worker)
-{
+static bool make_thread(int worker) {
     pthread_t thread;
     /* A thread needs memory of its own, so a failing memory door is how a test meets this case. */
-    if (fv__injected(FV_DOOR_ALLOC) || pthread_create(&thread, NULL, pool_thread, (void *)(intptr_t)worker)) return false;
+    if (fv__injected(FV_DOOR_ALLOC) || pthread_create(&thread, NULL, pool_thread, (void *)(intptr_t)worker))
+        return false;
     pthread_detach(thread);
     return true;
 }
 
 /* With `lock` held: grows the pool towards `wanted` threads, returns how many of them there are. */
-static int helpers_for(int wanted)
-{
+static int helpers_for(int wanted) {
     while (pool_size < wanted) {
         int born = pool_size + 1;
         if (!make_thread(born)) return pool_size;
@@ -76,8 +73,7 @@ static int helpers_for(int wanted)
     return wanted;
 }
 
-static void run_with_pool(job j, int wanted)
-{
+static void run_with_pool(job j, int wanted) {
     pthread_mutex_lock(&lock);
     j.helpers = helpers_for(wanted);
     atomic_store(&next_index, 0);
@@ -92,16 +88,14 @@ static void run_with_pool(job j, int wanted)
     pthread_mutex_unlock(&lock);
 }
 
-static void serial(const job *j, int worker)
-{
+static void serial(const job *j, int worker) {
     int before = this_worker;
     this_worker = worker;
     for (int64_t i = 0; i < j->count; i++) j->fn(j->context, i, worker);
     this_worker = before;
 }
 
-void fv__parallel_for(int64_t count, fv__loop_fn *fn, void *context)
-{
+void fv__parallel_for(int64_t count, fv__loop_fn *fn, void *context) {
     if (count <= 0) return;
     job j = {fn, context, count, 0};
     int wanted = fv_threads() < MOST ? fv_threads() : MOST;

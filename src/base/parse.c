@@ -1,14 +1,14 @@
-/* Strict numbers: what the C library accepts beyond plain decimal numbers (spaces, hex, "nan", tails) is refused. */
+/* Numbers from text and back. Reading is strict: what the C library accepts beyond plain decimal numbers (spaces, hex, "nan", tails) is refused. */
 #include "base/base.h"
 #include "base/locale.h"
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-bool fv__parse_int(const char *text, int64_t *value)
-{
+bool fv__parse_int(const char *text, int64_t *value) {
     bool negative = *text == '-';
     if (*text == '-' || *text == '+') text++;
     if (!*text) return false;
@@ -22,8 +22,7 @@ bool fv__parse_int(const char *text, int64_t *value)
     return true;
 }
 
-bool fv__parse_float(const char *text, double *value)
-{
+bool fv__parse_float(const char *text, double *value) {
     if (!*text || text[strspn(text, "+-.0123456789eE")] || !strpbrk(text, "0123456789")) return false;
     fv__locale saved = fv__locale_enter();
     char *end;
@@ -35,4 +34,13 @@ bool fv__parse_float(const char *text, double *value)
     if (*end || !isfinite(number)) return false;
     *value = number;
     return true;
+}
+
+void fv__print_float(char text[32], double value) {
+    fv__locale saved = fv__locale_enter();
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, 32, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    fv__locale_leave(saved);
 }

@@ -12,8 +12,7 @@ static _Thread_local char message[MESSAGE_SIZE];
 static volatile sig_atomic_t interrupted;
 
 /* Bytes that are not UTF-8, and control characters that could steer a terminal, become '?'. */
-static void make_printable(char *text, size_t size)
-{
+static void make_printable(char *text, size_t size) {
     size_t done = 0;
     while (done < size) {
         size_t bad = done + fv__utf8_valid(text + done, size - done);
@@ -27,16 +26,14 @@ static void make_printable(char *text, size_t size)
 }
 
 /* A message cut off in the middle of a character loses that character. */
-static size_t whole_characters(const char *text, size_t size)
-{
+static size_t whole_characters(const char *text, size_t size) {
     size_t end = size;
     while (end > 0 && size - end < 4 && ((unsigned char)text[end - 1] & 0xC0) == 0x80) end--;
     if (end > 0 && (unsigned char)text[end - 1] >= 0xC0) end--;
     return end;
 }
 
-fv_status fv__fail(fv_status status, const char *format, ...)
-{
+fv_status fv__fail(fv_status status, const char *format, ...) {
     char text[MESSAGE_SIZE]; /* not straight into `message`: an argument may be fv_message() itself */
     va_list arguments;
     va_start(arguments, format);
@@ -54,8 +51,7 @@ const char *fv_message(void) { return message; }
 
 const char *fv_version(void) { return FV_VERSION; }
 
-const char *fv_status_name(fv_status status)
-{
+const char *fv_status_name(fv_status status) {
     switch (status) {
     case FV_OK: return "ok";
     case FV_FAIL: return "failed";

@@ -13,15 +13,13 @@ static atomic_int chosen; /* 0 = not decided */
 
 static int clamp(int64_t threads) { return threads < 1 ? 1 : threads > MOST ? MOST : (int)threads; }
 
-static int cores(void)
-{
+static int cores(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return clamp(CPU_COUNT(&set));
     return clamp(sysconf(_SC_NPROCESSORS_ONLN));
 }
 
-static int standard(void)
-{
+static int standard(void) {
     const char *text = getenv("FOVEA_THREADS");
     int64_t asked;
     if (!text || !*text) return cores();
@@ -33,8 +31,7 @@ static int standard(void)
 
 void fv_set_threads(int threads) { atomic_store(&chosen, threads <= 0 ? standard() : clamp(threads)); }
 
-int fv_threads(void)
-{
+int fv_threads(void) {
     int threads = atomic_load_explicit(&chosen, memory_order_relaxed);
     if (threads) return threads;
     int undecided = 0;

@@ -2,8 +2,7 @@
 #include "base/base.h"
 
 /* Length of the character at p with `left` bytes to the end, 0 when it is malformed. */
-static size_t character(const unsigned char *p, size_t left)
-{
+static size_t character(const unsigned char *p, size_t left) {
     unsigned char c = p[0], low = 0x80, high = 0xBF; /* range of the second byte (Unicode, table 3-7) */
     if (c < 0x80) return 1;
     size_t length = c >= 0xC2 && c <= 0xDF ? 2 : (c & 0xF0) == 0xE0 ? 3 : c >= 0xF0 && c <= 0xF4 ? 4 : 0;
@@ -18,8 +17,7 @@ static size_t character(const unsigned char *p, size_t left)
     return length;
 }
 
-size_t fv__utf8_valid(const void *text, size_t size)
-{
+size_t fv__utf8_valid(const void *text, size_t size) {
     const unsigned char *p = text;
     size_t at = 0;
     while (at < size) {

@@ -41,22 +41,19 @@ int32_t fv__utf8_next(const char *text, size_t size, size_t *length, bool *valid
 }
 
 size_t fv__utf8_put(char out[4], int32_t code) {
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
     return (size_t)utf8proc_encode_char(code, (utf8proc_uint8_t *)out);
 }
 
-int64_t fv__utf8_check(const char *text, size_t size) {
-    size_t at = 0, length;
-    bool valid = true;
-    while (at < size) {
-        if ((unsigned char)text[at] < 0x80) {
-            at++;
-            continue;
-        }
-        fv__utf8_next(text + at, size - at, &length, &valid);
-        if (!valid) return (int64_t)at;
-        at += length;
+void fv__text_repair(fv__buf *out, const char *text, size_t size) {
+    size_t length;
+    for (size_t at = 0; at < size; at += length) {
+        char bytes[4];
+        fv__buf_add(out, bytes, fv__utf8_put(bytes, fv__utf8_next(text + at, size - at, &length, NULL)));
     }
-    return -1;
 }
 
 static inline utf8proc_category_t category(int32_t code) { return utf8proc_category(code); }

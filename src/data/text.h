@@ -16,8 +16,8 @@ int32_t fv__utf8_next(const char *text, size_t size, size_t *length, bool *valid
 /* Writes 1 to 4 bytes, returns how many. */
 size_t fv__utf8_put(char out[4], int32_t code);
 
-/* Offset of the first byte that is not UTF-8, or -1. */
-int64_t fv__utf8_check(const char *text, size_t size);
+/* Appends the text with every invalid sequence replaced by U+FFFD. */
+void fv__text_repair(fv__buf *out, const char *text, size_t size);
 
 bool fv__is_space(int32_t code);
 bool fv__is_word(int32_t code);      /* letter, number of any kind, underscore */

@@ -37,7 +37,7 @@ bool fv__drop_keeps_at(const fv__drop *drop, int64_t i, int64_t j);
 typedef struct fv__simd_f32 {
 #include "simd/kernels.def"
 #include "simd/kernels_tile.def"
-    int64_t lanes;                  /* columns of a tile: the width the tile kernels like best */
+    int64_t width;                  /* elements of a vector: tiles have a multiple of it as columns */
     fv__isa isa;
 } fv__simd_f32;
 #undef R
@@ -45,7 +45,7 @@ typedef struct fv__simd_f32 {
 typedef struct fv__simd_f64 {
 #include "simd/kernels.def"
 #include "simd/kernels_tile.def"
-    int64_t lanes;
+    int64_t width;
     fv__isa isa;
 } fv__simd_f64;
 #undef R
@@ -53,6 +53,8 @@ typedef struct fv__simd_f64 {
 
 const fv__simd_f32 *fv__simd_f32_now(void);
 const fv__simd_f64 *fv__simd_f64_now(void);
+/* Tests: the f32 table of `isa` from now on, FV_ISAS for that of fv__cpu_isa() again. False when it is not there. */
+bool fv__simd_use(fv__isa isa);
 /* The table of one instruction set, NULL when this machine or build has not got it (tests walk over all). */
 const fv__simd_f32 *fv__simd_f32_of(fv__isa isa);
 

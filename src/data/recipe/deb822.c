@@ -6,7 +6,7 @@
 #include "data/text.h"
 
 static void add_field(fv__deb822 *reader, const char *line, size_t size, const char *colon) {
-    fv__field *field = &reader->field[reader->fields++];
+    fv__deb822_field *field = &reader->field[reader->fields++];
     const char *value = colon + 1;
     size_t value_size = fv__text_strip(&value, size - (size_t)(value - line));
     field->key = reader->values.size;
@@ -30,12 +30,21 @@ static void add_line(fv__deb822 *reader, const char *line, size_t size) {
     }
 }
 
+/* The next empty line (the first of its two newlines), or NULL. */
+static const char *empty_line(const char *text, const char *end) {
+    for (const char *at = text; (at = memchr(at, '\n', (size_t)(end - at))); at++) {
+        if (at + 1 >= end) return NULL;
+        if (at[1] == '\n') return at;
+    }
+    return NULL;
+}
+
 /* A stanza ends at an empty line; what lies between two empty lines more is an empty stanza and skipped. */
 bool fv__deb822_next(fv__deb822 *reader) {
     reader->fields = 0;
     while (!reader->fields && reader->at < reader->size) {
         const char *block = reader->text + reader->at, *end = reader->text + reader->size;
-        const char *gap = memmem(block, (size_t)(end - block), "\n\n", 2), *stop = gap ? gap : end;
+        const char *gap = empty_line(block, end), *stop = gap ? gap : end;
         reader->at = gap ? (size_t)(gap - reader->text) + 2 : reader->size;
         reader->values.size = 0;
         for (const char *line = block; line <= stop && reader->status == FV_OK;) {
@@ -59,7 +68,7 @@ void fv__deb822_free(fv__deb822 *reader) {
 fv__slice fv__deb822_get(const fv__deb822 *reader, const char *key) {
     size_t size = strlen(key);
     for (size_t i = reader->fields; i-- > 0;) {
-        const fv__field *field = &reader->field[i];
+        const fv__deb822_field *field = &reader->field[i];
         if (field->key_size == size && !memcmp(reader->values.data + field->key, key, size))
             return (fv__slice){reader->values.data + field->value, field->value_size};
     }

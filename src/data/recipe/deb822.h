@@ -6,14 +6,14 @@
 
 typedef struct fv__slice { const char *text; size_t size; } fv__slice;
 
-typedef struct fv__field { size_t key, key_size, value, value_size; } fv__field;   /* offsets into `values` */
+typedef struct fv__deb822_field { size_t key, key_size, value, value_size; } fv__deb822_field;   /* offsets into `values` */
 
 /* Zero it, set text and size, call next until it returns false, check fv__deb822_status, free it. */
 typedef struct fv__deb822 {
     const char *text;
     size_t size, at;
     fv__buf values;
-    fv__field *field;
+    fv__deb822_field *field;
     size_t fields, capacity;
     fv_status status;
 } fv__deb822;

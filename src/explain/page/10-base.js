@@ -27,18 +27,26 @@ function clamp(x, low, high) {
     return Math.min(high, Math.max(low, x));
 }
 
-// 0.31237 -> "0.3124"; small numbers keep three significant digits.
+// Four significant digits: 0.31237 -> "0.3124", 0.00002 -> "2.000e−5".
 function decimal(x) {
     if (x === null || !Number.isFinite(x)) return "–";
     if (x === 0) return "0";
     const size = Math.abs(x);
-    if (size < 1e-4) return x.toExponential(2).replace("-", "−").replace("e-", "e−");
-    return (size >= 1000 ? x.toFixed(0) : x.toFixed(clamp(3 - Math.floor(Math.log10(size)), 1, 6) > 4 ? 6 : 4)).replace("-", "−");
+    const text = size < 1e-4 ? x.toExponential(3) : size < 1 ? x.toPrecision(4) : x.toFixed(size < 1000 ? 4 : 0);
+    return text.replaceAll("-", "−");
 }
 
+// The same decimals for a whole column, so that its numbers can be compared at a glance.
+function fixed(x, largestInColumn) {
+    const digits = largestInColumn > 0 ? clamp(3 - Math.floor(Math.log10(largestInColumn)), 0, 8) : 0;
+    return (x > 0 ? "+" : "") + x.toFixed(digits).replace("-", "−");
+}
+
+// Never rounds a weight that is there to nothing.
 function percent(x) {
     if (x === null || !Number.isFinite(x)) return "–";
     const p = 100 * x;
+    if (p === 0) return "0 %";
     if (p !== 0 && Math.abs(p) < 0.1) return (p < 0 ? "> −" : "< ") + "0.1 %";
     return p.toFixed(Math.abs(p) < 99.95 ? 1 : 0).replace("-", "−") + " %";
 }
@@ -53,7 +61,7 @@ function statistic(stat, value) {
 const state = {
     view: "heads", map: 0, n: 0, q: 0, k: 0, scale: "sqrt", words: false, hide: false, first: false,
     sort: "", stat: "", least: 0, cells: "pattern", zoom: 1, direction: "from", class: -1, order: "text", shade: -1,
-    theme: "",
+    all: false, theme: "",
 };
 
 const listeners = [];

@@ -18,6 +18,11 @@ function mapNow() {
     return meta.maps[state.map];
 }
 
+// A model without attention (a linear one) has a prediction and values per word, but no maps.
+function noMaps() {
+    return meta.maps.length === 0;
+}
+
 function fromBase64(text) {
     if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
     const raw = atob(text);
@@ -134,6 +139,7 @@ async function matrixOf(m, n) {
     }
     for (const [old, value] of cache) {
         if (cacheSize <= CACHE_BYTES || old === key) break;
+        if (value.bytes === 0) continue; // still being decoded
         cache.delete(old);
         cacheSize -= value.bytes;
     }

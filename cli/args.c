@@ -1,0 +1,189 @@
+/* The command line of one command: words become flags and positional values. One option may be written
+ * --batch-size 32, --batch-size=32, --batch_size 32, -batch-size 32 or batch-size=32. */
+#include "console.h"
+#include "flags.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A word taken apart: -v, --name, --name=value, name=value. */
+typedef struct word {
+    const char *text, *value;   /* value: after '=', NULL: none */
+    char name[128], shown[132]; /* name without dashes; shown as the user wrote it, without the value */
+    int dashes;
+} word;
+
+static void take_apart(word *w, const char *text) {
+    memset(w, 0, sizeof *w);
+    w->text = text;
+    while (w->dashes < 2 && text[w->dashes] == '-') ++w->dashes;
+    const char *name = text + w->dashes, *equal = strchr(name, '=');
+    w->value = equal ? equal + 1 : NULL;
+    snprintf(w->name, sizeof w->name, "%.*s", (int)(equal ? equal - name : (long)strlen(name)), name);
+    snprintf(w->shown, sizeof w->shown, "%.*s%s", w->dashes, "--", w->name);
+}
+
+static bool is_name(const char *text) {
+    if (!isalpha((unsigned char)*text)) return false;
+    for (; *text; ++text)
+        if (!isalnum((unsigned char)*text) && *text != '-' && *text != '_') return false;
+    return true;
+}
+
+static bool all_v(const char *name) { return name[0] == 'v' && strspn(name, "v") == strlen(name); }
+
+/* The flag of a word; `value` becomes "true" or "false" for --flag and --no-flag. */
+static cli_flag *lookup(cli_flags *flags, word *w) {
+    bool letter = w->name[0] && !w->name[1];
+    cli_flag *flag = w->dashes == 1 && letter ? cli_flag_short(flags, w->name[0]) : NULL;
+    if (!flag) flag = cli_flag_find(flags, w->name);
+    if (!flag && letter) flag = cli_flag_short(flags, w->name[0]);
+    if (!flag && w->dashes && strncmp(w->name, "no-", 3) == 0 && !w->value) {
+        flag = cli_flag_find(flags, w->name + 3);
+        if (flag && flag->row->type == FV_OPT_BOOL)
+            w->value = "false";
+        else
+            flag = NULL;
+    }
+    if (flag && flag->row->type == FV_OPT_BOOL && !w->value) w->value = "true";
+    return flag;
+}
+
+static const char *owners(const char *name, char *text, size_t size) {
+    size_t used = 0;
+    text[0] = 0;
+    for (size_t i = 0; cli_commands[i]; ++i) {
+        cli_flags other;
+        cli_flags_open(&other, cli_commands[i]);
+        if (cli_flag_find(&other, name) && used < size)
+            used += (size_t)snprintf(text + used, size - used, "%sfovea %s", used ? ", " : "", cli_commands[i]->name);
+        cli_flags_close(&other);
+    }
+    return text;
+}
+
+static fv_status unknown(const cli_flags *flags, const word *w) {
+    const char **names = cli_alloc((flags->count + 64) * sizeof *names);
+    size_t count = 0;
+    for (size_t i = 0; i < flags->count; ++i) names[count++] = flags->flag[i].name;
+    char near[512], others[256];
+    const char *command = flags->command->name;
+    bool found = cli_nearest(w->name, names, count, w->dashes ? "--" : "", near, sizeof near);
+    cli_free(names);
+    if (found) return cli_fail(FV_USAGE, "unknown option %s (%s)      did you mean %s?", w->shown, command, near);
+    if (*owners(w->name, others, sizeof others))
+        return cli_fail(FV_USAGE, "unknown option %s (%s)\n  it belongs to: %s", w->shown, command, others);
+    return cli_fail(FV_USAGE, "unknown option %s (%s)\n  try:     fovea %s --help", w->shown, command, command);
+}
+
+/* Does this word stand where a value should be, although it is certainly a flag? */
+static bool is_flag(cli_flags *flags, const char *text) {
+    word w;
+    take_apart(&w, text);
+    if (w.dashes == 0 || !w.name[0] || isdigit((unsigned char)w.name[0]) || w.name[0] == '.') return false;
+    return lookup(flags, &w) != NULL;
+}
+
+static fv_status set(cli_flags *flags, cli_flag *flag, const word *w) {
+    bool number = w->value && *w->value && strspn(w->value, "0123456789") == strlen(w->value);
+    if (strcmp(flag->name, "config") == 0 && number)
+        return cli_fail(FV_USAGE, "%s %s: no such file      did you mean --ctx-size %s? -c is --config here", w->shown,
+                        w->value, w->value);
+    return cli_flag_set(flags, flag, w->value, CLI_LINE, w->shown);
+}
+
+/* ---- positional words --------------------------------------------------------------------------------------------------- */
+
+/* The next flag of the command's positional list that is still free; NULL: none. */
+static cli_flag *next_positional(cli_flags *flags, const char **list) {
+    while (*list && **list) {
+        char name[64];
+        size_t n = strcspn(*list, " ");
+        bool rest = n > 3 && strncmp(*list + n - 3, "...", 3) == 0;
+        snprintf(name, sizeof name, "%.*s", (int)(rest ? n - 3 : n), *list);
+        cli_flag *flag = cli_flag_find(flags, name);
+        if (rest) return flag;
+        *list += n + ((*list)[n] == ' ');
+        if (flag && flag->source != CLI_LINE) return flag;
+    }
+    return NULL;
+}
+
+static fv_status fill_positional(cli_flags *flags, char **words, int count) {
+    const char *list = flags->command->positional;
+    for (int i = 0; i < count; ++i) {
+        cli_flag *flag = next_positional(flags, &list);
+        if (!flag)
+            return cli_fail(FV_USAGE,
+                            "too many arguments: \"%s\"\n  expected fovea %s %.*s\n  try:     fovea %s --help",
+                            words[i], flags->command->name, (int)strcspn(flags->command->usage, "\n"),
+                            flags->command->usage, flags->command->name);
+        char where[160];
+        snprintf(where, sizeof where, "%s", flag->name);
+        fv_status status = cli_flag_set(flags, flag, words[i], CLI_LINE, where);
+        if (status != FV_OK) return status;
+    }
+    return FV_OK;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct line {
+    cli_flags *flags;
+    char **argv, **words; /* words: positional ones */
+    int argc, at, count;
+} line;
+
+static fv_status take_flag(line *l, word *w) {
+    cli_flag *flag = lookup(l->flags, w);
+    if (w->dashes == 1 && all_v(w->name) && (!flag || strcmp(flag->name, "verbose") == 0)) {
+        cli_global.verbose += (int64_t)strlen(w->name);
+        return FV_OK;
+    }
+    if (!flag) return unknown(l->flags, w);
+    if (!w->value) {
+        if (l->at >= l->argc || is_flag(l->flags, l->argv[l->at]))
+            return cli_fail(FV_USAGE, "option %s needs a value%s%s\n  %s", w->shown, flag->row->choices ? ": " : "",
+                            flag->row->choices ? flag->row->choices : "", flag->row->help);
+        w->value = l->argv[l->at++];
+    }
+    return set(l->flags, flag, w);
+}
+
+/* name=value without dashes is an option when the name is one, or looks like a misspelt one. */
+static fv_status take_word(line *l, word *w) {
+    bool option = w->value && is_name(w->name);
+    cli_flag *flag = option ? lookup(l->flags, w) : NULL;
+    if (flag) return set(l->flags, flag, w);
+    if (option) {
+        const char *names[256];
+        char near[256];
+        size_t count = 0;
+        for (; count < l->flags->count && count < 256; ++count) names[count] = l->flags->flag[count].name;
+        if (cli_nearest(w->name, names, count, "", near, sizeof near)) return unknown(l->flags, w);
+    }
+    l->words[l->count++] = (char *)w->text;
+    return FV_OK;
+}
+
+fv_status cli_args_apply(cli_flags *flags, int argc, char **argv) {
+    line l = {flags, argv, cli_keep(cli_alloc((size_t)(argc + 1) * sizeof(char *))), argc, 0, 0};
+    bool only_words = false;
+    while (l.at < argc) {
+        word w;
+        take_apart(&w, argv[l.at++]);
+        fv_status status = FV_OK;
+        bool plain = only_words || !w.name[0] || (w.dashes == 1 && isdigit((unsigned char)w.name[0]));
+        if (!only_words && strcmp(w.text, "--") == 0)
+            only_words = true;
+        else if (plain)
+            l.words[l.count++] = (char *)w.text;
+        else
+            status = w.dashes ? take_flag(&l, &w) : take_word(&l, &w);
+        if (status != FV_OK) return status;
+    }
+    if (cli_global.help) return FV_OK;
+    return fill_positional(flags, l.words, l.count);
+}

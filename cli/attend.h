@@ -1,0 +1,48 @@
+/* The tensors of `fovea attend`: found in files, seen as (batch, heads, length, width), converted, and written again. */
+#ifndef CLI_ATTEND_H
+#define CLI_ATTEND_H
+
+#include "fovea/attention.h"
+#include "fovea/files.h"
+
+typedef enum attend_layout { ATTEND_BHLD, ATTEND_BLHD, ATTEND_BLD } attend_layout;
+
+/* What a port is called in files and in tables; NULL: an own parameter the mechanism does not have. */
+const char *cli_port_name(const fv_mechanism *mechanism, int port);
+
+/* Everything `attend` can be given as a tensor, by the name of its flag and of its tensor in a file. */
+enum { ATTEND_INPUTS = 17 };
+extern const char *const attend_names[ATTEND_INPUTS + 1];
+
+typedef struct attend_options {
+    const char *file[ATTEND_INPUTS]; /* .npy of each input */
+    const char *in, *out, *name, *tensor, *layout, *causal, *mask_means, *attention, *weights, *rows, *head_list;
+    int64_t heads, kv_heads, q_offset, window_left, window_right, seed;
+    double scale, softcap, dropout;
+    bool plan;
+} attend_options;
+
+/* Files stay open while their tensors are read. */
+fv_status attend_open(const attend_options *o);
+void attend_close(void);
+bool attend_has(const attend_options *o, const char *name);
+fv_status attend_find(const attend_options *o, const char *name, fv_tensor *tensor); /* rank 0: not given */
+
+fv_status attend_nothing(const attend_options *o, const char *name); /* --in lacks it: says what it has */
+
+/* (batch, heads, length, width) of a tensor in its layout; heads counts for BLD only. */
+fv_status attend_view(const char *name, const fv_tensor *t, attend_layout layout, int64_t heads, fv_tensor *view);
+fv_tensor attend_new(fv_dtype dtype, attend_layout layout,
+                     const fv_tensor *logical);          /* same logical shape, own memory */
+fv_tensor attend_as(const fv_tensor *t, fv_dtype dtype); /* itself, or a contiguous copy of that type */
+fv_tensor attend_padded(const fv_tensor *t, int rank);   /* ones in front until it has that rank */
+fv_tensor attend_joined(const fv_tensor *past, const fv_tensor *now, attend_layout layout, fv_dtype dtype);
+
+/* Outputs are collected, converted to `dtype` and the layout of their source, and written together. */
+void attend_put(const char *name, const fv_tensor *logical, attend_layout layout, fv_dtype dtype);
+fv_status attend_write(const attend_options *o); /* to files, or a summary to stdout */
+
+/* "0,5-7" against `limit`; NULL: all. Freed with cli_free. */
+fv_status attend_numbers(const char *flag, const char *text, int64_t limit, int64_t **number, int64_t *count);
+
+#endif

@@ -1,0 +1,368 @@
+/* fovea attend: any attention mechanism on tensors that people bring in .npy or .safetensors files. */
+#include "attend.h"
+#include "command.h"
+#include "console.h"
+#include "flags.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static attend_options o;
+
+#define AT(field) offsetof(attend_options, field)
+#define INPUT(name, index, help) \
+    { name, FV_OPT_STRING, AT(file) + (index) * sizeof(char *), NULL, 0, 0, "FILE", help }
+static const fv_option input_rows[] = {
+    {"in", FV_OPT_STRING, AT(in), NULL, 0, 0, "FILE", "a .safetensors file with the tensors q k v ... by their names"},
+    {"name", FV_OPT_STRING, AT(name), NULL, 0, 0, "NAME=INSIDE...",
+     "what a tensor is called inside --in: q=layer.0.query"},
+    INPUT("q", 0, "queries, .npy"),
+    INPUT("k", 1, "keys, .npy"),
+    INPUT("v", 2, "values, .npy"),
+    INPUT("bias", 3, "added to the scores; broadcast to (batch, heads, queries, keys)"),
+    INPUT("mask", 4, "bool or u8, broadcast the same way; see --mask-means"),
+    INPUT("kv-len", 5, "(batch) keys at and beyond it do not exist"),
+    INPUT("past-k", 6, "keys before k, as from a cache; present_k is written"),
+    INPUT("past-v", 7, "values before v"),
+    INPUT("sinks", 8, "(heads) logits that join the softmax denominator"),
+    INPUT("slopes", 9, "(heads) ALiBi slopes"),
+    INPUT("gate", 10, "log decay of recurrent mechanisms"),
+    INPUT("beta", 11, "write strength of delta rules"),
+    INPUT("state", 12, "initial state of recurrent mechanisms"),
+    INPUT("cu-seqlens-q", 13, "(sequences + 1) where each packed sequence begins in q"),
+    INPUT("cu-seqlens-k", 14, "the same for k and v"),
+    INPUT("index", 15, "integers of selecting mechanisms"),
+    INPUT("do", 16, "gradient of out; the gradients of all inputs are written"),
+    {"tensor", FV_OPT_STRING, AT(tensor), NULL, 0, 0, "NAME=FILE...", "a parameter of the mechanism: w=w.npy"},
+    {"layout", FV_OPT_CHOICE, AT(layout), "bhld", 0, 0, "bhld|blhd|bld",
+     "order of batch, heads, length, width in q k v out"},
+    {"heads", FV_OPT_INT, AT(heads), "0", 0, 65536, "N", "with --layout bld: heads of q"},
+    {"kv-heads", FV_OPT_INT, AT(kv_heads), "0", 0, 65536, "N", "with --layout bld: heads of k and v; 0: as q"},
+    {0}};
+
+static const fv_option how_rows[] = {
+    {"attention", FV_OPT_STRING, AT(attention), "softmax", 0, 0, "NAME:PARAM=VALUE",
+     "the mechanism; `fovea mechanisms` lists them"},
+    {"scale", FV_OPT_FLOAT, AT(scale), "0", -1e9, 1e9, "X", "of the scores; 0: 1/sqrt(width)"},
+    {"softcap", FV_OPT_FLOAT, AT(softcap), "0", 0, 1e9, "X", "scores become cap*tanh(score/cap); 0: none"},
+    {"causal", FV_OPT_CHOICE, AT(causal), "none", 0, 0, "none|upper-left|lower-right",
+     "which corner the diagonal starts from"},
+    {"q-offset", FV_OPT_INT, AT(q_offset), "0", -1e15, 1e15, "N",
+     "position of query 0 among the keys; the length of past_k is added"},
+    {"window-left", FV_OPT_INT, AT(window_left), "-1", -1, 1e15, "N",
+     "keys seen to the left of a query besides itself; -1: all"},
+    {"window-right", FV_OPT_INT, AT(window_right), "-1", -1, 1e15, "N", "keys seen to the right; -1: all"},
+    {"mask-means", FV_OPT_CHOICE, AT(mask_means), "keep", 0, 0, "keep|drop", "what a true element of the mask says"},
+    {"dropout", FV_OPT_FLOAT, AT(dropout), "0", 0, 1, "P", "probability of dropping a weight"},
+    {"seed", FV_OPT_INT, AT(seed), "0", 0, 9e18, "N", "of the dropout"},
+    {0}};
+
+static const fv_option output_rows[] = {
+    {"out", FV_OPT_STRING, AT(out), NULL, 0, 0, "FILE",
+     "FILE.safetensors, FILE.npy (only out) or FOLDER/ (one .npy each)"},
+    {"weights", FV_OPT_CHOICE, AT(weights), NULL, 0, 0, "raw|softcapped|biased|softmax",
+     "also write scores or weights"},
+    {"rows", FV_OPT_STRING, AT(rows), NULL, 0, 0, "LIST", "query rows of the weights: 0,5-7; all without it"},
+    {"head-list", FV_OPT_STRING, AT(head_list), NULL, 0, 0, "LIST", "heads of the weights: 0,2-3; all without it"},
+    {"plan", FV_OPT_BOOL, AT(plan), "false", 0, 0, NULL,
+     "print which kernel would run and what it needs; runs only with --out"},
+    {0}};
+#undef AT
+
+static size_t groups(cli_group *group) {
+    group[0] = (cli_group){"tensors", input_rows, &o, NULL};
+    group[1] = (cli_group){"attention", how_rows, &o, NULL};
+    group[2] = (cli_group){"output", output_rows, &o, NULL};
+    return 3;
+}
+
+/* One computation: the tensors as the library sees them, and what the outputs should look like. */
+typedef struct job {
+    fv_attention_options how;
+    const fv_mechanism *mechanism;
+    fv_attention_tensors x;
+    attend_layout layout, past_layout;
+    fv_dtype compute, shown; /* of the arithmetic, of the user's files */
+    int64_t past;            /* keys that come from past_k */
+    bool backward;
+} job;
+
+static bool wants(const job *j, fv_port port) { return ((j->mechanism->needs | j->mechanism->takes) >> port & 1) != 0; }
+
+static fv_status find_mechanism(job *j) {
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(o.attention, ":"), o.attention);
+    j->mechanism = fv_mechanism_find(name);
+    if (j->mechanism) return FV_OK;
+    const char *names[256];
+    char near[256];
+    size_t count = 0;
+    for (; count < fv_mechanism_count() && count < 256; ++count) names[count] = fv_mechanism_at(count)->name;
+    if (cli_nearest(name, names, count, "", near, sizeof near))
+        return cli_fail(FV_USAGE, "unknown mechanism %s      did you mean %s?", name, near);
+    return cli_fail(FV_USAGE, "unknown mechanism %s\n  try:     fovea mechanisms", name);
+}
+
+static void take_options(job *j) {
+    j->how = (fv_attention_options)FV_ATTENTION_DEFAULT;
+    j->how.mechanism = o.attention;
+    j->how.scale = o.scale;
+    j->how.softcap = o.softcap;
+    j->how.causal = strcmp(o.causal, "none") == 0         ? FV_CAUSAL_NONE
+                    : strcmp(o.causal, "upper-left") == 0 ? FV_CAUSAL_UPPER_LEFT
+                                                          : FV_CAUSAL_LOWER_RIGHT;
+    j->how.q_offset = o.q_offset;
+    j->how.window_left = o.window_left;
+    j->how.window_right = o.window_right;
+    j->how.mask_means = strcmp(o.mask_means, "drop") == 0 ? FV_MASK_DROP : FV_MASK_KEEP;
+    j->how.dropout = o.dropout;
+    j->how.seed = (uint64_t)o.seed;
+    j->layout = strcmp(o.layout, "blhd") == 0 ? ATTEND_BLHD : strcmp(o.layout, "bld") == 0 ? ATTEND_BLD : ATTEND_BHLD;
+}
+
+/* ---- inputs ------------------------------------------------------------------------------------------------------------ */
+
+static bool is_float(fv_dtype dtype) {
+    return dtype == FV_F32 || dtype == FV_F64 || dtype == FV_F16 || dtype == FV_BF16;
+}
+
+static fv_status not_type(const char *name, const char *want, const fv_tensor *t, const char *advice) {
+    return cli_fail(FV_USAGE, "%s has the wrong type\n  expected %s\n  found:   %s%s", name, want,
+                    fv_dtype_name(t->dtype), advice);
+}
+
+/* q, k, v and do in the user's layout. */
+static fv_status load_main(job *j, const char *name, int64_t heads, fv_tensor *out) {
+    fv_tensor t, view;
+    fv_status status = attend_find(&o, name, &t);
+    memset(out, 0, sizeof *out);
+    if (status != FV_OK || t.rank == 0) return status;
+    if (!is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
+    status = attend_view(name, &t, j->layout, heads, &view);
+    if (status != FV_OK) return status;
+    if (strcmp(name, "q") == 0) {
+        j->shown = t.dtype;
+        j->compute = t.dtype == FV_F64 ? FV_F64 : FV_F32;
+    }
+    *out = attend_as(&view, j->compute);
+    return FV_OK;
+}
+
+/* past_k before k. With --layout bld the past is rank 4 (batch, heads, length, width), as a cache keeps it, or rank 3. */
+static fv_status join_past(job *j, const char *name, int64_t heads, fv_tensor *now) {
+    fv_tensor t, past;
+    fv_status status = attend_find(&o, name, &t);
+    if (status != FV_OK || t.rank == 0) return status;
+    if (!is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
+    j->past_layout = j->layout == ATTEND_BLD && t.rank == 4 ? ATTEND_BHLD : j->layout;
+    status = attend_view(name, &t, j->past_layout, heads, &past);
+    if (status != FV_OK) return status;
+    bool fits =
+        now->rank == 4 && past.dim[0] == now->dim[0] && past.dim[1] == now->dim[1] && past.dim[3] == now->dim[3];
+    char found[128], wanted[128];
+    fv_tensor_describe(&past, found, sizeof found);
+    fv_tensor_describe(now, wanted, sizeof wanted);
+    if (!fits)
+        return cli_fail(FV_USAGE, "%s does not fit\n  expected batch, heads and width of %s\n  found:   %s", name,
+                        wanted, found);
+    j->past = past.dim[2];
+    *now = attend_joined(&past, now, j->past_layout, j->compute);
+    return FV_OK;
+}
+
+/* Everything else, by the name of its port. */
+static fv_status load_port(job *j, int port) {
+    const char *name = cli_port_name(j->mechanism, port);
+    fv_tensor t;
+    if (!name) return FV_OK;
+    fv_status status = attend_find(&o, name, &t);
+    if (status != FV_OK || t.rank == 0) return status;
+    if (!wants(j, (fv_port)port))
+        return cli_fail(FV_USAGE, "%s does not take %s\n  try:     fovea mechanisms %s", j->mechanism->name, name,
+                        j->mechanism->name);
+    bool truth = t.dtype == FV_BOOL || t.dtype == FV_U8;
+    if (port == FV_MASK && !truth)
+        return not_type(name, "bool or u8", &t, is_float(t.dtype) ? "\n  try:     give it as bias" : "");
+    if (port < FV_MASK && !is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
+    if (port == FV_BIAS || port == FV_MASK) t = attend_padded(&t, 4);
+    if (port < FV_MASK)
+        j->x.t[port] = attend_as(&t, j->compute);
+    else if (port == FV_CU_Q || port == FV_CU_K)
+        j->x.t[port] = attend_as(&t, FV_I32);
+    else
+        j->x.t[port] = attend_as(&t, t.dtype);
+    return FV_OK;
+}
+
+static fv_status load(job *j) {
+    int64_t heads = o.heads, kv_heads = o.kv_heads ? o.kv_heads : o.heads;
+    if (j->layout == ATTEND_BLD && heads == 0)
+        return cli_missing("heads", "--layout bld does not say how many heads there are");
+    fv_status status = load_main(j, "q", heads, &j->x.t[FV_Q]);
+    if (status == FV_OK && j->x.t[FV_Q].rank == 0 && o.in) return attend_nothing(&o, "q");
+    if (status == FV_OK && j->x.t[FV_Q].rank == 0)
+        return cli_missing("q", "the queries, as FILE.npy or as tensor q of --in FILE.safetensors");
+    if (status == FV_OK && wants(j, FV_K)) status = load_main(j, "k", kv_heads, &j->x.t[FV_K]);
+    if (status == FV_OK && wants(j, FV_V)) status = load_main(j, "v", kv_heads, &j->x.t[FV_V]);
+    if (status == FV_OK && wants(j, FV_K)) status = join_past(j, "past_k", kv_heads, &j->x.t[FV_K]);
+    if (status == FV_OK && wants(j, FV_V)) status = join_past(j, "past_v", kv_heads, &j->x.t[FV_V]);
+    for (int port = FV_BIAS; status == FV_OK && port < FV_OUT; ++port) status = load_port(j, port);
+    if (status != FV_OK) return status;
+    for (int port = FV_Q; port < FV_OUT; ++port)
+        if ((j->mechanism->needs >> port & 1) && j->x.t[port].rank == 0)
+            return cli_fail(FV_USAGE, "%s needs the tensor %s\n  try:     fovea mechanisms %s", j->mechanism->name,
+                            cli_port_name(j->mechanism, port), j->mechanism->name);
+    j->how.q_offset += j->past;
+    return load_main(j, "do", heads, &j->x.d[FV_OUT]);
+}
+
+/* ---- running ----------------------------------------------------------------------------------------------------------- */
+
+static fv_status make_outputs(job *j) {
+    static const fv_port outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
+    for (size_t i = 0; i < sizeof outs / sizeof *outs; ++i) {
+        fv_tensor shape;
+        fv_status status = fv_attention_port_shape(&j->how, &j->x, outs[i], &shape);
+        if (status != FV_OK) return status;
+        if (shape.rank > 0)
+            j->x.t[outs[i]] = attend_new(shape.dtype, outs[i] == FV_OUT ? j->layout : ATTEND_BHLD, &shape);
+    }
+    j->backward = j->x.d[FV_OUT].rank > 0;
+    for (int port = FV_Q; j->backward && port < FV_MASK; ++port)
+        if (j->x.t[port].rank > 0) j->x.d[port] = attend_new(j->compute, ATTEND_BHLD, &j->x.t[port]);
+    return FV_OK;
+}
+
+static fv_stage stage_of(const char *name) {
+    static const char *const names[] = {"raw", "softcapped", "biased", "softmax"};
+    for (int i = 0; i < 4; ++i)
+        if (strcmp(names[i], name) == 0) return (fv_stage)i;
+    return FV_STAGE_SOFTMAX;
+}
+
+/* Where a packed sequence lies; without packing, the whole. */
+static int64_t extent(const fv_tensor *cu, int64_t n, int64_t whole) {
+    if (cu->rank == 0) return whole;
+    int64_t next = n + 1;
+    return (int64_t)(fv_tensor_get(cu, &next) - fv_tensor_get(cu, &n));
+}
+
+/* weights: (sequences, heads asked for, rows asked for, keys); rows and keys a sequence does not have stay zero. */
+static fv_status look(const job *j, const fv_attention_plan *plan) {
+    const fv_tensor *q = &j->x.t[FV_Q], *k = &j->x.t[wants(j, FV_K) ? FV_K : FV_Q], *cu_q = &j->x.t[FV_CU_Q];
+    const fv_tensor *cu_k = j->x.t[FV_CU_K].rank ? &j->x.t[FV_CU_K] : cu_q;
+    int64_t *row = NULL, *head = NULL, rows, heads, sequences = cu_q->rank ? cu_q->dim[0] - 1 : q->dim[0];
+    fv_status status = attend_numbers("--rows", o.rows, q->dim[2], &row, &rows);
+    if (status == FV_OK) status = attend_numbers("--head-list", o.head_list, q->dim[1], &head, &heads);
+    if (status != FV_OK) return status;
+    int64_t shape[4] = {sequences, heads, rows, k->dim[2]};
+    fv_tensor like = fv_tensor_of(NULL, j->compute, 4, shape), all = attend_new(j->compute, ATTEND_BHLD, &like);
+    for (int64_t n = 0; n < sequences && status == FV_OK; ++n) {
+        int64_t q_len = extent(cu_q, n, q->dim[2]), k_len = extent(cu_k, n, k->dim[2]), inside = 0;
+        while (inside < rows && row[inside] < q_len) ++inside;
+        for (int64_t h = 0; h < heads && status == FV_OK && inside > 0; ++h) {
+            int64_t start[4] = {n, h, 0, 0};
+            fv_tensor part =
+                fv_tensor_2d((char *)all.data + fv_dtype_size(all.dtype) *
+                                                    (size_t)(start[0] * all.stride[0] + start[1] * all.stride[1]),
+                             all.dtype, inside, k_len);
+            part.stride[0] = all.stride[2];
+            status = fv_attention_weights(plan, &j->x, stage_of(o.weights), n, head[h], row, inside, &part);
+        }
+    }
+    if (status == FV_OK) attend_put("weights", &all, ATTEND_BHLD, j->shown == FV_F64 ? FV_F64 : FV_F32);
+    cli_free(row);
+    cli_free(head);
+    return status;
+}
+
+static void put_gradients(const job *j) {
+    for (int port = FV_Q; port < FV_MASK; ++port) {
+        char name[64];
+        fv_tensor d = j->x.d[port];
+        if (d.rank == 0) continue;
+        snprintf(name, sizeof name, "d%s", cli_port_name(j->mechanism, port));
+        bool has_past = j->past && (port == FV_K || port == FV_V);
+        if (has_past) {
+            fv_tensor old = fv_tensor_slice(d, 2, 0, j->past);
+            attend_put(port == FV_K ? "dpast_k" : "dpast_v", &old, j->past_layout, j->shown);
+            d = fv_tensor_slice(d, 2, j->past, d.dim[2] - j->past);
+        }
+        attend_put(name, &d, port <= FV_V ? j->layout : ATTEND_BHLD, j->shown);
+    }
+}
+
+static void put_outputs(const job *j) {
+    const fv_tensor *t = j->x.t;
+    fv_dtype exact = j->compute;
+    attend_put("out", &t[FV_OUT], j->layout, j->shown);
+    if (t[FV_LSE].rank) attend_put("lse", &t[FV_LSE], ATTEND_BHLD, exact);
+    if (t[FV_STATE_OUT].rank) attend_put("state_out", &t[FV_STATE_OUT], ATTEND_BHLD, exact);
+    if (j->past) attend_put("present_k", &t[FV_K], j->past_layout, j->shown);
+    if (j->past && t[FV_V].rank) attend_put("present_v", &t[FV_V], j->past_layout, j->shown);
+    if (j->backward) put_gradients(j);
+}
+
+static void print_plan(const fv_attention_plan *plan, bool backward) {
+    char text[1024];
+    fv_attention_plan_describe(plan, text, sizeof text);
+    printf("%s\n", text);
+    printf("forward   %.4g GFLOP, scratch %zu bytes\n", fv_attention_flops(plan, false) / 1e9,
+           fv_attention_scratch(plan, false));
+    if (backward)
+        printf("backward  %.4g GFLOP, scratch %zu bytes\n", fv_attention_flops(plan, true) / 1e9,
+               fv_attention_scratch(plan, true));
+}
+
+static fv_status compute(const job *j, const fv_attention_plan *plan) {
+    size_t forward = fv_attention_scratch(plan, false), backward = j->backward ? fv_attention_scratch(plan, true) : 0;
+    void *scratch = cli_alloc(forward > backward ? forward : backward);
+    fv_status status = fv_attention_forward(plan, &j->x, scratch);
+    if (status == FV_OK && j->backward) status = fv_attention_backward(plan, &j->x, scratch);
+    cli_free(scratch);
+    if (status != FV_OK) return status;
+    put_outputs(j);
+    if (o.weights) status = look(j, plan);
+    return status == FV_OK ? attend_write(&o) : status;
+}
+
+static fv_status run_job(job *j) {
+    fv_attention_plan *plan = NULL;
+    fv_status status = find_mechanism(j);
+    if (status == FV_OK) take_options(j);
+    if (status == FV_OK) status = attend_open(&o);
+    if (status == FV_OK) status = load(j);
+    if (status == FV_OK) status = make_outputs(j);
+    if (status == FV_OK) status = fv_attention_plan_create(&plan, &j->how, &j->x);
+    if (status == FV_OK && o.plan) print_plan(plan, j->backward);
+    if (status == FV_OK && (!o.plan || o.out)) status = compute(j, plan);
+    fv_attention_plan_free(plan);
+    return status;
+}
+
+static fv_status run(void) {
+    job j;
+    memset(&j, 0, sizeof j);
+    fv_status status = run_job(&j);
+    attend_close();
+    return status;
+}
+
+const cli_command cmd_attend = {
+    .name = "attend",
+    .summary = "run any attention mechanism on tensors from .npy or .safetensors files",
+    .usage = "Q.npy K.npy V.npy [--out FILE] [OPTIONS]\n--in FILE.safetensors [--out FILE] [OPTIONS]",
+    .about =
+        "Reads q, k, v and whatever else the mechanism takes, writes out and lse, on request the weights of chosen "
+        "heads "
+        "and rows, and with a gradient of out (do) the gradients of all inputs. Types f16 and bf16 are computed in f32 "
+        "and written as they came.",
+    .examples =
+        "fovea attend --in qkv.safetensors --out result.safetensors --causal lower-right\n"
+        "fovea attend --q q.npy --k k.npy --v v.npy --attention topk:k=8 --weights softmax --rows 0-3 --out looked/\n"
+        "fovea attend --in qkv.safetensors --layout bld --heads 8 --plan",
+    .positional = "q k v",
+    .common = true,
+    .groups = groups,
+    .run = run,
+};

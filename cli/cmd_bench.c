@@ -1,0 +1,72 @@
+/* fovea bench: speed of attention and of training on this machine. */
+#include "bench.h"
+#include "command.h"
+#include "console.h"
+#include "flags.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static cli_bench_options o;
+
+#define AT(field) offsetof(cli_bench_options, field)
+static const fv_option rows[] = {
+    {"what", FV_OPT_CHOICE, AT(what), "attention", 0, 0, "attention|train", "what is timed"},
+    {"repeat", FV_OPT_INT, AT(repeat), "5", 1, 100000, "N", "timed runs after one to warm up; the median is printed"},
+    {"threads", FV_OPT_STRING, AT(threads), "1", 0, 0, "LIST", "numbers of threads: 1,2"},
+    {"output", FV_OPT_CHOICE, AT(output), "text", 0, 0, "text|md|csv|tsv|json|jsonl", "how the table is printed"},
+    {"env", FV_OPT_BOOL, AT(env), "false", 0, 0, NULL, "also print the environment variables that change results"},
+    {0}};
+static const fv_option attention_rows[] = {
+    {"shape", FV_OPT_STRING, AT(shape), "1,12,2048,64", 0, 0, "B,H,L,D...",
+     "batch, heads (or HEADS/KV), length, width"},
+    {"attention", FV_OPT_STRING, AT(attention), "softmax", 0, 0, "NAME:PARAM=VALUE...", "mechanisms"},
+    {"causal", FV_OPT_CHOICE, AT(causal), "none", 0, 0, "none|upper-left|lower-right",
+     "which corner the diagonal starts from"},
+    {"dtype", FV_OPT_CHOICE, AT(dtype), "f32", 0, 0, "f32|f64", "type of the numbers"},
+    {0}};
+static const fv_option train_rows[] = {
+    {"batch-size", FV_OPT_INT, AT(batch_size), "64", 1, 65536, "N", "texts an update"},
+    {"length", FV_OPT_INT, AT(length), "64", 1, 65536, "N", "tokens a text"},
+    {"width", FV_OPT_INT, AT(width), "128", 1, 65536, "N", "of the model"},
+    {"heads", FV_OPT_INT, AT(heads), "8", 1, 65536, "N", "of the attention"},
+    {"layers", FV_OPT_INT, AT(layers), "2", 1, 1000, "N", "encoder blocks"},
+    {"updates", FV_OPT_INT, AT(updates), "50", 1, 100000, "N", "how many to run; the first ten are not timed"},
+    {0}};
+#undef AT
+
+static size_t groups(cli_group *group) {
+    group[0] = (cli_group){"options", rows, &o, NULL};
+    group[1] = (cli_group){"bench attention", attention_rows, &o, NULL};
+    group[2] = (cli_group){"bench train", train_rows, &o, NULL};
+    return 3;
+}
+
+static void print_environment(void) {
+    static const char *const names[] = {"FOVEA_ISA",  "FOVEA_THREADS",   "OMP_NUM_THREADS",   "OMP_PROC_BIND",
+                                        "OMP_PLACES", "OMP_WAIT_POLICY", "ONEDNN_MAX_CPU_ISA"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; ++i)
+        cli_say("%s=%s", names[i], getenv(names[i]) ? getenv(names[i]) : "");
+}
+
+static fv_status run(void) {
+    if (o.env) print_environment();
+    return strcmp(o.what, "train") == 0 ? cli_bench_train(&o) : cli_bench_attention(&o);
+}
+
+const cli_command cmd_bench = {
+    .name = "bench",
+    .summary = "time attention or training on this machine, after checking the result",
+    .usage = "[attention] [OPTIONS]\ntrain [OPTIONS]",
+    .about =
+        "Times are medians; the share of the peak compares with the rate of multiply-adds measured in the same run.",
+    .examples =
+        "fovea bench attention --shape 1,12,2048,64 -t 1,2 -o md\n"
+        "fovea bench attention --attention softmax --attention topk:k=32 --causal lower-right\n"
+        "fovea bench train -t 2",
+    .positional = "what",
+    .common = false,
+    .groups = groups,
+    .run = run,
+};

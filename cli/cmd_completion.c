@@ -1,0 +1,28 @@
+/* fovea completion: the completion of a shell, made from the flag tables. */
+#include "command.h"
+#include "help.h"
+
+static struct options { const char *shell; } o;
+static const fv_option rows[] = {
+    {"shell", FV_OPT_CHOICE, offsetof(struct options, shell), "bash", 0, 0, "bash", "which shell"}, {0}};
+
+static size_t groups(cli_group *group) {
+    group[0] = (cli_group){"options", rows, &o, NULL};
+    return 1;
+}
+
+static fv_status run(void) {
+    cli_help_bash(stdout);
+    return FV_OK;
+}
+
+const cli_command cmd_completion = {
+    .name = "completion",
+    .aliases = "completion-bash:shell=bash",
+    .summary = "print the completion for bash",
+    .usage = "[bash]",
+    .positional = "shell",
+    .examples = "fovea completion bash > ~/.local/share/bash-completion/completions/fovea",
+    .groups = groups,
+    .run = run,
+};

@@ -1,0 +1,200 @@
+/* fovea eval: how good a model is on labelled texts: overall, by class, and what it confuses most. */
+#include "command.h"
+#include "console.h"
+#include "flags.h"
+#include "fovea/train.h"
+#include "judge.h"
+#include "output.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct options {
+    const char *model, *input, *metric;
+    int64_t top_k, confusions;
+    double fail_under;
+} o;
+static fv_dataset_options data;
+
+#define AT(field) offsetof(struct options, field)
+static const fv_option rows[] = {
+    {"model", FV_OPT_STRING, AT(model), NULL, 0, 0, "FOLDER", "a model or run folder; NAME of runs/NAME will do"},
+    {"input", FV_OPT_STRING, AT(input), NULL, 0, 0, "FILE...", "labelled texts: fastText lines, .csv, .tsv or .jsonl"},
+    {"top-k", FV_OPT_INT, AT(top_k), "1", 1, 1e6, "N", "also: how often the label is among the N most probable"},
+    {"confusions", FV_OPT_INT, AT(confusions), "5", 0, 1e6, "N", "so many of the worst pairs of classes"},
+    {"metric", FV_OPT_CHOICE, AT(metric), "accuracy", 0, 0, "accuracy|macro-f1|loss", "the one --fail-under looks at"},
+    {"fail-under", FV_OPT_FLOAT, AT(fail_under), NULL, -1e9, 1e9, "X",
+     "end with exit code 7 when the metric is worse than this"},
+    {0}};
+#undef AT
+static const char *const data_names[] = {"format", "input-format", NULL};
+
+static size_t groups(cli_group *group) {
+    group[0] = (cli_group){"evaluation", rows, &o, NULL};
+    group[1] = (cli_group){"data", fv_dataset_option_rows(), &data, data_names};
+    return 2;
+}
+
+static fv_status settle(void) { return cli_model_inherit(o.model); }
+
+/* ---- tables -------------------------------------------------------------------------------------------------------------- */
+
+static void print_overall(const fv_metrics *m, double hits) {
+    printf("texts     %" PRId64 "\n", m->count);
+    printf("accuracy  %.4f\n", m->accuracy);
+    printf("macro-f1  %.4f\n", m->macro_f1);
+    printf("loss      %.4f\n", m->loss);
+    if (o.top_k > 1) printf("top-%-4" PRId64 "  %.4f\n", o.top_k, hits);
+}
+
+static void print_classes(const fv_metrics *m, fv_classes classes, cli_format format) {
+    static const char *const columns[] = {"class", "texts", "precision", "recall", "f1"};
+    cli_table *table = cli_table_new(columns, 5);
+    for (int32_t c = 0; c < m->classes; ++c) {
+        cli_table_text(table, classes.name[c]);
+        cli_table_number(table, (double)m->support[c], 0);
+        cli_table_number(table, m->precision[c], 4);
+        cli_table_number(table, m->recall[c], 4);
+        cli_table_number(table, m->f1[c], 4);
+    }
+    cli_table_print(table, format, stdout);
+    cli_table_free(table);
+}
+
+typedef struct pair {
+    int32_t label, predicted;
+    int64_t count;
+} pair;
+
+static int by_count(const void *a, const void *b) {
+    const pair *x = a, *y = b;
+    if (x->count != y->count) return x->count < y->count ? 1 : -1;
+    if (x->label != y->label) return x->label - y->label;
+    return x->predicted - y->predicted;
+}
+
+static pair *worst_pairs(const fv_metrics *m, int64_t *count) {
+    pair *list = cli_alloc((size_t)m->classes * (size_t)m->classes * sizeof *list);
+    int64_t n = 0;
+    for (int32_t i = 0; i < m->classes; ++i)
+        for (int32_t k = 0; k < m->classes; ++k) {
+            int64_t texts = m->confusion[(int64_t)i * m->classes + k];
+            if (i != k && texts > 0) list[n++] = (pair){i, k, texts};
+        }
+    qsort(list, (size_t)n, sizeof *list, by_count);
+    *count = n < o.confusions ? n : o.confusions;
+    return list;
+}
+
+static void print_confusions(const fv_metrics *m, fv_classes classes) {
+    static const char *const columns[] = {"texts", "of class", "taken for"};
+    int64_t count;
+    pair *list = worst_pairs(m, &count);
+    cli_table *table = cli_table_new(columns, 3);
+    for (int64_t i = 0; i < count; ++i) {
+        cli_table_number(table, (double)list[i].count, 0);
+        cli_table_text(table, classes.name[list[i].label]);
+        cli_table_text(table, classes.name[list[i].predicted]);
+    }
+    if (count > 0) printf("\nworst confusions\n");
+    if (count > 0) cli_table_print(table, CLI_TEXT, stdout);
+    cli_table_free(table);
+    cli_free(list);
+}
+
+/* ---- judging ------------------------------------------------------------------------------------------------------------- */
+
+/* Share of texts whose label is among the k most probable classes; an equal probability counts against it. */
+static double hit_rate(const fv_dataset *set, const float *probability, int32_t classes) {
+    int64_t hits = 0;
+    for (int64_t i = 0; i < set->texts.count; ++i) {
+        const float *p = probability + i * classes;
+        int64_t better = 0;
+        for (int32_t c = 0; c < classes; ++c) better += c != set->label[i] && p[c] >= p[set->label[i]];
+        hits += better < o.top_k;
+    }
+    return set->texts.count ? (double)hits / (double)set->texts.count : 0;
+}
+
+static fv_status print(const fv_metrics *m, fv_classes classes, double hits) {
+    cli_format format = cli_format_of(cli_global.format);
+    if (format == CLI_JSON || format == CLI_JSONL) {
+        char *text = NULL;
+        fv_status status = fv_metrics_json(m, classes, &text);
+        if (status != FV_OK) return status;
+        size_t n = strlen(text);
+        printf("%s%s", text, n && text[n - 1] == '\n' ? "" : "\n");
+        fv_text_free(text);
+        return FV_OK;
+    }
+    if (format != CLI_TEXT) {
+        print_classes(m, classes, format);
+        return FV_OK;
+    }
+    print_overall(m, hits);
+    putchar('\n');
+    print_classes(m, classes, format);
+    print_confusions(m, classes);
+    return FV_OK;
+}
+
+static fv_status hold_against_target(const fv_metrics *m) {
+    double value;
+    if (!cli_given("fail-under")) return FV_OK;
+    fv_status status = fv_metrics_value(m, o.metric, &value);
+    if (status != FV_OK) return status;
+    bool loss = strcmp(o.metric, "loss") == 0;
+    if (loss ? value <= o.fail_under : value >= o.fail_under) return FV_OK;
+    return cli_fail(FV_BELOW_TARGET, "%s %.4f is %s the asked %g", o.metric, value, loss ? "above" : "below",
+                    o.fail_under);
+}
+
+static fv_status judge(const fv_model *model, const fv_dataset *set) {
+    fv_metrics *metrics = NULL;
+    double hits = 0;
+    fv_status status = fv_evaluate(&metrics, model, set);
+    if (status == FV_OK && o.top_k > 1) {
+        int32_t classes = fv_model_classes(model).count;
+        float *probability = cli_alloc((size_t)set->texts.count * (size_t)classes * sizeof(float));
+        status = fv_model_predict(model, set->texts, probability);
+        if (status == FV_OK) hits = hit_rate(set, probability, classes);
+        cli_free(probability);
+    }
+    if (status == FV_OK) status = print(metrics, fv_model_classes(model), hits);
+    if (status == FV_OK) status = hold_against_target(metrics);
+    fv_metrics_free(metrics);
+    return status;
+}
+
+static fv_status run(void) {
+    fv_model *model = NULL;
+    fv_dataset *set = NULL;
+    fv_status status = cli_model_load(&model, o.model);
+    fv_classes classes = {0};
+    if (status == FV_OK) classes = fv_model_classes(model);
+    if (status == FV_OK && !o.input) status = cli_missing("input", "a file of labelled texts, or - for standard input");
+    if (status == FV_OK) status = cli_texts_read(&set, o.input, &data, &classes, true);
+    if (status == FV_OK) status = judge(model, set);
+    fv_dataset_free(set);
+    fv_model_free(model);
+    return status;
+}
+
+const cli_command cmd_eval = {
+    .name = "eval",
+    .aliases = "test val evaluate score",
+    .summary = "judge a model on labelled texts",
+    .usage = "MODEL FILE [K] [OPTIONS]",
+    .examples =
+        "fovea eval runs/news test.txt\n"
+        "fovea test news test.txt 3\n"
+        "fovea eval -m runs/news -i test.tsv --format json\n"
+        "fovea eval runs/news test.txt --metric macro-f1 --fail-under 0.8",
+    .positional = "model input top-k",
+    .common = true,
+    .groups = groups,
+    .settle = settle,
+    .run = run,
+};

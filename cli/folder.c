@@ -1,0 +1,144 @@
+/* Run folders and files the command itself writes. See folder.h. */
+#include "folder.h"
+#include "console.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool cli_is_folder(const char *path) {
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+bool cli_is_file(const char *path) {
+    struct stat about;
+    return stat(path, &about) == 0 && !S_ISDIR(about.st_mode);
+}
+
+char *cli_join(const char *folder, const char *name) {
+    size_t n = strlen(folder);
+    return cli_text("%s%s%s", folder, n && folder[n - 1] == '/' ? "" : "/", name);
+}
+
+static fv_status cannot(const char *what, const char *path) {
+    bool full = errno == ENOSPC || errno == EDQUOT;
+    return cli_fail(full ? FV_NO_RESOURCES : FV_FAIL, "cannot %s %s: %s", what, path, strerror(errno));
+}
+
+static bool write_all(int file, const char *text, size_t size) {
+    while (size > 0) {
+        ssize_t n = write(file, text, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return false;
+        text += n;
+        size -= (size_t)n;
+    }
+    return fsync(file) == 0;
+}
+
+fv_status cli_write_file(const char *path, const char *text, size_t size) {
+    char *temporary = cli_text("%s.%ld.tmp", path, (long)getpid());
+    int file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    fv_status status = FV_OK;
+    if (file < 0)
+        status = cannot("write", path);
+    else {
+        bool good = write_all(file, text, size);
+        if (!good) status = cannot("write", path);
+        if (close(file) != 0 && good) status = cannot("write", path);
+        if (status == FV_OK && rename(temporary, path) != 0) status = cannot("write", path);
+        if (status != FV_OK) unlink(temporary);
+    }
+    cli_free(temporary);
+    return status;
+}
+
+char *cli_run_name(const char *input) {
+    const char *name = strrchr(input, '/') ? strrchr(input, '/') + 1 : input;
+    size_t n = strcspn(name, ".");
+    if (n == 0) return cli_text("runs/run");
+    return cli_text("runs/%.*s", (int)n, name);
+}
+
+static fv_status make_parents(const char *path) {
+    char *copy = cli_text("%s", path);
+    for (char *c = strchr(copy + 1, '/'); c; c = strchr(c + 1, '/')) {
+        *c = 0;
+        if (mkdir(copy, 0777) != 0 && errno != EEXIST) {
+            fv_status status = cannot("make the folder", copy);
+            cli_free(copy);
+            return status;
+        }
+        *c = '/';
+    }
+    cli_free(copy);
+    return FV_OK;
+}
+
+static bool is_empty(const char *folder) {
+    DIR *list = opendir(folder);
+    bool empty = list != NULL;
+    for (struct dirent *one; list && (one = readdir(list));)
+        if (strcmp(one->d_name, ".") != 0 && strcmp(one->d_name, "..") != 0) empty = false;
+    if (list) closedir(list);
+    return empty;
+}
+
+/* mkdir is the claim: two trainers that start together get two folders. */
+fv_status cli_claim_folder(const char *wanted, bool overwrite, char **folder) {
+    char *base = cli_text("%s", wanted);
+    for (size_t n = strlen(base); n > 1 && base[n - 1] == '/'; --n) base[n - 1] = 0;
+    fv_status status = make_parents(base);
+    *folder = NULL;
+    for (int i = 1; status == FV_OK && i < 10000; ++i) {
+        char *name = i == 1 ? cli_text("%s", base) : cli_text("%s-%d", base, i);
+        bool made = mkdir(name, 0777) == 0;
+        if (!made && errno != EEXIST) status = cannot("make the folder", name);
+        if (made || (errno == EEXIST && cli_is_folder(name) && (overwrite || is_empty(name)))) {
+            *folder = name;
+            break;
+        }
+        if (status == FV_OK && overwrite && cli_is_file(name))
+            status = cli_fail(FV_USAGE, "%s is a file, a folder was expected", name);
+        cli_free(name);
+    }
+    if (status == FV_OK && !*folder) status = cli_fail(FV_FAIL, "%s: too many runs of this name", base);
+    cli_free(base);
+    return status;
+}
+
+fv_status cli_find_run(const char *name, char **folder) {
+    struct timespec newest = {0, 0};
+    *folder = NULL;
+    if (strcmp(name, "last") != 0 || cli_is_folder(name)) {
+        *folder = cli_text("%s", name);
+        return FV_OK;
+    }
+    DIR *list = opendir("runs");
+    for (struct dirent *one; list && (one = readdir(list));) {
+        char *path = cli_text("runs/%s", one->d_name), *config = cli_join(path, "config.yaml"),
+             *state = cli_join(path, "metrics.jsonl");
+        struct stat about;
+        bool is_run =
+            one->d_name[0] != '.' && cli_is_file(config) && stat(cli_is_file(state) ? state : config, &about) == 0;
+        bool newer = is_run && (about.st_mtim.tv_sec > newest.tv_sec ||
+                                (about.st_mtim.tv_sec == newest.tv_sec && about.st_mtim.tv_nsec > newest.tv_nsec));
+        if (newer) {
+            newest = about.st_mtim;
+            cli_free(*folder);
+            *folder = cli_text("%s", path);
+        }
+        cli_free(path);
+        cli_free(config);
+        cli_free(state);
+    }
+    if (list) closedir(list);
+    return *folder ? FV_OK
+                   : cli_fail(FV_USAGE, "--resume last: there is no run under runs/\n  try:     --resume FOLDER");
+}

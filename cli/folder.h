@@ -1,0 +1,22 @@
+/* Run folders and files the command itself writes. */
+#ifndef CLI_FOLDER_H
+#define CLI_FOLDER_H
+
+#include "fovea/base.h"
+
+/* Replaces `path` by these bytes or leaves it as it was: temporary name, fsync, rename. */
+fv_status cli_write_file(const char *path, const char *text, size_t size);
+
+/* "runs/reviews" of "data/reviews.csv". Freed with cli_free. */
+char *cli_run_name(const char *input);
+
+/* Makes the folder, or FOLDER-2, FOLDER-3 ... when something is in it already; with `overwrite` it is used as it is. */
+fv_status cli_claim_folder(const char *wanted, bool overwrite, char **folder);
+
+/* "last" is the run that was written to most recently under runs/. Freed with cli_free. */
+fv_status cli_find_run(const char *name, char **folder);
+bool cli_is_folder(const char *path);
+bool cli_is_file(const char *path);
+char *cli_join(const char *folder, const char *name);
+
+#endif

@@ -1,0 +1,15 @@
+/* Everything that is printed from the flag tables. */
+#ifndef CLI_HELP_H
+#define CLI_HELP_H
+
+#include "command.h"
+
+#include <stdio.h>
+
+void cli_help_overview(FILE *out, bool all);
+void cli_help_command(const cli_command *command, FILE *out);
+void cli_help_man(FILE *out);
+void cli_help_markdown(FILE *out);
+void cli_help_bash(FILE *out);
+
+#endif

@@ -1,0 +1,307 @@
+/* The sources of flags besides the command line: YAML files, presets, the environment; and the YAML that says it all.
+ * A file is one flat mapping: a flag's name, a value or a list of values. */
+#include "console.h"
+#include "flags.h"
+#include "fovea/model.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+/* ---- reading --------------------------------------------------------------------------------------------------------- */
+
+typedef struct reader {
+    cli_flags *flags;
+    const char *path;
+    bool saved;              /* written by a run of fovea, perhaps another version: unknown keys are warnings */
+    const char *const *only; /* NULL, or the keys to take; the others are skipped */
+    cli_source source;
+    yaml_parser_t parser;
+    yaml_event_t event;
+    char **seen; /* keys so far */
+    size_t count;
+} reader;
+
+static fv_status next(reader *r) {
+    yaml_event_delete(&r->event);
+    if (yaml_parser_parse(&r->parser, &r->event)) return FV_OK;
+    memset(&r->event, 0, sizeof r->event);
+    if (r->parser.error == YAML_MEMORY_ERROR) return cli_fail(FV_NO_RESOURCES, "%s: out of memory", r->path);
+    return cli_fail(FV_USAGE, "%s:%zu: not YAML: %s", r->path, r->parser.problem_mark.line + 1,
+                    r->parser.problem ? r->parser.problem : "unreadable");
+}
+
+static size_t line_of(const reader *r) { return r->event.start_mark.line + 1; }
+
+static fv_status not_expected(const reader *r, const char *what) {
+    const char *found = r->event.type == YAML_MAPPING_START_EVENT    ? "a nested mapping"
+                        : r->event.type == YAML_SEQUENCE_START_EVENT ? "a list"
+                        : r->event.type == YAML_ALIAS_EVENT          ? "an alias"
+                        : r->event.type == YAML_SCALAR_EVENT         ? "a single value"
+                                                                     : "the end";
+    return cli_fail(FV_USAGE, "%s:%zu: wrong shape\n  expected %s\n  found:   %s", r->path, line_of(r), what, found);
+}
+
+static bool known_elsewhere(const char *key) {
+    bool found = false;
+    for (size_t i = 0; cli_commands[i] && !found; ++i) {
+        cli_flags other;
+        cli_flags_open(&other, cli_commands[i]);
+        found = cli_flag_find(&other, key) != NULL;
+        cli_flags_close(&other);
+    }
+    return found;
+}
+
+static fv_status unknown_key(const reader *r, const char *key, size_t line) {
+    const char *names[256];
+    char near[512];
+    size_t count = 0;
+    if (r->saved) {
+        cli_warn("%s:%zu: unknown key %s is left out", r->path, line, key);
+        return FV_OK;
+    }
+    for (; count < r->flags->count && count < 256; ++count) names[count] = r->flags->flag[count].name;
+    if (cli_nearest(key, names, count, "", near, sizeof near))
+        return cli_fail(FV_USAGE, "%s:%zu: unknown key %s      did you mean %s?", r->path, line, key, near);
+    return cli_fail(FV_USAGE, "%s:%zu: unknown key %s\n  try:     fovea %s --help", r->path, line, key,
+                    r->flags->command->name);
+}
+
+/* One value, or a list joined by newlines (list flags) or commas (the others). NULL result: null. */
+static fv_status read_value(reader *r, const cli_flag *flag, char **value) {
+    bool list = r->event.type == YAML_SEQUENCE_START_EVENT;
+    const char *joint = flag && cli_flag_is_list(flag) ? "\n" : ",";
+    char *text = NULL;
+    *value = NULL;
+    do {
+        if (list) {
+            fv_status status = next(r);
+            if (status != FV_OK || r->event.type == YAML_SEQUENCE_END_EVENT) {
+                *value = text ? text : cli_text("%s", "");
+                return status;
+            }
+        }
+        if (r->event.type != YAML_SCALAR_EVENT) {
+            cli_free(text);
+            return not_expected(r, list ? "a list of single values" : "a value or a list");
+        }
+        const char *one = (const char *)r->event.data.scalar.value;
+        bool plain = r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+        if (!list && plain && (!*one || strcmp(one, "~") == 0 || strcmp(one, "null") == 0)) return FV_OK;
+        char *longer = text ? cli_text("%s%s%s", text, joint, one) : cli_text("%s", one);
+        cli_free(text);
+        text = longer;
+    } while (list);
+    *value = text;
+    return FV_OK;
+}
+
+static bool is_taken(const reader *r, const char *key) {
+    for (size_t i = 0; r->only && r->only[i]; ++i)
+        if (strcmp(r->only[i], key) == 0) return true;
+    return !r->only;
+}
+
+static fv_status take_pair(reader *r) {
+    if (r->event.type != YAML_SCALAR_EVENT) return not_expected(r, "the name of a flag");
+    char key[128], where[512], *value = NULL;
+    size_t line = line_of(r);
+    snprintf(key, sizeof key, "%s", (const char *)r->event.data.scalar.value);
+    cli_flag *flag = is_taken(r, key) ? cli_flag_find(r->flags, key) : NULL;
+    snprintf(where, sizeof where, "%s:%zu: %s", r->path, line, key);
+    for (size_t i = 0; i < r->count; ++i)
+        if (strcmp(r->seen[i], flag ? flag->name : key) == 0) return cli_fail(FV_USAGE, "%s is given twice", where);
+    r->seen = cli_realloc(r->seen, (r->count + 1) * sizeof *r->seen);
+    r->seen[r->count++] = cli_text("%s", flag ? flag->name : key);
+    fv_status status = !flag && !r->only && !known_elsewhere(key) ? unknown_key(r, key, line) : FV_OK;
+    if (status == FV_OK) status = next(r);
+    if (status == FV_OK) status = read_value(r, flag, &value);
+    if (status == FV_OK && flag) {
+        bool text = flag->row->type == FV_OPT_STRING || flag->row->type == FV_OPT_CHOICE;
+        if (value || text) status = cli_flag_set(r->flags, flag, value, r->source, where);
+    }
+    cli_free(value);
+    return status;
+}
+
+static fv_status read_document(reader *r) {
+    fv_status status = next(r);            /* stream start */
+    if (status == FV_OK) status = next(r); /* document start, or the end of an empty file */
+    if (status != FV_OK || r->event.type == YAML_STREAM_END_EVENT) return status;
+    status = next(r);
+    bool empty = status == FV_OK && r->event.type == YAML_SCALAR_EVENT && !*r->event.data.scalar.value;
+    if (status != FV_OK || empty) return status;
+    if (r->event.type != YAML_MAPPING_START_EVENT) return not_expected(r, "lines such as \"learn-rate: 0.001\"");
+    while ((status = next(r)) == FV_OK && r->event.type != YAML_MAPPING_END_EVENT) {
+        status = take_pair(r);
+        if (status != FV_OK) break;
+    }
+    return status;
+}
+
+static fv_status cannot_read(const char *path, const char *why) {
+    return cli_fail(FV_USAGE, "%s: %s\n  expected a YAML file with flags, such as \"learn-rate: 0.001\"", path, why);
+}
+
+static fv_status read_file(reader *r) {
+    FILE *file = fopen(r->path, "rb");
+    if (!file) return cannot_read(r->path, strerror(errno));
+    fgetc(file); /* a folder opens, but does not read */
+    fv_status status = ferror(file) ? cannot_read(r->path, strerror(errno)) : FV_OK;
+    rewind(file);
+    if (status == FV_OK && !yaml_parser_initialize(&r->parser))
+        status = cli_fail(FV_NO_RESOURCES, "%s: out of memory", r->path);
+    if (status == FV_OK) {
+        yaml_parser_set_input_file(&r->parser, file);
+        status = read_document(r);
+        yaml_event_delete(&r->event);
+        yaml_parser_delete(&r->parser);
+    }
+    for (size_t i = 0; i < r->count; ++i) cli_free(r->seen[i]);
+    cli_free(r->seen);
+    fclose(file);
+    return status;
+}
+
+fv_status cli_config_read(cli_flags *flags, const char *path, bool saved) {
+    reader r = {.flags = flags, .path = path, .saved = saved, .source = CLI_FILE};
+    return read_file(&r);
+}
+
+fv_status cli_config_inherit(cli_flags *flags, const char *path, const char *const *only) {
+    reader r = {.flags = flags, .path = path, .saved = true, .only = only, .source = CLI_PRESET};
+    FILE *file = fopen(path, "rb");
+    if (!file) return FV_OK;
+    fclose(file);
+    return read_file(&r);
+}
+
+/* ---- presets and environment -------------------------------------------------------------------------------------------- */
+
+const char *cli_preset_name(size_t index, const char **help) {
+    if (index >= fv_preset_count()) return NULL;
+    if (help) *help = fv_preset_at(index)->help;
+    return fv_preset_at(index)->name;
+}
+
+fv_status cli_config_preset(cli_flags *flags, const char *name) {
+    const fv_preset *preset = fv_preset_find(name);
+    if (!preset) {
+        const char *names[64], *one;
+        char near[256];
+        size_t count = 0;
+        for (; count < 64 && (one = cli_preset_name(count, NULL)); ++count) names[count] = one;
+        bool found = cli_nearest(name, names, count, "", near, sizeof near);
+        return cli_fail(FV_USAGE,
+                        found ? "unknown preset %s      did you mean %s?"
+                              : "unknown preset %s\n  try:     fovea help presets",
+                        name, near);
+    }
+    char where[160];
+    snprintf(where, sizeof where, "preset %s", name);
+    cli_flag *kind = cli_flag_find(flags, "model");
+    fv_status status = kind ? cli_flag_set(flags, kind, preset->kind, CLI_PRESET, where) : FV_OK;
+    for (size_t i = 0; status == FV_OK && preset->settings[i]; ++i) {
+        char key[64];
+        const char *equal = strchr(preset->settings[i], '=');
+        snprintf(key, sizeof key, "%.*s", (int)(equal - preset->settings[i]), preset->settings[i]);
+        cli_flag *flag = cli_flag_find(flags, key);
+        if (flag) status = cli_flag_set(flags, flag, equal + 1, CLI_PRESET, where);
+    }
+    return status;
+}
+
+fv_status cli_config_environment(cli_flags *flags) {
+    for (size_t i = 0; i < flags->count; ++i) {
+        char name[128] = "FOVEA_";
+        size_t n = strlen(name);
+        for (const char *c = flags->flag[i].name; *c && n + 1 < sizeof name; ++c)
+            name[n++] = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+        name[n] = 0;
+        const char *value = getenv(name);
+        fv_status status = value && *value ? cli_flag_set(flags, &flags->flag[i], value, CLI_ENVIRONMENT, name) : FV_OK;
+        if (status != FV_OK) return status;
+    }
+    return FV_OK;
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------------------------- */
+
+static void put(char **text, const char *more) {
+    char *longer = cli_text("%s%s", *text, more);
+    cli_free(*text);
+    *text = longer;
+}
+
+/* Quoted unless it is a word or number that YAML reads as it stands. */
+static char *scalar(const char *value) {
+    bool plain = *value && strcmp(value, "null") != 0 && strcmp(value, "~") != 0;
+    plain = plain && (isalnum((unsigned char)*value) || strchr("./_", *value) ||
+                      (*value == '-' && isdigit((unsigned char)value[1])));
+    for (const char *c = value; *c && plain; ++c) plain = isalnum((unsigned char)*c) || strchr("._+/-=", *c);
+    if (plain) return cli_text("%s", value);
+    char *out = cli_alloc(4 * strlen(value) + 3), *o = out;
+    *o++ = '"';
+    for (const unsigned char *c = (const unsigned char *)value; *c; ++c) {
+        if (*c == '"' || *c == '\\')
+            *o++ = '\\', *o++ = (char)*c;
+        else if (*c < 0x20 || *c == 0x7f)
+            o += sprintf(o, "\\x%02x", *c);
+        else
+            *o++ = (char)*c;
+    }
+    *o++ = '"';
+    return out;
+}
+
+static void put_list(char **text, const char *list) {
+    size_t count;
+    char **entry = cli_list_split(list, &count);
+    put(text, "[");
+    for (size_t i = 0; i < count; ++i) {
+        char *one = scalar(entry[i]);
+        if (i) put(text, ", ");
+        put(text, one);
+        cli_free(one);
+    }
+    put(text, "]");
+    cli_free(entry);
+}
+
+/* Did the command itself give the flag a value? A string that is set, that is. */
+static bool changed(const cli_flag *flag) {
+    char text[64];
+    bool string = flag->row->type == FV_OPT_STRING || flag->row->type == FV_OPT_CHOICE;
+    return string && cli_flag_text(flag, text, sizeof text) != NULL;
+}
+
+char *cli_config_text(const cli_flags *flags) {
+    static const char *const not_part[] = {"resume", "overwrite", NULL};
+    char *text = cli_text("# fovea %s %s\n", fv_version(), flags->command->name);
+    for (size_t i = 0; i < flags->count; ++i) {
+        const cli_flag *flag = &flags->flag[i];
+        char buffer[64];
+        bool unset = flag->source == CLI_BUILTIN && !flag->row->standard && !changed(flag);
+        const char *value = unset ? NULL : cli_flag_text(flag, buffer, sizeof buffer);
+        bool skip = flag->idle || flag->group->rows == cli_global_rows;
+        for (size_t k = 0; not_part[k]; ++k) skip |= strcmp(not_part[k], flag->name) == 0;
+        if (skip) continue;
+        put(&text, flag->name);
+        put(&text, ": ");
+        if (!value)
+            put(&text, "null");
+        else if (cli_flag_is_list(flag))
+            put_list(&text, value);
+        else {
+            char *one = scalar(value);
+            put(&text, one);
+            cli_free(one);
+        }
+        put(&text, "\n");
+    }
+    return text;
+}

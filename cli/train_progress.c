@@ -1,0 +1,84 @@
+/* What a training says while it runs: one line that is redrawn, lines that stay for evaluations, JSON on request. */
+#include "train.h"
+#include "console.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* 1234567 -> "1,234,567" */
+static const char *grouped(int64_t value, char *text, size_t size) {
+    char digits[32];
+    int n = snprintf(digits, sizeof digits, "%" PRId64, value);
+    size_t at = 0;
+    for (int i = 0; i < n && at + 2 < size; ++i) {
+        if (i && (n - i) % 3 == 0 && digits[i - 1] != '-') text[at++] = ',';
+        text[at++] = digits[i];
+    }
+    text[at] = 0;
+    return text;
+}
+
+static void rate(double value, char *text, size_t size) {
+    if (value >= 1e6)
+        snprintf(text, size, "%.2fM tok/s", value / 1e6);
+    else if (value >= 1e3)
+        snprintf(text, size, "%.1fk tok/s", value / 1e3);
+    else
+        snprintf(text, size, "%.0f tok/s", value);
+}
+
+static void step(const fv_event *e) {
+    char done[32], total[32], of[64] = "", speed[32], eta[32], line[320];
+    grouped(e->step, done, sizeof done);
+    if (e->total > 0)
+        snprintf(of, sizeof of, "/%s  %.0f%%", grouped(e->total, total, sizeof total),
+                 100.0 * (double)e->step / (double)e->total);
+    rate(e->tokens_per_second, speed, sizeof speed);
+    if (e->eta >= 0)
+        cli_duration(e->eta, eta, sizeof eta);
+    else
+        snprintf(eta, sizeof eta, "--:--");
+    snprintf(line, sizeof line, "train  step %s%s  loss %.3f  lr %.1e  gnorm %.2f  %s  eta %s", done, of, e->loss,
+             e->learn_rate, e->gradient_norm, speed, eta);
+    cli_progress(line, true);
+}
+
+static void eval(const fv_event *e) {
+    char done[32];
+    grouped(e->step, done, sizeof done);
+    cli_say("eval   step %s  val loss %.3f  acc %.3f  macro-f1 %.3f%s", done, e->valid_loss, e->valid_accuracy,
+            e->valid_macro_f1, e->best ? "  best so far" : "");
+}
+
+static void json(const fv_event *e) {
+    char text[512];
+    if (e->kind == FV_EVENT_STEP)
+        snprintf(text, sizeof text,
+                 "{\"event\": \"train\", \"step\": %" PRId64 ", \"total\": %" PRId64
+                 ", \"epoch\": %.3f, \"loss\": %.6f, \"learn_rate\": %.6g, "
+                 "\"gradient_norm\": %.6f, \"tokens_per_second\": %.1f, \"seconds\": %.3f, \"eta\": %.1f}",
+                 e->step, e->total, e->epoch, e->loss, e->learn_rate, e->gradient_norm, e->tokens_per_second,
+                 e->seconds, e->eta);
+    else
+        snprintf(text, sizeof text,
+                 "{\"event\": \"eval\", \"step\": %" PRId64
+                 ", \"loss\": %.6f, \"accuracy\": %.6f, \"macro_f1\": %.6f, \"best\": %s}",
+                 e->step, e->valid_loss, e->valid_accuracy, e->valid_macro_f1, e->best ? "true" : "false");
+    cli_progress_json(text, true);
+}
+
+void cli_train_event(void *context, const fv_event *e) {
+    (void)context;
+    bool figures = e->kind == FV_EVENT_STEP || e->kind == FV_EVENT_EVAL;
+    if (figures && cli_progress_wants_json())
+        json(e);
+    else if (e->kind == FV_EVENT_STEP)
+        step(e);
+    else if (e->kind == FV_EVENT_EVAL)
+        eval(e);
+    else if (e->kind == FV_EVENT_NOTE && e->note)
+        cli_say("note   %s", e->note);
+    else if (e->kind == FV_EVENT_END)
+        cli_progress_end();
+}

@@ -1,0 +1,101 @@
+/* TILE: how a call is cut, what scratch it needs, and the choice of the type. See tile.h. */
+#include "attn/core/tile.h"
+#include "simd/simd.h"
+
+#include <stdio.h>
+
+static const fv__tile_engine *engine_of(const fv_attention_plan *plan) {
+    return plan->dtype == FV_F64 ? &fv__tile_engine_f64 : &fv__tile_engine_f32;
+}
+
+void fv__tile_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+    engine_of(plan)->forward(plan, x, scratch);
+}
+
+void fv__tile_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+    engine_of(plan)->backward(plan, x, scratch);
+}
+
+void fv__tile_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch, int64_t head,
+                      const int64_t *rows, int64_t count, const fv_tensor *out) {
+    engine_of(plan)->weights(plan, x, stage, batch, head, rows, count, out);
+}
+
+/* ---- cutting */
+
+/* Keys of a backward chunk: as many as keep the four transposed tiles near 256 KiB of f32, in the second level cache. */
+static int64_t chunk_of(const fv_attention_plan *plan) {
+    int64_t chunk = 65536 / (2 * (plan->d_qk + plan->d_v) + 1) / FV_TILE_SIDE * FV_TILE_SIDE;
+    if (chunk > 512) chunk = 512;
+    return chunk < FV_TILE_SIDE ? FV_TILE_SIDE : chunk;
+}
+
+/* Pieces of `size` rows over all sequences; of packed ones, whose lengths are not known yet, at most. */
+static int64_t pieces(const fv_attention_plan *plan, int64_t rows, int64_t size) {
+    if (plan->packed) return rows / size + plan->sequences;
+    return (rows + size - 1) / size * plan->sequences;
+}
+
+static size_t block(int64_t count, size_t element) { return ((size_t)count * element + 63) & ~(size_t)63; }
+
+fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
+    const size_t e = plan->dtype == FV_F64 ? 8 : 4;
+    const bool addend = plan->shape[FV_BIAS].rank || plan->shape[FV_MASK].rank || plan->shape[FV_SLOPES].rank;
+    const int64_t lanes = FV_TILE_LANES, side = FV_TILE_SIDE, d = plan->d_qk, dv = plan->d_v;
+    fv__tile_cut cut = {.chunk = chunk_of(plan)};
+    cut.forward_tasks = pieces(plan, plan->q_len, FV_TILE_BLOCK_Q);
+    cut.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
+    if (!backward) {
+        cut.worker_bytes = block(FV_TILE_BLOCK_K * lanes, e) * (addend ? 3 : 1) + 3 * block(lanes, e);
+        cut.worker_bytes += FV_TILE_BLOCK_Q / lanes * (block(d * lanes, e) + block(dv * lanes, e) + 2 * block(lanes, e));
+        return cut;
+    }
+    /* packed: chunks of queries and of keys are counted apart, which is never less than their maximum */
+    cut.chunks = plan->packed ? pieces(plan, plan->q_len + plan->k_len, cut.chunk)
+                              : pieces(plan, plan->q_len > plan->k_len ? plan->q_len : plan->k_len, cut.chunk);
+    int64_t parts = cut.chunks * plan->heads * 2;
+    if (parts < cut.forward_tasks * plan->heads) parts = cut.forward_tasks * plan->heads;
+    cut.shared_bytes += 2 * block(plan->batch * plan->heads * plan->q_len, e) + block(parts, sizeof(double));
+    cut.worker_bytes = 2 * (block(cut.chunk * d, e) + block(cut.chunk * dv, e)) + 4 * block(side * side, e) + 3 * block(side, e);
+    return cut;
+}
+
+void fv__tile_locate(const int64_t *first, int64_t sequences, int64_t task, int64_t *sequence, int64_t *piece) {
+    int64_t low = 0, high = sequences;          /* first[low] <= task < first[high] */
+    while (high - low > 1) {
+        const int64_t middle = low + (high - low) / 2;
+        if (first[middle] <= task) low = middle;
+        else high = middle;
+    }
+    *sequence = low, *piece = task - first[low];
+}
+
+size_t fv__tile_scratch(const fv_attention_plan *plan, bool backward) {
+    const fv__tile_cut cut = fv__tile_cut_of(plan, backward);
+    return cut.shared_bytes + (size_t)fv_threads() * cut.worker_bytes;
+}
+
+/* ---- what it costs and what it is */
+
+double fv__tile_flops(const fv_attention_plan *plan, bool backward) {
+    /* packed lengths are not known here: equal ones are assumed */
+    const int64_t share = plan->packed ? plan->sequences : 1;
+    fv__segment s = {.q_len = plan->q_len / (share ? share : 1), .k_len = plan->k_len / (share ? share : 1)};
+    s.q_offset = plan->lower_right ? s.k_len - s.q_len : plan->q_offset;
+    double pairs = 0;
+    for (int64_t i = 0; i < s.q_len; i++) {
+        int64_t start, end;
+        fv__attn_visible(plan, &s, i, &start, &end);
+        pairs += (double)(end - start);
+    }
+    pairs *= (double)plan->sequences * (double)plan->heads * 2;
+    return pairs * (double)(backward ? 3 * plan->d_qk + 2 * plan->d_v : plan->d_qk + plan->d_v);
+}
+
+void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size) {
+    const fv__simd_f32 *simd = fv__simd_f32_now();
+    static const char *const names[] = {"scalar", "avx2", "avx512"};
+    snprintf(text, size, "tile %s %s %dx%d, backward %dx%d in chunks of %d", fv_dtype_name(plan->dtype),
+             plan->dtype == FV_F64 ? "scalar" : names[simd->isa], FV_TILE_LANES, FV_TILE_BLOCK_K, FV_TILE_SIDE, FV_TILE_SIDE,
+             (int)chunk_of(plan));
+}

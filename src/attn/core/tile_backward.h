@@ -1,0 +1,309 @@
+/* Backward of TILE for the real type R. See tile.h for the rounds.
+ *
+ *   P = exp(S - LSE)   dV = (P keep)^T dO   dP = keep (dO V^T)   dS = P (dP - delta)   dQ = scale dS K   dK = scale dS^T Q
+ *   delta_i = dO_i . O_i - dLSE_i, also with dropout and sinks (then LSE counts the sink, O is the output with it).
+ * `scale` is multiplied into the packed values and into delta, so dS leaves the tile already scaled. */
+
+typedef struct T(backward_scratch) {
+    R *k, *v, *dk, *dv;                 /* transposed tiles of the chunk: (D or Dv, lanes) each, one after the other */
+    R *s, *dp, *addend, *keep;          /* (SIDE, SIDE) */
+    R *start, *end, *ones;              /* SIDE */
+} T(backward_scratch);
+
+static void T(backward_carve)(const T(job) *job, int worker, T(backward_scratch) *w) {
+    char *at = job->workers + (size_t)worker * job->cut.worker_bytes;
+    const int64_t chunk = job->cut.chunk, area = FV_TILE_SIDE * FV_TILE_SIDE;
+    w->k = T(carve)(&at, chunk * job->plan->d_qk), w->v = T(carve)(&at, chunk * job->plan->d_v);
+    w->dk = T(carve)(&at, chunk * job->plan->d_qk), w->dv = T(carve)(&at, chunk * job->plan->d_v);
+    w->s = T(carve)(&at, area), w->dp = T(carve)(&at, area);
+    w->addend = job->addend ? T(carve)(&at, area) : NULL;
+    w->keep = job->dropout > 0 ? T(carve)(&at, area) : NULL;
+    w->start = T(carve)(&at, FV_TILE_SIDE), w->end = T(carve)(&at, FV_TILE_SIDE), w->ones = T(carve)(&at, FV_TILE_SIDE);
+}
+
+/* ---- before the rounds: delta and LSE per row, gradients that start at zero */
+
+static void T(prepare_rows)(const T(job) *job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows, double *sink_sum) {
+    const int64_t row = segment->q_start + i0, b = segment->batch, dv = job->plan->d_v;
+    const int64_t at = (b * job->plan->heads + head) * job->plan->q_len + row;
+    R *lse2 = job->lse2 + at, *delta = job->delta + at;
+    if (job->dout.data)
+        job->simd->dot_rows(delta, T(at)(&job->dout, b, head, row), job->dout.l, T(at)(&job->out, b, head, row), job->out.l, rows, dv);
+    else memset(delta, 0, (size_t)rows * sizeof(R));
+    const fv_tensor *lse = &job->x->t[FV_LSE], *dlse = &job->x->d[FV_LSE];
+    const R *from = (const R *)lse->data + b * lse->stride[0] + head * lse->stride[1] + row * lse->stride[2];
+    const R *d = dlse->rank ? (const R *)dlse->data + b * dlse->stride[0] + head * dlse->stride[1] + row * dlse->stride[2] : NULL;
+    const R log2e = (R)1.44269504088896340736, scale = (R)job->plan->options.scale;
+    const double sink = job->sinks ? (double)T(per_head)(job, job->sinks, FV_SINKS, head) : -INFINITY;
+    for (int64_t r = 0; r < rows; r++) {
+        const double own = (double)from[r * lse->stride[2]];
+        double all = own, gain = 1;
+        if (job->sinks) {               /* the weights are those of the softmax with the sink in its denominator */
+            const double top = own > sink ? own : sink;
+            all = top == -INFINITY ? top : top + log(exp(own - top) + exp(sink - top));
+            gain = exp(fmin(all - own, 80));
+            if (top > -INFINITY && own > -INFINITY) *sink_sum -= exp(sink - all) * (double)delta[r];
+        }
+        if (d && own > -INFINITY) delta[r] -= (R)((double)d[r * dlse->stride[2]] * gain);
+        lse2[r] = own == -INFINITY ? (R)INFINITY : (R)all * log2e;  /* nothing seen: weights exp2(s - inf) = 0 */
+        delta[r] = own == -INFINITY ? 0 : delta[r] * scale;
+    }
+}
+
+static void T(prepare_task)(void *context, int64_t index, int worker) {
+    const T(job) *job = context;
+    const int64_t heads = job->plan->heads;
+    (void)worker;
+    int64_t number, block;
+    fv__tile_locate(job->first, job->plan->sequences, index / heads, &number, &block);
+    const int64_t blocks = job->first[number + 1] - job->first[number], rest = index - job->first[number] * heads;
+    const int64_t head = rest / blocks, i0 = rest % blocks * FV_TILE_BLOCK_Q;
+    const fv__segment segment = fv__attn_segment(job->plan, job->x, number);
+    const int64_t rows = segment.q_len - i0 < FV_TILE_BLOCK_Q ? segment.q_len - i0 : FV_TILE_BLOCK_Q;
+    double sink_sum = 0;
+    T(prepare_rows)(job, &segment, head, i0, rows, &sink_sum);
+    if (job->sink_sum) job->sink_sum[index] = sink_sum;
+    if (!job->dq.data) return;
+    for (int64_t r = 0; r < rows; r++)
+        memset(T(at)(&job->dq, segment.batch, head, segment.q_start + i0 + r), 0, (size_t)job->plan->d_qk * sizeof(R));
+}
+
+/* Zeroes one (batch, head) slice of a gradient. */
+typedef struct T(zero_job) { const fv_tensor *t; } T(zero_job);
+static void T(zero_task)(void *context, int64_t index, int worker) {
+    const fv_tensor *t = ((const T(zero_job) *)context)->t;
+    (void)worker;
+    R *p = (R *)t->data + index / t->dim[1] * t->stride[0] + index % t->dim[1] * t->stride[1];
+    for (int64_t l = 0; l < t->dim[2]; l++) {
+        R *row = p + l * t->stride[2];
+        if (t->stride[3] == 1) memset(row, 0, (size_t)t->dim[3] * sizeof(R));
+        else
+            for (int64_t d = 0; d < t->dim[3]; d++) row[d * t->stride[3]] = 0;
+    }
+}
+static void T(zero)(const fv_tensor *t) {
+    T(zero_job) job = {t};
+    if (t->rank) fv__parallel_for(t->dim[0] * t->dim[1], T(zero_task), &job);
+}
+
+/* ---- one tile: up to SIDE queries from i0, up to SIDE keys from j0 */
+
+typedef struct T(pair) {
+    const fv__segment *segment;
+    const fv__drop *drop;
+    int64_t head, kv, i0, rows, j0, keys, lanes, task;
+    const R *q, *k, *dout;              /* first row of the tile in the caller's tensors */
+    R *kt, *vt, *dkt, *dvt;             /* the transposed tile of the chunk */
+    bool partial;
+} T(pair);
+
+/* Where the task keeps its part of a gradient that has one number per head. */
+static double *T(part)(const T(job) *job, double *parts, const T(pair) *p) {
+    const int64_t group = job->plan->heads / job->plan->kv_heads;
+    return parts + p->task * group + p->head % group;
+}
+
+static void T(store_bias)(const T(job) *job, const T(backward_scratch) *w, const T(pair) *p) {
+    const T(view) *b = &job->dbias;
+    const SIMD *simd = job->simd;
+    const R unscale = (R)(1 / job->plan->options.scale), distance = (R)(p->i0 + p->segment->q_offset - p->j0);
+    if (job->slope_sum)
+        *T(part)(job, job->slope_sum, p) += (double)(unscale * simd->slope_back(w->addend, p->rows, p->lanes, distance, 1, -1));
+    if (!b->data) return;
+    for (int64_t r = 0; r < p->rows; r++) {
+        const R *from = w->addend + r * p->lanes;
+        R *to = T(at)(b, p->segment->batch, p->head, p->segment->q_start + p->i0 + r) + (p->segment->k_start + p->j0) * b->d;
+        if (job->bias_sum) *T(part)(job, job->bias_sum, p) += (double)(unscale * simd->sum(from, p->keys));
+        else if (b->d == 1) simd->axpy(to, unscale, from, p->keys);
+        else
+            for (int64_t c = 0; c < p->keys; c++) to[c * b->d] += unscale * from[c];
+    }
+}
+
+static void T(band_rows)(const T(job) *job, T(backward_scratch) *w, const T(pair) *p, const T(sight) *sight) {
+    for (int64_t r = 0; r < p->rows; r++) {
+        w->start[r] = job->banded ? (R)(sight->start[r] - p->j0) : 0;
+        const int64_t end = job->banded ? sight->end[r] - p->j0 : p->keys;
+        w->end[r] = (R)(end < p->keys ? end : p->keys);
+    }
+}
+
+static void T(pair_step)(const T(job) *job, T(backward_scratch) *w, const T(pair) *p, const T(sight) *sight) {
+    const SIMD *simd = job->simd;
+    const fv_attention_plan *plan = job->plan;
+    const int64_t lanes = p->lanes, row = p->segment->q_start + p->i0, d = plan->d_qk, dv = plan->d_v;
+    const int64_t at = (p->segment->batch * plan->heads + p->head) * plan->q_len + row;
+    simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, lanes, p->rows, lanes, d, false);
+    if (p->dout) simd->gemm(w->dp, lanes, p->dout, job->dout.l, 1, p->vt, lanes, p->rows, lanes, dv, false);
+    else simd->fill(w->dp, 0, p->rows * lanes);
+    if (job->addend) T(fill_addend)(job, p->segment, p->head, p->i0, p->rows, p->j0, p->keys, w->addend, lanes);
+    if (w->keep) simd->drop_rows(w->keep, p->rows, lanes, p->i0, p->j0, p->drop);
+    const bool hidden = p->partial || job->addend;
+    if (hidden) T(band_rows)(job, w, p, sight);
+    simd->back_tile(w->s, w->dp, p->rows, lanes, job->lse2 + at, job->delta + at, hidden ? w->start : NULL, hidden ? w->end : NULL,
+                    w->addend, w->keep, job->cap2);
+    if (job->dbias.data || job->slope_sum) T(store_bias)(job, w, p);
+    const bool careful = hidden && !(simd->finite_tile(p->q, job->q.l, p->rows, d) && simd->finite_tile(p->k, job->k.l, p->keys, d) &&
+                                     (!p->dout || simd->finite_tile(p->dout, job->dout.l, p->rows, dv)));
+    void (*gemm)(R *, int64_t, const R *, int64_t, int64_t, const R *, int64_t, int64_t, int64_t, int64_t, bool) =
+        careful ? simd->gemm_careful : simd->gemm;
+    if (job->dv.data && p->dout) gemm(p->dvt, lanes, p->dout, 1, job->dout.l, w->s, lanes, dv, lanes, p->rows, true);
+    if (job->dk.data) gemm(p->dkt, lanes, p->q, 1, job->q.l, w->dp, lanes, d, lanes, p->rows, true);
+    if (job->dq.data)
+        gemm(T(at)(&job->dq, p->segment->batch, p->head, row), job->dq.l, w->dp, lanes, 1, p->k, job->k.l, p->rows, d, p->keys, true);
+}
+
+/* ---- one task of a round */
+
+static int64_t T(tile_lanes)(const T(job) *job, int64_t keys) {
+    const int64_t width = job->simd->width;
+    return keys < FV_TILE_SIDE ? (keys + width - 1) / width * width : FV_TILE_SIDE;
+}
+
+static void T(chunk_load)(const T(job) *job, T(backward_scratch) *w, const fv__segment *s, int64_t kv, int64_t j0, int64_t j1) {
+    const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
+    for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
+        const int64_t keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, lanes = T(tile_lanes)(job, keys), at = j - j0;
+        job->simd->pack(w->k + at * d, lanes, T(at)(&job->k, s->batch, kv, s->k_start + j), job->k.l, keys, d, job->scale2);
+        job->simd->pack(w->v + at * dv, lanes, T(at)(&job->v, s->batch, kv, s->k_start + j), job->v.l, keys, dv,
+                        (R)job->plan->options.scale);
+        memset(w->dk + at * d, 0, (size_t)(lanes * d) * sizeof(R));
+        memset(w->dv + at * dv, 0, (size_t)(lanes * dv) * sizeof(R));
+    }
+}
+
+static void T(chunk_store)(const T(job) *job, T(backward_scratch) *w, const fv__segment *s, int64_t kv, int64_t j0, int64_t j1) {
+    const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
+    job->simd->fill(w->ones, 1, FV_TILE_SIDE);
+    for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
+        const int64_t keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, lanes = T(tile_lanes)(job, keys), at = j - j0;
+        if (job->dk.data)
+            job->simd->unpack(T(at)(&job->dk, s->batch, kv, s->k_start + j), job->dk.l, w->dk + at * d, lanes, keys, d, w->ones, true);
+        if (job->dv.data)
+            job->simd->unpack(T(at)(&job->dv, s->batch, kv, s->k_start + j), job->dv.l, w->dv + at * dv, lanes, keys, dv, w->ones, true);
+    }
+}
+
+/* SIDE queries against the keys [j0, j1) of the chunk */
+static void T(query_block)(const T(job) *job, T(backward_scratch) *w, T(pair) *p, int64_t j0, int64_t j1) {
+    const fv__segment *s = p->segment;
+    T(sight) sight;
+    T(look)(job, s, p->i0, p->rows, &sight);
+    const int64_t row = s->q_start + p->i0;
+    p->q = T(at)(&job->q, s->batch, p->head, row);
+    p->dout = job->dout.data ? T(at)(&job->dout, s->batch, p->head, row) : NULL;
+    for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
+        p->j0 = j, p->keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, p->lanes = T(tile_lanes)(job, p->keys);
+        if (j >= sight.any_end || j + p->keys <= sight.any) continue;
+        p->partial = j < sight.every || j + p->keys > sight.every_end;
+        p->k = T(at)(&job->k, s->batch, p->kv, s->k_start + j);
+        p->kt = w->k + (j - j0) * job->plan->d_qk, p->dkt = w->dk + (j - j0) * job->plan->d_qk;
+        p->vt = w->v + (j - j0) * job->plan->d_v, p->dvt = w->dv + (j - j0) * job->plan->d_v;
+        T(pair_step)(job, w, p, &sight);
+    }
+}
+
+/* Does any query of [i0, i1) see any key of [j0, j1)? */
+static bool T(meet)(const T(job) *job, const fv__segment *s, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+    if (i0 >= i1 || j0 >= j1) return false;
+    int64_t start, end, ignored;
+    fv__attn_visible(job->plan, s, i0, &start, &ignored);
+    fv__attn_visible(job->plan, s, i1 - 1, &ignored, &end);
+    return start < j1 && end > j0;
+}
+
+static void T(round_task)(void *context, int64_t index, int worker) {
+    const T(job) *job = context;
+    const fv_attention_plan *plan = job->plan;
+    const int64_t kv_heads = plan->kv_heads, group = plan->heads / kv_heads, size = job->cut.chunk;
+    int64_t number, ignored;
+    fv__tile_locate(job->first, plan->sequences, index / kv_heads, &number, &ignored);
+    const int64_t chunks = job->first[number + 1] - job->first[number], rest = index - job->first[number] * kv_heads;
+    const int64_t kv = rest / chunks, chunk = rest % chunks, other = (chunk + job->round) % chunks;
+    const fv__segment s = fv__attn_segment(plan, job->x, number);
+    if (job->round >= chunks || (job->phase >= 0 && job->phase != s.batch * kv_heads + kv)) return;
+    const int64_t j0 = chunk * size, j1 = j0 + size < s.k_len ? j0 + size : s.k_len;
+    const int64_t i0 = other * size, i1 = i0 + size < s.q_len ? i0 + size : s.q_len;
+    if (!T(meet)(job, &s, i0, i1, j0, j1)) return;
+    T(backward_scratch) w;
+    T(backward_carve)(job, worker, &w);
+    T(chunk_load)(job, &w, &s, kv, j0, j1);
+    for (int64_t head = kv * group; head < (kv + 1) * group; head++) {
+        const fv__drop drop = fv__drop_of(job->dropout, plan->options.seed, (uint64_t)(number * plan->heads + head));
+        T(pair) p = {.segment = &s, .drop = &drop, .head = head, .kv = kv, .task = index};
+        for (p.i0 = i0; p.i0 < i1; p.i0 += FV_TILE_SIDE) {
+            p.rows = i1 - p.i0 < FV_TILE_SIDE ? i1 - p.i0 : FV_TILE_SIDE;
+            T(query_block)(job, &w, &p, j0, j1);
+        }
+    }
+    T(chunk_store)(job, &w, &s, kv, j0, j1);
+}
+
+/* ---- the whole */
+
+static int64_t T(count_chunks)(const T(job) *job, int64_t *most) {
+    int64_t count = 0;
+    *most = 0;
+    for (int64_t n = 0; n < job->plan->sequences; n++) {
+        const fv__segment s = fv__attn_segment(job->plan, job->x, n);
+        const int64_t rows = s.q_len > s.k_len ? s.q_len : s.k_len, chunks = (rows + job->cut.chunk - 1) / job->cut.chunk;
+        job->first[n] = count, count += chunks;
+        if (chunks > *most) *most = chunks;
+    }
+    return job->first[job->plan->sequences] = count;
+}
+
+/* Gradients with one number per head: the parts of all tasks, in their order. */
+static void T(combine)(const T(job) *job, const double *part, int64_t per_task, int64_t heads_of_task, const fv_tensor *to, bool bias) {
+    const fv_attention_plan *plan = job->plan;
+    for (int64_t n = 0; n < plan->sequences; n++) {
+        const int64_t tasks = job->first[n + 1] - job->first[n];
+        for (int64_t t = 0; t < tasks * heads_of_task; t++)
+            for (int64_t g = 0; g < per_task; g++) {
+                const int64_t head = t / tasks * per_task + g;
+                R *p = (R *)to->data;
+                if (bias) p += (to->dim[0] == 1 ? 0 : n * to->stride[0]) + (to->dim[1] == 1 ? 0 : head * to->stride[1]);
+                else p += head * to->stride[0];
+                *p += (R)part[(job->first[n] * heads_of_task + t) * per_task + g];
+            }
+    }
+}
+
+/* When a gradient of the bias is shared by batches or heads, their tasks must not run side by side. */
+static int64_t T(phases)(const T(job) *job) {
+    const fv_tensor *b = &job->x->d[FV_BIAS];
+    const bool shared = b->rank && ((b->dim[0] == 1 && job->plan->batch > 1) || (b->dim[1] == 1 && job->plan->heads > 1));
+    return shared ? job->plan->batch * job->plan->kv_heads : 0;
+}
+
+static void T(zero_heads)(const fv_tensor *t) {
+    for (int64_t h = 0; t->rank && h < t->dim[0]; h++) ((R *)t->data)[h * t->stride[0]] = 0;
+}
+
+static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+    T(job) job = T(job_of)(plan, x, true);
+    const int64_t rows = plan->batch * plan->heads * plan->q_len, group = plan->heads / plan->kv_heads;
+    job.dq = T(view_of)(&x->d[FV_Q]), job.dk = T(view_of)(&x->d[FV_K]), job.dv = T(view_of)(&x->d[FV_V]);
+    job.dout = T(view_of)(&x->d[FV_OUT]), job.dbias = T(view_of)(&x->d[FV_BIAS]);
+    char *at = scratch;
+    job.first = (int64_t *)at, at += (size_t)(plan->sequences + 8) / 8 * 64;
+    job.lse2 = T(carve)(&at, rows), job.delta = T(carve)(&at, rows);
+    double *parts = (double *)at;
+    job.workers = (char *)scratch + job.cut.shared_bytes;
+    job.sink_sum = x->d[FV_SINKS].rank ? parts : NULL;
+    T(zero)(&x->d[FV_K]), T(zero)(&x->d[FV_V]), T(zero)(&x->d[FV_BIAS]);
+    T(zero_heads)(&x->d[FV_SINKS]), T(zero_heads)(&x->d[FV_SLOPES]);
+    fv__parallel_for(T(count_blocks)(&job) * plan->heads, T(prepare_task), &job);
+    if (job.sink_sum) T(combine)(&job, job.sink_sum, 1, plan->heads, &x->d[FV_SINKS], false);
+
+    int64_t most;
+    const int64_t tasks = T(count_chunks)(&job, &most) * plan->kv_heads, phases = T(phases)(&job);
+    const fv_tensor *b = &x->d[FV_BIAS];
+    memset(parts, 0, (size_t)(tasks * group * 2) * sizeof(double));
+    job.slope_sum = x->d[FV_SLOPES].rank ? parts : NULL;
+    job.bias_sum = b->rank && b->dim[2] == 1 && b->dim[3] == 1 ? parts + tasks * group : NULL;
+    for (job.phase = phases ? 0 : -1; job.phase < phases; job.phase++)
+        for (job.round = 0; job.round < most; job.round++) fv__parallel_for(tasks, T(round_task), &job);
+    if (job.slope_sum) T(combine)(&job, job.slope_sum, group, plan->kv_heads, &x->d[FV_SLOPES], false);
+    if (job.bias_sum) T(combine)(&job, job.bias_sum, group, plan->kv_heads, b, true);
+}

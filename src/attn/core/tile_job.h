@@ -1,0 +1,108 @@
+/* What forward and backward of TILE share, for the real type R: views of the tensors, visibility of a group of queries, addends.
+ * Included by tile_f32.c and tile_f64.c, which define R, T(name), SIMD and SIMD_NOW. */
+
+/* A tensor as (batch, head, row, column) with strides in elements; axes of size 1 that broadcast have stride 0. */
+typedef struct T(view) {
+    R *data;
+    int64_t b, h, l, d;
+} T(view);
+
+typedef struct T(job) {
+    const fv_attention_plan *plan;
+    const fv_attention_tensors *x;
+    const SIMD *simd;
+    fv__tile_cut cut;
+    T(view) q, k, v, out, bias;
+    T(view) dq, dk, dv, dout, dbias;
+    const unsigned char *mask;
+    int64_t mask_b, mask_h, mask_l, mask_d;
+    const R *sinks, *slopes;
+    int64_t *first;                     /* number of the first task of each sequence, per head */
+    char *workers;                      /* scratch: cut.worker_bytes for each */
+    R scale2, cap2;                     /* in units of log 2 */
+    double dropout;
+    bool banded, addend;
+    /* backward only */
+    R *lse2, *delta;                    /* per head and query */
+    double *sink_sum, *slope_sum, *bias_sum; /* one number per task, combined in the order of tasks */
+    int64_t round, phase;
+} T(job);
+
+static T(view) T(view_of)(const fv_tensor *t) {
+    if (!t->rank) return (T(view)){0};
+    const int64_t *s = t->stride;
+    T(view) v = {t->data, t->dim[0] == 1 ? 0 : s[0], t->dim[1] == 1 ? 0 : s[1], t->dim[2] == 1 ? 0 : s[2], 0};
+    if (t->rank > 3) v.d = t->dim[3] == 1 ? 0 : s[3];
+    return v;
+}
+
+static inline R *T(at)(const T(view) *v, int64_t b, int64_t h, int64_t l) { return v->data + b * v->b + h * v->h + l * v->l; }
+
+static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward) {
+    T(job) job = {.plan = plan, .x = x, .simd = SIMD_NOW(), .cut = fv__tile_cut_of(plan, backward)};
+    const double log2e = 1.44269504088896340736;
+    job.q = T(view_of)(&x->t[FV_Q]), job.k = T(view_of)(&x->t[FV_K]), job.v = T(view_of)(&x->t[FV_V]);
+    job.out = T(view_of)(&x->t[FV_OUT]), job.bias = T(view_of)(&x->t[FV_BIAS]);
+    job.sinks = x->t[FV_SINKS].rank ? x->t[FV_SINKS].data : NULL;
+    job.slopes = x->t[FV_SLOPES].rank ? x->t[FV_SLOPES].data : NULL;
+    if (x->t[FV_MASK].rank) {
+        const fv_tensor *m = &x->t[FV_MASK];
+        job.mask = m->data;
+        job.mask_b = m->dim[0] == 1 ? 0 : m->stride[0], job.mask_h = m->dim[1] == 1 ? 0 : m->stride[1];
+        job.mask_l = m->dim[2] == 1 ? 0 : m->stride[2], job.mask_d = m->dim[3] == 1 ? 0 : m->stride[3];
+    }
+    job.scale2 = (R)(plan->options.scale * log2e), job.cap2 = (R)(plan->options.softcap * log2e);
+    job.dropout = plan->options.dropout;
+    job.banded = plan->window_left >= 0 || plan->window_right >= 0;
+    job.addend = job.bias.data || job.mask || job.slopes;
+    return job;
+}
+
+static inline R T(per_head)(const T(job) *job, const R *values, fv_port port, int64_t head) {
+    return values[head * job->x->t[port].stride[0]];
+}
+
+/* Which keys a group of up to FV_TILE_SIDE queries sees: query i sees [start[i], end[i]); all of them see [every, every_end), nobody
+ * sees a key outside [any, any_end). */
+typedef struct T(sight) {
+    int64_t start[FV_TILE_SIDE], end[FV_TILE_SIDE];
+    int64_t any, any_end, every, every_end;
+} T(sight);
+
+static void T(look)(const T(job) *job, const fv__segment *segment, int64_t i0, int64_t rows, T(sight) *s) {
+    if (!job->banded || rows <= 0) {
+        s->any = s->every = 0, s->any_end = s->every_end = segment->k_len;
+        return;
+    }
+    for (int64_t i = 0; i < rows; i++) fv__attn_visible(job->plan, segment, i0 + i, &s->start[i], &s->end[i]);
+    s->any = s->start[0], s->every = s->start[rows - 1];           /* both bounds grow with i */
+    s->any_end = s->end[rows - 1], s->every_end = s->end[0];
+}
+
+/* to[row * ld + column] = bias, -inf where the mask hides; ALiBi included. i0, j0 count inside the segment. */
+static void T(fill_addend)(const T(job) *job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows, int64_t j0,
+                           int64_t columns, R *to, int64_t ld) {
+    const T(view) *b = &job->bias;
+    for (int64_t r = 0; r < rows; r++) {
+        R *row = to + r * ld;
+        const int64_t i = segment->q_start + i0 + r, j = segment->k_start + j0;
+        if (b->data) {
+            const R *from = T(at)(b, segment->batch, head, i) + j * b->d;
+            for (int64_t c = 0; c < columns; c++) row[c] = from[c * b->d];
+        } else memset(row, 0, (size_t)columns * sizeof(R));
+        if (ld > columns) memset(row + columns, 0, (size_t)(ld - columns) * sizeof(R));
+        if (!job->mask) continue;
+        const unsigned char *hide = job->mask + segment->batch * job->mask_b + head * job->mask_h + i * job->mask_l + j * job->mask_d;
+        const bool drop = job->plan->options.mask_means == FV_MASK_DROP;
+        for (int64_t c = 0; c < columns; c++)
+            if ((hide[c * job->mask_d] != 0) == drop) row[c] = (R)-INFINITY;
+    }
+    if (job->slopes)
+        job->simd->slope_tile(to, rows, ld, T(per_head)(job, job->slopes, FV_SLOPES, head), (R)(i0 + segment->q_offset - j0), 1, -1);
+}
+
+static inline R *T(carve)(char **at, int64_t count) {
+    R *p = (R *)*at;
+    *at += ((size_t)count * sizeof(R) + 63) & ~(size_t)63;
+    return p;
+}

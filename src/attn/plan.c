@@ -1,0 +1,109 @@
+/* Plans: made once, immutable, shared between threads. */
+#include "attn/attn.h"
+
+#include <stdio.h>
+#include <string.h>
+
+fv_status fv_attention_plan_create(fv_attention_plan **out, const fv_attention_options *options, const fv_attention_tensors *shapes) {
+    *out = NULL;
+    fv_attention_plan *plan = fv__alloc(sizeof *plan);
+    if (!plan) return FV_NO_RESOURCES;
+    static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
+    plan->options = options ? *options : standard;
+    fv_status status = fv__attn_parse(plan, plan->options.mechanism);
+    if (status == FV_OK) status = fv__attn_check(plan, shapes);
+    if (status != FV_OK) {
+        fv_attention_plan_free(plan);
+        return status;
+    }
+    plan->options.mechanism = plan->mechanism->info.name;   /* the text may not outlive the call */
+    *out = plan;
+    return FV_OK;
+}
+
+void fv_attention_plan_free(fv_attention_plan *plan) {
+    if (!plan) return;
+    fv__free(plan->params);
+    fv__free(plan->tuning);
+    fv__free(plan);
+}
+
+size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward) {
+    const size_t bytes = plan->mechanism->scratch ? plan->mechanism->scratch(plan, backward) : 0;
+    return bytes ? bytes + 64 : 0;                          /* run.c aligns what it is given */
+}
+
+double fv_attention_flops(const fv_attention_plan *plan, bool backward) {
+    return plan->mechanism->flops ? plan->mechanism->flops(plan, backward) : 0;
+}
+
+static const char *size_text(size_t bytes, char *text, size_t size) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    int unit = 0;
+    for (; value >= 1024 && unit < 4; unit++) value /= 1024;
+    snprintf(text, size, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+    return text;
+}
+
+static void add(char *text, size_t size, const char *format, const char *word) {
+    const size_t used = strlen(text);
+    snprintf(text + used, size - used, format, word);
+}
+
+size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size_t size) {
+    char text[512] = "", engine[160] = "", bytes[32], more[32];
+    if (plan->mechanism->describe) plan->mechanism->describe(plan, engine, sizeof engine);
+    snprintf(text, sizeof text, "%s: %s, %d thread%s, scratch %s", plan->mechanism->info.name, engine, fv_threads(),
+             fv_threads() == 1 ? "" : "s", size_text(fv_attention_scratch(plan, false), bytes, sizeof bytes));
+    if (fv__attn_wants_backward(plan)) add(text, sizeof text, " (backward %s)", size_text(fv_attention_scratch(plan, true), more, sizeof more));
+    if (plan->causal) add(text, sizeof text, ", causal %s", plan->lower_right ? "lower-right" : "upper-left");
+    if (plan->window_left >= 0) add(text, sizeof text, ", %s", "window");
+    if (plan->options.softcap > 0) add(text, sizeof text, ", %s", "softcap");
+    if (plan->options.dropout > 0) add(text, sizeof text, ", %s", "dropout");
+    if (plan->packed) add(text, sizeof text, ", %s", "packed");
+    if (plan->kv_heads != plan->heads) add(text, sizeof text, ", %s", "grouped heads");
+    const fv_port named[] = {FV_BIAS, FV_SINKS, FV_SLOPES, FV_MASK, FV_KV_LEN};
+    for (int i = 0; i < 5; i++)
+        if (plan->shape[named[i]].rank) add(text, sizeof text, ", %s", fv_port_name(named[i]));
+    if (size) snprintf(out, size, "%s", text);
+    return strlen(text);
+}
+
+fv_tensor fv__attn_port_shape(const fv_attention_plan *plan, fv_port port) {
+    fv_tensor shape = {0};
+    if (plan->mechanism->port_shape) plan->mechanism->port_shape(plan, port, &shape);
+    shape.dtype = plan->dtype;
+    if (shape.rank) shape = fv_tensor_of(NULL, shape.dtype, shape.rank, shape.dim);
+    return shape;
+}
+
+static void port_dims(fv_tensor *shape, int rank, int64_t a, int64_t b, int64_t c, int64_t d) {
+    const int64_t dim[4] = {a, b, c, d};
+    *shape = fv_tensor_of(NULL, shape->dtype, rank, dim);
+}
+
+fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_attention_tensors *shapes, fv_port port, fv_tensor *shape) {
+    fv_attention_plan plan = {.options = *options};
+    const fv_tensor *q = &shapes->t[FV_Q], *k = &shapes->t[FV_K], *v = &shapes->t[FV_V];
+    *shape = (fv_tensor){.dtype = q->dtype};
+    fv_status status = fv__attn_parse(&plan, options->mechanism);
+    if (status == FV_OK && q->rank != 4) status = fv__fail(FV_USAGE, "attention: the shape of q is needed, (B,H,L,D)");
+    if (status == FV_OK) {
+        plan.dtype = q->dtype;
+        plan.batch = q->dim[0], plan.heads = plan.kv_heads = q->dim[1], plan.q_len = plan.k_len = q->dim[2];
+        plan.d_qk = plan.d_v = q->dim[3];
+        if (k->rank == 4) plan.kv_heads = k->dim[1], plan.k_len = k->dim[2];
+        if (v->rank == 4) plan.d_v = v->dim[3];
+        const uint32_t known = plan.mechanism->info.needs | plan.mechanism->info.takes;
+        const bool used = (known >> port & 1) || port >= FV_OUT;
+        if (used && port >= FV_W0 && port <= FV_W5) *shape = fv__attn_port_shape(&plan, port);
+        else if (used && (port == FV_SINKS || port == FV_SLOPES)) port_dims(shape, 1, plan.heads, 0, 0, 0);
+        else if (port == FV_OUT) port_dims(shape, 4, plan.batch, plan.heads, plan.q_len, plan.d_v);
+        else if (port == FV_LSE) port_dims(shape, 3, plan.batch, plan.heads, plan.q_len, 0);
+        else if (used && port < FV_W0 && shapes->t[port].rank) *shape = shapes->t[port];
+        else if (used && port == FV_AUX) *shape = fv__attn_port_shape(&plan, port);
+    }
+    fv__free(plan.params);
+    return status;
+}

@@ -1,0 +1,157 @@
+/* Options by table: one row gives default, parsing, range check, error text and printing. */
+#include "base/base.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void *field_of(const fv_option *row, void *options) { return (char *)options + row->offset; }
+
+/* '-' and '_' are the same letter in a name. */
+static bool same_name(const char *a, const char *b) {
+    for (; *a && *b; a++, b++) {
+        bool dashes = (*a == '-' || *a == '_') && (*b == '-' || *b == '_');
+        if (*a != *b && !dashes) return false;
+    }
+    return *a == *b;
+}
+
+static fv_status unknown_option(const fv_option *rows, const char *name) {
+    const char *names[256];
+    size_t count = 0;
+    for (const fv_option *r = rows; r->name && count < 255; r++) names[count++] = r->name;
+    names[count] = NULL;
+    const char *near = fv__nearest(name, names);
+    if (near) return fv__fail(FV_USAGE, "unknown option \"%s\"\n  did you mean \"%s\"?", name, near);
+    char list[1024] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < sizeof list; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", names[i]);
+    return fv__fail(FV_USAGE, "unknown option \"%s\"\n  expected one of: %s", name, count ? list : "(there are none)");
+}
+
+static bool parse_bool(const char *text, bool *value) {
+    static const char *const words[] = {"false", "no", "off", "0", "true", "yes", "on", "1"};
+    for (int i = 0; i < 8; i++) {
+        if (strcmp(text, words[i])) continue;
+        *value = i >= 4;
+        return true;
+    }
+    return false;
+}
+
+static bool in_range(const fv_option *row, double value) {
+    bool unlimited = row->min == 0 && row->max == 0;
+    return unlimited || (value >= row->min && value <= row->max);
+}
+
+/* Is `value` one of "a|b|c"? */
+static bool is_choice(const char *choices, const char *value) {
+    size_t length = strlen(value);
+    for (const char *at = choices; at; at = strchr(at, '|')) {
+        at += *at == '|';
+        size_t word = strcspn(at, "|");
+        if (word == length && !memcmp(at, value, word)) return true;
+    }
+    return false;
+}
+
+/* The choice nearest to `value`, copied into `word`; false when none is near. */
+static bool near_choice(const char *choices, const char *value, char *word, size_t size) {
+    char text[1024];
+    const char *names[128];
+    size_t count = 0;
+    if (strlen(choices) >= sizeof text) return false;
+    strcpy(text, choices);
+    for (char *rest = text, *next; rest && count < 127; rest = next) {
+        next = strchr(rest, '|');
+        if (next) *next++ = '\0';
+        names[count++] = rest;
+    }
+    names[count] = NULL;
+    const char *near = fv__nearest(value, names);
+    if (near) snprintf(word, size, "%s", near);
+    return near != NULL;
+}
+
+static fv_status bad_number(const fv_option *row, const char *value) {
+    const char *kind = row->type == FV_OPT_INT ? "a whole number" : "a number";
+    if (row->min == 0 && row->max == 0)
+        return fv__fail(FV_USAGE, "option \"%s\"\n  expected %s\n  found:   \"%s\"", row->name, kind, value);
+    char low[32], high[32];
+    fv__print_float(low, row->min);
+    fv__print_float(high, row->max);
+    return fv__fail(FV_USAGE, "option \"%s\"\n  expected %s from %s to %s\n  found:   \"%s\"", row->name, kind, low,
+                    high, value);
+}
+
+static fv_status bad_choice(const fv_option *row, const char *value) {
+    char near[128], hint[192] = "";
+    if (near_choice(row->choices, value, near, sizeof near))
+        snprintf(hint, sizeof hint, "\n  did you mean \"%s\"?", near);
+    return fv__fail(FV_USAGE, "option \"%s\"\n  expected one of: %s\n  found:   \"%s\"%s", row->name, row->choices,
+                    value, hint);
+}
+
+/* Text into the field of its row. */
+static fv_status assign(const fv_option *row, void *field, const char *value) {
+    int64_t whole;
+    double number;
+    switch (row->type) {
+    case FV_OPT_BOOL:
+        if (parse_bool(value, (bool *)field)) return FV_OK;
+        return fv__fail(FV_USAGE, "option \"%s\"\n  expected true or false\n  found:   \"%s\"", row->name, value);
+    case FV_OPT_INT:
+        if (!fv__parse_int(value, &whole) || !in_range(row, (double)whole)) return bad_number(row, value);
+        *(int64_t *)field = whole;
+        return FV_OK;
+    case FV_OPT_FLOAT:
+        if (!fv__parse_float(value, &number) || !in_range(row, number)) return bad_number(row, value);
+        *(double *)field = number;
+        return FV_OK;
+    case FV_OPT_CHOICE:
+        if (!is_choice(row->choices, value)) return bad_choice(row, value);
+        *(const char **)field = value;
+        return FV_OK;
+    case FV_OPT_STRING: *(const char **)field = value; return FV_OK;
+    }
+    return fv__fail(FV_USAGE, "option \"%s\" has a type that is not known (%d)", row->name, (int)row->type);
+}
+
+static void clear(const fv_option *row, void *field) {
+    switch (row->type) {
+    case FV_OPT_BOOL: *(bool *)field = false; break;
+    case FV_OPT_INT: *(int64_t *)field = 0; break;
+    case FV_OPT_FLOAT: *(double *)field = 0; break;
+    case FV_OPT_STRING:
+    case FV_OPT_CHOICE: *(const char **)field = NULL; break;
+    }
+}
+
+void fv_options_init(const fv_option *rows, void *options) {
+    for (const fv_option *row = rows; row->name; row++) {
+        void *field = field_of(row, options);
+        clear(row, field);
+        if (row->standard) assign(row, field, row->standard);
+    }
+}
+
+fv_status fv_options_set(const fv_option *rows, void *options, const char *name, const char *value) {
+    for (const fv_option *row = rows; row->name; row++)
+        if (same_name(row->name, name)) return assign(row, field_of(row, options), value);
+    return unknown_option(rows, name);
+}
+
+size_t fv_options_print(const fv_option *row, const void *options, char *text, size_t size) {
+    const void *field = (const char *)options + row->offset;
+    char number[32];
+    const char *out = number;
+    switch (row->type) {
+    case FV_OPT_BOOL: out = *(const bool *)field ? "true" : "false"; break;
+    case FV_OPT_INT: snprintf(number, sizeof number, "%" PRId64, *(const int64_t *)field); break;
+    case FV_OPT_FLOAT: fv__print_float(number, *(const double *)field); break;
+    case FV_OPT_STRING:
+    case FV_OPT_CHOICE: out = *(const char *const *)field ? *(const char *const *)field : ""; break;
+    }
+    return (size_t)snprintf(text, size, "%s", out);
+}

@@ -1,0 +1,137 @@
+/* words: the pieces of each word become one token. What a query attends to adds up over the pieces of a key word; what a
+ * word attends to is the mean over its pieces. So rows that summed to one still do. */
+#include "explain/explain.h"
+
+#include <string.h>
+
+/* Tokens first[g] .. first[g + 1] - 1 of a sequence are group g. */
+typedef struct grouping { int64_t count, *first; } grouping;
+
+static fv_status group(grouping *g, const fv_explain_sequence *s) {
+    g->count = 0;
+    g->first = fv__alloc_array((size_t)s->count + 1, sizeof *g->first);
+    if (!g->first) return FV_NO_RESOURCES;
+    for (int64_t i = 0; i < s->count; i++) {
+        bool joins = i > 0 && s->token[i].word >= 0 && s->token[i].word == s->token[i - 1].word;
+        if (!joins) g->first[g->count++] = i;
+    }
+    g->first[g->count] = s->count;
+    return FV_OK;
+}
+
+static int64_t group_size(const grouping *g, int64_t i) { return g->first[i + 1] - g->first[i]; }
+
+/* The bytes from the first piece's start to the last piece's end, which may take in what lies between them. */
+static fv_status join_tokens(fv_explain_token *to, fv__buf *label, const fv_explain_sequence *s, int64_t from,
+                             int64_t until) {
+    *to = s->token[from];
+    for (int64_t i = from; i < until; i++) {
+        const fv_explain_token *t = &s->token[i];
+        fv__buf_text(label, t->piece);
+        if (t->start == t->end) continue;
+        bool first = to->start == to->end;
+        if (first || t->start < to->start) to->start = t->start;
+        if (first || t->end > to->end) to->end = t->end;
+    }
+    return fv__buf_status(label);
+}
+
+static fv_status add_words(fv_explanation *to, const fv_explain_sequence *s, const grouping *g) {
+    fv_explain_token *word = fv__alloc_array((size_t)g->count, sizeof *word);
+    fv__buf *label = fv__alloc_array((size_t)g->count, sizeof *label);
+    fv_status status = word && label ? FV_OK : FV_NO_RESOURCES;
+    for (int64_t i = 0; status == FV_OK && i < g->count; i++) {
+        status = join_tokens(&word[i], &label[i], s, g->first[i], g->first[i + 1]);
+        word[i].piece = label[i].data;
+    }
+    if (status == FV_OK) status = fv_explanation_add_sequence(to, s->label, s->text, s->size, word, g->count, NULL);
+    if (status == FV_OK) to->sequence[to->sequences - 1].truncated = s->truncated;
+    for (int64_t i = 0; label && i < g->count; i++) fv__buf_free(&label[i]);
+    fv__free(label);
+    fv__free(word);
+    return status;
+}
+
+static void merge_matrix(float *to, const float *from, const grouping *query, const grouping *key, int64_t keys) {
+    for (int64_t q = 0; q < query->count; q++)
+        for (int64_t k = 0; k < key->count; k++) {
+            double sum = 0;
+            for (int64_t i = query->first[q]; i < query->first[q + 1]; i++)
+                for (int64_t j = key->first[k]; j < key->first[k + 1]; j++) sum += from[i * keys + j];
+            to[q * key->count + k] = (float)(sum / (double)group_size(query, q));
+        }
+}
+
+static fv_status merge_map(fv_explanation *to, const fv_explanation *from, int m, const grouping *g) {
+    const fv_explain_map *map = &from->map[m];
+    const grouping *query = &g[map->query], *key = &g[map->key];
+    float *weight = fv__alloc_array((size_t)query->count * (size_t)key->count, sizeof *weight);
+    if (!weight) return FV_NO_RESOURCES;
+    fv_status status = fv_explanation_add_map(to, map->id, map->label, map->query, map->key, map->normalised,
+                                              map->causal, NULL);
+    for (int64_t h = 0; status == FV_OK && h < map->heads; h++) {
+        const fv_explain_head *head = &map->head[h];
+        merge_matrix(weight, head->weight, query, key, from->sequence[map->key].count);
+        status = fv_explanation_add_head(to, m, head->layer, head->head, head->id, head->label, weight);
+    }
+    fv__free(weight);
+    return status;
+}
+
+static fv_status merge_attribution(fv_explanation *to, const fv_attribution *from, const grouping *g) {
+    float *value = fv__alloc_array((size_t)g->count, sizeof *value);
+    if (!value) return FV_NO_RESOURCES;
+    for (int64_t i = 0; i < g->count; i++) {
+        double sum = 0;
+        for (int64_t t = g->first[i]; t < g->first[i + 1]; t++) sum += from->value[t];
+        value[i] = (float)sum;
+    }
+    fv_status status = fv_explanation_add_attribution(to, from->id, from->label, from->about, from->sequence,
+                                                      from->of_class, from->is_signed, value);
+    fv__free(value);
+    return status;
+}
+
+static fv_status copy_head_matter(fv_explanation *to, const fv_explanation *from) {
+    for (int i = 0; i < from->classes; i++)
+        FV_TRY(fv_explanation_add_class(to, from->class_of[i].name, from->class_of[i].probability,
+                                        from->class_of[i].logit));
+    for (int i = 0; i < from->notes; i++)
+        FV_TRY(fv_explanation_add_note(to, from->note[i].label, from->note[i].value));
+    to->kind = fv__explain_text(to, from->kind, strlen(from->kind));
+    to->attention = fv__explain_text(to, from->attention, strlen(from->attention));
+    if (!to->kind || !to->attention) return FV_NO_RESOURCES;
+    to->predicted = from->predicted;
+    to->expected = from->expected;
+    to->parameters = from->parameters;
+    to->width = from->width;
+    return FV_OK;
+}
+
+static fv_status fill(fv_explanation *to, const fv_explanation *from, grouping *g) {
+    FV_TRY(copy_head_matter(to, from));
+    for (int s = 0; s < from->sequences; s++) {
+        FV_TRY(group(&g[s], &from->sequence[s]));
+        FV_TRY(add_words(to, &from->sequence[s], &g[s]));
+    }
+    for (int m = 0; m < from->maps; m++) FV_TRY(merge_map(to, from, m, g));
+    for (int a = 0; a < from->attributions; a++)
+        FV_TRY(merge_attribution(to, &from->attribution[a], &g[from->attribution[a].sequence]));
+    return FV_OK;
+}
+
+fv_status fv_explanation_words(fv_explanation **out, const fv_explanation *e) {
+    *out = NULL;
+    grouping *g = fv__alloc_array((size_t)e->sequences, sizeof *g);
+    if (!g) return FV_NO_RESOURCES;
+    fv_explanation *to = NULL;
+    fv_status status = fv_explanation_create(&to, e->title, e->model);
+    if (status == FV_OK) status = fill(to, e, g);
+    for (int s = 0; s < e->sequences; s++) fv__free(g[s].first);
+    fv__free(g);
+    if (status == FV_OK)
+        *out = to;
+    else
+        fv_explanation_free(to);
+    return status;
+}

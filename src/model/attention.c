@@ -1,0 +1,37 @@
+/* attention: the textbook classifier: embedding, multi-head self-attention, mean over the text, linear. No positions, no
+ * residual, no norm, no dropout: the smallest model in which one can watch attention. */
+#include "model/network.h"
+
+static fv_status make(fv_model *model) {
+    fv__layers *l = &model->layers;
+    fv_multi_head_options o;
+    fv_options_init(fv_multi_head_rows, &o);
+    o.width = model->options.width, o.heads = model->options.heads, o.mechanism = model->options.attention;
+    l->block = fv__alloc(sizeof *l->block);
+    if (!l->block) return FV_NO_RESOURCES;
+    FV_TRY(fv__make_embeddings(model));
+    FV_TRY(fv_layer_multi_head(&l->block[0], model->params, "attention", &o));
+    return fv__make_linear(&l->out, model, "out", model->options.width, model->classes);
+}
+
+static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
+    const fv__layers *l = &run->model->layers;
+    fv_graph *g = run->graph;
+    fv_sequences s = fv__sequences(batch);
+    nodes->input = fv__embed(run, batch);
+    fv_node *x = fv_layer_forward(l->block[0], g, nodes->input, &s);
+    nodes->logits = fv_layer_forward(l->out, g, fv_op_pool(g, x, &s, FV_POOL_MEAN), NULL);
+}
+
+static const fv_option options[] = {
+    FV__ROW_WIDTH("128"), FV__ROW_HEADS("8"), FV__ROW_ATTENTION, FV__ROW_MAX_LENGTH("512"), {0},
+};
+
+const fv__kind fv__kind_attention = {
+    .info = {"attention", "embedding, multi-head attention, mean, linear: the textbook classifier",
+             "Vaswani et al., NeurIPS 2017", FV_MODEL_BY_GRADIENT | FV_MODEL_HAS_ATTENTION, options},
+    .check = fv__check_heads,
+    .make = make,
+    .build = build,
+    .mean_pooled = true,
+};

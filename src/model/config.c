@@ -1,0 +1,190 @@
+/* config.json of a model folder:
+ *
+ *     {"model_type": "fovea", "format": 1, "kind": "transformer", "vocab_size": 26550,
+ *      "id2label": {"0": "admin", ...}, "options": {"width": 128, ...}}
+ *
+ * Options are written under the names of their rows. A key nobody knows is a warning: a newer version may have written it. */
+#include "io/json.h"
+#include "model/model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { FORMAT = 1 };
+
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
+
+/* Where the first vectors came from is no property of the model that was trained from them. */
+static bool is_saved(const fv_option *row) { return strcmp(row->name, "vectors") != 0; }
+
+static fv__json *option_value(const fv_option *row, const fv_model_options *options) {
+    const char *field = (const char *)options + row->offset;
+    switch (row->type) {
+    case FV_OPT_BOOL: return fv__json_of_bool(*(const bool *)field);
+    case FV_OPT_INT: return fv__json_of_int(*(const int64_t *)field);
+    case FV_OPT_FLOAT: return fv__json_of_float(*(const double *)field);
+    default: return fv__json_of_text(*(const char *const *)field);
+    }
+}
+
+static fv_status write_options(fv__json *json, const fv_model *model) {
+    fv__json *options = fv__json_object();
+    fv_status status = options ? FV_OK : FV_NO_RESOURCES;
+    for (const fv_option *row = model->kind->info.options; status == FV_OK && row->name; row++)
+        if (is_saved(row)) status = fv__json_set(options, row->name, option_value(row, &model->options));
+    if (status == FV_OK) return fv__json_set(json, "options", options);
+    fv__json_free(options);
+    return status;
+}
+
+static fv_status write_labels(fv__json *json, const fv_model *model) {
+    fv__json *labels = fv__json_object();
+    fv_status status = labels ? FV_OK : FV_NO_RESOURCES;
+    char id[16];
+    for (int32_t c = 0; status == FV_OK && c < model->classes; c++) {
+        snprintf(id, sizeof id, "%d", (int)c);
+        status = fv__json_set(labels, id, fv__json_of_text(model->class_name[c]));
+    }
+    if (status == FV_OK) return fv__json_set(json, "id2label", labels);
+    fv__json_free(labels);
+    return status;
+}
+
+static fv_status fill(fv__json *json, const fv_model *model) {
+    FV_TRY(fv__json_set(json, "model_type", fv__json_of_text("fovea")));
+    FV_TRY(fv__json_set(json, "format", fv__json_of_int(FORMAT)));
+    FV_TRY(fv__json_set(json, "kind", fv__json_of_text(model->kind->info.name)));
+    FV_TRY(fv__json_set(json, "vocab_size", fv__json_of_int(model->sizes.vocabulary)));
+    if (model->kind->fit) FV_TRY(fv__json_set(json, "grams", fv__json_of_int(model->sizes.grams)));
+    FV_TRY(write_labels(json, model));
+    return write_options(json, model);
+}
+
+fv_status fv__config_write(const fv_model *model, const char *path) {
+    fv__json *json = fv__json_object();
+    if (!json) return FV_NO_RESOURCES;
+    fv_status status = fill(json, model);
+    if (status == FV_OK) status = fv__json_save(json, path);
+    fv__json_free(json);
+    return status;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
+
+fv_status fv__bad_model(const char *path) {
+    char *reason = fv__strdup(fv_message());
+    if (!reason) return FV_NO_RESOURCES;
+    fv_status status = fv__fail(FV_BAD_MODEL, "%s: %s", path, reason);
+    fv__free(reason);
+    return status;
+}
+
+static fv_status read_option(fv__json_at_file at, const fv_option *row, fv_model_options *options) {
+    char *field = (char *)options + row->offset;
+    switch (row->type) {
+    case FV_OPT_BOOL: return fv__json_need_bool(at, row->name, *(bool *)field, (bool *)field);
+    case FV_OPT_INT: return fv__json_need_int(at, row->name, *(int64_t *)field, (int64_t *)field);
+    case FV_OPT_FLOAT: return fv__json_need_float(at, row->name, *(double *)field, (double *)field);
+    default: return fv__json_need_text(at, row->name, *(const char **)field, (const char **)field);
+    }
+}
+
+static const fv_option *row_named(const fv_option *rows, const char *name) {
+    for (; rows->name; rows++)
+        if (strcmp(rows->name, name) == 0) return rows;
+    return NULL;
+}
+
+static fv_status read_options(fv__config *config, fv__json_at_file top) {
+    fv__json *object;
+    FV_TRY(fv__json_need_object(top, "options", &object));
+    fv__json_at_file at = {object, top.where, FV_BAD_MODEL};
+    const fv_option *rows = fv_model_kind_find(config->options.kind)->options;
+    for (void *i = fv__json_first(object); i; i = fv__json_next(object, i))
+        if (!row_named(rows, fv__json_key(i)))
+            fv__log(FV_LOG_WARN, "%s: unknown option \"%s\" is ignored", top.where, fv__json_key(i));
+    for (; rows->name; rows++)
+        if (is_saved(rows)) FV_TRY(read_option(at, rows, &config->options));
+    return fv_model_options_check(&config->options) == FV_OK ? FV_OK : fv__bad_model(top.where);
+}
+
+static void warn_unknown(const fv__json *json, const char *path) {
+    static const char *const known[] = {"model_type", "format", "kind",    "vocab_size",   "grams",
+                                        "id2label",   "options", "label2id", "architectures"};
+    for (void *i = fv__json_first(json); i; i = fv__json_next(json, i)) {
+        bool found = false;
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++) found |= strcmp(known[k], fv__json_key(i)) == 0;
+        if (!found) fv__log(FV_LOG_WARN, "%s: unknown key \"%s\" is ignored", path, fv__json_key(i));
+    }
+}
+
+/* The keys are numbers written as text, in any order; each of 0 .. n-1 must be there. */
+static fv_status read_labels(fv__config *config, fv__json_at_file top) {
+    fv__json *object;
+    FV_TRY(fv__json_need_object(top, "id2label", &object));
+    size_t count = fv__json_count(object);
+    if (count < 2 || count > INT32_MAX)
+        return fv__fail(FV_BAD_MODEL, "%s: \"id2label\" names %zu classes\n  expected at least 2", top.where, count);
+    const char **name = fv__alloc_array(count, sizeof *name);
+    if (!name) return FV_NO_RESOURCES;
+    config->classes = (fv_classes){(int32_t)count, name};
+    fv__json_at_file at = {object, top.where, FV_BAD_MODEL};
+    char id[24];
+    for (size_t c = 0; c < count; c++) {
+        snprintf(id, sizeof id, "%zu", c);
+        FV_TRY(fv__json_need_text(at, id, NULL, &name[c]));
+        if (!name[c])
+            return fv__fail(FV_BAD_MODEL, "%s: \"id2label\" has no class \"%s\"\n  expected the keys \"0\" to \"%zu\"",
+                            top.where, id, count - 1);
+    }
+    return FV_OK;
+}
+
+static fv_status read_sizes(fv__config *config, fv__json_at_file at) {
+    FV_TRY(fv__json_need_int(at, "vocab_size", 0, &config->vocabulary));
+    FV_TRY(fv__json_need_int(at, "grams", 0, &config->grams));
+    if (config->vocabulary < 1 || config->vocabulary > INT32_MAX)
+        return fv__fail(FV_BAD_MODEL, "%s: \"vocab_size\" is %lld\n  expected at least 1", at.where,
+                        (long long)config->vocabulary);
+    if (config->grams < 0 || config->vocabulary + config->grams > INT32_MAX)
+        return fv__fail(FV_BAD_MODEL, "%s: \"grams\" is %lld\n  expected 0 or more, below 2^31 with vocab_size", at.where,
+                        (long long)config->grams);
+    return FV_OK;
+}
+
+static fv_status read_kind(fv__config *config, fv__json_at_file at) {
+    const char *type, *kind;
+    int64_t format;
+    FV_TRY(fv__json_need_text(at, "model_type", "", &type));
+    if (strcmp(type, "fovea") != 0)
+        return fv__fail(FV_BAD_MODEL, "%s: not a model of fovea\n  expected \"model_type\": \"fovea\"\n  found:   \"%s\"",
+                        at.where, type);
+    FV_TRY(fv__json_need_int(at, "format", 0, &format));
+    if (format != FORMAT)
+        return fv__fail(FV_BAD_MODEL, "%s: unknown format\n  expected \"format\": %d\n  found:   %lld", at.where, FORMAT,
+                        (long long)format);
+    FV_TRY(fv__json_need_text(at, "kind", "", &kind));
+    return fv_model_options_init(&config->options, kind) == FV_OK ? FV_OK : fv__bad_model(at.where);
+}
+
+fv_status fv__config_read(fv__config *config, const char *path) {
+    memset(config, 0, sizeof *config);
+    FV_TRY(fv__json_load(&config->json, path, FV_BAD_MODEL));
+    fv__json_at_file at = {config->json, path, FV_BAD_MODEL};
+    fv_status status = FV_OK;
+    if (fv__json_kind_of(config->json) != FV_JSON_OBJECT)
+        status = fv__fail(FV_BAD_MODEL, "%s: expected an object, found %s", path, fv__json_kind_name(config->json));
+    if (status == FV_OK) status = read_kind(config, at);
+    if (status == FV_OK) status = read_sizes(config, at);
+    if (status == FV_OK) status = read_labels(config, at);
+    if (status == FV_OK) status = read_options(config, at);
+    if (status == FV_OK) warn_unknown(config->json, path);
+    if (status != FV_OK) fv__config_free(config);
+    return status;
+}
+
+void fv__config_free(fv__config *config) {
+    fv__free((void *)config->classes.name);
+    fv__json_free(config->json);
+    memset(config, 0, sizeof *config);
+}

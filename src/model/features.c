@@ -1,0 +1,261 @@
+/* Finding and counting features, see features.h. */
+#include "model/features.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- which tokens count ------------------------------------------------------------------------------------------ */
+
+static bool word_start(unsigned char c) {
+    return c >= 0x80 || c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Two or more characters that begin like a word. Pieces of subword tokenizers all count. */
+static bool counts(const fv_tokenizer *tokenizer, int32_t id) {
+    fv_special special = fv_tokenizer_special(tokenizer);
+    if (id == special.pad || id == special.unk || id == special.cls) return false;
+    const char *token = fv_tokenizer_token(tokenizer, id);
+    if (strcmp(fv_tokenizer_kind(tokenizer), "word") != 0) return true;
+    if (!word_start((unsigned char)token[0])) return false;
+    int characters = 0;
+    for (const char *at = token; *at; at++) characters += ((unsigned char)*at & 0xC0) != 0x80;
+    return characters >= 2;
+}
+
+static fv_status index_grams(fv_model *model) {
+    FV_TRY(fv__map_create(&model->gram_index));
+    for (int64_t k = 0; k < model->sizes.grams; k++)
+        FV_TRY(fv__map_set(model->gram_index, (const char *)&model->gram[2 * k], 8, model->sizes.vocabulary + k));
+    return FV_OK;
+}
+
+fv_status fv__features_prepare(fv_model *model) {
+    if (!model->is_term) {
+        model->is_term = fv__alloc((size_t)model->sizes.vocabulary);
+        if (!model->is_term) return FV_NO_RESOURCES;
+        for (int32_t id = 0; id < model->sizes.vocabulary; id++) model->is_term[id] = counts(model->tokenizer, id);
+    }
+    fv__map_free(model->gram_index);
+    model->gram_index = NULL;
+    return index_grams(model);
+}
+
+/* ---- one text ---------------------------------------------------------------------------------------------------- */
+
+void fv__occurrences_free(fv__occurrences *o) {
+    fv__free(o->item);
+    fv__free(o->term);
+    memset(o, 0, sizeof *o);
+}
+
+/* An unknown word is not skipped like a comma: it separates its neighbours, as it did not when they were learnt. */
+static fv_status find_terms(fv__occurrences *out, const fv_model *model, const fv_tokens *tokens, int64_t *terms) {
+    int32_t unknown = fv_tokenizer_special(model->tokenizer).unk;
+    FV_TRY(FV_GROW(&out->term, &out->term_room, (size_t)tokens->count + 1));
+    *terms = 0;
+    for (int64_t i = 0; i < tokens->count; i++)
+        if (tokens->id[i] == unknown || model->is_term[tokens->id[i]]) out->term[(*terms)++] = (int32_t)i;
+    return FV_OK;
+}
+
+static int64_t gram_of(const fv_model *model, int64_t prefix, int32_t token) {
+    int32_t key[2] = {(int32_t)prefix, token};
+    return fv__map_get(model->gram_index, (const char *)key, sizeof key, -1);
+}
+
+fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const fv_tokens *tokens) {
+    int64_t terms, longest = model->options.word_ngrams;
+    FV_TRY(find_terms(out, model, tokens, &terms));
+    FV_TRY(FV_GROW(&out->item, &out->item_room, (size_t)(terms * longest) + 1));
+    out->count = 0;
+    for (int64_t i = 0; i < terms; i++) {
+        int64_t feature = tokens->id[out->term[i]];
+        if (!model->is_term[feature]) continue;
+        for (int64_t n = 1;; n++) {
+            int32_t last = out->term[i + n - 1];
+            out->item[out->count++] = (fv__occurrence){(int32_t)feature, out->term[i], last - out->term[i] + 1};
+            if (n == longest || i + n == terms) break;
+            feature = gram_of(model, feature, tokens->id[out->term[i + n]]);
+            if (feature < 0) break;
+        }
+    }
+    return FV_OK;
+}
+
+/* ---- learning which runs of words there are ---------------------------------------------------------------------- */
+
+typedef struct counter {
+    fv__map *texts;             /* key -> texts that have it */
+    fv__map *last;              /* key -> last text that counted it, so that each text counts once */
+} counter;
+
+/* One more order: runs that extend a known run of `order - 1` words by one. */
+static fv_status count_order(fv_model *model, fv_texts texts, int64_t order, counter *c, fv_tokens *tokens,
+                             fv__occurrences *found) {
+    for (int64_t t = 0; t < texts.count; t++) {
+        FV_TRY(fv_tokenizer_encode(model->tokenizer, tokens, texts.text[t], texts.size[t]));
+        int64_t terms;
+        FV_TRY(find_terms(found, model, tokens, &terms));
+        for (int64_t i = 0; i + order <= terms; i++) {
+            int64_t prefix = tokens->id[found->term[i]];
+            if (!model->is_term[prefix]) continue;
+            for (int64_t n = 1; n < order - 1 && prefix >= 0; n++)
+                prefix = gram_of(model, prefix, tokens->id[found->term[i + n]]);
+            int32_t next = tokens->id[found->term[i + order - 1]];
+            if (prefix < 0 || !model->is_term[next]) continue;
+            int32_t key[2] = {(int32_t)prefix, next};
+            if (fv__map_get(c->last, (const char *)key, sizeof key, -1) == t) continue;
+            FV_TRY(fv__map_set(c->last, (const char *)key, sizeof key, t));
+            FV_TRY(fv__map_add(c->texts, (const char *)key, sizeof key, 1));
+        }
+    }
+    return FV_OK;
+}
+
+static fv_status keep_frequent(fv_model *model, const fv__map *texts) {
+    int64_t kept = 0, grams = model->sizes.grams;
+    for (size_t i = 0; i < fv__map_size(texts); i++) kept += fv__map_value(texts, i) >= model->options.min_texts;
+    if (fv__feature_count(model) + kept > INT32_MAX)
+        return fv__fail(FV_NO_RESOURCES, "too many runs of words: %lld\n  try:     a larger min-texts or a smaller word-ngrams",
+                        (long long)kept);
+    int32_t *wider = fv__realloc(model->gram, (size_t)grams * 8, (size_t)(grams + kept) * 8);
+    if (!wider) return FV_NO_RESOURCES;
+    model->gram = wider;
+    for (size_t i = 0; i < fv__map_size(texts); i++) {
+        size_t length;
+        if (fv__map_value(texts, i) < model->options.min_texts) continue;
+        memcpy(&model->gram[2 * grams++], fv__map_key(texts, i, &length), 8);
+    }
+    model->sizes.grams = grams;
+    return fv__features_prepare(model);
+}
+
+fv_status fv__features_learn(fv_model *model, fv_texts texts) {
+    fv_tokens tokens = {0};
+    fv__occurrences found = {0};
+    fv_status status = fv__features_prepare(model);
+    for (int64_t order = 2; status == FV_OK && order <= model->options.word_ngrams; order++) {
+        counter c = {0};
+        status = fv__map_create(&c.texts);
+        if (status == FV_OK) status = fv__map_create(&c.last);
+        if (status == FV_OK) status = count_order(model, texts, order, &c, &tokens, &found);
+        if (status == FV_OK) status = keep_frequent(model, c.texts);
+        fv__map_free(c.texts);
+        fv__map_free(c.last);
+    }
+    fv_tokens_free(&tokens);
+    fv__occurrences_free(&found);
+    return status;
+}
+
+/* ---- sparse rows ------------------------------------------------------------------------------------------------- */
+
+void fv__counts_free(fv__counts *x) {
+    fv__free(x->start);
+    fv__free(x->column);
+    fv__free(x->value);
+    memset(x, 0, sizeof *x);
+}
+
+static int by_feature(const void *a, const void *b) {
+    int32_t x = ((const fv__occurrence *)a)->feature, y = ((const fv__occurrence *)b)->feature;
+    return (x > y) - (x < y);
+}
+
+static fv_status add_row(fv__counts *x, fv__occurrences *found, bool sublinear) {
+    int64_t at = x->start[x->rows];
+    FV_TRY(FV_GROW(&x->column, &x->column_room, (size_t)(at + found->count) + 1));
+    FV_TRY(FV_GROW(&x->value, &x->value_room, (size_t)(at + found->count) + 1));
+    qsort(found->item, (size_t)found->count, sizeof *found->item, by_feature);
+    for (int64_t i = 0; i < found->count;) {
+        int64_t same = i;
+        while (same < found->count && found->item[same].feature == found->item[i].feature) same++;
+        x->column[at] = found->item[i].feature;
+        x->value[at++] = sublinear ? 1 + (float)log((double)(same - i)) : (float)(same - i);
+        i = same;
+    }
+    x->start[++x->rows] = at;
+    return FV_OK;
+}
+
+fv_status fv__features_count(fv__counts *x, const fv_model *model, fv_texts texts) {
+    fv_tokens tokens = {0};
+    fv__occurrences found = {0};
+    memset(x, 0, sizeof *x);
+    x->columns = fv__feature_count(model);
+    fv_status status = FV_GROW(&x->start, &x->start_room, (size_t)texts.count + 1);
+    for (int64_t t = 0; status == FV_OK && t < texts.count; t++) {
+        status = fv_tokenizer_encode(model->tokenizer, &tokens, texts.text[t], texts.size[t]);
+        if (status == FV_OK) status = fv__features_find(&found, model, &tokens);
+        if (status == FV_OK) status = add_row(x, &found, model->options.sublinear);
+    }
+    fv_tokens_free(&tokens);
+    fv__occurrences_free(&found);
+    if (status != FV_OK) fv__counts_free(x);
+    return status;
+}
+
+fv_status fv__counts_transpose(fv__counts *out, const fv__counts *x) {
+    int64_t items = x->start[x->rows];
+    *out = (fv__counts){.rows = x->columns, .columns = x->rows};
+    fv_status status = FV_GROW(&out->start, &out->start_room, (size_t)x->columns + 2);
+    if (status == FV_OK) status = FV_GROW(&out->column, &out->column_room, (size_t)items + 1);
+    if (status == FV_OK) status = FV_GROW(&out->value, &out->value_room, (size_t)items + 1);
+    if (status != FV_OK) {
+        fv__counts_free(out);
+        return status;
+    }
+    int64_t *next = out->start + 1;     /* next[f] runs from the first to the end of f, and is then start[f + 1] */
+    for (int64_t i = 0; i < items; i++) next[x->column[i] + 1]++;
+    for (int64_t f = 0; f < x->columns; f++) next[f + 1] += next[f];
+    for (int64_t row = 0; row < x->rows; row++)
+        for (int64_t i = x->start[row]; i < x->start[row + 1]; i++) {
+            int64_t to = next[x->column[i]]++;
+            out->column[to] = (int32_t)row;
+            out->value[to] = x->value[i];
+        }
+    return FV_OK;
+}
+
+/* ---- weighing and scoring ---------------------------------------------------------------------------------------- */
+
+void fv__features_weigh(fv__counts *x, const float *scale) {
+    for (int64_t row = 0; row < x->rows; row++) {
+        double square = 0;
+        for (int64_t i = x->start[row]; i < x->start[row + 1]; i++) {
+            x->value[i] *= scale[x->column[i]];
+            square += (double)x->value[i] * x->value[i];
+        }
+        float inverse = square > 0 ? (float)(1 / sqrt(square)) : 0;
+        for (int64_t i = x->start[row]; i < x->start[row + 1]; i++) x->value[i] *= inverse;
+    }
+}
+
+/* Smoothed: ln((1 + texts) / (1 + texts with it)) + 1, so that a word of every text still counts. */
+void fv__features_scale(float *scale, const fv__counts *by_column, int64_t texts, int64_t min_texts, bool inverse) {
+    for (int64_t f = 0; f < by_column->rows; f++) {
+        int64_t with = by_column->start[f + 1] - by_column->start[f];
+        float weight = inverse ? (float)(log((1.0 + (double)texts) / (1.0 + (double)with)) + 1) : 1;
+        scale[f] = with >= min_texts ? weight : 0;
+    }
+}
+
+void fv__features_score(float *logit, const fv__counts *x, const float *weight, const float *bias, int32_t classes) {
+    for (int64_t row = 0; row < x->rows; row++)
+        for (int32_t c = 0; c < classes; c++) {
+            const float *w = weight + c * x->columns;
+            double sum = bias[c];
+            for (int64_t i = x->start[row]; i < x->start[row + 1]; i++) sum += (double)x->value[i] * w[x->column[i]];
+            logit[row * classes + c] = (float)sum;
+        }
+}
+
+fv_status fv__counting_make(fv_model *model) {
+    int64_t features = fv__feature_count(model);
+    int index;
+    fv_init zeros = FV_INIT(ZEROS, 0);
+    FV_TRY(fv_params_add(model->params, "scale", 1, (int64_t[]){features}, zeros, FV_PARAM_FROZEN, &index));
+    FV_TRY(fv_params_add(model->params, "weight", 2, (int64_t[]){model->classes, features}, zeros, 0, &index));
+    return fv_params_add(model->params, "bias", 1, (int64_t[]){model->classes}, zeros, 0, &index);
+}

@@ -1,0 +1,116 @@
+/* The table of kinds, their options, and the checks that are the same for all of them. */
+#include "model/model.h"
+
+#include <string.h>
+
+#define KIND(name) extern const fv__kind fv__kind_##name;
+#include "model/list.def"
+#undef KIND
+
+static const fv__kind *const kinds[] = {
+#define KIND(name) &fv__kind_##name,
+#include "model/list.def"
+#undef KIND
+};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+size_t fv_model_kind_count(void) { return KINDS; }
+
+const fv_model_kind *fv_model_kind_at(size_t index) { return index < KINDS ? &kinds[index]->info : NULL; }
+
+const fv_model_kind *fv_model_kind_find(const char *name) {
+    for (size_t i = 0; i < KINDS; i++)
+        if (name && strcmp(kinds[i]->info.name, name) == 0) return &kinds[i]->info;
+    return NULL;
+}
+
+/* Names of all kinds for the suggestion, "a, b, c" for the list. */
+static fv_status unknown_kind(const char *name) {
+    const char *names[KINDS + 1] = {NULL};
+    fv__buf list = {0};
+    for (size_t i = 0; i < KINDS; i++) {
+        names[i] = kinds[i]->info.name;
+        fv__buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
+    }
+    const char *near = fv__nearest(name ? name : "", names);
+    fv_status status = fv__fail(FV_USAGE, "unknown model '%s'%s%s%s\n  expected one of: %s", name ? name : "",
+                                near ? "      did you mean " : "", near ? near : "", near ? "?" : "",
+                                list.failed ? "" : list.data);
+    fv__buf_free(&list);
+    return status;
+}
+
+fv_status fv_model_options_init(fv_model_options *options, const char *kind) {
+    const fv_model_kind *found = fv_model_kind_find(kind);
+    if (!found) return unknown_kind(kind);
+    memset(options, 0, sizeof *options);
+    options->kind = found->name;
+    fv_options_init(found->options, options);
+    return FV_OK;
+}
+
+/* ---- checks ------------------------------------------------------------------------------------------------------ */
+
+static bool among(const char *choices, const char *value) {
+    size_t length = strlen(value);
+    for (const char *at = choices; at; at = strchr(at, '|'), at = at ? at + 1 : NULL)
+        if (strncmp(at, value, length) == 0 && (at[length] == '|' || at[length] == 0)) return true;
+    return false;
+}
+
+/* A struct filled by hand has not been through fv_options_set: hold every field against its row. */
+static fv_status check_row(const fv_option *row, const fv_model_options *options) {
+    const char *field = (const char *)options + row->offset;
+    if (row->type == FV_OPT_INT) {
+        int64_t value = *(const int64_t *)field;
+        if (value >= row->min && value <= row->max) return FV_OK;
+        return fv__fail(FV_USAGE, "%s is out of range\n  expected %.0f to %.0f\n  found:   %lld", row->name, row->min,
+                        row->max, (long long)value);
+    }
+    if (row->type == FV_OPT_FLOAT) {
+        double value = *(const double *)field;
+        if (value >= row->min && value <= row->max) return FV_OK;
+        return fv__fail(FV_USAGE, "%s is out of range\n  expected %g to %g\n  found:   %g", row->name, row->min,
+                        row->max, value);
+    }
+    const char *text = row->type == FV_OPT_BOOL ? NULL : *(const char *const *)field;
+    if (row->type == FV_OPT_CHOICE && (!text || !among(row->choices, text)))
+        return fv__fail(FV_USAGE, "unknown %s\n  expected %s\n  found:   %s", row->name, row->choices,
+                        text ? text : "nothing");
+    return FV_OK;
+}
+
+fv_status fv_model_options_check(const fv_model_options *options) {
+    const fv__kind *kind = (const fv__kind *)fv_model_kind_find(options->kind);
+    if (!kind) return unknown_kind(options->kind);
+    for (const fv_option *row = kind->info.options; row->name; row++) FV_TRY(check_row(row, options));
+    return kind->check ? kind->check(options) : FV_OK;
+}
+
+/* ---- options with owned strings ---------------------------------------------------------------------------------- */
+
+static bool is_text(const fv_option *row) { return row->type == FV_OPT_STRING || row->type == FV_OPT_CHOICE; }
+
+fv_status fv__options_copy(fv_model_options *to, const fv_model_options *from) {
+    const fv_model_kind *kind = fv_model_kind_find(from->kind);
+    *to = *from;
+    to->kind = kind->name;
+    fv_status status = FV_OK;
+    for (const fv_option *row = kind->options; row->name; row++) {
+        if (!is_text(row)) continue;
+        const char **field = (const char **)((char *)to + row->offset);
+        if (*field && !(*field = fv__strdup(*field))) status = FV_NO_RESOURCES;
+    }
+    if (status != FV_OK) fv__options_free(to);
+    return status;
+}
+
+void fv__options_free(fv_model_options *options) {
+    const fv_model_kind *kind = fv_model_kind_find(options->kind);
+    for (const fv_option *row = kind ? kind->options : NULL; row && row->name; row++) {
+        if (!is_text(row)) continue;
+        const char **field = (const char **)((char *)options + row->offset);
+        fv__free((void *)*field);
+        *field = NULL;
+    }
+}

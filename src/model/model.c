@@ -1,0 +1,133 @@
+/* A model as an object: making one, asking it what it is, freeing it. */
+#include "model/model.h"
+#include "model/features.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- making ------------------------------------------------------------------------------------------------------ */
+
+static fv_status copy_classes(fv_model *model, fv_classes classes) {
+    if (classes.count < 2)
+        return fv__fail(FV_BAD_DATA, "a classifier needs at least two classes\n  found:   %d", (int)classes.count);
+    model->class_name = fv__alloc_array((size_t)classes.count, sizeof *model->class_name);
+    if (!model->class_name) return FV_NO_RESOURCES;
+    model->classes = model->sizes.classes = classes.count;
+    for (int32_t c = 0; c < classes.count; c++)
+        if (!(model->class_name[c] = fv__strdup(classes.name[c]))) return FV_NO_RESOURCES;
+    return FV_OK;
+}
+
+static fv_status fill(fv_model *model, const fv_model_options *options, fv_classes classes, int64_t grams) {
+    FV_TRY(fv_model_options_check(options));
+    FV_TRY(fv__options_copy(&model->options, options));
+    FV_TRY(copy_classes(model, classes));
+    FV_TRY(fv_params_create(&model->params, FV_F32, model->seed));
+    if (model->kind->build) return model->kind->make(model);
+    model->sizes.grams = grams > 0 ? grams : 0;
+    if (grams < 0) return FV_OK;
+    model->gram = fv__alloc_array((size_t)grams, 2 * sizeof *model->gram);
+    return model->gram ? model->kind->make(model) : FV_NO_RESOURCES;
+}
+
+fv_status fv__model_create(fv_model **out, const fv_model_options *options, fv_classes classes,
+                           fv_tokenizer *tokenizer, int64_t grams, uint64_t seed) {
+    *out = NULL;
+    fv_model *model = fv__alloc(sizeof *model);
+    if (!model) {
+        fv_tokenizer_free(tokenizer);
+        return FV_NO_RESOURCES;
+    }
+    model->kind = (const fv__kind *)fv_model_kind_find(options->kind);
+    model->tokenizer = tokenizer;
+    model->sizes.vocabulary = fv_tokenizer_size(tokenizer);
+    model->layers.embed_table = model->layers.ngram_table = -1;
+    model->seed = seed;
+    fv_status status = fill(model, options, classes, grams);
+    if (status != FV_OK) {
+        fv_model_free(model);
+        return status;
+    }
+    *out = model;
+    return FV_OK;
+}
+
+void fv_model_free(fv_model *model) {
+    if (!model) return;
+    for (int32_t c = 0; model->class_name && c < model->classes; c++) fv__free(model->class_name[c]);
+    fv__free(model->class_name);
+    fv__options_free(&model->options);
+    fv_tokenizer_free(model->tokenizer);
+    fv_params_free(model->params);
+    fv__map_free(model->gram_index);
+    fv__free(model->gram);
+    fv__free(model->is_term);
+    fv__free(model->layers.block);
+    fv__free(model);
+}
+
+fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors) {
+    if (model->layers.embed_table < 0 || vectors->width != model->options.width)
+        return fv__fail(FV_USAGE, "word vectors of width %lld do not fit\n  expected width %lld\n  try:     --width %lld",
+                        (long long)vectors->width, (long long)model->options.width, (long long)vectors->width);
+    float *table = fv_params_get(model->params, model->layers.embed_table).value.data;
+    int64_t found = fv_vectors_fill(vectors, model->tokenizer, table);
+    fv__log(FV_LOG_INFO, "%lld of %d words start from word vectors", (long long)found, (int)model->sizes.vocabulary);
+    return FV_OK;
+}
+
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
+
+const fv_model_kind *fv_model_kind_of(const fv_model *model) { return &model->kind->info; }
+const fv_model_options *fv_model_options_of(const fv_model *model) { return &model->options; }
+const fv_tokenizer *fv_model_tokenizer(const fv_model *model) { return model->tokenizer; }
+
+fv_classes fv_model_classes(const fv_model *model) {
+    return (fv_classes){model->classes, (const char *const *)model->class_name};
+}
+
+static bool has_grams(const fv_model *model) { return model->kind->fit && model->sizes.grams > 0; }
+
+int64_t fv_model_parameters(const fv_model *model) { return fv_params_elements(model->params, false); }
+
+size_t fv_model_tensor_count(const fv_model *model) {
+    return (size_t)fv_params_count(model->params) + has_grams(model);
+}
+
+fv_tensor fv_model_tensor(const fv_model *model, size_t index, const char **name) {
+    const char *unused;
+    if (!name) name = &unused;
+    if (index < (size_t)fv_params_count(model->params)) {
+        fv_param param = fv_params_get(model->params, (int)index);
+        *name = param.name;
+        return param.value;
+    }
+    *name = "grams";
+    if (!has_grams(model) || index >= fv_model_tensor_count(model)) return (fv_tensor){0};
+    return fv_tensor_2d(model->gram, FV_I32, model->sizes.grams, 2);
+}
+
+size_t fv_model_describe(const fv_model *model, char *text, size_t size) {
+    fv__buf line = {0};
+    char value[128];
+    fv__buf_printf(&line, "%s: ", model->kind->info.name);
+    for (const fv_option *row = model->kind->info.options; row->name; row++) {
+        if (strcmp(row->name, "vectors") == 0 || strcmp(row->name, "freeze-vectors") == 0) continue;
+        fv_options_print(row, &model->options, value, sizeof value);
+        fv__buf_printf(&line, "%s %s, ", row->name, value);
+    }
+    fv__buf_printf(&line, "%d tokens, %d classes, %lld parameters", (int)model->sizes.vocabulary, (int)model->classes,
+                   (long long)fv_model_parameters(model));
+    size_t length = line.failed ? 0 : line.size;
+    if (size > 0) snprintf(text, size, "%s", line.failed ? "" : line.data);
+    fv__buf_free(&line);
+    return length;
+}
+
+void fv__probabilities(float *probability, const float *logit, int64_t classes) {
+    double most = -INFINITY, sum = 0;
+    for (int64_t c = 0; c < classes; c++) most = fmax(most, logit[c]);
+    for (int64_t c = 0; c < classes; c++) sum += exp(logit[c] - most);
+    for (int64_t c = 0; c < classes; c++) probability[c] = (float)(exp(logit[c] - most) / sum);
+}

@@ -1,0 +1,137 @@
+/* The contract between the rest of the library and a kind of model (one file per kind, one row in list.def).
+ *
+ * Kinds come in two sorts. Counting kinds turn a text into counted features and are fitted in one go (`fit`). Neural kinds
+ * build a graph of fovea/grad.h for a packed batch (`build`) and are trained step by step by src/train. Both keep what
+ * they learnt as named parameters, so saving, loading and checking are the same for all. */
+#ifndef FV_MODEL_MODEL_H
+#define FV_MODEL_MODEL_H
+
+#include "base/base.h"
+#include "fovea/model.h"
+#include "fovea/nn.h"
+
+/* What a model was asked to become, with every size known. */
+typedef struct fv__sizes {
+    int32_t vocabulary;         /* of the tokenizer */
+    int32_t classes;
+    int64_t grams;              /* counting kinds: features beyond single tokens */
+} fv__sizes;
+
+/* A neural model at work: one graph and the buffers of one thread. */
+typedef struct fv__run {
+    const fv_model *model;
+    fv_graph *graph;
+    int64_t *offset;            /* bags of the batch as the graph wants them */
+    int32_t *id;                /* ids after word dropout */
+    size_t offset_room, id_room;
+    uint64_t seed;              /* of the step */
+} fv__run;
+
+/* Nodes a trace wants to see again. NULL where a kind has no such thing. */
+typedef struct fv__nodes {
+    fv_node *input;             /* (T, width) what each token brings in */
+    fv_node *pool_weights;      /* (T, 1) */
+    fv_node *logits;            /* (N, classes) */
+} fv__nodes;
+
+typedef struct fv__kind fv__kind;
+struct fv__kind {
+    fv_model_kind info;         /* public row; first, so a pointer to it is a pointer to this */
+    fv_status (*check)(const fv_model_options *options);        /* beyond the ranges of the rows; may be NULL */
+    fv_status (*make)(fv_model *model);                         /* adds the parameters of model->sizes */
+    /* counting kinds */
+    fv_status (*fit)(fv_model *model, const fv_dataset *train);
+    bool mean_pooled;           /* neural kinds: every token has the same share in the pooled vector */
+    /* neural kinds */
+    void (*build)(fv__run *run, const fv_batch *batch, fv__nodes *nodes);
+};
+
+/* Layers of neural kinds; each kind fills what it uses. */
+typedef struct fv__layers {
+    fv_layer *embed, *ngrams, *positions, *norm, *pool, *out;
+    fv_layer **block;           /* (options.layers) */
+    int embed_table, ngram_table;   /* parameters that are looked up by row, -1 if absent */
+} fv__layers;
+
+struct fv_model {
+    const fv__kind *kind;
+    fv_model_options options;   /* strings are owned */
+    fv_tokenizer *tokenizer;
+    int32_t classes;
+    char **class_name;          /* (classes) */
+    fv__sizes sizes;
+    uint64_t seed;
+    fv_params *params;
+    int32_t *gram;              /* (sizes.grams, 2) counting kinds: feature that is the prefix, token that follows */
+    fv__map *gram_index;        /* the same, to look up */
+    bool *is_term;              /* (vocabulary) counting kinds: tokens that are counted */
+    fv__layers layers;
+};
+
+/* A model with initial parameters. Takes the tokenizer (frees it on failure as well); copies the rest. Counting kinds that
+ * are still to be fitted have grams -1 and no parameters yet. */
+fv_status fv__model_create(fv_model **model, const fv_model_options *options, fv_classes classes,
+                           fv_tokenizer *tokenizer, int64_t grams, uint64_t seed);
+/* Starts the embedding from word vectors; their width must be the model's. */
+fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors);
+
+/* Encoded texts as this model reads them. */
+fv_status fv__model_corpus(fv_corpus **corpus, const fv_model *model, const fv_dataset *data);
+
+fv_status fv__run_create(fv__run *run, const fv_model *model);
+void fv__run_free(fv__run *run);
+
+/* config.json, and back. */
+fv_status fv__config_write(const fv_model *model, const char *path);
+typedef struct fv__config {
+    fv_model_options options;   /* strings belong to `json` */
+    fv_classes classes;         /* so do the names */
+    int64_t vocabulary, grams;
+    struct json_t *json;
+} fv__config;
+fv_status fv__config_read(fv__config *config, const char *path);
+void fv__config_free(fv__config *config);
+
+/* options with owned strings */
+fv_status fv__options_copy(fv_model_options *to, const fv_model_options *from);
+void fv__options_free(fv_model_options *options);
+
+/* The message of a fault found by a check of options, said again as a fault of the file `path`. */
+fv_status fv__bad_model(const char *path);
+
+/* Softmax of one row of logits, in double. */
+void fv__probabilities(float *probability, const float *logit, int64_t classes);
+
+/* ---- rows shared by the tables of the kinds: the same option, each kind's own default ------------------------------- */
+#define FV__ROW(name, type, field, standard, lo, hi, choices, help) \
+    {name, type, offsetof(fv_model_options, field), standard, lo, hi, choices, help}
+#define FV__ROW_WORD_NGRAMS(standard)                                                                   \
+    FV__ROW("word-ngrams", FV_OPT_INT, word_ngrams, standard, 1, 5, NULL, "longest run of words that is a feature")
+#define FV__ROW_MIN_TEXTS(standard)                                                                     \
+    FV__ROW("min-texts", FV_OPT_INT, min_texts, standard, 1, 1000000, NULL, "leave out features of fewer training texts")
+#define FV__ROW_SUBLINEAR(standard)                                                                     \
+    FV__ROW("sublinear", FV_OPT_BOOL, sublinear, standard, 0, 0, NULL, "1 + log(count) instead of the count")
+#define FV__ROW_MAX_LENGTH(standard)                                                                    \
+    FV__ROW("max-length", FV_OPT_INT, max_length, standard, 1, 1 << 20, NULL, "tokens a text; the rest is cut off")
+#define FV__ROWS_NGRAMS(bits)                                                                           \
+    FV__ROW("ngram-min", FV_OPT_INT, ngrams.ngram_min, "3", 1, 20, NULL, "shortest character n-gram"),  \
+    FV__ROW("ngram-max", FV_OPT_INT, ngrams.ngram_max, "5", 1, 20, NULL, "longest character n-gram"),   \
+    FV__ROW("ngram-bits", FV_OPT_INT, ngrams.ngram_bits, bits, 0, 24, NULL,                             \
+            "character n-grams are hashed into 2^bits rows; 0: none")
+#define FV__ROW_VECTORS                                                                                 \
+    FV__ROW("vectors", FV_OPT_STRING, vectors, NULL, 0, 0, "FILE", "word vectors that start the embedding"), \
+    FV__ROW("freeze-vectors", FV_OPT_BOOL, freeze_vectors, "false", 0, 0, NULL, "do not train the embedding")
+#define FV__ROW_WIDTH(standard)                                                                         \
+    FV__ROW("width", FV_OPT_INT, width, standard, 1, 65536, NULL, "numbers per token")
+#define FV__ROW_HEADS(standard)                                                                         \
+    FV__ROW("heads", FV_OPT_INT, heads, standard, 1, 1024, NULL, "attention heads; they divide the width")
+#define FV__ROW_ATTENTION                                                                               \
+    FV__ROW("attention", FV_OPT_STRING, attention, "softmax", 0, 0, "NAME[:param=value,...]",           \
+            "mechanism, see `fovea mechanisms`")
+#define FV__ROW_DROPOUT(standard)                                                                       \
+    FV__ROW("dropout", FV_OPT_FLOAT, dropout, standard, 0, 0.99, NULL, "share of activations dropped while training")
+#define FV__ROW_WORD_DROPOUT(standard)                                                                  \
+    FV__ROW("word-dropout", FV_OPT_FLOAT, word_dropout, standard, 0, 0.99, NULL,                        \
+            "share of tokens replaced by [UNK] while training")
+
+#endif

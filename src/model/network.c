@@ -1,0 +1,103 @@
+/* Parts of neural kinds, see network.h. */
+#include "model/network.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { STREAM_WORD_DROPOUT = 0x776f7264 };  /* its own stream of random numbers */
+
+/* ---- running ----------------------------------------------------------------------------------------------------- */
+
+fv_status fv__run_create(fv__run *run, const fv_model *model) {
+    memset(run, 0, sizeof *run);
+    run->model = model;
+    return fv_graph_create(&run->graph, model->params);
+}
+
+void fv__run_free(fv__run *run) {
+    fv_graph_free(run->graph);
+    fv__free(run->offset);
+    fv__free(run->id);
+    memset(run, 0, sizeof *run);
+}
+
+void fv__run_begin(fv__run *run, fv_mode mode, uint64_t seed) {
+    run->seed = seed;
+    fv_graph_begin(run->graph, mode, seed);
+}
+
+/* ---- making ------------------------------------------------------------------------------------------------------ */
+
+static fv_status make_table(fv_layer **layer, int *table, fv_model *model, const char *name, int64_t rows, bool frozen) {
+    fv_embedding_options o;
+    char parameter[64];
+    fv_options_init(fv_embedding_rows, &o);
+    o.vocabulary = rows, o.width = model->options.width, o.frozen = frozen;
+    FV_TRY(fv_layer_embedding(layer, model->params, name, &o));
+    snprintf(parameter, sizeof parameter, "%s.weight", name);
+    *table = fv_params_find(model->params, parameter);
+    return FV_OK;
+}
+
+fv_status fv__make_embeddings(fv_model *model) {
+    fv__layers *l = &model->layers;
+    int64_t bits = model->options.ngrams.ngram_bits;
+    bool frozen = model->options.freeze_vectors;
+    FV_TRY(make_table(&l->embed, &l->embed_table, model, "embed", model->sizes.vocabulary, frozen));
+    if (bits == 0) return FV_OK;
+    return make_table(&l->ngrams, &l->ngram_table, model, "ngrams", (int64_t)1 << bits, false);
+}
+
+fv_status fv__make_linear(fv_layer **layer, fv_model *model, const char *name, int64_t in, int64_t out) {
+    fv_linear_options o;
+    fv_options_init(fv_linear_rows, &o);
+    o.in = in, o.out = out;
+    return fv_layer_linear(layer, model->params, name, &o);
+}
+
+fv_status fv__make_pooling(fv_layer **layer, fv_model *model) {
+    fv_pooling_options o;
+    fv_options_init(fv_pooling_rows, &o);
+    o.width = model->options.width;
+    o.kind = strcmp(model->options.pool, "cls") == 0 ? "first" : model->options.pool;
+    return fv_layer_pooling(layer, model->params, "pool", &o);
+}
+
+fv_status fv__check_heads(const fv_model_options *options) {
+    if (options->width % options->heads == 0) return FV_OK;
+    return fv__fail(FV_USAGE, "heads must divide the width\n  found:   heads %lld, width %lld", (long long)options->heads,
+                    (long long)options->width);
+}
+
+/* ---- the input --------------------------------------------------------------------------------------------------- */
+
+/* Words are dropped by (step, token), so a resumed run drops the same. [CLS] stays: it carries the answer. */
+static const int32_t *drop_words(fv__run *run, const fv_batch *batch) {
+    double share = run->model->options.word_dropout;
+    fv_special special = fv_tokenizer_special(run->model->tokenizer);
+    if (share == 0 || fv_graph_mode(run->graph) != FV_MODE_TRAIN) return batch->id;
+    fv_status status = FV_GROW(&run->id, &run->id_room, (size_t)batch->tokens + 1);
+    if (status != FV_OK) {
+        fv_graph_failed(run->graph, status);
+        return batch->id;
+    }
+    for (int32_t i = 0; i < batch->tokens; i++) {
+        bool drop = batch->id[i] != special.cls &&
+                    fv__random_uniform(run->seed, STREAM_WORD_DROPOUT, (uint64_t)i) < share;
+        run->id[i] = drop ? special.unk : batch->id[i];
+    }
+    return run->id;
+}
+
+static fv_node *embed_ngrams(fv__run *run, const fv_batch *batch) {
+    fv_status status = FV_GROW(&run->offset, &run->offset_room, (size_t)batch->tokens + 1);
+    if (status != FV_OK) return fv_graph_failed(run->graph, status);
+    for (int32_t i = 0; i <= batch->tokens; i++) run->offset[i] = batch->cu_bags[i];
+    return fv_layer_embed_bags(run->model->layers.ngrams, run->graph, batch->bag, run->offset, batch->tokens, FV_BAG_MEAN);
+}
+
+fv_node *fv__embed(fv__run *run, const fv_batch *batch) {
+    const fv__layers *l = &run->model->layers;
+    fv_node *x = fv_layer_embed(l->embed, run->graph, drop_words(run, batch), batch->tokens);
+    return l->ngrams ? fv_op_add(run->graph, x, embed_ngrams(run, batch)) : x;
+}

@@ -1,0 +1,23 @@
+/* network: the parts that neural kinds share, and running one on a batch. */
+#ifndef FV_MODEL_NETWORK_H
+#define FV_MODEL_NETWORK_H
+
+#include "model/model.h"
+
+/* A step: forgets the last one; `seed` addresses everything random in it. */
+void fv__run_begin(fv__run *run, fv_mode mode, uint64_t seed);
+
+/* The table of words and, if the options ask for them, of character n-grams. */
+fv_status fv__make_embeddings(fv_model *model);
+/* (T, width): word vectors, some replaced by the unknown word's while training, plus the mean of their n-grams' vectors. */
+fv_node *fv__embed(fv__run *run, const fv_batch *batch);
+
+fv_status fv__make_linear(fv_layer **layer, fv_model *model, const char *name, int64_t in, int64_t out);
+fv_status fv__make_pooling(fv_layer **layer, fv_model *model);
+fv_status fv__check_heads(const fv_model_options *options);
+
+static inline fv_sequences fv__sequences(const fv_batch *batch) {
+    return (fv_sequences){batch->rows, batch->cu_seqlens};
+}
+
+#endif

@@ -1,0 +1,298 @@
+/* Traces: one text through a model with everything kept, for looking and explaining. Attention weights are recomputed from
+ * the fused kernels' log-sum-exp, and only those that are asked for. */
+#include "model/features.h"
+#include "model/network.h"
+
+#include <string.h>
+
+typedef struct fv__trace fv__trace;
+struct fv__trace {
+    fv_trace open;              /* first: what the caller sees */
+    fv_tokens tokens;           /* its arrays are in token_memory */
+    int32_t *token_memory;
+    char *text;
+    float *logit, *pool;        /* logit: (2, classes) logits and probabilities */
+    int64_t target;             /* -1: no gradients yet */
+    /* neural kinds */
+    fv__run run;
+    fv_corpus *corpus;
+    fv_batches *batches;
+    fv__nodes nodes;
+    /* counting kinds */
+    fv__occurrences found;
+    fv__counts features;        /* the one row */
+};
+
+/* ---- neural kinds ------------------------------------------------------------------------------------------------ */
+
+static fv_status encode(fv__trace *t, const fv_model *model, fv_texts one) {
+    fv_dataset *data;
+    fv_batch_options how = {.batch_size = 1, .bucket = 1};
+    FV_TRY(fv_dataset_of(&data, one, NULL, fv_model_classes(model)));
+    fv_status status = fv__model_corpus(&t->corpus, model, data);
+    fv_dataset_free(data);
+    FV_TRY(status);
+    t->open.cut = t->corpus->cut > 0;
+    FV_TRY(fv_batches_create(&t->batches, t->corpus, &how));
+    return fv__run_create(&t->run, model);
+}
+
+static fv_status forward(fv__trace *t) {
+    fv_cursor cursor = {0};
+    fv_batch batch;
+    FV_TRY(fv_batches_next(t->batches, &batch, &cursor));
+    memset(&t->nodes, 0, sizeof t->nodes);
+    fv__run_begin(&t->run, FV_MODE_TRACE, 0);
+    t->open.model->kind->build(&t->run, &batch, &t->nodes);
+    return fv_graph_status(t->run.graph);
+}
+
+
+/* ---- tokens: what the model read, with their places in the text ---------------------------------------------------- */
+
+/* Neural kinds read [CLS] in front, at most max-length tokens, and one unknown token instead of nothing; those that are
+ * not in the text have the range 0..0. */
+static fv_status keep_tokens(fv__trace *t, const fv_tokens *all) {
+    const int32_t *read = t->corpus ? t->corpus->id : all->id;
+    int64_t count = t->corpus ? t->corpus->start[1] : all->count;
+    int64_t in_front = count > 0 && (all->count == 0 || read[0] != all->id[0]);
+    t->token_memory = fv__alloc_array((size_t)count, 4 * sizeof *t->token_memory);
+    if (!t->token_memory) return FV_NO_RESOURCES;
+    int32_t *id = t->token_memory;
+    t->tokens = (fv_tokens){.count = count, .id = id, .start = id + count, .end = id + 2 * count, .word = id + 3 * count};
+    for (int64_t i = 0; i < count; i++) {
+        bool added = i < in_front;
+        id[i] = read[i];
+        t->tokens.start[i] = added ? 0 : all->start[i - in_front];
+        t->tokens.end[i] = added ? 0 : all->end[i - in_front];
+        t->tokens.word[i] = added ? -1 : all->word[i - in_front];
+    }
+    return FV_OK;
+}
+
+static fv_status read_text(fv__trace *t, const fv_model *model, const char *text, size_t size) {
+    fv_tokens all = {0};
+    fv_status status = fv_tokenizer_encode(model->tokenizer, &all, text, size);
+    if (status == FV_OK && model->kind->fit) status = fv__features_find(&t->found, model, &all);
+    if (status == FV_OK) status = keep_tokens(t, &all);
+    fv_tokens_free(&all);
+    return status;
+}
+
+/* ---- both -------------------------------------------------------------------------------------------------------- */
+
+static fv_status keep_scores(fv__trace *t, const float *logit) {
+    int64_t classes = t->open.classes;
+    t->logit = fv__alloc_array((size_t)classes, 2 * sizeof *t->logit);
+    if (!t->logit) return FV_NO_RESOURCES;
+    float *probability = t->logit + classes;
+    memcpy(t->logit, logit, (size_t)classes * sizeof *logit);
+    fv__probabilities(probability, logit, classes);
+    for (int64_t c = 1; c < classes; c++)
+        if (probability[c] > probability[t->open.predicted]) t->open.predicted = c;
+    t->open.logit = t->logit, t->open.probability = probability;
+    return FV_OK;
+}
+
+static fv_status keep_pool(fv__trace *t) {
+    const fv_node *weights = t->nodes.pool_weights;
+    const fv_model *model = t->open.model;
+    const char *pool = model->options.pool;
+    bool mean = model->kind->mean_pooled || (pool && strcmp(pool, "mean") == 0);
+    bool cls = pool && strcmp(pool, "cls") == 0;
+    int64_t count = t->tokens.count;
+    if (!weights && !mean && !cls) return FV_OK;
+    t->pool = fv__alloc_array((size_t)count, sizeof *t->pool);
+    if (!t->pool) return FV_NO_RESOURCES;
+    for (int64_t i = 0; i < count; i++) {
+        fv_tensor value = weights ? fv_node_value(weights) : (fv_tensor){0};
+        if (weights) t->pool[i] = (float)fv_tensor_get(&value, (int64_t[]){i, 0});
+        else t->pool[i] = mean ? 1 / (float)count : (float)(i == 0);
+    }
+    t->open.pool = t->pool;
+    return FV_OK;
+}
+
+static fv_status trace_network(fv__trace *t, const fv_model *model, fv_texts one) {
+    FV_TRY(encode(t, model, one));
+    FV_TRY(read_text(t, model, one.text[0], one.size[0]));
+    FV_TRY(forward(t));
+    fv_tensor logits = fv_node_value(t->nodes.logits);
+    FV_TRY(keep_scores(t, logits.data));
+    FV_TRY(keep_pool(t));
+    if (!(model->kind->info.can & FV_MODEL_HAS_ATTENTION)) return FV_OK;
+    t->open.layers = fv_graph_attention_count(t->run.graph);
+    t->open.heads = t->open.layers ? model->options.heads : 0;
+    return FV_OK;
+}
+
+static fv_status trace_counts(fv__trace *t, const fv_model *model, fv_texts one) {
+    FV_TRY(read_text(t, model, one.text[0], one.size[0]));
+    FV_TRY(fv__features_count(&t->features, model, one));
+    fv__features_weigh(&t->features, fv_params_get(model->params, FV__SCALE).value.data);
+    float *logit = fv__alloc_array((size_t)model->classes, sizeof *logit);
+    if (!logit) return FV_NO_RESOURCES;
+    fv__features_score(logit, &t->features, fv_params_get(model->params, FV__WEIGHT).value.data,
+                       fv_params_get(model->params, FV__BIAS).value.data, model->classes);
+    fv_status status = keep_scores(t, logit);
+    fv__free(logit);
+    return status;
+}
+
+fv_status fv_model_trace(fv_trace **out, const fv_model *model, const char *text, size_t size) {
+    *out = NULL;
+    fv__trace *t = fv__alloc(sizeof *t);
+    if (!t) return FV_NO_RESOURCES;
+    t->open = (fv_trace){.model = model, .classes = model->classes, .tokens = &t->tokens, .store = t};
+    t->target = -1;
+    t->text = fv__alloc(size + 1);
+    fv_status status = t->text ? FV_OK : FV_NO_RESOURCES;
+    if (status == FV_OK) {
+        memcpy(t->text, text, size);
+        t->open.text = t->text;
+        fv_texts one = {1, (const char *const *)&t->text, &size};
+        status = model->kind->build ? trace_network(t, model, one) : trace_counts(t, model, one);
+    }
+    if (status == FV_OK) *out = &t->open;
+    else fv_trace_free(&t->open);
+    return status;
+}
+
+void fv_trace_free(fv_trace *trace) {
+    if (!trace) return;
+    fv__trace *t = trace->store;
+    fv__run_free(&t->run);
+    fv_batches_free(t->batches);
+    fv_corpus_free(t->corpus);
+    fv__occurrences_free(&t->found);
+    fv__counts_free(&t->features);
+    fv__free(t->token_memory);
+    fv__free(t->text);
+    fv__free(t->logit);
+    fv__free(t->pool);
+    fv__free(t);
+}
+
+/* ---- attention --------------------------------------------------------------------------------------------------- */
+
+static fv_status find_record(const fv_trace *trace, int64_t layer, int64_t head, const int64_t *rows, int64_t count,
+                             fv_attention_record *record) {
+    int64_t tokens = trace->tokens->count;
+    if (layer < 0 || layer >= trace->layers || head < 0 || head >= trace->heads)
+        return fv__fail(FV_USAGE, "no head %lld in layer %lld\n  expected layers below %lld, heads below %lld", (long long)head,
+                        (long long)layer, (long long)trace->layers, (long long)trace->heads);
+    for (int64_t i = 0; rows && i < count; i++)
+        if (rows[i] < 0 || rows[i] >= tokens)
+            return fv__fail(FV_USAGE, "no token %lld\n  expected 0 to %lld", (long long)rows[i], (long long)tokens - 1);
+    return fv_graph_attention(trace->store->run.graph, (int)layer, record);
+}
+
+static int64_t *all_rows(int64_t count) {
+    int64_t *rows = fv__alloc_array((size_t)count, sizeof *rows);
+    for (int64_t i = 0; rows && i < count; i++) rows[i] = i;
+    return rows;
+}
+
+fv_status fv_trace_weights(const fv_trace *trace, fv_stage stage, int64_t layer, int64_t head, const int64_t *rows,
+                           int64_t count, float *out) {
+    fv_attention_record record;
+    FV_TRY(find_record(trace, layer, head, rows, count, &record));
+    if (!rows) count = trace->tokens->count;
+    int64_t *all = rows ? NULL : all_rows(count);
+    if (!rows && !all) return FV_NO_RESOURCES;
+    fv_tensor weights = fv_tensor_2d(out, FV_F32, count, trace->tokens->count);
+    fv_status status = fv_attention_weights(record.plan, &record.x, stage, 0, head, rows ? rows : all, count, &weights);
+    fv__free(all);
+    return status;
+}
+
+/* The gradient of weight (i, j) is the dot product of the output's gradient at i and the value at j. */
+fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_t head, const int64_t *rows, int64_t count,
+                                    float *out) {
+    fv_attention_record record;
+    FV_TRY(find_record(trace, layer, head, rows, count, &record));
+    const fv_tensor *gradient = &record.x.d[FV_OUT], *value = &record.x.t[FV_V];
+    int64_t tokens = trace->tokens->count, width = value->dim[3], group = trace->heads / value->dim[1];
+    if (trace->store->target < 0 || !gradient->data)
+        return fv__fail(FV_USAGE, "no gradients yet\n  try:     fv_trace_backward first");
+    const float *dout = (const float *)gradient->data + head * gradient->stride[1];
+    const float *v = (const float *)value->data + head / group * value->stride[1];
+    for (int64_t r = 0; r < (rows ? count : tokens); r++)
+        for (int64_t j = 0; j < tokens; j++) {
+            const float *a = dout + (rows ? rows[r] : r) * gradient->stride[2], *b = v + j * value->stride[2];
+            double sum = 0;
+            for (int64_t d = 0; d < width; d++) sum += (double)a[d * gradient->stride[3]] * b[d * value->stride[3]];
+            out[r * tokens + j] = (float)sum;
+        }
+    return FV_OK;
+}
+
+/* ---- gradients and contributions ----------------------------------------------------------------------------------- */
+
+fv_status fv_trace_backward(fv_trace *trace, int64_t target) {
+    fv__trace *t = trace->store;
+    if (target < 0 || target >= trace->classes)
+        return fv__fail(FV_USAGE, "no class %lld\n  expected 0 to %lld", (long long)target, (long long)trace->classes - 1);
+    if (trace->model->kind->build) {
+        FV_TRY(forward(t));     /* a graph goes backward once */
+        fv_node *chosen = fv_op_sum(t->run.graph, fv_op_slice(t->run.graph, t->nodes.logits, 1, target, 1));
+        FV_TRY(fv_graph_backward(t->run.graph, chosen, NULL));
+    }
+    t->target = target;
+    return FV_OK;
+}
+
+static void network_contributions(const fv__trace *t, float *out) {
+    fv_tensor x = fv_node_value(t->nodes.input), dx = fv_node_grad(t->nodes.input);
+    for (int64_t i = 0; i < x.dim[0]; i++) {
+        double sum = 0;
+        for (int64_t d = 0; dx.data && d < x.dim[1]; d++)
+            sum += fv_tensor_get(&x, (int64_t[]){i, d}) * fv_tensor_get(&dx, (int64_t[]){i, d});
+        out[i] = (float)sum;
+    }
+}
+
+/* What feature f adds to the target beyond what it adds to the average class. */
+static double advantage(const fv_model *model, int32_t f, int64_t target) {
+    const float *weight = fv_params_get(model->params, FV__WEIGHT).value.data;
+    int64_t features = fv__feature_count(model);
+    double mean = 0;
+    for (int32_t c = 0; c < model->classes; c++) mean += weight[c * features + f];
+    return weight[target * features + f] - mean / model->classes;
+}
+
+static int64_t find_column(const fv__counts *x, int32_t feature) {
+    int64_t low = 0, high = x->start[1];
+    while (high - low > 1) {
+        int64_t middle = (low + high) / 2;
+        if (x->column[middle] <= feature) low = middle;
+        else high = middle;
+    }
+    return low;
+}
+
+/* A feature's value is shared out over its occurrences, and each over its words. */
+static fv_status counting_contributions(const fv__trace *t, float *out) {
+    const fv_model *model = t->open.model;
+    const fv__counts *x = &t->features;
+    int64_t *times = fv__alloc_array((size_t)x->start[1], sizeof *times);
+    if (!times) return FV_NO_RESOURCES;
+    for (int64_t i = 0; i < t->tokens.count; i++) out[i] = 0;
+    for (int64_t k = 0; k < t->found.count; k++) times[find_column(x, t->found.item[k].feature)]++;
+    for (int64_t k = 0; k < t->found.count; k++) {
+        const fv__occurrence *at = &t->found.item[k];
+        int64_t i = find_column(x, at->feature);
+        double share = x->value[i] * advantage(model, at->feature, t->target) / (double)(times[i] * at->length);
+        for (int32_t n = 0; n < at->length; n++) out[at->first + n] += (float)share;
+    }
+    fv__free(times);
+    return FV_OK;
+}
+
+fv_status fv_trace_contributions(const fv_trace *trace, float *out) {
+    const fv__trace *t = trace->store;
+    if (t->target < 0) return fv__fail(FV_USAGE, "no gradients yet\n  try:     fv_trace_backward first");
+    if (trace->model->kind->fit) return counting_contributions(t, out);
+    network_contributions(t, out);
+    return FV_OK;
+}

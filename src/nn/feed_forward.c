@@ -1,0 +1,56 @@
+/* feed-forward: down(act(up(x))), or with a gate, down(silu(gate(x)) * up(x)) (SwiGLU: Shazeer 2020). */
+#include "nn/contract.h"
+
+typedef struct feed_forward {
+    fv_layer base;
+    fv_layer *up, *gate, *down; /* gate: swiglu only */
+    fv_activation activation;
+    double dropout;
+} feed_forward;
+
+const fv_option fv_feed_forward_rows[] = {
+    FV__WIDTH(fv_feed_forward_options, width, "width", "columns"),
+    FV__FIELD(fv_feed_forward_options, INT, hidden, "hidden", "0", 0, 1 << 24, NULL, "columns inside; 0: 4 width (swiglu: 8/3)"),
+    FV__FIELD(fv_feed_forward_options, CHOICE, activation, "activation", "gelu", 0, 0, "gelu|gelu-tanh|relu|silu|swiglu",
+              "between the two products"),
+    FV__RATE(fv_feed_forward_options, dropout, "dropout", "share dropped after the activation"),
+    FV__FIELD(fv_feed_forward_options, BOOL, bias, "bias", "true", 0, 0, NULL, "add learned rows"),
+    {0},
+};
+
+static fv_activation activation_of(const char *name) {
+    if (fv__is(name, "relu")) return FV_RELU;
+    if (fv__is(name, "gelu-tanh")) return FV_GELU_TANH;
+    return fv__is(name, "gelu") ? FV_GELU : FV_SILU;
+}
+
+static fv_status child(fv_layer **out, const fv_layer *layer, fv_params *params, const char *part, int64_t from, int64_t to,
+                       bool bias) {
+    fv__name name;
+    FV_TRY(fv__layer_part(&name, layer, part));
+    return fv_layer_linear(out, params, name.text, &(fv_linear_options){.in = from, .out = to, .bias = bias});
+}
+
+static fv_status create(fv_layer *layer, fv_params *params, const void *options) {
+    const fv_feed_forward_options *o = options;
+    feed_forward *f = (feed_forward *)layer;
+    bool gated = fv__is(o->activation, "swiglu");
+    int64_t hidden = o->hidden ? o->hidden : gated ? (o->width * 8 / 3 + 7) / 8 * 8 : 4 * o->width;
+    layer->in = layer->out = o->width;
+    f->activation = activation_of(o->activation);
+    f->dropout = o->dropout;
+    if (gated) FV_TRY(child(&f->gate, layer, params, "gate", o->width, hidden, o->bias));
+    FV_TRY(child(&f->up, layer, params, "up", o->width, hidden, o->bias));
+    return child(&f->down, layer, params, "down", hidden, o->width, o->bias);
+}
+
+static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+    const feed_forward *f = (const feed_forward *)layer;
+    fv_node *inner = fv_op_activation(g, fv_layer_forward(f->gate ? f->gate : f->up, g, x, s), f->activation);
+    if (f->gate) inner = fv_op_mul(g, inner, fv_layer_forward(f->up, g, x, s));
+    return fv_layer_forward(f->down, g, fv_op_dropout(g, inner, f->dropout), s);
+}
+
+const fv__layer_kind fv__layer_feed_forward = {
+    {"feed-forward", "two products with an activation between", fv_feed_forward_rows, sizeof(fv_feed_forward_options)},
+    sizeof(feed_forward), create, forward};

@@ -1,0 +1,39 @@
+/* norm: layer norm (Ba, Kiros, Hinton 2016) or RMS norm (Zhang, Sennrich 2019). */
+#include "nn/contract.h"
+
+typedef struct norm {
+    fv_layer base;
+    bool none, rms;
+    double eps;
+    int weight, bias;
+} norm;
+
+const fv_option fv_norm_rows[] = {
+    FV__WIDTH(fv_norm_options, width, "width", "columns"),
+    FV__FIELD(fv_norm_options, CHOICE, kind, "kind", "layer", 0, 0, "layer|rms|none", "mean and variance, or root mean square"),
+    FV__FIELD(fv_norm_options, FLOAT, eps, "eps", "0", 0, 1, NULL, "added to the variance; 0: 1e-5 (layer), 1e-6 (rms)"),
+    {0},
+};
+
+static fv_status create(fv_layer *layer, fv_params *params, const void *options) {
+    const fv_norm_options *o = options;
+    norm *n = (norm *)layer;
+    layer->in = layer->out = o->width;
+    n->none = fv__is(o->kind, "none");
+    n->rms = fv__is(o->kind, "rms");
+    n->eps = o->eps > 0 ? o->eps : n->rms ? 1e-6 : 1e-5;
+    if (n->none) return FV_OK;
+    FV_TRY(fv__layer_param(layer, params, "weight", 1, &o->width, FV_INIT(ONES, 0), 0, &n->weight));
+    return n->rms ? FV_OK : fv__layer_param(layer, params, "bias", 1, &o->width, FV_INIT(ZEROS, 0), 0, &n->bias);
+}
+
+static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+    const norm *n = (const norm *)layer;
+    (void)s;
+    if (n->none) return x;
+    if (n->rms) return fv_op_rms_norm(g, x, fv_op_param(g, n->weight), n->eps);
+    return fv_op_layer_norm(g, x, fv_op_param(g, n->weight), fv_op_param(g, n->bias), n->eps);
+}
+
+const fv__layer_kind fv__layer_norm = {
+    {"norm", "layer norm or RMS norm", fv_norm_rows, sizeof(fv_norm_options)}, sizeof(norm), create, forward};

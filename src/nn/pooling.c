@@ -1,0 +1,54 @@
+/* pooling: one vector per sequence. Attention pooling weighs the rows by a softmax of one learned score,
+ * w . tanh(W x + b) (Yang et al. 2016, hierarchical attention networks). */
+#include "nn/contract.h"
+
+#include "grad/graph.h"
+
+typedef struct pooling {
+    fv_layer base;
+    bool attends, mean_too;
+    fv_pool kind;
+    fv_layer *hidden, *score;
+} pooling;
+
+const fv_option fv_pooling_rows[] = {
+    FV__WIDTH(fv_pooling_options, width, "width", "columns"),
+    FV__FIELD(fv_pooling_options, CHOICE, kind, "kind", "mean", 0, 0, "mean|max|first|cls|attention|mean+attention",
+              "how one vector is made of a sequence"),
+    {0},
+};
+
+static fv_status make_score(pooling *p, fv_params *params, int64_t width) {
+    fv__name name;
+    FV_TRY(fv__layer_part(&name, &p->base, "hidden"));
+    FV_TRY(fv_layer_linear(&p->hidden, params, name.text, &(fv_linear_options){.in = width, .out = width, .bias = true}));
+    FV_TRY(fv__layer_part(&name, &p->base, "score"));
+    return fv_layer_linear(&p->score, params, name.text, &(fv_linear_options){.in = width, .out = 1});
+}
+
+static fv_status create(fv_layer *layer, fv_params *params, const void *options) {
+    const fv_pooling_options *o = options;
+    pooling *p = (pooling *)layer;
+    p->mean_too = fv__is(o->kind, "mean+attention");
+    p->attends = p->mean_too || fv__is(o->kind, "attention");
+    p->kind = fv__is(o->kind, "mean") ? FV_POOL_MEAN : fv__is(o->kind, "max") ? FV_POOL_MAX : FV_POOL_FIRST;
+    layer->in = o->width;
+    layer->out = p->mean_too ? 2 * o->width : o->width;
+    return p->attends ? make_score(p, params, o->width) : FV_OK;
+}
+
+static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+    const pooling *p = (const pooling *)layer;
+    if (!p->attends) return fv_op_pool(g, x, s, p->kind);
+    fv_node *score = fv_layer_forward(p->score, g, fv_op_activation(g, fv_layer_forward(p->hidden, g, x, s), FV_TANH), s);
+    fv_node *weights = fv_op_softmax_rows(g, score, s);
+    fv__graph_keep(g, layer, weights);
+    fv_node *pooled = fv_op_pool_weighted(g, x, weights, s);
+    if (!p->mean_too) return pooled;
+    return fv_op_concat(g, (fv_node *[]){fv_op_pool(g, x, s, FV_POOL_MEAN), pooled}, 2, 1);
+}
+
+fv_node *fv_layer_pooling_weights(const fv_layer *layer, fv_graph *g) { return fv__graph_kept(g, layer); }
+
+const fv__layer_kind fv__layer_pooling = {
+    {"pooling", "one vector per sequence", fv_pooling_rows, sizeof(fv_pooling_options)}, sizeof(pooling), create, forward};

@@ -1,0 +1,263 @@
+/* Kernels of tiles: packing, masks, softmax step, backward of the weights. See kernels_tile.def. */
+
+/* ---- layout */
+
+static void K(pack)(R *to, int64_t lanes, const R *from, int64_t ld, int64_t rows, int64_t cols, R factor) {
+    const vr f = v_set(factor);
+    for (int64_t r = 0; r < lanes; r += VL)
+        for (int64_t c = 0; c < cols; c += VL) {
+            vr x[VL];
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++) {
+                const R *row = from + (r + i) * ld + c;
+                x[i] = r + i >= rows ? v_set(0) : cols - c >= VL ? v_mul(f, v_load(row)) : v_mul(f, v_loadn(row, cols - c));
+            }
+            v_transpose(x);
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++)
+                if (c + i < cols) v_store(to + (c + i) * lanes + r, x[i]);
+        }
+}
+
+static void K(unpack)(R *to, int64_t ld, const R *from, int64_t lanes, int64_t rows, int64_t cols, const R *factor, bool add) {
+    for (int64_t r = 0; r < rows; r += VL)
+        for (int64_t c = 0; c < cols; c += VL) {
+            const int64_t left = cols - c < VL ? cols - c : VL;
+            vr x[VL];
+            const vr f = v_load(factor + r);
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++) x[i] = i < left ? v_mul(f, v_load(from + (c + i) * lanes + r)) : v_set(0);
+            v_transpose(x);
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++) {
+                R *row = to + (r + i) * ld + c;
+                if (r + i >= rows) break;
+                if (left == VL) v_store(row, add ? v_add(v_load(row), x[i]) : x[i]);
+                else v_storen(row, add ? v_add(v_loadn(row, left), x[i]) : x[i], left);
+            }
+        }
+}
+
+/* ---- scores */
+
+static bool K(finite_tile)(const R *a, int64_t ld, int64_t rows, int64_t cols) {
+    const vr zero = v_set(0);
+    vr sum = v_set(0);
+    for (int64_t r = 0; r < rows; r++, a += ld) FOR_VECTORS(cols) sum = v_fma(LOAD(a), zero, sum);
+    return v_sum(sum) == 0;
+}
+
+static void K(band_tile)(R *s, int64_t rows, int64_t lanes, const R *start, const R *end) {
+    const vr hidden = v_set(-INFINITY);
+    for (int64_t q = 0; q < lanes; q += VL) {
+        const vr first = v_load(start + q), last = v_load(end + q);
+        for (int64_t r = 0; r < rows; r++) {
+            const vr at = v_set((R)r);
+            R *x = s + r * lanes + q;
+            v_store(x, v_select(v_and(v_le(first, at), v_lt(at, last)), v_load(x), hidden));
+        }
+    }
+}
+
+static void K(softcap_tile)(R *s, int64_t n, R cap) {
+    const vr c = v_set(cap), inverse = v_set(1 / cap);
+    FOR_VECTORS(n) STORE(s, v_mul(c, K(v_tanh)(v_mul(inverse, LOAD(s)))));
+}
+
+static void K(bias_tile)(R *s, const R *a, int64_t n, R factor) {
+    const vr f = v_set(factor), hidden = v_set(-INFINITY);
+    FOR_VECTORS(n) {
+        vr x = LOAD(a);
+        STORE(s, v_select(v_eq(x, hidden), hidden, v_fma(f, x, LOAD(s))));
+    }
+}
+
+static void K(slope_tile)(R *a, int64_t rows, int64_t lanes, R slope, R distance, R row_step, R lane_step) {
+    const vr f = v_set(slope);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t q = 0; q < lanes; q += VL) {
+            R *x = a + r * lanes + q;
+            vr d = v_fma(v_set(lane_step), v_iota(), v_set(distance + (R)r * row_step + (R)q * lane_step));
+            v_store(x, v_fnma(f, v_abs(d), v_load(x)));
+        }
+}
+
+static R K(slope_back)(const R *ds, int64_t rows, int64_t lanes, R distance, R row_step, R lane_step) {
+    vr sum = v_set(0);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t q = 0; q < lanes; q += VL) {
+            vr d = v_fma(v_set(lane_step), v_iota(), v_set(distance + (R)r * row_step + (R)q * lane_step));
+            sum = v_fnma(v_load(ds + r * lanes + q), v_abs(d), sum);
+        }
+    return v_sum(sum);
+}
+
+/* ---- softmax */
+
+/* Four chains hide the latency of the maximum and of the sum. Row r always belongs to chain r % 4, so hidden rows at the end change no
+ * bit of the sum. */
+static inline bool K(softmax_column)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *alpha) {
+    vr top[4], sum[4];
+    const vr before = v_load(m);
+    for (int u = 0; u < 4; u++) top[u] = before, sum[u] = v_set(0);
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4)
+#pragma GCC unroll 4
+        for (int u = 0; u < 4; u++) top[u] = v_max(v_load(s + (r + u) * lanes), top[u]);
+    for (; r < rows; r++) top[0] = v_max(v_load(s + r * lanes), top[0]);
+    const vr now = v_max(v_max(top[0], top[1]), v_max(top[2], top[3]));
+    const vr safe = v_select(v_eq(now, v_set(-INFINITY)), v_set(0), now);
+    for (r = 0; r + 4 <= rows; r += 4)
+#pragma GCC unroll 4
+        for (int u = 0; u < 4; u++) {
+            vr p = K(v_exp2)(v_sub(v_load(s + (r + u) * lanes), safe));
+            v_store(s + (r + u) * lanes, p);
+            sum[u] = v_add(sum[u], p);
+        }
+#pragma GCC unroll 3
+    for (int u = 0; u < 3; u++) {
+        if (r + u >= rows) break;
+        vr p = K(v_exp2)(v_sub(v_load(s + (r + u) * lanes), safe));
+        v_store(s + (r + u) * lanes, p);
+        sum[u] = v_add(sum[u], p);
+    }
+    const vr shrink = K(v_exp2)(v_sub(before, safe));
+    v_store(m, now);
+    v_store(l, v_fma(v_load(l), shrink, v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]))));
+    v_store(alpha, shrink);
+    return v_any(v_lt(shrink, v_set(1)));
+}
+
+static bool K(softmax_tile)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *alpha) {
+    bool any = false;
+    for (int64_t q = 0; q < lanes; q += VL) any |= K(softmax_column)(s + q, rows, lanes, m + q, l + q, alpha + q);
+    return any;
+}
+
+static void K(scale_lanes)(R *x, int64_t rows, int64_t lanes, const R *alpha) {
+    for (int64_t q = 0; q < lanes; q += VL) {
+        const vr a = v_load(alpha + q);
+        for (int64_t r = 0; r < rows; r++) v_store(x + r * lanes + q, v_mul(a, v_load(x + r * lanes + q)));
+    }
+}
+
+static void K(finish_lanes)(R *factor, R *lse, const R *m, const R *l, int64_t lanes, R sink, R gain) {
+    const vr zero = v_set(0), g = v_set(gain), k = v_set(sink), most = v_set(128), ln2 = v_set(0.69314718055994530942);
+    for (int64_t q = 0; q < lanes; q += VL) {
+        const vr top = v_load(m + q), sum = v_load(l + q);
+        const vm seen = v_lt(zero, sum), dead = v_eq(sum, zero);
+        vr extra = sink > -INFINITY ? K(v_exp2)(v_min(v_sub(k, top), most)) : zero;
+        v_store(factor + q, v_select(dead, zero, v_div(g, v_add(sum, extra))));
+        vr log2l = v_select(seen, K(v_log2)(v_select(seen, sum, v_set(1))), sum);
+        v_store(lse + q, v_select(dead, v_set(-INFINITY), v_mul(ln2, v_add(top, log2l))));
+    }
+}
+
+static void K(dot_rows)(R *out, const R *a, int64_t lda, const R *b, int64_t ldb, int64_t rows, int64_t cols) {
+    for (int64_t r = 0; r < rows; r++, a += lda, b += ldb) {
+        vr sum = v_set(0);
+        FOR_VECTORS(cols) sum = v_fma(LOAD(a), LOAD(b), sum);
+        out[r] = v_sum(sum);
+    }
+}
+
+/* ---- dropout */
+
+INLINE K(counter) K(drop_counter)(vu i, vu j, const fv__drop *drop) {
+    K(counter) x = {i, j, u_set((uint32_t)drop->stream), u_set((uint32_t)(drop->stream >> 32))};
+    return K(philox)(x, drop->seed);
+}
+
+/* lanes are queries: the two halves of 16 draws decide for lanes 0..15 and 16..31, the four words for keys 16 apart */
+static void K(drop_lanes)(R *p, int64_t rows, int64_t lanes, int64_t i0, int64_t j0, const fv__drop *drop) {
+    const vu limit = u_set(drop->threshold << 16);
+    const vr zero = v_set(0);
+    for (int64_t q = 0; q < lanes && q < 16; q += VL)
+        for (int64_t group = 0; group < rows; group += 64)
+            for (int64_t c = 0; c < 16 && group + c < rows; c++) {
+                const vu i = u_add(u_set((uint32_t)(i0 / 32 * 16 + q)), u_iota());
+                const K(counter) x = K(drop_counter)(i, u_set((uint32_t)((j0 + group) / 64 * 16 + c)), drop);
+                const vu word[4] = {x.c0, x.c1, x.c2, x.c3};
+#pragma GCC unroll 4
+                for (int w = 0; w < 4; w++) {
+                    const int64_t r = group + c + 16 * w;
+                    if (r >= rows) break;
+                    R *row = p + r * lanes + q;
+                    v_store(row, v_select(u_ge(u_shl16(word[w]), limit), v_load(row), zero));
+                    if (q + 16 < lanes) v_store(row + 16, v_select(u_ge(word[w], limit), v_load(row + 16), zero));
+                }
+            }
+}
+
+static void K(drop_rows)(R *f, int64_t rows, int64_t lanes, int64_t i0, int64_t j0, const fv__drop *drop) {
+    const vu limit = u_set(drop->threshold << 16);
+    const vr zero = v_set(0), kept = v_set((R)drop->scale);
+    for (int64_t r = 0; r < rows; r += r % 32 == 15 ? 17 : 1)
+        for (int64_t group = 0; group < lanes; group += 64)
+            for (int64_t c = 0; c < 16; c += VL) {
+                const vu i = u_set((uint32_t)((i0 + r) / 32 * 16 + r % 16));
+                const vu j = u_add(u_set((uint32_t)((j0 + group) / 64 * 16 + c)), u_iota());
+                const K(counter) x = K(drop_counter)(i, j, drop);
+                const vu word[4] = {x.c0, x.c1, x.c2, x.c3};
+#pragma GCC unroll 4
+                for (int w = 0; w < 4; w++) {
+                    const int64_t q = group + c + 16 * w;
+                    if (q >= lanes) break;
+                    R *row = f + r * lanes + q;
+                    v_store(row, v_select(u_ge(u_shl16(word[w]), limit), kept, zero));
+                    if (r + 16 < rows) v_store(row + 16 * lanes, v_select(u_ge(word[w], limit), kept, zero));
+                }
+            }
+}
+
+/* ---- backward */
+
+/* P = exp2(s - lse), dS = P (keep dP - delta). A hidden element has P = dS = 0 exactly, whatever its score and dP are. */
+static void K(back_plain)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse, const R *delta) {
+    for (int64_t r = 0; r < rows; r++, s += lanes, dp += lanes) {
+        const vr norm = v_set(lse[r]), d = v_set(delta[r]);
+        for (int64_t q = 0; q < lanes; q += VL) {
+            vr p = K(v_exp2)(v_sub(v_load(s + q), norm));
+            v_store(dp + q, v_mul(p, v_sub(v_load(dp + q), d)));
+            v_store(s + q, p);
+        }
+    }
+}
+
+/* One vector of the general case; `visible` tells the lanes inside the band. */
+INLINE void K(back_vector)(R *s, R *dp, vr norm, vr d, vm visible, R *bias, const R *keep, vr cap, vr inverse_cap, bool capped) {
+    const vr zero = v_set(0), log2e = v_set(1.44269504088896340736);
+    vr x = v_load(s), g = v_load(dp), tangent = zero;
+    if (capped) tangent = K(v_tanh)(v_mul(x, inverse_cap)), x = v_mul(cap, tangent);
+    if (bias) {
+        vr b = v_load(bias);
+        visible = v_and(visible, v_lt(v_set(-INFINITY), b));
+        x = v_fma(log2e, b, x);
+    }
+    vr p = K(v_exp2)(v_sub(x, norm)), w = p;
+    if (keep) g = v_mul(g, v_load(keep)), w = v_mul(p, v_load(keep));
+    vr ds = v_select(visible, v_mul(p, v_sub(g, d)), zero);
+    if (bias) v_store(bias, ds);
+    if (capped) ds = v_select(visible, v_mul(ds, v_fnma(tangent, tangent, v_set(1))), zero);
+    v_store(dp, ds);
+    v_store(s, v_select(visible, w, zero));
+}
+
+static void K(back_tile)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse, const R *delta, const R *start, const R *end,
+                         R *bias, const R *keep, R softcap) {
+    if (!start && !bias && !keep && softcap == 0) {
+        K(back_plain)(s, dp, rows, lanes, lse, delta);
+        return;
+    }
+    const vr cap = v_set(softcap), inverse_cap = v_set(softcap == 0 ? 0 : 1 / softcap);
+    for (int64_t r = 0; r < rows; r++) {
+        const vr norm = v_set(lse[r]), d = v_set(delta[r]);
+        const vr first = v_set(start ? start[r] : 0), last = v_set(end ? end[r] : (R)lanes);
+        for (int64_t q = 0; q < lanes; q += VL) {
+            const int64_t at = r * lanes + q;
+            const vr lane = v_add(v_iota(), v_set((R)q));
+            K(back_vector)(s + at, dp + at, norm, d, v_and(v_le(first, lane), v_lt(lane, last)), bias ? bias + at : NULL,
+                           keep ? keep + at : NULL, cap, inverse_cap, softcap != 0);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+/* Checkpoints: two generations in turn, each one safetensors file that is replaced atomically and carries a hash of all it
+ * holds. A run that is killed at any moment finds at least one whole checkpoint; a damaged one is noticed and passed over. */
+#include "io/json.h"
+#include "io/tensor_file.h"
+#include "train/train.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { GENERATIONS = 2, ARRAYS = 3 };
+static const char *const names[ARRAYS] = {"weights", "moment1", "moment2"};
+
+static void arrays_of(fv_tensor array[ARRAYS], const fv__optimizer *o) {
+    array[0] = fv_params_flat(o->params);
+    array[1] = fv_tensor_1d(o->moment1, FV_F32, array[0].dim[0]);
+    array[2] = fv_tensor_1d(o->moment2, FV_F32, array[0].dim[0]);
+}
+
+static uint64_t hash_all(const char *state, const char *about, const fv_tensor array[ARRAYS]) {
+    uint64_t hash = fv__hash(state, strlen(state), 1);
+    hash = fv__hash(about, strlen(about), hash);
+    for (int i = 0; i < ARRAYS; i++) hash = fv__hash(array[i].data, (size_t)array[i].dim[0] * sizeof(float), hash);
+    return hash;
+}
+
+static fv_status path_of(char **path, const char *folder, int generation) {
+    return fv__path_join(path, folder, generation ? "last/b.safetensors" : "last/a.safetensors");
+}
+
+/* ---- state as text: doubles as bit patterns would be unreadable, so with all digits ---------------------------------- */
+
+#define STATE_INTS(X)                                                                                    \
+    X(updates) X(cursor.epoch) X(cursor.position) X(judged) X(best_update) X(bad) X(loss_count) X(metrics_bytes)
+#define STATE_FLOATS(X)                                                                                  \
+    X(now.epochs) X(now.updates) X(now.tokens) X(now.seconds) X(before.epochs) X(before.updates)         \
+    X(before.tokens) X(before.seconds) X(best_value) X(best_loss) X(best_accuracy) X(best_macro_f1) X(loss_sum)
+
+static fv_status state_to_json(fv__json *o, const fv__state *state) {
+#define PUT(field) FV_TRY(fv__json_set(o, #field, fv__json_of_int(state->field)));
+    STATE_INTS(PUT)
+#undef PUT
+#define PUT(field) FV_TRY(fv__json_set(o, #field, fv__json_of_float(state->field)));
+    STATE_FLOATS(PUT)
+#undef PUT
+    return FV_OK;
+}
+
+static fv_status state_from_json(fv__json_at_file at, fv__state *state) {
+#define GET(field) FV_TRY(fv__json_need_int(at, #field, 0, &state->field));
+    STATE_INTS(GET)
+#undef GET
+#define GET(field) FV_TRY(fv__json_need_float(at, #field, 0, &state->field));
+    STATE_FLOATS(GET)
+#undef GET
+    return FV_OK;
+}
+
+/* ---- reading one ------------------------------------------------------------------------------------------------- */
+
+typedef struct found {
+    fv_tensor_file *file;
+    const char *state, *about;
+    fv_tensor array[ARRAYS];
+    int64_t updates;
+} found;
+
+static fv_status check(found *f, const char *path, int64_t elements) {
+    f->state = fv_tensor_file_metadata(f->file, "state");
+    f->about = fv_tensor_file_metadata(f->file, "about");
+    const char *hash = fv_tensor_file_metadata(f->file, "hash");
+    char expected[32];
+    if (!f->state || !f->about || !hash) return fv__fail(FV_BAD_MODEL, "%s: is not a checkpoint", path);
+    for (int i = 0; i < ARRAYS; i++) {
+        FV_TRY(fv_tensor_file_find(f->file, names[i], &f->array[i]));
+        if (f->array[i].dtype != FV_F32 || f->array[i].rank != 1 || (elements >= 0 && f->array[i].dim[0] != elements))
+            return fv__fail(FV_BAD_MODEL, "%s: \"%s\" belongs to another model\n  expected %lld numbers\n  found:   %lld", path,
+                            names[i], (long long)elements, (long long)f->array[i].dim[0]);
+    }
+    snprintf(expected, sizeof expected, "%016llx", (unsigned long long)hash_all(f->state, f->about, f->array));
+    if (strcmp(hash, expected) != 0)
+        return fv__fail(FV_BAD_MODEL, "%s: is damaged\n  expected hash %s\n  found:   %s", path, hash, expected);
+    return FV_OK;
+}
+
+static fv_status parse_state(const found *f, const char *path, fv__state *state) {
+    fv__json *json;
+    FV_TRY(fv__json_parse(&json, f->state, strlen(f->state), path, FV_BAD_MODEL));
+    fv_status status = state_from_json((fv__json_at_file){json, path, FV_BAD_MODEL}, state);
+    fv__json_free(json);
+    return status;
+}
+
+/* Opens generation `g`; a file that is missing or wrong gives a failure and no open file. */
+static fv_status open_generation(found *f, const char *folder, int g, int64_t elements) {
+    char *path;
+    fv__state state = {0};
+    memset(f, 0, sizeof *f);
+    FV_TRY(path_of(&path, folder, g));
+    fv_status status = fv__tensor_file_open(&f->file, path, FV_BAD_MODEL);
+    if (status == FV_OK) {
+        status = check(f, path, elements);
+        if (status == FV_OK) status = parse_state(f, path, &state);
+        if (status != FV_OK) fv_tensor_file_close(f->file);
+    }
+    f->updates = state.updates;
+    if (status != FV_OK) f->file = NULL;
+    fv__free(path);
+    return status;
+}
+
+static bool exists(const char *folder, int g) {
+    char *path;
+    if (path_of(&path, folder, g) != FV_OK) return false;
+    bool there = fv__path_exists(path);
+    fv__free(path);
+    return there;
+}
+
+bool fv_train_can_resume(const char *folder) { return exists(folder, 0) || exists(folder, 1); }
+
+/* ---- saving ------------------------------------------------------------------------------------------------------ */
+
+/* The slot that is missing, damaged or older. A damaged file must not count as the newer one. */
+static int oldest_slot(const char *folder, int64_t elements) {
+    int64_t updates[GENERATIONS];
+    for (int g = 0; g < GENERATIONS; g++) {
+        found f;
+        updates[g] = -1;
+        if (!exists(folder, g) || open_generation(&f, folder, g, elements) != FV_OK) continue;
+        updates[g] = f.updates;
+        fv_tensor_file_close(f.file);
+    }
+    return updates[1] < updates[0];
+}
+
+static fv_status dump_state(const fv__state *state, fv__buf *text) {
+    fv__json *json = fv__json_object();
+    fv_status status = json ? state_to_json(json, state) : FV_NO_RESOURCES;
+    if (status == FV_OK) status = fv__json_dump(json, FV_JSON_LINE, text);
+    fv__json_free(json);
+    return status;
+}
+
+static fv_status write(const char *path, const char *state, const char *about, const fv_tensor array[ARRAYS]) {
+    char hash[32];
+    fv_named_tensor tensors[ARRAYS];
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_all(state, about, array));
+    const char *metadata[] = {"state", state, "about", about, "hash", hash, NULL};
+    for (int i = 0; i < ARRAYS; i++) tensors[i] = (fv_named_tensor){names[i], array[i]};
+    return fv_safetensors_write(path, tensors, ARRAYS, metadata);
+}
+
+fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *state, const fv__json *about,
+                              const fv__optimizer *o) {
+    fv_tensor array[ARRAYS];
+    fv__buf text = {0}, about_text = {0};
+    char *path;
+    arrays_of(array, o);
+    if (*slot < 0) *slot = oldest_slot(folder, array[0].dim[0]);
+    FV_TRY(path_of(&path, folder, *slot));
+    fv_status status = dump_state(state, &text);
+    if (status == FV_OK) status = fv__json_dump(about, FV_JSON_LINE, &about_text);
+    if (status == FV_OK) status = write(path, text.data, about_text.data, array);
+    if (status == FV_OK) *slot = !*slot;    /* after a failure the same one is tried again: the other is whole */
+    fv__buf_free(&text);
+    fv__buf_free(&about_text);
+    fv__free(path);
+    return status;
+}
+
+/* ---- loading ----------------------------------------------------------------------------------------------------- */
+
+static fv_status take(const found *f, const char *folder, fv__state *state, fv__json **about, fv__optimizer *o) {
+    fv_tensor array[ARRAYS];
+    arrays_of(array, o);
+    FV_TRY(parse_state(f, folder, state));
+    for (int i = 0; i < ARRAYS; i++) FV_TRY(fv_tensor_copy(&array[i], &f->array[i]));
+    return fv__json_parse(about, f->about, strlen(f->about), folder, FV_BAD_MODEL);
+}
+
+fv_status fv__checkpoint_load(const char *folder, fv__state *state, fv__json **about, fv__optimizer *o, char **note) {
+    found f[GENERATIONS];
+    int best = -1;
+    fv_status status = FV_OK;
+    *note = NULL;
+    if (!fv_train_can_resume(folder))
+        return fv__fail(FV_BAD_MODEL, "%s: no checkpoint to resume from\n  expected %s/last/a.safetensors", folder, folder);
+    for (int g = 0; g < GENERATIONS; g++) {
+        f[g].file = NULL;
+        if (!exists(folder, g)) continue;
+        fv_status opened = open_generation(&f[g], folder, g, fv_params_flat(o->params).dim[0]);
+        if (opened != FV_OK && opened != FV_BAD_MODEL) status = opened;
+        if (opened != FV_OK && !*note) *note = fv__strdup(fv_message());
+        if (opened == FV_OK && (best < 0 || f[g].updates > f[best].updates)) best = g;
+    }
+    if (status == FV_OK && best < 0) status = FV_BAD_MODEL;     /* the message names the fault of the last one */
+    if (status == FV_OK) status = take(&f[best], folder, state, about, o);
+    for (int g = 0; g < GENERATIONS; g++) fv_tensor_file_close(f[g].file);
+    return status;
+}

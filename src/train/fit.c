@@ -1,0 +1,149 @@
+/* fv_train: from labelled texts to a model. Makes tokenizer and model, then leaves the learning to the kind (counting
+ * kinds) or to the loop (neural kinds). */
+#include "train/train.h"
+
+#include <string.h>
+
+/* ---- checks ------------------------------------------------------------------------------------------------------ */
+
+static fv_status check_data(const fv_dataset *train, const fv_dataset *valid) {
+    if (!train->label || train->texts.count == 0) return fv__fail(FV_BAD_DATA, "nothing to learn from: no labelled texts");
+    int64_t first = train->label[0], i = 1;
+    while (i < train->texts.count && train->label[i] == first) i++;
+    if (i == train->texts.count)
+        return fv__fail(FV_BAD_DATA, "all %lld training texts have the label \"%s\"\n  expected at least two classes",
+                        (long long)train->texts.count, train->classes.name[first]);
+    if (!valid || valid->texts.count == 0) return FV_OK;
+    bool same = valid->label && valid->classes.count == train->classes.count;
+    for (int32_t c = 0; same && c < train->classes.count; c++)
+        same = strcmp(valid->classes.name[c], train->classes.name[c]) == 0;
+    return same ? FV_OK : fv__fail(FV_BAD_DATA, "the validation texts have other classes than the training texts");
+}
+
+static fv_status check_folder(const fv_train_setup *setup) {
+    const char *folder = setup->folder;
+    if (setup->resume && !folder) return fv__fail(FV_USAGE, "resume needs a run folder");
+    if (folder && !setup->resume && fv_train_can_resume(folder))
+        return fv__fail(FV_USAGE, "%s: already holds a run\n  try:     --resume %s   or another folder", folder, folder);
+    return FV_OK;
+}
+
+/* ---- the tokenizer ----------------------------------------------------------------------------------------------- */
+
+/* A resumed run goes on with the tokenizer it began with. */
+static fv_status load_tokenizer(fv_tokenizer **tokenizer, const char *folder) {
+    char *path;
+    FV_TRY(fv__path_join(&path, folder, "tokenizer.json"));
+    fv_status status = fv_tokenizer_load(tokenizer, path);
+    fv__free(path);
+    return status;
+}
+
+/* Words that have a vector are known even when the training texts lack them. */
+static fv_status make_tokenizer(fv_tokenizer **tokenizer, const fv_dataset *train, const fv_train_setup *setup,
+                                const fv_vectors *vectors) {
+    if (setup->resume) return load_tokenizer(tokenizer, setup->folder);
+    fv_tokenizer *own;
+    FV_TRY(fv_tokenizer_train(&own, train->texts, &setup->tokenizer));
+    if (!vectors) {
+        *tokenizer = own;
+        return FV_OK;
+    }
+    fv_status status = fv_tokenizer_with_words(tokenizer, own, vectors->word, vectors->count);
+    fv_tokenizer_free(own);
+    return status;
+}
+
+static fv_status write_start(const fv_model *model, const char *folder) {
+    char *config, *tokenizer = NULL;
+    FV_TRY(fv__path_join(&config, folder, "config.json"));
+    fv_status status = fv__path_join(&tokenizer, folder, "tokenizer.json");
+    if (status == FV_OK) status = fv__config_write(model, config);
+    if (status == FV_OK) status = fv_tokenizer_save(model->tokenizer, tokenizer);
+    fv__free(config);
+    fv__free(tokenizer);
+    return status;
+}
+
+/* ---- counting kinds: one go ---------------------------------------------------------------------------------------- */
+
+static fv_status judge(const fv_model *model, fv_train_result *r, const fv_dataset *valid, const fv_train_setup *setup,
+                       fv__journal *journal) {
+    fv_metrics *m;
+    if (!valid || valid->texts.count == 0) return FV_OK;
+    FV_TRY(fv_evaluate(&m, model, valid));
+    r->best_loss = m->loss, r->best_accuracy = m->accuracy, r->best_macro_f1 = m->macro_f1;
+    fv_event e = {.kind = FV_EVENT_EVAL, .step = 1, .total = 1, .valid_loss = m->loss, .valid_accuracy = m->accuracy,
+                  .valid_macro_f1 = m->macro_f1, .best = true, .eta = -1};
+    if (setup->event) setup->event(setup->event_context, &e);
+    fv_status status = fv__journal_write(journal, &e);
+    if (status == FV_OK) status = fv__journal_judgement(journal, model, m, 1);
+    fv_metrics_free(m);
+    return status;
+}
+
+static fv_status train_at_once(fv_model *model, fv_train_result *r, const fv_dataset *train, const fv_dataset *valid,
+                               const fv_train_setup *setup, fv__journal *journal) {
+    double start = fv__now();
+    FV_TRY(model->kind->fit(model, train));
+    *r = (fv_train_result){.updates = 1, .best_update = 1, .texts = train->texts.count, .seconds = fv__now() - start,
+                           .parameters = fv_model_parameters(model)};
+    if (setup->folder) FV_TRY(fv_model_save(model, setup->folder));
+    return judge(model, r, valid, setup, journal);
+}
+
+/* ---- all kinds ----------------------------------------------------------------------------------------------------- */
+
+static fv_status train_model(fv_model **out, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
+                             const fv_train_setup *setup, const fv_vectors *vectors, fv__journal *journal) {
+    fv_tokenizer *tokenizer;
+    fv_model *model;
+    bool by_gradient = fv_model_kind_find(setup->model.kind)->can & FV_MODEL_BY_GRADIENT;
+    FV_TRY(make_tokenizer(&tokenizer, train, setup, vectors));
+    FV_TRY(fv__model_create(&model, &setup->model, train->classes, tokenizer, -1, (uint64_t)setup->train.seed));
+    fv_status status = FV_OK;
+    if (vectors && !setup->resume) status = fv__model_fill_vectors(model, vectors);
+    if (status == FV_OK && setup->folder && !setup->resume) {
+        status = fv__journal_cut(journal, 0);
+        if (status == FV_OK) status = write_start(model, setup->folder);
+    }
+    if (status == FV_OK)
+        status = by_gradient ? fv__train_by_gradient(model, result, train, valid, setup, journal)
+                             : train_at_once(model, result, train, valid, setup, journal);
+    if (status == FV_OK) *out = model;
+    else fv_model_free(model);
+    return status;
+}
+
+/* The vectors in memory, or those of the file; *own is what has to be freed. */
+static fv_status find_vectors(const fv_vectors **vectors, fv_vectors **own, const fv_train_setup *setup) {
+    const fv_model_kind *kind = fv_model_kind_find(setup->model.kind);
+    *own = NULL;
+    *vectors = setup->vectors;
+    bool wanted = setup->vectors || setup->model.vectors;
+    if (!wanted || setup->resume) return FV_OK;
+    if (!(kind->can & FV_MODEL_TAKES_VECTORS))
+        return fv__fail(FV_USAGE, "the model %s takes no word vectors\n  try:     --model transformer", kind->name);
+    if (setup->vectors) return FV_OK;
+    FV_TRY(fv_vectors_load(own, setup->model.vectors));
+    *vectors = *own;
+    return FV_OK;
+}
+
+fv_status fv_train(fv_model **model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
+                   const fv_train_setup *setup) {
+    fv_train_result unused;
+    const fv_vectors *vectors;
+    fv_vectors *own;
+    fv__journal journal;
+    *model = NULL;
+    FV_TRY(fv_model_options_check(&setup->model));
+    FV_TRY(check_data(train, valid));
+    FV_TRY(check_folder(setup));
+    FV_TRY(find_vectors(&vectors, &own, setup));
+    fv_status status = fv__journal_open(&journal, setup->folder);
+    if (status == FV_OK) status = train_model(model, result ? result : &unused, train, valid, setup, vectors, &journal);
+    fv__journal_close(&journal);
+    fv_vectors_free(own);
+    return status;
+}

@@ -1,0 +1,390 @@
+/* The training loop. One turn is: judge if it is time, save if it is time, stop if it is time, update. Everything a turn
+ * depends on is in fv__state or a function of (seed, update), so a turn after a resume is the turn of the unbroken run. */
+#include "io/json.h"
+#include "model/network.h"
+#include "train/train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { STREAM_STEP = 0x73746570 };      /* seeds of the steps */
+
+typedef struct trainer {
+    fv_model *model;
+    const fv_dataset *valid;            /* NULL: nothing to judge by */
+    const fv_train_setup *setup;
+    const fv_train_options *how;
+    fv__journal *journal;
+    fv__json *about;
+    fv_corpus *corpus;
+    fv_batches *batches;
+    fv__run run;
+    fv__optimizer optimizer;
+    fv__duration until, log_every, eval_every, save_every;
+    fv__state state;
+    int64_t total;                      /* updates in all, 0: not known */
+    int64_t saved;                      /* update of the last checkpoint, -1: none */
+    int slot;
+    float *best;                        /* weights that were judged best */
+    double started, elapsed_before;     /* clock */
+    double learn_rate, gradient_norm, loss;     /* of the last update */
+    double speed, speed_weight;         /* tokens a second, an average that forgets */
+    int64_t done_here;                  /* updates of this process */
+} trainer;
+
+/* ---- events ------------------------------------------------------------------------------------------------------ */
+
+static double seconds_here(const trainer *t) { return fv__now() - t->started; }
+
+static double remaining(const trainer *t) {
+    double share = fv__progress_in(&t->state.now, t->until.unit) / t->until.amount;
+    double here = t->until.unit == FV_UNIT_SECONDS ? 0 : seconds_here(t);
+    if (t->until.unit == FV_UNIT_SECONDS) return t->until.amount - t->state.now.seconds;
+    if (t->done_here < 1 || share <= 0) return -1;
+    return t->total ? here / (double)t->done_here * (double)(t->total - t->state.updates) : -1;
+}
+
+static fv_status tell(trainer *t, fv_event e) {
+    e.step = t->state.updates, e.total = t->total;
+    e.epoch = t->state.now.epochs;
+    e.seconds = seconds_here(t), e.eta = remaining(t);
+    e.tokens_per_second = t->speed_weight > 0 ? t->speed / t->speed_weight : 0;
+    if (t->setup->event) t->setup->event(t->setup->event_context, &e);
+    return fv__journal_write(t->journal, &e);
+}
+
+static bool due(const trainer *t, fv__duration span) {
+    double now = fv__progress_in(&t->state.now, span.unit), before = fv__progress_in(&t->state.before, span.unit);
+    return floor(now / span.amount) > floor(before / span.amount);
+}
+
+static fv_status tell_step(trainer *t) {
+    if (!due(t, t->log_every) && t->done_here > 10) return FV_OK;
+    fv_event e = {.kind = FV_EVENT_STEP, .loss = t->state.loss_sum / (double)t->state.loss_count,
+                  .learn_rate = t->learn_rate, .gradient_norm = t->gradient_norm};
+    if (due(t, t->log_every)) t->state.loss_sum = 0, t->state.loss_count = 0;
+    return tell(t, e);
+}
+
+/* ---- judging and keeping the best ----------------------------------------------------------------------------------- */
+
+static float *weights_of(const trainer *t) { return fv_params_flat(t->model->params).data; }
+static size_t weight_bytes(const trainer *t) { return (size_t)fv_params_flat(t->model->params).dim[0] * sizeof(float); }
+
+static fv_status keep_best(trainer *t, const fv_metrics *m) {
+    memcpy(t->best, weights_of(t), weight_bytes(t));
+    t->state.best_update = t->state.updates;
+    if (!t->journal->folder) return FV_OK;
+    FV_TRY(fv_model_save(t->model, t->journal->folder));
+    return m ? fv__journal_judgement(t->journal, t->model, m, t->state.updates) : FV_OK;
+}
+
+static fv_status judge(trainer *t) {
+    fv_metrics *m;
+    double value;
+    fv__state *s = &t->state;
+    FV_TRY(fv_evaluate(&m, t->model, t->valid));
+    fv_status status = fv_metrics_value(m, t->how->metric, &value);
+    if (strcmp(t->how->metric, "loss") == 0) value = -value;
+    bool best = s->judged < 0 || value > s->best_value;
+    s->judged = s->updates;
+    s->bad = best ? 0 : s->bad + 1;
+    if (best) {
+        s->best_value = value;
+        s->best_loss = m->loss, s->best_accuracy = m->accuracy, s->best_macro_f1 = m->macro_f1;
+        if (status == FV_OK) status = keep_best(t, m);
+    }
+    fv_event e = {.kind = FV_EVENT_EVAL, .valid_loss = m->loss, .valid_accuracy = m->accuracy, .valid_macro_f1 = m->macro_f1,
+                  .best = best};
+    if (status == FV_OK) status = tell(t, e);
+    fv_metrics_free(m);
+    return status;
+}
+
+/* ---- checkpoints -------------------------------------------------------------------------------------------------- */
+
+static fv_status save(trainer *t) {
+    if (!t->journal->folder || t->saved == t->state.updates) return FV_OK;
+    FV_TRY(fv__journal_size(t->journal, &t->state.metrics_bytes));
+    FV_TRY(fv__checkpoint_save(t->journal->folder, &t->slot, &t->state, t->about, &t->optimizer));
+    t->saved = t->state.updates;
+    return tell(t, (fv_event){.kind = FV_EVENT_SAVE, .path = t->journal->folder});
+}
+
+static fv_status diverged(const trainer *t, const char *what) {
+    const fv__state *s = &t->state;
+    char place[64] = "";
+    if (t->saved >= 0) snprintf(place, sizeof place, " (update %lld)", (long long)t->saved);
+    const char *folder = t->journal->folder;
+    if (folder && t->saved >= 0)
+        return fv__fail(FV_DIVERGED, "%s at update %lld (lr %g)\n  last good state: %s/last%s\n  try:     --resume %s "
+                        "--learn-rate %g", what, (long long)s->updates + 1, t->how->learn_rate, folder, place, folder,
+                        t->how->learn_rate / 10);
+    return fv__fail(FV_DIVERGED, "%s at update %lld (lr %g)\n  last good state: none was saved\n  try:     --learn-rate %g", what,
+                    (long long)s->updates + 1, t->how->learn_rate, t->how->learn_rate / 10);
+}
+
+static fv_status interrupted(trainer *t) {
+    FV_TRY(save(t));
+    if (t->journal->folder)
+        return fv__fail(FV_INTERRUPTED, "interrupted at update %lld, state saved in %s/last\n  try:     --resume %s",
+                        (long long)t->state.updates, t->journal->folder, t->journal->folder);
+    return fv__fail(FV_INTERRUPTED, "interrupted at update %lld", (long long)t->state.updates);
+}
+
+/* ---- one update --------------------------------------------------------------------------------------------------- */
+
+static uint64_t step_seed(const trainer *t, int64_t part) {
+    uint64_t index = (uint64_t)(t->state.updates * t->how->accumulate + part), seed = (uint64_t)t->how->seed;
+    return (uint64_t)fv__random_u32(seed, STREAM_STEP, 2 * index) << 32 | fv__random_u32(seed, STREAM_STEP, 2 * index + 1);
+}
+
+/* Forward and backward of one batch; its gradients are added to those of the update. */
+static fv_status learn_from(trainer *t, int64_t part, double *loss, int64_t *tokens) {
+    fv_batch batch;
+    fv__nodes nodes = {0};
+    FV_TRY(fv_batches_next(t->batches, &batch, &t->state.cursor));
+    fv__optimizer_touch(&t->optimizer, t->model, &batch, t->state.updates + 1);
+    fv__run_begin(&t->run, FV_MODE_TRAIN, step_seed(t, part));
+    t->model->kind->build(&t->run, &batch, &nodes);
+    fv_targets targets = {.labels = batch.label, .label_smoothing = t->how->label_smoothing};
+    fv_node *mean = fv_op_cross_entropy(t->run.graph, nodes.logits, &targets);
+    FV_TRY(fv_graph_backward(t->run.graph, mean, NULL));
+    *loss += fv_node_scalar(mean) / (double)t->how->accumulate;
+    *tokens += batch.tokens;
+    return FV_OK;
+}
+
+static void measure(trainer *t, double seconds, int64_t tokens) {
+    if (t->done_here > 1 && seconds > 0) {      /* the first update takes memory and is no measure */
+        t->speed = 0.95 * t->speed + 0.05 * (double)tokens / seconds;
+        t->speed_weight = 0.95 * t->speed_weight + 0.05;
+    }
+}
+
+static void advance(trainer *t, double seconds, int64_t tokens) {
+    fv__state *s = &t->state;
+    int64_t in_epoch = fv_batches_count(t->batches, s->cursor.epoch);
+    s->updates++, t->done_here++;
+    s->before = s->now;
+    s->now.updates = (double)s->updates;
+    s->now.epochs = (double)s->cursor.epoch + (in_epoch ? (double)s->cursor.position / (double)in_epoch : 0);
+    s->now.tokens += (double)tokens;
+    s->now.seconds = t->elapsed_before + seconds_here(t);
+    s->loss_sum += t->loss, s->loss_count++;
+    measure(t, seconds, tokens);
+}
+
+/* Share of the training done before this update; the first update of a warmup is not lost on a rate of 0. */
+static double share_done(const trainer *t) {
+    if (t->total) return (double)(t->state.updates + 1) / (double)(t->total + 1);
+    return fv__progress_in(&t->state.now, t->until.unit) / t->until.amount;
+}
+
+static fv_status update(trainer *t) {
+    double start = fv__now(), loss = 0;
+    int64_t tokens = 0;
+    for (int64_t part = 0; part < t->how->accumulate; part++) FV_TRY(learn_from(t, part, &loss, &tokens));
+    double norm = fv__optimizer_norm(&t->optimizer) / (double)t->how->accumulate;
+    if (!isfinite(loss)) return diverged(t, isnan(loss) ? "loss became NaN" : "loss became infinite");
+    if (!isfinite(norm)) return diverged(t, "a gradient became NaN or infinite");
+    double clip = t->how->clip_norm, scale = clip > 0 && norm > clip ? clip / norm : 1;
+    t->learn_rate = t->how->learn_rate * fv__schedule(t->how, share_done(t));
+    t->gradient_norm = norm, t->loss = loss;
+    fv__optimizer_update(&t->optimizer, t->state.updates + 1, t->learn_rate, scale / (double)t->how->accumulate);
+    fv__optimizer_zero(&t->optimizer);
+    advance(t, fv__now() - start, tokens);
+    return tell_step(t);
+}
+
+/* ---- the turns ---------------------------------------------------------------------------------------------------- */
+
+static bool finished(const trainer *t) {
+    if (t->how->early_stopping > 0 && t->state.bad >= t->how->early_stopping) return true;
+    if (t->total) return t->state.updates >= t->total;
+    return fv__progress_in(&t->state.now, t->until.unit) >= t->until.amount;
+}
+
+static fv_status run_turns(trainer *t) {
+    for (;;) {
+        bool last = finished(t), new_weights = t->state.updates > 0 && t->state.judged != t->state.updates;
+        if (fv_interrupted()) return interrupted(t);
+        if (t->valid && new_weights && (last || due(t, t->eval_every))) {
+            fv_status status = judge(t);
+            if (status == FV_INTERRUPTED) return interrupted(t);
+            FV_TRY(status);
+            last = finished(t);
+        }
+        if (last || (t->state.updates > 0 && due(t, t->save_every))) FV_TRY(save(t));
+        if (last) return FV_OK;
+        FV_TRY(update(t));
+    }
+}
+
+/* ---- what the run is about: told apart on resume ---------------------------------------------------------------------- */
+
+static uint64_t hash_data(const fv_dataset *data, uint64_t hash) {
+    for (int64_t i = 0; data && i < data->texts.count; i++) {
+        hash = fv__hash(data->texts.text[i], data->texts.size[i], hash);
+        hash = fv__hash(&data->label[i], sizeof *data->label, hash);
+    }
+    return hash;
+}
+
+static fv_status describe_rows(fv__json *into, const fv_option *rows, const void *options) {
+    char value[512];
+    for (; rows->name; rows++) {
+        if (strcmp(rows->name, "vectors") == 0) continue;   /* already in the embedding */
+        fv_options_print(rows, options, value, sizeof value);
+        FV_TRY(fv__json_set(into, rows->name, fv__json_of_text(value)));
+    }
+    return FV_OK;
+}
+
+static fv_status describe(trainer *t, const fv_dataset *train) {
+    char hash[32];
+    fv__json *run = fv__json_object();
+    if (!(t->about = fv__json_object())) return FV_NO_RESOURCES;
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_data(t->valid, hash_data(train, 1)));
+    FV_TRY(fv__json_set(t->about, "options", run));
+    FV_TRY(fv__json_set(t->about, "data", fv__json_of_text(hash)));
+    FV_TRY(fv__json_set(t->about, "kind", fv__json_of_text(t->model->kind->info.name)));
+    FV_TRY(describe_rows(run, t->model->kind->info.options, &t->model->options));
+    return describe_rows(run, fv_train_option_rows(), t->how);
+}
+
+/* These make other batches or another network; the rest may be changed by somebody who knows that the result changes. */
+static bool must_stay(const trainer *t, const char *name) {
+    static const char *const fixed[] = {"batch-size", "max-tokens", "bucket", "accumulate", "seed", NULL};
+    for (int i = 0; fixed[i]; i++)
+        if (strcmp(name, fixed[i]) == 0) return true;
+    for (const fv_option *row = t->model->kind->info.options; row->name; row++)
+        if (strcmp(name, row->name) == 0) return true;
+    return false;
+}
+
+static fv_status compare(trainer *t, const fv__json *was) {
+    const char *data = fv__json_text(fv__json_get(was, "data")), *now = fv__json_text(fv__json_get(t->about, "data"));
+    if (!data || strcmp(data, now) != 0)
+        return fv__fail(FV_USAGE, "%s: the texts are not those the run began with\n  expected the same training and validation "
+                        "texts in the same order\n  try:     a new run folder", t->journal->folder);
+    fv__json *options = fv__json_get(t->about, "options"), *before = fv__json_get(was, "options");
+    for (void *i = fv__json_first(options); i; i = fv__json_next(options, i)) {
+        const char *name = fv__json_key(i), *value = fv__json_text(fv__json_value(i));
+        const char *old = fv__json_text(fv__json_get(before, name));
+        if (old && strcmp(old, value) == 0) continue;
+        if (must_stay(t, name))
+            return fv__fail(FV_USAGE, "%s: %s cannot change in a resumed run\n  expected %s\n  found:   %s\n  try:     a new run "
+                            "folder", t->journal->folder, name, old ? old : "nothing", value);
+        char note[256];
+        snprintf(note, sizeof note, "%s changed from %s to %s: not the unbroken run any more", name, old ? old : "nothing", value);
+        FV_TRY(tell(t, (fv_event){.kind = FV_EVENT_NOTE, .note = note}));
+    }
+    return FV_OK;
+}
+
+/* The best weights so far are the model in the run folder. */
+static fv_status load_best(trainer *t) {
+    fv_model *best;
+    if (t->state.best_update == 0) return FV_OK;
+    FV_TRY(fv_model_load(&best, t->journal->folder));
+    fv_status status = FV_OK;
+    if (fv_params_flat(best->params).dim[0] != fv_params_flat(t->model->params).dim[0])
+        status = fv__fail(FV_BAD_MODEL, "%s: model.safetensors is not of this run", t->journal->folder);
+    else
+        memcpy(t->best, fv_params_flat(best->params).data, weight_bytes(t));
+    fv_model_free(best);
+    return status;
+}
+
+static fv_status resume(trainer *t) {
+    fv__json *was = NULL;
+    char *note = NULL;
+    fv_status status = fv__checkpoint_load(t->journal->folder, &t->state, &was, &t->optimizer, &note);
+    if (status == FV_OK) {
+        t->saved = t->state.updates;
+        t->elapsed_before = t->state.now.seconds;
+        status = fv__journal_cut(t->journal, t->state.metrics_bytes);
+        if (status == FV_OK) status = compare(t, was);
+        if (status == FV_OK) status = load_best(t);
+        fv_event e = {.kind = FV_EVENT_NOTE, .note = note};
+        if (status == FV_OK && note) status = tell(t, e);
+    }
+    fv__json_free(was);
+    fv__free(note);
+    return status;
+}
+
+/* ---- beginning and end ---------------------------------------------------------------------------------------------- */
+
+/* An update never spans the end of training, but it may span epochs. */
+static int64_t count_updates(const trainer *t) {
+    double batches = 0, amount = t->until.amount;
+    if (t->until.unit == FV_UNIT_UPDATES) return (int64_t)ceil(amount);
+    if (t->until.unit != FV_UNIT_EPOCHS || amount > 10000) return 0;
+    for (int64_t epoch = 0; (double)epoch < amount; epoch++) {
+        double part = fmin(1, amount - (double)epoch);
+        batches += part * (double)fv_batches_count(t->batches, epoch);
+    }
+    int64_t updates = (int64_t)(batches / (double)t->how->accumulate + 1e-9);
+    return updates > 0 ? updates : 1;
+}
+
+static fv_status parse_durations(trainer *t) {
+    t->until = (fv__duration){t->how->epochs, FV_UNIT_EPOCHS};
+    if (t->how->until) FV_TRY(fv__duration_parse(&t->until, "until", t->how->until));
+    FV_TRY(fv__duration_parse(&t->log_every, "log-every", t->how->log_every));
+    FV_TRY(fv__duration_parse(&t->eval_every, "eval-every", t->how->eval_every));
+    return fv__duration_parse(&t->save_every, "save-every", t->how->save_every);
+}
+
+static fv_status prepare(trainer *t, const fv_dataset *train) {
+    fv_batch_options how = {.batch_size = t->how->batch_size, .max_tokens = t->how->max_tokens, .bucket = t->how->bucket,
+                            .shuffle = true, .seed = t->how->seed};
+    FV_TRY(parse_durations(t));
+    FV_TRY(fv__model_corpus(&t->corpus, t->model, train));
+    FV_TRY(fv_batches_create(&t->batches, t->corpus, &how));
+    FV_TRY(fv__run_create(&t->run, t->model));
+    FV_TRY(fv__optimizer_create(&t->optimizer, t->model, t->how));
+    t->best = fv__alloc(weight_bytes(t));
+    if (!t->best) return FV_NO_RESOURCES;
+    memcpy(t->best, weights_of(t), weight_bytes(t));
+    t->total = count_updates(t);
+    FV_TRY(describe(t, train));
+    return t->setup->resume ? resume(t) : FV_OK;
+}
+
+static void report(const trainer *t, fv_train_result *r) {
+    const fv__state *s = &t->state;
+    *r = (fv_train_result){.updates = s->updates, .texts = t->corpus->count, .tokens = t->corpus->start[t->corpus->count],
+                           .seconds = seconds_here(t), .best_update = s->best_update, .best_loss = s->best_loss,
+                           .best_accuracy = s->best_accuracy, .best_macro_f1 = s->best_macro_f1,
+                           .stopped_early = t->how->early_stopping > 0 && s->bad >= t->how->early_stopping,
+                           .parameters = fv_model_parameters(t->model)};
+}
+
+static fv_status run(trainer *t, const fv_dataset *train, fv_train_result *result) {
+    FV_TRY(prepare(t, train));
+    FV_TRY(tell(t, (fv_event){.kind = FV_EVENT_START}));
+    FV_TRY(run_turns(t));
+    if (!t->valid) FV_TRY(keep_best(t, NULL));
+    memcpy(weights_of(t), t->best, weight_bytes(t));
+    report(t, result);
+    return tell(t, (fv_event){.kind = FV_EVENT_END});
+}
+
+fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
+                                const fv_train_setup *setup, fv__journal *journal) {
+    trainer t = {.model = model, .valid = valid && valid->texts.count > 0 ? valid : NULL, .setup = setup,
+                 .how = &setup->train, .journal = journal, .saved = -1, .slot = -1, .started = fv__now()};
+    t.state.judged = -1;
+    fv_status status = run(&t, train, result);
+    fv__run_free(&t.run);
+    fv__optimizer_free(&t.optimizer);
+    fv_batches_free(t.batches);
+    fv_corpus_free(t.corpus);
+    fv__json_free(t.about);
+    fv__free(t.best);
+    return status;
+}

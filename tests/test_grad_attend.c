@@ -1,0 +1,219 @@
+/* Attention in the graph: gradients of every mechanism of the table with respect to every port it takes, packed and not, from
+ * separate leaves and from windows of one projection; plans are kept; calls can be looked at afterwards. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/base.h"
+#include "fovea/grad.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TOLERANCE 1e-8
+enum { HEADS = 2, WIDTH = 4, ROWS = 9, COLUMNS = HEADS * WIDTH };
+
+static const int32_t cu[] = {0, 4, 4, 9};
+static const fv_sequences sequences = {3, cu};
+
+typedef struct attend_case {
+    const fv_mechanism *m;
+    fv_attention_options options;
+    bool packed, one_projection, use_lse;
+    int extra;              /* leaves after q, k, v (or the one projection) and their ports */
+    fv_port port[FV_PORTS];
+} attend_case;
+
+static bool takes(const fv_mechanism *m, int port) { return (m->needs | m->takes) >> port & 1; }
+static bool has_keys(const fv_mechanism *m) { return m->needs >> FV_K & 1; }
+
+static void set_qkv(fv_graph *g, const attend_case *c, fv_node *const *x, fv_attend *call) {
+    for (int p = FV_Q; p <= FV_V; p++) {
+        if (p != FV_Q && !has_keys(c->m)) continue;
+        call->in[p] = c->one_projection ? fv_op_heads(g, x[0], p * COLUMNS, HEADS, WIDTH) : fv_op_heads(g, x[p], 0, HEADS, WIDTH);
+    }
+}
+
+static fv_node *flat(fv_graph *g, fv_node *x) {
+    fv_tensor v = fv_node_value(x);
+    return fv_op_reshape(g, x, 1, (int64_t[]){fv_tensor_count(&v)});
+}
+
+static fv_node *attend(fv_graph *g, fv_node *const *x, void *context) {
+    const attend_case *c = context;
+    fv_attend call = {.name = "test", .options = c->options};
+    set_qkv(g, c, x, &call);
+    int used = c->one_projection || !has_keys(c->m) ? 1 : 3;
+    for (int i = 0; i < c->extra; i++) call.in[c->port[i]] = x[used + i];
+    if (c->packed) call.q_rows = &sequences;
+    fv_node *lse, *out = fv_op_attend(g, &call, c->use_lse ? &lse : NULL, NULL);
+    out = flat(g, fv_op_merge_heads(g, out));
+    return c->use_lse ? fv_op_concat(g, (fv_node *[]){out, fv_op_scale(g, flat(g, lse), 0.5)}, 2, 0) : out;
+}
+
+static fv_tensor numbers(fv_tensor shape, uint64_t stream) {
+    int64_t count = fv_tensor_count(&shape);
+    shape = fv_tensor_of(fv__alloc_array((size_t)count, 8), FV_F64, shape.rank, shape.dim);
+    for (int64_t i = 0; i < count; i++) ((double *)shape.data)[i] = fv__random_normal(11, stream, (uint64_t)i);
+    return shape;
+}
+
+static fv_tensor shape2(int64_t rows, int64_t columns) { return fv_tensor_2d(NULL, FV_F64, rows, columns); }
+
+/* Leaves of the ports the mechanism takes beyond q, k, v; w0.. have the shapes it says. */
+static int more_leaves(attend_case *c, fv_tensor *leaf) {
+    fv_attention_tensors x = {.t = {[FV_Q] = fv_bhld(NULL, FV_F64, 1, HEADS, ROWS, WIDTH)}};
+    if (has_keys(c->m)) x.t[FV_K] = x.t[FV_V] = x.t[FV_Q];
+    c->extra = 0;
+    for (int p = FV_BIAS; p <= FV_W5; p++) {
+        fv_tensor shape = {.rank = 0};
+        if (!takes(c->m, p)) continue;
+        if (p == FV_BIAS && !c->packed) shape = fv_bhld(NULL, FV_F64, 1, HEADS, ROWS, ROWS);
+        if (p != FV_BIAS) assert_int_equal(fv_attention_port_shape(&c->options, &x, (fv_port)p, &shape), FV_OK);
+        if (!shape.rank) continue;
+        leaf[c->extra] = numbers(shape, 50 + (uint64_t)p);
+        c->port[c->extra++] = (fv_port)p;
+    }
+    return c->extra;
+}
+
+static void check(attend_case *c, const char *what) {
+    fv_tensor leaf[FV_PORTS];
+    int count = 0;
+    if (c->one_projection) leaf[count++] = numbers(shape2(ROWS, (has_keys(c->m) ? 3 : 1) * COLUMNS), 1);
+    else
+        for (int p = FV_Q; p <= (has_keys(c->m) ? FV_V : FV_Q); p++) leaf[count++] = numbers(shape2(ROWS, COLUMNS), (uint64_t)p);
+    count += more_leaves(c, leaf + count);
+    double worst;
+    if (fv_grad_check(attend, c, leaf, count, NULL, 3, TOLERANCE, &worst) != FV_OK)
+        fail_msg("%s, %s: %s", c->m->name, what, fv_message());
+    for (int i = 0; i < count; i++) fv__free(leaf[i].data);
+}
+
+static const char *text_of(const fv_mechanism *m) { return strcmp(m->name, "topk") == 0 ? "topk:k=3" : m->name; }
+
+static void every_mechanism(void **state) {
+    (void)state;
+    for (size_t i = 0; i < fv_mechanism_count(); i++) {
+        const fv_mechanism *m = fv_mechanism_at(i);
+        if (!(m->can & FV_CAN_BACKWARD)) continue;
+        attend_case c = {.m = m, .options = FV_ATTENTION_DEFAULT};
+        c.options.mechanism = text_of(m);
+        check(&c, "plain");
+        c.one_projection = true;
+        check(&c, "one projection");
+        if (!(m->can & FV_CAN_PACKED)) continue;
+        c.packed = true;
+        check(&c, "packed, one projection");
+        c.one_projection = false;
+        check(&c, "packed");
+        c.options.causal = m->can & FV_CAN_CAUSAL ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_NONE;
+        c.options.dropout = m->can & FV_CAN_DROPOUT ? 0.3 : 0;
+        check(&c, "packed, causal, dropout");
+    }
+}
+
+static void gradient_of_lse(void **state) {
+    (void)state;
+    attend_case c = {.m = fv_mechanism_find("softmax"), .options = FV_ATTENTION_DEFAULT, .use_lse = true};
+    check(&c, "lse");
+    c.packed = true;
+    c.options.softcap = 2;
+    check(&c, "lse, packed, softcap");
+}
+
+/* Grouped heads, and one tensor in two ports. */
+static fv_node *shared(fv_graph *g, fv_node *const *x, void *context) {
+    (void)context;
+    fv_attend call = {.options = FV_ATTENTION_DEFAULT};
+    call.in[FV_Q] = fv_op_heads(g, x[0], 0, 4, 2);
+    call.in[FV_K] = call.in[FV_V] = fv_op_heads(g, x[0], 8, 2, 2);
+    return fv_op_attend(g, &call, NULL, NULL);
+}
+
+static void shared_inputs(void **state) {
+    (void)state;
+    fv_tensor leaf = numbers(shape2(6, 12), 4);
+    double worst;
+    if (fv_grad_check(shared, NULL, &leaf, 1, NULL, 3, TOLERANCE, &worst) != FV_OK) fail_msg("%s", fv_message());
+    fv__free(leaf.data);
+}
+
+/* ---- after the run ------------------------------------------------------------------------------------------------------ */
+
+static fv_node *small_call(fv_graph *g, fv_node *x, const char *name) {
+    fv_attend call = {.name = name, .options = FV_ATTENTION_DEFAULT, .q_rows = &sequences};
+    for (int p = FV_Q; p <= FV_V; p++) call.in[p] = fv_op_heads(g, x, p * COLUMNS, HEADS, WIDTH);
+    return fv_op_merge_heads(g, fv_op_attend(g, &call, NULL, NULL));
+}
+
+/* Weights of a row sum to one and reproduce the output; the gradient of the output is there. */
+static void looking(void **state) {
+    (void)state;
+    fv_graph *g;
+    float data[ROWS * 3 * COLUMNS];
+    for (int i = 0; i < ROWS * 3 * COLUMNS; i++) data[i] = (float)fv__random_normal(2, 2, (uint64_t)i);
+    fv_tensor x = fv_tensor_2d(data, FV_F32, ROWS, 3 * COLUMNS);
+    assert_int_equal(fv_graph_create(&g, NULL), FV_OK);
+    fv_graph_begin(g, FV_MODE_TRACE, 0);
+    fv_node *in = fv_op_leaf(g, &x);
+    fv_node *first = small_call(g, in, "one"), *second = small_call(g, in, "two");
+    assert_int_equal(fv_graph_backward(g, fv_op_sum(g, fv_op_add(g, first, fv_op_scale(g, second, 2))), NULL), FV_OK);
+    assert_int_equal(fv_graph_attention_count(g), 2);
+    fv_attention_record r;
+    assert_int_equal(fv_graph_attention(g, 2, &r), FV_USAGE);
+    assert_int_equal(fv_graph_attention(g, 1, &r), FV_OK);
+    assert_string_equal(r.name, "two");
+    assert_true(fv_tensor_get(&r.x.d[FV_OUT], (int64_t[]){0, 1, 3, 2}) == 2);
+    float weights[2 * 5];
+    fv_tensor w = fv_tensor_2d(weights, FV_F32, 2, 5);
+    assert_int_equal(fv_attention_weights(r.plan, &r.x, FV_STAGE_SOFTMAX, 2, 1, (int64_t[]){0, 3}, 2, &w), FV_OK);
+    for (int i = 0; i < 2; i++) {
+        double sum = 0, out = 0;
+        for (int j = 0; j < 5; j++) {
+            sum += weights[i * 5 + j];
+            out += weights[i * 5 + j] * fv_tensor_get(&r.x.t[FV_V], (int64_t[]){0, 1, 4 + j, 2});
+        }
+        assert_true(fabs(sum - 1) < 1e-5);
+        assert_true(fabs(out - fv_tensor_get(&r.x.t[FV_OUT], (int64_t[]){0, 1, 4 + 3 * i, 2})) < 1e-5);
+    }
+    fv_graph_free(g);
+}
+
+/* A refusal of the plan reaches the graph with its reason; another number of shapes than the cache likes does no harm. */
+static void plans(void **state) {
+    (void)state;
+    fv_graph *g;
+    float data[200 * 12] = {0};
+    assert_int_equal(fv_graph_create(&g, NULL), FV_OK);
+    for (int64_t round = 0; round < 200; round++) {
+        fv_tensor x = fv_tensor_2d(data, FV_F32, 1 + round, 12);
+        fv_graph_begin(g, FV_MODE_TRAIN, 0);
+        fv_node *in = fv_op_leaf(g, &x);
+        fv_attend call = {.options = FV_ATTENTION_DEFAULT};
+        for (int p = FV_Q; p <= FV_V; p++) call.in[p] = fv_op_heads(g, in, p * 4, 2, 2);
+        assert_int_equal(fv_graph_backward(g, fv_op_sum(g, fv_op_attend(g, &call, NULL, NULL)), NULL), FV_OK);
+    }
+    fv_tensor x = fv_tensor_2d(data, FV_F32, 5, 12);
+    fv_graph_begin(g, FV_MODE_TRAIN, 0);
+    fv_attend call = {.options = FV_ATTENTION_DEFAULT};
+    call.options.mechanism = "softmux";
+    call.in[FV_Q] = call.in[FV_K] = call.in[FV_V] = fv_op_heads(g, fv_op_leaf(g, &x), 0, 2, 2);
+    fv_op_attend(g, &call, NULL, NULL);
+    assert_int_equal(fv_graph_status(g), FV_USAGE);
+    assert_non_null(strstr(fv_message(), "softmax"));
+    fv_graph_free(g);
+}
+
+int main(void) {
+    fv_set_threads(1); /* tiny problems: nothing to share */
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_mechanism), cmocka_unit_test(gradient_of_lse), cmocka_unit_test(shared_inputs),
+        cmocka_unit_test(looking),         cmocka_unit_test(plans),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -7,9 +7,6 @@
 
 typedef enum attend_layout { ATTEND_BHLD, ATTEND_BLHD, ATTEND_BLD } attend_layout;
 
-/* What a port is called in files and in tables; NULL: an own parameter the mechanism does not have. */
-const char *cli_port_name(const fv_mechanism *mechanism, int port);
-
 /* Everything `attend` can be given as a tensor, by the name of its flag and of its tensor in a file. */
 enum { ATTEND_INPUTS = 17 };
 extern const char *const attend_names[ATTEND_INPUTS + 1];

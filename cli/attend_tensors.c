@@ -26,12 +26,6 @@ static struct output {
 } * outputs;
 static size_t output_count;
 
-const char *cli_port_name(const fv_mechanism *mechanism, int port) {
-    if (port >= FV_W0 && port <= FV_W5) return mechanism->port_names[port - FV_W0];
-    if (port == FV_CU_Q || port == FV_CU_K) return port == FV_CU_Q ? "cu_seqlens_q" : "cu_seqlens_k";
-    return fv_port_name((fv_port)port);
-}
-
 /* ---- finding ----------------------------------------------------------------------------------------------------------- */
 
 static fv_status open_single(const char *name, size_t name_size, const char *path) {

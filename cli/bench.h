@@ -8,7 +8,7 @@
 double cli_peak_flops(const char *isa, fv_dtype dtype);
 
 typedef struct cli_bench_options {
-    const char *what, *shape, *attention, *causal, *dtype, *threads, *output;
+    const char *what, *shape, *attention, *causal, *dtype, *threads, *output, *clock;
     int64_t repeat, batch_size, length, width, heads, layers, updates;
     bool env;
 } cli_bench_options;

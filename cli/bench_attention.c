@@ -3,6 +3,7 @@
 #include "bench.h"
 #include "console.h"
 #include "flags.h"
+#include "mechanism.h"
 #include "output.h"
 #include "trial.h"
 
@@ -12,7 +13,7 @@
 #include <string.h>
 
 typedef struct timing {
-    double median, sd;
+    double median, sd, best;
 } timing;
 
 static int by_value(const void *a, const void *b) {
@@ -25,7 +26,7 @@ static timing summary(double *seconds, int64_t count) {
     qsort(seconds, (size_t)count, sizeof *seconds, by_value);
     for (int64_t i = 0; i < count; ++i) mean += seconds[i] / (double)count;
     for (int64_t i = 0; i < count; ++i) square += (seconds[i] - mean) * (seconds[i] - mean);
-    return (timing){seconds[count / 2], count > 1 ? sqrt(square / (double)(count - 1)) : 0};
+    return (timing){seconds[count / 2], count > 1 ? sqrt(square / (double)(count - 1)) : 0, seconds[0]};
 }
 
 /* ---- correct first ------------------------------------------------------------------------------------------------------------ */
@@ -92,7 +93,10 @@ typedef struct passes {
     timing forward, backward, both;
 } passes;
 
-static fv_status time_passes(cli_trial *trial, int64_t repeat, bool backward, passes *p) {
+static double clock_now(const cli_bench_options *o) { return strcmp(o->clock, "cpu") == 0 ? cli_cpu_now() : cli_now(); }
+
+static fv_status time_passes(const cli_bench_options *o, cli_trial *trial, bool backward, passes *p) {
+    int64_t repeat = o->repeat;
     size_t size = fv_attention_scratch(trial->plan, false),
            more = backward ? fv_attention_scratch(trial->plan, true) : 0;
     void *scratch = cli_alloc(size > more ? size : more);
@@ -100,11 +104,11 @@ static fv_status time_passes(cli_trial *trial, int64_t repeat, bool backward, pa
     fv_status status = FV_OK;
     for (int64_t i = -1; i < repeat && status == FV_OK; ++i) {
         int64_t at = i < 0 ? 0 : i; /* the first round warms up */
-        double start = cli_now();
+        double start = clock_now(o);
         status = fv_attention_forward(trial->plan, &trial->x, scratch);
-        double middle = cli_now();
+        double middle = clock_now(o);
         if (backward && status == FV_OK) status = fv_attention_backward(trial->plan, &trial->x, scratch);
-        double end = cli_now();
+        double end = clock_now(o);
         seconds[at] = middle - start;
         seconds[repeat + at] = end - middle;
         seconds[2 * repeat + at] = end - start;
@@ -124,8 +128,9 @@ static void row(cli_table *table, const cli_trial *trial, const char *shape, int
     cli_table_text(table, pass);
     cli_table_number(table, 1e3 * t.median, 3);
     cli_table_number(table, 1e3 * t.sd, 3);
-    cli_table_number(table, flops / t.median / 1e9, 1);
-    cli_table_number(table, 100 * flops / t.median / (peak * threads), 1);
+    cli_table_number(table, 1e3 * t.best, 3);
+    cli_table_number(table, flops / t.best / 1e9, 1);
+    cli_table_number(table, 100 * flops / t.best / (peak * threads), 1);
 }
 
 static fv_status bench_one(const cli_bench_options *o, cli_table *table, const char *mechanism, const char *text,
@@ -136,10 +141,8 @@ static fv_status bench_one(const cli_bench_options *o, cli_table *table, const c
     how.mechanism = mechanism;
     if (strcmp(o->causal, "none") != 0)
         how.causal = strcmp(o->causal, "upper-left") == 0 ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
-    char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(mechanism, ":"), mechanism);
-    const fv_mechanism *m = fv_mechanism_find(name);
-    if (!m) return cli_fail(FV_USAGE, "unknown mechanism %s\n  try:     fovea mechanisms", name);
+    const fv_mechanism *m;
+    if (cli_mechanism_find(mechanism, &m) != FV_OK) return FV_USAGE;
     bool backward = (m->can & FV_CAN_BACKWARD) != 0;
     fv_set_threads(threads);
     fv_status status = cli_trial_of(&trial, &how, shape, dtype, backward);
@@ -148,7 +151,7 @@ static fv_status bench_one(const cli_bench_options *o, cli_table *table, const c
     passes p;
     if (status == FV_OK) {
         double before = cli_peak_flops(fv_isa(), dtype);
-        status = time_passes(&trial, o->repeat, backward, &p);
+        status = time_passes(o, &trial, backward, &p);
         double after = cli_peak_flops(fv_isa(), dtype);
         *peak = before > after ? before : after;
     }
@@ -202,9 +205,9 @@ static fv_status bench_shapes(const cli_bench_options *o, cli_table *table, cons
 }
 
 fv_status cli_bench_attention(const cli_bench_options *o) {
-    static const char *const columns[] = {"mechanism", "shape", "type",    "threads",  "pass",
-                                          "ms",        "sd",    "GFLOP/s", "% of peak"};
-    cli_table *table = cli_table_new(columns, 9);
+    static const char *const columns[] = {"mechanism", "shape", "type", "threads", "pass",
+                                          "ms",        "sd",    "best", "GFLOP/s", "% of peak"};
+    cli_table *table = cli_table_new(columns, 10);
     size_t count;
     char **mechanism = cli_list_split(o->attention, &count);
     double peak = 0;

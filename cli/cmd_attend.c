@@ -3,6 +3,7 @@
 #include "command.h"
 #include "console.h"
 #include "flags.h"
+#include "mechanism.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -88,20 +89,6 @@ typedef struct job {
 } job;
 
 static bool wants(const job *j, fv_port port) { return ((j->mechanism->needs | j->mechanism->takes) >> port & 1) != 0; }
-
-static fv_status find_mechanism(job *j) {
-    char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(o.attention, ":"), o.attention);
-    j->mechanism = fv_mechanism_find(name);
-    if (j->mechanism) return FV_OK;
-    const char *names[256];
-    char near[256];
-    size_t count = 0;
-    for (; count < fv_mechanism_count() && count < 256; ++count) names[count] = fv_mechanism_at(count)->name;
-    if (cli_nearest(name, names, count, "", near, sizeof near))
-        return cli_fail(FV_USAGE, "unknown mechanism %s      did you mean %s?", name, near);
-    return cli_fail(FV_USAGE, "unknown mechanism %s\n  try:     fovea mechanisms", name);
-}
 
 static void take_options(job *j) {
     j->how = (fv_attention_options)FV_ATTENTION_DEFAULT;
@@ -328,7 +315,7 @@ static fv_status compute(const job *j, const fv_attention_plan *plan) {
 
 static fv_status run_job(job *j) {
     fv_attention_plan *plan = NULL;
-    fv_status status = find_mechanism(j);
+    fv_status status = cli_mechanism_find(o.attention, &j->mechanism);
     if (status == FV_OK) take_options(j);
     if (status == FV_OK) status = attend_open(&o);
     if (status == FV_OK) status = load(j);

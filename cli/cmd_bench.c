@@ -13,9 +13,12 @@ static cli_bench_options o;
 #define AT(field) offsetof(cli_bench_options, field)
 static const fv_option rows[] = {
     {"what", FV_OPT_CHOICE, AT(what), "attention", 0, 0, "attention|train", "what is timed"},
-    {"repeat", FV_OPT_INT, AT(repeat), "5", 1, 100000, "N", "timed runs after one to warm up; the median is printed"},
+    {"repeat", FV_OPT_INT, AT(repeat), "5", 1, 100000, "N",
+     "timed runs after one to warm up; median, spread and best are printed"},
     {"threads", FV_OPT_STRING, AT(threads), "1", 0, 0, "LIST", "numbers of threads: 1,2"},
     {"output", FV_OPT_CHOICE, AT(output), "text", 0, 0, "text|md|csv|tsv|json|jsonl", "how the table is printed"},
+    {"clock", FV_OPT_CHOICE, AT(clock), "wall", 0, 0, "wall|cpu",
+     "cpu: time of the processor, for one thread on a busy machine"},
     {"env", FV_OPT_BOOL, AT(env), "false", 0, 0, NULL, "also print the environment variables that change results"},
     {0}};
 static const fv_option attention_rows[] = {
@@ -60,7 +63,8 @@ const cli_command cmd_bench = {
     .summary = "time attention or training on this machine, after checking the result",
     .usage = "[attention] [OPTIONS]\ntrain [OPTIONS]",
     .about =
-        "Times are medians; the share of the peak compares with the rate of multiply-adds measured in the same run.",
+        "ms is the median, sd the spread, best the shortest run; GFLOP/s and the share of the peak are of the best. "
+        "The peak is the rate of multiply-adds measured in the same run.",
     .examples =
         "fovea bench attention --shape 1,12,2048,64 -t 1,2 -o md\n"
         "fovea bench attention --attention softmax --attention topk:k=32 --causal lower-right\n"

@@ -27,6 +27,7 @@ static char *file_of(const char *path) {
 static fv_status settle_train(cli_flags *flags, char **path, size_t count) {
     cli_flags *before = cli_current;
     cli_flags_open(flags, cli_command_find("train", NULL));
+    cli_flags_defaults(flags, false);
     cli_current = flags;
     fv_status status = FV_OK;
     for (size_t i = 0; i < count && status == FV_OK; ++i) {

@@ -1,9 +1,9 @@
 /* fovea mechanisms: the table of attention mechanisms, or everything about one of them. */
-#include "attend.h"
 #include "command.h"
 #include "console.h"
 #include "flags.h"
 #include "fovea/attention.h"
+#include "mechanism.h"
 #include "output.h"
 
 #include <string.h>
@@ -115,20 +115,10 @@ static void json(const fv_mechanism *m) {
     fputs("]}", stdout);
 }
 
-static fv_status unknown(const char *name) {
-    const char *names[256];
-    char near[256];
-    size_t count = 0;
-    for (; count < fv_mechanism_count() && count < 256; ++count) names[count] = fv_mechanism_at(count)->name;
-    if (cli_nearest(name, names, count, "", near, sizeof near))
-        return cli_fail(FV_USAGE, "unknown mechanism %s      did you mean %s?", name, near);
-    return cli_fail(FV_USAGE, "unknown mechanism %s\n  try:     fovea mechanisms", name);
-}
-
 static fv_status run(void) {
     cli_format format = cli_format_of(cli_global.format);
-    const fv_mechanism *one = o.name ? fv_mechanism_find(o.name) : NULL;
-    if (o.name && !one) return unknown(o.name);
+    const fv_mechanism *one = NULL;
+    if (o.name && cli_mechanism_find(o.name, &one) != FV_OK) return FV_USAGE;
     bool objects = format == CLI_JSON || format == CLI_JSONL;
     if (one && !objects)
         show(one);

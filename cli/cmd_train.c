@@ -44,7 +44,8 @@ static const fv_option rows[] = {
 #undef AT
 
 static const char *const split_names[] = {"valid", "valid-share", "test", "test-share", NULL};
-static const char *const vectors_names[] = {"window", "vector-window", "passes", "vector-passes", "context-power", "vector-power", NULL};
+static const char *const vectors_names[] = {"window",        "vector-window", "passes", "vector-passes",
+                                            "context-power", "vector-power",  NULL};
 
 /* The rows of all kinds, each name once. Their defaults differ: settle() fills in those of the chosen kind. */
 static const fv_option *model_rows(void) {
@@ -202,10 +203,23 @@ static fv_status claim(void) {
         cli_free(path);
     }
     fv_status status = cli_claim_folder(wanted, o.overwrite, &folder);
+    if (status == FV_OK && o.overwrite) status = cli_clear_run(folder);
     if (status == FV_OK && strcmp(folder, wanted) != 0) cli_say("%s is in use, this run is %s", wanted, folder);
     cli_free(wanted);
     if (status == FV_OK) setup.folder = o.output = cli_keep(folder);
     return status;
+}
+
+/* A run that was refused before it had a model leaves no folder behind. One that diverged does: its log is worth reading. */
+static void discard(fv_status status) {
+    char *model = cli_join(setup.folder, "model.safetensors"), *last = cli_join(setup.folder, "last");
+    bool refused = status == FV_USAGE || status == FV_BAD_DATA || status == FV_BAD_MODEL;
+    if (refused && !cli_is_file(model)) {
+        cli_remove_folder(last);
+        cli_remove_folder(setup.folder);
+    }
+    cli_free(model);
+    cli_free(last);
 }
 
 /* ---- word vectors ------------------------------------------------------------------------------------------------------------ */
@@ -292,17 +306,32 @@ static fv_status stopped(fv_status status) {
     return status;
 }
 
+/* The record is written once the library holds the folder's lock: a second trainer must not touch the files of the first. */
+static fv_status recorded;
+static bool tried;
+
+static void on_event(void *context, const fv_event *event) {
+    if (event->kind == FV_EVENT_START && !o.resume) {
+        tried = true;
+        recorded = write_record(o.output);
+        if (recorded != FV_OK) fv_interrupt();
+    }
+    cli_train_event(context, event);
+}
+
 static fv_status train(parts *p) {
     fv_model *model = NULL;
     fv_train_result result = {0};
     setup.folder = o.output;
     setup.resume = o.resume != NULL;
-    setup.event = cli_train_event;
+    setup.event = on_event;
     cli_say("data   %lld texts to train, %lld to validate, %lld to test, %d classes", (long long)p->train->texts.count,
             (long long)(p->valid ? p->valid->texts.count : 0), (long long)(p->test ? p->test->texts.count : 0),
             (int)p->train->classes.count);
     fv_status status = fv_train(&model, &result, p->train, p->valid, &setup);
     cli_progress_end();
+    if (status == FV_INTERRUPTED && tried && recorded != FV_OK) status = recorded;
+    if (status == FV_OK && !tried && !o.resume) status = write_record(o.output); /* kinds that learn in one go */
     if (status == FV_OK && result.stopped_early)
         cli_say("stopped early: update %lld stays the best", (long long)result.best_update);
     if (status == FV_OK) status = judge(model, p, &result);
@@ -316,8 +345,11 @@ static fv_status run(void) {
     fv_status status = read_parts(&p);
     if (status == FV_OK && !o.resume) status = claim();
     if (status == FV_OK) status = prepare_vectors();
-    if (status == FV_OK && !o.resume) status = write_record(o.output);
     if (status == FV_OK) status = train(&p);
+    if (status != FV_OK && !o.resume && !o.overwrite && setup.folder) {
+        cli_report(status); /* before anything else can fail */
+        discard(status);
+    }
     free_parts(&p);
     return status;
 }
@@ -330,7 +362,8 @@ const cli_command cmd_train = {
     .about =
         "Reads labelled texts, sets parts aside to validate and to test, trains, keeps the best model in a run folder "
         "and prints how "
-        "good it is. The defaults of the model options are those of the chosen --model; --preset chooses all of them.",
+        "good it is. The defaults of the model options are those of the chosen --model (shown: transformer); --preset "
+        "chooses all of them.",
     .examples =
         "fovea train reviews.csv --text-col text --label-col label\n"
         "fovea train -input train.txt -output news -epoch 5 -lr 0.5\n"

@@ -131,11 +131,14 @@ const char *cli_color(FILE *stream, const char *code) {
     return out;
 }
 
-double cli_now(void) {
+static double clock_of(clockid_t clock) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
+
+double cli_now(void) { return clock_of(CLOCK_MONOTONIC); }
+double cli_cpu_now(void) { return clock_of(CLOCK_PROCESS_CPUTIME_ID); }
 
 void cli_duration(double seconds, char *text, size_t size) {
     long whole = seconds > 0 && seconds < 1e9 ? (long)(seconds + 0.5) : 0;

@@ -25,8 +25,10 @@ const char *cli_color(FILE *stream, const char *code); /* "\033[1m" or "" */
 void cli_progress(const char *text, bool due);
 void cli_progress_json(const char *object, bool due);
 bool cli_progress_wants_json(void);
-void cli_progress_end(void);                                /* clears the line */
-double cli_now(void);                                       /* monotonic seconds */
+int cli_progress_room(void); /* columns of the line, or very many where it is not drawn */
+void cli_progress_end(void); /* clears the line */
+double cli_now(void);        /* monotonic seconds */
+double cli_cpu_now(void);    /* seconds of processor time of all threads */
 void cli_duration(double seconds, char *text, size_t size); /* "07:31", "1:02:03" */
 
 void cli_signals(bool saves);

@@ -123,7 +123,6 @@ static const char *name_in(const cli_group *group, const char *row) {
 }
 
 static void add_rows(cli_flags *flags, const cli_group *group) {
-    fv_options_init(group->rows, group->options);
     for (const fv_option *row = group->rows; row->name; ++row) {
         const char *name = name_in(group, row->name);
         if (!*name || exact(flags, name)) continue;
@@ -138,6 +137,12 @@ void cli_flags_open(cli_flags *flags, const cli_command *command) {
     if (command && command->groups) flags->groups = command->groups(flags->group);
     flags->group[flags->groups++] = (cli_group){"everywhere", cli_global_rows, &cli_global, NULL};
     for (size_t i = 0; i < flags->groups; ++i) add_rows(flags, &flags->group[i]);
+}
+
+void cli_flags_defaults(cli_flags *flags, bool globals) {
+    for (size_t i = 0; i < flags->groups; ++i)
+        if (globals || flags->group[i].rows != cli_global_rows)
+            fv_options_init(flags->group[i].rows, flags->group[i].options);
 }
 
 void cli_flags_close(cli_flags *flags) {

@@ -32,8 +32,9 @@ typedef struct cli_globals {
 extern cli_globals cli_global;
 extern const fv_option cli_global_rows[];
 
-/* Fills the structs with their defaults. The flags of the running command are cli_current. */
+/* Lists the flags of a command; values are not touched. The flags of the running command are cli_current. */
 void cli_flags_open(cli_flags *flags, const cli_command *command);
+void cli_flags_defaults(cli_flags *flags, bool globals); /* fills the structs; globals: also those of every command */
 void cli_flags_close(cli_flags *flags);
 extern cli_flags *cli_current;
 

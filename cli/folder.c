@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -59,11 +60,16 @@ fv_status cli_write_file(const char *path, const char *text, size_t size) {
     return status;
 }
 
+/* "reviews" of data/reviews.csv; a file that is only called train.tsv is known by its folder. */
 char *cli_run_name(const char *input) {
-    const char *name = strrchr(input, '/') ? strrchr(input, '/') + 1 : input;
+    const char *slash = strrchr(input, '/'), *name = slash ? slash + 1 : input;
     size_t n = strcspn(name, ".");
-    if (n == 0) return cli_text("runs/run");
-    return cli_text("runs/%.*s", (int)n, name);
+    if (slash && slash > input && n == 5 && strncmp(name, "train", 5) == 0) {
+        const char *end = slash;
+        while (slash > input && slash[-1] != '/') --slash;
+        if (*slash != '.' && end > slash) return cli_text("runs/%.*s", (int)(end - slash), slash);
+    }
+    return n ? cli_text("runs/%.*s", (int)n, name) : cli_text("runs/run");
 }
 
 static fv_status make_parents(const char *path) {
@@ -110,6 +116,37 @@ fv_status cli_claim_folder(const char *wanted, bool overwrite, char **folder) {
     }
     if (status == FV_OK && !*folder) status = cli_fail(FV_FAIL, "%s: too many runs of this name", base);
     cli_free(base);
+    return status;
+}
+
+void cli_remove_folder(const char *folder) {
+    DIR *list = opendir(folder);
+    for (struct dirent *one; list && (one = readdir(list));) {
+        char *path = cli_join(folder, one->d_name);
+        if (cli_is_file(path)) unlink(path);
+        cli_free(path);
+    }
+    if (list) closedir(list);
+    rmdir(folder);
+}
+
+fv_status cli_clear_run(const char *folder) {
+    static const char *const names[] = {"config.json",    "config.yaml", "command.txt", "model.safetensors",
+                                        "tokenizer.json", "eval.json",   "train.log",   "metrics.jsonl"};
+    char *lock = cli_join(folder, "lock"), *last = cli_join(folder, "last");
+    int file = open(lock, O_RDWR | O_CLOEXEC);
+    fv_status status = FV_OK;
+    if (file >= 0 && flock(file, LOCK_EX | LOCK_NB) != 0)
+        status = cli_fail(FV_USAGE, "%s: another process trains there\n  try:     another --output", folder);
+    for (size_t i = 0; status == FV_OK && i < sizeof names / sizeof *names; ++i) {
+        char *path = cli_join(folder, names[i]);
+        unlink(path);
+        cli_free(path);
+    }
+    if (status == FV_OK) cli_remove_folder(last);
+    if (file >= 0) close(file);
+    cli_free(lock);
+    cli_free(last);
     return status;
 }
 

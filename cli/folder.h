@@ -7,11 +7,15 @@
 /* Replaces `path` by these bytes or leaves it as it was: temporary name, fsync, rename. */
 fv_status cli_write_file(const char *path, const char *text, size_t size);
 
-/* "runs/reviews" of "data/reviews.csv". Freed with cli_free. */
+/* "runs/reviews" of "data/reviews.csv", "runs/app16" of "app16/train.tsv". Freed with cli_free. */
 char *cli_run_name(const char *input);
 
 /* Makes the folder, or FOLDER-2, FOLDER-3 ... when something is in it already; with `overwrite` it is used as it is. */
 fv_status cli_claim_folder(const char *wanted, bool overwrite, char **folder);
+
+/* Removes what an earlier run left, unless a process still trains there (FV_USAGE). Files of other names stay. */
+fv_status cli_clear_run(const char *folder);
+void cli_remove_folder(const char *folder); /* with the files in it; not recursive */
 
 /* "last" is the run that was written to most recently under runs/. Freed with cli_free. */
 fv_status cli_find_run(const char *name, char **folder);

@@ -33,7 +33,7 @@ void cli_help_overview(FILE *out, bool all) {
 
 /* ---- one flag -------------------------------------------------------------------------------------------------------------- */
 
-static const char *hint(const cli_flag *flag) {
+const char *cli_help_hint(const cli_flag *flag) {
     const char *choices = flag->row->choices;
     switch (flag->row->type) {
     case FV_OPT_BOOL: return "";
@@ -48,15 +48,15 @@ static int print_names(FILE *out, const cli_flags *flags, const cli_flag *flag) 
     char letter = cli_flag_letter(flags, flag), text[512];
     int n = letter ? snprintf(text, sizeof text, "  -%c, --%s", letter, flag->name)
                    : snprintf(text, sizeof text, "      --%s", flag->name);
-    if (*hint(flag)) n += snprintf(text + n, sizeof text - (size_t)n, " %s", hint(flag));
+    if (*cli_help_hint(flag)) n += snprintf(text + n, sizeof text - (size_t)n, " %s", cli_help_hint(flag));
     fputs(text, out);
     return n;
 }
 
 static void print_flag(FILE *out, const cli_flags *flags, const cli_flag *flag, int indent, int width) {
-    char text[1024], value[64];
+    char text[1024];
     int at = print_names(out, flags, flag);
-    const char *standard = cli_flag_text(flag, value, sizeof value);
+    const char *standard = flag->row->standard;
     bool plain = !standard || !*standard || (flag->row->type == FV_OPT_BOOL && strcmp(standard, "false") == 0);
     snprintf(text, sizeof text, plain ? "%s" : "%s [%s]", flag->row->help, standard);
     if (at + 2 > indent) {

@@ -2,10 +2,11 @@
 #ifndef CLI_HELP_H
 #define CLI_HELP_H
 
-#include "command.h"
+#include "flags.h"
 
 #include <stdio.h>
 
+const char *cli_help_hint(const cli_flag *flag); /* what stands for the value: "N", "FILE", "a|b", "" */
 void cli_help_overview(FILE *out, bool all);
 void cli_help_command(const cli_command *command, FILE *out);
 void cli_help_man(FILE *out);

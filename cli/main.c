@@ -77,6 +77,7 @@ static fv_status settle(cli_flags *flags, const char *sets, int argc, char **arg
 static fv_status run(const cli_command *command, const char *sets, int argc, char **argv) {
     cli_flags flags;
     cli_flags_open(&flags, command);
+    cli_flags_defaults(&flags, true);
     cli_current = &flags;
     fv_status status = settle(&flags, sets, argc, argv);
     if (status == FV_OK && cli_global.help)

@@ -36,15 +36,15 @@ static void roff_lines(FILE *out, const char *prefix, const char *lines) {
 }
 
 static void man_flag(FILE *out, const cli_flags *flags, const cli_flag *flag) {
-    char text[64], letter = cli_flag_letter(flags, flag);
-    const char *standard = cli_flag_text(flag, text, sizeof text);
+    char letter = cli_flag_letter(flags, flag);
+    const char *standard = flag->row->standard;
     fputs(".TP\n.B ", out);
     if (letter) fprintf(out, "\\-%c, ", letter);
     fputs("\\-\\-", out);
     roff(out, flag->name);
     if (flag->row->type != FV_OPT_BOOL) {
         fputc(' ', out);
-        roff(out, flag->row->choices ? flag->row->choices : flag->row->type == FV_OPT_STRING ? "TEXT" : "N");
+        roff(out, cli_help_hint(flag));
     }
     fputc('\n', out);
     roff(out, flag->row->help);
@@ -139,15 +139,12 @@ static void md_cell(FILE *out, const char *text) {
 }
 
 static void md_flag(FILE *out, const cli_flags *flags, const cli_flag *flag) {
-    char text[64], letter = cli_flag_letter(flags, flag);
-    const char *standard = cli_flag_text(flag, text, sizeof text);
+    char letter = cli_flag_letter(flags, flag);
+    const char *standard = flag->row->standard;
     fprintf(out, "| `--%s", flag->name);
     if (letter) fprintf(out, " -%c", letter);
     fputs("` | ", out);
-    md_cell(out, flag->row->type == FV_OPT_BOOL     ? ""
-                 : flag->row->choices               ? flag->row->choices
-                 : flag->row->type == FV_OPT_STRING ? "TEXT"
-                                                    : "N");
+    md_cell(out, cli_help_hint(flag));
     fputs(" | ", out);
     md_cell(out, standard ? standard : "");
     fputs(" | ", out);
@@ -183,7 +180,7 @@ void cli_help_markdown(FILE *out) {
         fputs("```\n", out);
         if (one->about) fprintf(out, "\n%s\n", one->about);
         md_flags(out, one, false);
-        if (one->examples) fprintf(out, "\n```sh\n%s\n```\n", one->examples);
+        if (one->examples) fprintf(out, "\n```console\n%s\n```\n", one->examples);
     }
     fputs("\n## Options of every command\n", out);
     md_flags(out, cli_commands[0], true);

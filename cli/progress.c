@@ -22,6 +22,8 @@ static size_t fitting(const char *text, int columns) {
     return bytes;
 }
 
+int cli_progress_room(void) { return draws() ? cli_width(stderr) - 1 : 1 << 20; }
+
 void cli_progress(const char *text, bool due) {
     if (silent() || is("json")) return;
     if (!draws()) {
@@ -32,7 +34,7 @@ void cli_progress(const char *text, bool due) {
     if (last_drawn >= 0 && now - last_drawn < 0.1) return;
     last_drawn = now;
     drawn = true;
-    fprintf(stderr, "\r%.*s\033[K", (int)fitting(text, cli_width(stderr) - 1), text);
+    fprintf(stderr, "\r%.*s\033[K", (int)fitting(text, cli_progress_room()), text);
     fflush(stderr);
 }
 

@@ -188,19 +188,22 @@ const char *cli_preset_name(size_t index, const char **help) {
     return fv_preset_at(index)->name;
 }
 
+static fv_status unknown_preset(const char *name) {
+    const char *names[64], *one;
+    char near[256], all[512] = "";
+    size_t count = 0, used = 0;
+    for (; count < 64 && used < sizeof all && (one = cli_preset_name(count, NULL)); ++count) {
+        names[count] = one;
+        used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", count ? ", " : "", one);
+    }
+    bool found = cli_nearest(name, names, count, "", near, sizeof near);
+    return cli_fail(FV_USAGE, "unknown preset %s%s%s%s\n  expected one of: %s", name,
+                    found ? "      did you mean " : "", found ? near : "", found ? "?" : "", all);
+}
+
 fv_status cli_config_preset(cli_flags *flags, const char *name) {
     const fv_preset *preset = fv_preset_find(name);
-    if (!preset) {
-        const char *names[64], *one;
-        char near[256];
-        size_t count = 0;
-        for (; count < 64 && (one = cli_preset_name(count, NULL)); ++count) names[count] = one;
-        bool found = cli_nearest(name, names, count, "", near, sizeof near);
-        return cli_fail(FV_USAGE,
-                        found ? "unknown preset %s      did you mean %s?"
-                              : "unknown preset %s\n  try:     fovea help presets",
-                        name, near);
-    }
+    if (!preset) return unknown_preset(name);
     char where[160];
     snprintf(where, sizeof where, "preset %s", name);
     cli_flag *kind = cli_flag_find(flags, "model");

@@ -21,26 +21,33 @@ static const char *grouped(int64_t value, char *text, size_t size) {
 
 static void rate(double value, char *text, size_t size) {
     if (value >= 1e6)
-        snprintf(text, size, "%.2fM tok/s", value / 1e6);
+        snprintf(text, size, "  %.2fM tok/s", value / 1e6);
     else if (value >= 1e3)
-        snprintf(text, size, "%.1fk tok/s", value / 1e3);
+        snprintf(text, size, "  %.1fk tok/s", value / 1e3);
     else
-        snprintf(text, size, "%.0f tok/s", value);
+        snprintf(text, size, "  %.0f tok/s", value);
 }
 
+/* On a narrow terminal the parts that matter least are left out; the last is what one waits for. */
 static void step(const fv_event *e) {
-    char done[32], total[32], of[64] = "", speed[32], eta[32], line[320];
+    static const int drop[] = {3, 2, 4, 1};
+    char part[6][64] = {"", "", "", "", "", "  eta --:--"}, done[32], total[32], eta[32], line[320];
     grouped(e->step, done, sizeof done);
     if (e->total > 0)
-        snprintf(of, sizeof of, "/%s  %.0f%%", grouped(e->total, total, sizeof total),
+        snprintf(part[0], sizeof part[0], "/%s  %.0f%%", grouped(e->total, total, sizeof total),
                  100.0 * (double)e->step / (double)e->total);
-    rate(e->tokens_per_second, speed, sizeof speed);
-    if (e->eta >= 0)
-        cli_duration(e->eta, eta, sizeof eta);
-    else
-        snprintf(eta, sizeof eta, "--:--");
-    snprintf(line, sizeof line, "train  step %s%s  loss %.3f  lr %.1e  gnorm %.2f  %s  eta %s", done, of, e->loss,
-             e->learn_rate, e->gradient_norm, speed, eta);
+    snprintf(part[1], sizeof part[1], "  loss %.3f", e->loss);
+    snprintf(part[2], sizeof part[2], "  lr %.1e", e->learn_rate);
+    snprintf(part[3], sizeof part[3], "  gnorm %.2f", e->gradient_norm);
+    rate(e->tokens_per_second, part[4], sizeof part[4]);
+    cli_duration(e->eta, eta, sizeof eta);
+    if (e->eta >= 0) snprintf(part[5], sizeof part[5], "  eta %s", eta);
+    for (int i = 0;; ++i) {
+        int n = snprintf(line, sizeof line, "train  step %s%s%s%s%s%s%s", done, part[0], part[1], part[2], part[3],
+                         part[4], part[5]);
+        if (n <= cli_progress_room() || i == 4) break;
+        part[drop[i]][0] = 0;
+    }
     cli_progress(line, true);
 }
 

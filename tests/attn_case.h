@@ -24,9 +24,15 @@ typedef struct attn_case {
 
 #define CANARY 12345.0
 
+/* Values on a grid: scores are exact in f32 and many are equal, for mechanisms that choose by score. */
+static double grid;
+
 static inline int64_t below(attn_case *c, int64_t n) { return fv__random_below(c->seed, 1, c->draw++, n); }
 static inline bool chance(attn_case *c, int64_t percent) { return below(c, 100) < percent; }
-static inline double value(attn_case *c) { return (double)(float)(2 * fv__random_uniform(c->seed, 2, c->draw++) - 1); }
+static inline double value(attn_case *c) {
+    const double x = (double)(float)(2 * fv__random_uniform(c->seed, 2, c->draw++) - 1);
+    return grid > 0 ? rint(x / grid) * grid : x;
+}
 
 static inline double get_at(const fv_tensor *t, int64_t at) {
     return t->dtype == FV_F64 ? ((const double *)t->data)[at] : (double)((const float *)t->data)[at];

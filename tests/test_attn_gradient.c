@@ -34,9 +34,10 @@ static double slope(attn_case *c, const fv_tensor *t, int64_t at, double h) {
     return (high - low) / (2 * h);
 }
 
-/* Three steps: the errors of order h^2 and h^4 cancel. */
+/* Three steps: the errors of order h^2 and h^4 cancel. NaN at a kink, where a mechanism that chooses its keys changes its choice. */
 static double derivative(attn_case *c, const fv_tensor *t, int64_t at) {
     const double h = 4e-3, a = slope(c, t, at, h), b = slope(c, t, at, h / 2), e = slope(c, t, at, h / 4);
+    if (!strncmp(c->how.mechanism, "topk", 4) && fabs(a - b) + fabs(b - e) > 1e-3 * fmax(1, fabs(e))) return NAN;
     const double ab = (4 * b - a) / 3, be = (4 * e - b) / 3;
     return (16 * be - ab) / 15;
 }
@@ -50,6 +51,7 @@ static void check_port(attn_case *c, fv_port port) {
         const int64_t at = place(t, n);
         if (!isfinite(get_at(t, at))) continue;
         const double want = derivative(c, t, at), got = get_at(d, place(d, n)), gap = fabs(want - got);
+        if (isnan(want)) continue;
         checked++;
         if (gap <= 1e-8 * fmax(size, 1)) continue;
         if (failures++ < 20)

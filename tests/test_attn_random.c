@@ -18,7 +18,8 @@ static void compare(const attn_case *c, const attn_case *with, const char *isa, 
     const fv_tensor *a = gradient ? &c->x.d[port] : &c->x.t[port], *b = gradient ? &with->x.d[port] : &with->x.t[port];
     if (!a->rank) return;
     double size;
-    const double gap = difference(a, b, &size), allowed = tolerance * (1 + size);
+    const double gap = difference(a, b, &size), reach = port == FV_SLOPES ? (double)c->lq : 1;   /* distances weigh the errors */
+    const double allowed = tolerance * (reach + size);
     char what[32];
     snprintf(what, sizeof what, "%s%s", gradient ? "d" : "", fv_port_name(port));
     if (!(gap <= allowed)) complain(c, isa, what, gap, allowed);
@@ -28,6 +29,9 @@ static void compare(const attn_case *c, const attn_case *with, const char *isa, 
 static void one(const char *mechanism, uint64_t seed, int64_t longest) {
     static const char *const isa_names[] = {"scalar", "avx2", "avx512"};
     attn_case reference, exact, fast;
+    const bool chooses = !strncmp(mechanism, "topk", 4);
+    grid = chooses ? 0.25 : 0;
+    if (chooses && longest > 70) longest = 70;              /* its reference is slow: n m^2 k */
     case_make(&reference, mechanism, seed, FV_F64, longest);
     case_make(&exact, mechanism, seed, FV_F64, longest);
     if (case_run(&reference, RUN_REFERENCE) != FV_OK || case_run(&exact, RUN_FORWARD | RUN_BACKWARD) != FV_OK) {
@@ -56,7 +60,7 @@ static const char *const texts[][4] = {
 
 static int64_t per_text(void) {
     const char *text = getenv("FOVEA_TEST_LONG");
-    return text && *text ? 20000 : 900;
+    return text && *text ? 20000 : 760;
 }
 
 static void random_calls(void **state) {
@@ -64,15 +68,15 @@ static void random_calls(void **state) {
     int64_t count = 0;
     for (size_t m = 0; m < sizeof texts / sizeof *texts; m++)
         for (int t = 0; t < 4 && texts[m][t]; t++)
-            for (int64_t i = 0; i < per_text(); i++, count++) one(texts[m][t], (uint64_t)(i + 1), i % 10 == 9 ? 300 : i % 2 ? 90 : 20);
-    assert_true(count >= 5000 || sizeof texts / sizeof *texts < 6);
+            for (int64_t i = 0; i < per_text(); i++, count++) one(texts[m][t], (uint64_t)(i + 1), i % 20 == 19 ? 300 : i % 2 ? 90 : 20);
+    assert_true(count >= 5000);
     assert_int_equal(failures, 0);
 }
 
 int main(int argc, char **argv) {
     if (argc == 3) {
         const uint64_t seed = strtoull(argv[2], NULL, 10), i = seed - 1;
-        one(argv[1], seed, i % 10 == 9 ? 300 : i % 2 ? 90 : 20);
+        one(argv[1], seed, i % 20 == 19 ? 300 : i % 2 ? 90 : 20);
         return failures != 0;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_calls)};

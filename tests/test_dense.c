@@ -32,7 +32,8 @@ static int64_t random_side(uint64_t round, uint64_t index) {
 }
 
 static problem make(uint64_t round, fv_dtype dtype) {
-    fv__product p = {.dtype = dtype, .m = random_side(round, 0), .n = random_side(round, 1), .k = random_side(round, 2)};
+    fv__product p = {
+        .dtype = dtype, .m = random_side(round, 0), .n = random_side(round, 1), .k = random_side(round, 2)};
     if (round % 17 == 0) p.k = 0;
     p.a_transposed = below(10, round, 2);
     p.b_transposed = below(11, round, 2);
@@ -41,7 +42,8 @@ static problem make(uint64_t round, fv_dtype dtype) {
     p.ldb = (p.b_transposed ? p.k : p.n) + below(14, round, 5);
     p.ldc = p.n + below(15, round, 5);
     p.batch = p.m * p.n * p.k < 100000 ? 1 + below(16, round, 4) : 1;
-    problem x = {.size_a = p.lda * (p.a_transposed ? p.k : p.m), .size_b = p.ldb * (p.b_transposed ? p.n : p.k),
+    problem x = {.size_a = p.lda * (p.a_transposed ? p.k : p.m),
+                 .size_b = p.ldb * (p.b_transposed ? p.n : p.k),
                  .size_c = p.ldc * p.m};
     p.step_a = x.size_a;
     p.step_b = below(17, round, 2) ? x.size_b : 0; /* also: one B for all */
@@ -86,7 +88,8 @@ static float *to_f32(const double *x, int64_t count) {
 static void run_f32(problem *x) {
     fv__product p = x->p;
     int64_t count = x->size_c * p.batch + 1;
-    float *a = to_f32(x->a, x->size_a * p.batch + 1), *b = to_f32(x->b, x->size_b * p.batch + 1), *c = to_f32(x->c, count);
+    float *a = to_f32(x->a, x->size_a * p.batch + 1), *b = to_f32(x->b, x->size_b * p.batch + 1),
+          *c = to_f32(x->c, count);
     float *bias = x->bias ? to_f32(x->bias, p.n) : NULL;
     p.bias = bias;
     assert_int_equal(fv__matmul(&p, c, a, b), FV_OK);
@@ -141,11 +144,13 @@ static void empty_products(void **state) {
 
 static void same_bits_for_any_threads(void **state) {
     (void)state;
-    static const int64_t shapes[][3] = {{4096, 384, 128}, {512, 128, 4096}, {300, 1100, 77}, {64, 16, 128}, {1, 500, 900}};
+    static const int64_t shapes[][3] = {
+        {4096, 384, 128}, {512, 128, 4096}, {300, 1100, 77}, {64, 16, 128}, {1, 500, 900}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int flip = 0; flip < 4; flip++) {
             int64_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
-            fv__product p = {.dtype = FV_F32, .m = m, .n = n, .k = k, .a_transposed = flip & 1, .b_transposed = flip & 2};
+            fv__product p = {
+                .dtype = FV_F32, .m = m, .n = n, .k = k, .a_transposed = flip & 1, .b_transposed = flip & 2};
             p.lda = p.a_transposed ? m : k;
             p.ldb = p.b_transposed ? k : n;
             p.ldc = n;

@@ -12,7 +12,7 @@
 
 static void near(double found, double expected) { assert_true(fabs(found - expected) < 1e-6); }
 
-/* ---- statistics ----------------------------------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------------------------ */
 
 static void uniform_attention_has_entropy_one(void **state) {
     (void)state;
@@ -65,7 +65,7 @@ static void empty_and_unscaled_rows(void **state) {
     near(s.previous, 3);
 }
 
-/* ---- rollout -------------------------------------------------------------------------------------------------------- */
+/* ---- rollout --------------------------------------------------------------------------------------------------- */
 
 static void rollout_known_answer(void **state) {
     (void)state;
@@ -104,7 +104,8 @@ static void rollout_same_bits_for_any_threads(void **state) {
     float layers[LAYERS * N * N], r[3][N * N];
     for (int row = 0; row < LAYERS * N; row++) {
         double sum = 0;
-        for (int j = 0; j < N; j++) sum += layers[row * N + j] = (float)fv__random_uniform(1, 2, (uint64_t)(row * N + j));
+        for (int j = 0; j < N; j++)
+            sum += layers[row * N + j] = (float)fv__random_uniform(1, 2, (uint64_t)(row * N + j));
         for (int j = 0; j < N; j++) layers[row * N + j] /= (float)sum;
     }
     for (int t = 0; t < 3; t++) {
@@ -120,7 +121,7 @@ static void rollout_same_bits_for_any_threads(void **state) {
     }
 }
 
-/* ---- from arrays ---------------------------------------------------------------------------------------------------- */
+/* ---- from arrays ----------------------------------------------------------------------------------------------- */
 
 static fv_explanation *two_layers(void) {
     const float w[2 * 2 * 4] = {1, 0, .25f, .75f, 1, 0, .75f, .25f, 1, 0, .5f, .5f, 1, 0, .5f, .5f};
@@ -189,7 +190,7 @@ static void bad_weights_are_refused(void **state) {
     assert_int_equal(fv_explanation_of(&e, "huge", w, 1, INT32_MAX, INT64_MAX / 2, 8, NULL, NULL), FV_USAGE);
 }
 
-/* ---- words ---------------------------------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------------------------------------- */
 
 static fv_explanation *pieces(void) {
     /* "go play" as [CLS] go pl ay */
@@ -230,7 +231,7 @@ static void pieces_become_words(void **state) {
     fv_explanation_free(e);
 }
 
-/* ---- texts ---------------------------------------------------------------------------------------------------------- */
+/* ---- texts ----------------------------------------------------------------------------------------------------- */
 
 static void bad_bytes_are_replaced_and_offsets_follow(void **state) {
     (void)state;
@@ -280,12 +281,15 @@ static void offsets_outside_the_text_are_refused(void **state) {
     fv_explanation_free(e);
 }
 
-/* ---- names ---------------------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------------------------- */
 
 static void matrices_have_names(void **state) {
     (void)state;
-    static const struct { const char *name; int64_t head; } cases[] = {
-        {NULL, 5}, {"", 5}, {"mean", 5}, {"0", 4}, {"1", 5}, {"0:1", 1}, {"1:0", 2}, {"rollout", 6}, {"self", 5}};
+    static const struct {
+        const char *name;
+        int64_t head;
+    } cases[] = {{NULL, 5},  {"", 5},    {"mean", 5},    {"0", 4},   {"1", 5},
+                 {"0:1", 1}, {"1:0", 2}, {"rollout", 6}, {"self", 5}};
     fv_explanation *e = two_layers();
     int map;
     int64_t head;
@@ -314,7 +318,7 @@ static void heads_are_chosen_by_lists(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(fv__head_choice_parse(&c, bad[i]), FV_USAGE);
 }
 
-/* ---- memory --------------------------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------------------------- */
 
 static fv_status build_and_merge(void) {
     const float w[2 * 4] = {1, 0, .5f, .5f, 1, 0, .5f, .5f};

@@ -1,4 +1,5 @@
-/* Explanations of models trained on a toy: maps, attributions whose sums are known, choices, and texts that are hard to read. */
+/* Explanations of models trained on a toy: maps, attributions whose sums are known, choices, and texts that are hard
+ * to read. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -33,11 +34,13 @@ static int train_all(void **state) {
     models[BAYES] = trained("bayes", NULL);
     models[LINEAR] = trained("linear", NULL);
     models[BAG] = trained("bag", (const char *const[]){"width", "16", "epochs", "20", "batch-size", "16", NULL});
-    models[TEXTBOOK] = trained("attention", (const char *const[]){"width", "16", "heads", "2", "epochs", "20", "batch-size", "16", NULL});
-    models[POOLED] = trained("transformer", (const char *const[]){"width", "16", "heads", "4", "layers", "2", "epochs", "3",
-                                                                  "pool", "attention", "max-length", "24", NULL});
-    models[CLS] = trained("transformer", (const char *const[]){"width", "16", "heads", "2", "layers", "1", "epochs", "2",
-                                                               "pool", "cls", "attention", "window:left=2,right=2", NULL});
+    models[TEXTBOOK] = trained(
+        "attention", (const char *const[]){"width", "16", "heads", "2", "epochs", "20", "batch-size", "16", NULL});
+    models[POOLED] = trained("transformer", (const char *const[]){"width", "16", "heads", "4", "layers", "2", "epochs",
+                                                                  "3", "pool", "attention", "max-length", "24", NULL});
+    models[CLS] =
+        trained("transformer", (const char *const[]){"width", "16", "heads", "2", "layers", "1", "epochs", "2", "pool",
+                                                     "cls", "attention", "window:left=2,right=2", NULL});
     return 0;
 }
 
@@ -58,7 +61,8 @@ static fv_explanation *explained(const fv_model *model, const char *text, const 
 
 static const fv_attribution *attribution(const fv_explanation *e, const char *id, int32_t of_class) {
     for (int a = 0; a < e->attributions; a++)
-        if (!strcmp(e->attribution[a].id, id) && (of_class < 0 || e->attribution[a].of_class == of_class)) return &e->attribution[a];
+        if (!strcmp(e->attribution[a].id, id) && (of_class < 0 || e->attribution[a].of_class == of_class))
+            return &e->attribution[a];
     return NULL;
 }
 
@@ -87,43 +91,34 @@ static void every_kind_is_explained(void **state) {
     }
 }
 
-/* Where the score is a sum over words, the contributions to two classes differ as the scores do, but for the biases. */
-static void contributions_add_up(void **state) {
-    (void)state;
-    static const char *const texts[3] = {"great love word7", "bad word9 word9 sad", "word12 good"};
-    static const int kinds[3] = {BAYES, LINEAR, BAG};
-    for (int k = 0; k < 3; k++) {
-        const char *id = kinds[k] == BAG ? "input-gradient" : "contribution";
-        double rest[3], size = 0;
-        for (int t = 0; t < 3; t++) {
-            fv_explanation *e = explained(models[kinds[k]], texts[t], NULL);
-            double difference = total(e, attribution(e, id, 0)) - total(e, attribution(e, id, 1));
-            rest[t] = e->class_of[0].logit - e->class_of[1].logit - difference;
-            size += fabs(difference);
-            fv_explanation_free(e);
-        }
-        assert_true(size > 0.1);
-        assert_true(fabs(rest[0] - rest[1]) < 1e-4 * size && fabs(rest[0] - rest[2]) < 1e-4 * size);
+/* Two classes' sums differ as their scores do, but for a constant of the model, the biases. */
+static void check_sums(const fv_model *model, const char *id) {
+    static const char *const texts[3] = {"great love word7", "bad word9 word9 sad hate", "word12 good"};
+    double rest[3], size = 0;
+    for (int t = 0; t < 3; t++) {
+        fv_explanation *e = explained(model, texts[t], NULL);
+        double difference = total(e, attribution(e, id, 0)) - total(e, attribution(e, id, 1));
+        rest[t] = e->class_of[0].logit - e->class_of[1].logit - difference;
+        size += fabs(difference);
+        fv_explanation_free(e);
     }
+    assert_true(size > 0.1);
+    assert_true(fabs(rest[0] - rest[1]) < 1e-4 * size && fabs(rest[0] - rest[2]) < 1e-4 * size);
 }
 
-/* The textbook model is linear in its attention weights once the values are fixed: gradient times attention adds up to the
- * score but for the biases. This holds for the weights and their gradients together, so it checks both. */
+/* Where the score is a sum over words. */
+static void contributions_add_up(void **state) {
+    (void)state;
+    check_sums(models[BAYES], "contribution");
+    check_sums(models[LINEAR], "contribution");
+    check_sums(models[BAG], "input-gradient");
+}
+
+/* The textbook model is linear in its attention weights once the values are fixed: gradient times attention adds up
+ * to the score but for the biases. This holds for the weights and their gradients together, so it checks both. */
 static void gradient_times_attention_adds_up(void **state) {
     (void)state;
-    static const char *const texts[3] = {"great love word7", "bad word9 word9 sad hate", "word12 good"};
-    for (int32_t c = 0; c < 2; c++) {
-        double rest[3], size = 0;
-        for (int t = 0; t < 3; t++) {
-            fv_explanation *e = explained(models[TEXTBOOK], texts[t], NULL);
-            double sum = total(e, attribution(e, "gradient-attention", c));
-            rest[t] = e->class_of[c].logit - sum;
-            size += fabs(sum);
-            fv_explanation_free(e);
-        }
-        assert_true(size > 0.01);
-        assert_true(fabs(rest[0] - rest[1]) < 1e-4 * size && fabs(rest[0] - rest[2]) < 1e-4 * size);
-    }
+    check_sums(models[TEXTBOOK], "gradient-attention");
 }
 
 /* Words of the class that the toy gives away count for it. */
@@ -198,9 +193,37 @@ static void windows_are_seen(void **state) {
     fv_explanation_free(e);
 }
 
+/* Every mechanism a transformer takes is explained; maps are there when it forms weights, and gradients in any case. */
+static void other_mechanisms_are_explained(void **state) {
+    (void)state;
+    int explained_ones = 0;
+    fv_dataset *data;
+    assert_int_equal(toy_data(&data, 40, 1), FV_OK);
+    for (size_t i = 0; i < fv_mechanism_count(); i++) {
+        const fv_mechanism *m = fv_mechanism_at(i);
+        fv_train_setup how;
+        fv_model *model;
+        assert_int_equal(fv_train_setup_init(&how, "transformer"), FV_OK);
+        how.model.width = 8, how.model.heads = 2, how.model.layers = 1, how.train.epochs = 1;
+        how.model.attention = m->name;
+        if (fv_train(&model, NULL, data, NULL, &how) != FV_OK) continue; /* needs what a text does not give */
+        fv_explanation *e = explained(model, "great word7 poor", NULL);
+        bool weights = m->can & FV_CAN_WEIGHTS;
+        assert_int_equal(attribution(e, "gradient-attention", 0) != NULL, weights);
+        assert_non_null(attribution(e, "input-gradient", 0));
+        if (!weights) assert_true(e->notes > 2);
+        fv_explanation_free(e);
+        fv_model_free(model);
+        explained_ones++;
+    }
+    assert_true(explained_ones >= 2);
+    fv_dataset_free(data);
+}
+
 static void a_choice_of_heads_keeps_the_rollout(void **state) {
     (void)state;
-    fv_explanation *all = explained(models[POOLED], "great word7 poor", NULL), *few = explained(models[POOLED], "great word7 poor", "1:2-3");
+    fv_explanation *all = explained(models[POOLED], "great word7 poor", NULL),
+                   *few = explained(models[POOLED], "great word7 poor", "1:2-3");
     assert_int_equal(few->map[0].heads, 2 + 2 + 1);
     assert_int_equal(few->map[0].head[1].head, 3);
     assert_memory_equal(few->map[0].head[1].weight, all->map[0].head[7].weight, 9 * sizeof(float));
@@ -242,7 +265,13 @@ static void hard_texts_are_survived(void **state) {
     (void)state;
     static char longer[2000];
     for (int i = 0; i < 1990; i++) longer[i] = i % 5 == 4 ? ' ' : 'a';
-    const char *const texts[] = {"", "   ", "zzz qqq", "\xFF\xFEgreat\x80", "</script><script>alert(1)</script> great", longer, "\xE6\x97\xA5\xE6\x9C\xAC great"};
+    const char *const texts[] = {"",
+                                 "   ",
+                                 "zzz qqq",
+                                 "\xFF\xFEgreat\x80",
+                                 "</script><script>alert(1)</script> great",
+                                 longer,
+                                 "\xE6\x97\xA5\xE6\x9C\xAC great"};
     for (int k = 0; k < KINDS; k++)
         for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
             fv_explanation *e;
@@ -254,7 +283,8 @@ static void hard_texts_are_survived(void **state) {
             for (int r = 0; fv_renderer_at(r); r++) {
                 fv__buf out = {0};
                 status = fv_render(e, fv_renderer_at(r)->name, NULL, count_bytes, &out);
-                if (status != FV_OK) fail_msg("kind %d text %d %s: %s", k, (int)t, fv_renderer_at(r)->name, fv_message());
+                if (status != FV_OK)
+                    fail_msg("kind %d text %d %s: %s", k, (int)t, fv_renderer_at(r)->name, fv_message());
                 fv__buf_free(&out);
             }
             fv_explanation_free(e);
@@ -307,6 +337,7 @@ int main(void) {
         cmocka_unit_test(maps_are_attention),
         cmocka_unit_test(the_textbook_model_has_no_rollout),
         cmocka_unit_test(windows_are_seen),
+        cmocka_unit_test(other_mechanisms_are_explained),
         cmocka_unit_test(a_choice_of_heads_keeps_the_rollout),
         cmocka_unit_test(another_class_can_be_asked),
         cmocka_unit_test(hard_texts_are_survived),

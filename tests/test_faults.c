@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@
 #include "fovea/explain.h"
 #include "fovea/train.h"
 
-static char folder[] = "/tmp/fovea-faults-XXXXXX";
+static char folder[64];
 static fv_dataset *train, *valid;
 static fv_model *good;
 
@@ -129,7 +130,7 @@ static int setup(void **state)
 {
     (void)state;
     char path[100];
-    if (!mkdtemp(folder)) return 1;
+    if (toy_folder(folder)) return 1;
     if (toy_data(&train, 64, 1) || toy_data(&valid, 24, 2)) return 1;
     if (train_toy(&good, "transformer", NULL)) return 1;
     snprintf(path, sizeof path, "%s/model", folder);

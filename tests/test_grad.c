@@ -75,14 +75,15 @@ static fv_node *softmax(fv_graph *g, fv_node *const *x, void *c) {
 }
 static fv_node *views(fv_graph *g, fv_node *const *x, void *c) {
     (void)c;
-    fv_node *turned = fv_op_transpose(g, x[0], 0, 2);                                  /* [4,3,2] */
-    fv_node *part = fv_op_slice(g, turned, 0, 1, 3);                                   /* [3,3,2] */
+    fv_node *turned = fv_op_transpose(g, x[0], 0, 2); /* [4,3,2] */
+    fv_node *part = fv_op_slice(g, turned, 0, 1, 3);  /* [3,3,2] */
     fv_node *flat = fv_op_reshape(g, part, 2, (int64_t[]){6, 3});
-    return fv_op_add(g, fv_op_mul(g, flat, flat), fv_op_reshape(g, fv_op_slice(g, x[0], 2, 0, 3), 2, (int64_t[]){6, 3}));
+    return fv_op_add(g, fv_op_mul(g, flat, flat),
+                     fv_op_reshape(g, fv_op_slice(g, x[0], 2, 0, 3), 2, (int64_t[]){6, 3}));
 }
 static fv_node *heads(fv_graph *g, fv_node *const *x, void *c) {
     (void)c;
-    fv_node *h = fv_op_heads(g, x[0], 2, 2, 3);                                        /* (1,2,T,3) of [T,9] */
+    fv_node *h = fv_op_heads(g, x[0], 2, 2, 3); /* (1,2,T,3) of [T,9] */
     return fv_op_merge_heads(g, fv_op_mul(g, h, h));
 }
 static fv_node *concat(fv_graph *g, fv_node *const *x, void *c) {
@@ -109,12 +110,16 @@ static fv_node *learned(fv_graph *g, fv_node *const *x, void *c) {
     (void)c;
     return fv_op_add_positions(g, x[0], x[1], &sequences);
 }
-static fv_node *rope(fv_graph *g, fv_node *const *x, void *c) { return fv_op_rope(g, x[0], &sequences, (fv_rope)choice_of(c), 100); }
+static fv_node *rope(fv_graph *g, fv_node *const *x, void *c) {
+    return fv_op_rope(g, x[0], &sequences, (fv_rope)choice_of(c), 100);
+}
 static fv_node *rope_heads(fv_graph *g, fv_node *const *x, void *c) {
     fv_node *both = fv_op_rope(g, fv_op_heads(g, x[0], 0, 2, 4), &sequences, (fv_rope)choice_of(c), 100);
     return fv_op_mul(g, both, fv_op_heads(g, x[0], 2, 2, 4));
 }
-static fv_node *pool(fv_graph *g, fv_node *const *x, void *c) { return fv_op_pool(g, x[0], &sequences, (fv_pool)choice_of(c)); }
+static fv_node *pool(fv_graph *g, fv_node *const *x, void *c) {
+    return fv_op_pool(g, x[0], &sequences, (fv_pool)choice_of(c));
+}
 static fv_node *pool_attention(fv_graph *g, fv_node *const *x, void *c) {
     (void)c;
     return fv_op_pool_weighted(g, x[0], fv_op_softmax_rows(g, x[1], &sequences), &sequences);
@@ -363,7 +368,8 @@ static void dropout_values(void **state) {
         for (int again = 0; again < 2; again++) {
             fv_graph_begin(g, FV_MODE_TRAIN, seed);
             fv_node *a = fv_op_constant(g, &x);
-            const float *y = fv_node_value(fv_op_dropout(g, a, 0.25)).data, *z = fv_node_value(fv_op_dropout(g, a, 0.25)).data;
+            const float *y = fv_node_value(fv_op_dropout(g, a, 0.25)).data,
+                        *z = fv_node_value(fv_op_dropout(g, a, 0.25)).data;
             int kept = 0;
             for (int i = 0; i < N; i++) {
                 assert_true(y[i] == 0 || fabs(y[i] - 4.0 / 3) < 1e-4);
@@ -395,8 +401,8 @@ static void positions(void **state) {
     assert_true(fabs(y[20] - sin(1)) < 1e-6 && fabs(y[21] - cos(1)) < 1e-6 && fabs(y[22] - sin(0.01)) < 1e-7);
     const float *h = fv_node_value(fv_op_rope(g, fv_op_constant(g, &e), &sequences, FV_ROPE_HALVES, 10000)).data;
     const float *p = fv_node_value(fv_op_rope(g, fv_op_constant(g, &e), &sequences, FV_ROPE_PAIRS, 10000)).data;
-    assert_true(fabs(h[8] - cos(2)) < 1e-6 && h[9] == 0 && fabs(h[10] - sin(2)) < 1e-6);  /* pair (0, 2) of row 2 */
-    assert_true(fabs(p[8] - cos(2)) < 1e-6 && fabs(p[9] - sin(2)) < 1e-6 && p[10] == 0);  /* pair (0, 1) */
+    assert_true(fabs(h[8] - cos(2)) < 1e-6 && h[9] == 0 && fabs(h[10] - sin(2)) < 1e-6); /* pair (0, 2) of row 2 */
+    assert_true(fabs(p[8] - cos(2)) < 1e-6 && fabs(p[9] - sin(2)) < 1e-6 && p[10] == 0); /* pair (0, 1) */
     assert_int_equal(fv_graph_status(g), FV_OK);
     fv_op_add_positions(g, fv_op_constant(g, &x), fv_op_slice(g, fv_op_constant(g, &e), 0, 0, 4), &sequences);
     assert_int_equal(fv_graph_status(g), FV_BAD_DATA); /* the last sequence has 5 rows, the table 4 */

@@ -24,7 +24,7 @@ typedef struct attend_case {
     const fv_mechanism *m;
     fv_attention_options options;
     bool packed, one_projection, use_lse;
-    int extra;              /* leaves after q, k, v (or the one projection) and their ports */
+    int extra; /* leaves after q, k, v (or the one projection) and their ports */
     fv_port port[FV_PORTS];
 } attend_case;
 
@@ -34,7 +34,8 @@ static bool has_keys(const fv_mechanism *m) { return m->needs >> FV_K & 1; }
 static void set_qkv(fv_graph *g, const attend_case *c, fv_node *const *x, fv_attend *call) {
     for (int p = FV_Q; p <= FV_V; p++) {
         if (p != FV_Q && !has_keys(c->m)) continue;
-        call->in[p] = c->one_projection ? fv_op_heads(g, x[0], p * COLUMNS, HEADS, WIDTH) : fv_op_heads(g, x[p], 0, HEADS, WIDTH);
+        call->in[p] =
+            c->one_projection ? fv_op_heads(g, x[0], p * COLUMNS, HEADS, WIDTH) : fv_op_heads(g, x[p], 0, HEADS, WIDTH);
     }
 }
 
@@ -84,9 +85,11 @@ static int more_leaves(attend_case *c, fv_tensor *leaf) {
 static void check(attend_case *c, const char *what) {
     fv_tensor leaf[FV_PORTS];
     int count = 0;
-    if (c->one_projection) leaf[count++] = numbers(shape2(ROWS, (has_keys(c->m) ? 3 : 1) * COLUMNS), 1);
+    if (c->one_projection)
+        leaf[count++] = numbers(shape2(ROWS, (has_keys(c->m) ? 3 : 1) * COLUMNS), 1);
     else
-        for (int p = FV_Q; p <= (has_keys(c->m) ? FV_V : FV_Q); p++) leaf[count++] = numbers(shape2(ROWS, COLUMNS), (uint64_t)p);
+        for (int p = FV_Q; p <= (has_keys(c->m) ? FV_V : FV_Q); p++)
+            leaf[count++] = numbers(shape2(ROWS, COLUMNS), (uint64_t)p);
     count += more_leaves(c, leaf + count);
     double worst;
     if (fv_grad_check(attend, c, leaf, count, NULL, 3, TOLERANCE, &worst) != FV_OK)
@@ -119,9 +122,15 @@ static void every_mechanism(void **state) {
 
 static void gradient_of_lse(void **state) {
     (void)state;
-    attend_case c = {.m = fv_mechanism_find("softmax"), .options = FV_ATTENTION_DEFAULT, .use_lse = true};
-    check(&c, "lse");
-    c.packed = true;
+    for (size_t i = 0; i < fv_mechanism_count(); i++) {
+        const fv_mechanism *m = fv_mechanism_at(i);
+        if (!(m->can & FV_CAN_BACKWARD) || !has_keys(m)) continue;
+        attend_case c = {.m = m, .options = FV_ATTENTION_DEFAULT, .use_lse = true};
+        c.options.mechanism = text_of(m);
+        check(&c, "lse");
+    }
+    attend_case c = {
+        .m = fv_mechanism_find("softmax"), .options = FV_ATTENTION_DEFAULT, .use_lse = true, .packed = true};
     c.options.softcap = 2;
     check(&c, "lse, packed, softcap");
 }

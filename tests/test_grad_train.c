@@ -53,8 +53,10 @@ static fv_status make(model *m) {
     block.dropout = 0.1;
     block.attention_dropout = 0.1;
     FV_TRY(fv_params_create(&m->params, FV_F32, 4));
-    FV_TRY(fv_layer_embedding(&m->words, m->params, "words", &(fv_embedding_options){.vocabulary = VOCABULARY, .width = WIDTH}));
-    FV_TRY(fv_layer_embedding(&m->grams, m->params, "grams", &(fv_embedding_options){.vocabulary = GRAMS, .width = WIDTH}));
+    FV_TRY(fv_layer_embedding(&m->words, m->params, "words",
+                              &(fv_embedding_options){.vocabulary = VOCABULARY, .width = WIDTH}));
+    FV_TRY(fv_layer_embedding(&m->grams, m->params, "grams",
+                              &(fv_embedding_options){.vocabulary = GRAMS, .width = WIDTH}));
     FV_TRY(fv_layer_positions(&m->positions, m->params, "positions",
                               &(fv_positions_options){.width = WIDTH, .max_length = 40, .kind = "learned"}));
     FV_TRY(fv_layer_block(&m->block[0], m->params, "block0", &block));
@@ -64,8 +66,10 @@ static fv_status make(model *m) {
     block.kv_heads = 2;
     FV_TRY(fv_layer_block(&m->block[1], m->params, "block1", &block));
     FV_TRY(fv_layer_norm(&m->norm, m->params, "norm", &(fv_norm_options){.width = WIDTH}));
-    FV_TRY(fv_layer_pooling(&m->pool, m->params, "pool", &(fv_pooling_options){.width = WIDTH, .kind = "mean+attention"}));
-    FV_TRY(fv_layer_linear(&m->out, m->params, "out", &(fv_linear_options){.in = 2 * WIDTH, .out = CLASSES, .bias = true}));
+    FV_TRY(
+        fv_layer_pooling(&m->pool, m->params, "pool", &(fv_pooling_options){.width = WIDTH, .kind = "mean+attention"}));
+    FV_TRY(fv_layer_linear(&m->out, m->params, "out",
+                           &(fv_linear_options){.in = 2 * WIDTH, .out = CLASSES, .bias = true}));
     return fv_graph_create(&m->g, m->params);
 }
 
@@ -156,7 +160,7 @@ static void same_bits(void **state) {
         drop(&m);
     }
     fv__free(first);
-    fv_set_threads(0);
+    fv_set_threads(1);
 }
 
 static void learns(void **state) {
@@ -199,9 +203,13 @@ static void every_allocation_fails_once(void **state) {
 }
 
 int main(void) {
+    fv_set_threads(1); /* same_bits sets its own */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_allocated), cmocka_unit_test(memory_settles),              cmocka_unit_test(same_bits),
-        cmocka_unit_test(learns),            cmocka_unit_test(every_allocation_fails_once),
+        cmocka_unit_test(nothing_allocated),
+        cmocka_unit_test(memory_settles),
+        cmocka_unit_test(same_bits),
+        cmocka_unit_test(learns),
+        cmocka_unit_test(every_allocation_fails_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

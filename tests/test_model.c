@@ -11,20 +11,24 @@
 #include "scratch.h"
 #include "toy.h"
 
-#define OK(call)                                                     \
-    do {                                                             \
-        fv_status ok_ = (call);                                      \
+#define OK(call)                                                           \
+    do {                                                                   \
+        fv_status ok_ = (call);                                            \
         if (ok_ != FV_OK) fail_msg("%s: %d %s", #call, ok_, fv_message()); \
     } while (0)
 
-static const char *const kinds[] = {"bayes", "linear", "bag", "attention", "transformer"};
+/* The kinds whose traces are known below. What holds for every kind is checked for the whole table. */
+static const char *const known[] = {"bayes", "linear", "bag", "attention", "transformer"};
+enum { KNOWN = sizeof known / sizeof *known };
+
+static const char *kind_name(size_t i) { return fv_model_kind_at(i)->name; }
 
 static void small(fv_train_setup *how, const char *kind) {
     OK(fv_train_setup_init(how, kind));
     if (how->model.width) how->model.width = 16;
     if (how->model.heads) how->model.heads = 4;
     if (how->model.ngrams.ngram_bits) how->model.ngrams.ngram_bits = 8;
-    how->train.epochs = 3, how->train.learn_rate = 0.01;
+    how->train.epochs = 8, how->train.learn_rate = 0.01, how->train.batch_size = 16;
 }
 
 static fv_model *trained(const char *kind) {
@@ -42,24 +46,26 @@ static fv_model *trained(const char *kind) {
 
 static void test_kinds_have_rows(void **state) {
     (void)state;
-    assert_int_equal(fv_model_kind_count(), 5);
+    assert_true(fv_model_kind_count() >= KNOWN);
     for (size_t i = 0; i < fv_model_kind_count(); i++) {
         const fv_model_kind *kind = fv_model_kind_at(i);
         fv_model_options o;
-        assert_string_equal(kind->name, kinds[i]);
+        if (i < KNOWN) assert_string_equal(kind->name, known[i]);
         assert_ptr_equal(fv_model_kind_find(kind->name), kind);
         OK(fv_model_options_init(&o, kind->name));
         OK(fv_model_options_check(&o));
     }
-    assert_null(fv_model_kind_at(5));
+    assert_null(fv_model_kind_at(fv_model_kind_count()));
 }
 
 static void test_unknown_kind_suggests(void **state) {
     (void)state;
     fv_model_options o;
     assert_int_equal(fv_model_options_init(&o, "transfomer"), FV_USAGE);
-    assert_string_equal(fv_message(), "unknown model 'transfomer'      did you mean transformer?\n"
-                                      "  expected one of: bayes, linear, bag, attention, transformer");
+    const char *message =
+        "unknown model 'transfomer'      did you mean transformer?\n"
+        "  expected one of: bayes, linear, bag, attention, transformer";
+    assert_memory_equal(fv_message(), message, strlen(message)); /* more kinds may follow */
 }
 
 static void refused(fv_model_options o, const char *message) {
@@ -100,9 +106,9 @@ static void test_save_load(void **state) {
     fv_dataset *data;
     float before[2 * 60], after[2 * 60];
     OK(toy_data(&data, 60, 2));
-    for (size_t i = 0; i < 5; i++) {
-        fv_model *model = trained(kinds[i]), *loaded;
-        const char *folder = scratch_path(kinds[i]);
+    for (size_t i = 0; i < fv_model_kind_count(); i++) {
+        fv_model *model = trained(kind_name(i)), *loaded;
+        const char *folder = scratch_path(kind_name(i));
         predict(model, data, before);
         OK(fv_model_save(model, folder));
         OK(fv_model_load(&loaded, folder));
@@ -120,11 +126,11 @@ static void test_learns(void **state) {
     (void)state;
     fv_dataset *data;
     OK(toy_data(&data, 60, 2));
-    for (size_t i = 0; i < 5; i++) {
-        fv_model *model = trained(kinds[i]);
+    for (size_t i = 0; i < fv_model_kind_count(); i++) {
+        fv_model *model = trained(kind_name(i));
         fv_metrics *m;
         OK(fv_evaluate(&m, model, data));
-        if (m->accuracy < 0.95) fail_msg("%s: accuracy %g", kinds[i], m->accuracy);
+        if (m->accuracy < 0.95) fail_msg("%s: accuracy %g", kind_name(i), m->accuracy);
         fv_metrics_free(m);
         fv_model_free(model);
     }
@@ -137,8 +143,8 @@ static void test_predict_is_independent(void **state) {
     fv_dataset *data;
     float all[2 * 60], again[2 * 60];
     OK(toy_data(&data, 60, 2));
-    for (size_t i = 0; i < 5; i++) {
-        fv_model *model = trained(kinds[i]);
+    for (size_t i = 0; i < fv_model_kind_count(); i++) {
+        fv_model *model = trained(kind_name(i));
         fv_set_threads(1);
         predict(model, data, all);
         for (int64_t t = 0; t < 60; t++) {
@@ -163,8 +169,8 @@ static void test_empty_and_strange_texts(void **state) {
     const char *texts[] = {"", "   ", ",,, !!", "zzz qqq neverseen", "\xc3\xa9\xe4\xb8\xad"};
     const size_t sizes[] = {0, 3, 6, 17, 5};
     float p[10];
-    for (size_t i = 0; i < 5; i++) {
-        fv_model *model = trained(kinds[i]);
+    for (size_t i = 0; i < fv_model_kind_count(); i++) {
+        fv_model *model = trained(kind_name(i));
         OK(fv_model_predict(model, (fv_texts){5, texts, sizes}, p));
         for (int t = 0; t < 5; t++) assert_true(fabs(p[2 * t] + p[2 * t + 1] - 1) < 1e-6);
         fv_model_free(model);
@@ -193,7 +199,8 @@ static void check_attention(fv_trace *trace) {
 
 static void check_gradients(fv_trace *trace) {
     int64_t n = trace->tokens->count;
-    float *contribution = calloc((size_t)n, sizeof *contribution), *gradient = calloc((size_t)(n * n), sizeof *gradient);
+    float *contribution = calloc((size_t)n, sizeof *contribution),
+          *gradient = calloc((size_t)(n * n), sizeof *gradient);
     double size = 0, of_weights = 0;
     assert_int_equal(fv_trace_contributions(trace, contribution), FV_USAGE);
     OK(fv_trace_backward(trace, trace->predicted));
@@ -215,8 +222,8 @@ static void test_trace(void **state) {
     const char *text = "word7 good bad, neverseen great";
     size_t size = strlen(text);
     float p[2];
-    for (size_t i = 0; i < 5; i++) {
-        fv_model *model = trained(kinds[i]);
+    for (size_t i = 0; i < KNOWN; i++) {
+        fv_model *model = trained(known[i]);
         fv_trace *trace;
         OK(fv_model_predict(model, (fv_texts){1, &text, &size}, p));
         OK(fv_model_trace(&trace, model, text, size));
@@ -239,8 +246,8 @@ static void test_trace(void **state) {
 static void test_contributions_point_at_the_word(void **state) {
     (void)state;
     const char *text = "great word7 word9 word11";
-    for (size_t i = 0; i < 5; i++) {
-        fv_model *model = trained(kinds[i]);
+    for (size_t i = 0; i < fv_model_kind_count(); i++) {
+        fv_model *model = trained(kind_name(i));
         fv_trace *trace;
         float c[4];
         OK(fv_model_trace(&trace, model, text, strlen(text)));
@@ -248,7 +255,7 @@ static void test_contributions_point_at_the_word(void **state) {
         OK(fv_trace_backward(trace, 1));
         OK(fv_trace_contributions(trace, c));
         for (int k = 1; k < 4; k++)
-            if (!(c[0] > c[k])) fail_msg("%s: %g %g %g %g", kinds[i], c[0], c[1], c[2], c[3]);
+            if (!(c[0] > c[k])) fail_msg("%s: %g %g %g %g", kind_name(i), c[0], c[1], c[2], c[3]);
         fv_trace_free(trace);
         fv_model_free(model);
     }
@@ -282,11 +289,21 @@ static void test_trace_of_cls_and_long_text(void **state) {
 
 static void test_choices(void **state) {
     (void)state;
-    static const char *const settings[][2] = {
-        {"positions", "sinusoidal"}, {"positions", "learned"}, {"positions", "rope"},  {"positions", "alibi"},
-        {"pool", "mean"},            {"pool", "max"},          {"pool", "cls"},        {"pool", "mean+attention"},
-        {"activation", "relu"},      {"ngram-bits", "8"},      {"attention", "topk:k=3"}, {"tokenizer", "bpe"},
-        {"tokenizer", "wordpiece"},  {"layers", "0"},          {"attention-dropout", "0.1"}};
+    static const char *const settings[][2] = {{"positions", "sinusoidal"},
+                                              {"positions", "learned"},
+                                              {"positions", "rope"},
+                                              {"positions", "alibi"},
+                                              {"pool", "mean"},
+                                              {"pool", "max"},
+                                              {"pool", "cls"},
+                                              {"pool", "mean+attention"},
+                                              {"activation", "relu"},
+                                              {"ngram-bits", "8"},
+                                              {"attention", "topk:k=3"},
+                                              {"tokenizer", "bpe"},
+                                              {"tokenizer", "wordpiece"},
+                                              {"layers", "0"},
+                                              {"attention-dropout", "0.1"}};
     fv_dataset *data;
     OK(toy_data(&data, 120, 1));
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
@@ -294,11 +311,12 @@ static void test_choices(void **state) {
         fv_train_result result;
         fv_model *model;
         small(&how, "transformer");
-        how.tokenizer.vocab_size = 200;
+        how.tokenizer.vocab_size = 200, how.train.epochs = 14;
         OK(fv_train_setup_set(&how, settings[i][0], settings[i][1]));
         fv_status status = fv_train(&model, &result, data, data, &how);
         if (status != FV_OK) fail_msg("%s=%s: %s", settings[i][0], settings[i][1], fv_message());
-        if (result.best_accuracy < 0.9) fail_msg("%s=%s: accuracy %g", settings[i][0], settings[i][1], result.best_accuracy);
+        if (result.best_accuracy < 0.9)
+            fail_msg("%s=%s: accuracy %g", settings[i][0], settings[i][1], result.best_accuracy);
         fv_model_free(model);
     }
     fv_dataset_free(data);

@@ -16,7 +16,7 @@
 #include "toy.h"
 #include "fovea/train.h"
 
-static char folder[] = "/tmp/fovea-resume-XXXXXX";
+static char folder[64];
 static const char *self;
 
 /* The training program: this test started again with arguments. */
@@ -132,7 +132,7 @@ static void test_full_disk(void **state)
     same_model("1", "full");
 }
 
-static int setup(void **state) { return (void)state, mkdtemp(folder) ? 0 : 1; }
+static int setup(void **state) { return (void)state, toy_folder(folder); }
 
 static int teardown(void **state)
 {

@@ -5,6 +5,17 @@
 #include "base/base.h"
 #include "fovea/data.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* A new folder; in memory where that is possible, because these tests sync thousands of files. */
+static inline int toy_folder(char folder[64])
+{
+    snprintf(folder, 64, "%s/fovea-toy-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    return mkdtemp(folder) ? 0 : 1;
+}
+
 static inline fv_status toy_text(fv__buf *tsv, int rows, uint64_t seed)
 {
     static const char *const yes[] = {"good", "fine", "great", "happy", "love"};

@@ -37,6 +37,7 @@ typedef struct fv_train_options {
     double beta1, beta2, epsilon;
     double clip_norm;            /* longest gradient; 0 = no limit */
     double label_smoothing;
+    double average;              /* memory of the running mean of the weights that is judged and kept; 0: the weights */
     int64_t early_stopping;      /* evaluations without a better one before training stops; 0 = never */
     const char *metric;          /* accuracy|macro-f1|loss: what "best" means on the validation texts */
     const char *log_every, *eval_every, *save_every;   /* durations */
@@ -109,7 +110,8 @@ typedef struct fv_train_result {
  *     eval.json                  the best evaluation on the validation texts
  *     lock                       held while training
  * FV_INTERRUPTED: fv_interrupt() was called, the state is saved. FV_DIVERGED: the message names the last good state.
- * FV_USAGE: another process trains in the folder; or resume with other data or options than the run began with. */
+ * FV_FAIL: another process trains in the folder. FV_USAGE: the folder already holds a run and resume is not set, or resume
+ * with other texts or another network than the run began with (other options, such as learn_rate, may change: a NOTE). */
 FV_API fv_status fv_train(fv_model **model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
                           const fv_train_setup *setup);
 

@@ -117,6 +117,8 @@ static fv_status check_qkv_shapes(const fv_attention_plan *plan) {
     FV_TRY(check_port(plan, FV_KV_LEN, &s[FV_KV_LEN], 1, &b, false, "(B)"));
     FV_TRY(check_port(plan, FV_STATE, &s[FV_STATE], 4, state, false, "(B,H,D,Dv)"));
     FV_TRY(check_port(plan, FV_STATE_OUT, &s[FV_STATE_OUT], 4, state, false, "(B,H,D,Dv)"));
+    if (plan->options.softcap > 0 && !(plan->mechanism->info.takes & bit(FV_SLOPES)))
+        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no softcap", plan->mechanism->info.name);
     const fv_port unit[] = {FV_Q, FV_K, FV_V, FV_OUT};
     for (int i = 0; i < 4; i++) {
         if (!unit_last(&s[unit[i]])) return wrong_shape(plan, unit[i], &s[unit[i]], "unit stride on the last axis");
@@ -148,6 +150,7 @@ static fv_status check_own(const fv_attention_plan *plan) {
         char text[128];
         fv_tensor_describe(&want, text, sizeof text);
         FV_TRY(check_port(plan, p, &plan->shape[p], want.rank, want.dim, false, text));
+        if (!unit_last(&plan->shape[p])) return wrong_shape(plan, p, &plan->shape[p], "unit stride on the last axis");
     }
     return FV_OK;
 }
@@ -178,7 +181,6 @@ static void resolve(fv_attention_plan *plan) {
     plan->q_offset = o->q_offset;
     plan->window_left = o->window_left, plan->window_right = o->window_right;
     if (plan->causal) plan->window_right = 0;
-    if (o->scale == 0) plan->options.scale = 1 / sqrt(plan->d_qk > 0 ? (double)plan->d_qk : 1);
 }
 
 fv_status fv__attn_check(fv_attention_plan *plan, const fv_attention_tensors *shapes) {
@@ -201,5 +203,6 @@ fv_status fv__attn_check(fv_attention_plan *plan, const fv_attention_tensors *sh
     FV_TRY(check_packed(plan));
     FV_TRY(check_options(plan));
     if (plan->mechanism->accept) FV_TRY(plan->mechanism->accept(plan));
+    if (plan->options.scale == 0) plan->options.scale = 1 / sqrt(plan->d_qk > 0 ? (double)plan->d_qk : 1);
     return check_own(plan);
 }

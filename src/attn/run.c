@@ -15,7 +15,7 @@ static fv_status compare(fv_port port, const char *what, const fv_tensor *planne
         return fv__fail(FV_USAGE, "attention: %sport \"%s\" is not what was planned\n  expected %s\n  found:   %s", what, name, want, found);
     }
     if (!given->data && fv_tensor_count(given) > 0) return fv__fail(FV_USAGE, "attention: %sport \"%s\" has no data", what, name);
-    const bool unit = port <= FV_V || port == FV_OUT;
+    const bool unit = port <= FV_V || port == FV_OUT || (port >= FV_W0 && port <= FV_W5);
     if (unit && given->dim[given->rank - 1] > 1 && given->stride[given->rank - 1] != 1)
         return fv__fail(FV_USAGE, "attention: %sport \"%s\"\n  expected unit stride on the last axis", what, name);
     return FV_OK;

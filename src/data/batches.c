@@ -1,22 +1,22 @@
 /* batches.c - which texts make the batches of an epoch, and packing them. See data.h.
  *
- * The plan of an epoch is a function of (corpus, options, epoch) alone, so a cursor of two numbers is all there is to save.
- * Memory for the largest possible batch is taken once. */
+ * The plan of an epoch is a function of (corpus, options, epoch) alone, so a cursor of two numbers is all there is to
+ * save. Memory for the largest possible batch is taken once. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
 #include "fovea/data.h"
 
-enum { STREAM = 0x62617463 };    /* of random numbers: "batc"; the epoch is the other half */
+enum { STREAM = 0x62617463 }; /* of random numbers: "batc"; the epoch is the other half */
 
 struct fv_batches {
     const fv_corpus *corpus;
     fv_batch_options o;
-    int64_t planned;             /* epoch of the plan, -1 before the first */
-    int64_t *order, *spare;      /* (count) rows of this epoch */
-    int64_t *first;              /* (batches + 1) places in `order` */
-    int64_t *turn;               /* (batches) the order in which batches come */
+    int64_t planned;        /* epoch of the plan, -1 before the first */
+    int64_t *order, *spare; /* (count) rows of this epoch */
+    int64_t *first;         /* (batches + 1) places in `order` */
+    int64_t *turn;          /* (batches) the order in which batches come */
     int64_t batches;
     int32_t *cu_seqlens, *id, *label, *cu_bags, *bag;
     int64_t *row;
@@ -25,11 +25,14 @@ struct fv_batches {
 const fv_option *fv_batch_option_rows(void) {
     static const fv_option rows[] = {
         {"batch-size", FV_OPT_INT, offsetof(fv_batch_options, batch_size), "64", 1, 1e6, "N", "texts in a batch"},
-        {"max-tokens", FV_OPT_INT, offsetof(fv_batch_options, max_tokens), "0", 0, 1e9, "N", "most tokens in a batch; 0 is no limit"},
+        {"max-tokens", FV_OPT_INT, offsetof(fv_batch_options, max_tokens), "0", 0, 1e9, "N",
+         "most tokens in a batch; 0 is no limit"},
         {"bucket", FV_OPT_INT, offsetof(fv_batch_options, bucket), "1", 1, 1e6, "N",
          "so many batches are sorted by length together; 1 does not sort"},
-        {"shuffle", FV_OPT_BOOL, offsetof(fv_batch_options, shuffle), "true", 0, 0, NULL, "another order in every epoch"},
-        {"drop-last", FV_OPT_BOOL, offsetof(fv_batch_options, drop_last), "false", 0, 0, NULL, "leave out a last batch that is not full"},
+        {"shuffle", FV_OPT_BOOL, offsetof(fv_batch_options, shuffle), "true", 0, 0, NULL,
+         "another order in every epoch"},
+        {"drop-last", FV_OPT_BOOL, offsetof(fv_batch_options, drop_last), "false", 0, 0, NULL,
+         "leave out a last batch that is not full"},
         {"seed", FV_OPT_INT, offsetof(fv_batch_options, seed), "1", 0, 9e15, "N", "another seed is another order"},
         {0}};
     return rows;
@@ -44,7 +47,8 @@ static void sort_lengths(fv_batches *b, int64_t first, int64_t end) {
     const fv_corpus *c = b->corpus;
     for (int64_t width = 1; width < end - first; width *= 2) {
         for (int64_t lo = first; lo < end; lo += 2 * width) {
-            int64_t mid = lo + width < end ? lo + width : end, hi = mid + width < end ? mid + width : end, i = lo, k = mid;
+            int64_t mid = lo + width < end ? lo + width : end, hi = mid + width < end ? mid + width : end, i = lo,
+                    k = mid;
             for (int64_t at = lo; at < hi; at++) {
                 bool left = k == hi || (i < mid && length_of(c, b->order[i]) <= length_of(c, b->order[k]));
                 b->spare[at] = left ? b->order[i++] : b->order[k++];
@@ -79,7 +83,8 @@ static void plan(fv_batches *b, int64_t epoch) {
     uint64_t stream = (uint64_t)epoch << 32 | STREAM;
     for (int64_t i = 0; i < count; i++) b->order[i] = i;
     if (b->o.shuffle) fv__random_shuffle((uint64_t)b->o.seed, stream, b->order, count);
-    for (int64_t i = 0; b->o.bucket > 1 && i < count; i += pool) sort_lengths(b, i, i + pool < count ? i + pool : count);
+    for (int64_t i = 0; b->o.bucket > 1 && i < count; i += pool)
+        sort_lengths(b, i, i + pool < count ? i + pool : count);
     cut(b);
     for (int64_t i = 0; i < b->batches; i++) b->turn[i] = i;
     /* sorted batches come in no order of length; unsorted ones are in random order already */
@@ -105,8 +110,13 @@ static int32_t pack_row(fv_batches *b, int64_t row, int32_t at) {
 static void pack(fv_batches *b, fv_batch *batch, int64_t number) {
     const fv_corpus *c = b->corpus;
     int64_t from = b->first[number], rows = b->first[number + 1] - from;
-    *batch = (fv_batch){.rows = (int32_t)rows, .cu_seqlens = b->cu_seqlens, .id = b->id, .row = b->row,
-                        .label = c->label ? b->label : NULL, .cu_bags = c->form ? b->cu_bags : NULL, .bag = c->form ? b->bag : NULL};
+    *batch = (fv_batch){.rows = (int32_t)rows,
+                        .cu_seqlens = b->cu_seqlens,
+                        .id = b->id,
+                        .row = b->row,
+                        .label = c->label ? b->label : NULL,
+                        .cu_bags = c->form ? b->cu_bags : NULL,
+                        .bag = c->form ? b->bag : NULL};
     for (int64_t i = 0; i < rows; i++) {
         int64_t row = b->order[from + i];
         int32_t length = pack_row(b, row, batch->tokens);
@@ -123,8 +133,11 @@ fv_status fv_batches_next(fv_batches *b, fv_batch *batch, fv_cursor *cursor) {
         return fv__fail(FV_USAGE, "batches: epoch %lld\n  expected: from 0", (long long)cursor->epoch);
     plan(b, cursor->epoch);
     if (cursor->position < 0 || cursor->position >= b->batches)
-        return fv__fail(FV_USAGE, "batches: position %lld in epoch %lld\n  expected: 0 to %lld\n  try:      the data or batch-size may have "
-                        "changed since this position was saved", (long long)cursor->position, (long long)cursor->epoch, (long long)b->batches - 1);
+        return fv__fail(
+            FV_USAGE,
+            "batches: position %lld in epoch %lld\n  expected: 0 to %lld\n  try:      the data or batch-size may have "
+            "changed since this position was saved",
+            (long long)cursor->position, (long long)cursor->epoch, (long long)b->batches - 1);
     pack(b, batch, b->turn[cursor->position]);
     batch->last = ++cursor->position == b->batches;
     if (batch->last) *cursor = (fv_cursor){cursor->epoch + 1, 0};
@@ -165,14 +178,17 @@ static fv_status measure(const fv_batches *b, int64_t *tokens, int64_t *bags) {
     if (c->form) {
         for (int64_t i = 0; i < c->count; i++) {
             value[i] = 0;
-            for (int64_t k = c->start[i]; k < c->start[i + 1]; k++) value[i] += c->bag_start[c->form[k] + 1] - c->bag_start[c->form[k]];
+            for (int64_t k = c->start[i]; k < c->start[i + 1]; k++)
+                value[i] += c->bag_start[c->form[k] + 1] - c->bag_start[c->form[k]];
         }
         *bags = largest_sum(value, c->count, b->o.batch_size);
     }
     fv__free(value);
     if (*tokens <= INT32_MAX && *bags <= INT32_MAX) return FV_OK;
-    return fv__fail(FV_USAGE, "batch-size %lld: a batch could have %lld tokens and %lld n-grams\n  expected: less than 2^31 of each",
-                    (long long)b->o.batch_size, (long long)*tokens, (long long)*bags);
+    return fv__fail(
+        FV_USAGE,
+        "batch-size %lld: a batch could have %lld tokens and %lld n-grams\n  expected: less than 2^31 of each",
+        (long long)b->o.batch_size, (long long)*tokens, (long long)*bags);
 }
 
 static fv_status allocate(fv_batches *b) {
@@ -190,7 +206,8 @@ static fv_status allocate(fv_batches *b) {
     b->id = fv__alloc_array((size_t)tokens, sizeof *b->id);
     b->cu_bags = fv__alloc_array((size_t)tokens + 1, sizeof *b->cu_bags);
     b->bag = fv__alloc_array((size_t)bags, sizeof *b->bag);
-    bool all = b->order && b->spare && b->first && b->turn && b->row && b->label && b->cu_seqlens && b->id && b->cu_bags && b->bag;
+    bool all = b->order && b->spare && b->first && b->turn && b->row && b->label && b->cu_seqlens && b->id &&
+               b->cu_bags && b->bag;
     return all ? FV_OK : FV_NO_RESOURCES;
 }
 
@@ -203,13 +220,17 @@ fv_status fv_batches_create(fv_batches **batches, const fv_corpus *corpus, const
     b->corpus = corpus;
     b->planned = -1;
     fv_status status = FV_OK;
-    if (corpus->count < 1) status = fv__fail(FV_BAD_DATA, "batches: there are no texts");
+    if (corpus->count < 1)
+        status = fv__fail(FV_BAD_DATA, "batches: there are no texts");
     else if (b->o.batch_size < 1 || b->o.bucket < 1 || b->o.max_tokens < 0 || b->o.bucket > INT64_MAX / b->o.batch_size)
-        status = fv__fail(FV_USAGE, "batches: batch-size %lld, bucket %lld, max-tokens %lld\n  expected: at least 1, 1 and 0",
+        status = fv__fail(FV_USAGE,
+                          "batches: batch-size %lld, bucket %lld, max-tokens %lld\n  expected: at least 1, 1 and 0",
                           (long long)b->o.batch_size, (long long)b->o.bucket, (long long)b->o.max_tokens);
     if (status == FV_OK) status = allocate(b);
-    if (status == FV_OK) *batches = b;
-    else fv_batches_free(b);
+    if (status == FV_OK)
+        *batches = b;
+    else
+        fv_batches_free(b);
     return status;
 }
 

@@ -13,7 +13,7 @@ typedef struct builder {
     int64_t *start, *bag_start;
     int32_t *id, *form, *bag;
     size_t ids, id_room, form_room, bags, bag_room, forms, bag_start_room;
-    fv__map *form_of;            /* word in the tokenizer's case -> form */
+    fv__map *form_of; /* word in the tokenizer's case -> form */
     fv__buf word;
 } builder;
 
@@ -104,13 +104,19 @@ static fv_status add_texts(builder *b, const fv_dataset *data) {
 
 static fv_status check(const builder *b) {
     if (b->options.max_length < 1 || (b->options.add_cls && b->options.max_length < 2))
-        return fv__fail(FV_USAGE, "max-length %lld\n  expected: at least 1, or 2 with [CLS]", (long long)b->options.max_length);
+        return fv__fail(FV_USAGE, "max-length %lld\n  expected: at least 1, or 2 with [CLS]",
+                        (long long)b->options.max_length);
     if (b->options.add_cls && b->t->special.cls < 0)
-        return fv__fail(FV_USAGE, "the tokenizer has no [CLS] token\n  expected: one, because it was to be put in front of each text");
+        return fv__fail(
+            FV_USAGE,
+            "the tokenizer has no [CLS] token\n  expected: one, because it was to be put in front of each text");
     const fv_ngram_options *n = &b->options.ngrams;
     if (n->ngram_bits && (n->ngram_bits < 0 || n->ngram_bits > 24 || n->ngram_min < 1 || n->ngram_max < n->ngram_min))
-        return fv__fail(FV_USAGE, "n-grams of %lld to %lld characters in 2^%lld buckets\n  expected: 1 <= ngram-min <= ngram-max, bits "
-                        "from 0 to 24", (long long)n->ngram_min, (long long)n->ngram_max, (long long)n->ngram_bits);
+        return fv__fail(
+            FV_USAGE,
+            "n-grams of %lld to %lld characters in 2^%lld buckets\n  expected: 1 <= ngram-min <= ngram-max, bits "
+            "from 0 to 24",
+            (long long)n->ngram_min, (long long)n->ngram_max, (long long)n->ngram_bits);
     return FV_OK;
 }
 
@@ -139,7 +145,8 @@ static fv_status build(builder *b, const fv_dataset *data) {
     return FV_OK;
 }
 
-fv_status fv_corpus_create(fv_corpus **corpus, const fv_dataset *data, const fv_tokenizer *tokenizer, const fv_corpus_options *options) {
+fv_status fv_corpus_create(fv_corpus **corpus, const fv_dataset *data, const fv_tokenizer *tokenizer,
+                           const fv_corpus_options *options) {
     builder b = {.t = tokenizer, .options = options ? *options : (fv_corpus_options){.max_length = 512}};
     *corpus = NULL;
     if (!(b.corpus = fv__alloc(sizeof *b.corpus))) return FV_NO_RESOURCES;
@@ -153,8 +160,10 @@ fv_status fv_corpus_create(fv_corpus **corpus, const fv_dataset *data, const fv_
     fv_tokens_free(&b.tokens);
     fv__map_free(b.form_of);
     fv__buf_free(&b.word);
-    if (status == FV_OK) *corpus = b.corpus;
-    else fv_corpus_free(b.corpus);
+    if (status == FV_OK)
+        *corpus = b.corpus;
+    else
+        fv_corpus_free(b.corpus);
     return status;
 }
 

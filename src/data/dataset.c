@@ -60,9 +60,11 @@ void fv__rows_free(fv__rows *r) {
     *r = (fv__rows){0};
 }
 
-fv_status fv__dataset_build(fv_dataset **data, fv__store *store, fv__rows *r, fv_classes classes, bool labels, bool parts) {
+fv_status fv__dataset_build(fv_dataset **data, fv__store *store, fv__rows *r, fv_classes classes, bool labels,
+                            bool parts) {
     fv_dataset *d = *data = fv__alloc(sizeof *d);
     if (!d) {
+        fv__rows_free(r);
         fv__store_free(store);
         return FV_NO_RESOURCES;
     }
@@ -94,7 +96,8 @@ static fv_status copy_rows(fv__store *store, fv__rows *rows, fv_texts texts, con
     for (int64_t i = 0; i < texts.count; i++) {
         fv__row_values v = {.size = texts.size[i], .label = label ? label[i] : 0, .line = i + 1};
         if (label && (label[i] < 0 || label[i] >= classes))
-            return fv__fail(FV_USAGE, "text %lld: label %d is not a class\n  expected: 0 to %d", (long long)i, label[i], classes - 1);
+            return fv__fail(FV_USAGE, "text %lld: label %d is not a class\n  expected: 0 to %d", (long long)i, label[i],
+                            classes - 1);
         if (fv__utf8_valid(texts.text[i], texts.size[i]) < texts.size[i] || memchr(texts.text[i], 0, texts.size[i]))
             return fv__fail(FV_BAD_DATA, "text %lld: not UTF-8, or with a NUL byte", (long long)i);
         FV_TRY(fv__store_text(store, &v.text, texts.text[i], texts.size[i]));
@@ -124,11 +127,13 @@ fv_status fv_dataset_select(fv_dataset **out, const fv_dataset *from, const int6
     for (int64_t i = 0; i < count && status == FV_OK; i++) {
         int64_t r = row[i];
         if (r < 0 || r >= from->texts.count) {
-            status = fv__fail(FV_USAGE, "row %lld\n  expected: 0 to %lld", (long long)r, (long long)from->texts.count - 1);
+            status =
+                fv__fail(FV_USAGE, "row %lld\n  expected: 0 to %lld", (long long)r, (long long)from->texts.count - 1);
             break;
         }
-        status = fv__rows_add(&rows, (fv__row_values){from->texts.text[r], from->texts.size[r], from->label ? from->label[r] : 0,
-                                                      from->part ? from->part[r] : 0, from->file[r], from->line[r]});
+        status = fv__rows_add(&rows, (fv__row_values){from->texts.text[r], from->texts.size[r],
+                                                      from->label ? from->label[r] : 0, from->part ? from->part[r] : 0,
+                                                      from->file[r], from->line[r]});
     }
     if (status == FV_OK) {
         atomic_fetch_add(&from->store->references, 1);

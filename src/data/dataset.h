@@ -27,17 +27,25 @@ typedef struct fv__rows {
     size_t count, text_room, size_room, label_room, part_room, file_room, line_room;
 } fv__rows;
 
-typedef struct fv__row_values { const char *text; size_t size; int32_t label; uint8_t part; int32_t file; int64_t line; } fv__row_values;
+typedef struct fv__row_values {
+    const char *text;
+    size_t size;
+    int32_t label;
+    uint8_t part;
+    int32_t file;
+    int64_t line;
+} fv__row_values;
 
 fv_status fv__store_create(fv__store **store);
 void fv__store_free(fv__store *store);
-fv_status fv__store_text(fv__store *store, const char **copy, const char *text, size_t size);   /* NUL-terminated copy */
+fv_status fv__store_text(fv__store *store, const char **copy, const char *text, size_t size); /* NUL-terminated copy */
 
 fv_status fv__rows_add(fv__rows *rows, fv__row_values values);
 void fv__rows_free(fv__rows *rows);
 
-/* Makes a dataset of the rows and empties them; takes one reference of the store in every case. */
-fv_status fv__dataset_build(fv_dataset **data, fv__store *store, fv__rows *rows, fv_classes classes, bool labels, bool parts);
+/* Makes a dataset of the rows; takes them over, and one reference of the store, also when it fails. */
+fv_status fv__dataset_build(fv_dataset **data, fv__store *store, fv__rows *rows, fv_classes classes, bool labels,
+                            bool parts);
 
 /* The file a row came from, for messages. */
 const char *fv__dataset_file(const fv_dataset *data, int64_t row);

@@ -1,4 +1,5 @@
-/* dataset_read.c - labelled texts from tables and lines. Every fault names file and line; nothing is left out silently. */
+/* dataset_read.c - labelled texts from tables and lines. Every fault names file and line; nothing is left out
+ * silently. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -10,13 +11,14 @@ enum { MAX_COLUMNS = 16 };
 
 const fv_option *fv_dataset_option_rows(void) {
     static const fv_option rows[] = {
-        {"format", FV_OPT_CHOICE, offsetof(fv_dataset_options, format), "auto", 0, 0, "auto|csv|tsv|jsonl|fasttext|lines",
-         "format of the data; auto goes by the extension"},
+        {"format", FV_OPT_CHOICE, offsetof(fv_dataset_options, format), "auto", 0, 0,
+         "auto|csv|tsv|jsonl|fasttext|lines", "format of the data; auto goes by the extension"},
         {"header", FV_OPT_CHOICE, offsetof(fv_dataset_options, header), "auto", 0, 0, "auto|yes|no",
          "first row of CSV and TSV names the columns; auto: if it has those asked for"},
         {"text-col", FV_OPT_STRING, offsetof(fv_dataset_options, text_col), "text", 0, 0, "COLUMN[,COLUMN]",
          "column of the text: name, number from 1, or JSON path"},
-        {"label-col", FV_OPT_STRING, offsetof(fv_dataset_options, label_col), "label", 0, 0, "COLUMN", "column of the label"},
+        {"label-col", FV_OPT_STRING, offsetof(fv_dataset_options, label_col), "label", 0, 0, "COLUMN",
+         "column of the label"},
         {"split-col", FV_OPT_STRING, offsetof(fv_dataset_options, split_col), NULL, 0, 0, "COLUMN",
          "column that says train, valid or test"},
         {"label-prefix", FV_OPT_STRING, offsetof(fv_dataset_options, label_prefix), "__label__", 0, 0, "TEXT",
@@ -31,16 +33,16 @@ typedef struct reader {
     fv_dataset_options options;
     fv__store *store;
     fv__rows rows;
-    fv__map *labels;                     /* name -> class id (in order of appearance until sorted) */
-    const fv_classes *known;             /* NULL: learn them */
+    fv__map *labels;         /* name -> class id (in order of appearance until sorted) */
+    const fv_classes *known; /* NULL: learn them */
     bool labelled;
     char *names;                         /* the options' columns, cut apart */
     const char *column[MAX_COLUMNS + 3]; /* texts, label, split, NULL */
     int texts, label, split;             /* number of text columns; places of the others or -1 */
     fv__buf joined;
-    const char *file;                    /* present file */
+    const char *file; /* present file */
     int32_t file_index;
-    int64_t empty;                       /* texts of no bytes */
+    int64_t empty; /* texts of no bytes */
 } reader;
 
 /* ---- columns */
@@ -51,8 +53,9 @@ static fv_status cut_columns(reader *r) {
     for (char *rest = r->names, *next; rest; rest = next) {
         if ((next = strchr(rest, ','))) *next++ = 0;
         if (r->texts == MAX_COLUMNS || !*rest)
-            return fv__fail(FV_USAGE, "text-col \"%s\"\n  expected: 1 to %d column names or numbers with commas between", r->options.text_col,
-                            MAX_COLUMNS);
+            return fv__fail(FV_USAGE,
+                            "text-col \"%s\"\n  expected: 1 to %d column names or numbers with commas between",
+                            r->options.text_col, MAX_COLUMNS);
         r->column[r->texts++] = rest;
     }
     int n = r->texts;
@@ -77,9 +80,9 @@ static fv_status unseen(const reader *r, fv__field label, int64_t line) {
     if (status == FV_OK) {
         memcpy(word, label.data, label.size);
         const char *near = fv__nearest(word, names);
-        status = fv__fail(FV_BAD_DATA, "%s:%lld: label \"%s\" was not seen in training\n  expected one of: %s%s%s%s", r->file,
-                          (long long)line, word, list.data ? list.data : "", near ? "\n  did you mean \"" : "", near ? near : "",
-                          near ? "\"?" : "");
+        status = fv__fail(FV_BAD_DATA, "%s:%lld: label \"%s\" was not seen in training\n  expected one of: %s%s%s%s",
+                          r->file, (long long)line, word, list.data ? list.data : "", near ? "\n  did you mean \"" : "",
+                          near ? near : "", near ? "\"?" : "");
     }
     fv__buf_free(&list);
     fv__free(word);
@@ -92,7 +95,8 @@ static fv_status label_id(reader *r, fv__field label, int64_t line, int32_t *id)
     if (found < 0 && r->known) return unseen(r, label, line);
     if (found < 0) {
         found = (int64_t)fv__map_size(r->labels);
-        if (found >= INT32_MAX / 2) return fv__fail(FV_BAD_DATA, "%s:%lld: more than 2^30 different labels", r->file, (long long)line);
+        if (found >= INT32_MAX / 2)
+            return fv__fail(FV_BAD_DATA, "%s:%lld: more than 2^30 different labels", r->file, (long long)line);
         FV_TRY(fv__map_set(r->labels, label.data, label.size, found));
     }
     *id = (int32_t)found;
@@ -101,27 +105,31 @@ static fv_status label_id(reader *r, fv__field label, int64_t line, int32_t *id)
 
 static fv_status no_label(const reader *r, int64_t line, bool lines) {
     if (lines)
-        return fv__fail(FV_BAD_DATA,
-                        "%s:%lld: no label found\n  expected: a line that starts with \"%sNAME\", or CSV, TSV, JSONL with a label "
-                        "column\n  try:      --format tsv --label-col 1 --text-col 2",
-                        r->file, (long long)line, r->options.label_prefix);
-    return fv__fail(FV_BAD_DATA, "%s:%lld: no label found\n  expected: a name in column \"%s\"", r->file, (long long)line,
-                    r->column[r->label]);
+        return fv__fail(
+            FV_BAD_DATA,
+            "%s:%lld: no label found\n  expected: a line that starts with \"%sNAME\", or CSV, TSV, JSONL with a label "
+            "column\n  try:      --format tsv --label-col 1 --text-col 2",
+            r->file, (long long)line, r->options.label_prefix);
+    return fv__fail(FV_BAD_DATA, "%s:%lld: no label found\n  expected: a name in column \"%s\"", r->file,
+                    (long long)line, r->column[r->label]);
 }
 
 /* ---- rows */
 
 static fv_status part_of(const reader *r, fv__field field, int64_t line, uint8_t *part) {
-    static const struct { const char *name; fv_part part; } rows[] = {
-        {"train", FV_TRAIN}, {"training", FV_TRAIN}, {"valid", FV_VALID}, {"validation", FV_VALID},
-        {"val", FV_VALID},   {"dev", FV_VALID},      {"test", FV_TEST},   {"testing", FV_TEST}};
+    static const struct {
+        const char *name;
+        fv_part part;
+    } rows[] = {{"train", FV_TRAIN}, {"training", FV_TRAIN}, {"valid", FV_VALID}, {"validation", FV_VALID},
+                {"val", FV_VALID},   {"dev", FV_VALID},      {"test", FV_TEST},   {"testing", FV_TEST}};
     for (size_t i = 0; field.data && i < sizeof rows / sizeof *rows; i++)
         if (field.size == strlen(rows[i].name) && !strncasecmp(field.data, rows[i].name, field.size)) {
             *part = (uint8_t)rows[i].part;
             return FV_OK;
         }
-    return fv__fail(FV_BAD_DATA, "%s:%lld: column \"%s\"\n  expected: train, valid or test\n  found:    \"%.*s\"", r->file,
-                    (long long)line, r->options.split_col, (int)(field.size < 60 ? field.size : 60), field.data ? field.data : "");
+    return fv__fail(FV_BAD_DATA, "%s:%lld: column \"%s\"\n  expected: train, valid or test\n  found:    \"%.*s\"",
+                    r->file, (long long)line, r->options.split_col, (int)(field.size < 60 ? field.size : 60),
+                    field.data ? field.data : "");
 }
 
 /* Several text columns become one text, with a space between. */
@@ -129,7 +137,8 @@ static fv_status text_of(reader *r, const fv__row *row, fv__field *text) {
     r->joined.size = 0;
     for (int i = 0; i < r->texts; i++) {
         if (!row->fields[i].data)
-            return fv__fail(FV_BAD_DATA, "%s:%lld: no text found\n  expected: a value for \"%s\"", r->file, (long long)row->line, r->column[i]);
+            return fv__fail(FV_BAD_DATA, "%s:%lld: no text found\n  expected: a value for \"%s\"", r->file,
+                            (long long)row->line, r->column[i]);
         if (i) fv__buf_add(&r->joined, " ", 1);
         fv__buf_add(&r->joined, row->fields[i].data, row->fields[i].size);
     }
@@ -162,8 +171,10 @@ static fv_status line_row(reader *r, const fv__row *row, fv__field *text, fv__fi
 static fv_status add_row(reader *r, const fv__row *row, bool lines) {
     fv__field text = {0}, label = {0};
     fv__row_values v = {.file = r->file_index, .line = row->line};
-    if (lines) FV_TRY(line_row(r, row, &text, &label));
-    else FV_TRY(table_row(r, row, &text, &label, &v.part));
+    if (lines)
+        FV_TRY(line_row(r, row, &text, &label));
+    else
+        FV_TRY(table_row(r, row, &text, &label, &v.part));
     if (r->labelled) FV_TRY(label_id(r, label, row->line, &v.label));
     FV_TRY(fv__store_text(r->store, &v.text, text.data, text.size));
     v.size = text.size;
@@ -183,11 +194,14 @@ static fv_status add_table(reader *r, fv__table *table) {
     while (true) {
         FV_TRY(fv__table_next(table, &row, &more));
         if (!more) break;
-        if (r->labelled && lines && !row.labels && !row.fields[0].size) continue;      /* an empty line */
+        if (r->labelled && lines && !row.labels && !row.fields[0].size) continue; /* an empty line */
         FV_TRY(add_row(r, &row, lines));
     }
     if (r->rows.count > before) return FV_OK;
-    return fv__fail(FV_BAD_DATA, "%s: no texts\n  expected: at least one %s", r->file, lines ? "line" : format == FV_TABLE_JSONL ? "object" : "row below the header");
+    return fv__fail(FV_BAD_DATA, "%s: no texts\n  expected: at least one %s", r->file,
+                    lines                      ? "line"
+                    : format == FV_TABLE_JSONL ? "object"
+                                               : "row below the header");
 }
 
 static fv__table_header header_mode(const char *text) {
@@ -197,7 +211,8 @@ static fv__table_header header_mode(const char *text) {
 /* One file: its path, or bytes that go by this name. */
 static fv_status read_file(reader *r, const char *name, const void *bytes, size_t size) {
     fv__table *table = NULL;
-    fv__table_options how = {.header = header_mode(r->options.header), .label_prefix = r->options.label_prefix, .columns = r->column};
+    fv__table_options how = {
+        .header = header_mode(r->options.header), .label_prefix = r->options.label_prefix, .columns = r->column};
     FV_TRY(fv__table_parse_format(r->options.format, &how.format));
     r->file = name;
     fv_status status = bytes ? fv__table_over(&table, bytes, size, name, &how) : fv__table_open(&table, name, &how);
@@ -213,8 +228,11 @@ static int by_bytes(const void *a, const void *b) { return strcmp(*(const char *
 static fv_status one_class(const reader *r) {
     size_t size;
     const char *name = fv__map_key(r->labels, 0, &size);
-    return fv__fail(FV_BAD_DATA, "%s: only one class, \"%s\" (%zu texts)\n  expected: at least two different labels\n  try:      another "
-                    "--label-col", r->file, name, r->rows.count);
+    return fv__fail(
+        FV_BAD_DATA,
+        "%s: only one class, \"%s\" (%zu texts)\n  expected: at least two different labels\n  try:      another "
+        "--label-col",
+        r->file, name, r->rows.count);
 }
 
 /* Sorts the labels found and renumbers the rows. */
@@ -270,7 +288,8 @@ static fv_status start(reader *r, const fv_dataset_options *options, const char 
     return FV_OK;
 }
 
-static fv_status read_all(reader *r, fv_dataset **data, const char *const *path, int paths, const void *bytes, size_t size) {
+static fv_status read_all(reader *r, fv_dataset **data, const char *const *path, int paths, const void *bytes,
+                          size_t size) {
     fv_classes classes = {0};
     if (r->known) FV_TRY(copy_known(r, &classes));
     for (int i = 0; i < paths; i++) {
@@ -284,8 +303,8 @@ static fv_status read_all(reader *r, fv_dataset **data, const char *const *path,
     return status;
 }
 
-static fv_status read_with(reader *r, fv_dataset **data, const char *const *path, int paths, const void *bytes, size_t size,
-                           const fv_dataset_options *options) {
+static fv_status read_with(reader *r, fv_dataset **data, const char *const *path, int paths, const void *bytes,
+                           size_t size, const fv_dataset_options *options) {
     *data = NULL;
     fv_status status = start(r, options, path, paths);
     if (status == FV_OK) status = read_all(r, data, path, paths, bytes, size);
@@ -303,13 +322,14 @@ fv_status fv_dataset_read(fv_dataset **data, const char *const *path, int paths,
     return read_with(&r, data, path, paths, NULL, 0, options);
 }
 
-fv_status fv_dataset_read_texts(fv_dataset **data, const char *const *path, int paths, const fv_dataset_options *options) {
+fv_status fv_dataset_read_texts(fv_dataset **data, const char *const *path, int paths,
+                                const fv_dataset_options *options) {
     reader r = {0};
     return read_with(&r, data, path, paths, NULL, 0, options);
 }
 
-fv_status fv_dataset_parse(fv_dataset **data, const char *name, const void *bytes, size_t size, const fv_dataset_options *options,
-                           const fv_classes *classes, bool labelled) {
+fv_status fv_dataset_parse(fv_dataset **data, const char *name, const void *bytes, size_t size,
+                           const fv_dataset_options *options, const fv_classes *classes, bool labelled) {
     reader r = {.known = labelled ? classes : NULL, .labelled = labelled};
     return read_with(&r, data, &name, 1, size ? bytes : "", size, options);
 }

@@ -8,17 +8,23 @@
 #include "data/dataset.h"
 
 const fv_option *fv_split_option_rows(void) {
-    static const fv_option rows[] = {
-        {"split", FV_OPT_CHOICE, offsetof(fv_split_options, split), "stratified", 0, 0, "hash|stratified|column",
-         "how rows are dealt to train, valid and test"},
-        {"valid-share", FV_OPT_FLOAT, offsetof(fv_split_options, valid), "0.1", 0, 0.9, "SHARE", "share of rows for validation"},
-        {"test-share", FV_OPT_FLOAT, offsetof(fv_split_options, test), "0", 0, 0.9, "SHARE", "share of rows for the test"},
-        {"split-seed", FV_OPT_INT, offsetof(fv_split_options, split_seed), "1", 0, 9e15, "N", "another seed is another split"},
-        {0}};
+    static const fv_option rows[] = {{"split", FV_OPT_CHOICE, offsetof(fv_split_options, split), "stratified", 0, 0,
+                                      "hash|stratified|column", "how rows are dealt to train, valid and test"},
+                                     {"valid-share", FV_OPT_FLOAT, offsetof(fv_split_options, valid), "0.1", 0, 0.9,
+                                      "SHARE", "share of rows for validation"},
+                                     {"test-share", FV_OPT_FLOAT, offsetof(fv_split_options, test), "0", 0, 0.9,
+                                      "SHARE", "share of rows for the test"},
+                                     {"split-seed", FV_OPT_INT, offsetof(fv_split_options, split_seed), "1", 0, 9e15,
+                                      "N", "another seed is another split"},
+                                     {0}};
     return rows;
 }
 
-typedef struct place { uint64_t hash; int32_t label; int64_t row; } place;
+typedef struct place {
+    uint64_t hash;
+    int32_t label;
+    int64_t row;
+} place;
 
 static double unit(uint64_t hash) { return (double)(hash >> 11) * 0x1p-53; }
 
@@ -33,8 +39,8 @@ static int by_class_and_hash(const void *a, const void *b) {
     return (x->row > y->row) - (x->row < y->row);
 }
 
-/* Within each class the rows in the order of their hash: the first share is test, the next valid. Equal texts of a class
- * have equal hashes and stay together. */
+/* Within each class the rows in the order of their hash: the first share is test, the next valid. Equal texts of a
+ * class have equal hashes and stay together. */
 static void deal_classes(place *list, int64_t count, const fv_split_options *o, uint8_t *part) {
     qsort(list, (size_t)count, sizeof *list, by_class_and_hash);
     for (int64_t first = 0, end; first < count; first = end) {
@@ -50,7 +56,8 @@ static void deal_classes(place *list, int64_t count, const fv_split_options *o, 
 static fv_status deal(const fv_dataset *all, const fv_split_options *o, uint8_t *part) {
     bool classes = !strcmp(o->split, "stratified") && all->label;
     if (!strcmp(o->split, "column")) {
-        if (!all->part) return fv__fail(FV_USAGE, "split by column: the data was read without one\n  try: --split-col COLUMN");
+        if (!all->part)
+            return fv__fail(FV_USAGE, "split by column: the data was read without one\n  try: --split-col COLUMN");
         memcpy(part, all->part, (size_t)all->texts.count);
         return FV_OK;
     }
@@ -71,8 +78,10 @@ static fv_status take(fv_dataset **out, const fv_dataset *all, const uint8_t *pa
     for (int64_t i = 0; i < all->texts.count; i++)
         if (part[i] == which) row[count++] = i;
     if (which == FV_TRAIN && !count)
-        return fv__fail(FV_BAD_DATA, "split: no row is left for training\n  expected: smaller shares for valid and test, or more rows than %lld",
-                        (long long)all->texts.count);
+        return fv__fail(
+            FV_BAD_DATA,
+            "split: no row is left for training\n  expected: smaller shares for valid and test, or more rows than %lld",
+            (long long)all->texts.count);
     return out ? fv_dataset_select(out, all, row, count) : FV_OK;
 }
 
@@ -84,8 +93,8 @@ fv_status fv_dataset_split(fv_dataset **train, fv_dataset **valid, fv_dataset **
         if (out[i]) *out[i] = NULL;
     if (!options) fv_options_init(fv_split_option_rows(), &standard), options = &standard;
     if (!(options->valid >= 0 && options->test >= 0 && options->valid + options->test < 1))
-        return fv__fail(FV_USAGE, "split: shares %g (valid) and %g (test)\n  expected: from 0, together less than 1", options->valid,
-                        options->test);
+        return fv__fail(FV_USAGE, "split: shares %g (valid) and %g (test)\n  expected: from 0, together less than 1",
+                        options->valid, options->test);
     uint8_t *part = fv__alloc_array((size_t)all->texts.count, 1);
     int64_t *row = fv__alloc_array((size_t)all->texts.count, sizeof *row);
     fv_status status = part && row ? deal(all, options, part) : FV_NO_RESOURCES;

@@ -1,5 +1,6 @@
-/* ngram.c - hashed character n-grams of <word>: Bojanowski, Grave, Joulin, Mikolov, "Enriching word vectors with subword
- * information" (TACL 2017). The bucket of an n-gram is its 64-bit FNV-1a hash, folded to `bits`: the same on every machine. */
+/* ngram.c - hashed character n-grams of <word>: Bojanowski, Grave, Joulin, Mikolov, "Enriching word vectors with
+ * subword information" (TACL 2017). The bucket of an n-gram is its 64-bit FNV-1a hash, folded to `bits`: the same on
+ * every machine. */
 #include <string.h>
 
 #include "base/base.h"
@@ -17,7 +18,9 @@ const fv_option *fv_ngram_option_rows(void) {
 
 static uint64_t add_byte(uint64_t hash, unsigned char byte) { return (hash ^ byte) * 0x100000001B3u; }
 
-static int32_t fold(uint64_t hash, int64_t bits) { return (int32_t)((hash ^ hash >> 32) & (((uint64_t)1 << bits) - 1)); }
+static int32_t fold(uint64_t hash, int64_t bits) {
+    return (int32_t)((hash ^ hash >> 32) & (((uint64_t)1 << bits) - 1));
+}
 
 /* Byte `i` of <word>. */
 static unsigned char byte_at(const char *word, size_t size, size_t i) {
@@ -28,7 +31,7 @@ int64_t fv_ngrams(int32_t *bucket, int64_t room, const char *word, size_t size, 
     int64_t count = 0;
     if (o->ngram_bits <= 0) return 0;
     for (size_t first = 0; first < size + 2; first++) {
-        if ((byte_at(word, size, first) & 0xC0) == 0x80) continue;      /* n-grams begin at characters */
+        if ((byte_at(word, size, first) & 0xC0) == 0x80) continue; /* n-grams begin at characters */
         uint64_t hash = 0xCBF29CE484222325u;
         size_t at = first;
         for (int64_t n = 1; n <= o->ngram_max && at < size + 2; n++) {

@@ -139,8 +139,10 @@ void fv__text_lower(fv__buf *out, const char *text, size_t size) {
         int32_t c = fv__utf8_next(text + at, size - at, &length, NULL), low = fv__lower(c);
         char bytes[4];
         if (c == 0x3A3 && after_cased && !cased_follows(text + at + length, size - at - length)) low = 0x3C2;
-        if (c == 0x130) fv__buf_text(out, "i\xCC\x87");
-        else fv__buf_add(out, bytes, fv__utf8_put(bytes, low));
+        if (c == 0x130)
+            fv__buf_text(out, "i\xCC\x87");
+        else
+            fv__buf_add(out, bytes, fv__utf8_put(bytes, low));
         if (!case_ignorable(c)) after_cased = cased(c);
     }
 }

@@ -20,14 +20,14 @@ size_t fv__utf8_put(char out[4], int32_t code);
 void fv__text_repair(fv__buf *out, const char *text, size_t size);
 
 bool fv__is_space(int32_t code);
-bool fv__is_word(int32_t code);      /* letter, number of any kind, underscore */
-bool fv__is_letter(int32_t code);    /* L* */
-bool fv__is_number(int32_t code);    /* N* */
-bool fv__is_mark(int32_t code);      /* M* */
-bool fv__is_punct(int32_t code);     /* ASCII punctuation and symbols, P* */
-bool fv__is_control(int32_t code);   /* Cc Cf Cn Co Cs except tab, newline, carriage return */
-bool fv__is_cjk(int32_t code);       /* ideographs that BERT puts spaces around */
-int32_t fv__lower(int32_t code);     /* simple mapping */
+bool fv__is_word(int32_t code);    /* letter, number of any kind, underscore */
+bool fv__is_letter(int32_t code);  /* L* */
+bool fv__is_number(int32_t code);  /* N* */
+bool fv__is_mark(int32_t code);    /* M* */
+bool fv__is_punct(int32_t code);   /* ASCII punctuation and symbols, P* */
+bool fv__is_control(int32_t code); /* Cc Cf Cn Co Cs except tab, newline, carriage return */
+bool fv__is_cjk(int32_t code);     /* ideographs that BERT puts spaces around */
+int32_t fv__lower(int32_t code);   /* simple mapping */
 
 /* str.lower(): full mapping (dotted capital I, final sigma). Appends. */
 void fv__text_lower(fv__buf *out, const char *text, size_t size);

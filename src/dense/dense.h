@@ -14,14 +14,14 @@
 /* C[m,n] = op(A)[m,k] op(B)[k,n] (+ C) (+ bias), row-major with leading dimensions (elements from row to row of the stored
  * matrix). A is stored [k,m] when a_transposed, B is stored [n,k] when b_transposed. */
 typedef struct fv__product {
-    fv_dtype dtype;                          /* f32 through oneDNN; f64 by plain loops, for checks */
+    fv_dtype dtype; /* f32 through oneDNN; f64 by plain loops, for checks */
     int64_t m, n, k;
     bool a_transposed, b_transposed;
     int64_t lda, ldb, ldc;
-    bool accumulate;                         /* add to what is in C */
-    const void *bias;                        /* n values added to every row, or NULL */
-    int64_t batch;                           /* products of this shape; 0 means 1 */
-    int64_t step_a, step_b, step_c;          /* elements from one product to the next; 0 repeats the same matrix */
+    bool accumulate;                /* add to what is in C */
+    const void *bias;               /* n values added to every row, or NULL */
+    int64_t batch;                  /* products of this shape; 0 means 1 */
+    int64_t step_a, step_b, step_c; /* elements from one product to the next; 0 repeats the same matrix */
 } fv__product;
 
 /* C must not overlap A or B. Sizes may be zero. */

@@ -62,8 +62,10 @@ static void run_block(void *context, int64_t index, int worker) {
     int64_t blocks = j->across * j->down, product = index / blocks, block = index % blocks;
     int64_t top = block / j->across * j->block_m, left = block % j->across * j->block_n;
     fv__product p = *whole;
-    if (p.m - top < j->block_m) p.m = p.m - top;
-    else p.m = j->block_m;
+    if (p.m - top < j->block_m)
+        p.m = p.m - top;
+    else
+        p.m = j->block_m;
     p.n = p.n - left < j->block_n ? p.n - left : j->block_n;
     int64_t from_a = product * p.step_a + (p.a_transposed ? top : top * p.lda);
     int64_t from_b = product * p.step_b + (p.b_transposed ? left * p.ldb : left);
@@ -102,7 +104,8 @@ fv_status fv__matmul(const fv__product *p, void *c, const void *a, const void *b
     job j = {.p = p, .c = c, .a = a, .b = b, .size = fv_dtype_size(p->dtype)};
     choose_blocks(&j);
     fv__parallel_for((p->batch ? p->batch : 1) * j.down * j.across, run_block, &j);
-    if (atomic_load(&j.failed)) return fv__fail(FV_NO_RESOURCES, "matrix product: oneDNN refused a product of %lld x %lld x %lld",
-                                                (long long)p->m, (long long)p->n, (long long)p->k);
+    if (atomic_load(&j.failed))
+        return fv__fail(FV_NO_RESOURCES, "matrix product: oneDNN refused a product of %lld x %lld x %lld",
+                        (long long)p->m, (long long)p->n, (long long)p->k);
     return FV_OK;
 }

@@ -5,6 +5,6 @@
 #include <dnnl.h>
 
 bool fv__sgemm(const fv__product *p, float *c, const float *a, const float *b) {
-    return dnnl_sgemm(p->a_transposed ? 'T' : 'N', p->b_transposed ? 'T' : 'N', p->m, p->n, p->k, 1.0f, a, p->lda, b, p->ldb,
-                      p->accumulate ? 1.0f : 0.0f, c, p->ldc) == dnnl_success;
+    return dnnl_sgemm(p->a_transposed ? 'T' : 'N', p->b_transposed ? 'T' : 'N', p->m, p->n, p->k, 1.0f, a, p->lda, b,
+                      p->ldb, p->accumulate ? 1.0f : 0.0f, c, p->ldc) == dnnl_success;
 }

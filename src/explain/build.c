@@ -1,5 +1,5 @@
-/* build: an fv_explanation piece by piece. Everything is checked and copied here, so that renderers can trust it: texts are
- * valid UTF-8, offsets are inside them, weights are finite. */
+/* build: an fv_explanation piece by piece. Everything is checked and copied here, so that renderers can trust it:
+ * texts are valid UTF-8, offsets are inside them, weights are finite. */
 #include "explain/explain.h"
 #include "data/text.h"
 
@@ -94,10 +94,10 @@ fv_status fv_explanation_add_class(fv_explanation *e, const char *name, double p
     return FV_OK;
 }
 
-/* ---- sequences -------------------------------------------------------------------------------------------------- */
+/* ---- sequences ------------------------------------------------------------------------------------------------- */
 
-/* Writes the repaired text and where each byte went: moved[i] is the new offset of byte i, and inside a bad sequence that
- * of the replacement, whose end is moved_end. */
+/* Writes the repaired text and where each byte went: moved[i] is the new offset of byte i, and inside a bad sequence
+ * that of the replacement, whose end is moved_end. */
 static fv_status repair(fv__buf *text, int64_t *moved, int64_t *moved_end, const char *from, size_t size) {
     for (size_t i = 0, length; i < size; i += length) {
         bool valid = true;
@@ -141,9 +141,10 @@ static fv_status copy_token(fv_explanation *e, fv_explain_token *to, const fv_ex
         return copy_label(e, &to->piece, number);
     }
     if (from->start < 0 || from->end < from->start || from->end > (int64_t)size)
-        return fv__fail(FV_USAGE, "fv_explanation_add_sequence: token %lld is outside the text\n"
-                        "  expected 0 <= start <= end <= %zu\n  found:   %lld..%lld", (long long)index, size,
-                        (long long)from->start, (long long)from->end);
+        return fv__fail(FV_USAGE,
+                        "fv_explanation_add_sequence: token %lld is outside the text\n"
+                        "  expected 0 <= start <= end <= %zu\n  found:   %lld..%lld",
+                        (long long)index, size, (long long)from->start, (long long)from->end);
     *to = *from;
     return copy_label(e, &to->piece, from->piece);
 }
@@ -188,7 +189,7 @@ void fv__special_keys(bool *out, const fv_explain_sequence *s) {
     for (int64_t i = 0; i < s->count; i++) out[i] = s->token[i].special;
 }
 
-/* ---- maps and attributions ---------------------------------------------------------------------------------------- */
+/* ---- maps and attributions ------------------------------------------------------------------------------------- */
 
 static fv_status check_sequence(const fv_explanation *e, int sequence, const char *where) {
     if (sequence >= 0 && sequence < e->sequences) return FV_OK;
@@ -212,9 +213,10 @@ fv_status fv_explanation_add_map(fv_explanation *e, const char *id, const char *
 static fv_status check_weights(const float *weight, int64_t queries, int64_t keys, int32_t layer, int32_t head) {
     for (int64_t i = 0; i < queries * keys; i++) {
         if (isfinite(weight[i]) && weight[i] >= 0) continue;
-        return fv__fail(FV_BAD_DATA, "explanation: layer %d head %d, query %lld, key %lld: not an attention weight\n"
-                        "  expected a finite number that is not negative\n  found:   %g", layer, head,
-                        (long long)(i / keys), (long long)(i % keys), (double)weight[i]);
+        return fv__fail(FV_BAD_DATA,
+                        "explanation: layer %d head %d, query %lld, key %lld: not an attention weight\n"
+                        "  expected a finite number that is not negative\n  found:   %g",
+                        layer, head, (long long)(i / keys), (long long)(i % keys), (double)weight[i]);
     }
     return FV_OK;
 }
@@ -266,7 +268,7 @@ fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, cons
     return FV_OK;
 }
 
-/* ---- from plain arrays -------------------------------------------------------------------------------------------- */
+/* ---- from plain arrays ----------------------------------------------------------------------------------------- */
 
 static fv_status add_positions(fv_explanation *e, const char *label, const char *const *piece, int64_t count,
                                int *index) {
@@ -302,7 +304,11 @@ static fv_status fill_of(fv_explanation *e, const float *weights, int64_t layers
                          int64_t keys, const char *const *query_labels, const char *const *key_labels) {
     bool same = queries == keys && (!query_labels || !key_labels || query_labels == key_labels);
     int key, query, map;
-    FV_TRY(add_positions(e, same ? "positions" : "keys", key_labels ? key_labels : same ? query_labels : NULL, keys, &key));
+    FV_TRY(add_positions(e, same ? "positions" : "keys",
+                         key_labels ? key_labels
+                         : same     ? query_labels
+                                    : NULL,
+                         keys, &key));
     query = key;
     if (!same) FV_TRY(add_positions(e, "queries", query_labels, queries, &query));
     bool normalised = fv__rows_sum_to_one(weights, layers * heads * queries, keys);
@@ -323,9 +329,10 @@ fv_status fv_explanation_of(fv_explanation **out, const char *title, const float
     size_t bytes;
     if (layers < 1 || heads < 1 || queries < 1 || keys < 1 || layers > INT32_MAX || heads > INT32_MAX ||
         !fv__size_of(dim, 4, sizeof *weights, &bytes))
-        return fv__fail(FV_USAGE, "fv_explanation_of: weights of shape %lld,%lld,%lld,%lld\n"
-                        "  expected (layers, heads, queries, keys), each at least 1", (long long)layers,
-                        (long long)heads, (long long)queries, (long long)keys);
+        return fv__fail(FV_USAGE,
+                        "fv_explanation_of: weights of shape %lld,%lld,%lld,%lld\n"
+                        "  expected (layers, heads, queries, keys), each at least 1",
+                        (long long)layers, (long long)heads, (long long)queries, (long long)keys);
     fv_explanation *e;
     FV_TRY(fv_explanation_create(&e, title, ""));
     fv_status status = fill_of(e, weights, layers, heads, queries, keys, query_labels, key_labels);

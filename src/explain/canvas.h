@@ -9,10 +9,18 @@ typedef enum fv__anchor { FV_ANCHOR_START, FV_ANCHOR_MIDDLE, FV_ANCHOR_END } fv_
 
 /* How text is set: `size` is the height of a line, a character is 0.6 of it wide, (x, y) is on the baseline.
  * `up`: turned a quarter to the left, so it reads from bottom to top. */
-typedef struct fv__type { int64_t size; fv__anchor anchor; bool up; fv__rgb color; } fv__type;
+typedef struct fv__type {
+    int64_t size;
+    fv__anchor anchor;
+    bool up;
+    fv__rgb color;
+} fv__type;
 
 /* A block of coloured cells; shade -1 .. 1 as for fv__shade_color. */
-typedef struct fv__cells { int64_t x, y, cell_width, cell_height, rows, columns; const float *shade; } fv__cells;
+typedef struct fv__cells {
+    int64_t x, y, cell_width, cell_height, rows, columns;
+    const float *shade;
+} fv__cells;
 
 typedef struct fv__canvas fv__canvas;
 struct fv__canvas {
@@ -25,14 +33,14 @@ struct fv__canvas {
 typedef struct fv__figure {
     int64_t width, height;
     const fv_explanation *e;
-    const fv_explain_map *map;        /* NULL: bars instead of a matrix */
+    const fv_explain_map *map; /* NULL: bars instead of a matrix */
     const fv_explain_head *head;
     const fv_attribution *side[2];
     fv__scale scale;
-    int64_t rows, columns, bin;       /* of the matrix as drawn: `bin` tokens are one cell */
+    int64_t rows, columns, bin; /* of the matrix as drawn: `bin` tokens are one cell */
     int64_t cell, matrix_width, matrix_height, left, top;
-    int64_t bars, *bar;               /* tokens with a bar */
-    int64_t key_label, query_label;   /* pixels reserved for labels */
+    int64_t bars, *bar;             /* tokens with a bar */
+    int64_t key_label, query_label; /* pixels reserved for labels */
     double max;
     fv__buf title, subtitle;
 } fv__figure;
@@ -40,7 +48,7 @@ fv_status fv__figure_make(fv__figure *figure, const fv_explanation *e, const fv_
 fv_status fv__figure_draw(const fv__figure *figure, fv__canvas *canvas);
 void fv__figure_free(fv__figure *figure);
 
-/* ---- the stroke font of the pixel canvas (font.c) ----------------------------------------------------------------- */
+/* ---- the stroke font of the pixel canvas (font.c) -------------------------------------------------------------- */
 
 /* Strokes of a printable ASCII character, of anything else a box: points "xy" in hexadecimal, x 0..6, y 0 (top of
  * capitals) .. 10 (baseline) .. 13, polylines separated by blanks. */

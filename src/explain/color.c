@@ -1,14 +1,16 @@
-/* color: see color.h. The two ramps are OKLCH (B. Ottosson, OKLab): lightness 0.975 - 0.645 t, chroma 0.004 + 0.165 t^0.8,
- * hues 262 and 48, the same as the page's; kept as seventeen points so that no libm decides about a byte. */
+/* color: see color.h. The two ramps are OKLCH (B. Ottosson, OKLab): lightness 0.975 - 0.645 t, chroma 0.004 + 0.165
+ * t^0.8, hues 262 and 48, the same as the page's; kept as seventeen points so that no libm decides about a byte. */
 #include "explain/color.h"
 
 #include <math.h>
 #include <string.h>
 
-static const uint32_t ramp_for[17] = {0xf5f7f9, 0xe2eaf9, 0xd0ddf4, 0xbed0ef, 0xaec3e9, 0x9db6e2, 0x8da9db, 0x7e9cd4, 0x6f90cc,
-                                      0x6083c5, 0x5176bd, 0x426ab5, 0x345dac, 0x2550a4, 0x16439b, 0x053593, 0x00278a};
-static const uint32_t ramp_against[17] = {0xf9f6f4, 0xf7e5dd, 0xf1d6c8, 0xeac7b5, 0xe3b7a2, 0xdba98f, 0xd39a7d, 0xca8b6b, 0xc17d59,
-                                          0xb86e47, 0xaf6034, 0xa5511f, 0x9b4300, 0x913300, 0x872200, 0x7c0a00, 0x720000};
+static const uint32_t ramp_for[17] = {0xf5f7f9, 0xe2eaf9, 0xd0ddf4, 0xbed0ef, 0xaec3e9, 0x9db6e2,
+                                      0x8da9db, 0x7e9cd4, 0x6f90cc, 0x6083c5, 0x5176bd, 0x426ab5,
+                                      0x345dac, 0x2550a4, 0x16439b, 0x053593, 0x00278a};
+static const uint32_t ramp_against[17] = {0xf9f6f4, 0xf7e5dd, 0xf1d6c8, 0xeac7b5, 0xe3b7a2, 0xdba98f,
+                                          0xd39a7d, 0xca8b6b, 0xc17d59, 0xb86e47, 0xaf6034, 0xa5511f,
+                                          0x9b4300, 0x913300, 0x872200, 0x7c0a00, 0x720000};
 
 fv__scale fv__scale_of(const char *name) {
     if (name && !strcmp(name, "linear")) return FV_SCALE_LINEAR;
@@ -35,7 +37,8 @@ fv__rgb fv__shade_color(double shade) {
     const uint32_t *ramp = shade < 0 ? ramp_against : ramp_for;
     double t = fabs(shade) < 1 ? fabs(shade) : 1;
     int part = (int)(t * 4096 + 0.5);
-    return (fv__rgb){(uint8_t)between(ramp, part, 16), (uint8_t)between(ramp, part, 8), (uint8_t)between(ramp, part, 0)};
+    return (fv__rgb){(uint8_t)between(ramp, part, 16), (uint8_t)between(ramp, part, 8),
+                     (uint8_t)between(ramp, part, 0)};
 }
 
 /* Relative luminance by WCAG 2 crosses equal contrast at 0.179; with a gamma of 2.2 that is near enough here. */

@@ -4,10 +4,12 @@
 
 #include "base/base.h"
 
-typedef struct fv__rgb { uint8_t r, g, b; } fv__rgb;
+typedef struct fv__rgb {
+    uint8_t r, g, b;
+} fv__rgb;
 
 typedef enum fv__scale { FV_SCALE_LINEAR, FV_SCALE_SQRT, FV_SCALE_LOG } fv__scale;
-fv__scale fv__scale_of(const char *name);       /* NULL: sqrt */
+fv__scale fv__scale_of(const char *name); /* NULL: sqrt */
 
 /* 0 .. 1 of a weight among weights up to `max`. log covers four decades. */
 double fv__shade(fv__scale scale, double weight, double max);

@@ -1,6 +1,6 @@
 /* explain: what the files of this folder share.
  *
- *     build.c     an fv_explanation, piece by piece        model.c, baseline.c   what a model gives to one
+ *     build.c     an fv_explanation, piece by piece        model.c   what a model gives to one
  *     stats.c     head statistics                          words.c   pieces merged into words
  *     rollout.c   means and rollout                        find.c    matrices by name, choices of heads
  * and the renderers: render.h is their contract, list.def their list. */
@@ -13,8 +13,8 @@
 /* Owns what the public struct points to: arrays that grow are blocks of their own, the rest is in the arena. */
 struct fv__explain_store {
     fv__arena *arena;
-    size_t classes, sequences, maps, attributions, notes;  /* capacities */
-    size_t *heads, head_maps;                              /* capacity of each map's heads */
+    size_t classes, sequences, maps, attributions, notes; /* capacities */
+    size_t *heads, head_maps;                             /* capacity of each map's heads */
 };
 
 /* Copies into the explanation's memory; NULL with the message set when there is none left. */
@@ -31,15 +31,20 @@ void fv__special_keys(bool *out, const fv_explain_sequence *sequence);
 /* Rows that see nothing sum to zero; all others must sum to one. */
 bool fv__rows_sum_to_one(const float *weight, int64_t rows, int64_t keys);
 
-/* Adds the mean of each layer ((layers, queries, keys), layer numbers in `number`) when layers have several heads, and the
- * rollout where it is defined and tokens also pass beside the attention (`residual`). */
+/* Adds the mean of each layer ((layers, queries, keys), layer numbers in `number`) when layers have several heads,
+ * and the rollout where it is defined and tokens also pass beside the attention (`residual`). */
 fv_status fv__add_combinations(fv_explanation *e, int map, const float *mean, const int32_t *number, int64_t layers,
                                bool several_heads, bool residual);
 
 /* A choice of heads: "0,2-3" layers, "3:*,11:2-4" heads. */
-typedef struct fv__head_range { int32_t layer_first, layer_last, head_first, head_last; } fv__head_range;
-typedef struct fv__head_choice { fv__head_range *range; size_t count, capacity; } fv__head_choice;
-fv_status fv__head_choice_parse(fv__head_choice *choice, const char *text);   /* NULL: everything */
+typedef struct fv__head_range {
+    int32_t layer_first, layer_last, head_first, head_last;
+} fv__head_range;
+typedef struct fv__head_choice {
+    fv__head_range *range;
+    size_t count, capacity;
+} fv__head_choice;
+fv_status fv__head_choice_parse(fv__head_choice *choice, const char *text); /* NULL: everything */
 bool fv__head_chosen(const fv__head_choice *choice, int32_t layer, int32_t head);
 void fv__head_choice_free(fv__head_choice *choice);
 

@@ -1,5 +1,5 @@
-/* figure: the layout of a picture. With attention it is a matrix with its labels, a colour bar, and under the columns the
- * attributions of the same tokens; without, it is the most important words with a bar each. */
+/* figure: the layout of a picture. With attention it is a matrix with its labels, a colour bar, and under the columns
+ * the attributions of the same tokens; without, it is the most important words with a bar each. */
 #include "explain/canvas.h"
 
 #include <math.h>
@@ -12,13 +12,13 @@ enum {
     SMALL = 11,
     BAR_ROW = 24,
     BAR_WIDTH = 260,
-    LABEL_MAX = 18,    /* columns of text that a label may take */
+    LABEL_MAX = 18, /* columns of text that a label may take */
     HEADING_MAX = 100,
-    CELLS_MAX = 1500   /* of a side; longer texts are binned */
+    CELLS_MAX = 1500 /* of a side; longer texts are binned */
 };
 static const fv__rgb ink = {20, 21, 26}, muted = {96, 100, 112}, rule = {214, 218, 226}, paper = {255, 255, 255};
 
-/* ---- labels ------------------------------------------------------------------------------------------------------- */
+/* ---- labels ---------------------------------------------------------------------------------------------------- */
 
 static int64_t text_width(int64_t columns, int64_t size) { return (columns * size * 6 + 9) / 10; }
 
@@ -45,10 +45,11 @@ static int64_t widest_label(const fv_explain_sequence *s, int64_t step, int64_t 
     return text_width(widest, size);
 }
 
-/* ---- layout ------------------------------------------------------------------------------------------------------- */
+/* ---- layout ---------------------------------------------------------------------------------------------------- */
 
 static int64_t cell_for(int64_t tokens) {
-    static const int64_t size[][2] = {{8, 40}, {14, 30}, {24, 24}, {40, 18}, {64, 14}, {100, 10}, {160, 7}, {260, 5}, {420, 3}};
+    static const int64_t size[][2] = {{8, 40},   {14, 30}, {24, 24}, {40, 18}, {64, 14},
+                                      {100, 10}, {160, 7}, {260, 5}, {420, 3}};
     for (size_t i = 0; i < sizeof size / sizeof *size; i++)
         if (tokens <= size[i][0]) return size[i][1];
     return tokens <= 900 ? 2 : 1;
@@ -101,7 +102,7 @@ static fv_status layout_bars(fv__figure *f, int64_t top) {
     return FV_OK;
 }
 
-/* ---- heading ------------------------------------------------------------------------------------------------------ */
+/* ---- heading --------------------------------------------------------------------------------------------------- */
 
 static void write_title(const fv__figure *f, fv__buf *line) {
     if (f->map)
@@ -118,7 +119,8 @@ static void write_subtitle(const fv__figure *f, fv__buf *line) {
         fv__buf_text(line, e->title);
         return;
     }
-    fv__buf_printf(line, "predicted %s, %.1f %%", e->class_of[e->predicted].name, 100 * e->class_of[e->predicted].probability);
+    fv__buf_printf(line, "predicted %s, %.1f %%", e->class_of[e->predicted].name,
+                   100 * e->class_of[e->predicted].probability);
     if (e->expected >= 0) fv__buf_printf(line, "; true label %s", e->class_of[e->expected].name);
     if (of_class != e->predicted) fv__buf_printf(line, "; explained %s", e->class_of[of_class].name);
 }
@@ -164,9 +166,11 @@ void fv__figure_free(fv__figure *f) {
     fv__buf_free(&f->subtitle);
 }
 
-/* ---- drawing ------------------------------------------------------------------------------------------------------ */
+/* ---- drawing --------------------------------------------------------------------------------------------------- */
 
-static void put(fv__canvas *c, int64_t x, int64_t y, fv__type type, const char *text) { c->text(c, x, y, type, text, strlen(text)); }
+static void put(fv__canvas *c, int64_t x, int64_t y, fv__type type, const char *text) {
+    c->text(c, x, y, type, text, strlen(text));
+}
 
 static void put_buf(fv__canvas *c, int64_t x, int64_t y, fv__type type, fv__buf *text) {
     if (text->data) c->text(c, x, y, type, text->data, text->size);
@@ -209,8 +213,11 @@ static fv_status draw_labels(const fv__figure *f, fv__canvas *c) {
     }
     fv_status status = fv__buf_status(&label);
     fv__buf_free(&label);
-    put(c, f->left + f->matrix_width / 2, f->top - f->key_label - 18, (fv__type){SMALL, FV_ANCHOR_MIDDLE, false, muted}, "key (column)");
-    put(c, f->left - f->query_label - 18, f->top + f->matrix_height / 2, (fv__type){SMALL, FV_ANCHOR_MIDDLE, true, muted}, "query (row)");
+    put(c, f->left + f->matrix_width / 2, f->top - f->key_label - 18, (fv__type){SMALL, FV_ANCHOR_MIDDLE, false, muted},
+        "key (column)");
+    if (f->matrix_height < text_width(11, SMALL)) return status;
+    put(c, f->left - f->query_label - 18, f->top + f->matrix_height / 2,
+        (fv__type){SMALL, FV_ANCHOR_MIDDLE, true, muted}, "query (row)");
     return status;
 }
 
@@ -230,7 +237,8 @@ static fv_status draw_color_bar(const fv__figure *f, fv__canvas *c) {
     for (int i = 0; i <= 2; i++) {
         double weight = weight_at(f, 1 - i / 2.0);
         fv__buf_printf(&tick, i == 2 && f->scale != FV_SCALE_LOG ? "0" : weight < 0.01 ? "%.1e" : "%.3f", weight);
-        put_buf(c, x + 19, f->top + (i == 0 ? 9 : i * STEPS * STEP / 2 + (i == 1 ? 4 : 0)), (fv__type){SMALL, FV_ANCHOR_START, false, muted}, &tick);
+        put_buf(c, x + 19, f->top + (i == 0 ? 9 : i * STEPS * STEP / 2 + (i == 1 ? 4 : 0)),
+                (fv__type){SMALL, FV_ANCHOR_START, false, muted}, &tick);
     }
     static const char *const names[] = {"linear", "sqrt", "log"};
     put(c, x, f->top + STEPS * STEP + 18, (fv__type){SMALL, FV_ANCHOR_START, false, muted}, names[f->scale]);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- a choice of heads -------------------------------------------------------------------------------------------- */
+/* ---- a choice of heads ----------------------------------------------------------------------------------------- */
 
 /* Reads digits; false when there are none or the number is not an int32. */
 static bool read_number(const char **at, int32_t *value) {
@@ -49,8 +49,10 @@ fv_status fv__head_choice_parse(fv__head_choice *choice, const char *text) {
         fv__head_range range;
         if (!read_heads(&at, &range) || (*at && *at != ',')) {
             fv__head_choice_free(choice);
-            return fv__fail(FV_USAGE, "heads: cannot read \"%s\"\n  expected layers \"0,2-3\" or heads \"3:*,11:2\"\n"
-                            "  found:   \"%s\"", text, at);
+            return fv__fail(FV_USAGE,
+                            "heads: cannot read \"%s\"\n  expected layers \"0,2-3\" or heads \"3:*,11:2\"\n"
+                            "  found:   \"%s\"",
+                            text, at);
         }
         fv_status status = FV_GROW(&choice->range, &choice->capacity, choice->count + 1);
         if (status != FV_OK) {
@@ -77,7 +79,7 @@ void fv__head_choice_free(fv__head_choice *choice) {
     *choice = (fv__head_choice){0};
 }
 
-/* ---- one matrix by name ------------------------------------------------------------------------------------------- */
+/* ---- one matrix by name ---------------------------------------------------------------------------------------- */
 
 typedef bool head_test(const fv_explain_head *head, int32_t layer, int32_t number);
 
@@ -105,7 +107,8 @@ static bool look(const fv_explain_map *map, head_test *test, int32_t layer, int3
 }
 
 static bool look_mean(const fv_explain_map *map, int32_t layer, int64_t *head) {
-    return look(map, is_mean, layer, -1, head) || look(map, is_head, layer, -1, head) || look(map, is_any, layer, -1, head);
+    return look(map, is_mean, layer, -1, head) || look(map, is_head, layer, -1, head) ||
+           look(map, is_any, layer, -1, head);
 }
 
 static bool look_named(const fv_explanation *e, const char *name, int *map, int64_t *head) {
@@ -138,9 +141,9 @@ static fv_status not_found(const fv_explanation *e, const char *name) {
             else
                 fv__buf_printf(&have, "%d:%d", head->layer, head->head);
         }
-    fv_status status = fv__fail(FV_USAGE, "explanation: no attention matrix \"%s\"\n  expected one of: %s%s", name,
-                                have.size ? have.data : "none, this model has no attention",
-                                have.size >= 300 ? " ..." : "");
+    fv_status status =
+        fv__fail(FV_USAGE, "explanation: no attention matrix \"%s\"\n  expected one of: %s%s", name,
+                 have.size ? have.data : "none, this model has no attention", have.size >= 300 ? " ..." : "");
     fv__buf_free(&have);
     return status;
 }

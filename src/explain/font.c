@@ -2,6 +2,7 @@
  * scale to any size and are drawn with round pens and soft edges, so one small table serves labels and headings. */
 #include "explain/canvas.h"
 
+/* clang-format off */
 static const char *const glyphs[95] = {
     "", "3037 3a3a", "2023 4043", "202a 404a 0363 0767", "625111020415556668591908 303a", "600a 1021120110 58695a4958",
     "6a13112030414307091a3a66", "3033", "4022284a", "2042482a", "3238 0367 0763", "3339 0666", "393a2c", "1656", "3a3a", "600a",
@@ -23,7 +24,6 @@ static const char *const glyphs[95] = {
     "041a365a64", "045a 540a", "043a 643a2c1d", "04540a5a",
     "40313425363a4b", "303c", "20313445363a2b", "071525475765",
 };
+/* clang-format on */
 
-const char *fv__glyph(int32_t code) {
-    return code >= 32 && code < 127 ? glyphs[code - 32] : "00606a0a00";
-}
+const char *fv__glyph(int32_t code) { return code >= 32 && code < 127 ? glyphs[code - 32] : "00606a0a00"; }

@@ -1,6 +1,6 @@
-/* html: one file that opens from disk and asks the network for nothing. docs/explorer-format.md is the contract with the
- * page's program; this file writes fv-meta and puts the parts together. Text from data appears only as JSON strings in which
- * `<` is escaped, so it cannot close the element it is in. */
+/* html: one file that opens from disk and asks the network for nothing. docs/explorer-format.md is the contract with
+ * the page's program; this file writes fv-meta and puts the parts together. Text from data appears only as JSON
+ * strings in which `<` is escaped, so it cannot close the element it is in. */
 #include "explain/blocks.h"
 #include "explain/page.h"
 #include "io/json.h"
@@ -10,7 +10,7 @@
 
 enum { CLASSES_SENT = 20 };
 
-/* ---- JSON by hand: the page's meta is written once, in one order -------------------------------------------------- */
+/* ---- JSON by hand: the page's meta is written once, in one order ----------------------------------------------- */
 
 static void text(fv__buf *out, const char *value, size_t size) { fv__json_quote(out, value, size, FV_JSON_HTML); }
 
@@ -26,15 +26,20 @@ static void number(fv__buf *out, double value) {
         fv__buf_text(out, "null");
 }
 
-static void boolean(fv__buf *out, const char *name, bool value) { fv__buf_printf(out, ",\"%s\":%s", name, value ? "true" : "false"); }
+static void boolean(fv__buf *out, const char *name, bool value) {
+    fv__buf_printf(out, ",\"%s\":%s", name, value ? "true" : "false");
+}
 
 static void comma(fv__buf *out, int64_t index) {
     if (index) fv__buf_text(out, ",");
 }
 
-/* ---- classes: with many only the most probable are sent, and those something else speaks about -------------------- */
+/* ---- classes: with many only the most probable are sent, and those something else speaks about ----------------- */
 
-typedef struct sent { int32_t *place; int32_t count; } sent; /* place[c]: index in the page, -1 when left out */
+typedef struct sent {
+    int32_t *place;
+    int32_t count;
+} sent; /* place[c]: index in the page, -1 when left out */
 
 static bool is_spoken_of(const fv_explanation *e, int32_t c) {
     for (int a = 0; a < e->attributions; a++)
@@ -82,7 +87,7 @@ static void add_prediction(fv__buf *out, const fv_explanation *e, const sent *s)
     fv__buf_text(out, "}");
 }
 
-/* ---- sequences ---------------------------------------------------------------------------------------------------- */
+/* ---- sequences ------------------------------------------------------------------------------------------------- */
 
 static void add_starts(fv__buf *out, const fv_explain_sequence *s) {
     fv__buf_text(out, ",\"start\":[");
@@ -131,15 +136,17 @@ static void add_attribution(fv__buf *out, const fv_explanation *e, const fv_attr
     fv__buf_text(out, "]}");
 }
 
-/* ---- maps --------------------------------------------------------------------------------------------------------- */
+/* ---- maps ------------------------------------------------------------------------------------------------------ */
 
 static const struct {
     const char *id, *label, *unit, *about;
     size_t offset;
 } statistics[] = {
-#define STAT(id, field, label, unit, about) {id, label, unit, about, offsetof(fv_head_stats, field)}
+#define STAT(id, field, label, unit, about) \
+    { id, label, unit, about, offsetof(fv_head_stats, field) }
     STAT("entropy", entropy_bits, "Entropy", "bits", "how spread out the rows are, on average"),
-    STAT("focus", entropy, "Entropy, relative", "share", "entropy as a share of the largest possible over the visible keys"),
+    STAT("focus", entropy, "Entropy, relative", "share",
+         "entropy as a share of the largest possible over the visible keys"),
     STAT("diagonal", diagonal, "Own position", "share", "weight on the query's own position"),
     STAT("previous", previous, "Previous", "share", "weight on the position before the query"),
     STAT("next", next, "Next", "share", "weight on the position after the query"),
@@ -175,8 +182,8 @@ static void add_heads(fv__buf *out, const fv_explain_map *map) {
 static void add_statistics(fv__buf *out, const fv_explain_map *map) {
     fv__buf_text(out, ",\n \"stats\":[");
     for (size_t s = 0; s < sizeof statistics / sizeof *statistics; s++) {
-        fv__buf_printf(out, "%s{\"id\":\"%s\",\"label\":\"%s\",\"unit\":\"%s\",\"about\":\"%s\",\"values\":[", s ? "," : "",
-                       statistics[s].id, statistics[s].label, statistics[s].unit, statistics[s].about);
+        fv__buf_printf(out, "%s{\"id\":\"%s\",\"label\":\"%s\",\"unit\":\"%s\",\"about\":\"%s\",\"values\":[",
+                       s ? "," : "", statistics[s].id, statistics[s].label, statistics[s].unit, statistics[s].about);
         for (int64_t n = 0; n < map->heads; n++) {
             double value;
             memcpy(&value, (const char *)&map->head[n].stats + statistics[s].offset, sizeof value);
@@ -197,14 +204,15 @@ static void add_map(fv__buf *out, const fv_explain_map *map, const fv__map_block
     boolean(out, "normalised", map->normalised);
     boolean(out, "causal", map->causal);
     fv__buf_printf(out, ",\"select\":%lld", (long long)blocks->select);
-    if (blocks->thumb.size) fv__buf_printf(out, ",\"thumb\":[%lld,%lld]", (long long)blocks->rows, (long long)blocks->columns);
+    if (blocks->thumb.size)
+        fv__buf_printf(out, ",\"thumb\":[%lld,%lld]", (long long)blocks->rows, (long long)blocks->columns);
     if (blocks->top) fv__buf_printf(out, ",\"top\":%lld", (long long)blocks->top);
     add_heads(out, map);
     add_statistics(out, map);
     fv__buf_text(out, "}");
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 static void add_model(fv__buf *out, const fv_explanation *e) {
     fv__buf_text(out, ",\n\"model\":{");
@@ -228,7 +236,8 @@ static void add_provenance(fv__buf *out, const fv_explanation *e) {
     fv__buf_text(out, "]");
 }
 
-static void build_meta(fv__buf *out, const fv_explanation *e, const sent *s, const fv__map_blocks *blocks, bool compress) {
+static void build_meta(fv__buf *out, const fv_explanation *e, const sent *s, const fv__map_blocks *blocks,
+                       bool compress) {
     fv__buf_text(out, "<script type=\"application/json\" id=\"fv-meta\">{\"format\":\"fovea-explorer\",\"version\":1,");
     member_text(out, "title", e->title);
     if (e->predicted >= 0) fv__buf_text(out, ",\"task\":\"classify\"");
@@ -256,7 +265,12 @@ static void write_blocks(fv__sink *sink, const fv__map_blocks *blocks, int maps)
 }
 
 /* What draw gathers before anything is written. */
-typedef struct page { sent classes; fv__head_choice first; fv__map_blocks *blocks; size_t budget; } page;
+typedef struct page {
+    sent classes;
+    fv__head_choice first;
+    fv__map_blocks *blocks;
+    size_t budget;
+} page;
 
 /* The meta is built twice: first for its size, then with what was chosen for the rest of the budget. */
 static fv_status assemble(const fv_explanation *e, page *p, bool compress, fv__sink *sink) {
@@ -304,4 +318,5 @@ static fv_status draw(const fv_explanation *e, const fv_render_options *options,
     return status;
 }
 
-const fv__renderer fv__renderer_html = {{"html", ".html", "one page to explore all heads, opens from disk without network"}, false, draw};
+const fv__renderer fv__renderer_html = {
+    {"html", ".html", "one page to explore all heads, opens from disk without network"}, false, draw};

@@ -1,10 +1,10 @@
 /* model: what a model did with one text, as an explanation.
  *
- * Weights come row by row from the fused path (fv_trace_weights); of each head one matrix is in memory besides those that are
- * kept. Attributions: `attention`, what the pooled vector sees through all layers (its pooling shares times the rollout);
- * `gradient-attention`, the sum over heads and queries of weight times d logit / d weight; `input-gradient`, gradient times
- * input, which for the counting kinds is the exact contribution of each word. */
-#include "explain/explain.h"
+ * Weights come row by row from the fused path (fv_trace_weights); of each head one matrix is in memory besides those
+ * that are kept. Attributions: `attention`, what the pooled vector sees through all layers (its pooling shares times
+ * the rollout); `gradient-attention`, the sum over heads and queries of weight times d logit / d weight;
+ * `input-gradient`, gradient times input, which for the counting kinds is the exact contribution of each word. */
+#include "explain/render.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -14,14 +14,13 @@
 #define CLASSES_SENT 3 /* classes that get gradients: the asked one and the most probable others */
 
 const fv_option *fv_explain_option_rows(void) {
-    static const fv_option rows[] = {
-        {"class", FV_OPT_STRING, offsetof(fv_explain_options, of_class), NULL, 0, 0, "NAME",
-         "explain this class instead of the predicted one"},
-        {"heads", FV_OPT_STRING, offsetof(fv_explain_options, heads), NULL, 0, 0, "LIST",
-         "attention maps to keep: layers \"0,2-3\" or heads \"3:*,11:2\""},
-        {"gradients", FV_OPT_BOOL, offsetof(fv_explain_options, gradients), "true", 0, 0, NULL,
-         "also compute what each word did to the class's score"},
-        {0}};
+    static const fv_option rows[] = {{"class", FV_OPT_STRING, offsetof(fv_explain_options, of_class), NULL, 0, 0,
+                                      "NAME", "explain this class instead of the predicted one"},
+                                     {"heads", FV_OPT_STRING, offsetof(fv_explain_options, heads), NULL, 0, 0, "LIST",
+                                      "attention maps to keep: layers \"0,2-3\" or heads \"3:*,11:2\""},
+                                     {"gradients", FV_OPT_BOOL, offsetof(fv_explain_options, gradients), "true", 0, 0,
+                                      NULL, "also compute what each word did to the class's score"},
+                                     {0}};
     return rows;
 }
 
@@ -30,10 +29,10 @@ typedef struct work {
     fv_trace *trace;
     fv__head_choice choice;
     int64_t tokens;
-    bool has_maps, has_pool;  /* self-attention; pooling by attention */
-    float *weight, *gradient; /* (tokens, tokens) */
-    float *mean;              /* (layers, tokens, tokens) */
-    float *sum;               /* (tokens) */
+    bool has_weights, has_pool; /* of self-attention; of pooling */
+    float *weight, *gradient;   /* (tokens, tokens) */
+    float *mean;                /* (layers, tokens, tokens) */
+    float *sum;                 /* (tokens) */
 } work;
 
 static bool mechanism_has_weights(const char *text) {
@@ -53,7 +52,7 @@ static fv_status take_memory(work *w) {
     size_t all, one;
     if (!fv__size_of(square, 3, sizeof(float), &all) || !fv__size_of(square + 1, 2, sizeof(float), &one))
         return fv__fail(FV_NO_RESOURCES, "explain: maps of %lld tokens do not fit in memory", (long long)w->tokens);
-    if (!w->has_maps) all = one = 0;
+    if (!w->has_weights) all = one = 0;
     w->weight = fv__alloc(one);
     w->gradient = fv__alloc(one);
     w->mean = fv__alloc(all);
@@ -61,7 +60,7 @@ static fv_status take_memory(work *w) {
     return w->weight && w->gradient && w->mean && w->sum ? FV_OK : FV_NO_RESOURCES;
 }
 
-/* ---- the text and the prediction ---------------------------------------------------------------------------------- */
+/* ---- the text and the prediction ------------------------------------------------------------------------------- */
 
 static fv_status add_tokens(work *w, size_t size) {
     const fv_trace *t = w->trace;
@@ -98,34 +97,57 @@ static fv_status add_prediction(work *w) {
     return w->e->attention ? FV_OK : FV_NO_RESOURCES;
 }
 
-/* ---- maps --------------------------------------------------------------------------------------------------------- */
+/* ---- maps ------------------------------------------------------------------------------------------------------ */
+
+static bool any_negative(const float *weight, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        if (weight[i] < 0) return true;
+    return false;
+}
+
+/* First all heads, whatever is chosen: their means, and whether they can be drawn and rolled out at all. */
+static fv_status survey(work *w, bool *normalised, bool *drawable) {
+    const fv_trace *t = w->trace;
+    int64_t size = w->tokens * w->tokens;
+    *normalised = *drawable = true;
+    for (int64_t i = 0; i < t->layers * t->heads; i++) {
+        float *mean = w->mean + i / t->heads * size;
+        FV_TRY(fv_trace_weights(t, FV_STAGE_SOFTMAX, i / t->heads, i % t->heads, NULL, w->tokens, w->weight));
+        *normalised &= fv__rows_sum_to_one(w->weight, w->tokens, w->tokens);
+        *drawable &= !any_negative(w->weight, size);
+        for (int64_t k = 0; k < size; k++) mean[k] += w->weight[k] / (float)t->heads;
+    }
+    return FV_OK;
+}
+
+static fv_status add_chosen_heads(work *w, int map) {
+    const fv_trace *t = w->trace;
+    int64_t kept = 0;
+    for (int64_t i = 0; i < t->layers * t->heads; i++) {
+        int32_t layer = (int32_t)(i / t->heads), head = (int32_t)(i % t->heads);
+        if (!fv__head_chosen(&w->choice, layer, head)) continue;
+        FV_TRY(fv_trace_weights(t, FV_STAGE_SOFTMAX, layer, head, NULL, w->tokens, w->weight));
+        FV_TRY(fv_explanation_add_head(w->e, map, layer, head, NULL, NULL, w->weight));
+        kept++;
+    }
+    if (kept > 0) return FV_OK;
+    return fv__fail(FV_USAGE, "explain: no head was chosen\n  expected layers below %lld, heads below %lld",
+                    (long long)t->layers, (long long)t->heads);
+}
 
 static fv_status add_self_map(work *w) {
     const fv_trace *t = w->trace;
-    int64_t size = w->tokens * w->tokens, kept = 0;
+    bool normalised, drawable;
     int map;
-    FV_TRY(fv_explanation_add_map(w->e, "self", "Self-attention", 0, 0, true, false, &map));
+    FV_TRY(survey(w, &normalised, &drawable));
+    if (!drawable) return fv_explanation_add_note(w->e, "maps", "not drawn: this attention has weights below zero");
+    FV_TRY(fv_explanation_add_map(w->e, "self", "Self-attention", 0, 0, normalised, false, &map));
+    FV_TRY(add_chosen_heads(w, map));
     int32_t *number = fv__alloc_array((size_t)t->layers, sizeof *number);
     if (!number) return FV_NO_RESOURCES;
-    fv_status status = FV_OK;
-    bool normalised = true;
-    for (int64_t i = 0; status == FV_OK && i < t->layers * t->heads; i++) {
-        int64_t layer = i / t->heads, head = i % t->heads;
-        status = fv_trace_weights(t, FV_STAGE_SOFTMAX, layer, head, NULL, w->tokens, w->weight);
-        if (status != FV_OK) break;
-        normalised &= fv__rows_sum_to_one(w->weight, w->tokens, w->tokens);
-        for (int64_t k = 0; k < size; k++) w->mean[layer * size + k] += w->weight[k] / (float)t->heads;
-        number[layer] = (int32_t)layer;
-        if (!fv__head_chosen(&w->choice, (int32_t)layer, (int32_t)head)) continue;
-        kept++;
-        status = fv_explanation_add_head(w->e, map, (int32_t)layer, (int32_t)head, NULL, NULL, w->weight);
-    }
-    w->e->map[map].normalised = normalised;
-    if (status == FV_OK && kept == 0)
-        status = fv__fail(FV_USAGE, "explain: no head was chosen\n  expected layers below %lld, heads below %lld",
-                          (long long)t->layers, (long long)t->heads);
-    if (status == FV_OK) status = fv__add_combinations(w->e, map, w->mean, number, t->layers, t->heads > 1,
-                                                      fv_model_kind_of(t->model)->can & FV_MODEL_RESIDUAL);
+    for (int64_t l = 0; l < t->layers; l++) number[l] = (int32_t)l;
+    bool residual = fv_model_kind_of(t->model)->can & FV_MODEL_RESIDUAL;
+    fv_status status = fv__add_combinations(w->e, map, w->mean, number, t->layers, t->heads > 1, residual);
     fv__free(number);
     return status;
 }
@@ -138,7 +160,7 @@ static fv_status add_pool_map(work *w) {
     return fv_explanation_add_head(w->e, map, -1, -1, "pool", "Pooling attention", w->trace->pool);
 }
 
-/* ---- attributions ------------------------------------------------------------------------------------------------- */
+/* ---- attributions ---------------------------------------------------------------------------------------------- */
 
 /* The matrix the pooled vector looks through: the rollout, or the last layer's mean where there is none. */
 static const float *seen_through(const fv_explanation *e, bool *rollout) {
@@ -167,7 +189,8 @@ static fv_status add_class_attention(work *w) {
     }
     return fv_explanation_add_attribution(
         w->e, "attention", "Attention",
-        rollout   ? "what the pooled output sees through all layers: its share of each position times the attention rollout"
+        rollout
+            ? "what the pooled output sees through all layers: its share of each position times the attention rollout"
         : through ? "what the pooled output sees through the mean of the heads of the last layer"
                   : "share of each token in the pooled output",
         0, -1, false, w->sum);
@@ -183,23 +206,26 @@ static fv_status add_gradient_attention(work *w, int32_t of_class) {
             for (int64_t k = 0; k < w->tokens; k++)
                 w->sum[k] += w->weight[q * w->tokens + k] * w->gradient[q * w->tokens + k];
     }
-    return fv_explanation_add_attribution(w->e, "gradient-attention", "Gradient x attention",
-                                          "attention weight times its gradient of the class's score, summed over heads and queries",
-                                          0, of_class, true, w->sum);
+    return fv_explanation_add_attribution(
+        w->e, "gradient-attention", "Gradient x attention",
+        "attention weight times its gradient of the class's score, summed over heads and queries", 0, of_class, true,
+        w->sum);
 }
 
 static fv_status add_gradients(work *w, int32_t of_class) {
     const fv_trace *t = w->trace;
     bool counts = !(fv_model_kind_of(t->model)->can & FV_MODEL_BY_GRADIENT);
     FV_TRY(fv_trace_backward(w->trace, of_class));
-    if (w->has_maps) FV_TRY(add_gradient_attention(w, of_class));
+    if (w->has_weights) FV_TRY(add_gradient_attention(w, of_class));
     FV_TRY(fv_trace_contributions(t, w->sum));
     if (counts)
-        return fv_explanation_add_attribution(w->e, "contribution", "Contribution",
-                                              "what the word's features add to the class's score, beyond what they add to the average class", 0, of_class, true, w->sum);
+        return fv_explanation_add_attribution(
+            w->e, "contribution", "Contribution",
+            "what the word's features add to the class's score, beyond what they add to the average class", 0, of_class,
+            true, w->sum);
     return fv_explanation_add_attribution(w->e, "input-gradient", "Gradient x input",
-                                          "embedding of the token times its gradient of the class's score", 0, of_class, true,
-                                          w->sum);
+                                          "embedding of the token times its gradient of the class's score", 0, of_class,
+                                          true, w->sum);
 }
 
 /* The most probable class that is none of those already done. */
@@ -222,7 +248,8 @@ static fv_status wanted_class(const work *w, const char *name, int32_t *of_class
     fv__buf names = {0};
     for (int32_t c = 0; c < classes.count && names.size < 400; c++)
         fv__buf_printf(&names, "%s%s", c ? ", " : "", classes.name[c]);
-    fv_status status = fv__fail(FV_USAGE, "explain: no class \"%s\"\n  expected one of: %s", name, names.data ? names.data : "");
+    fv_status status =
+        fv__fail(FV_USAGE, "explain: no class \"%s\"\n  expected one of: %s", name, names.data ? names.data : "");
     fv__buf_free(&names);
     return status;
 }
@@ -234,7 +261,9 @@ static fv_status fill(work *w, size_t size, const fv_explain_options *options) {
     FV_TRY(take_memory(w));
     FV_TRY(add_tokens(w, size));
     FV_TRY(add_prediction(w));
-    if (w->has_maps) FV_TRY(add_self_map(w));
+    if (w->has_weights) FV_TRY(add_self_map(w));
+    if (!w->has_weights && w->trace->layers > 0)
+        FV_TRY(fv_explanation_add_note(w->e, "maps", "this attention mechanism forms no weights"));
     if (w->has_pool) FV_TRY(add_pool_map(w));
     FV_TRY(add_class_attention(w));
     for (int i = 0; options->gradients && i < CLASSES_SENT; i++) {
@@ -246,6 +275,25 @@ static fv_status fill(work *w, size_t size, const fv_explain_options *options) {
     return fv_explanation_add_note(w->e, "kernels", fv_isa());
 }
 
+/* The heading: how the text begins. */
+static fv_status create(work *w, const char *text, size_t size) {
+    enum { COLUMNS = 64 };
+    fv__buf plain = {0}, title = {0};
+    fv__plain_text(&plain, text, size < 4 * COLUMNS ? size : 4 * COLUMNS);
+    fv__fit_columns(&title, plain.data ? plain.data : "", plain.size, COLUMNS);
+    if (plain.size > title.size && !title.failed) {
+        title.size--; /* the mark of what was cut */
+        fv__buf_text(&title, "...");
+    }
+    fv_status status = plain.failed || title.failed ? FV_NO_RESOURCES : FV_OK;
+    if (status == FV_OK)
+        status = fv_explanation_create(&w->e, title.size ? title.data : "(empty text)",
+                                       fv_model_kind_of(w->trace->model)->name);
+    fv__buf_free(&plain);
+    fv__buf_free(&title);
+    return status;
+}
+
 fv_status fv_explain(fv_explanation **out, const fv_model *model, const char *text, size_t size,
                      const fv_explain_options *options) {
     *out = NULL;
@@ -255,10 +303,10 @@ fv_status fv_explain(fv_explanation **out, const fv_model *model, const char *te
     fv_status status = fv_model_trace(&w.trace, model, text, size);
     if (status == FV_OK) {
         w.tokens = w.trace->tokens->count;
-        w.has_maps = w.trace->layers > 0 && mechanism_has_weights(fv_model_options_of(model)->attention);
+        w.has_weights = w.trace->layers > 0 && mechanism_has_weights(fv_model_options_of(model)->attention);
         const char *pool = fv_model_options_of(model)->pool;
         w.has_pool = w.trace->pool && pool && strstr(pool, "attention");
-        status = fv_explanation_create(&w.e, "Attention", fv_model_kind_of(model)->name);
+        status = create(&w, text, size);
     }
     if (status == FV_OK) status = fill(&w, size, options ? options : &standard);
     fv__head_choice_free(&w.choice);

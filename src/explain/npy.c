@@ -1,5 +1,6 @@
-/* npy: the numbers themselves, for people who draw on their own: float32 of shape (layers, heads, queries, keys), or (heads,
- * queries, keys) when the layers do not have the same heads; without attention the attributions, (kinds, tokens). */
+/* npy: the numbers themselves, for people who draw on their own: float32 of shape (layers, heads, queries, keys), or
+ * (heads, queries, keys) when the layers do not have the same heads; without attention the attributions, (kinds,
+ * tokens). */
 #include "explain/render.h"
 
 #include <string.h>
@@ -68,4 +69,5 @@ static fv_status draw(const fv_explanation *e, const fv_render_options *options,
     return FV_OK;
 }
 
-const fv__renderer fv__renderer_npy = {{"npy", ".npy", "all maps as float32 numbers (layers, heads, queries, keys)"}, false, draw};
+const fv__renderer fv__renderer_npy = {
+    {"npy", ".npy", "all maps as float32 numbers (layers, heads, queries, keys)"}, false, draw};

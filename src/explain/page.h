@@ -4,7 +4,10 @@
 
 #include <stddef.h>
 
-typedef struct fv__page_part { const unsigned char *bytes; size_t size; } fv__page_part;
+typedef struct fv__page_part {
+    const unsigned char *bytes;
+    size_t size;
+} fv__page_part;
 fv__page_part fv__page_part_before(void);
 fv__page_part fv__page_part_after(void);
 

@@ -32,13 +32,19 @@ static void raster_cells(fv__canvas *canvas, const fv__cells *c) {
     for (int64_t i = 0; i < c->rows; i++)
         for (int64_t j = 0; j < c->columns; j++)
             fill((raster *)canvas, (c->x + j * c->cell_width) * ZOOM, (c->y + i * c->cell_height) * ZOOM,
-                 c->cell_width * ZOOM - gap, c->cell_height * ZOOM - gap, fv__shade_color(c->shade[i * c->columns + j]));
+                 c->cell_width * ZOOM - gap, c->cell_height * ZOOM - gap,
+                 fv__shade_color(c->shade[i * c->columns + j]));
 }
 
-/* ---- text --------------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------------------------ */
 
 /* A line of text: where its first character stands, in pixels, and which way it runs. */
-typedef struct pen { raster *to; double x, y, unit, radius; bool up; fv__rgb color; } pen;
+typedef struct pen {
+    raster *to;
+    double x, y, unit, radius;
+    bool up;
+    fv__rgb color;
+} pen;
 
 static void blend(raster *r, int64_t x, int64_t y, fv__rgb color, double cover) {
     if (x < 0 || y < 0 || x >= r->width || y >= r->height || cover <= 0) return;
@@ -82,8 +88,10 @@ static double nearest_stroke(const pen *p, const char *glyph, double x, double y
 static void draw_glyph(const pen *p, const char *glyph) {
     if (!*glyph) return;
     double width = 8 * p->unit, above = 11.5 * p->unit, below = 4.5 * p->unit;
-    int64_t x0 = (int64_t)floor(p->up ? p->x - above : p->x - p->unit), y0 = (int64_t)floor(p->up ? p->y - width : p->y - above);
-    int64_t x1 = (int64_t)ceil(p->up ? p->x + below : p->x + width), y1 = (int64_t)ceil(p->up ? p->y + p->unit : p->y + below);
+    int64_t x0 = (int64_t)floor(p->up ? p->x - above : p->x - p->unit),
+            y0 = (int64_t)floor(p->up ? p->y - width : p->y - above);
+    int64_t x1 = (int64_t)ceil(p->up ? p->x + below : p->x + width),
+            y1 = (int64_t)ceil(p->up ? p->y + p->unit : p->y + below);
     for (int64_t y = y0; y < y1; y++)
         for (int64_t x = x0; x < x1; x++) {
             double d = nearest_stroke(p, glyph, (double)x + 0.5, (double)y + 0.5);
@@ -102,7 +110,8 @@ static void raster_text(fv__canvas *canvas, int64_t x, int64_t y, fv__type type,
     double em = (double)(type.size * ZOOM), advance = 0.6 * em;
     double length = advance * (double)fv__text_columns(text, size);
     double shift = type.anchor == FV_ANCHOR_END ? length : type.anchor == FV_ANCHOR_MIDDLE ? length / 2 : 0;
-    pen p = {(raster *)canvas, (double)(x * ZOOM), (double)(y * ZOOM), em * 0.07, fmax(0.62, em * 0.044), type.up, type.color};
+    pen p = {(raster *)canvas, (double)(x * ZOOM), (double)(y * ZOOM), em * 0.07, fmax(0.62, em * 0.044),
+             type.up,          type.color};
     if (type.up)
         p.y += shift;
     else
@@ -140,4 +149,5 @@ static fv_status draw(const fv_explanation *e, const fv_render_options *options,
     return status;
 }
 
-const fv__renderer fv__renderer_png = {{"png", ".png", "a picture of one matrix, or of the most important words"}, true, draw};
+const fv__renderer fv__renderer_png = {
+    {"png", ".png", "a picture of one matrix, or of the most important words"}, true, draw};

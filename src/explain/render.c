@@ -7,11 +7,12 @@
 #include <string.h>
 
 #define ROW(name, type, field, standard, min, max, choices, help) \
-    {name, FV_OPT_##type, offsetof(fv_render_options, field), standard, min, max, choices, help}
+    { name, FV_OPT_##type, offsetof(fv_render_options, field), standard, min, max, choices, help }
 
 const fv_option *fv_render_option_rows(void) {
     static const fv_option rows[] = {
-        ROW("matrix", STRING, matrix, NULL, 0, 0, "NAME", "which matrix to draw: 2:5 (layer:head), 2 (mean of a layer), rollout, pool"),
+        ROW("matrix", STRING, matrix, NULL, 0, 0, "NAME",
+            "which matrix to draw: 2:5 (layer:head), 2 (mean of a layer), rollout, pool"),
         ROW("scale", CHOICE, scale, "sqrt", 0, 0, "linear|sqrt|log", "how weights become shades"),
         ROW("words", BOOL, words, "true", 0, 0, NULL, "merge the pieces of each word"),
         ROW("colors", CHOICE, colors, "auto", 0, 0, "auto|truecolor|256|ascii", "colours of the terminal"),
@@ -19,13 +20,14 @@ const fv_option *fv_render_option_rows(void) {
         ROW("top", INT, top, "10", 0, 10000, NULL, "words in the table"),
         ROW("cell", INT, cell, "0", 0, 200, NULL, "pixels of a matrix cell in png and svg, 0 = by length"),
         ROW("max-size", STRING, max_size, "16M", 0, 0, "BYTES", "size of a page; what does not fit is sent coarser"),
-        ROW("full", STRING, full, NULL, 0, 0, "HEADS", "heads a page must carry whole when it is short of room: 2:5, 0-1, 3:*"),
+        ROW("full", STRING, full, NULL, 0, 0, "HEADS",
+            "heads a page must carry whole when it is short of room: 2:5, 0-1, 3:*"),
         ROW("compress", BOOL, compress, "true", 0, 0, NULL, "deflate the data of a page"),
         {0}};
     return rows;
 }
 
-/* ---- the table ---------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------------------------- */
 
 static const fv__renderer *const renderers[] = {
 #define FV_RENDERER(name) &fv__renderer_##name,
@@ -62,13 +64,13 @@ const fv_renderer *fv_renderer_find(const char *name) {
 static fv_status unknown_renderer(const char *name) {
     fv__buf have = {0};
     for (int i = 0; i < RENDERERS; i++) fv__buf_printf(&have, " %s", renderers[i]->info.extension);
-    fv_status status = fv__fail(FV_USAGE, "explain: no renderer for \"%s\"\n  expected a name that ends with one of:%s", name,
-                                have.data ? have.data : "");
+    fv_status status = fv__fail(FV_USAGE, "explain: no renderer for \"%s\"\n  expected a name that ends with one of:%s",
+                                name, have.data ? have.data : "");
     fv__buf_free(&have);
     return status;
 }
 
-/* ---- output ------------------------------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------------------------- */
 
 void fv__sink_add(fv__sink *sink, const void *bytes, size_t count) {
     if (sink->status == FV_OK && count) sink->status = sink->write(sink->context, bytes, count);
@@ -119,7 +121,7 @@ fv_status fv_render_file(const fv_explanation *e, const char *path, const fv_ren
     return status;
 }
 
-/* ---- what several renderers need ------------------------------------------------------------------------------------ */
+/* ---- what several renderers need ------------------------------------------------------------------------------- */
 
 fv_status fv__parse_bytes(const char *text, size_t *bytes) {
     static const char units[] = "KMG";

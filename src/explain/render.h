@@ -1,7 +1,8 @@
-/* render: the contract of a renderer. It is one constant fv__renderer_NAME in one file NAME.c and one row in list.def.
+/* render: the contract of a renderer. It is one constant fv__renderer_NAME in one file NAME.c and one row in
+ * list.def.
  *
- * A renderer gets a finished explanation (texts are UTF-8, weights finite) and complete options, and writes bytes into the
- * sink. The same input gives the same bytes: no clock, no locale, no addresses. */
+ * A renderer gets a finished explanation (texts are UTF-8, weights finite) and complete options, and writes bytes
+ * into the sink. The same input gives the same bytes: no clock, no locale, no addresses. */
 #ifndef FV_EXPLAIN_RENDER_H
 #define FV_EXPLAIN_RENDER_H
 
@@ -9,13 +10,17 @@
 #include "explain/explain.h"
 
 /* Where output goes; after a failure the rest is dropped and the status kept. */
-typedef struct fv__sink { fv_write_fn *write; void *context; fv_status status; } fv__sink;
+typedef struct fv__sink {
+    fv_write_fn *write;
+    void *context;
+    fv_status status;
+} fv__sink;
 void fv__sink_add(fv__sink *sink, const void *bytes, size_t count);
-void fv__sink_buf(fv__sink *sink, const fv__buf *buf);      /* also takes over the buffer's failure */
+void fv__sink_buf(fv__sink *sink, const fv__buf *buf); /* also takes over the buffer's failure */
 
 typedef struct fv__renderer {
     fv_renderer info;
-    bool merges_words;  /* wants pieces merged to words before, when the option says so */
+    bool merges_words; /* wants pieces merged to words before, when the option says so */
     fv_status (*draw)(const fv_explanation *e, const fv_render_options *options, fv__sink *sink);
 } fv__renderer;
 
@@ -34,18 +39,19 @@ int32_t fv__explained_class(const fv_explanation *e);
 
 /* The first two attributions that speak about that class or about none; entries are NULL where there are fewer. */
 void fv__side_by_side(const fv_explanation *e, const fv_attribution *out[2]);
-double fv__largest(const float *value, int64_t count);       /* of the absolute values */
+double fv__largest(const float *value, int64_t count); /* of the absolute values */
 
 /* Tokens of an attribution by absolute value, largest first, specials left out; at most `room`. Returns how many. */
 int64_t fv__top_tokens(const fv_explanation *e, const fv_attribution *a, int64_t *token, int64_t room);
 
-/* ---- terminal cells (cells.c) ------------------------------------------------------------------------------------ */
+/* ---- terminal cells (cells.c) ---------------------------------------------------------------------------------- */
 
 /* Appends text made safe for a terminal or a label: blanks for line breaks and tabs, nothing for invisible format
  * characters, U+FFFD for other controls. */
 void fv__plain_text(fv__buf *out, const char *text, size_t size);
 int64_t fv__text_columns(const char *text, size_t size);
-/* Appends as much of a plain text as fits into `columns`, the last one "~" when something is left out; returns columns used. */
+/* Appends as much of a plain text as fits into `columns`, the last one "~" when something is left out; returns
+ * columns used. */
 int64_t fv__fit_columns(fv__buf *out, const char *text, size_t size, int64_t columns);
 
 #endif

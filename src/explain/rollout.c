@@ -9,7 +9,12 @@
 #include <string.h>
 
 /* One product: to = scale_rows(layer + I) * from, a row at a time. */
-typedef struct product { float *to; const float *layer, *from; double *scratch; int64_t n; } product;
+typedef struct product {
+    float *to;
+    const float *layer, *from;
+    double *scratch;
+    int64_t n;
+} product;
 
 static void product_row(void *context, int64_t i, int worker) {
     const product *p = context;

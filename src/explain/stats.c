@@ -3,7 +3,9 @@
 
 #include <math.h>
 
-typedef struct row_stats { double sum, plogp, visible, special, distance, max; } row_stats;
+typedef struct row_stats {
+    double sum, plogp, visible, special, distance, max;
+} row_stats;
 
 static row_stats measure(const float *row, int64_t query, int64_t keys, const bool *special) {
     row_stats r = {0};
@@ -47,7 +49,7 @@ void fv_head_statistics(fv_head_stats *stats, const float *weight, int64_t queri
         if (i >= 1 && i - 1 < keys) s.previous += row[i - 1], with_previous++;
         if (i + 1 < keys) s.next += row[i + 1], with_next++;
     }
-    *stats = (fv_head_stats){mean(s.entropy, rows), mean(s.entropy_bits, rows), mean(s.diagonal, with_own),
-                             mean(s.previous, with_previous), mean(s.next, with_next), mean(s.first, rows),
-                             mean(s.special, rows), mean(s.distance, rows), mean(s.max, rows)};
+    *stats = (fv_head_stats){mean(s.entropy, rows),           mean(s.entropy_bits, rows), mean(s.diagonal, with_own),
+                             mean(s.previous, with_previous), mean(s.next, with_next),    mean(s.first, rows),
+                             mean(s.special, rows),           mean(s.distance, rows),     mean(s.max, rows)};
 }

@@ -1,5 +1,5 @@
-/* svg: a figure as text. Letters are the viewer's, so any script shows; cells of one shade are one path, so 200 tokens are
- * some hundred kilobytes and stay sharp. */
+/* svg: a figure as text. Letters are the viewer's, so any script shows; cells of one shade are one path, so 200
+ * tokens are some hundred kilobytes and stay sharp. */
 #include "explain/canvas.h"
 
 #include "data/text.h"
@@ -31,8 +31,8 @@ static void hex_color(fv__buf *out, fv__rgb c) { fv__buf_printf(out, "#%02x%02x%
 
 static void svg_rect(fv__canvas *canvas, int64_t x, int64_t y, int64_t width, int64_t height, fv__rgb color) {
     fv__buf *out = &((drawing *)canvas)->out;
-    fv__buf_printf(out, "<rect x=\"%lld\" y=\"%lld\" width=\"%lld\" height=\"%lld\" fill=\"", (long long)x, (long long)y,
-                   (long long)width, (long long)height);
+    fv__buf_printf(out, "<rect x=\"%lld\" y=\"%lld\" width=\"%lld\" height=\"%lld\" fill=\"", (long long)x,
+                   (long long)y, (long long)width, (long long)height);
     hex_color(out, color);
     fv__buf_text(out, "\"/>\n");
 }
@@ -40,8 +40,8 @@ static void svg_rect(fv__canvas *canvas, int64_t x, int64_t y, int64_t width, in
 static void svg_text(fv__canvas *canvas, int64_t x, int64_t y, fv__type type, const char *text, size_t size) {
     static const char *const anchor[] = {"start", "middle", "end"};
     fv__buf *out = &((drawing *)canvas)->out;
-    fv__buf_printf(out, "<text x=\"%lld\" y=\"%lld\" font-size=\"%lld\" text-anchor=\"%s\" fill=\"", (long long)x, (long long)y,
-                   (long long)type.size, anchor[type.anchor]);
+    fv__buf_printf(out, "<text x=\"%lld\" y=\"%lld\" font-size=\"%lld\" text-anchor=\"%s\" fill=\"", (long long)x,
+                   (long long)y, (long long)type.size, anchor[type.anchor]);
     hex_color(out, type.color);
     fv__buf_text(out, "\"");
     if (type.up) fv__buf_printf(out, " transform=\"rotate(-90 %lld %lld)\"", (long long)x, (long long)y);
@@ -61,7 +61,8 @@ static void add_runs(fv__buf *out, const fv__cells *c, int level) {
             while (end < c->columns && level_of(c->shade[i * c->columns + end]) == level) end++;
             int64_t width = (end - j) * c->cell_width;
             fv__buf_printf(out, "M%lld %lldh%lldv%lldh-%lldz", (long long)(c->x + j * c->cell_width),
-                           (long long)(c->y + i * c->cell_height), (long long)width, (long long)c->cell_height, (long long)width);
+                           (long long)(c->y + i * c->cell_height), (long long)width, (long long)c->cell_height,
+                           (long long)width);
         }
 }
 
@@ -84,9 +85,11 @@ static fv_status draw(const fv_explanation *e, const fv_render_options *options,
     drawing d = {.canvas = {svg_rect, svg_text, svg_cells}};
     fv_status status = fv__figure_make(&f, e, options);
     if (status == FV_OK) {
-        fv__buf_printf(&d.out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%lld\" height=\"%lld\" viewBox=\"0 0 %lld %lld\" "
-                       "font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" role=\"img\">\n<title>",
-                       (long long)f.width, (long long)f.height, (long long)f.width, (long long)f.height);
+        fv__buf_printf(
+            &d.out,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%lld\" height=\"%lld\" viewBox=\"0 0 %lld %lld\" "
+            "font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" role=\"img\">\n<title>",
+            (long long)f.width, (long long)f.height, (long long)f.width, (long long)f.height);
         fv__buf title = {0};
         fv__plain_text(&title, e->title, strlen(e->title));
         escape(&d.out, title.data ? title.data : "", title.size);
@@ -103,4 +106,5 @@ static fv_status draw(const fv_explanation *e, const fv_render_options *options,
     return status;
 }
 
-const fv__renderer fv__renderer_svg = {{"svg", ".svg", "the same picture as text: any script, sharp at any size"}, true, draw};
+const fv__renderer fv__renderer_svg = {
+    {"svg", ".svg", "the same picture as text: any script, sharp at any size"}, true, draw};

@@ -14,9 +14,10 @@ static void color(const fv__term *t, fv__buf *out, int layer, double shade) {
 
 void fv__term_ground(const fv__term *t, fv__buf *out, double shade) {
     fv__rgb ink = fv__ink_on(fv__shade_color(shade));
+    bool dark = fabs(shade) * 7 >= 4.5; /* of the eight colours of the 256, the last three */
     color(t, out, GROUND, shade);
     if (t->mode == FV_TERM_TRUE) fv__buf_printf(out, "\x1b[%d;2;%d;%d;%dm", INK, ink.r, ink.g, ink.b);
-    if (t->mode == FV_TERM_256) fv__buf_printf(out, "\x1b[%d;5;%dm", INK, ink.r < 128 ? 233 : 231);
+    if (t->mode == FV_TERM_256) fv__buf_printf(out, "\x1b[%d;5;%dm", INK, dark ? 231 : 233);
 }
 
 void fv__term_half(const fv__term *t, fv__buf *out, double upper, const double *lower) {

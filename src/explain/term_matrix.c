@@ -1,5 +1,6 @@
-/* term_matrix: one attention matrix in character cells. Short texts get a cell of two columns for each pair, with every word
- * named; long ones get half a character (one colour above, one below), and bins when even that is too wide. */
+/* term_matrix: one attention matrix in character cells. Short texts get a cell of two columns for each pair, with
+ * every word named; long ones get half a character (one colour above, one below), and bins when even that is too
+ * wide. */
 #include "explain/term.h"
 
 #include <math.h>
@@ -37,7 +38,7 @@ static void row_label(const matrix *m, int64_t row) {
     fv__term_spaces(m->t->out, m->label - used + 1);
 }
 
-/* ---- two columns a cell ------------------------------------------------------------------------------------------- */
+/* ---- two columns a cell ---------------------------------------------------------------------------------------- */
 
 /* The words over the columns, written downwards, ending just above the matrix. */
 static fv_status key_labels(const matrix *m) {
@@ -88,7 +89,7 @@ static void large_row(const matrix *m, int64_t row) {
     fv__buf_text(m->t->out, "\n");
 }
 
-/* ---- half a character a cell --------------------------------------------------------------------------------------- */
+/* ---- half a character a cell ----------------------------------------------------------------------------------- */
 
 static void half_rows(const matrix *m, int64_t row) {
     const float *upper = m->shade + row * m->columns, *lower = row + 1 < m->rows ? upper + m->columns : NULL;
@@ -105,13 +106,14 @@ static void half_rows(const matrix *m, int64_t row) {
     fv__buf_text(m->t->out, "\n");
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 static void legend(const matrix *m) {
     fv__buf line = {0};
     static const char *const names[] = {"linear", "square root", "log"};
     fv__buf_printf(&line, " 0 .. %.3g, %s scale", m->max, names[fv__scale_of(m->t->options->scale)]);
-    if (m->bin > 1) fv__buf_printf(&line, ", a cell is the largest of %lld x %lld", (long long)m->bin, (long long)m->bin);
+    if (m->bin > 1)
+        fv__buf_printf(&line, ", a cell is the largest of %lld x %lld", (long long)m->bin, (long long)m->bin);
     for (int i = 0; i < 8 && m->t->columns >= 40; i++) {
         char mark = m->t->mode == FV_TERM_ASCII ? fv__term_ramp(i / 7.0) : ' ';
         fv__term_ground(m->t, m->t->out, i / 7.0);

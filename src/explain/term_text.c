@@ -7,7 +7,10 @@
 #include <string.h>
 
 /* Lines of a panel: what stands on them, marks under them (only without colour), and columns used. */
-typedef struct line { fv__buf text, marks; int64_t used; } line;
+typedef struct line {
+    fv__buf text, marks;
+    int64_t used;
+} line;
 typedef struct panel {
     const fv__term *t;
     const fv_attribution *a;
@@ -116,11 +119,13 @@ static void fill(panel *p) {
         if (!in_text) put_gap(p, " ", 1);
         if (in_text && token->end > at) at = token->end;
     }
-    if (s->truncated) put_gap(p, " [not read: ...]", 16);
-    else if (s->text) fill_gap(p, s, at, (int64_t)s->size);
+    if (s->truncated)
+        put_gap(p, " [not read: ...]", 16);
+    else if (s->text)
+        fill_gap(p, s, at, (int64_t)s->size);
 }
 
-/* ---- output ------------------------------------------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------------------------- */
 
 static void print_row(const fv__term *t, panel *p, int panels, size_t row, bool marks) {
     int64_t owed = 0;

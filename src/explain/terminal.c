@@ -1,5 +1,5 @@
-/* terminal: everything at a glance where one already is: the classes, the text shaded twice, the words that counted most, one
- * matrix, and which heads look at little. */
+/* terminal: everything at a glance where one already is: the classes, the text shaded twice, the words that counted
+ * most, one matrix, and which heads look at little. */
 #include "explain/term.h"
 
 #include <math.h>
@@ -8,7 +8,7 @@
 
 enum { NARROWEST = 20, CLASSES = 3 };
 
-/* ---- what the terminal can do ------------------------------------------------------------------------------------- */
+/* ---- what the terminal can do ---------------------------------------------------------------------------------- */
 
 static bool has(const char *text, const char *part) { return text && strstr(text, part); }
 
@@ -29,7 +29,7 @@ static int64_t width_of(int64_t asked) {
     return columns < NARROWEST ? NARROWEST : columns > 1000 ? 1000 : columns;
 }
 
-/* ---- classes ------------------------------------------------------------------------------------------------------ */
+/* ---- classes --------------------------------------------------------------------------------------------------- */
 
 static int32_t next_probable(const fv_explanation *e, const int32_t *shown, int count) {
     int32_t best = -1;
@@ -77,9 +77,13 @@ static void classes(const fv__term *t) {
     fv__buf_text(t->out, "\n");
 }
 
-/* ---- words that counted most -------------------------------------------------------------------------------------- */
+/* ---- words that counted most ----------------------------------------------------------------------------------- */
 
-typedef struct table { const fv_attribution *column[2]; int64_t word, bar; double max[2]; } table;
+typedef struct table {
+    const fv_attribution *column[2];
+    int64_t word, bar;
+    double max[2];
+} table;
 
 static void table_row(const fv__term *t, const table *b, int64_t token) {
     int64_t used = fv__term_label(t->out, &t->e->sequence[b->column[0]->sequence], token, b->word);
@@ -128,7 +132,7 @@ static fv_status words(const fv__term *t, const fv_attribution *const side[2]) {
     return FV_OK;
 }
 
-/* ---- heads -------------------------------------------------------------------------------------------------------- */
+/* ---- heads ----------------------------------------------------------------------------------------------------- */
 
 /* A cell a head: dark ones look at few words, pale ones everywhere. */
 static void heads(const fv__term *t, const fv_explain_map *map) {
@@ -158,7 +162,7 @@ static void heads(const fv__term *t, const fv_explain_map *map) {
     fv__buf_text(t->out, "\n\n");
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------------------------- */
 
 static fv_status view(const fv__term *t) {
     const fv_attribution *side[2];
@@ -196,4 +200,5 @@ static fv_status draw(const fv_explanation *e, const fv_render_options *options,
     return status;
 }
 
-const fv__renderer fv__renderer_terminal = {{"terminal", ".txt", "shaded text, top words and one matrix in characters"}, true, draw};
+const fv__renderer fv__renderer_terminal = {
+    {"terminal", ".txt", "shaded text, top words and one matrix in characters"}, true, draw};

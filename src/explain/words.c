@@ -1,11 +1,13 @@
-/* words: the pieces of each word become one token. What a query attends to adds up over the pieces of a key word; what a
- * word attends to is the mean over its pieces. So rows that summed to one still do. */
+/* words: the pieces of each word become one token. What a query attends to adds up over the pieces of a key word;
+ * what a word attends to is the mean over its pieces. So rows that summed to one still do. */
 #include "explain/explain.h"
 
 #include <string.h>
 
 /* Tokens first[g] .. first[g + 1] - 1 of a sequence are group g. */
-typedef struct grouping { int64_t count, *first; } grouping;
+typedef struct grouping {
+    int64_t count, *first;
+} grouping;
 
 static fv_status group(grouping *g, const fv_explain_sequence *s) {
     g->count = 0;
@@ -67,8 +69,8 @@ static fv_status merge_map(fv_explanation *to, const fv_explanation *from, int m
     const grouping *query = &g[map->query], *key = &g[map->key];
     float *weight = fv__alloc_array((size_t)query->count * (size_t)key->count, sizeof *weight);
     if (!weight) return FV_NO_RESOURCES;
-    fv_status status = fv_explanation_add_map(to, map->id, map->label, map->query, map->key, map->normalised,
-                                              map->causal, NULL);
+    fv_status status =
+        fv_explanation_add_map(to, map->id, map->label, map->query, map->key, map->normalised, map->causal, NULL);
     for (int64_t h = 0; status == FV_OK && h < map->heads; h++) {
         const fv_explain_head *head = &map->head[h];
         merge_matrix(weight, head->weight, query, key, from->sequence[map->key].count);
@@ -96,8 +98,7 @@ static fv_status copy_head_matter(fv_explanation *to, const fv_explanation *from
     for (int i = 0; i < from->classes; i++)
         FV_TRY(fv_explanation_add_class(to, from->class_of[i].name, from->class_of[i].probability,
                                         from->class_of[i].logit));
-    for (int i = 0; i < from->notes; i++)
-        FV_TRY(fv_explanation_add_note(to, from->note[i].label, from->note[i].value));
+    for (int i = 0; i < from->notes; i++) FV_TRY(fv_explanation_add_note(to, from->note[i].label, from->note[i].value));
     to->kind = fv__explain_text(to, from->kind, strlen(from->kind));
     to->attention = fv__explain_text(to, from->attention, strlen(from->attention));
     if (!to->kind || !to->attention) return FV_NO_RESOURCES;

@@ -22,7 +22,7 @@ struct fv__attend_call {
     const char *name;
     fv_attention_plan *plan;
     uint64_t seed;
-    fv_attention_tensors x;     /* t as run; d of the outputs is looked up in the nodes */
+    fv_attention_tensors x; /* t as run; d of the outputs is looked up in the nodes */
     fv_node *in[FV_PORTS];
     fv_node *out, *lse, *state;
 };

@@ -84,8 +84,8 @@ bool fv__ready(fv_graph *g, const char *where, fv_node *const *in, int inputs) {
 fv_node *fv__refuse(fv_graph *g, const char *where, const char *expected, const fv_node *found) {
     char shape[128] = "nothing";
     if (found) fv_tensor_describe(&found->value, shape, sizeof shape);
-    return fv_graph_failed(g, fv__fail(FV_USAGE, "%s: an input has the wrong shape\n  expected: %s\n  found:    %s", where,
-                                       expected, shape));
+    return fv_graph_failed(g, fv__fail(FV_USAGE, "%s: an input has the wrong shape\n  expected: %s\n  found:    %s",
+                                       where, expected, shape));
 }
 
 /* ---- nodes ------------------------------------------------------------------------------------------------------- */
@@ -114,7 +114,8 @@ static fv_node *blank(fv_graph *g) {
     return node;
 }
 
-fv_node *fv__node_new(fv_graph *g, int rank, const int64_t *dim, fv_node *const *in, int inputs, fv__back_fn *backward) {
+fv_node *fv__node_new(fv_graph *g, int rank, const int64_t *dim, fv_node *const *in, int inputs,
+                      fv__back_fn *backward) {
     if (g->status != FV_OK) return &g->empty;
     size_t bytes;
     if (!fv__size_of(dim, rank, g->size, &bytes))
@@ -208,7 +209,8 @@ fv_node *fv_op_leaf(fv_graph *g, const fv_tensor *x) { return source(g, x, true)
 fv_node *fv_op_param(fv_graph *g, int index) {
     if (g->status != FV_OK) return &g->empty;
     if (index < 0 || index >= g->param_count)
-        return fv_graph_failed(g, fv__fail(FV_USAGE, "fv_op_param: there is no parameter %d of %d", index, g->param_count));
+        return fv_graph_failed(
+            g, fv__fail(FV_USAGE, "fv_op_param: there is no parameter %d of %d", index, g->param_count));
     if (g->param_node[index]) return g->param_node[index];
     if (g->mode == FV_MODE_TRAIN && fv_params_grads(g->params) != FV_OK) return fv_graph_failed(g, FV_NO_RESOURCES);
     fv_param p = fv_params_get(g->params, index);
@@ -269,8 +271,9 @@ static bool reached(const fv_node *node) {
 fv_status fv_graph_backward(fv_graph *g, fv_node *node, const fv_tensor *cotangent) {
     if (g->status != FV_OK) return g->status;
     if (g->mode == FV_MODE_INFER)
-        return g->status = fv__fail(FV_USAGE, "fv_graph_backward: nothing was recorded\n"
-                                              "  try:      fv_graph_begin with FV_MODE_TRAIN or FV_MODE_TRACE");
+        return g->status = fv__fail(FV_USAGE,
+                                    "fv_graph_backward: nothing was recorded\n"
+                                    "  try:      fv_graph_begin with FV_MODE_TRAIN or FV_MODE_TRACE");
     g->status = start(g, node, cotangent);
     for (fv_node *n = g->last; n && g->status == FV_OK; n = n->before)
         if (n->backward && reached(n)) n->backward(g, n);

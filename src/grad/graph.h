@@ -17,40 +17,40 @@ enum { FV__INPUTS = 4 };
 
 struct fv_node {
     fv_tensor value;
-    void *grad;                 /* owners: memory as `value`; NULL until something contributes */
-    fv_node *owner;             /* views: whose memory this is; NULL for owners */
-    fv_node *partner;           /* another output of the same operation, made after this one */
-    fv_node *in[FV__INPUTS];    /* NULL where absent */
-    fv__back_fn *backward;      /* NULL: sources and views */
-    void *saved;                /* what backward needs, in the arena */
-    fv_node *before;            /* the tape */
-    int param;                  /* index, -1 otherwise */
+    void *grad;              /* owners: memory as `value`; NULL until something contributes */
+    fv_node *owner;          /* views: whose memory this is; NULL for owners */
+    fv_node *partner;        /* another output of the same operation, made after this one */
+    fv_node *in[FV__INPUTS]; /* NULL where absent */
+    fv__back_fn *backward;   /* NULL: sources and views */
+    void *saved;             /* what backward needs, in the arena */
+    fv_node *before;         /* the tape */
+    int param;               /* index, -1 otherwise */
     bool needs_grad;
 };
 
 typedef struct fv__attend_call fv__attend_call; /* attend.h */
 typedef struct fv__plans fv__plans;
-typedef struct fv__angles fv__angles;           /* sequences.h */
+typedef struct fv__angles fv__angles; /* sequences.h */
 
 struct fv_graph {
     fv_params *params;
     fv_dtype dtype;
-    size_t size;                /* of one element */
+    size_t size; /* of one element */
     fv_mode mode;
-    uint64_t seed, draws;       /* dropout: number of random operations so far in this step */
+    uint64_t seed, draws; /* dropout: number of random operations so far in this step */
     fv_status status;
     fv__arena *arena;
-    fv_node *last;              /* the tape, backwards */
-    fv_node empty;              /* what failed operations return */
-    fv_node **param_node;       /* this step's node of each parameter, in the arena */
+    fv_node *last;        /* the tape, backwards */
+    fv_node empty;        /* what failed operations return */
+    fv_node **param_node; /* this step's node of each parameter, in the arena */
     int param_count;
     struct fv__kept *kept;
     fv__attend_call *attend_first, *attend_last;
     int attend_count;
-    void *scratch;              /* of attention, shared by the calls of a step */
+    void *scratch; /* of attention, shared by the calls of a step */
     size_t scratch_bytes;
-    uint64_t step;              /* number of fv_graph_begin */
-    fv__plans *plans;           /* kept from step to step */
+    uint64_t step;    /* number of fv_graph_begin */
+    fv__plans *plans; /* kept from step to step */
     fv__angles *angles;
 };
 
@@ -98,7 +98,7 @@ static inline void *fv__at(const void *base, int64_t elements, size_t size) {
 /* Calls fn on [start, start+count) pieces of n items; the pieces depend on n and `piece` only. */
 typedef void fv__span_fn(void *context, int64_t start, int64_t count);
 void fv__spans(int64_t n, int64_t piece, fv__span_fn *fn, void *context);
-enum { FV__PIECE = 16384 };     /* elements of a piece of pointwise work */
+enum { FV__PIECE = 16384 }; /* elements of a piece of pointwise work */
 /* Rows of a piece when each has n elements. */
 static inline int64_t fv__piece_rows(int64_t n) { return n >= FV__PIECE ? 1 : FV__PIECE / (n ? n : 1); }
 

@@ -57,13 +57,16 @@ static fv_node *output(fv_graph *g, const fv_tensor *shape, fv_node *wants) {
 }
 
 static void link_call(fv_graph *g, fv__attend_call *c) {
-    if (g->attend_last) g->attend_last->next = c;
-    else g->attend_first = c;
+    if (g->attend_last)
+        g->attend_last->next = c;
+    else
+        g->attend_first = c;
     g->attend_last = c;
     g->attend_count++;
 }
 
-static bool make_outputs(fv_graph *g, fv__attend_call *c, const fv__planned *planned, fv_node *wants, bool wants_state) {
+static bool make_outputs(fv_graph *g, fv__attend_call *c, const fv__planned *planned, fv_node *wants,
+                         bool wants_state) {
     c->out = heads_node(g, &planned->out, wants, attend_back);
     c->lse = output(g, &planned->lse, wants);
     c->state = wants_state ? output(g, &planned->state, wants) : NULL;
@@ -83,7 +86,8 @@ static bool make_outputs(fv_graph *g, fv__attend_call *c, const fv__planned *pla
 }
 
 /* Plans by shape; the seed goes into the plan just before each run. */
-static const fv__planned *planned_for(fv_graph *g, const fv_attend *call, fv__attend_call *c, bool lse, bool state, bool record) {
+static const fv__planned *planned_for(fv_graph *g, const fv_attend *call, fv__attend_call *c, bool lse, bool state,
+                                      bool record) {
     fv_attention_options options = call->options;
     if (g->mode != FV_MODE_TRAIN) options.dropout = 0;
     if (options.dropout > 0) c->seed = options.seed ? options.seed : fv__hash(&g->draws, sizeof g->draws, g->seed);
@@ -200,7 +204,8 @@ int fv_graph_attention_count(const fv_graph *g) { return g->attend_count; }
 fv_status fv_graph_attention(const fv_graph *g, int index, fv_attention_record *record) {
     const fv__attend_call *c = g->attend_first;
     for (int i = 0; c && i < index; i++) c = c->next;
-    if (!c || index < 0) return fv__fail(FV_USAGE, "fv_graph_attention: there is no call %d of %d", index, g->attend_count);
+    if (!c || index < 0)
+        return fv__fail(FV_USAGE, "fv_graph_attention: there is no call %d of %d", index, g->attend_count);
     *record = (fv_attention_record){.name = c->name, .plan = c->plan, .x = c->x};
     memset(record->x.d, 0, sizeof record->x.d);
     record->x.d[FV_OUT] = fv__grad_at(c->out);

@@ -27,9 +27,9 @@ typedef struct entropy {
     int64_t classes;
     const int32_t *labels;
     const void *soft;
-    const double *weight;   /* [N], 0: the row does not count */
+    const double *weight; /* [N], 0: the row does not count */
     double smoothing, total, scale;
-    double *row;            /* [N] losses */
+    double *row; /* [N] losses */
     const void *x;
     void *dx;
 } entropy;
@@ -40,7 +40,9 @@ static void entropy_rows(void *context, int64_t start, int64_t count) {
         const void *x = fv__at(c->x, n * c->classes, c->size);
         const void *soft = c->soft ? fv__at(c->soft, n * c->classes, c->size) : NULL;
         int64_t label = c->labels ? c->labels[n] : -1;
-        c->row[n] = c->weight[n] == 0 ? 0 : c->weight[n] * FV__PLAIN(c->dtype, cross_entropy, x, c->classes, label, soft, c->smoothing);
+        c->row[n] = c->weight[n] == 0
+                        ? 0
+                        : c->weight[n] * FV__PLAIN(c->dtype, cross_entropy, x, c->classes, label, soft, c->smoothing);
     }
 }
 
@@ -54,7 +56,8 @@ static void entropy_rows_back(void *context, int64_t start, int64_t count) {
         if (c->weight[n] == 0)
             memset(dx, 0, (size_t)c->classes * c->size);
         else
-            FV__PLAIN(c->dtype, cross_entropy_back, dx, x, c->classes, label, soft, c->smoothing, c->weight[n] * c->scale);
+            FV__PLAIN(c->dtype, cross_entropy_back, dx, x, c->classes, label, soft, c->smoothing,
+                      c->weight[n] * c->scale);
     }
 }
 
@@ -76,13 +79,14 @@ static void entropy_back(fv_graph *g, fv_node *node) {
 }
 
 static fv_status check_labels(const fv_targets *t, int64_t rows, int64_t classes) {
-    if (!t->labels == !t->soft) return fv__fail(FV_USAGE, "fv_op_cross_entropy: give labels or soft targets, one of them");
+    if (!t->labels == !t->soft)
+        return fv__fail(FV_USAGE, "fv_op_cross_entropy: give labels or soft targets, one of them");
     if (!(t->label_smoothing >= 0 && t->label_smoothing <= 1))
         return fv__fail(FV_USAGE, "fv_op_cross_entropy: label smoothing %g\n  expected: 0 to 1", t->label_smoothing);
     for (int64_t n = 0; t->labels && n < rows; n++)
         if (t->labels[n] < -1 || t->labels[n] >= classes)
-            return fv__fail(FV_BAD_DATA, "fv_op_cross_entropy: label %d in row %lld\n  expected: 0 to %lld, or -1", t->labels[n],
-                            (long long)n, (long long)classes - 1);
+            return fv__fail(FV_BAD_DATA, "fv_op_cross_entropy: label %d in row %lld\n  expected: 0 to %lld, or -1",
+                            t->labels[n], (long long)n, (long long)classes - 1);
     return FV_OK;
 }
 
@@ -103,7 +107,10 @@ fv_node *fv_op_cross_entropy(fv_graph *g, fv_node *logits, const fv_targets *t) 
     if (logits->value.rank != 2) return fv__refuse(g, "fv_op_cross_entropy", "logits [N, C]", logits);
     logits = fv__node_dense(g, logits);
     int64_t rows = logits->value.dim[0];
-    entropy c = {.dtype = g->dtype, .size = g->size, .classes = logits->value.dim[1], .smoothing = t->label_smoothing,
+    entropy c = {.dtype = g->dtype,
+                 .size = g->size,
+                 .classes = logits->value.dim[1],
+                 .smoothing = t->label_smoothing,
                  .x = logits->value.data};
     fv_status status = check_labels(t, rows, c.classes);
     if (status != FV_OK) return fv_graph_failed(g, status);
@@ -165,7 +172,10 @@ static fv_node *mean_of_elements(fv_graph *g, const char *where, fv_node *x, con
     if (!fv_tensor_same_shape(&x->value, targets)) return fv__refuse(g, where, "targets of the same shape", x);
     x = fv__node_dense(g, x);
     int64_t n = fv__count(x), pieces = (n + FV__PIECE - 1) / FV__PIECE;
-    elements c = {.dtype = g->dtype, .size = g->size, .squares = squares, .x = x->value.data,
+    elements c = {.dtype = g->dtype,
+                  .size = g->size,
+                  .squares = squares,
+                  .x = x->value.data,
                   .t = fv_op_constant(g, targets)->value.data};
     c.partial = fv__graph_memory(g, (size_t)pieces, sizeof *c.partial);
     fv_node *y = scalar(g, x, elements_back, &c, sizeof c);

@@ -16,11 +16,11 @@ typedef struct norm {
     size_t size;
     int64_t columns;
     double eps;
-    void *mean, *rstd;      /* [rows] */
+    void *mean, *rstd; /* [rows] */
     const void *x, *w, *b;
     void *y;
     const void *dy;
-    void *dx, *dw, *db;     /* dw, db: partial sums [pieces, columns] */
+    void *dx, *dw, *db; /* dw, db: partial sums [pieces, columns] */
     bool fresh;
 } norm;
 
@@ -52,7 +52,8 @@ static void norm_rows_back(void *context, int64_t start, int64_t count) {
         const void *x = fv__at(c->x, row * n, c->size), *dy = fv__at(c->dy, row * n, c->size);
         if (dx && c->fresh) memset(dx, 0, (size_t)n * c->size);
         if (c->kind == LAYER)
-            FV__CALL(c->dtype, layer_norm_back, dx, dw, db, dy, x, c->w, value_at(c, c->mean, row), value_at(c, c->rstd, row), n);
+            FV__CALL(c->dtype, layer_norm_back, dx, dw, db, dy, x, c->w, value_at(c, c->mean, row),
+                     value_at(c, c->rstd, row), n);
         else
             FV__CALL(c->dtype, rms_norm_back, dx, dw, dy, x, c->w, value_at(c, c->rstd, row), n);
     }
@@ -83,15 +84,23 @@ static bool row_of(const fv_node *w, int64_t columns) {
     return !w || (w->value.rank == 1 && w->value.dim[0] == columns && fv_tensor_contiguous(&w->value));
 }
 
-static fv_node *norm_op(fv_graph *g, const char *where, norm_kind kind, fv_node *x, fv_node *w, fv_node *b, double eps) {
+static fv_node *norm_op(fv_graph *g, const char *where, norm_kind kind, fv_node *x, fv_node *w, fv_node *b,
+                        double eps) {
     if (!fv__ready(g, where, &x, 1)) return &g->empty;
     x = fv__node_dense(g, x);
     int64_t columns = fv__columns(x), rows = fv__rows(x);
     if (!row_of(w, columns) || !row_of(b, columns)) return fv__refuse(g, where, "weight and bias [columns of x]", x);
     fv_node *in[] = {x, w, b};
     fv_node *y = fv__node_like(g, x, in, 3, norm_back);
-    norm c = {.kind = kind, .dtype = g->dtype, .size = g->size, .columns = columns, .eps = eps, .x = x->value.data,
-              .w = w ? w->value.data : NULL, .b = b ? b->value.data : NULL, .y = y->value.data};
+    norm c = {.kind = kind,
+              .dtype = g->dtype,
+              .size = g->size,
+              .columns = columns,
+              .eps = eps,
+              .x = x->value.data,
+              .w = w ? w->value.data : NULL,
+              .b = b ? b->value.data : NULL,
+              .y = y->value.data};
     c.mean = fv__graph_memory(g, (size_t)rows, g->size);
     c.rstd = fv__graph_memory(g, (size_t)rows, g->size);
     if (y == &g->empty || !c.mean || !c.rstd || !(y->saved = fv__graph_copy(g, &c, 1, sizeof c))) return &g->empty;
@@ -144,7 +153,11 @@ static void soft_rows_back(void *context, int64_t start, int64_t count) {
 }
 
 static void soft_back(fv_graph *g, fv_node *node) {
-    soft c = {g->dtype, g->size, fv__columns(node), *(bool *)node->saved, .y = node->value.data,
+    soft c = {g->dtype,
+              g->size,
+              fv__columns(node),
+              *(bool *)node->saved,
+              .y = node->value.data,
               .dy = fv__grad_at(node).data};
     c.dx = fv__grad_of(g, node->in[0], &c.fresh).data;
     if (c.dx) fv__spans(fv__rows(node), fv__piece_rows(c.columns), soft_rows_back, &c);

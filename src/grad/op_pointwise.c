@@ -14,9 +14,9 @@ typedef struct binary {
     size_t size;
     binary_kind kind;
     bool fresh;
-    void *y;              /* value, or the gradient that is added to */
-    const void *a, *b;    /* inputs; backward: dy and the other factor */
-    int64_t width;        /* elements of b */
+    void *y;           /* value, or the gradient that is added to */
+    const void *a, *b; /* inputs; backward: dy and the other factor */
+    int64_t width;     /* elements of b */
     void *partial;
 } binary;
 
@@ -105,8 +105,12 @@ static void binary_back(fv_graph *g, fv_node *node) {
     binary_kind kind = *(binary_kind *)node->saved;
     int64_t n = fv__count(node), width = fv__count(b);
     bool repeated = width != n;
-    binary c = {.dtype = g->dtype, .size = g->size, .kind = kind == MUL ? MUL : ADD, .a = fv__grad_at(node).data,
-                .b = b->value.data, .width = width};
+    binary c = {.dtype = g->dtype,
+                .size = g->size,
+                .kind = kind == MUL ? MUL : ADD,
+                .a = fv__grad_at(node).data,
+                .b = b->value.data,
+                .width = width};
     c.y = fv__grad_of(g, a, &c.fresh).data;
     if (c.y && kind == MUL && repeated)
         fv__spans(n / width, fv__piece_rows(width), pass_rows, &c);
@@ -137,8 +141,13 @@ static fv_node *binary_op(fv_graph *g, const char *where, fv_node *a, fv_node *b
     fv_node *y = fv__node_like(g, a, in, 2, binary_back);
     if (y == &g->empty || !(y->saved = fv__graph_copy(g, &kind, 1, sizeof kind))) return &g->empty;
     int64_t n = fv__count(y), width = fv__count(b);
-    binary c = {.dtype = g->dtype, .size = g->size, .kind = kind, .y = y->value.data, .a = a->value.data,
-                .b = b->value.data, .width = width};
+    binary c = {.dtype = g->dtype,
+                .size = g->size,
+                .kind = kind,
+                .y = y->value.data,
+                .a = a->value.data,
+                .b = b->value.data,
+                .width = width};
     if (n == width)
         fv__spans(n, FV__PIECE, binary_flat, &c);
     else
@@ -173,7 +182,11 @@ static void scale_span(void *context, int64_t start, int64_t count) {
 
 static void scale_back(fv_graph *g, fv_node *node) {
     bool fresh;
-    scaling c = {g->dtype, g->size, *(double *)node->saved, false, fv__grad_of(g, node->in[0], &fresh).data,
+    scaling c = {g->dtype,
+                 g->size,
+                 *(double *)node->saved,
+                 false,
+                 fv__grad_of(g, node->in[0], &fresh).data,
                  fv__grad_at(node).data};
     c.add = !fresh;
     if (c.y) fv__spans(fv__count(node), FV__PIECE, scale_span, &c);
@@ -218,7 +231,8 @@ static void dropout_back(fv_graph *g, fv_node *node) {
 
 fv_node *fv_op_dropout(fv_graph *g, fv_node *x, double p) {
     if (!fv__ready(g, "fv_op_dropout", &x, 1)) return &g->empty;
-    if (!(p >= 0 && p < 1)) return fv_graph_failed(g, fv__fail(FV_USAGE, "fv_op_dropout: rate %g\n  expected: 0 <= p < 1", p));
+    if (!(p >= 0 && p < 1))
+        return fv_graph_failed(g, fv__fail(FV_USAGE, "fv_op_dropout: rate %g\n  expected: 0 <= p < 1", p));
     if (p == 0 || g->mode != FV_MODE_TRAIN) return x;
     x = fv__node_dense(g, x);
     dropping c = {g->dtype, g->size, fv__drop_of(p, g->seed, g->draws++), .x = x->value.data};

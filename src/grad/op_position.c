@@ -35,12 +35,15 @@ fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table, const fv_s
     fv_node *in[] = {x, table};
     fv_sequences seq;
     if (!fv__ready(g, "fv_op_add_positions", in, 2)) return &g->empty;
-    if (x->value.rank != 2 || table->value.rank != 2) return fv__refuse(g, "fv_op_add_positions", "[T, width] and [max, width]", x);
+    if (x->value.rank != 2 || table->value.rank != 2)
+        return fv__refuse(g, "fv_op_add_positions", "[T, width] and [max, width]", x);
     if (!fv__sequences_take(g, "fv_op_add_positions", s, x->value.dim[0], &seq)) return &g->empty;
     if (fv__sequences_longest(&seq) > table->value.dim[0])
-        return fv_graph_failed(g, fv__fail(FV_BAD_DATA, "fv_op_add_positions: a sequence of %lld tokens\n  expected: at most %lld, the "
-                                                        "rows of the table\n  try:      cut the text, or a larger max-length",
-                                           (long long)fv__sequences_longest(&seq), (long long)table->value.dim[0]));
+        return fv_graph_failed(g,
+                               fv__fail(FV_BAD_DATA,
+                                        "fv_op_add_positions: a sequence of %lld tokens\n  expected: at most %lld, the "
+                                        "rows of the table\n  try:      cut the text, or a larger max-length",
+                                        (long long)fv__sequences_longest(&seq), (long long)table->value.dim[0]));
     int32_t *position = fv__sequences_positions(g, &seq);
     if (!position) return &g->empty;
     return fv_op_add(g, x, fv_op_embedding(g, table, position, x->value.dim[0]));
@@ -74,7 +77,10 @@ static void turn_rows(void *context, int64_t start, int64_t count) {
 /* [T,D] or (1,H,T,D) as (1,H,T,D) */
 static fv_tensor four_axes(fv_tensor t) {
     if (t.rank == 4) return t;
-    fv_tensor r = {.data = t.data, .dtype = t.dtype, .rank = 4, .dim = {1, 1, t.dim[0], t.dim[1]},
+    fv_tensor r = {.data = t.data,
+                   .dtype = t.dtype,
+                   .rank = 4,
+                   .dim = {1, 1, t.dim[0], t.dim[1]},
                    .stride = {0, 0, t.stride[0], t.stride[1]}};
     return r;
 }

@@ -61,13 +61,26 @@ static void linear_back(fv_graph *g, fv_node *node) {
     if (db.data) add_column_sums(g, db.data, &dy, rows, out);
     fv_tensor dw = fv__grad_of(g, w, &fresh);
     if (dw.data) {
-        fv__product p = {.dtype = g->dtype, .m = out, .n = in, .k = rows, .a_transposed = true, .lda = out,
-                         .ldb = leading(&x->value), .ldc = in, .accumulate = !fresh};
+        fv__product p = {.dtype = g->dtype,
+                         .m = out,
+                         .n = in,
+                         .k = rows,
+                         .a_transposed = true,
+                         .lda = out,
+                         .ldb = leading(&x->value),
+                         .ldc = in,
+                         .accumulate = !fresh};
         run(g, &p, dw.data, dy.data, x->value.data);
     }
     fv_tensor dx = fv__grad_of(g, x, &fresh);
     if (dx.data) {
-        fv__product p = {.dtype = g->dtype, .m = rows, .n = in, .k = out, .lda = out, .ldb = in, .ldc = leading(&dx),
+        fv__product p = {.dtype = g->dtype,
+                         .m = rows,
+                         .n = in,
+                         .k = out,
+                         .lda = out,
+                         .ldb = in,
+                         .ldc = leading(&dx),
                          .accumulate = !fresh};
         run(g, &p, dx.data, dy.data, w->value.data);
     }
@@ -88,8 +101,14 @@ fv_node *fv_op_linear(fv_graph *g, fv_node *x, fv_node *w, fv_node *b) {
     dim[x->value.rank - 1] = w->value.dim[0];
     fv_node *y = fv__node_new(g, x->value.rank, dim, in, 3, linear_back);
     if (y == &g->empty) return y;
-    fv__product p = {.dtype = g->dtype, .m = fv__rows(x), .n = w->value.dim[0], .k = w->value.dim[1], .b_transposed = true,
-                     .lda = leading(&x->value), .ldb = w->value.dim[1], .ldc = w->value.dim[0],
+    fv__product p = {.dtype = g->dtype,
+                     .m = fv__rows(x),
+                     .n = w->value.dim[0],
+                     .k = w->value.dim[1],
+                     .b_transposed = true,
+                     .lda = leading(&x->value),
+                     .ldb = w->value.dim[1],
+                     .ldc = w->value.dim[0],
                      .bias = b ? b->value.data : NULL};
     run(g, &p, y->value.data, x->value.data, w->value.data);
     return y;
@@ -110,11 +129,22 @@ static int64_t batch_of(const fv_node *x) {
 }
 
 /* The product of two nodes' memories (values or gradients) as stored matrices of the given shapes. */
-static void multiply(fv_graph *g, fv_node *like, int64_t m, int64_t n, int64_t k, void *c, bool accumulate, const void *a,
-                     bool a_flip, const void *b, bool b_flip) {
-    fv__product p = {.dtype = g->dtype, .m = m, .n = n, .k = k, .a_transposed = a_flip, .b_transposed = b_flip,
-                     .lda = a_flip ? m : k, .ldb = b_flip ? k : n, .ldc = n, .accumulate = accumulate,
-                     .batch = batch_of(like), .step_a = m * k, .step_b = k * n, .step_c = m * n};
+static void multiply(fv_graph *g, fv_node *like, int64_t m, int64_t n, int64_t k, void *c, bool accumulate,
+                     const void *a, bool a_flip, const void *b, bool b_flip) {
+    fv__product p = {.dtype = g->dtype,
+                     .m = m,
+                     .n = n,
+                     .k = k,
+                     .a_transposed = a_flip,
+                     .b_transposed = b_flip,
+                     .lda = a_flip ? m : k,
+                     .ldb = b_flip ? k : n,
+                     .ldc = n,
+                     .accumulate = accumulate,
+                     .batch = batch_of(like),
+                     .step_a = m * k,
+                     .step_b = k * n,
+                     .step_c = m * n};
     if (p.batch > 0) run(g, &p, c, a, b);
 }
 

@@ -14,7 +14,7 @@ typedef struct pooling {
     fv_pool kind;
     fv_sequences seq;
     int64_t width;
-    int32_t *winner;          /* max: [N, width] row in the sequence */
+    int32_t *winner; /* max: [N, width] row in the sequence */
     void *y, *dx, *dw;
     const void *x, *w, *dy;
 } pooling;
@@ -38,7 +38,8 @@ static void pool_one(const pooling *c, int64_t n) {
     } else {
         memcpy(y, row_at(c, c->x, start), bytes);
         if (c->kind == FV_POOL_FIRST) return;
-        for (int64_t t = start + 1; t < start + length; t++) FV__CALL(c->dtype, axpy, y, 1, row_at(c, c->x, t), c->width);
+        for (int64_t t = start + 1; t < start + length; t++)
+            FV__CALL(c->dtype, axpy, y, 1, row_at(c, c->x, t), c->width);
         FV__CALL(c->dtype, scale, y, share(c, length), y, c->width);
     }
 }

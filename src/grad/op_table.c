@@ -23,7 +23,9 @@ static void bag_range(const lookup *c, int64_t bag, int64_t *start, int64_t *end
     *end = c->offsets ? c->offsets[bag + 1] : bag + 1;
 }
 
-static double bag_scale(const lookup *c, int64_t count) { return c->kind == FV_BAG_MEAN && count > 1 ? 1.0 / (double)count : 1; }
+static double bag_scale(const lookup *c, int64_t count) {
+    return c->kind == FV_BAG_MEAN && count > 1 ? 1.0 / (double)count : 1;
+}
 
 static void gather(void *context, int64_t first, int64_t count) {
     const lookup *c = context;
@@ -70,8 +72,8 @@ static void lookup_back(fv_graph *g, fv_node *node) {
 static fv_status check_ids(const char *where, const int32_t *ids, int64_t count, int64_t rows) {
     for (int64_t i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= rows)
-            return fv__fail(FV_BAD_DATA, "%s: id %d at place %lld\n  expected: 0 to %lld, the rows of the table", where, ids[i],
-                            (long long)i, (long long)rows - 1);
+            return fv__fail(FV_BAD_DATA, "%s: id %d at place %lld\n  expected: 0 to %lld, the rows of the table", where,
+                            ids[i], (long long)i, (long long)rows - 1);
     return FV_OK;
 }
 
@@ -109,6 +111,6 @@ fv_node *fv_op_embedding_bag(fv_graph *g, fv_node *table, const int32_t *ids, co
     if (!fv__ready(g, "fv_op_embedding_bag", &table, 1)) return &g->empty;
     fv_status status = check_offsets("fv_op_embedding_bag", offsets, bags);
     if (status != FV_OK) return fv_graph_failed(g, status);
-    return look_up(g, "fv_op_embedding_bag", table, (lookup){.ids = ids, .offsets = offsets, .bags = bags, .kind = kind},
-                   offsets[bags]);
+    return look_up(g, "fv_op_embedding_bag", table,
+                   (lookup){.ids = ids, .offsets = offsets, .bags = bags, .kind = kind}, offsets[bags]);
 }

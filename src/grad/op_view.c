@@ -55,7 +55,8 @@ fv_node *fv_op_heads(fv_graph *g, fv_node *x, int64_t start, int64_t heads, int6
         return fv__refuse(g, "fv_op_heads", "[T, columns that hold the heads]", x);
     fv_tensor view = {.data = fv__at(x->value.data, start, g->size), .dtype = g->dtype, .rank = 4};
     memcpy(view.dim, (int64_t[]){1, heads, x->value.dim[0], width}, 4 * sizeof *view.dim);
-    memcpy(view.stride, (int64_t[]){x->value.dim[0] * x->value.stride[0], width, x->value.stride[0], 1}, 4 * sizeof *view.stride);
+    memcpy(view.stride, (int64_t[]){x->value.dim[0] * x->value.stride[0], width, x->value.stride[0], 1},
+           4 * sizeof *view.stride);
     return fv__node_view(g, x, &view);
 }
 
@@ -102,7 +103,8 @@ fv_node *fv_op_concat(fv_graph *g, fv_node *const *parts, int count, int axis) {
     int64_t total = 0, dim[FV_MAX_DIMS];
     fv_node *wants = parts[0];
     for (int i = 0; i < count; i++) {
-        if (!joinable(parts[0], parts[i], axis)) return fv__refuse(g, "fv_op_concat", "parts that differ in the axis only", parts[i]);
+        if (!joinable(parts[0], parts[i], axis))
+            return fv__refuse(g, "fv_op_concat", "parts that differ in the axis only", parts[i]);
         total += parts[i]->value.dim[axis];
         if (parts[i]->needs_grad) wants = parts[i];
     }

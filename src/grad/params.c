@@ -30,7 +30,8 @@ struct fv_params {
 fv_status fv_params_create(fv_params **out, fv_dtype dtype, uint64_t seed) {
     *out = NULL;
     if (dtype != FV_F32 && dtype != FV_F64)
-        return fv__fail(FV_USAGE, "fv_params_create: parameters of type %s\n  expected: f32 or f64", fv_dtype_name(dtype));
+        return fv__fail(FV_USAGE, "fv_params_create: parameters of type %s\n  expected: f32 or f64",
+                        fv_dtype_name(dtype));
     fv_params *params = fv__alloc(sizeof *params);
     if (!params) return FV_NO_RESOURCES;
     params->dtype = dtype;
@@ -74,13 +75,11 @@ static void initialise(fv_params *params, const entry *e, fv_init init) {
     for (int64_t i = 0; i < e->count; i++) {
         double value = 0;
         switch (init.kind) {
-            case FV_INIT_ZEROS: break;
-            case FV_INIT_ONES: value = 1; break;
-            case FV_INIT_NORMAL: value = bound * fv__random_normal(params->seed, stream, (uint64_t)i); break;
-            case FV_INIT_UNIFORM:
-            case FV_INIT_XAVIER:
-                value = bound * (2 * fv__random_uniform(params->seed, stream, (uint64_t)i) - 1);
-                break;
+        case FV_INIT_ZEROS: break;
+        case FV_INIT_ONES: value = 1; break;
+        case FV_INIT_NORMAL: value = bound * fv__random_normal(params->seed, stream, (uint64_t)i); break;
+        case FV_INIT_UNIFORM:
+        case FV_INIT_XAVIER: value = bound * (2 * fv__random_uniform(params->seed, stream, (uint64_t)i) - 1); break;
         }
         set(params, e->offset + i, value);
     }
@@ -176,7 +175,9 @@ void fv_params_zero_grads(fv_params *params) {
 
 fv_tensor fv_params_flat(const fv_params *params) { return fv_tensor_1d(params->values, params->dtype, params->used); }
 
-fv_tensor fv_params_flat_grads(const fv_params *params) { return fv_tensor_1d(params->grads, params->dtype, params->used); }
+fv_tensor fv_params_flat_grads(const fv_params *params) {
+    return fv_tensor_1d(params->grads, params->dtype, params->used);
+}
 
 void *fv__params_memory(fv_params *params, size_t bytes) { return fv__arena_alloc(params->arena, bytes); }
 

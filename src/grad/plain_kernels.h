@@ -84,7 +84,8 @@ static double K(cross_entropy)(const R *x, int64_t n, int64_t label, const R *so
     return (1 - smooth) * loss + smooth * mean / (double)n;
 }
 
-static void K(cross_entropy_back)(R *dx, const R *x, int64_t n, int64_t label, const R *soft, double smooth, double weight) {
+static void K(cross_entropy_back)(R *dx, const R *x, int64_t n, int64_t label, const R *soft, double smooth,
+                                  double weight) {
     double mass = 1;
     if (label < 0) {
         mass = 0;

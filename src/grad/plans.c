@@ -31,10 +31,12 @@ struct fv__plans {
     key key; /* of the question being asked: too large for the stack of every call */
 };
 
-static fv_status make_key(key *k, const fv_attention_options *options, const fv_attention_tensors *shapes, bool wants_lse) {
+static fv_status make_key(key *k, const fv_attention_options *options, const fv_attention_tensors *shapes,
+                          bool wants_lse) {
     memset(k, 0, sizeof *k);
     const char *text = options->mechanism ? options->mechanism : "softmax";
-    if (strlen(text) >= sizeof k->mechanism) return fv__fail(FV_USAGE, "attention: the mechanism's text is too long\n  found: %s", text);
+    if (strlen(text) >= sizeof k->mechanism)
+        return fv__fail(FV_USAGE, "attention: the mechanism's text is too long\n  found: %s", text);
     memcpy(k->mechanism, text, strlen(text));
     k->wants_lse = wants_lse;
     /* field by field: padding stays zero */

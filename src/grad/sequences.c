@@ -14,8 +14,9 @@ bool fv__sequences_take(fv_graph *g, const char *where, const fv_sequences *s, i
     bool fine = s->count >= 0 && s->cu[0] == 0 && s->cu[s->count] == rows;
     for (int64_t n = 0; n < s->count && fine; n++) fine = s->cu[n] <= s->cu[n + 1];
     if (!fine) {
-        fv_graph_failed(g, fv__fail(FV_USAGE, "%s: cu_seqlens do not fit\n  expected: 0, never decreasing, at last %lld (the rows)",
-                                    where, (long long)rows));
+        fv_graph_failed(
+            g, fv__fail(FV_USAGE, "%s: cu_seqlens do not fit\n  expected: 0, never decreasing, at last %lld (the rows)",
+                        where, (long long)rows));
         return false;
     }
     *out = (fv_sequences){s->count, fv__graph_copy(g, s->cu, (size_t)s->count + 1, sizeof *s->cu)};
@@ -58,7 +59,8 @@ static fv__angles *entry_for(fv_graph *g, int64_t pairs, double base) {
 static fv_status grow(fv__angles *a, int64_t width, int64_t positions) {
     int64_t room = a->positions * 2 > positions ? a->positions * 2 : positions;
     size_t count;
-    if (!fv__mul_ok((size_t)room, (size_t)a->pairs, &count)) return fv__fail(FV_NO_RESOURCES, "positions: sizes overflow");
+    if (!fv__mul_ok((size_t)room, (size_t)a->pairs, &count))
+        return fv__fail(FV_NO_RESOURCES, "positions: sizes overflow");
     double *cosine = fv__alloc_array(count, sizeof *cosine), *sine = fv__alloc_array(count, sizeof *sine);
     if (!cosine || !sine) {
         fv__free(cosine);
@@ -80,7 +82,8 @@ static fv_status grow(fv__angles *a, int64_t width, int64_t positions) {
     return FV_OK;
 }
 
-fv_status fv__angles_of(fv_graph *g, int64_t width, double base, int64_t positions, const double **cosine, const double **sine) {
+fv_status fv__angles_of(fv_graph *g, int64_t width, double base, int64_t positions, const double **cosine,
+                        const double **sine) {
     fv__angles *a = entry_for(g, (width + 1) / 2, base);
     if (!a) return FV_NO_RESOURCES;
     if (positions > a->positions) FV_TRY(grow(a, width, positions));

@@ -33,6 +33,7 @@ static fv_status make_table(fv_layer **layer, int *table, fv_model *model, const
     char parameter[64];
     fv_options_init(fv_embedding_rows, &o);
     o.vocabulary = rows, o.width = model->options.width, o.frozen = frozen;
+    o.scaled = model->options.positions && strcmp(model->options.positions, "sinusoidal") == 0;  /* or the waves drown it */
     FV_TRY(fv_layer_embedding(layer, model->params, name, &o));
     snprintf(parameter, sizeof parameter, "%s.weight", name);
     *table = fv_params_find(model->params, parameter);
@@ -72,23 +73,22 @@ fv_status fv__check_heads(const fv_model_options *options) {
 /* ---- the input --------------------------------------------------------------------------------------------------- */
 
 /* Words are dropped by (step, token), so a resumed run drops the same. [CLS] stays: it carries the answer. */
-static const int32_t *drop_words(fv__run *run, const fv_batch *batch) {
+static bool drops(const fv__run *run, const fv_batch *batch, int32_t token) {
     double share = run->model->options.word_dropout;
-    fv_special special = fv_tokenizer_special(run->model->tokenizer);
-    if (share == 0 || fv_graph_mode(run->graph) != FV_MODE_TRAIN) return batch->id;
-    fv_status status = FV_GROW(&run->id, &run->id_room, (size_t)batch->tokens + 1);
-    if (status != FV_OK) {
-        fv_graph_failed(run->graph, status);
-        return batch->id;
-    }
-    for (int32_t i = 0; i < batch->tokens; i++) {
-        bool drop = batch->id[i] != special.cls &&
-                    fv__random_uniform(run->seed, STREAM_WORD_DROPOUT, (uint64_t)i) < share;
-        run->id[i] = drop ? special.unk : batch->id[i];
-    }
-    return run->id;
+    if (share == 0 || fv_graph_mode(run->graph) != FV_MODE_TRAIN) return false;
+    return batch->id[token] != fv_tokenizer_special(run->model->tokenizer).cls &&
+           fv__random_uniform(run->seed, STREAM_WORD_DROPOUT, (uint64_t)token) < share;
 }
 
+static fv_node *embed_words(fv__run *run, const fv_batch *batch) {
+    int32_t unknown = fv_tokenizer_special(run->model->tokenizer).unk;
+    fv_status status = FV_GROW(&run->id, &run->id_room, (size_t)batch->tokens + 1);
+    if (status != FV_OK) return fv_graph_failed(run->graph, status);
+    for (int32_t i = 0; i < batch->tokens; i++) run->id[i] = drops(run, batch, i) ? unknown : batch->id[i];
+    return fv_layer_embed(run->model->layers.embed, run->graph, run->id, batch->tokens);
+}
+
+/* The n-grams of a dropped word stay: they teach the model to do with half of what it knows about a word. */
 static fv_node *embed_ngrams(fv__run *run, const fv_batch *batch) {
     fv_status status = FV_GROW(&run->offset, &run->offset_room, (size_t)batch->tokens + 1);
     if (status != FV_OK) return fv_graph_failed(run->graph, status);
@@ -97,7 +97,6 @@ static fv_node *embed_ngrams(fv__run *run, const fv_batch *batch) {
 }
 
 fv_node *fv__embed(fv__run *run, const fv_batch *batch) {
-    const fv__layers *l = &run->model->layers;
-    fv_node *x = fv_layer_embed(l->embed, run->graph, drop_words(run, batch), batch->tokens);
-    return l->ngrams ? fv_op_add(run->graph, x, embed_ngrams(run, batch)) : x;
+    fv_node *x = embed_words(run, batch);
+    return run->model->layers.ngrams ? fv_op_add(run->graph, x, embed_ngrams(run, batch)) : x;
 }

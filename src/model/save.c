@@ -119,8 +119,9 @@ static fv_status load_with(fv_model **out, const char *folder, const fv__config 
     fv_model *model;
     FV_TRY(check_room(config, file));
     FV_TRY(load_tokenizer(&tokenizer, folder, config->vocabulary));
-    FV_TRY(fv__model_create(&model, &config->options, config->classes, tokenizer, config->grams, 0));
-    fv_status status = load_tensors(model, file);
+    fv_status status = fv__model_create(&model, &config->options, config->classes, tokenizer, config->grams, 0);
+    if (status != FV_OK) return status == FV_USAGE ? fv__bad_model(folder) : status;
+    status = load_tensors(model, file);
     if (status == FV_OK && model->kind->fit) {
         status = check_grams(model, file->path);
         if (status == FV_OK) status = fv__features_prepare(model);

@@ -33,7 +33,8 @@ const fv_option fv_block_rows[] = {
     {0},
 };
 
-static fv_status make_norm(fv_layer **out, const fv_layer *layer, fv_params *params, const char *part, const fv_block_options *o) {
+static fv_status make_norm(fv_layer **out, const fv_layer *layer, fv_params *params, const char *part,
+                           const fv_block_options *o) {
     fv__name name;
     FV_TRY(fv__layer_part(&name, layer, part));
     return fv_layer_norm(out, params, name.text, &(fv_norm_options){.width = o->width, .kind = o->norm});
@@ -72,11 +73,15 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
     FV_TRY(make_norm(&b->norm2, layer, params, "norm2", o));
     FV_TRY(fv__layer_part(&name, layer, "feed_forward"));
     return fv_layer_feed_forward(&b->feed_forward, params, name.text,
-                                 &(fv_feed_forward_options){.width = o->width, .hidden = o->hidden, .activation = o->activation,
-                                                            .dropout = o->dropout, .bias = o->bias});
+                                 &(fv_feed_forward_options){.width = o->width,
+                                                            .hidden = o->hidden,
+                                                            .activation = o->activation,
+                                                            .dropout = o->dropout,
+                                                            .bias = o->bias});
 }
 
-static fv_node *half(const block *b, fv_graph *g, fv_node *x, const fv_sequences *s, const fv_layer *norm, const fv_layer *inner) {
+static fv_node *half(const block *b, fv_graph *g, fv_node *x, const fv_sequences *s, const fv_layer *norm,
+                     const fv_layer *inner) {
     fv_node *in = b->post ? x : fv_layer_forward(norm, g, x, s);
     fv_node *sum = fv_op_add(g, x, fv_op_dropout(g, fv_layer_forward(inner, g, in, s), b->dropout));
     return b->post ? fv_layer_forward(norm, g, sum, s) : sum;
@@ -89,5 +94,7 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv
 }
 
 const fv__layer_kind fv__layer_block = {
-    {"block", "transformer block: attention and feed-forward", fv_block_rows, sizeof(fv_block_options)}, sizeof(block),
-    create, forward};
+    {"block", "transformer block: attention and feed-forward", fv_block_rows, sizeof(fv_block_options)},
+    sizeof(block),
+    create,
+    forward};

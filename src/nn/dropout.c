@@ -24,4 +24,6 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv
 
 const fv__layer_kind fv__layer_dropout = {
     {"dropout", "zeroes a share of the numbers while training", fv_dropout_rows, sizeof(fv_dropout_options)},
-    sizeof(dropout), create, forward};
+    sizeof(dropout),
+    create,
+    forward};

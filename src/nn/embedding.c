@@ -12,7 +12,8 @@ typedef struct embedding {
 const fv_option fv_embedding_rows[] = {
     FV__FIELD(fv_embedding_options, INT, vocabulary, "vocabulary", NULL, 1, INT32_MAX, NULL, "rows of the table"),
     FV__WIDTH(fv_embedding_options, width, "width", "columns of the table"),
-    FV__FIELD(fv_embedding_options, FLOAT, init, "init", "0", 0, 1e3, NULL, "standard deviation at the start; 0: 1/sqrt(width)"),
+    FV__FIELD(fv_embedding_options, FLOAT, init, "init", "0", 0, 1e3, NULL,
+              "standard deviation at the start; 0: 1/sqrt(width)"),
     FV__FIELD(fv_embedding_options, BOOL, scaled, "scaled", "false", 0, 0, NULL, "multiply by sqrt(width)"),
     FV__FIELD(fv_embedding_options, BOOL, frozen, "frozen", "false", 0, 0, NULL, "do not train the table"),
     {0},
@@ -31,10 +32,13 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
 static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
     (void)x;
     (void)s;
-    return fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s: an embedding reads ids\n  try: fv_layer_embed", layer->name));
+    return fv_graph_failed(g,
+                           fv__fail(FV_USAGE, "layer %s: an embedding reads ids\n  try: fv_layer_embed", layer->name));
 }
 
-static fv_node *scaled(const embedding *e, fv_graph *g, fv_node *x) { return e->scale == 1 ? x : fv_op_scale(g, x, e->scale); }
+static fv_node *scaled(const embedding *e, fv_graph *g, fv_node *x) {
+    return e->scale == 1 ? x : fv_op_scale(g, x, e->scale);
+}
 
 static bool is_embedding(const fv_layer *layer, fv_graph *g) {
     if (layer->kind == &fv__layer_embedding) return true;
@@ -48,12 +52,15 @@ fv_node *fv_layer_embed(const fv_layer *layer, fv_graph *g, const int32_t *ids, 
     return scaled(e, g, fv_op_embedding(g, fv_op_param(g, e->weight), ids, count));
 }
 
-fv_node *fv_layer_embed_bags(const fv_layer *layer, fv_graph *g, const int32_t *ids, const int64_t *offsets, int64_t bags,
-                             fv_bag kind) {
+fv_node *fv_layer_embed_bags(const fv_layer *layer, fv_graph *g, const int32_t *ids, const int64_t *offsets,
+                             int64_t bags, fv_bag kind) {
     const embedding *e = (const embedding *)layer;
     if (!is_embedding(layer, g)) return fv_graph_failed(g, FV_USAGE);
     return scaled(e, g, fv_op_embedding_bag(g, fv_op_param(g, e->weight), ids, offsets, bags, kind));
 }
 
 const fv__layer_kind fv__layer_embedding = {
-    {"embedding", "rows of a table", fv_embedding_rows, sizeof(fv_embedding_options)}, sizeof(embedding), create, forward};
+    {"embedding", "rows of a table", fv_embedding_rows, sizeof(fv_embedding_options)},
+    sizeof(embedding),
+    create,
+    forward};

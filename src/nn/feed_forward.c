@@ -10,9 +10,10 @@ typedef struct feed_forward {
 
 const fv_option fv_feed_forward_rows[] = {
     FV__WIDTH(fv_feed_forward_options, width, "width", "columns"),
-    FV__FIELD(fv_feed_forward_options, INT, hidden, "hidden", "0", 0, 1 << 24, NULL, "columns inside; 0: 4 width (swiglu: 8/3)"),
-    FV__FIELD(fv_feed_forward_options, CHOICE, activation, "activation", "gelu", 0, 0, "gelu|gelu-tanh|relu|silu|swiglu",
-              "between the two products"),
+    FV__FIELD(fv_feed_forward_options, INT, hidden, "hidden", "0", 0, 1 << 24, NULL,
+              "columns inside; 0: 4 width (swiglu: 8/3)"),
+    FV__FIELD(fv_feed_forward_options, CHOICE, activation, "activation", "gelu", 0, 0,
+              "gelu|gelu-tanh|relu|silu|swiglu", "between the two products"),
     FV__RATE(fv_feed_forward_options, dropout, "dropout", "share dropped after the activation"),
     FV__FIELD(fv_feed_forward_options, BOOL, bias, "bias", "true", 0, 0, NULL, "add learned rows"),
     {0},
@@ -24,8 +25,8 @@ static fv_activation activation_of(const char *name) {
     return fv__is(name, "gelu") ? FV_GELU : FV_SILU;
 }
 
-static fv_status child(fv_layer **out, const fv_layer *layer, fv_params *params, const char *part, int64_t from, int64_t to,
-                       bool bias) {
+static fv_status child(fv_layer **out, const fv_layer *layer, fv_params *params, const char *part, int64_t from,
+                       int64_t to, bool bias) {
     fv__name name;
     FV_TRY(fv__layer_part(&name, layer, part));
     return fv_layer_linear(out, params, name.text, &(fv_linear_options){.in = from, .out = to, .bias = bias});
@@ -53,4 +54,6 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv
 
 const fv__layer_kind fv__layer_feed_forward = {
     {"feed-forward", "two products with an activation between", fv_feed_forward_rows, sizeof(fv_feed_forward_options)},
-    sizeof(feed_forward), create, forward};
+    sizeof(feed_forward),
+    create,
+    forward};

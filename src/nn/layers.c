@@ -14,16 +14,19 @@ static const fv__layer_kind *const kinds[] = {
 #undef LAYER
 };
 
-#define LAYER(id, options_type)                                                                                        \
-    fv_status fv_layer_##id(fv_layer **layer, fv_params *params, const char *name, const options_type *options) {      \
-        return fv__layer_new(layer, &fv__layer_##id, params, name, options);                                           \
+#define LAYER(id, options_type)                                                                                   \
+    fv_status fv_layer_##id(fv_layer **, fv_params *, const char *, const options_type *);                        \
+    fv_status fv_layer_##id(fv_layer **layer, fv_params *params, const char *name, const options_type *options) { \
+        return fv__layer_new(layer, &fv__layer_##id, params, name, options);                                      \
     }
 #include "nn/list.def"
 #undef LAYER
 
 size_t fv_layer_kind_count(void) { return sizeof kinds / sizeof *kinds; }
 
-const fv_layer_kind *fv_layer_kind_at(size_t index) { return index < fv_layer_kind_count() ? &kinds[index]->info : NULL; }
+const fv_layer_kind *fv_layer_kind_at(size_t index) {
+    return index < fv_layer_kind_count() ? &kinds[index]->info : NULL;
+}
 
 const fv_layer_kind *fv_layer_kind_find(const char *name) {
     for (size_t i = 0; i < fv_layer_kind_count(); i++)
@@ -53,7 +56,8 @@ static fv_status complete(const fv_layer_kind *kind, const char *name, char *opt
 fv_status fv__layer_new(fv_layer **out, const fv__layer_kind *kind, fv_params *params, const char *name,
                         const void *options) {
     _Alignas(max_align_t) char own[OPTIONS_ROOM];
-    _Static_assert(sizeof(fv_block_options) <= OPTIONS_ROOM && sizeof(fv_multi_head_options) <= OPTIONS_ROOM, "room for options");
+    _Static_assert(sizeof(fv_block_options) <= OPTIONS_ROOM && sizeof(fv_multi_head_options) <= OPTIONS_ROOM,
+                   "room for options");
     *out = NULL;
     memcpy(own, options, kind->info.options_size);
     FV_TRY(complete(&kind->info, name, own));
@@ -66,7 +70,8 @@ fv_status fv__layer_new(fv_layer **out, const fv__layer_kind *kind, fv_params *p
     return FV_OK;
 }
 
-fv_status fv_layer_create(fv_layer **layer, const char *kind, fv_params *params, const char *name, const void *options) {
+fv_status fv_layer_create(fv_layer **layer, const char *kind, fv_params *params, const char *name,
+                          const void *options) {
     const char *names[64] = {NULL};
     *layer = NULL;
     for (size_t i = 0; i < fv_layer_kind_count() && i < 63; i++) {
@@ -104,8 +109,8 @@ fv_status fv__layer_text(fv_params *params, const char *text, const char **copy)
 fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
     if (!fv__ready(g, layer->name, &x, 1)) return &g->empty;
     if (layer->in && fv__columns(x) != layer->in)
-        return fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s: an input of %lld columns\n  expected: %lld", layer->name,
-                                           (long long)fv__columns(x), (long long)layer->in));
+        return fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s: an input of %lld columns\n  expected: %lld",
+                                           layer->name, (long long)fv__columns(x), (long long)layer->in));
     return layer->kind->forward(layer, g, x, s);
 }
 

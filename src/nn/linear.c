@@ -10,7 +10,8 @@ const fv_option fv_linear_rows[] = {
     FV__WIDTH(fv_linear_options, in, "in", "columns of the input"),
     FV__WIDTH(fv_linear_options, out, "out", "columns of the output"),
     FV__FIELD(fv_linear_options, BOOL, bias, "bias", "true", 0, 0, NULL, "add a learned row"),
-    FV__FIELD(fv_linear_options, FLOAT, init, "init", "0", 0, 1e3, NULL, "standard deviation at the start; 0: Xavier uniform"),
+    FV__FIELD(fv_linear_options, FLOAT, init, "init", "0", 0, 1e3, NULL,
+              "standard deviation at the start; 0: Xavier uniform"),
     {0},
 };
 

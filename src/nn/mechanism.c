@@ -77,10 +77,11 @@ static fv_status check_needs(const multi_head *l, const fv_mechanism *m) {
     for (int p = FV_W0; p <= FV_W5; p++) given |= bit(p);
     for (int p = 0; p < FV_PORTS; p++)
         if (m->needs & bit(p) & ~given)
-            return fv__fail(FV_USAGE, "layer %s: mechanism \"%s\" needs \"%s\", which this layer does not make", l->base.name, m->name,
-                            fv_port_name((fv_port)p));
+            return fv__fail(FV_USAGE, "layer %s: mechanism \"%s\" needs \"%s\", which this layer does not make",
+                            l->base.name, m->name, fv_port_name((fv_port)p));
     if (l->gate && l->cross)
-        return fv__fail(FV_USAGE, "layer %s: mechanism \"%s\" has no keys, so there is no cross-attention with it", l->base.name, m->name);
+        return fv__fail(FV_USAGE, "layer %s: mechanism \"%s\" has no keys, so there is no cross-attention with it",
+                        l->base.name, m->name);
     return FV_OK;
 }
 

@@ -36,21 +36,25 @@ static fv_status check_sizes(multi_head *l, const fv_multi_head_options *o) {
     l->head = o->head_width ? o->head_width : o->width / o->heads;
     const char *name = l->base.name;
     if (!o->head_width && o->width % o->heads != 0)
-        return fv__fail(FV_USAGE, "layer %s: heads that do not divide the width\n  expected: a divisor of %lld\n  found:    %lld", name,
-                        (long long)o->width, (long long)o->heads);
+        return fv__fail(FV_USAGE,
+                        "layer %s: heads that do not divide the width\n  expected: a divisor of %lld\n  found:    %lld",
+                        name, (long long)o->width, (long long)o->heads);
     if (l->heads % l->kv_heads != 0)
-        return fv__fail(FV_USAGE, "layer %s: kv-heads that do not divide the heads\n  expected: a divisor of %lld\n  found:    %lld",
-                        name, (long long)l->heads, (long long)l->kv_heads);
+        return fv__fail(
+            FV_USAGE,
+            "layer %s: kv-heads that do not divide the heads\n  expected: a divisor of %lld\n  found:    %lld", name,
+            (long long)l->heads, (long long)l->kv_heads);
     l->rope = !fv__is(o->positions, "none") && !fv__is(o->positions, "alibi");
     l->pairing = fv__is(o->positions, "rope") ? FV_ROPE_HALVES : FV_ROPE_PAIRS;
     l->rope_base = o->rope_base;
     if (l->rope && l->head % 2 != 0)
-        return fv__fail(FV_USAGE, "layer %s: rotary positions need an even head width\n  found:    %lld", name, (long long)l->head);
+        return fv__fail(FV_USAGE, "layer %s: rotary positions need an even head width\n  found:    %lld", name,
+                        (long long)l->head);
     return FV_OK;
 }
 
-static fv_status child(fv_layer **out, const multi_head *l, fv_params *params, const char *part, int64_t from, int64_t to,
-                       bool bias) {
+static fv_status child(fv_layer **out, const multi_head *l, fv_params *params, const char *part, int64_t from,
+                       int64_t to, bool bias) {
     fv__name name;
     FV_TRY(fv__layer_part(&name, &l->base, part));
     return fv_layer_linear(out, params, name.text, &(fv_linear_options){.in = from, .out = to, .bias = bias});
@@ -129,7 +133,8 @@ static fv_node *turned(const multi_head *l, fv_graph *g, fv_node *x, const fv_se
 static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
     const multi_head *l = (const multi_head *)layer;
     if (l->cross)
-        return fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s: cross-attention needs a memory\n  try: fv_layer_attend", layer->name));
+        return fv_graph_failed(
+            g, fv__fail(FV_USAGE, "layer %s: cross-attention needs a memory\n  try: fv_layer_attend", layer->name));
     if (l->gate) return run(l, g, fv_op_heads(g, x, 0, 1, layer->in), NULL, NULL, s, NULL);
     int64_t q = l->heads * l->head, kv = l->kv_heads * l->head;
     fv_node *all = fv_layer_forward(l->query, g, x, s);
@@ -143,9 +148,11 @@ fv_node *fv_layer_attend(const fv_layer *layer, fv_graph *g, fv_node *x, const f
     const multi_head *l = (const multi_head *)layer;
     if (layer->kind == &fv__layer_multi_head) return fv_layer_forward(layer, g, x, s);
     if (layer->kind != &fv__layer_cross_attention)
-        return fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s: %s does not attend", layer->name, layer->kind->info.name));
+        return fv_graph_failed(g,
+                               fv__fail(FV_USAGE, "layer %s: %s does not attend", layer->name, layer->kind->info.name));
     if (!s != !memory_s || (s && s->count != memory_s->count))
-        return fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s: as many sequences are needed in x and in the memory", layer->name));
+        return fv_graph_failed(
+            g, fv__fail(FV_USAGE, "layer %s: as many sequences are needed in x and in the memory", layer->name));
     fv_node *q = fv_layer_forward(l->query, g, x, s), *kv = fv_layer_forward(l->memory, g, memory, memory_s);
     return run(l, g, turned(l, g, fv_op_heads(g, q, 0, l->heads, l->head), s),
                turned(l, g, fv_op_heads(g, kv, 0, l->kv_heads, l->head), memory_s),
@@ -153,9 +160,13 @@ fv_node *fv_layer_attend(const fv_layer *layer, fv_graph *g, fv_node *x, const f
 }
 
 const fv__layer_kind fv__layer_multi_head = {
-    {"multi-head", "self-attention with any mechanism", fv_multi_head_rows, sizeof(fv_multi_head_options)}, sizeof(multi_head),
-    create, forward};
+    {"multi-head", "self-attention with any mechanism", fv_multi_head_rows, sizeof(fv_multi_head_options)},
+    sizeof(multi_head),
+    create,
+    forward};
 
-const fv__layer_kind fv__layer_cross_attention = {
-    {"cross-attention", "queries from x, keys and values from a memory", fv_multi_head_rows, sizeof(fv_multi_head_options)},
-    sizeof(multi_head), create_cross, forward};
+const fv__layer_kind fv__layer_cross_attention = {{"cross-attention", "queries from x, keys and values from a memory",
+                                                   fv_multi_head_rows, sizeof(fv_multi_head_options)},
+                                                  sizeof(multi_head),
+                                                  create_cross,
+                                                  forward};

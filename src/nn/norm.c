@@ -10,8 +10,10 @@ typedef struct norm {
 
 const fv_option fv_norm_rows[] = {
     FV__WIDTH(fv_norm_options, width, "width", "columns"),
-    FV__FIELD(fv_norm_options, CHOICE, kind, "kind", "layer", 0, 0, "layer|rms|none", "mean and variance, or root mean square"),
-    FV__FIELD(fv_norm_options, FLOAT, eps, "eps", "0", 0, 1, NULL, "added to the variance; 0: 1e-5 (layer), 1e-6 (rms)"),
+    FV__FIELD(fv_norm_options, CHOICE, kind, "kind", "layer", 0, 0, "layer|rms|none",
+              "mean and variance, or root mean square"),
+    FV__FIELD(fv_norm_options, FLOAT, eps, "eps", "0", 0, 1, NULL,
+              "added to the variance; 0: 1e-5 (layer), 1e-6 (rms)"),
     {0},
 };
 

@@ -21,7 +21,8 @@ const fv_option fv_pooling_rows[] = {
 static fv_status make_score(pooling *p, fv_params *params, int64_t width) {
     fv__name name;
     FV_TRY(fv__layer_part(&name, &p->base, "hidden"));
-    FV_TRY(fv_layer_linear(&p->hidden, params, name.text, &(fv_linear_options){.in = width, .out = width, .bias = true}));
+    FV_TRY(
+        fv_layer_linear(&p->hidden, params, name.text, &(fv_linear_options){.in = width, .out = width, .bias = true}));
     FV_TRY(fv__layer_part(&name, &p->base, "score"));
     return fv_layer_linear(&p->score, params, name.text, &(fv_linear_options){.in = width, .out = 1});
 }
@@ -40,7 +41,8 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
 static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
     const pooling *p = (const pooling *)layer;
     if (!p->attends) return fv_op_pool(g, x, s, p->kind);
-    fv_node *score = fv_layer_forward(p->score, g, fv_op_activation(g, fv_layer_forward(p->hidden, g, x, s), FV_TANH), s);
+    fv_node *score =
+        fv_layer_forward(p->score, g, fv_op_activation(g, fv_layer_forward(p->hidden, g, x, s), FV_TANH), s);
     fv_node *weights = fv_op_softmax_rows(g, score, s);
     fv__graph_keep(g, layer, weights);
     fv_node *pooled = fv_op_pool_weighted(g, x, weights, s);
@@ -51,4 +53,7 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv
 fv_node *fv_layer_pooling_weights(const fv_layer *layer, fv_graph *g) { return fv__graph_kept(g, layer); }
 
 const fv__layer_kind fv__layer_pooling = {
-    {"pooling", "one vector per sequence", fv_pooling_rows, sizeof(fv_pooling_options)}, sizeof(pooling), create, forward};
+    {"pooling", "one vector per sequence", fv_pooling_rows, sizeof(fv_pooling_options)},
+    sizeof(pooling),
+    create,
+    forward};

@@ -31,5 +31,7 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv
 }
 
 const fv__layer_kind fv__layer_positions = {
-    {"positions", "positions added to token vectors", fv_positions_rows, sizeof(fv_positions_options)}, sizeof(positions),
-    create, forward};
+    {"positions", "positions added to token vectors", fv_positions_rows, sizeof(fv_positions_options)},
+    sizeof(positions),
+    create,
+    forward};

@@ -261,3 +261,40 @@ static void K(back_tile)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse,
         }
     }
 }
+
+/* ---- additive scores */
+
+static void K(additive_tile)(R *s, const R *a, int64_t lda, const R *turned, int64_t lanes, const R *w, int64_t rows, int64_t cols, R factor) {
+    for (int64_t r = 0; r < rows; r++, a += lda, s += lanes)
+        for (int64_t q = 0; q < lanes; q += VL) {
+            vr sum = v_set(0);
+            for (int64_t c = 0; c < cols; c++) {
+                const vr t = K(v_tanh)(v_add(v_set(a[c]), v_load(turned + c * lanes + q)));
+                sum = v_fma(v_set(w[c]), t, sum);
+            }
+            v_store(s + q, v_mul(v_set(factor), sum));
+        }
+}
+
+/* dt = ds w (1 - t^2). Where ds is 0 nothing is added, so that a NaN in a hidden key stays where it is. */
+static void K(additive_back)(R *da, int64_t ldda, R *dturned, R *dw, const R *ds, const R *a, int64_t lda, const R *turned, int64_t lanes,
+                             const R *w, int64_t rows, int64_t cols) {
+    const vr zero = v_set(0), one = v_set(1);
+    for (int64_t c = 0; c < cols; c++) {
+        vr sum_w = zero;
+        for (int64_t r = 0; r < rows; r++) {
+            const vr x = v_set(a[r * lda + c]);
+            vr sum_a = zero;
+            for (int64_t q = 0; q < lanes; q += VL) {
+                const vr g = v_load(ds + r * lanes + q), t = K(v_tanh)(v_add(x, v_load(turned + c * lanes + q)));
+                const vm live = v_lt(zero, v_abs(g));
+                const vr dt = v_select(live, v_mul(v_mul(g, v_set(w[c])), v_fnma(t, t, one)), zero);
+                sum_a = v_add(sum_a, dt);
+                sum_w = v_add(sum_w, v_select(live, v_mul(g, t), zero));
+                if (dturned) v_store(dturned + c * lanes + q, v_add(v_load(dturned + c * lanes + q), dt));
+            }
+            if (da) da[r * ldda + c] += v_sum(sum_a);
+        }
+        dw[c] += v_sum(sum_w);
+    }
+}

@@ -7,19 +7,24 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GENERATIONS = 2, ARRAYS = 3 };
-static const char *const names[ARRAYS] = {"weights", "moment1", "moment2"};
+enum { GENERATIONS = 2, ARRAYS = 5 };
+static const char *const names[ARRAYS] = {"weights", "moment1", "moment2", "average", "averaged"};
 
-static void arrays_of(fv_tensor array[ARRAYS], const fv__optimizer *o) {
-    array[0] = fv_params_flat(o->params);
-    array[1] = fv_tensor_1d(o->moment1, FV_F32, array[0].dim[0]);
-    array[2] = fv_tensor_1d(o->moment2, FV_F32, array[0].dim[0]);
+/* Everything that training changes. Without an average the last two are empty. */
+typedef struct arrays { fv_tensor of[ARRAYS]; } arrays;
+
+static arrays arrays_of(const fv__optimizer *o) {
+    fv_tensor weights = fv_params_flat(o->params);
+    int64_t n = weights.dim[0], averages = o->average ? n : 0, rows = o->average ? o->averaged_count : 0;
+    return (arrays){{weights, fv_tensor_1d(o->moment1, FV_F32, n), fv_tensor_1d(o->moment2, FV_F32, n),
+                     fv_tensor_1d(o->average, FV_F32, averages), fv_tensor_1d(o->averaged, FV_I64, rows)}};
 }
 
-static uint64_t hash_all(const char *state, const char *about, const fv_tensor array[ARRAYS]) {
+static uint64_t hash_all(const char *state, const char *about, const arrays *a) {
     uint64_t hash = fv__hash(state, strlen(state), 1);
     hash = fv__hash(about, strlen(about), hash);
-    for (int i = 0; i < ARRAYS; i++) hash = fv__hash(array[i].data, (size_t)array[i].dim[0] * sizeof(float), hash);
+    for (int i = 0; i < ARRAYS; i++)
+        hash = fv__hash(a->of[i].data, (size_t)a->of[i].dim[0] * fv_dtype_size(a->of[i].dtype), hash);
     return hash;
 }
 
@@ -60,23 +65,25 @@ static fv_status state_from_json(fv__json_at_file at, fv__state *state) {
 typedef struct found {
     fv_tensor_file *file;
     const char *state, *about;
-    fv_tensor array[ARRAYS];
+    arrays array;
     int64_t updates;
 } found;
 
-static fv_status check(found *f, const char *path, int64_t elements) {
+static fv_status check(found *f, const char *path, const arrays *own) {
     f->state = fv_tensor_file_metadata(f->file, "state");
     f->about = fv_tensor_file_metadata(f->file, "about");
     const char *hash = fv_tensor_file_metadata(f->file, "hash");
     char expected[32];
     if (!f->state || !f->about || !hash) return fv__fail(FV_BAD_MODEL, "%s: is not a checkpoint", path);
     for (int i = 0; i < ARRAYS; i++) {
-        FV_TRY(fv_tensor_file_find(f->file, names[i], &f->array[i]));
-        if (f->array[i].dtype != FV_F32 || f->array[i].rank != 1 || (elements >= 0 && f->array[i].dim[0] != elements))
+        const fv_tensor *mine = &own->of[i];
+        fv_tensor *its = &f->array.of[i];
+        FV_TRY(fv_tensor_file_find(f->file, names[i], its));
+        if (its->dtype != mine->dtype || its->rank != 1 || its->dim[0] != mine->dim[0])
             return fv__fail(FV_BAD_MODEL, "%s: \"%s\" belongs to another model\n  expected %lld numbers\n  found:   %lld", path,
-                            names[i], (long long)elements, (long long)f->array[i].dim[0]);
+                            names[i], (long long)mine->dim[0], (long long)its->dim[0]);
     }
-    snprintf(expected, sizeof expected, "%016llx", (unsigned long long)hash_all(f->state, f->about, f->array));
+    snprintf(expected, sizeof expected, "%016llx", (unsigned long long)hash_all(f->state, f->about, &f->array));
     if (strcmp(hash, expected) != 0)
         return fv__fail(FV_BAD_MODEL, "%s: is damaged\n  expected hash %s\n  found:   %s", path, hash, expected);
     return FV_OK;
@@ -91,14 +98,14 @@ static fv_status parse_state(const found *f, const char *path, fv__state *state)
 }
 
 /* Opens generation `g`; a file that is missing or wrong gives a failure and no open file. */
-static fv_status open_generation(found *f, const char *folder, int g, int64_t elements) {
+static fv_status open_generation(found *f, const char *folder, int g, const arrays *own) {
     char *path;
     fv__state state = {0};
     memset(f, 0, sizeof *f);
     FV_TRY(path_of(&path, folder, g));
     fv_status status = fv__tensor_file_open(&f->file, path, FV_BAD_MODEL);
     if (status == FV_OK) {
-        status = check(f, path, elements);
+        status = check(f, path, own);
         if (status == FV_OK) status = parse_state(f, path, &state);
         if (status != FV_OK) fv_tensor_file_close(f->file);
     }
@@ -121,12 +128,12 @@ bool fv_train_can_resume(const char *folder) { return exists(folder, 0) || exist
 /* ---- saving ------------------------------------------------------------------------------------------------------ */
 
 /* The slot that is missing, damaged or older. A damaged file must not count as the newer one. */
-static int oldest_slot(const char *folder, int64_t elements) {
+static int oldest_slot(const char *folder, const arrays *own) {
     int64_t updates[GENERATIONS];
     for (int g = 0; g < GENERATIONS; g++) {
         found f;
         updates[g] = -1;
-        if (!exists(folder, g) || open_generation(&f, folder, g, elements) != FV_OK) continue;
+        if (!exists(folder, g) || open_generation(&f, folder, g, own) != FV_OK) continue;
         updates[g] = f.updates;
         fv_tensor_file_close(f.file);
     }
@@ -141,26 +148,25 @@ static fv_status dump_state(const fv__state *state, fv__buf *text) {
     return status;
 }
 
-static fv_status write(const char *path, const char *state, const char *about, const fv_tensor array[ARRAYS]) {
+static fv_status write(const char *path, const char *state, const char *about, const arrays *own) {
     char hash[32];
     fv_named_tensor tensors[ARRAYS];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_all(state, about, array));
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_all(state, about, own));
     const char *metadata[] = {"state", state, "about", about, "hash", hash, NULL};
-    for (int i = 0; i < ARRAYS; i++) tensors[i] = (fv_named_tensor){names[i], array[i]};
+    for (int i = 0; i < ARRAYS; i++) tensors[i] = (fv_named_tensor){names[i], own->of[i]};
     return fv_safetensors_write(path, tensors, ARRAYS, metadata);
 }
 
 fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *state, const fv__json *about,
                               const fv__optimizer *o) {
-    fv_tensor array[ARRAYS];
+    arrays own = arrays_of(o);
     fv__buf text = {0}, about_text = {0};
     char *path;
-    arrays_of(array, o);
-    if (*slot < 0) *slot = oldest_slot(folder, array[0].dim[0]);
+    if (*slot < 0) *slot = oldest_slot(folder, &own);
     FV_TRY(path_of(&path, folder, *slot));
     fv_status status = dump_state(state, &text);
     if (status == FV_OK) status = fv__json_dump(about, FV_JSON_LINE, &about_text);
-    if (status == FV_OK) status = write(path, text.data, about_text.data, array);
+    if (status == FV_OK) status = write(path, text.data, about_text.data, &own);
     if (status == FV_OK) *slot = !*slot;    /* after a failure the same one is tried again: the other is whole */
     fv__buf_free(&text);
     fv__buf_free(&about_text);
@@ -171,15 +177,15 @@ fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *st
 /* ---- loading ----------------------------------------------------------------------------------------------------- */
 
 static fv_status take(const found *f, const char *folder, fv__state *state, fv__json **about, fv__optimizer *o) {
-    fv_tensor array[ARRAYS];
-    arrays_of(array, o);
+    arrays own = arrays_of(o);
     FV_TRY(parse_state(f, folder, state));
-    for (int i = 0; i < ARRAYS; i++) FV_TRY(fv_tensor_copy(&array[i], &f->array[i]));
+    for (int i = 0; i < ARRAYS; i++) FV_TRY(fv_tensor_copy(&own.of[i], &f->array.of[i]));
     return fv__json_parse(about, f->about, strlen(f->about), folder, FV_BAD_MODEL);
 }
 
 fv_status fv__checkpoint_load(const char *folder, fv__state *state, fv__json **about, fv__optimizer *o, char **note) {
     found f[GENERATIONS];
+    arrays own = arrays_of(o);
     int best = -1;
     fv_status status = FV_OK;
     *note = NULL;
@@ -188,7 +194,7 @@ fv_status fv__checkpoint_load(const char *folder, fv__state *state, fv__json **a
     for (int g = 0; g < GENERATIONS; g++) {
         f[g].file = NULL;
         if (!exists(folder, g)) continue;
-        fv_status opened = open_generation(&f[g], folder, g, fv_params_flat(o->params).dim[0]);
+        fv_status opened = open_generation(&f[g], folder, g, &own);
         if (opened != FV_OK && opened != FV_BAD_MODEL) status = opened;
         if (opened != FV_OK && !*note) *note = fv__strdup(fv_message());
         if (opened == FV_OK && (best < 0 || f[g].updates > f[best].updates)) best = g;

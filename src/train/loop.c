@@ -27,6 +27,7 @@ typedef struct trainer {
     int64_t saved;                      /* update of the last checkpoint, -1: none */
     int slot;
     float *best;                        /* weights that were judged best */
+    float *raw;                         /* the weights while their average is in their place, NULL: no average */
     double started, elapsed_before;     /* clock */
     double learn_rate, gradient_norm, loss;     /* of the last update */
     double speed, speed_weight;         /* tokens a second, an average that forgets */
@@ -72,6 +73,17 @@ static fv_status tell_step(trainer *t) {
 static float *weights_of(const trainer *t) { return fv_params_flat(t->model->params).data; }
 static size_t weight_bytes(const trainer *t) { return (size_t)fv_params_flat(t->model->params).dim[0] * sizeof(float); }
 
+/* What is judged and kept: the average of the weights if there is one. hide_average goes back to training. */
+static void show_average(trainer *t) {
+    if (!t->raw) return;
+    memcpy(t->raw, weights_of(t), weight_bytes(t));
+    fv__optimizer_show_average(&t->optimizer, t->state.updates);
+}
+
+static void hide_average(trainer *t) {
+    if (t->raw) memcpy(weights_of(t), t->raw, weight_bytes(t));
+}
+
 static fv_status keep_best(trainer *t, const fv_metrics *m) {
     memcpy(t->best, weights_of(t), weight_bytes(t));
     t->state.best_update = t->state.updates;
@@ -80,7 +92,7 @@ static fv_status keep_best(trainer *t, const fv_metrics *m) {
     return m ? fv__journal_judgement(t->journal, t->model, m, t->state.updates) : FV_OK;
 }
 
-static fv_status judge(trainer *t) {
+static fv_status judge_shown(trainer *t) {
     fv_metrics *m;
     double value;
     fv__state *s = &t->state;
@@ -99,6 +111,21 @@ static fv_status judge(trainer *t) {
                   .best = best};
     if (status == FV_OK) status = tell(t, e);
     fv_metrics_free(m);
+    return status;
+}
+
+static fv_status judge(trainer *t) {
+    show_average(t);
+    fv_status status = judge_shown(t);
+    hide_average(t);
+    return status;
+}
+
+/* Without validation texts the last weights are the best. */
+static fv_status keep_last(trainer *t) {
+    show_average(t);
+    fv_status status = keep_best(t, NULL);
+    hide_average(t);
     return status;
 }
 
@@ -244,8 +271,8 @@ static fv_status describe_rows(fv__json *into, const fv_option *rows, const void
 
 static fv_status describe(trainer *t, const fv_dataset *train) {
     char hash[32];
-    fv__json *run = fv__json_object();
     if (!(t->about = fv__json_object())) return FV_NO_RESOURCES;
+    fv__json *run = fv__json_object();
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_data(t->valid, hash_data(train, 1)));
     FV_TRY(fv__json_set(t->about, "options", run));
     FV_TRY(fv__json_set(t->about, "data", fv__json_of_text(hash)));
@@ -256,13 +283,16 @@ static fv_status describe(trainer *t, const fv_dataset *train) {
 
 /* These make other batches or another network; the rest may be changed by somebody who knows that the result changes. */
 static bool must_stay(const trainer *t, const char *name) {
-    static const char *const fixed[] = {"batch-size", "max-tokens", "bucket", "accumulate", "seed", NULL};
+    static const char *const fixed[] = {"batch-size", "max-tokens", "bucket", "accumulate", "average", "seed", NULL};
     for (int i = 0; fixed[i]; i++)
         if (strcmp(name, fixed[i]) == 0) return true;
     for (const fv_option *row = t->model->kind->info.options; row->name; row++)
         if (strcmp(name, row->name) == 0) return true;
     return false;
 }
+
+/* When lines are written and checkpoints made changes nothing that is learnt. */
+static bool is_harmless(const char *name) { return strcmp(name, "log-every") == 0 || strcmp(name, "save-every") == 0; }
 
 static fv_status compare(trainer *t, const fv__json *was) {
     const char *data = fv__json_text(fv__json_get(was, "data")), *now = fv__json_text(fv__json_get(t->about, "data"));
@@ -273,7 +303,7 @@ static fv_status compare(trainer *t, const fv__json *was) {
     for (void *i = fv__json_first(options); i; i = fv__json_next(options, i)) {
         const char *name = fv__json_key(i), *value = fv__json_text(fv__json_value(i));
         const char *old = fv__json_text(fv__json_get(before, name));
-        if (old && strcmp(old, value) == 0) continue;
+        if (is_harmless(name) || (old && strcmp(old, value) == 0)) continue;
         if (must_stay(t, name))
             return fv__fail(FV_USAGE, "%s: %s cannot change in a resumed run\n  expected %s\n  found:   %s\n  try:     a new run "
                             "folder", t->journal->folder, name, old ? old : "nothing", value);
@@ -348,7 +378,8 @@ static fv_status prepare(trainer *t, const fv_dataset *train) {
     FV_TRY(fv__run_create(&t->run, t->model));
     FV_TRY(fv__optimizer_create(&t->optimizer, t->model, t->how));
     t->best = fv__alloc(weight_bytes(t));
-    if (!t->best) return FV_NO_RESOURCES;
+    if (t->how->average > 0) t->raw = fv__alloc(weight_bytes(t));
+    if (!t->best || (t->how->average > 0 && !t->raw)) return FV_NO_RESOURCES;
     memcpy(t->best, weights_of(t), weight_bytes(t));
     t->total = count_updates(t);
     FV_TRY(describe(t, train));
@@ -368,7 +399,7 @@ static fv_status run(trainer *t, const fv_dataset *train, fv_train_result *resul
     FV_TRY(prepare(t, train));
     FV_TRY(tell(t, (fv_event){.kind = FV_EVENT_START}));
     FV_TRY(run_turns(t));
-    if (!t->valid) FV_TRY(keep_best(t, NULL));
+    if (!t->valid) FV_TRY(keep_last(t));
     memcpy(weights_of(t), t->best, weight_bytes(t));
     report(t, result);
     return tell(t, (fv_event){.kind = FV_EVENT_END});
@@ -386,5 +417,6 @@ fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const 
     fv_corpus_free(t.corpus);
     fv__json_free(t.about);
     fv__free(t.best);
+    fv__free(t.raw);
     return status;
 }

@@ -17,7 +17,17 @@ static fv_status add_table(fv__optimizer *o, int index) {
     *t = (fv__table){.index = index, .rows = p.value.dim[0], .width = p.value.dim[1]};
     t->mark = fv__alloc_array((size_t)t->rows, sizeof *t->mark);
     t->touched = fv__alloc_array((size_t)t->rows, sizeof *t->touched);
+    o->averaged_count += t->rows;
     return t->mark && t->touched ? FV_OK : FV_NO_RESOURCES;
+}
+
+static fv_status take_average(fv__optimizer *o, size_t elements) {
+    o->average = fv__alloc_array(elements, sizeof *o->average);
+    o->averaged = fv__alloc_array((size_t)o->averaged_count, sizeof *o->averaged);
+    if (!o->average || !o->averaged) return FV_NO_RESOURCES;
+    int64_t *next = o->averaged;
+    for (int t = 0; t < o->tables; next += o->table[t++].rows) o->table[t].averaged = next;
+    return FV_OK;
 }
 
 static fv_status take(fv__optimizer *o, const fv_model *model) {
@@ -29,6 +39,7 @@ static fv_status take(fv__optimizer *o, const fv_model *model) {
     if (!o->moment1 || !o->moment2) return FV_NO_RESOURCES;
     FV_TRY(add_table(o, model->layers.embed_table));
     FV_TRY(add_table(o, model->layers.ngram_table));
+    if (o->options->average > 0) FV_TRY(take_average(o, elements));
     o->pieces = flat.dim[0] / PIECE + fv_params_count(o->params) + 1;
     for (int t = 0; t < o->tables; t++) o->pieces += o->table[t].rows / ROWS + 1;
     o->piece_sum = fv__alloc_array((size_t)o->pieces, sizeof *o->piece_sum);
@@ -51,6 +62,8 @@ void fv__optimizer_free(fv__optimizer *o) {
     }
     fv__free(o->moment1);
     fv__free(o->moment2);
+    fv__free(o->average);
+    fv__free(o->averaged);
     fv__free(o->piece_sum);
     memset(o, 0, sizeof *o);
 }
@@ -77,29 +90,41 @@ void fv__optimizer_touch(fv__optimizer *o, const fv_model *model, const fv_batch
 
 /* ---- walking over everything that has a gradient ------------------------------------------------------------------- */
 
-typedef void span_fn(fv__optimizer *o, int64_t offset, int64_t count, double *sum, const fv__adamw *step);
-typedef struct walk {
+/* A stretch of the flat block: a piece of a dense parameter, or a row of a table. */
+typedef struct stretch {
+    int64_t offset, count;
+    const fv__table *table;     /* NULL: dense */
+    int64_t row;
+} stretch;
+
+typedef struct walk walk;
+typedef void stretch_fn(const walk *w, stretch s, double *sum);
+struct walk {
     fv__optimizer *o;
-    span_fn *fn;
-    int64_t base, offset, count;        /* dense: the parameter; tables: base of the sums */
+    stretch_fn *fn;
+    int64_t base, offset, count;        /* of the sums; of the parameter */
     const fv__table *table;
     fv__adamw step;
-} walk;
+    int64_t update;
+    float *value, *gradient;            /* the flat blocks */
+};
 
 static void dense_piece(void *context, int64_t piece, int worker) {
-    walk *w = context;
+    const walk *w = context;
     int64_t start = piece * PIECE, count = w->count - start < PIECE ? w->count - start : PIECE;
     (void)worker;
-    w->fn(w->o, w->offset + start, count, &w->o->piece_sum[w->base + piece], &w->step);
+    w->fn(w, (stretch){w->offset + start, count, NULL, 0}, &w->o->piece_sum[w->base + piece]);
 }
 
 static void table_piece(void *context, int64_t piece, int worker) {
-    walk *w = context;
-    int64_t end = (piece + 1) * ROWS < w->table->count ? (piece + 1) * ROWS : w->table->count;
+    const walk *w = context;
+    const fv__table *t = w->table;
+    int64_t end = (piece + 1) * ROWS < t->count ? (piece + 1) * ROWS : t->count;
     (void)worker;
-    for (int64_t i = piece * ROWS; i < end; i++)
-        w->fn(w->o, w->offset + w->table->touched[i] * w->table->width, w->table->width, &w->o->piece_sum[w->base + piece],
-              &w->step);
+    for (int64_t i = piece * ROWS; i < end; i++) {
+        int64_t row = t->touched[i];
+        w->fn(w, (stretch){w->offset + row * t->width, t->width, t, row}, &w->o->piece_sum[w->base + piece]);
+    }
 }
 
 static const fv__table *table_of(const fv__optimizer *o, int index) {
@@ -108,45 +133,60 @@ static const fv__table *table_of(const fv__optimizer *o, int index) {
     return NULL;
 }
 
-/* Calls fn on all spans, one parameter after the other; returns how many sums were used. */
-static int64_t for_all(fv__optimizer *o, span_fn *fn, const fv__adamw *step) {
-    int64_t base = 0;
+/* Calls fn on everything that has a gradient, one parameter after the other; returns how many sums were used. */
+static int64_t for_all(fv__optimizer *o, stretch_fn *fn, const fv__adamw *step, int64_t update) {
+    walk w = {.o = o, .fn = fn, .update = update};
+    w.value = fv_params_flat(o->params).data, w.gradient = fv_params_flat_grads(o->params).data;
     for (int i = 0; i < fv_params_count(o->params); i++) {
         fv_param p = fv_params_get(o->params, i);
         if (p.flags & FV_PARAM_FROZEN) continue;
-        walk w = {.o = o, .fn = fn, .base = base, .offset = p.offset, .count = fv_tensor_count(&p.value), .step = *step};
+        w.offset = p.offset, w.count = fv_tensor_count(&p.value), w.step = *step;
         w.table = table_of(o, i);
         if (w.table) w.step.lr *= o->options->table_rate;
         w.step.decay = (p.flags & FV_PARAM_DECAY) && !w.table ? step->decay : 0;
         int64_t pieces = w.table ? (w.table->count + ROWS - 1) / ROWS : (w.count + PIECE - 1) / PIECE;
         fv__parallel_for(pieces, w.table ? table_piece : dense_piece, &w);
-        base += pieces;
+        w.base += pieces;
     }
-    return base;
+    return w.base;
 }
 
 /* ---- the three walks ----------------------------------------------------------------------------------------------- */
 
-static float *gradient(const fv__optimizer *o) { return fv_params_flat_grads(o->params).data; }
-
-static void square_span(fv__optimizer *o, int64_t offset, int64_t count, double *sum, const fv__adamw *step) {
-    (void)step;
-    *sum += fv__simd_f32_now()->norm2(gradient(o) + offset, count);
+static void square(const walk *w, stretch s, double *sum) {
+    *sum += fv__simd_f32_now()->norm2(w->gradient + s.offset, s.count);
 }
 
 double fv__optimizer_norm(fv__optimizer *o) {
     fv__adamw none = {0};
     memset(o->piece_sum, 0, (size_t)o->pieces * sizeof *o->piece_sum);
-    int64_t used = for_all(o, square_span, &none);
+    int64_t used = for_all(o, square, &none, 0);
     double sum = 0;
     for (int64_t i = 0; i < used; i++) sum += o->piece_sum[i];
     return sqrt(sum);
 }
 
-static void update_span(fv__optimizer *o, int64_t offset, int64_t count, double *sum, const fv__adamw *step) {
-    float *value = fv_params_flat(o->params).data;
+/* average = share * average + (1 - share) * value */
+static void mix(float *average, double share, const float *value, int64_t count) {
+    fv__simd_f32_now()->scale(average, (float)share, average, count);
+    fv__simd_f32_now()->axpy(average, (float)(1 - share), value, count);
+}
+
+/* Since its last update a row stood still: what the average missed is a power. */
+static void catch_up(const fv__optimizer *o, const fv__table *t, int64_t row, int64_t update, float *average,
+                     const float *value) {
+    if (update > t->averaged[row]) mix(average, pow(o->options->average, (double)(update - t->averaged[row])), value, t->width);
+    t->averaged[row] = update;
+}
+
+static void update_stretch(const walk *w, stretch s, double *sum) {
+    const fv__optimizer *o = w->o;
+    float *value = w->value + s.offset, *average = o->average ? o->average + s.offset : NULL;
     (void)sum;
-    fv__simd_f32_now()->adamw(value + offset, o->moment1 + offset, o->moment2 + offset, gradient(o) + offset, count, step);
+    if (average && s.table) catch_up(o, s.table, s.row, w->update - 1, average, value);
+    fv__simd_f32_now()->adamw(value, o->moment1 + s.offset, o->moment2 + s.offset, w->gradient + s.offset, s.count, &w->step);
+    if (average) mix(average, o->options->average, value, s.count);
+    if (average && s.table) s.table->averaged[s.row] = w->update;
 }
 
 void fv__optimizer_update(fv__optimizer *o, int64_t update, double rate, double gradient_scale) {
@@ -154,18 +194,39 @@ void fv__optimizer_update(fv__optimizer *o, int64_t update, double rate, double 
     fv__adamw step = {.lr = rate, .beta1 = how->beta1, .beta2 = how->beta2, .eps = how->epsilon, .decay = how->weight_decay,
                       .correct1 = 1 - pow(how->beta1, (double)update), .correct2 = 1 - pow(how->beta2, (double)update),
                       .grad_scale = gradient_scale};
-    for_all(o, update_span, &step);
+    for_all(o, update_stretch, &step, update);
 }
 
-static void zero_span(fv__optimizer *o, int64_t offset, int64_t count, double *sum, const fv__adamw *step) {
-    (void)sum, (void)step;
-    memset(gradient(o) + offset, 0, (size_t)count * sizeof(float));
+static void zero(const walk *w, stretch s, double *sum) {
+    (void)sum;
+    memset(w->gradient + s.offset, 0, (size_t)s.count * sizeof(float));
 }
 
 void fv__optimizer_zero(fv__optimizer *o) {
     fv__adamw none = {0};
-    for_all(o, zero_span, &none);
+    for_all(o, zero, &none, 0);
     for (int t = 0; t < o->tables; t++) o->table[t].count = 0;
+}
+
+/* ---- the average --------------------------------------------------------------------------------------------------- */
+
+/* The average itself is not changed: when somebody looks must not matter. */
+void fv__optimizer_show_average(fv__optimizer *o, int64_t updates) {
+    double memory = o->options->average, inverse = 1 / (1 - pow(memory, (double)updates));
+    float *value = fv_params_flat(o->params).data;
+    if (updates == 0) return;
+    for (int i = 0; i < fv_params_count(o->params); i++) {
+        fv_param p = fv_params_get(o->params, i);
+        const fv__table *t = table_of(o, i);
+        if (p.flags & FV_PARAM_FROZEN) continue;
+        int64_t rows = t ? t->rows : 1, count = fv_tensor_count(&p.value) / rows;
+        for (int64_t row = 0; row < rows; row++) {
+            float *v = value + p.offset + row * count;
+            const float *average = o->average + p.offset + row * count;
+            double old = t ? pow(memory, (double)(updates - t->averaged[row])) : 1;
+            for (int64_t k = 0; k < count; k++) v[k] = (float)((v[k] + old * (average[k] - v[k])) * inverse);
+        }
+    }
 }
 
 /* ---- schedule ---------------------------------------------------------------------------------------------------- */

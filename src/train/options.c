@@ -23,6 +23,7 @@ static const fv_option rows[] = {
     ROW("epsilon", NUMBERS, epsilon, "1e-08", 1e-30, 1, NULL, "AdamW: added to the root of the square"),
     ROW("clip-norm", NUMBERS, clip_norm, "1", 0, 1e9, NULL, "longest gradient; 0: no limit"),
     ROW("label-smoothing", NUMBERS, label_smoothing, "0", 0, 0.99, NULL, "share of the target spread over all classes"),
+    ROW("average", NUMBERS, average, "0", 0, 0.999999, NULL, "memory of the mean of the weights that is kept; 0: the last weights"),
     ROW("early-stopping", FV_OPT_INT, early_stopping, "0", 0, 1 << 20, NULL,
         "stop after so many evaluations without a better one; 0: never"),
     ROW("metric", FV_OPT_CHOICE, metric, "accuracy", 0, 0, "accuracy|macro-f1|loss", "what best means"),

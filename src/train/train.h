@@ -42,6 +42,7 @@ typedef struct fv__table {
     int index;                          /* of the parameter */
     int64_t rows, width;
     int64_t *mark;                      /* (rows) number of the last update that read the row */
+    int64_t *averaged;                  /* (rows) number of the last update that is in the average */
     int32_t *touched;                   /* rows read since the last update */
     int64_t count;
 } fv__table;
@@ -50,6 +51,8 @@ typedef struct fv__optimizer {
     fv_params *params;
     const fv_train_options *options;
     float *moment1, *moment2;           /* as the flat block of parameters */
+    float *average;                     /* the same, NULL: not wanted. Starts at 0; divided by 1 - memory^updates when read */
+    int64_t *averaged, averaged_count;  /* of all tables, one after the other */
     double *piece_sum;                  /* for the norm */
     int64_t pieces;
     fv__table table[2];
@@ -62,6 +65,8 @@ void fv__optimizer_touch(fv__optimizer *o, const fv_model *model, const fv_batch
 double fv__optimizer_norm(fv__optimizer *o);
 void fv__optimizer_update(fv__optimizer *o, int64_t update, double rate, double gradient_scale);
 void fv__optimizer_zero(fv__optimizer *o);
+/* Puts the mean of the weights over the updates so far, the late ones counting most, in place of the weights. */
+void fv__optimizer_show_average(fv__optimizer *o, int64_t updates);
 /* Share of the highest rate after `done` (0 to 1) of all updates. */
 double fv__schedule(const fv_train_options *options, double done);
 

@@ -21,6 +21,19 @@ void fv__tile_weights(const fv_attention_plan *plan, const fv_attention_tensors 
     engine_of(plan)->weights(plan, x, stage, batch, head, rows, count, out);
 }
 
+fv_status fv__tile_tune(fv_attention_plan *plan, fv__tile_score score) {
+    fv__tile_tuning *tuning = fv__alloc(sizeof *tuning);
+    if (!tuning) return FV_NO_RESOURCES;
+    tuning->score = score;
+    plan->tuning = tuning;
+    return FV_OK;
+}
+
+static bool additive(const fv_attention_plan *plan) {
+    const fv__tile_tuning *tuning = plan->tuning;
+    return tuning && tuning->score == FV_SCORE_ADD;
+}
+
 /* ---- cutting */
 
 /* Keys of a backward chunk: as many as keep the four transposed tiles near 256 KiB of f32, in the second level cache. */
@@ -53,7 +66,7 @@ fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
     /* packed: chunks of queries and of keys are counted apart, which is never less than their maximum */
     cut.chunks = plan->packed ? pieces(plan, plan->q_len + plan->k_len, cut.chunk)
                               : pieces(plan, plan->q_len > plan->k_len ? plan->q_len : plan->k_len, cut.chunk);
-    int64_t parts = cut.chunks * plan->heads * 2;
+    int64_t parts = cut.chunks * plan->heads * (2 + (additive(plan) ? d : 0));
     if (parts < cut.forward_tasks * plan->heads) parts = cut.forward_tasks * plan->heads;
     cut.shared_bytes += 2 * block(plan->batch * plan->heads * plan->q_len, e) + block(parts, sizeof(double));
     cut.worker_bytes = 2 * (block(cut.chunk * d, e) + block(cut.chunk * dv, e)) + 4 * block(side * side, e) + 3 * block(side, e);

@@ -29,6 +29,14 @@ enum {
     FV_TILE_SIDE = 64,          /* queries and keys of a backward tile */
 };
 
+/* Where scores come from. A mechanism chooses in `accept` by fv__tile_tune; products are what a plan without tuning has. */
+typedef enum fv__tile_score {
+    FV_SCORE_DOT,               /* q.k */
+    FV_SCORE_ADD                /* w.tanh(q + k), w in port W0: (H,D) */
+} fv__tile_score;
+typedef struct fv__tile_tuning { fv__tile_score score; } fv__tile_tuning;
+fv_status fv__tile_tune(fv_attention_plan *plan, fv__tile_score score);
+
 size_t fv__tile_scratch(const fv_attention_plan *plan, bool backward);
 void fv__tile_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
 void fv__tile_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);

@@ -68,24 +68,6 @@ static void T(prepare_task)(void *context, int64_t index, int worker) {
         memset(T(at)(&job->dq, segment.batch, head, segment.q_start + i0 + r), 0, (size_t)job->plan->d_qk * sizeof(R));
 }
 
-/* Zeroes one (batch, head) slice of a gradient. */
-typedef struct T(zero_job) { const fv_tensor *t; } T(zero_job);
-static void T(zero_task)(void *context, int64_t index, int worker) {
-    const fv_tensor *t = ((const T(zero_job) *)context)->t;
-    (void)worker;
-    R *p = (R *)t->data + index / t->dim[1] * t->stride[0] + index % t->dim[1] * t->stride[1];
-    for (int64_t l = 0; l < t->dim[2]; l++) {
-        R *row = p + l * t->stride[2];
-        if (t->stride[3] == 1) memset(row, 0, (size_t)t->dim[3] * sizeof(R));
-        else
-            for (int64_t d = 0; d < t->dim[3]; d++) row[d * t->stride[3]] = 0;
-    }
-}
-static void T(zero)(const fv_tensor *t) {
-    T(zero_job) job = {t};
-    if (t->rank) fv__parallel_for(t->dim[0] * t->dim[1], T(zero_task), &job);
-}
-
 /* ---- one tile: up to SIDE queries from i0, up to SIDE keys from j0 */
 
 typedef struct T(pair) {
@@ -133,12 +115,14 @@ static void T(pair_step)(const T(job) *job, T(backward_scratch) *w, const T(pair
     const fv_attention_plan *plan = job->plan;
     const int64_t lanes = p->lanes, row = p->segment->q_start + p->i0, d = plan->d_qk, dv = plan->d_v;
     const int64_t at = (p->segment->batch * plan->heads + p->head) * plan->q_len + row;
-    simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, lanes, p->rows, lanes, d, false);
+    const R *wh = job->w.data ? job->w.data + p->head * job->w.h : NULL;
+    if (wh) simd->additive_tile(w->s, p->q, job->q.l, p->kt, lanes, wh, p->rows, d, job->scale2);
+    else simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, lanes, p->rows, lanes, d, false);
     if (p->dout) simd->gemm(w->dp, lanes, p->dout, job->dout.l, 1, p->vt, lanes, p->rows, lanes, dv, false);
     else simd->fill(w->dp, 0, p->rows * lanes);
     if (job->addend) T(fill_addend)(job, p->segment, p->head, p->i0, p->rows, p->j0, p->keys, w->addend, lanes);
     if (w->keep) simd->drop_rows(w->keep, p->rows, lanes, p->i0, p->j0, p->drop);
-    const bool hidden = p->partial || job->addend;
+    const bool hidden = p->partial || job->addend || wh;
     if (hidden) T(band_rows)(job, w, p, sight);
     simd->back_tile(w->s, w->dp, p->rows, lanes, job->lse2 + at, job->delta + at, hidden ? w->start : NULL, hidden ? w->end : NULL,
                     w->addend, w->keep, job->cap2);
@@ -148,9 +132,14 @@ static void T(pair_step)(const T(job) *job, T(backward_scratch) *w, const T(pair
     void (*gemm)(R *, int64_t, const R *, int64_t, int64_t, const R *, int64_t, int64_t, int64_t, int64_t, bool) =
         careful ? simd->gemm_careful : simd->gemm;
     if (job->dv.data && p->dout) gemm(p->dvt, lanes, p->dout, 1, job->dout.l, w->s, lanes, dv, lanes, p->rows, true);
+    R *dq = job->dq.data ? T(at)(&job->dq, p->segment->batch, p->head, row) : NULL;
+    if (wh) {
+        R *dw = job->w_sum + (p->task * (plan->heads / plan->kv_heads) + p->head % (plan->heads / plan->kv_heads)) * d;
+        simd->additive_back(dq, job->dq.l, job->dk.data ? p->dkt : NULL, dw, w->dp, p->q, job->q.l, p->kt, lanes, wh, p->rows, d);
+        return;
+    }
     if (job->dk.data) gemm(p->dkt, lanes, p->q, 1, job->q.l, w->dp, lanes, d, lanes, p->rows, true);
-    if (job->dq.data)
-        gemm(T(at)(&job->dq, p->segment->batch, p->head, row), job->dq.l, w->dp, lanes, 1, p->k, job->k.l, p->rows, d, p->keys, true);
+    if (dq) gemm(dq, job->dq.l, w->dp, lanes, 1, p->k, job->k.l, p->rows, d, p->keys, true);
 }
 
 /* ---- one task of a round */
@@ -164,7 +153,8 @@ static void T(chunk_load)(const T(job) *job, T(backward_scratch) *w, const fv__s
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
     for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
         const int64_t keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, lanes = T(tile_lanes)(job, keys), at = j - j0;
-        job->simd->pack(w->k + at * d, lanes, T(at)(&job->k, s->batch, kv, s->k_start + j), job->k.l, keys, d, job->scale2);
+        job->simd->pack(w->k + at * d, lanes, T(at)(&job->k, s->batch, kv, s->k_start + j), job->k.l, keys, d,
+                        job->w.data ? 1 : job->scale2);
         job->simd->pack(w->v + at * dv, lanes, T(at)(&job->v, s->batch, kv, s->k_start + j), job->v.l, keys, dv,
                         (R)job->plan->options.scale);
         memset(w->dk + at * d, 0, (size_t)(lanes * d) * sizeof(R));
@@ -269,6 +259,22 @@ static void T(combine)(const T(job) *job, const double *part, int64_t per_task, 
     }
 }
 
+/* The gradient of w: part[task][head of the group][c] over all tasks in their order. */
+static void T(combine_w)(const T(job) *job, const fv_tensor *to) {
+    const int64_t group = job->plan->heads / job->plan->kv_heads, d = job->plan->d_qk;
+    for (int64_t h = 0; h < to->dim[0]; h++)
+        for (int64_t c = 0; c < d; c++) ((R *)to->data)[h * to->stride[0] + c * to->stride[1]] = 0;
+    for (int64_t n = 0; n < job->plan->sequences; n++) {
+        const int64_t tasks = job->first[n + 1] - job->first[n];
+        for (int64_t t = 0; t < tasks * job->plan->kv_heads; t++)
+            for (int64_t g = 0; g < group; g++) {
+                const R *part = job->w_sum + ((job->first[n] * job->plan->kv_heads + t) * group + g) * d;
+                R *p = (R *)to->data + (t / tasks * group + g) * to->stride[0];
+                for (int64_t c = 0; c < d; c++) p[c * to->stride[1]] += part[c];
+            }
+    }
+}
+
 /* When a gradient of the bias is shared by batches or heads, their tasks must not run side by side. */
 static int64_t T(phases)(const T(job) *job) {
     const fv_tensor *b = &job->x->d[FV_BIAS];
@@ -302,8 +308,11 @@ static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensor
     memset(parts, 0, (size_t)(tasks * group * 2) * sizeof(double));
     job.slope_sum = x->d[FV_SLOPES].rank ? parts : NULL;
     job.bias_sum = b->rank && b->dim[2] == 1 && b->dim[3] == 1 ? parts + tasks * group : NULL;
+    job.w_sum = (R *)(parts + tasks * group * 2);
+    if (job.w.data) memset(job.w_sum, 0, (size_t)(tasks * group * plan->d_qk) * sizeof(R));
     for (job.phase = phases ? 0 : -1; job.phase < phases; job.phase++)
         for (job.round = 0; job.round < most; job.round++) fv__parallel_for(tasks, T(round_task), &job);
     if (job.slope_sum) T(combine)(&job, job.slope_sum, group, plan->kv_heads, &x->d[FV_SLOPES], false);
     if (job.bias_sum) T(combine)(&job, job.bias_sum, group, plan->kv_heads, b, true);
+    if (job.w.data && x->d[FV_W0].rank) T(combine_w)(&job, &x->d[FV_W0]);
 }

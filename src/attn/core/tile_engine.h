@@ -1,4 +1,5 @@
 /* The engine for one type, and the table tile.c chooses it from. */
+#include "attn/core/view.h"
 #include "attn/core/tile_job.h"
 #include "attn/core/tile_forward.h"
 #include "attn/core/tile_backward.h"

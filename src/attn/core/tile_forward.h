@@ -30,7 +30,7 @@ static void T(tile_begin)(const T(job) *job, const fv__segment *segment, int64_t
     t->i0 = i0, t->rows = rows, t->started = false;
     t->lanes = rows > FV_TILE_LANES / 2 ? FV_TILE_LANES : (rows + width - 1) / width * width;
     const R *q = T(at)(&job->q, segment->batch, head, segment->q_start + i0);
-    job->simd->pack(t->q, t->lanes, q, job->q.l, rows, job->plan->d_qk, job->scale2);
+    job->simd->pack(t->q, t->lanes, q, job->q.l, rows, job->plan->d_qk, job->w.data ? 1 : job->scale2);
     job->simd->fill(t->m, (R)-INFINITY, t->lanes);
     job->simd->fill(t->l, 0, t->lanes);
     T(look)(job, segment, i0, rows, &t->sight);
@@ -53,7 +53,9 @@ static void T(forward_step)(const T(job) *job, T(forward_scratch) *w, T(tile) *t
     const R *k = T(at)(&job->k, segment->batch, kv, segment->k_start + a);
     const R *v = T(at)(&job->v, segment->batch, kv, segment->k_start + a);
     R *s = w->s + (a - j0) * lanes;
-    simd->gemm(s, lanes, k, job->k.l, 1, t->q, lanes, rows, lanes, job->plan->d_qk, false);
+    if (job->w.data)
+        simd->additive_tile(s, k, job->k.l, t->q, lanes, job->w.data + head * job->w.h, rows, job->plan->d_qk, job->scale2);
+    else simd->gemm(s, lanes, k, job->k.l, 1, t->q, lanes, rows, lanes, job->plan->d_qk, false);
     if (job->cap2 != 0) simd->softcap_tile(s, rows * lanes, job->cap2);
     if (job->addend) {
         T(fill_addend)(job, segment, head, t->i0, t->rows, a, rows, w->addend, FV_TILE_BLOCK_K);

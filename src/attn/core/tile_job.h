@@ -1,12 +1,6 @@
 /* What forward and backward of TILE share, for the real type R: views of the tensors, visibility of a group of queries, addends.
  * Included by tile_f32.c and tile_f64.c, which define R, T(name), SIMD and SIMD_NOW. */
 
-/* A tensor as (batch, head, row, column) with strides in elements; axes of size 1 that broadcast have stride 0. */
-typedef struct T(view) {
-    R *data;
-    int64_t b, h, l, d;
-} T(view);
-
 typedef struct T(job) {
     const fv_attention_plan *plan;
     const fv_attention_tensors *x;
@@ -22,21 +16,13 @@ typedef struct T(job) {
     R scale2, cap2;                     /* in units of log 2 */
     double dropout;
     bool banded, addend;
+    T(view) w;                          /* additive scores: (H,D) as row h; data NULL for products */
     /* backward only */
     R *lse2, *delta;                    /* per head and query */
-    double *sink_sum, *slope_sum, *bias_sum; /* one number per task, combined in the order of tasks */
+    double *sink_sum, *slope_sum, *bias_sum; /* one number per task and head, combined in the order of tasks */
+    R *w_sum;                           /* D numbers per task and head */
     int64_t round, phase;
 } T(job);
-
-static T(view) T(view_of)(const fv_tensor *t) {
-    if (!t->rank) return (T(view)){0};
-    const int64_t *s = t->stride;
-    T(view) v = {t->data, t->dim[0] == 1 ? 0 : s[0], t->dim[1] == 1 ? 0 : s[1], t->dim[2] == 1 ? 0 : s[2], 0};
-    if (t->rank > 3) v.d = t->dim[3] == 1 ? 0 : s[3];
-    return v;
-}
-
-static inline R *T(at)(const T(view) *v, int64_t b, int64_t h, int64_t l) { return v->data + b * v->b + h * v->h + l * v->l; }
 
 static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward) {
     T(job) job = {.plan = plan, .x = x, .simd = SIMD_NOW(), .cut = fv__tile_cut_of(plan, backward)};
@@ -55,6 +41,9 @@ static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensor
     job.dropout = plan->options.dropout;
     job.banded = plan->window_left >= 0 || plan->window_right >= 0;
     job.addend = job.bias.data || job.mask || job.slopes;
+    const fv__tile_tuning *tuning = plan->tuning;
+    if (tuning && tuning->score == FV_SCORE_ADD)
+        job.w = (T(view)){x->t[FV_W0].data, 0, x->t[FV_W0].stride[0], 0, x->t[FV_W0].stride[1]};
     return job;
 }
 
@@ -99,10 +88,4 @@ static void T(fill_addend)(const T(job) *job, const fv__segment *segment, int64_
     }
     if (job->slopes)
         job->simd->slope_tile(to, rows, ld, T(per_head)(job, job->slopes, FV_SLOPES, head), (R)(i0 + segment->q_offset - j0), 1, -1);
-}
-
-static inline R *T(carve)(char **at, int64_t count) {
-    R *p = (R *)*at;
-    *at += ((size_t)count * sizeof(R) + 63) & ~(size_t)63;
-    return p;
 }

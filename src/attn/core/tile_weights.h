@@ -21,9 +21,20 @@ static double T(weight_of)(const T(weights_job) *w, double score, double lse) {
 }
 
 static double T(addend_at)(const T(weights_job) *w, int64_t i, int64_t j) {
-    R a;
-    T(fill_addend)(w->job, &w->segment, w->head, i, 1, j, 1, &a, 1);
-    return (double)a;
+    R a[FV_TILE_LANES]; /* slopes are added a whole vector at a time */
+    T(fill_addend)(w->job, &w->segment, w->head, i, 1, j, 1, a, FV_TILE_LANES);
+    return (double)a[0];
+}
+
+static double T(raw_score)(const T(weights_job) *w, const R *q, int64_t j) {
+    const T(job) *job = w->job;
+    const fv__segment *s = &w->segment;
+    const int64_t kv = w->head * job->plan->kv_heads / job->plan->heads, d = job->plan->d_qk;
+    const R *k = T(at)(&job->k, s->batch, kv, s->k_start + j);
+    if (!job->w.data) return (double)job->simd->dot(q, k, d) * job->plan->options.scale;
+    double sum = 0;
+    for (int64_t c = 0; c < d; c++) sum += (double)job->w.data[w->head * job->w.h + c * job->w.d] * tanh((double)(q[c] + k[c]));
+    return sum * job->plan->options.scale;
 }
 
 static void T(weights_task)(void *context, int64_t index, int worker) {
@@ -31,7 +42,7 @@ static void T(weights_task)(void *context, int64_t index, int worker) {
     const T(job) *job = w->job;
     const fv_attention_plan *plan = job->plan;
     const fv__segment *s = &w->segment;
-    const int64_t i = w->rows[index], kv = w->head * plan->kv_heads / plan->heads, d = plan->d_qk;
+    const int64_t i = w->rows[index];
     int64_t start, end;
     (void)worker;
     fv__attn_visible(plan, s, i, &start, &end);
@@ -44,7 +55,7 @@ static void T(weights_task)(void *context, int64_t index, int worker) {
         double score = -INFINITY;
         if (j >= start && j < end) {
             const double add = job->addend ? T(addend_at)(w, i, j) : 0;
-            if (add > -INFINITY) score = (double)job->simd->dot(q, T(at)(&job->k, s->batch, kv, s->k_start + j), d) * plan->options.scale;
+            if (add > -INFINITY) score = T(raw_score)(w, q, j);
             if (w->stage != FV_STAGE_RAW && cap != 0 && score > -INFINITY) score = cap * tanh(score / cap);
             if (w->stage >= FV_STAGE_BIASED) score += add;
         }

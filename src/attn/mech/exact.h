@@ -14,4 +14,10 @@ enum {
 fv_status fv__exact_accept(fv_attention_plan *plan);
 void fv__exact_reference(const fv_attention_plan *plan, const fv_attention_tensors *x);
 
+/* One query and one key, where they are in the tensors. */
+typedef struct fv__pair { int64_t b, h, kv, q_row, k_row; } fv__pair;
+typedef double fv__raw_score(const fv_attention_plan *plan, const fv_attention_tensors *x, fv__pair at);
+/* The same with another score before scale and softcap. */
+void fv__plain_reference(const fv_attention_plan *plan, const fv_attention_tensors *x, fv__raw_score *score);
+
 #endif

@@ -10,6 +10,7 @@
 #include <math.h>
 
 typedef struct row {
+    fv__raw_score *raw;
     const fv_attention_plan *plan;
     const fv_attention_tensors *x;
     int64_t sequence, b, h, kv, i, q_start, k_start, q_len, k_len, offset;
@@ -39,12 +40,10 @@ static double score(const row *r, int64_t j) {
     if (hidden(r, j)) return -INFINITY;
     const fv_attention_tensors *x = r->x;
     const fv_attention_options *o = &r->plan->options;
-    double bias = 0, s = 0;
+    double bias = 0;
     if (x->t[FV_BIAS].rank) bias = get4(&x->t[FV_BIAS], r->b, r->h, r->q_start + r->i, r->k_start + j);
     if (bias == -INFINITY) return bias;
-    for (int64_t d = 0; d < r->plan->d_qk; d++)
-        s += get4(&x->t[FV_Q], r->b, r->h, r->q_start + r->i, d) * get4(&x->t[FV_K], r->b, r->kv, r->k_start + j, d);
-    s *= o->scale;
+    double s = o->scale * r->raw(r->plan, x, (fv__pair){r->b, r->h, r->kv, r->q_start + r->i, r->k_start + j});
     if (o->softcap > 0) s = o->softcap * tanh(s / o->softcap);
     if (x->t[FV_SLOPES].rank) bias -= fv_tensor_get(&x->t[FV_SLOPES], &r->h) * fabs((double)(r->i + r->offset - j));
     return s + bias;
@@ -89,9 +88,17 @@ static void one_row(const row *r) {
     }
 }
 
-void fv__exact_reference(const fv_attention_plan *plan, const fv_attention_tensors *x) {
+static double dot(const fv_attention_plan *plan, const fv_attention_tensors *x, fv__pair at) {
+    double s = 0;
+    for (int64_t d = 0; d < plan->d_qk; d++) s += get4(&x->t[FV_Q], at.b, at.h, at.q_row, d) * get4(&x->t[FV_K], at.b, at.kv, at.k_row, d);
+    return s;
+}
+
+void fv__exact_reference(const fv_attention_plan *plan, const fv_attention_tensors *x) { fv__plain_reference(plan, x, dot); }
+
+void fv__plain_reference(const fv_attention_plan *plan, const fv_attention_tensors *x, fv__raw_score *raw) {
     for (int64_t n = 0; n < plan->sequences; n++) {
-        row r = {.plan = plan, .x = x, .sequence = n, .b = plan->packed ? 0 : n, .q_len = plan->q_len, .k_len = plan->k_len};
+        row r = {.raw = raw, .plan = plan, .x = x, .sequence = n, .b = plan->packed ? 0 : n, .q_len = plan->q_len, .k_len = plan->k_len};
         if (plan->packed) {
             const fv_tensor *q = &x->t[FV_CU_Q], *k = x->t[FV_CU_K].rank ? &x->t[FV_CU_K] : q;
             r.q_start = whole(q, n), r.q_len = whole(q, n + 1) - r.q_start;

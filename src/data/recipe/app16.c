@@ -17,24 +17,24 @@ enum { MIN_WORDS = 15, BUCKETS = 10, VALID_BUCKET = 8, TEST_BUCKET = 9 };
 typedef struct package {
     fv__slice name, source, section, body;
     int bucket;
-    int32_t next;              /* the next package of the same source, -1 */
+    int32_t next; /* the next package of the same source, -1 */
 } package;
 
 typedef struct work {
     fv__apt apt;
     fv__arena *strings;
-    fv__map *english;          /* "package\nmd5" -> index of its long description */
+    fv__map *english; /* "package\nmd5" -> index of its long description */
     fv__slice *description;
     size_t descriptions, description_room;
     package *package;
     size_t packages, package_room;
-    fv__map *sources;          /* source -> its first package, in order of appearance */
-    fv__map *seen;             /* normalised texts without the package's name */
-    fv__map *held;             /* normalised texts of the test split */
+    fv__map *sources; /* source -> its first package, in order of appearance */
+    fv__map *seen;    /* normalised texts without the package's name */
+    fv__map *held;    /* normalised texts of the test split */
     fv__map *paragraphs;
-    int32_t *last;             /* at the first package of a source: its last one */
+    int32_t *last; /* at the first package of a source: its last one */
     size_t last_room;
-    int32_t *row;              /* chosen packages */
+    int32_t *row; /* chosen packages */
     size_t rows, row_room;
     fv__buf scratch, key;
 } work;
@@ -78,8 +78,10 @@ static void replace(fv__buf *out, fv__slice s, const char *from, const char *to)
     size_t size = strlen(from);
     for (size_t i = 0; i < s.size;) {
         bool hit = i + size <= s.size && !memcmp(s.text + i, from, size);
-        if (hit) fv__buf_text(out, to);
-        else fv__buf_add(out, s.text + i, 1);
+        if (hit)
+            fv__buf_text(out, to);
+        else
+            fv__buf_add(out, s.text + i, 1);
         i += hit ? size : 1;
     }
 }
@@ -96,8 +98,10 @@ static fv_status keep_body(work *w, fv__slice *out, fv__slice text) {
 }
 
 static fv_status no_field(const char *field, fv__slice name) {
-    return fv__fail(FV_BAD_DATA, "package index: the entry of \"%.*s\" has no field %s\n  try: remove .apt in this folder and run again",
-                    (int)name.size, name.size ? name.text : "", field);
+    return fv__fail(
+        FV_BAD_DATA,
+        "package index: the entry of \"%.*s\" has no field %s\n  try: remove .apt in this folder and run again",
+        (int)name.size, name.size ? name.text : "", field);
 }
 
 static void english_key(work *w, fv__slice name, fv__slice md5) {
@@ -130,8 +134,10 @@ static fv_status find_body(work *w, package *p, const fv__deb822 *stanza) {
         FV_TRY(fv__buf_status(&w->key));
         index = fv__map_get(w->english, w->key.data, w->key.size, -1);
     }
-    if (index >= 0 && w->description[index].size) p->body = w->description[index];
-    else FV_TRY(keep_body(w, &p->body, brief));
+    if (index >= 0 && w->description[index].size)
+        p->body = w->description[index];
+    else
+        FV_TRY(keep_body(w, &p->body, brief));
     return FV_OK;
 }
 
@@ -151,7 +157,7 @@ static fv_status add_package(work *w, const fv__deb822 *stanza) {
 
     int64_t group = fv__map_get(w->sources, source.text, source.size, -1);
     if (group < 0) FV_TRY(fv__map_set(w->sources, source.text, source.size, (int64_t)w->packages));
-    size_t slot = group < 0 ? w->packages : (size_t)group;     /* `last` is kept at the group's first package */
+    size_t slot = group < 0 ? w->packages : (size_t)group; /* `last` is kept at the group's first package */
     FV_TRY(FV_GROW(&w->last, &w->last_room, w->packages + 1));
     if (group >= 0) w->package[w->last[slot]].next = (int32_t)w->packages;
     w->last[slot] = (int32_t)w->packages++;
@@ -187,8 +193,9 @@ static fv_status read_indexes(work *w, const char *kind, fv_status add(work *, c
 
 /* Is it a part of something (development files, data, translations ...) and not the thing itself? */
 static bool is_part(fv__slice name) {
-    static const char *const ending[] = {"-dev",  "-doc", "-docs", "-dbg",  "-dbgsym", "-data", "-common", "-examples", "-bin",
-                                         "-all",  "-full", "-i18n", "-udeb", "-perl",   "-test", "-tests",  "-tools",    "-utils"};
+    static const char *const ending[] = {"-dev",    "-doc",      "-docs", "-dbg",   "-dbgsym", "-data",
+                                         "-common", "-examples", "-bin",  "-all",   "-full",   "-i18n",
+                                         "-udeb",   "-perl",     "-test", "-tests", "-tools",  "-utils"};
     for (size_t i = 0; i < sizeof ending / sizeof *ending; i++) {
         size_t size = strlen(ending[i]);
         if (name.size >= size && !memcmp(name.text + name.size - size, ending[i], size)) return true;
@@ -197,14 +204,15 @@ static bool is_part(fv__slice name) {
 }
 
 static bool is_program(const package *p) {
-    static const char *const other[] = {"debug",         "oldlibs", "localization", "metapackages",     "tasks",
-                                        "introspection", "virtual", "debian-installer", NULL};
+    static const char *const other[] = {"debug", "oldlibs",       "localization", "metapackages",
+                                        "tasks", "introspection", "virtual",      "debian-installer",
+                                        NULL};
     return !among(p->section, other);
 }
 
 /* The package that stands for its source, or NULL. */
 static const package *choose(const work *w, int64_t first) {
-    const package *best[2] = {0};   /* [1]: among all, [0]: among those that are not a part */
+    const package *best[2] = {0}; /* [1]: among all, [0]: among those that are not a part */
     for (int64_t i = first; i >= 0; i = w->package[i].next) {
         const package *p = &w->package[i];
         if (!is_program(p)) continue;
@@ -245,13 +253,15 @@ static fv_status normal(work *w, const package *p) {
 }
 
 static fv_status choose_rows(work *w) {
-    static const char *const sections[] = {"games", "net",  "sound", "graphics", "science",  "admin", "text",        "mail",
-                                           "editors", "math", "web", "video",    "database", "fonts", "electronics", "hamradio", NULL};
+    static const char *const sections[] = {"games",    "net",   "sound",       "graphics", "science", "admin",
+                                           "text",     "mail",  "editors",     "math",     "web",     "video",
+                                           "database", "fonts", "electronics", "hamradio", NULL};
     for (size_t s = 0; s < fv__map_size(w->sources); s++) {
         const package *p = choose(w, fv__map_value(w->sources, s));
         bool fresh = false;
         if (p) FV_TRY(is_new(w, p, &fresh));
-        if (!fresh || !among(p->section, sections) || fv__text_count_words(p->body.text, p->body.size) < MIN_WORDS) continue;
+        if (!fresh || !among(p->section, sections) || fv__text_count_words(p->body.text, p->body.size) < MIN_WORDS)
+            continue;
         FV_TRY(FV_GROW(&w->row, &w->row_room, w->rows + 1));
         w->row[w->rows++] = (int32_t)(p - w->package);
         if (p->bucket != TEST_BUCKET) continue;
@@ -344,7 +354,8 @@ static fv_status run(work *w, const char *folder) {
     FV_TRY(read_indexes(w, "Packages", add_package));
     fv__log(FV_LOG_INFO, "data: %zu packages of %zu sources: choosing", w->packages, fv__map_size(w->sources));
     FV_TRY(choose_rows(w));
-    if (!w->rows) return fv__fail(FV_BAD_DATA, "package index: no description of an application in %zu packages", w->packages);
+    if (!w->rows)
+        return fv__fail(FV_BAD_DATA, "package index: no description of an application in %zu packages", w->packages);
     return write_all(w, folder);
 }
 
@@ -381,5 +392,6 @@ const fv__recipe fv__recipe_app16 = {
         "9 is test. unlabelled.txt: one description a line, of all packages whose source is not in the test split.\n"
         "CHECKSUMS can be checked with md5sum -c. The folder .apt holds the indexes and may be removed.\n\n"
         "Licence: the texts come from the package indexes of Debian main; each is under the licence of its package\n"
-        "(/usr/share/doc/PACKAGE/copyright). They are rebuilt here from Debian's archive, not distributed with fovea.\n",
+        "(/usr/share/doc/PACKAGE/copyright). They are rebuilt here from Debian's archive, not distributed with "
+        "fovea.\n",
     .make = make};

@@ -12,12 +12,13 @@
 static const char helper[] = "/usr/lib/apt/apt-helper";
 static const char keyring[] = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/* Lists and cache are ours; descriptions in English (container images set the languages to none, hence #clear); hooks of
- * the machine would need root. */
+/* Lists and cache are ours; descriptions in English (container images set the languages to none, hence #clear); hooks
+ * of the machine would need root. */
 static fv_status write_config(const fv__apt *apt, const char *sources) {
     fv__buf text = {0};
-    fv__buf_text(&text, "#clear Acquire::Languages;\n#clear APT::Update::Post-Invoke;\n"
-                        "#clear APT::Update::Post-Invoke-Success;\n#clear APT::Update::Pre-Invoke;\n");
+    fv__buf_text(&text,
+                 "#clear Acquire::Languages;\n#clear APT::Update::Post-Invoke;\n"
+                 "#clear APT::Update::Post-Invoke-Success;\n#clear APT::Update::Pre-Invoke;\n");
     fv__buf_printf(&text, "Dir::State::Lists \"%s/lists\";\nDir::Cache \"%s/cache\";\n", apt->state, apt->state);
     fv__buf_text(&text, "Acquire::Languages {\"en\";};\nAcquire::Retries \"2\";\nAcquire::http::Timeout \"30\";\n");
     if (sources) fv__buf_printf(&text, "Dir::Etc::SourceList \"%s\";\nDir::Etc::SourceParts \"-\";\n", sources);
@@ -28,21 +29,23 @@ static fv_status write_config(const fv__apt *apt, const char *sources) {
 }
 
 static fv_status no_apt(const char *program) {
-    return fv__fail(FV_BAD_DATA,
-                    "%s: not found\n  expected: a Debian or Ubuntu system, whose package indexes this data set is made from\n"
-                    "  try:      run the recipe on such a machine (a container will do) and copy the folder here",
-                    program);
+    return fv__fail(
+        FV_BAD_DATA,
+        "%s: not found\n  expected: a Debian or Ubuntu system, whose package indexes this data set is made from\n"
+        "  try:      run the recipe on such a machine (a container will do) and copy the folder here",
+        program);
 }
 
-/* The last lines that apt wrote, for a message. */
-static void last_words(const fv__apt *apt, char *text, size_t size) {
+/* The first line that apt complained with, for a message. */
+static void first_words(const fv__apt *apt, char *text, size_t size) {
     fv__file file;
     *text = 0;
     if (fv__file_read(&file, apt->log) != FV_OK) return;
-    size_t from = file.size > size - 1 ? file.size - (size - 1) : 0, end = file.size;
-    while (end > from && file.data[end - 1] == '\n') end--;
-    memcpy(text, file.data + from, end - from);
-    text[end - from] = 0;
+    const char *end = memchr(file.data, '\n', file.size);
+    size_t length = end ? (size_t)(end - (const char *)file.data) : file.size;
+    if (length > size - 1) length = size - 1;
+    memcpy(text, file.data, length);
+    text[length] = 0;
     fv__file_free(&file);
 }
 
@@ -80,11 +83,13 @@ static fv_status have_indexes(const fv__apt *apt, bool *have) {
 static fv_status own_sources(const fv__apt *apt, char **path) {
     char line[256];
     if (!fv__path_exists(keyring))
-        return fv__fail(FV_BAD_DATA,
-                        "%s: not found\n  expected: Debian's archive keys, because this machine's own package sources do "
-                        "not hold Debian %s\n  try:      apt-get install debian-archive-keyring",
-                        keyring, apt->codename);
-    int length = snprintf(line, sizeof line, "deb [signed-by=%s] http://deb.debian.org/debian %s main\n", keyring, apt->codename);
+        return fv__fail(
+            FV_BAD_DATA,
+            "%s: not found\n  expected: Debian's archive keys, because this machine's own package sources do "
+            "not hold Debian %s\n  try:      apt-get install debian-archive-keyring",
+            keyring, apt->codename);
+    int length = snprintf(line, sizeof line, "deb [signed-by=%s] http://deb.debian.org/debian %s main\n", keyring,
+                          apt->codename);
     FV_TRY(fv__path_join(path, apt->state, "sources.list"));
     return fv__write_file(*path, line, (size_t)length);
 }
@@ -95,8 +100,10 @@ static fv_status fetch(const fv__apt *apt) {
     FV_TRY(update(apt));
     FV_TRY(have_indexes(apt, &have));
     if (have) return FV_OK;
-    fv__log(FV_LOG_INFO, "data: this machine's package sources do not hold Debian %s: asking deb.debian.org", apt->codename);
-    char *sources = NULL, words[600];
+    fv__log(FV_LOG_INFO,
+            "data: no index of Debian %s came from the package sources of this machine: asking deb.debian.org",
+            apt->codename);
+    char *sources = NULL, words[300];
     fv_status status = own_sources(apt, &sources);
     if (status == FV_OK) status = write_config(apt, sources);
     if (status == FV_OK) status = update(apt);
@@ -104,7 +111,7 @@ static fv_status fetch(const fv__apt *apt) {
     fv__free(sources);
     FV_TRY(status);
     if (have) return FV_OK;
-    last_words(apt, words, sizeof words);
+    first_words(apt, words, sizeof words);
     return fv__fail(FV_FAIL,
                     "apt-get update: no package index of Debian %s came\n  apt-get said: %s\n"
                     "  try:      check the network or the proxy (http_proxy), then run the same command again",
@@ -116,7 +123,8 @@ fv_status fv__apt_open(fv__apt *apt, const char *folder, const char *codename) {
     *apt = (fv__apt){.codename = codename};
     if (!realpath(folder, absolute)) return fv__fail(FV_BAD_DATA, "%s: no such folder", folder);
     if (strpbrk(absolute, "\"\n{};"))
-        return fv__fail(FV_USAGE, "%s: apt cannot be told of a folder with quotes, braces or semicolons in its name", absolute);
+        return fv__fail(FV_USAGE, "%s: apt cannot be told of a folder with quotes, braces or semicolons in its name",
+                        absolute);
     FV_TRY(fv__path_join(&apt->state, absolute, ".apt"));
     FV_TRY(fv__path_join(&apt->config, apt->state, "apt.conf"));
     FV_TRY(fv__path_join(&apt->log, apt->state, "log"));
@@ -147,7 +155,8 @@ fv_status fv__apt_read(const fv__apt *apt, const char *path, fv__buf *text) {
     FV_TRY(fv__run(argv, apt->log, text, &code));
     if (code == FV__NOT_FOUND) return no_apt(helper);
     if (code)
-        return fv__fail(FV_FAIL, "%s: cannot be read: %s ended with code %d\n  try: remove %s and run the same command again",
+        return fv__fail(FV_FAIL,
+                        "%s: cannot be read: %s ended with code %d\n  try: remove %s and run the same command again",
                         path, helper, code, apt->state);
     return repair(text);
 }

@@ -22,7 +22,10 @@ static void block(uint32_t state[4], const unsigned char *p) {
     for (int i = 0; i < 64; i++) {
         static const uint8_t step[4] = {1, 5, 3, 7}, first[4] = {0, 1, 5, 0};
         int round = i / 16, word = (first[round] + step[round] * i) & 15, by = turn[round][i & 3];
-        uint32_t f = round == 0 ? (b & c) | (~b & d) : round == 1 ? (d & b) | (~d & c) : round == 2 ? b ^ c ^ d : c ^ (b | ~d);
+        uint32_t f = round == 0   ? (b & c) | (~b & d)
+                     : round == 1 ? (d & b) | (~d & c)
+                     : round == 2 ? b ^ c ^ d
+                                  : c ^ (b | ~d);
         uint32_t sum = a + f + sine[i] + x[word];
         a = d;
         d = c;

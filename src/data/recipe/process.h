@@ -5,7 +5,7 @@
 
 #include "base/base.h"
 
-enum { FV__NOT_FOUND = 127 };   /* exit code of a program that is not there, as shells have it */
+enum { FV__NOT_FOUND = 127 }; /* exit code of a program that is not there, as shells have it */
 
 /* Runs argv[0] (searched in PATH) to its end. Standard output is appended to `out` (NULL: thrown away), standard error
  * to the file `log`. *code is its exit code, FV__NOT_FOUND, or 128 + the signal that ended it.

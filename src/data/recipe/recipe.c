@@ -33,8 +33,8 @@ static fv_status unknown(const char *name) {
     const char *near = fv__nearest(name, names);
     fv_status status = fv__buf_status(&list);
     if (status == FV_OK)
-        status = fv__fail(FV_USAGE, "%s: no such data set\n  expected: %s%s%s", name, list.data, near ? "\n  try:      " : "",
-                          near ? near : "");
+        status = fv__fail(FV_USAGE, "%s: no such data set\n  expected: %s%s%s", name, list.data,
+                          near ? "\n  try:      " : "", near ? near : "");
     fv__buf_free(&list);
     return status;
 }
@@ -51,9 +51,10 @@ static fv_status check_line(fv__buf *sums, const char *folder, const char *name,
     for (size_t i = 0; i < file.size; i++) lines += file.data[i] == '\n';
     fv__md5_hex(hex, file.data, file.size);
     fv__buf_printf(sums, "# %s: %lld lines%s\n%s  %s\n", name, (long long)lines,
-                   !known                 ? ""
-                   : !strcmp(known, hex) ? ", the same as in the documentation's tables"
-                                          : ", not the rows of the documentation's tables: the packages have changed since",
+                   !known ? ""
+                   : !strcmp(known, hex)
+                       ? ", the same as in the documentation's tables"
+                       : ", not the rows of the documentation's tables: the packages have changed since",
                    hex, name);
     fv__file_free(&file);
     return fv__buf_status(sums);

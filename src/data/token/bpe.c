@@ -51,7 +51,7 @@ static fv_status finish(fv_tokenizer *t) {
     t->pair = fv__alloc_array(t->slots, sizeof *t->pair);
     t->rank = fv__alloc_array(t->slots, sizeof *t->rank);
     if (!t->pair || !t->rank) return FV_NO_RESOURCES;
-    for (size_t m = t->merges; m-- > 0;) {            /* the first of equal merges counts */
+    for (size_t m = t->merges; m-- > 0;) { /* the first of equal merges counts */
         size_t i = slot_of(t, key_of(t->merge[m].left, t->merge[m].right));
         t->pair[i] = key_of(t->merge[m].left, t->merge[m].right);
         t->rank[i] = (int32_t)m;
@@ -61,7 +61,8 @@ static fv_status finish(fv_tokenizer *t) {
         size_t size = fv__utf8_put(text, char_of_byte(b));
         t->byte_id[b] = (int32_t)fv__map_get(t->ids, text, size, t->special.unk);
         if (t->byte_id[b] < 0)
-            return fv__fail(FV_BAD_MODEL, "BPE vocabulary: no token for byte 0x%02x\n  expected: all 256 bytes, or an unk_token", b);
+            return fv__fail(FV_BAD_MODEL,
+                            "BPE vocabulary: no token for byte 0x%02x\n  expected: all 256 bytes, or an unk_token", b);
     }
     return FV_OK;
 }
@@ -85,7 +86,11 @@ static fv_status made(void *context, int32_t left, int32_t right, int32_t *produ
     return status == FV_OK ? add_merge(t, left, right, *product) : status;
 }
 
-typedef struct job { int32_t *symbol; size_t *start; int64_t *count; } job;
+typedef struct job {
+    int32_t *symbol;
+    size_t *start;
+    int64_t *count;
+} job;
 
 static fv_status make_words(job *j, const int32_t *byte_id, fv__word_counts words) {
     size_t n = fv__map_size(words.map), bytes = 0, size;
@@ -115,9 +120,15 @@ static fv_status train(fv_tokenizer *t, fv__word_counts words, const fv_tokenize
     job j = {0};
     fv_status status = make_words(&j, byte_id, words);
     if (status == FV_OK) {
-        fv__pair_job pairs = {.symbol = j.symbol, .start = j.start, .count = j.count, .words = fv__map_size(words.map), .t = t,
+        fv__pair_job pairs = {.symbol = j.symbol,
+                              .start = j.start,
+                              .count = j.count,
+                              .words = fv__map_size(words.map),
+                              .t = t,
                               .vocab_size = options->vocab_size ? options->vocab_size : DEFAULT_SIZE,
-                              .min_count = options->min_count, .made = made, .context = t};
+                              .min_count = options->min_count,
+                              .made = made,
+                              .context = t};
         status = fv__merge_pairs(&pairs);
     }
     fv__free(j.symbol);
@@ -135,12 +146,14 @@ static fv_status read_merge(fv_tokenizer *t, fv__json_at_file model, const fv__j
     if (left && (right = strchr(left, ' '))) {
         left_size = (size_t)(right++ - left);
         right_size = strlen(right);
-    } else if (!left && (left = fv__json_text(fv__json_at(entry, 0))) && (right = fv__json_text(fv__json_at(entry, 1)))) {
+    } else if (!left && (left = fv__json_text(fv__json_at(entry, 0))) &&
+               (right = fv__json_text(fv__json_at(entry, 1)))) {
         left_size = strlen(left);
         right_size = strlen(right);
     }
     if (!right)
-        return fv__fail(model.fault, "%s: model.merges[%zu]: not a merge\n  expected: \"a b\" or [\"a\", \"b\"]\n  found:    %s",
+        return fv__fail(model.fault,
+                        "%s: model.merges[%zu]: not a merge\n  expected: \"a b\" or [\"a\", \"b\"]\n  found:    %s",
                         model.where, rank, fv__json_kind_name(entry));
     int64_t a = fv__map_get(t->ids, left, left_size, -1), b = fv__map_get(t->ids, right, right_size, -1), c = -1;
     fv__buf product = {0};
@@ -149,14 +162,20 @@ static fv_status read_merge(fv_tokenizer *t, fv__json_at_file model, const fv__j
     if (!product.failed) c = fv__map_get(t->ids, product.data, product.size, -1);
     fv__buf_free(&product);
     if (a < 0 || b < 0 || c < 0)
-        return fv__fail(model.fault, "%s: model.merges[%zu]: \"%.*s\" + \"%.*s\" does not resolve\n  expected: both parts and their "
-                        "product in model.vocab\n  found:    no \"%.*s\"", model.where, rank, (int)left_size, left, (int)right_size,
-                        right, a < 0 ? (int)left_size : (int)right_size, a < 0 ? left : b < 0 ? right : "(the product)");
+        return fv__fail(model.fault,
+                        "%s: model.merges[%zu]: \"%.*s\" + \"%.*s\" does not resolve\n  expected: both parts and their "
+                        "product in model.vocab\n  found:    no %s",
+                        model.where, rank, (int)left_size, left, (int)right_size, right,
+                        a < 0   ? "left part"
+                        : b < 0 ? "right part"
+                                : "product");
     return add_merge(t, (int32_t)a, (int32_t)b, (int32_t)c);
 }
 
 static fv_status refuse(fv__json_at_file model, const char *key) {
-    return fv__fail(model.fault, "%s: model.%s: not supported\n  expected: null, false or \"\": byte-level BPE as in GPT-2", model.where, key);
+    return fv__fail(model.fault,
+                    "%s: model.%s: not supported\n  expected: null, false or \"\": byte-level BPE as in GPT-2",
+                    model.where, key);
 }
 
 static fv_status check_settings(fv__json_at_file model) {
@@ -176,13 +195,15 @@ static fv_status load(fv_tokenizer *t, fv__json_at_file model) {
     fv__json *merges;
     FV_TRY(check_settings(model));
     if (t->pre != FV_PRE_BYTES)
-        return fv__fail(model.fault, "%s: pre_tokenizer: BPE without the ByteLevel pre-tokenizer is not supported", model.where);
+        return fv__fail(model.fault, "%s: pre_tokenizer: BPE without the ByteLevel pre-tokenizer is not supported",
+                        model.where);
     FV_TRY(fv__vocab_load(t, model));
     FV_TRY(fv__unk_load(t, model, false));
     FV_TRY(fv__json_need_array(model, "merges", &merges));
     size_t n = fv__json_count(merges);
     if (!n)
-        return fv__fail(model.fault, "%s: model.merges: empty\n  expected: one merge for every token that is longer than a byte",
+        return fv__fail(model.fault,
+                        "%s: model.merges: empty\n  expected: one merge for every token that is longer than a byte",
                         model.where);
     for (size_t i = 0; i < n; i++) FV_TRY(read_merge(t, model, fv__json_at(merges, i), i));
     return FV_OK;
@@ -191,17 +212,23 @@ static fv_status load(fv_tokenizer *t, fv__json_at_file model) {
 /* Written as "a b": byte-level tokens have no spaces, and every version of the other programs reads it. */
 static void save(const fv_tokenizer *t, fv__buf *json) {
     fv__buf_text(json, ",\n    \"dropout\": null,\n    \"unk_token\": ");
-    if (t->special.unk < 0) fv__buf_text(json, "null");
-    else fv__json_quote(json, t->token[t->special.unk], strlen(t->token[t->special.unk]), FV_JSON_LINE);
-    fv__buf_text(json, ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n    \"fuse_unk\": false,\n"
-                       "    \"byte_fallback\": false,\n    \"ignore_merges\": false,\n    \"merges\": [");
+    if (t->special.unk < 0)
+        fv__buf_text(json, "null");
+    else
+        fv__json_quote(json, t->token[t->special.unk], strlen(t->token[t->special.unk]), FV_JSON_LINE);
+    fv__buf_text(
+        json,
+        ",\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n    \"fuse_unk\": false,\n"
+        "    \"byte_fallback\": false,\n    \"ignore_merges\": false,\n    \"merges\": [");
     fv__buf line = {0};
     for (size_t m = 0; m < t->merges; m++) {
         line.size = 0;
         fv__buf_printf(&line, "%s %s", t->token[t->merge[m].left], t->token[t->merge[m].right]);
         fv__buf_text(json, m ? ",\n      " : "\n      ");
-        if (line.failed) json->failed = true;
-        else fv__json_quote(json, line.data, line.size, FV_JSON_LINE);
+        if (line.failed)
+            json->failed = true;
+        else
+            fv__json_quote(json, line.data, line.size, FV_JSON_LINE);
     }
     fv__buf_free(&line);
     fv__buf_text(json, "\n    ]");
@@ -237,8 +264,16 @@ static void merge_short(fv__encoder *e, const fv_tokenizer *t, int32_t length) {
 }
 
 /* Places waiting for a rank, in the order they came, and the heap of ranks that have any. */
-typedef struct queue { int32_t *place; size_t count, capacity, done; bool sorted; } queue;
-typedef struct schedule { queue *rank; int32_t *heap; size_t heap_count, heap_capacity; } schedule;
+typedef struct queue {
+    int32_t *place;
+    size_t count, capacity, done;
+    bool sorted;
+} queue;
+typedef struct schedule {
+    queue *rank;
+    int32_t *heap;
+    size_t heap_count, heap_capacity;
+} schedule;
 
 static fv_status heap_push(schedule *s, int32_t rank) {
     FV_TRY(FV_GROW(&s->heap, &s->heap_capacity, s->heap_count + 1));
@@ -286,7 +321,7 @@ static fv_status merge_rank(fv__encoder *e, const fv_tokenizer *t, schedule *s, 
     q->sorted = true;
     while (q->done < q->count && !(s->heap_count && s->heap[0] < rank)) {
         int32_t at = q->place[q->done++];
-        if (e->symbol[at] < 0 || rank_at(e, t, at, length) != rank) continue;     /* a neighbour took it */
+        if (e->symbol[at] < 0 || rank_at(e, t, at, length) != rank) continue; /* a neighbour took it */
         join(e, t, at, rank, length);
         if (at) FV_TRY(wait(s, rank_at(e, t, e->previous[at], length), e->previous[at]));
         FV_TRY(wait(s, rank_at(e, t, at, length), at));
@@ -320,7 +355,8 @@ static fv_status list_bytes(fv__encoder *e, const fv_tokenizer *t) {
 }
 
 /* The range of a token leaves out the blank it begins with, unless it is nothing else. */
-static fv_status emit(const fv__encoder *e, const fv__char *word, int32_t id, int32_t first, int32_t end, int32_t index) {
+static fv_status emit(const fv__encoder *e, const fv__char *word, int32_t id, int32_t first, int32_t end,
+                      int32_t index) {
     int32_t a = e->owner[first], b = e->owner[end - 1];
     while (a < b && fv__is_space(word[a].code)) a++;
     return fv__token_emit(e->tokens, id, word[a].from, word[b].to, index);
@@ -331,8 +367,10 @@ static fv_status encode(const fv_tokenizer *t, fv__encoder *e, const fv__char *w
     if (e->word.size > INT32_MAX) return fv__fail(FV_BAD_DATA, "a word has more than 2^31 bytes");
     int32_t length = (int32_t)e->word.size;
     FV_TRY(list_bytes(e, t));
-    if (length <= SHORT) merge_short(e, t, length);
-    else FV_TRY(merge_long(e, t, length));
+    if (length <= SHORT)
+        merge_short(e, t, length);
+    else
+        FV_TRY(merge_long(e, t, length));
     for (int32_t i = 0; i < length; i = e->next[i]) FV_TRY(emit(e, word, e->symbol[i], i, e->next[i], index));
     return FV_OK;
 }
@@ -344,10 +382,19 @@ static void decode(const fv_tokenizer *t, fv__buf *out, const char *token) {
         int32_t code = fv__utf8_next(token + at, size - at, &length, NULL);
         int byte = byte_of_char(code);
         char one = (char)byte;
-        if (byte >= 0) fv__buf_add(out, &one, 1);
-        else fv__buf_add(out, token + at, length);
+        if (byte >= 0)
+            fv__buf_add(out, &one, 1);
+        else
+            fv__buf_add(out, token + at, length);
     }
 }
 
-const fv__token_model fv__token_bpe = {.name = "bpe", .type = "BPE", .pre = FV_PRE_BYTES, .train = train, .load = load,
-                                       .finish = finish, .save = save, .encode = encode, .decode = decode};
+const fv__token_model fv__token_bpe = {.name = "bpe",
+                                       .type = "BPE",
+                                       .pre = FV_PRE_BYTES,
+                                       .train = train,
+                                       .load = load,
+                                       .finish = finish,
+                                       .save = save,
+                                       .encode = encode,
+                                       .decode = decode};

@@ -1,15 +1,19 @@
 /* The contract of a tokenizer model (one file each, one row in list.def), and what all of them share.
  *
- * Encoding is normaliser -> pre-tokenizer -> model, as in Hugging Face's files. The first two turn a text into characters
- * that remember the bytes they came from, cut into words; a model turns one word into tokens. */
+ * Encoding is normaliser -> pre-tokenizer -> model, as in Hugging Face's files. The first two turn a text into
+ * characters that remember the bytes they came from, cut into words; a model turns one word into tokens. */
 #ifndef FV_DATA_TOKEN_H
 #define FV_DATA_TOKEN_H
 
 #include "fovea/data.h"
 #include "io/json.h"
 
-typedef struct fv__char { int32_t code, from, to; } fv__char;      /* a normalised character; bytes from..to of the text */
-typedef struct fv__span { size_t first, count; } fv__span;         /* a word: characters first .. first + count - 1 */
+typedef struct fv__char {
+    int32_t code, from, to;
+} fv__char; /* a normalised character; bytes from..to of the text */
+typedef struct fv__span {
+    size_t first, count;
+} fv__span; /* a word: characters first .. first + count - 1 */
 
 /* A normalised text: grows as needed, reused from text to text. */
 typedef struct fv__pieces {
@@ -18,7 +22,7 @@ typedef struct fv__pieces {
 } fv__pieces;
 
 typedef struct fv__normaliser {
-    bool clean, cjk, accents, lower;      /* drop control characters; space around ideographs; strip accents; lower-case */
+    bool clean, cjk, accents, lower; /* drop control characters; space around ideographs; strip accents; lower-case */
 } fv__normaliser;
 
 typedef enum fv__presplit { FV_PRE_NONE, FV_PRE_BERT, FV_PRE_BYTES, FV_PRE_WORDS, FV_PRE_SPACES } fv__presplit;
@@ -32,30 +36,32 @@ typedef struct fv__added_token {
 
 typedef struct fv__token_model fv__token_model;
 
-typedef struct fv__merge { int32_t left, right, product; } fv__merge;   /* its rank is its index */
+typedef struct fv__merge {
+    int32_t left, right, product;
+} fv__merge; /* its rank is its index */
 
 struct fv_tokenizer {
     const fv__token_model *model;
     fv__normaliser normal;
     fv__presplit pre;
-    bool prefix_space;           /* FV_PRE_BYTES: a blank is put before the first word */
-    fv__map *ids;                /* token -> id */
-    const char **token;          /* id -> token, in the map's memory; NULL for a number that is not used */
+    bool prefix_space;  /* FV_PRE_BYTES: a blank is put before the first word */
+    fv__map *ids;       /* token -> id */
+    const char **token; /* id -> token, in the map's memory; NULL for a number that is not used */
     int32_t size;
     fv__added_token *added;
     size_t added_count, added_capacity;
     fv_special special;
     /* wordpiece */
-    fv__map *inner;              /* tokens that continue a word, without their prefix -> id */
+    fv__map *inner; /* tokens that continue a word, without their prefix -> id */
     char *prefix;
     int64_t max_word;
-    size_t longest;              /* bytes of the longest token */
+    size_t longest; /* bytes of the longest token */
     /* bpe */
     fv__merge *merge;
     size_t merges, merge_capacity;
-    uint64_t *pair;              /* open addressing: (left, right) + 1, 0 = empty -> rank */
+    uint64_t *pair; /* open addressing: (left, right) + 1, 0 = empty -> rank */
     int32_t *rank;
-    size_t slots;                /* power of two */
+    size_t slots; /* power of two */
     int32_t byte_id[256];
 };
 
@@ -63,25 +69,27 @@ struct fv_tokenizer {
 typedef struct fv__encoder {
     fv__pieces pieces;
     fv_tokens *tokens;
-    fv__buf word;                /* the present word as UTF-8 */
-    int32_t *owner;              /* (word.size + 1) character of each byte */
+    fv__buf word;   /* the present word as UTF-8 */
+    int32_t *owner; /* (word.size + 1) character of each byte */
     size_t owner_capacity;
-    int32_t *symbol, *next, *previous, *pair_rank;    /* bpe: a linked list of symbols */
+    int32_t *symbol, *next, *previous, *pair_rank; /* bpe: a linked list of symbols */
     size_t symbol_capacity, next_capacity, previous_capacity, rank_capacity;
 } fv__encoder;
 
 /* Words and how often they occur, in order of appearance. */
-typedef struct fv__word_counts { const fv__map *map; } fv__word_counts;
+typedef struct fv__word_counts {
+    const fv__map *map;
+} fv__word_counts;
 
 struct fv__token_model {
-    const char *name, *type;     /* option value; "type" in tokenizer.json */
-    fv__presplit pre;            /* of newly trained tokenizers */
+    const char *name, *type; /* option value; "type" in tokenizer.json */
+    fv__presplit pre;        /* of newly trained tokenizers */
     fv_status (*train)(fv_tokenizer *t, fv__word_counts words, const fv_tokenizer_options *options);
     fv_status (*load)(fv_tokenizer *t, fv__json_at_file model);
-    fv_status (*finish)(fv_tokenizer *t);                    /* after train and load: what can be worked out; may be NULL */
-    void (*save)(const fv_tokenizer *t, fv__buf *json);      /* members behind "type" and "vocab" */
+    fv_status (*finish)(fv_tokenizer *t);               /* after train and load: what can be worked out; may be NULL */
+    void (*save)(const fv_tokenizer *t, fv__buf *json); /* members behind "type" and "vocab" */
     fv_status (*encode)(const fv_tokenizer *t, fv__encoder *e, const fv__char *word, size_t count, int32_t index);
-    void (*decode)(const fv_tokenizer *t, fv__buf *out, const char *token);    /* appends one token */
+    void (*decode)(const fv_tokenizer *t, fv__buf *out, const char *token); /* appends one token */
 };
 
 #define FV__TOKEN(name) extern const fv__token_model fv__token_##name;
@@ -90,28 +98,30 @@ struct fv__token_model {
 
 /* ---- for the models ---------------------------------------------------------------------------------------------- */
 
-fv_status fv__vocab_add(fv_tokenizer *t, const char *token, size_t size, int32_t *id);    /* next free id, or the one it has */
+fv_status fv__vocab_add(fv_tokenizer *t, const char *token, size_t size,
+                        int32_t *id); /* next free id, or the one it has */
 fv_status fv__token_emit(fv_tokens *tokens, int32_t id, int32_t from, int32_t to, int32_t word);
-fv_status fv__vocab_load(fv_tokenizer *t, fv__json_at_file model);       /* "vocab" of a file */
+fv_status fv__vocab_load(fv_tokenizer *t, fv__json_at_file model); /* "vocab" of a file */
 fv_status fv__unk_load(fv_tokenizer *t, fv__json_at_file model, bool required);
 void fv__vocab_save(const fv_tokenizer *t, fv__buf *json);
-fv_status fv__word_bytes(fv__encoder *e, const fv__char *word, size_t count);   /* fills e->word and e->owner */
+fv_status fv__word_bytes(fv__encoder *e, const fv__char *word, size_t count); /* fills e->word and e->owner */
 
-/* Merges the most frequent pair of neighbouring symbols of the words, again and again, until t has vocab_size tokens or
- * no pair occurs min_count times. Ties go by the bytes of the symbols. Calls `made` for each, which names the product. */
+/* Merges the most frequent pair of neighbouring symbols of the words, again and again, until t has vocab_size tokens
+ * or no pair occurs min_count times. Ties go by the bytes of the symbols. Calls `made` for each, which names the
+ * product. */
 typedef struct fv__pair_job {
-    const int32_t *symbol;       /* symbols of all words, one after the other */
-    const size_t *start;         /* (words + 1) */
-    const int64_t *count;        /* (words) */
+    const int32_t *symbol; /* symbols of all words, one after the other */
+    const size_t *start;   /* (words + 1) */
+    const int64_t *count;  /* (words) */
     size_t words;
     int64_t vocab_size, min_count;
-    const fv_tokenizer *t;       /* whose tokens the symbols are */
+    const fv_tokenizer *t; /* whose tokens the symbols are */
     fv_status (*made)(void *context, int32_t left, int32_t right, int32_t *product);
     void *context;
 } fv__pair_job;
 fv_status fv__merge_pairs(const fv__pair_job *job);
 
-/* ---- stages ----------------------------------------------------------------------------------------------------------- */
+/* ---- stages ------------------------------------------------------------------------------------------------------ */
 
 /* The characters of text[from..to), and then its words one after the other: start at 0, ends with count 0. */
 fv_status fv__normalise(const fv_tokenizer *t, fv__pieces *pieces, const char *text, size_t from, size_t to);
@@ -122,7 +132,7 @@ void fv__encoder_free(fv__encoder *e);
 
 fv_status fv__tokenizer_new(fv_tokenizer **tokenizer, const fv__token_model *model);
 fv_status fv__tokenizer_finish(fv_tokenizer *t);
-const fv__token_model *fv__token_model_at(int index);                   /* NULL after the last */
-fv_status fv__added_add(fv_tokenizer *t, fv__added_token token);        /* content may be temporary */
+const fv__token_model *fv__token_model_at(int index);            /* NULL after the last */
+fv_status fv__added_add(fv_tokenizer *t, fv__added_token token); /* content may be temporary */
 
 #endif

@@ -1,4 +1,4 @@
-/* encode.c - from a text to tokens: added tokens first (in the text as it is), then the stages for what lies between. */
+/* encode.c - from a text to tokens: added tokens first, in the text as it is, then the stages for the rest. */
 #include <string.h>
 
 #include "data/text.h"
@@ -10,7 +10,8 @@
 fv_status fv__word_bytes(fv__encoder *e, const fv__char *word, size_t count) {
     char part[512];
     size_t bytes = 0, at = 0, used = 0;
-    for (size_t i = 0; i < count; i++) bytes += word[i].code < 0x80 ? 1 : word[i].code < 0x800 ? 2 : word[i].code < 0x10000 ? 3 : 4;
+    for (size_t i = 0; i < count; i++)
+        bytes += word[i].code < 0x80 ? 1 : word[i].code < 0x800 ? 2 : word[i].code < 0x10000 ? 3 : 4;
     FV_TRY(FV_GROW(&e->owner, &e->owner_capacity, bytes + 1));
     e->word.size = 0;
     for (size_t i = 0; i < count; i++) {
@@ -52,7 +53,8 @@ static const fv__added_token *added_at(const fv_tokenizer *t, const char *text, 
 
 /* ---- the pieces between */
 
-static fv_status encode_part(const fv_tokenizer *t, fv__encoder *e, const char *text, size_t from, size_t to, int32_t *words) {
+static fv_status encode_part(const fv_tokenizer *t, fv__encoder *e, const char *text, size_t from, size_t to,
+                             int32_t *words) {
     if (from == to) return FV_OK;
     size_t at = 0;
     FV_TRY(fv__normalise(t, &e->pieces, text, from, to));

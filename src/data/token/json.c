@@ -1,4 +1,5 @@
-/* json.c - tokenizer.json, the file of Hugging Face's tokenizers: what of it is understood, and what is refused by name.
+/* json.c - tokenizer.json, the file of Hugging Face's tokenizers: what of it is understood, and what is refused by
+ * name.
  *
  * The post-processor (which adds [CLS] and [SEP]) has no part in encoding here: callers add what they need. */
 #include <string.h>
@@ -15,7 +16,8 @@ static void save_added(const fv_tokenizer *t, fv__buf *json) {
         const fv__added_token *a = &t->added[i];
         fv__buf_printf(json, "%s\n    {\"id\": %d, \"content\": ", i ? "," : "", a->id);
         fv__json_quote(json, a->content, a->size, FV_JSON_LINE);
-        fv__buf_printf(json, ", \"single_word\": %s, \"lstrip\": %s, \"rstrip\": %s, \"normalized\": %s, \"special\": %s}",
+        fv__buf_printf(json,
+                       ", \"single_word\": %s, \"lstrip\": %s, \"rstrip\": %s, \"normalized\": %s, \"special\": %s}",
                        yes(a->single_word), yes(a->lstrip), yes(a->rstrip), yes(a->normalized), yes(a->special));
     }
     fv__buf_text(json, t->added_count ? "\n  ],\n" : "],\n");
@@ -24,22 +26,33 @@ static void save_added(const fv_tokenizer *t, fv__buf *json) {
 static void save_stages(const fv_tokenizer *t, fv__buf *json) {
     const fv__normaliser *n = &t->normal;
     if (n->clean || n->cjk || n->accents)
-        fv__buf_printf(json, "  \"normalizer\": {\"type\": \"BertNormalizer\", \"clean_text\": %s, \"handle_chinese_chars\": %s, "
-                             "\"strip_accents\": %s, \"lowercase\": %s},\n", yes(n->clean), yes(n->cjk), yes(n->accents), yes(n->lower));
-    else fv__buf_printf(json, "  \"normalizer\": %s,\n", n->lower ? "{\"type\": \"Lowercase\"}" : "null");
-    static const char *const pre[] = {[FV_PRE_NONE] = "null", [FV_PRE_BERT] = "{\"type\": \"BertPreTokenizer\"}",
-                                      [FV_PRE_WORDS] = "{\"type\": \"Whitespace\"}", [FV_PRE_SPACES] = "{\"type\": \"WhitespaceSplit\"}"};
-    static const char bytes[] = "{\"type\": \"ByteLevel\", \"add_prefix_space\": %s, \"trim_offsets\": true, \"use_regex\": true}";
+        fv__buf_printf(
+            json,
+            "  \"normalizer\": {\"type\": \"BertNormalizer\", \"clean_text\": %s, \"handle_chinese_chars\": %s, "
+            "\"strip_accents\": %s, \"lowercase\": %s},\n",
+            yes(n->clean), yes(n->cjk), yes(n->accents), yes(n->lower));
+    else
+        fv__buf_printf(json, "  \"normalizer\": %s,\n", n->lower ? "{\"type\": \"Lowercase\"}" : "null");
+    static const char *const pre[] = {[FV_PRE_NONE] = "null",
+                                      [FV_PRE_BERT] = "{\"type\": \"BertPreTokenizer\"}",
+                                      [FV_PRE_WORDS] = "{\"type\": \"Whitespace\"}",
+                                      [FV_PRE_SPACES] = "{\"type\": \"WhitespaceSplit\"}"};
+    static const char bytes[] =
+        "{\"type\": \"ByteLevel\", \"add_prefix_space\": %s, \"trim_offsets\": true, \"use_regex\": true}";
     fv__buf_text(json, "  \"pre_tokenizer\": ");
-    if (t->pre == FV_PRE_BYTES) fv__buf_printf(json, bytes, yes(t->prefix_space));
-    else fv__buf_text(json, pre[t->pre]);
+    if (t->pre == FV_PRE_BYTES)
+        fv__buf_printf(json, bytes, yes(t->prefix_space));
+    else
+        fv__buf_text(json, pre[t->pre]);
     fv__buf_text(json, ",\n  \"post_processor\": null,\n  \"decoder\": ");
-    if (t->pre == FV_PRE_BYTES) fv__buf_printf(json, bytes, yes(t->prefix_space));
+    if (t->pre == FV_PRE_BYTES)
+        fv__buf_printf(json, bytes, yes(t->prefix_space));
     else if (t->prefix) {
         fv__buf_text(json, "{\"type\": \"WordPiece\", \"prefix\": ");
         fv__json_quote(json, t->prefix, strlen(t->prefix), FV_JSON_LINE);
         fv__buf_text(json, ", \"cleanup\": true}");
-    } else fv__buf_text(json, "null");
+    } else
+        fv__buf_text(json, "null");
 }
 
 void fv__vocab_save(const fv_tokenizer *t, fv__buf *json) {
@@ -71,7 +84,8 @@ fv_status fv_tokenizer_save(const fv_tokenizer *t, const char *path) {
 /* ---- reading */
 
 static fv_status refuse(const char *where, const char *stage, const char *type, const char *known) {
-    return fv__fail(FV_BAD_MODEL, "%s: %s \"%s\" is not supported\n  expected one of: %s", where, stage, type ? type : "(no type)", known);
+    return fv__fail(FV_BAD_MODEL, "%s: %s \"%s\" is not supported\n  expected one of: %s", where, stage,
+                    type ? type : "(no type)", known);
 }
 
 static fv_status type_of(fv__json_at_file at, const char **type) { return fv__json_need_text(at, "type", NULL, type); }
@@ -104,14 +118,17 @@ static fv_status load_normalizer(fv_tokenizer *t, fv__json_at_file at) {
 static fv_status load_bytes(fv_tokenizer *t, fv__json_at_file at) {
     bool regex;
     FV_TRY(fv__json_need_bool(at, "use_regex", true, &regex));
-    if (!regex) return refuse(at.where, "pre_tokenizer", "ByteLevel with use_regex false", "ByteLevel with use_regex true");
+    if (!regex)
+        return refuse(at.where, "pre_tokenizer", "ByteLevel with use_regex false", "ByteLevel with use_regex true");
     t->pre = FV_PRE_BYTES;
     return fv__json_need_bool(at, "add_prefix_space", true, &t->prefix_space);
 }
 
 static fv_status load_pre(fv_tokenizer *t, fv__json_at_file at) {
-    static const struct { const char *type; fv__presplit pre; } rows[] = {
-        {"BertPreTokenizer", FV_PRE_BERT}, {"Whitespace", FV_PRE_WORDS}, {"WhitespaceSplit", FV_PRE_SPACES}};
+    static const struct {
+        const char *type;
+        fv__presplit pre;
+    } rows[] = {{"BertPreTokenizer", FV_PRE_BERT}, {"Whitespace", FV_PRE_WORDS}, {"WhitespaceSplit", FV_PRE_SPACES}};
     static const char known[] = "BertPreTokenizer, ByteLevel, Whitespace, WhitespaceSplit, Sequence of one";
     const char *type;
     if (!at.object) return FV_OK;
@@ -184,10 +201,12 @@ static fv_status load_added_one(fv_tokenizer *t, fv__json_at_file at) {
     a.id = (int32_t)id;
     int64_t known = fv__map_get(t->ids, a.content, a.size, id);
     if (known != id)
-        return fv__fail(at.fault, "%s: added_tokens: \"%s\" has id %lld, in model.vocab %lld", at.where, a.content, (long long)id, (long long)known);
+        return fv__fail(at.fault, "%s: added_tokens: \"%s\" has id %lld, in model.vocab %lld", at.where, a.content,
+                        (long long)id, (long long)known);
     bool changes = t->normal.clean || t->normal.cjk || t->normal.accents || t->normal.lower;
     if (a.normalized && changes)
-        return fv__fail(at.fault, "%s: added_tokens: \"%s\" is matched after normalising, which is not supported", at.where, a.content);
+        return fv__fail(at.fault, "%s: added_tokens: \"%s\" is matched after normalising, which is not supported",
+                        at.where, a.content);
     return fv__added_add(t, a);
 }
 
@@ -241,7 +260,9 @@ fv_status fv_tokenizer_load(fv_tokenizer **tokenizer, const char *path) {
     fv_status status = fv__tokenizer_new(&t, fv__token_model_at(0));
     if (status == FV_OK) status = load(t, (fv__json_at_file){.object = json, .where = path, .fault = FV_BAD_MODEL});
     fv__json_free(json);
-    if (status == FV_OK) *tokenizer = t;
-    else fv_tokenizer_free(t);
+    if (status == FV_OK)
+        *tokenizer = t;
+    else
+        fv_tokenizer_free(t);
     return status;
 }

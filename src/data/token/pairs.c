@@ -10,19 +10,22 @@
 typedef struct pair {
     int32_t left, right;
     int64_t count;
-    uint32_t *word;              /* where it was seen; a word may be listed more than once, or no longer have it */
+    uint32_t *word; /* where it was seen; a word may be listed more than once, or no longer have it */
     size_t words, capacity;
 } pair;
 
-typedef struct item { int64_t count; uint32_t pair; } item;
+typedef struct item {
+    int64_t count;
+    uint32_t pair;
+} item;
 
 typedef struct trainer {
     const fv__pair_job *job;
     int32_t *symbol;
-    size_t *length;              /* (words) symbols left of each word */
+    size_t *length; /* (words) symbols left of each word */
     pair *pairs;
     size_t pair_count, pair_capacity;
-    uint32_t *slot;              /* open addressing: index of the pair + 1 */
+    uint32_t *slot; /* open addressing: index of the pair + 1 */
     size_t slots;
     item *heap;
     size_t heap_count, heap_capacity;
@@ -129,7 +132,7 @@ static void replace(trainer *tr, size_t word, int32_t left, int32_t right, int32
 /* Pushes the pairs that a merge made; all others only lost, which the heap finds out when it gives them. */
 static fv_status push_fresh(trainer *tr, size_t first_new, int32_t product, const uint32_t *word, size_t words) {
     for (size_t i = first_new; i < tr->pair_count; i++) FV_TRY(push(tr, i));
-    for (size_t w = 0; w < words; w++) {      /* the product may be a symbol that was there already */
+    for (size_t w = 0; w < words; w++) { /* the product may be a symbol that was there already */
         const int32_t *symbol = tr->symbol + tr->job->start[word[w]];
         for (size_t i = 0; i + 1 < tr->length[word[w]]; i++) {
             if (symbol[i] != product && symbol[i + 1] != product) continue;
@@ -145,7 +148,7 @@ static fv_status merge(trainer *tr, size_t index) {
     size_t first_new = tr->pair_count;
     int32_t product;
     FV_TRY(tr->job->made(tr->job->context, done.left, done.right, &product));
-    tr->pairs[index].word = NULL;      /* `done` owns the list now; its words lose the pair */
+    tr->pairs[index].word = NULL; /* `done` owns the list now; its words lose the pair */
     tr->pairs[index].words = tr->pairs[index].capacity = 0;
     fv_status status = FV_OK;
     for (size_t w = 0; w < done.words && status == FV_OK; w++) {

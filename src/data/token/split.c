@@ -20,7 +20,7 @@ static fv_status emit(fv__pieces *p, int32_t code, size_t from, size_t to) {
 }
 
 static fv_status emit_lower(fv__pieces *p, bool lower, int32_t code, size_t from, size_t to) {
-    if (lower && code == 0x130) {          /* the only character whose lower case is two */
+    if (lower && code == 0x130) { /* the only character whose lower case is two */
         FV_TRY(emit(p, 'i', from, to));
         return emit(p, 0x307, from, to);
     }
@@ -36,18 +36,20 @@ static fv_status emit_bare(fv__pieces *p, bool lower, int32_t code, size_t from,
     return FV_OK;
 }
 
+static fv_status emit_letters(fv__pieces *p, const fv__normaliser *n, int32_t code, size_t from, size_t to) {
+    if (n->accents && code >= 0x80) return emit_bare(p, n->lower, code, from, to);
+    return emit_lower(p, n->lower, code, from, to);
+}
+
 static fv_status normalise_one(fv__pieces *p, const fv__normaliser *n, int32_t code, size_t from, size_t to) {
     if (n->clean) {
         if (code == 0 || code == 0xFFFD || fv__is_control(code)) return FV_OK;
         if (is_white(code)) code = ' ';
     }
-    if (n->cjk && fv__is_cjk(code)) {
-        FV_TRY(emit(p, ' ', from, to));
-        FV_TRY(emit(p, code, from, to));
-        return emit(p, ' ', from, to);
-    }
-    if (n->accents && code >= 0x80) return emit_bare(p, n->lower, code, from, to);
-    return emit_lower(p, n->lower, code, from, to);
+    bool alone = n->cjk && fv__is_cjk(code);
+    if (alone) FV_TRY(emit(p, ' ', from, to));
+    FV_TRY(emit_letters(p, n, code, from, to));
+    return alone ? emit(p, ' ', from, to) : FV_OK;
 }
 
 /* ---- pre-tokenizers: each gives the first word at or behind *at and moves there; count 0 when there is none */
@@ -136,8 +138,7 @@ fv_status fv__normalise(const fv_tokenizer *t, fv__pieces *p, const char *text, 
     size_t length;
     p->count = 0;
     FV_TRY(FV_GROW(&p->chars, &p->capacity, (to - from) + 2));
-    if (t->prefix_space && to > from && !is_white(fv__utf8_next(text + from, to - from, &length, NULL)))
-        FV_TRY(emit(p, ' ', from, from));
+    if (t->prefix_space && to > from && text[from] != ' ') FV_TRY(emit(p, ' ', from, from));
     for (size_t at = from; at < to; at += length) {
         int32_t code = fv__utf8_next(text + at, to - at, &length, NULL);
         FV_TRY(normalise_one(p, &t->normal, code, at, at + length));

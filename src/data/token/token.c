@@ -13,17 +13,17 @@ static const fv__token_model *const models[] = {
 const fv__token_model *fv__token_model_at(int index) { return models[index]; }
 
 const fv_option *fv_tokenizer_option_rows(void) {
-    static const fv_option rows[] = {
-        {"tokenizer", FV_OPT_CHOICE, offsetof(fv_tokenizer_options, tokenizer), "word", 0, 0, "word|bpe|wordpiece",
-         "whole words, byte pairs, or pieces of words"},
-        {"lowercase", FV_OPT_BOOL, offsetof(fv_tokenizer_options, lowercase), "true", 0, 0, NULL, "make no difference between A and a"},
-        {"min-count", FV_OPT_INT, offsetof(fv_tokenizer_options, min_count), "2", 1, 1e9, "N",
-         "leave out words (bpe, wordpiece: pairs) seen less often"},
-        {"vocab-size", FV_OPT_INT, offsetof(fv_tokenizer_options, vocab_size), "0", 0, 1e7, "N",
-         "most tokens; 0 is no limit for word, 8000 for bpe and wordpiece"},
-        {"max-word", FV_OPT_INT, offsetof(fv_tokenizer_options, max_word), "100", 1, 10000, "N",
-         "wordpiece: longer words become [UNK]"},
-        {0}};
+    static const fv_option rows[] = {{"tokenizer", FV_OPT_CHOICE, offsetof(fv_tokenizer_options, tokenizer), "word", 0,
+                                      0, "word|bpe|wordpiece", "whole words, byte pairs, or pieces of words"},
+                                     {"lowercase", FV_OPT_BOOL, offsetof(fv_tokenizer_options, lowercase), "true", 0, 0,
+                                      NULL, "make no difference between A and a"},
+                                     {"min-count", FV_OPT_INT, offsetof(fv_tokenizer_options, min_count), "2", 1, 1e9,
+                                      "N", "leave out words (bpe, wordpiece: pairs) seen less often"},
+                                     {"vocab-size", FV_OPT_INT, offsetof(fv_tokenizer_options, vocab_size), "0", 0, 1e7,
+                                      "N", "most tokens; 0 is no limit for word, 8000 for bpe and wordpiece"},
+                                     {"max-word", FV_OPT_INT, offsetof(fv_tokenizer_options, max_word), "100", 1, 10000,
+                                      "N", "wordpiece: longer words become [UNK]"},
+                                     {0}};
     return rows;
 }
 
@@ -40,7 +40,8 @@ fv_status fv__vocab_add(fv_tokenizer *t, const char *token, size_t size, int32_t
 static fv_status reserve(fv_tokens *tokens, size_t need) {
     if (need <= tokens->capacity) return FV_OK;
     size_t capacity = tokens->capacity * 2 > need ? tokens->capacity * 2 : need < 64 ? 64 : need;
-    int32_t *block = fv__alloc_array(capacity, 4 * sizeof *block), **part[] = {&tokens->id, &tokens->start, &tokens->end, &tokens->word};
+    int32_t *block = fv__alloc_array(capacity, 4 * sizeof *block),
+            **part[] = {&tokens->id, &tokens->start, &tokens->end, &tokens->word};
     if (!block) return FV_NO_RESOURCES;
     void *old = tokens->id;
     for (size_t i = 0; i < 4; i++) {
@@ -91,7 +92,9 @@ static fv_status list_tokens(fv_tokenizer *t) {
     for (int64_t i = 0; i < count; i++) {
         int64_t id = fv__map_value(t->ids, (size_t)i);
         const char *token = fv__map_key(t->ids, (size_t)i, NULL);
-        if (t->token[id]) return fv__fail(FV_BAD_MODEL, "vocabulary: \"%s\" and \"%s\" have the same id %lld", t->token[id], token, (long long)id);
+        if (t->token[id])
+            return fv__fail(FV_BAD_MODEL, "vocabulary: \"%s\" and \"%s\" have the same id %lld", t->token[id], token,
+                            (long long)id);
         t->token[id] = token;
     }
     return FV_OK;
@@ -116,7 +119,7 @@ fv_status fv__tokenizer_finish(fv_tokenizer *t) {
 fv_status fv__added_add(fv_tokenizer *t, fv__added_token token) {
     FV_TRY(FV_GROW(&t->added, &t->added_capacity, t->added_count + 1));
     FV_TRY(fv__map_set(t->ids, token.content, token.size, token.id));
-    for (size_t i = fv__map_size(t->ids); i-- > 0;)      /* the map's own copy of the text, which stays */
+    for (size_t i = fv__map_size(t->ids); i-- > 0;) /* the map's own copy of the text, which stays */
         if (fv__map_value(t->ids, i) == token.id) {
             token.content = fv__map_key(t->ids, i, NULL);
             break;
@@ -128,7 +131,8 @@ fv_status fv__added_add(fv_tokenizer *t, fv__added_token token) {
 static fv_status add_specials(fv_tokenizer *t) {
     static const char *const names[] = {"[PAD]", "[UNK]", "[CLS]"};
     for (int32_t i = 0; i < 3; i++)
-        FV_TRY(fv__added_add(t, (fv__added_token){.content = names[i], .size = strlen(names[i]), .id = i, .special = true}));
+        FV_TRY(fv__added_add(
+            t, (fv__added_token){.content = names[i], .size = strlen(names[i]), .id = i, .special = true}));
     t->special.unk = 1;
     return FV_OK;
 }
@@ -156,7 +160,8 @@ static fv_status count_words(const fv_tokenizer *t, fv_texts texts, fv__map *cou
     for (int64_t i = 0; i < texts.count && status == FV_OK; i++) {
         status = fv__normalise(t, &pieces, texts.text[i], 0, texts.size[i]);
         if (status == FV_OK) status = count_text(t, &pieces, counts, &word);
-        if (status == FV_OK && fv_interrupted()) status = fv__fail(FV_INTERRUPTED, "tokenizer training: stopped on request");
+        if (status == FV_OK && fv_interrupted())
+            status = fv__fail(FV_INTERRUPTED, "tokenizer training: stopped on request");
     }
     fv__pieces_free(&pieces);
     fv__buf_free(&word);
@@ -188,16 +193,20 @@ fv_status fv_tokenizer_train(fv_tokenizer **tokenizer, fv_texts texts, const fv_
     *tokenizer = NULL;
     if (!options) fv_options_init(fv_tokenizer_option_rows(), &standard), options = &standard;
     const fv__token_model *model = find_model(options->tokenizer);
-    if (!model) return fv__fail(FV_USAGE, "tokenizer \"%s\"\n  expected one of: word, bpe, wordpiece", options->tokenizer);
+    if (!model)
+        return fv__fail(FV_USAGE, "tokenizer \"%s\"\n  expected one of: word, bpe, wordpiece", options->tokenizer);
     fv_tokenizer *t = NULL;
     fv_status status = fv__tokenizer_new(&t, model);
     if (status == FV_OK) status = train(t, texts, options);
-    if (status == FV_OK) *tokenizer = t;
-    else fv_tokenizer_free(t);
+    if (status == FV_OK)
+        *tokenizer = t;
+    else
+        fv_tokenizer_free(t);
     return status;
 }
 
-static fv_status copy_word_tokenizer(fv_tokenizer *t, const fv_tokenizer *from, const char *const *words, int64_t count) {
+static fv_status copy_word_tokenizer(fv_tokenizer *t, const fv_tokenizer *from, const char *const *words,
+                                     int64_t count) {
     int32_t id;
     t->pre = from->pre;
     t->prefix_space = from->prefix_space;
@@ -213,15 +222,18 @@ static fv_status copy_word_tokenizer(fv_tokenizer *t, const fv_tokenizer *from, 
     return fv__tokenizer_finish(t);
 }
 
-fv_status fv_tokenizer_with_words(fv_tokenizer **out, const fv_tokenizer *from, const char *const *words, int64_t count) {
+fv_status fv_tokenizer_with_words(fv_tokenizer **out, const fv_tokenizer *from, const char *const *words,
+                                  int64_t count) {
     *out = NULL;
     if (from->model != &fv__token_word || (int64_t)fv__map_size(from->ids) != from->size)
         return fv__fail(FV_USAGE, "words can only be added to a word tokenizer\n  found: %s", from->model->name);
     fv_tokenizer *t = NULL;
     fv_status status = fv__tokenizer_new(&t, from->model);
     if (status == FV_OK) status = copy_word_tokenizer(t, from, words, count);
-    if (status == FV_OK) *out = t;
-    else fv_tokenizer_free(t);
+    if (status == FV_OK)
+        *out = t;
+    else
+        fv_tokenizer_free(t);
     return status;
 }
 
@@ -246,8 +258,12 @@ fv_status fv_tokenizer_decode(const fv_tokenizer *t, char **text, const int32_t 
 void fv_text_free(char *text) { fv__free(text); }
 int32_t fv_tokenizer_size(const fv_tokenizer *t) { return t->size; }
 const char *fv_tokenizer_kind(const fv_tokenizer *t) { return t->model->name; }
-const char *fv_tokenizer_token(const fv_tokenizer *t, int32_t id) { return id >= 0 && id < t->size ? t->token[id] : NULL; }
-int32_t fv_tokenizer_id(const fv_tokenizer *t, const char *token) { return (int32_t)fv__map_get(t->ids, token, strlen(token), -1); }
+const char *fv_tokenizer_token(const fv_tokenizer *t, int32_t id) {
+    return id >= 0 && id < t->size ? t->token[id] : NULL;
+}
+int32_t fv_tokenizer_id(const fv_tokenizer *t, const char *token) {
+    return (int32_t)fv__map_get(t->ids, token, strlen(token), -1);
+}
 fv_special fv_tokenizer_special(const fv_tokenizer *t) { return t->special; }
 
 void fv_tokenizer_free(fv_tokenizer *t) {

@@ -4,7 +4,11 @@
 
 #include "data/token/contract.h"
 
-typedef struct entry { const char *word; size_t size; int64_t count; } entry;
+typedef struct entry {
+    const char *word;
+    size_t size;
+    int64_t count;
+} entry;
 
 /* Most frequent first, equal counts by bytes. */
 static int by_count(const void *a, const void *b) {
@@ -55,5 +59,11 @@ static void decode(const fv_tokenizer *t, fv__buf *out, const char *token) {
     fv__buf_text(out, token);
 }
 
-const fv__token_model fv__token_word = {
-    .name = "word", .type = "WordLevel", .pre = FV_PRE_BERT, .train = train, .load = load, .save = save, .encode = encode, .decode = decode};
+const fv__token_model fv__token_word = {.name = "word",
+                                        .type = "WordLevel",
+                                        .pre = FV_PRE_BERT,
+                                        .train = train,
+                                        .load = load,
+                                        .save = save,
+                                        .encode = encode,
+                                        .decode = decode};

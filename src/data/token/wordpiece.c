@@ -8,12 +8,16 @@
 #include "data/text.h"
 #include "data/token/contract.h"
 
-enum { DEFAULT_SIZE = 8000, MAX_COUNTED = 256 };    /* characters of a word that training looks at */
+enum { DEFAULT_SIZE = 8000, MAX_COUNTED = 256 }; /* characters of a word that training looks at */
 static const char continues[] = "##";
 
 /* ---- training: the alphabet, then merges */
 
-typedef struct letter { const char *text; size_t size; int64_t count; } letter;
+typedef struct letter {
+    const char *text;
+    size_t size;
+    int64_t count;
+} letter;
 
 static int by_count(const void *a, const void *b) {
     const letter *x = a, *y = b;
@@ -43,7 +47,8 @@ static fv_status count_letters(fv__map *letters, fv__word_counts words) {
     return FV_OK;
 }
 
-/* The most frequent characters, at most half of the vocabulary, so that writing systems with many leave room for words. */
+/* The most frequent characters, at most half of the vocabulary, so that writing systems with many leave room for
+ * words. */
 static fv_status add_letters(fv_tokenizer *t, const fv__map *letters, int64_t vocab_size) {
     size_t n = fv__map_size(letters);
     letter *list = fv__alloc_array(n, sizeof *list);
@@ -96,7 +101,7 @@ static fv_status made(void *context, int32_t left, int32_t right, int32_t *produ
     size_t size;
     fv__buf_text(&text, fv__map_key(t->ids, (size_t)left, NULL));
     const char *tail = fv__map_key(t->ids, (size_t)right, &size);
-    fv__buf_add(&text, tail + 2, size - 2);       /* what stands right is inside the word: without its prefix */
+    fv__buf_add(&text, tail + 2, size - 2); /* what stands right is inside the word: without its prefix */
     fv_status status = fv__buf_status(&text);
     if (status == FV_OK) status = fv__vocab_add(t, text.data, text.size, product);
     fv__buf_free(&text);
@@ -109,8 +114,15 @@ static fv_status merge(fv_tokenizer *t, job *j, fv__word_counts words, int64_t v
     j->count = fv__alloc_array(n, sizeof *j->count);
     if (!j->start || !j->count) return FV_NO_RESOURCES;
     FV_TRY(make_words(j, t, words));
-    fv__pair_job pairs = {.symbol = j->symbol, .start = j->start, .count = j->count, .words = j->words, .t = t,
-                          .vocab_size = vocab_size, .min_count = min_count, .made = made, .context = t};
+    fv__pair_job pairs = {.symbol = j->symbol,
+                          .start = j->start,
+                          .count = j->count,
+                          .words = j->words,
+                          .t = t,
+                          .vocab_size = vocab_size,
+                          .min_count = min_count,
+                          .made = made,
+                          .context = t};
     return fv__merge_pairs(&pairs);
 }
 
@@ -191,7 +203,7 @@ static fv_status encode(const fv_tokenizer *t, fv__encoder *e, const fv__char *w
         if (known) FV_TRY(fv__token_emit(e->tokens, id, word[e->owner[at]].from, word[e->owner[end - 1]].to, index));
     }
     if (known) return FV_OK;
-    e->tokens->count = first;       /* one piece that is not known makes the whole word unknown */
+    e->tokens->count = first; /* one piece that is not known makes the whole word unknown */
     return fv__token_emit(e->tokens, t->special.unk, word[0].from, word[count - 1].to, index);
 }
 
@@ -202,5 +214,12 @@ static void decode(const fv_tokenizer *t, fv__buf *out, const char *token) {
     fv__buf_text(out, inside ? token + prefix : token);
 }
 
-const fv__token_model fv__token_wordpiece = {.name = "wordpiece", .type = "WordPiece", .pre = FV_PRE_BERT, .train = train, .load = load,
-                                             .finish = finish, .save = save, .encode = encode, .decode = decode};
+const fv__token_model fv__token_wordpiece = {.name = "wordpiece",
+                                             .type = "WordPiece",
+                                             .pre = FV_PRE_BERT,
+                                             .train = train,
+                                             .load = load,
+                                             .finish = finish,
+                                             .save = save,
+                                             .encode = encode,
+                                             .decode = decode};

@@ -1,23 +1,23 @@
-/* cooccur.c - which words stand near which. Every row of the matrix is counted on its own, from the places where its word
- * occurs, so that rows can be made in any order and by any number of threads. */
+/* cooccur.c - which words stand near which. Every row of the matrix is counted on its own, from the places where its
+ * word occurs, so that rows can be made in any order and by any number of threads. */
 #include <math.h>
 #include <string.h>
 
 #include "data/vectors/vectors.h"
 
 typedef struct scratch {
-    float *sum;                  /* (words) counts of the present row; zero between rows */
-    int32_t *touched;            /* (words) columns that are not zero */
+    float *sum;       /* (words) counts of the present row; zero between rows */
+    int32_t *touched; /* (words) columns that are not zero */
 } scratch;
 
 typedef struct job {
     fv__sparse *out;
     const int32_t *id;
-    const float *weight;         /* (window + 1) by distance */
-    const int64_t *first;        /* (words + 1) places of each word in `place` */
+    const float *weight;  /* (window + 1) by distance */
+    const int64_t *first; /* (words + 1) places of each word in `place` */
     const int32_t *place;
     int64_t window;
-    scratch *scratch;            /* by worker */
+    scratch *scratch; /* by worker */
 } job;
 
 static int64_t count_row(const job *j, scratch *s, int64_t word) {
@@ -53,7 +53,8 @@ static fv_status store_row(fv__sparse_block *b, scratch *s, int64_t touched, dou
 static void count_block(void *context, int64_t index, int worker) {
     const job *j = context;
     fv__sparse_block *b = &j->out->block[index];
-    int64_t first = index * FV__SPARSE_ROWS, left = j->out->size - first, rows = left < FV__SPARSE_ROWS ? left : FV__SPARSE_ROWS;
+    int64_t first = index * FV__SPARSE_ROWS, left = j->out->size - first,
+            rows = left < FV__SPARSE_ROWS ? left : FV__SPARSE_ROWS;
     b->status = FV_GROW(&b->start, &b->start_capacity, (size_t)rows + 1);
     for (int64_t r = 0; r < rows && b->status == FV_OK; r++) {
         int64_t touched = count_row(j, &j->scratch[worker], first + r);
@@ -72,7 +73,7 @@ static fv_status find_places(job *j, int64_t length, int64_t words, int64_t **fi
     *place = fv__alloc_array((size_t)f[words + 1], sizeof **place);
     if (!*place) return FV_NO_RESOURCES;
     for (int64_t i = 0; i < length; i++)
-        if (j->id[i] >= 0) (*place)[f[j->id[i] + 1]++] = (int32_t)i;      /* f[w + 1] ends where word w + 1 begins */
+        if (j->id[i] >= 0) (*place)[f[j->id[i] + 1]++] = (int32_t)i; /* f[w + 1] ends where word w + 1 begins */
     j->first = f;
     j->place = *place;
     return FV_OK;
@@ -96,7 +97,7 @@ static fv_status count_all(job *j) {
     s->sum = fv__alloc_array((size_t)s->size, sizeof *s->sum);
     if (!s->block || !s->sum) return FV_NO_RESOURCES;
     fv__parallel_for(s->blocks, count_block, j);
-    for (int64_t i = 0; i < s->blocks; i++)      /* the message of another thread is not ours */
+    for (int64_t i = 0; i < s->blocks; i++) /* the message of another thread is not ours */
         if (s->block[i].status != FV_OK) return fv__fail(s->block[i].status, "word vectors: no memory for the counts");
     return FV_OK;
 }

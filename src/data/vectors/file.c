@@ -1,5 +1,5 @@
-/* file.c - word vectors in files: safetensors with a list of words beside it, and the text formats of word2vec, fastText
- * and GloVe (a line of two numbers first, or none). */
+/* file.c - word vectors in files: safetensors with a list of words beside it, and the text formats of word2vec,
+ * fastText and GloVe (a line of two numbers first, or none). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,9 +59,12 @@ static fv_status cut_lines(char *text, const char ***lines, int64_t *count) {
     return FV_OK;
 }
 
-static fv_status build_from_tensor(fv_vectors **vectors, const fv_tensor *t, const char **words, int64_t count, const char *path) {
+static fv_status build_from_tensor(fv_vectors **vectors, const fv_tensor *t, const char **words, int64_t count,
+                                   const char *path) {
     if (t->rank != 2 || t->dim[0] != count)
-        return fv__fail(FV_BAD_DATA, "%s: tensor \"vectors\" does not fit its list of words\n  expected: %lld rows\n  found:    rank %d with %lld",
+        return fv__fail(FV_BAD_DATA,
+                        "%s: tensor \"vectors\" does not fit its list of words\n  expected: %lld rows\n  found:    "
+                        "rank %d with %lld",
                         path, (long long)count, t->rank, (long long)(t->rank ? t->dim[0] : 0));
     float *data = fv__alloc_array((size_t)count, (size_t)t->dim[1] * sizeof *data);
     if (!data) return FV_NO_RESOURCES;
@@ -80,8 +83,10 @@ static fv_status read_words(char **text, const char *path) {
     if (status == FV_OK) {
         if (fv__utf8_valid(file.data, file.size) < file.size || memchr(file.data, 0, file.size))
             status = fv__fail(FV_BAD_DATA, "%s: not a list of words in UTF-8", beside);
-        else if (!(*text = fv__alloc(file.size + 1))) status = FV_NO_RESOURCES;
-        else memcpy(*text, file.data, file.size);
+        else if (!(*text = fv__alloc(file.size + 1)))
+            status = FV_NO_RESOURCES;
+        else
+            memcpy(*text, file.data, file.size);
         fv__file_free(&file);
     }
     fv__free(beside);
@@ -130,10 +135,12 @@ static int64_t read_numbers(char *at, float *out, int64_t room) {
 }
 
 static fv_status wrong_line(const reader *r, int64_t found) {
-    if (found < 0) return fv__fail(FV_BAD_DATA, "%s:%lld: expected a word and %lld numbers\n  found:    something that is not a number", r->path,
-                                   (long long)r->line, (long long)r->width);
-    return fv__fail(FV_BAD_DATA, "%s:%lld: expected a word and %lld numbers\n  found:    %lld numbers", r->path, (long long)r->line,
-                    (long long)r->width, (long long)found);
+    if (found < 0)
+        return fv__fail(FV_BAD_DATA,
+                        "%s:%lld: expected a word and %lld numbers\n  found:    something that is not a number",
+                        r->path, (long long)r->line, (long long)r->width);
+    return fv__fail(FV_BAD_DATA, "%s:%lld: expected a word and %lld numbers\n  found:    %lld numbers", r->path,
+                    (long long)r->line, (long long)r->width, (long long)found);
 }
 
 /* The first of equal words counts. */
@@ -159,7 +166,8 @@ static fv_status read_width(reader *r, const char *line, bool *header) {
     char *end;
     long long count = strtoll(line, &end, 10), width = end > line && *end == ' ' ? strtoll(end, &end, 10) : -1;
     *header = width > 0 && count >= 0 && !end[strspn(end, " \r")];
-    if (*header) r->width = width;
+    if (*header)
+        r->width = width;
     else
         for (const char *at = line; (at = strpbrk(at, " \t")); at += strspn(at, " \t"))
             r->width += at[strspn(at, " \t\r")] != 0;
@@ -177,7 +185,8 @@ static fv_status read_lines(reader *r, char *text) {
         if (!header) FV_TRY(add_line(r, at));
     }
     if (!r->words) return fv__fail(FV_BAD_DATA, "%s: no vectors", r->path);
-    if (r->twice) fv__log(FV_LOG_WARN, "%s: %lld words are there twice; the first vector counts", r->path, (long long)r->twice);
+    if (r->twice)
+        fv__log(FV_LOG_WARN, "%s: %lld words are there twice; the first vector counts", r->path, (long long)r->twice);
     return FV_OK;
 }
 
@@ -185,8 +194,11 @@ static fv_status load_text(fv_vectors **vectors, const char *path, const fv__fil
     reader r = {.path = path};
     size_t valid = fv__utf8_valid(file->data, file->size);
     if (valid < file->size || memchr(file->data, 0, file->size))
-        return fv__fail(FV_BAD_DATA, "%s: not text in UTF-8\n  expected: safetensors, or the text format of word2vec or fastText (.vec)\n"
-                        "  try:      convert a binary file with the program that wrote it", path);
+        return fv__fail(
+            FV_BAD_DATA,
+            "%s: not text in UTF-8\n  expected: safetensors, or the text format of word2vec or fastText (.vec)\n"
+            "  try:      convert a binary file with the program that wrote it",
+            path);
     char *text = fv__alloc(file->size + 1);
     fv_status status = text ? fv__map_create(&r.seen) : FV_NO_RESOURCES;
     if (status == FV_OK) {

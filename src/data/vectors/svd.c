@@ -14,13 +14,20 @@ enum { GRAM_ROWS = 512, TALL_ROWS = 64, STREAM = 0x737664 };
 
 /* ---- sparse times tall */
 
-typedef struct product { float *out; const fv__ppmi *a; const float *x; int64_t rank; const fv__simd_f32 *simd; } product;
+typedef struct product {
+    float *out;
+    const fv__ppmi *a;
+    const float *x;
+    int64_t rank;
+    const fv__simd_f32 *simd;
+} product;
 
 static void multiply_block(void *context, int64_t index, int worker) {
     (void)worker;
     const product *p = context;
     const fv__sparse_block *b = &p->a->counts->block[index];
-    int64_t first = index * FV__SPARSE_ROWS, left = p->a->counts->size - first, rows = left < FV__SPARSE_ROWS ? left : FV__SPARSE_ROWS;
+    int64_t first = index * FV__SPARSE_ROWS, left = p->a->counts->size - first,
+            rows = left < FV__SPARSE_ROWS ? left : FV__SPARSE_ROWS;
     for (int64_t r = 0; r < rows; r++) {
         float *out = p->out + (first + r) * p->rank, row = p->a->row[first + r];
         memset(out, 0, (size_t)p->rank * sizeof *out);
@@ -38,7 +45,12 @@ static void multiply(float *out, const fv__ppmi *a, const float *x, int64_t rank
 
 /* ---- tall transposed times tall: the Gram matrix of y */
 
-typedef struct gram { const float *y; float *part; int64_t rows, rank; const fv__simd_f32 *simd; } gram;
+typedef struct gram {
+    const float *y;
+    float *part;
+    int64_t rows, rank;
+    const fv__simd_f32 *simd;
+} gram;
 
 /* The upper triangle over one block of rows. */
 static void gram_block(void *context, int64_t index, int worker) {
@@ -55,9 +67,9 @@ static void gram_block(void *context, int64_t index, int worker) {
 
 typedef struct work {
     int64_t size, rank, gram_blocks;
-    float *y, *z, *part;         /* (size, rank) twice; (gram_blocks, rank, rank) */
-    double *small, *eigen;       /* (rank, rank), (rank) */
-    float *map;                  /* (rank, rank) */
+    float *y, *z, *part;   /* (size, rank) twice; (gram_blocks, rank, rank) */
+    double *small, *eigen; /* (rank, rank), (rank) */
+    float *map;            /* (rank, rank) */
     int info;
 } work;
 
@@ -76,13 +88,18 @@ static fv_status eigen_of_gram(work *w, const float *y) {
     memset(w->small, 0, (size_t)square * sizeof *w->small);
     for (int64_t b = 0; b < w->gram_blocks; b++)
         for (int64_t i = 0; i < square; i++) w->small[i] += w->part[b * square + i];
-    fv__parallel_for(1, solve, w);      /* the upper triangle by rows is the lower one by columns */
+    fv__parallel_for(1, solve, w); /* the upper triangle by rows is the lower one by columns */
     return w->info ? fv__fail(FV_FAIL, "word vectors: LAPACK dsyevd failed (%d)", w->info) : FV_OK;
 }
 
 /* ---- tall times small */
 
-typedef struct change { float *out; const float *in, *map; int64_t rows, rank; const fv__simd_f32 *simd; } change;
+typedef struct change {
+    float *out;
+    const float *in, *map;
+    int64_t rows, rank;
+    const fv__simd_f32 *simd;
+} change;
 
 static void change_block(void *context, int64_t index, int worker) {
     (void)worker;
@@ -124,7 +141,11 @@ static fv_status orthonormalise(work *w, float **y, float **spare) {
 
 /* ---- the whole */
 
-typedef struct start { float *y; int64_t rank; uint64_t seed; } start;
+typedef struct start {
+    float *y;
+    int64_t rank;
+    uint64_t seed;
+} start;
 
 static void random_row(void *context, int64_t index, int worker) {
     (void)worker;
@@ -145,7 +166,7 @@ static fv_status iterate(const fv__svd_job *job, work *w, float *u, double *sigm
         FV_TRY(orthonormalise(w, &w->y, &w->z));
         if (fv_interrupted()) return fv__fail(FV_INTERRUPTED, "word vectors: stopped on request");
     }
-    FV_TRY(orthonormalise(w, &w->y, &w->z));       /* twice is enough for single precision */
+    FV_TRY(orthonormalise(w, &w->y, &w->z)); /* twice is enough for single precision */
     multiply(w->z, &job->transposed, w->y, w->rank);
     FV_TRY(eigen_of_gram(w, w->z));
     make_map(w, false);

@@ -9,20 +9,30 @@
 const fv_option *fv_vectors_option_rows(void) {
     static const fv_option rows[] = {
         {"vector-width", FV_OPT_INT, offsetof(fv_vectors_options, width), "128", 1, 4096, "N", "numbers of a vector"},
-        {"vector-rank", FV_OPT_INT, offsetof(fv_vectors_options, rank), "192", 1, 8192, "N", "rank of the decomposition, at least the width"},
-        {"vector-min-count", FV_OPT_INT, offsetof(fv_vectors_options, min_count), "4", 1, 1e9, "N", "leave out words seen less often"},
-        {"window", FV_OPT_INT, offsetof(fv_vectors_options, window), "8", 1, 1000, "N", "words to each side that count as near"},
-        {"passes", FV_OPT_INT, offsetof(fv_vectors_options, passes), "2", 0, 100, "N", "iterations of the decomposition"},
-        {"context-power", FV_OPT_FLOAT, offsetof(fv_vectors_options, context_power), "0.75", 0, 1, "P", "exponent of the context counts"},
-        {"vector-lowercase", FV_OPT_BOOL, offsetof(fv_vectors_options, lowercase), "true", 0, 0, NULL, "make no difference between A and a"},
-        {"vector-seed", FV_OPT_INT, offsetof(fv_vectors_options, seed), "1", 0, 9e15, "N", "seed of the random subspace"},
+        {"vector-rank", FV_OPT_INT, offsetof(fv_vectors_options, rank), "192", 1, 8192, "N",
+         "rank of the decomposition, at least the width"},
+        {"vector-min-count", FV_OPT_INT, offsetof(fv_vectors_options, min_count), "4", 1, 1e9, "N",
+         "leave out words seen less often"},
+        {"window", FV_OPT_INT, offsetof(fv_vectors_options, window), "8", 1, 1000, "N",
+         "words to each side that count as near"},
+        {"passes", FV_OPT_INT, offsetof(fv_vectors_options, passes), "2", 0, 100, "N",
+         "iterations of the decomposition"},
+        {"context-power", FV_OPT_FLOAT, offsetof(fv_vectors_options, context_power), "0.75", 0, 1, "P",
+         "exponent of the context counts"},
+        {"vector-lowercase", FV_OPT_BOOL, offsetof(fv_vectors_options, lowercase), "true", 0, 0, NULL,
+         "make no difference between A and a"},
+        {"vector-seed", FV_OPT_INT, offsetof(fv_vectors_options, seed), "1", 0, 9e15, "N",
+         "seed of the random subspace"},
         {0}};
     return rows;
 }
 
 /* ---- texts as one row of word numbers */
 
-typedef struct sequence { int32_t *id; size_t length, capacity; } sequence;
+typedef struct sequence {
+    int32_t *id;
+    size_t length, capacity;
+} sequence;
 
 static fv_status add_gap(sequence *r, int64_t window) {
     FV_TRY(FV_GROW(&r->id, &r->capacity, r->length + (size_t)window));
@@ -57,7 +67,9 @@ static fv_status number_words(sequence *r, const fv_tokenizer *t, fv_texts texts
 
 /* ---- positive pointwise mutual information: log(n(w,c) S / (n(w) n(c)^p)), S = sum of n(c)^p */
 
-typedef struct biases { float *plain, *powered; } biases;
+typedef struct biases {
+    float *plain, *powered;
+} biases;
 
 static fv_status make_biases(biases *b, const fv__sparse *counts, double power) {
     b->plain = fv__alloc_array((size_t)counts->size, sizeof *b->plain);
@@ -67,7 +79,7 @@ static fv_status make_biases(biases *b, const fv__sparse *counts, double power) 
     for (int64_t i = 0; i < counts->size; i++)
         if (counts->sum[i] > 0) total += pow(counts->sum[i], power);
     for (int64_t i = 0; i < counts->size; i++) {
-        if (counts->sum[i] <= 0) continue;       /* no neighbours: an empty row */
+        if (counts->sum[i] <= 0) continue; /* no neighbours: an empty row */
         b->plain[i] = (float)-log(counts->sum[i]);
         b->powered[i] = (float)(log(total) - power * log(counts->sum[i]));
     }
@@ -107,13 +119,17 @@ static fv_status decompose(float *data, const fv__sparse *counts, const fv_vecto
 static fv_status train(fv_vectors **vectors, const fv_tokenizer *t, fv_texts texts, const fv_vectors_options *o) {
     int64_t specials = (int64_t)t->added_count, words = t->size - specials;
     if (words < 2)
-        return fv__fail(FV_BAD_DATA, "word vectors: %lld words occur at least %lld times\n  expected: at least 2\n  try:      more text, or a "
-                        "smaller --vector-min-count", (long long)words, (long long)o->min_count);
+        return fv__fail(
+            FV_BAD_DATA,
+            "word vectors: %lld words occur at least %lld times\n  expected: at least 2\n  try:      more text, or a "
+            "smaller --vector-min-count",
+            (long long)words, (long long)o->min_count);
     sequence r = {0};
     fv__sparse counts = {0};
     float *data = fv__alloc_array((size_t)words, (size_t)o->width * sizeof *data);
     fv_status status = data ? number_words(&r, t, texts, o->window) : FV_NO_RESOURCES;
-    if (status == FV_OK) fv__log(FV_LOG_INFO, "word vectors: %lld words, %zu places: counting neighbours", (long long)words, r.length);
+    if (status == FV_OK)
+        fv__log(FV_LOG_INFO, "word vectors: %lld words, %zu places: counting neighbours", (long long)words, r.length);
     if (status == FV_OK) status = fv__cooccur(&counts, r.id, (int64_t)r.length, words, o->window);
     fv__free(r.id);
     if (status == FV_OK) fv__log(FV_LOG_INFO, "word vectors: decomposing");
@@ -132,8 +148,11 @@ fv_status fv_vectors_train(fv_vectors **vectors, fv_texts texts, const fv_vector
     fv_options_init(fv_vectors_option_rows(), &o);
     fv_options_init(fv_tokenizer_option_rows(), &words);
     if (options) o = *options;
-    if (o.width < 1 || o.window < 1 || o.window > 1000 || o.passes < 0 || o.min_count < 1 || o.width > 4096 || o.rank > 8192)
-        return fv__fail(FV_USAGE, "word vectors: an option is out of range\n  expected: width 1 to 4096, rank to 8192, window 1 to 1000");
+    if (o.width < 1 || o.window < 1 || o.window > 1000 || o.passes < 0 || o.min_count < 1 || o.width > 4096 ||
+        o.rank > 8192)
+        return fv__fail(
+            FV_USAGE,
+            "word vectors: an option is out of range\n  expected: width 1 to 4096, rank to 8192, window 1 to 1000");
     words.tokenizer = "word";
     words.lowercase = o.lowercase;
     words.min_count = o.min_count;
@@ -149,7 +168,8 @@ static fv_status copy_words(fv_vectors *v, const char *const *word) {
     for (int64_t i = 0; i < v->count; i++) {
         size_t size = strlen(word[i]), before = fv__map_size(v->store->row);
         FV_TRY(fv__map_set(v->store->row, word[i], size, i));
-        if (fv__map_size(v->store->row) == before) return fv__fail(FV_BAD_DATA, "word vectors: \"%s\" is there twice", word[i]);
+        if (fv__map_size(v->store->row) == before)
+            return fv__fail(FV_BAD_DATA, "word vectors: \"%s\" is there twice", word[i]);
         v->store->word[i] = fv__map_key(v->store->row, (size_t)i, NULL);
     }
     return FV_OK;
@@ -173,8 +193,10 @@ fv_status fv__vectors_build(fv_vectors **vectors, float *data, int64_t count, in
     v->word = s->word;
     fv_status status = s->word ? fv__map_create(&s->row) : FV_NO_RESOURCES;
     if (status == FV_OK) status = copy_words(v, word);
-    if (status == FV_OK) *vectors = v;
-    else fv_vectors_free(v);
+    if (status == FV_OK)
+        *vectors = v;
+    else
+        fv_vectors_free(v);
     return status;
 }
 
@@ -187,7 +209,9 @@ void fv_vectors_free(fv_vectors *v) {
     fv__free(v);
 }
 
-int64_t fv_vectors_find(const fv_vectors *v, const char *word) { return fv__map_get(v->store->row, word, strlen(word), -1); }
+int64_t fv_vectors_find(const fv_vectors *v, const char *word) {
+    return fv__map_get(v->store->row, word, strlen(word), -1);
+}
 
 static double cosine_of(const fv_vectors *v, int64_t a, int64_t b) {
     double dot = 0, x = 0, y = 0;

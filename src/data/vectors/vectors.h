@@ -10,26 +10,26 @@
 #include "fovea/data.h"
 
 typedef struct fv__vectors {
-    fv__map *row;                /* word -> row; owns the words */
+    fv__map *row; /* word -> row; owns the words */
     const char **word;
     float *data;
 } fv__vectors;
 
 /* Rows of a sparse symmetric matrix, in blocks that are made independently. */
 typedef struct fv__sparse_block {
-    int64_t *start;              /* (rows + 1) */
+    int64_t *start; /* (rows + 1) */
     int32_t *column;
-    float *value;                /* logarithm of the count */
+    float *value; /* logarithm of the count */
     size_t count, start_capacity, column_capacity, value_capacity;
     fv_status status;
 } fv__sparse_block;
 
-enum { FV__SPARSE_ROWS = 16 };   /* rows of a block */
+enum { FV__SPARSE_ROWS = 16 }; /* rows of a block */
 
 typedef struct fv__sparse {
-    int64_t size, blocks;        /* rows = columns */
+    int64_t size, blocks; /* rows = columns */
     fv__sparse_block *block;
-    double *sum;                 /* (size) of the counts of each row */
+    double *sum; /* (size) of the counts of each row */
 } fv__sparse;
 
 /* Weighted counts of the words within `window` positions: 1/sqrt(distance). id: words of all texts, -1 where there is
@@ -38,7 +38,10 @@ fv_status fv__cooccur(fv__sparse *counts, const int32_t *id, int64_t length, int
 void fv__sparse_free(fv__sparse *s);
 
 /* The matrix max(0, value[r][c] + row[r] + column[c]) over the stored places: positive pointwise mutual information. */
-typedef struct fv__ppmi { const fv__sparse *counts; const float *row, *column; } fv__ppmi;
+typedef struct fv__ppmi {
+    const fv__sparse *counts;
+    const float *row, *column;
+} fv__ppmi;
 
 /* Left singular vectors of A for the `rank` largest singular values (largest first): u (size, rank), sigma (rank).
  * `transposed` is A's transpose in the same form. Directions that A does not have are zero. */

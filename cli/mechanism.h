@@ -1,0 +1,13 @@
+/* Mechanisms and their ports by the names people use. */
+#ifndef CLI_MECHANISM_H
+#define CLI_MECHANISM_H
+
+#include "fovea/attention.h"
+
+/* Of "topk" or "topk:k=8". FV_USAGE with the nearest name. */
+fv_status cli_mechanism_find(const char *text, const fv_mechanism **mechanism);
+
+/* What a port is called in files and in tables; NULL: an own parameter the mechanism does not have. */
+const char *cli_port_name(const fv_mechanism *mechanism, int port);
+
+#endif

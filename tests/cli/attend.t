@@ -1,0 +1,214 @@
+# Tensors from files, the table of mechanisms, the self-test and the benchmark.
+
+case uniform scores average the values
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --out o.safetensors -q && fovea info o.safetensors --format tsv
+out lse	f32[1,1,2]	8
+out out	f32[1,1,2,4]	32
+
+case without --out a summary
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --format tsv
+out tensor	shape	min	max	mean	not finite
+out lse	f32[1,1,2]	0.693147	0.693147	0.693147	0
+err nothing was saved      add --out FILE.safetensors, FILE.npy or FOLDER/
+
+case one file in, one file out, with gradients and weights
+do st in.safetensors '{"q":{"dtype":"F32","shape":[1,1,2,4],"data_offsets":[0,32]},"k":{"dtype":"F32","shape":[1,1,3,4],"data_offsets":[32,80]},"v":{"dtype":"F32","shape":[1,1,3,4],"data_offsets":[80,128]},"do":{"dtype":"F32","shape":[1,1,2,4],"data_offsets":[128,160]}}' 160
+do fovea attend --in in.safetensors --out o.safetensors --weights softmax --rows 1 -q && fovea info o.safetensors --format tsv | cut -f 1,2 | sort
+out dk	f32[1,1,3,4]
+out dq	f32[1,1,2,4]
+out dv	f32[1,1,3,4]
+out weights	f32[1,1,1,3]
+
+case other names inside the file
+do st in.safetensors '{"x.q":{"dtype":"F16","shape":[1,2,4],"data_offsets":[0,16]}}' 16
+do fovea attend --in in.safetensors --name q=x.q --name k=x.q --name v=x.q --layout bld --heads 2 --format tsv -q | cut -f 1,2
+out out	f16[1,2,4]
+out lse	f32[1,2,2]
+
+case a folder of .npy files
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --out looked/ -q
+file looked/out.npy
+file looked/lse.npy
+
+case past keys give present keys
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy p.npy '<f4' '(1, 1, 3, 4)' 48
+do fovea attend q.npy q.npy q.npy --past-k p.npy --past-v p.npy --causal upper-left --format tsv -q | cut -f 1-3
+out present_k	f32[1,1,5,4]	0.000000
+out lse	f32[1,1,2]	1.386294
+
+case a plan runs nothing
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --plan
+out~ softmax: 
+out~ GFLOP, scratch
+not nothing was saved
+
+case no queries
+do fovea attend
+exit 2
+err fovea: error: --q is missing: the queries, as FILE.npy or as tensor q of --in FILE.safetensors
+
+case no keys
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy
+exit 2
+err fovea: error: softmax needs the tensor k
+
+case missing file
+do fovea attend --in nofile.safetensors
+exit 3
+err fovea: error: nofile.safetensors: cannot open: No such file or directory
+
+case tensor of another name
+do st a.safetensors '{"query":{"dtype":"F32","shape":[1,1,2,4],"data_offsets":[0,32]}}' 32; fovea attend --in a.safetensors
+exit 3
+err fovea: error: a.safetensors has no tensor q
+err   found:   query
+
+case overlapping tensors
+do st a.safetensors '{"q":{"dtype":"F32","shape":[8],"data_offsets":[0,32]},"r":{"dtype":"F32","shape":[8],"data_offsets":[16,48]}}' 48; fovea attend --in a.safetensors
+exit 3
+err fovea: error: a.safetensors: tensor "r": overlaps the one before it
+
+case unknown type
+do st a.safetensors '{"q":{"dtype":"F99","shape":[1,1,2,4],"data_offsets":[0,32]}}' 32; fovea attend --in a.safetensors
+exit 3
+err fovea: error: a.safetensors: tensor "q": dtype F99 is not supported
+
+case .npy cut short
+do npy q.npy '<f4' '(1, 1, 2, 4)' 30; fovea attend q.npy q.npy q.npy
+exit 3
+err fovea: error: q.npy: is cut short
+
+case .npy whose size overflows
+do npy q.npy '<f4' '(9999999, 9999999, 9999999, 99)' 32; fovea attend q.npy q.npy q.npy
+exit 3
+err fovea: error: q.npy: the size of the array overflows
+
+case integers are no queries
+do npy q.npy '<i4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy
+exit 2
+err fovea: error: q has the wrong type
+err   expected f32, f64, f16 or bf16
+err   found:   i32
+
+case wrong number of dimensions
+do npy q.npy '<f4' '(1, 2, 4)' 32; fovea attend q.npy q.npy q.npy
+exit 2
+err fovea: error: q has the wrong number of dimensions
+err   expected (batch, heads, length, width)
+err   try:     --layout bld --heads N
+
+case --layout bld needs the heads
+do npy q.npy '<f4' '(1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --layout bld
+exit 2
+err fovea: error: --heads is missing: --layout bld does not say how many heads there are
+
+case heads that do not divide the width
+do npy q.npy '<f4' '(1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --layout bld --heads 3
+exit 2
+err fovea: error: 3 heads do not divide the width of q
+
+case keys and values of different lengths
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy v.npy '<f4' '(1, 1, 3, 4)' 48; fovea attend q.npy q.npy v.npy
+exit 2
+err fovea: error: attention: mechanism "softmax", port "v"
+err   found:   f32[1,1,3,4]
+
+case a past that does not fit
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy p.npy '<f4' '(1, 2, 2, 4)' 64; fovea attend q.npy q.npy q.npy --past-k p.npy --past-v p.npy
+exit 2
+err fovea: error: past_k does not fit
+
+case a mask of floats
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy m.npy '<f4' '(2, 2)' 16; fovea attend q.npy q.npy q.npy --mask m.npy
+exit 2
+err fovea: error: mask has the wrong type
+err   try:     give it as bias
+
+case a tensor the mechanism does not take
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --gate q.npy
+exit 2
+err fovea: error: softmax does not take gate
+
+case a parameter of the mechanism without a name
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --tensor w
+exit 2
+err fovea: error: --tensor w: no name
+err   expected NAME=FILE, such as w=w.npy
+
+case unknown mechanism
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention softmx
+exit 2
+err fovea: error: unknown mechanism softmx      did you mean softmax?
+
+case unknown parameter of a mechanism
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention window:lft=3
+exit 2
+err~ unknown option "lft"
+err~ did you mean "left"?
+
+case rows that are not there
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --weights raw --rows 0,9
+exit 2
+err fovea: error: --rows 0,9: wrong numbers
+err   expected numbers from 0 to 1, such as 0,2-3
+
+case an output of unknown kind
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --out o.txt
+exit 2
+err fovea: error: --out o.txt: unknown kind of file
+err   expected FILE.safetensors, FILE.npy or FOLDER/
+
+case an output that cannot be written
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --out nodir/o.npy
+exit 1
+err fovea: error: nodir/o.npy: cannot write: No such file or directory
+
+case the disk is full
+root
+do npy q.npy '<f4' '(1, 4, 512, 64)' 524288; mkdir small; mount -t tmpfs -o size=100k tmpfs small
+do echo old > small/o.npy; fovea attend q.npy q.npy q.npy --out small/o.npy -q; code=$?; cat small/o.npy; exit $code
+exit 5
+out old
+err~ No space left on device
+
+case table of mechanisms
+do fovea mechanisms --format tsv | cut -f 1 | grep -cxE 'softmax|window'
+out 2
+
+case mechanisms as JSON
+do fovea mechanisms softmax --format json | cut -c 1-18
+out {"name": "softmax"
+
+case unknown mechanism to explain
+do fovea mechanisms softmx
+exit 2
+err fovea: error: unknown mechanism softmx      did you mean softmax?
+
+case verify checks and passes
+do fovea verify --count 4 --format tsv -q | head -n 1
+out mechanism	outputs	gradients	weights	refused	failed	worst f32	worst gradient
+
+case verify of an unknown mechanism
+do fovea verify --attention sofmax
+exit 2
+err fovea: error: unknown mechanism sofmax      did you mean softmax?
+
+case benchmark
+do fovea bench attention --shape 1,2,128,16 -r 2 -o csv
+out~ softmax,"1,2,128,16",f32,1,forward,
+out~ softmax,"1,2,128,16",f32,1,both,
+out~ mechanism,shape,type,threads,pass
+
+case benchmark of a wrong shape
+do fovea bench --shape 1,2
+exit 2
+err fovea: error: --shape 1,2: wrong shape
+
+case benchmark with a wrong number of threads
+do fovea bench -t 0
+exit 2
+err fovea: error: --threads 0: wrong numbers
+
+case benchmark of training
+do fovea bench train --updates 15 --width 16 --heads 2 --layers 1 --length 16 --batch-size 8 -o tsv | head -n 1
+out model	threads	updates	tokens/update	ms/update	tokens/s

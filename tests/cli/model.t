@@ -1,0 +1,192 @@
+# Model folders that are damaged, and what people do with sound ones.
+
+case no model given
+do fovea predict
+exit 2
+err fovea: error: --model is missing: a model folder, such as runs/news
+
+case no such folder
+do fovea predict nomodel
+exit 4
+err fovea: error: nomodel: no such model folder
+
+case a folder that is no model
+do mkdir m; fovea predict m
+exit 4
+err fovea: error: m/config.json: cannot open: No such file or directory
+
+case missing weights
+do model linear; rm m/model.safetensors; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/model.safetensors: cannot open: No such file or directory
+
+case missing tokenizer
+do model linear; rm m/tokenizer.json; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/tokenizer.json: cannot open: No such file or directory
+
+case weights cut short
+do model linear; head -c -8 "$FIX/linear/model.safetensors" > m/model.safetensors; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/model.safetensors: is cut short
+
+case header cut short
+do model linear; head -c 100 "$FIX/linear/model.safetensors" > m/model.safetensors; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/model.safetensors: is cut short
+
+case empty weights
+do model linear; : > m/model.safetensors; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/model.safetensors: is empty
+
+case Git LFS pointer
+do model linear; printf 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n' > m/model.safetensors; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/model.safetensors: is a Git LFS pointer, not the weights
+err   try:     git lfs pull
+
+case a weight that is not a number
+do model transformer; patch m/model.safetensors $(($(wc -c < m/model.safetensors) - 4)) '\000\000\300\177'; fovea predict m "$FIX/train.txt"
+exit 4
+err~ is not a finite number
+err~ fovea: error: m/model.safetensors: tensor "
+
+case a tensor of the wrong shape
+do model transformer; sed -i 's/"width": 16/"width": 8/' m/config.json; fovea predict m "$FIX/train.txt"
+exit 4
+err~ fovea: error: m/model.safetensors: tensor "
+
+case weights too small for the configuration
+do model transformer; sed -i 's/"width": 16/"width": 32/' m/config.json; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/model.safetensors: too small for its config.json
+
+case overlapping tensors
+do model bayes; st m/model.safetensors '{"a":{"dtype":"F32","shape":[8],"data_offsets":[0,32]},"b":{"dtype":"F32","shape":[8],"data_offsets":[16,48]}}' 48; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/model.safetensors: tensor "b": overlaps the one before it
+
+case a missing tensor
+do model bayes; st m/model.safetensors '{"a":{"dtype":"F32","shape":[8],"data_offsets":[0,32]}}' 32; fovea predict m "$FIX/train.txt"
+exit 4
+err~ fovea: error: m/model.safetensors: 
+
+case malformed configuration
+do model linear; echo '{' > m/config.json; fovea predict m "$FIX/train.txt"
+exit 4
+err~ fovea: error: m/config.json:2:0: malformed JSON
+
+case somebody else's configuration
+do model linear; echo '{"model_type": "bert"}' > m/config.json; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/config.json: not a model of fovea
+
+case unknown kind
+do model linear; sed -i 's/"linear"/"convnet"/' m/config.json; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/config.json: unknown model 'convnet'
+
+case heads that do not divide the width
+do model transformer; sed -i 's/"heads": 2/"heads": 3/' m/config.json; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/config.json: heads must divide the width
+
+case malformed tokenizer
+do model linear; echo 'x' > m/tokenizer.json; fovea predict m "$FIX/train.txt"
+exit 4
+err~ fovea: error: m/tokenizer.json:1:1: malformed JSON
+
+case predict, all formats
+do printf 'goal team\n' > t.txt
+do fovea predict "$FIX/bayes" t.txt; fovea predict-prob "$FIX/bayes" t.txt | cut -c 1-7; fovea classify -m "$FIX/bayes" -i t.txt --format jsonl | cut -c 1-30
+out sport
+out sport 0
+out {"labels": [{"label": "sport",
+
+case predict from standard input, k classes
+do printf 'goal team\nvote law\n' | fovea predict "$FIX/linear" - 2 --format tsv
+out sport	politics
+out politics	sport
+
+case threshold may leave a line empty
+do printf 'goal team\n' | fovea predict "$FIX/linear" --threshold 1 | od -c | head -n 1
+out~ \n
+
+case eval prints classes
+do fovea eval "$FIX/linear" "$FIX/train.txt"
+out class     texts  precision  recall      f1
+out~ politics    100
+out~ sport       100
+
+case eval with fastText's words
+do fovea test "$FIX/linear" "$FIX/train.txt" 2
+out top-2     1.0000
+
+case eval in JSON
+do fovea eval "$FIX/linear" "$FIX/train.txt" --format json | grep -c '"accuracy"'
+out 1
+
+case below the target
+do fovea eval "$FIX/linear" "$FIX/train.txt" --metric loss --fail-under 0.0000001
+exit 7
+out~ accuracy
+err~ fovea: error: loss 0.
+
+case wrong metric
+do fovea eval "$FIX/linear" "$FIX/train.txt" --metric acc
+exit 2
+err fovea: error: --metric: wrong value
+err   try:     accuracy
+
+case eval without a file
+do fovea eval "$FIX/linear"
+exit 2
+err fovea: error: --input is missing: a file of labelled texts, or - for standard input
+
+case explain in the terminal
+do fovea explain "$FIX/transformer" 'goal team vote'
+out~ Attention
+out~ Gradient x attention for
+
+case explain to files
+do fovea explain "$FIX/transformer" 'goal team vote' -o a.html -o a.png -o a.svg -o a.npy
+file a.html
+file a.png
+file a.svg
+file a.npy
+
+case explain to an unknown kind of file
+do fovea explain "$FIX/transformer" goal -o a.pdf
+exit 2
+err fovea: error: --output a.pdf: unknown kind of file
+nofile a.pdf
+
+case explain an unknown class
+do fovea explain "$FIX/transformer" goal --class weather
+exit 2
+err~ weather
+
+case explain a head that is not there
+do fovea explain "$FIX/transformer" 'goal team' --heads 9
+exit 2
+err~ fovea: error: 
+
+case text never reaches the page unescaped
+do fovea explain "$FIX/transformer" '<script>alert(1)</script> <b>goal</b>' -o a.html && ! grep -q '<script>alert(1)' a.html && ! grep -q '<b>goal' a.html && echo escaped
+out escaped
+
+case explain as a table
+do fovea explain "$FIX/transformer" 'goal team' --format tsv | head -n 1 | cut -f 1
+out token
+
+case info of a model
+do fovea info "$FIX/transformer" --tensors
+out~ classes            politics, sport
+out~ embed.weight
+out~ transformer
+
+case info of a missing thing
+do fovea info nix
+exit 3
+err fovea: error: nix: no such file or folder

@@ -1,0 +1,185 @@
+# Training: good paths, and everything that can go wrong while it runs.
+
+case every kind of model
+do for m in bayes linear bag attention transformer; do fovea train "$FIX/train.txt" --model $m --width 16 --epochs 1 -o $m -q --results tsv 2>/dev/null || fovea train "$FIX/train.txt" --model $m -o $m -q --results tsv; done | grep -c valid
+out 5
+
+case a run folder is complete
+do fovea train "$FIX/train.txt" -o news --width 16 --heads 2 --layers 1 --epochs 1 -q
+out~ valid
+file news/config.yaml
+file news/command.txt
+file news/config.json
+file news/model.safetensors
+file news/tokenizer.json
+file news/metrics.jsonl
+file news/train.log
+file news/eval.json
+file news/last
+
+case the command is kept
+do fovea train "$FIX/train.txt" -o 'my run' --model bayes -q > /dev/null; tail -c 35 'my run/command.txt'
+out~ -o 'my run' --model bayes -q
+
+case a name is made of the input, and never overwritten
+do cp "$FIX/train.txt" reviews.txt
+do fovea train reviews.txt --model bayes > /dev/null; fovea train reviews.txt --model bayes > /dev/null
+file runs/reviews/model.safetensors
+file runs/reviews-2/model.safetensors
+err runs/reviews is in use, this run is runs/reviews-2
+
+case train.tsv is known by its folder
+do mkdir news; cp "$FIX/train.txt" news/train.txt; fovea train news/train.txt --model bayes -q > /dev/null
+file runs/news/model.safetensors
+
+case overwrite
+do fovea train "$FIX/train.txt" --model bayes -o a -q >/dev/null; fovea train "$FIX/train.txt" --model linear -o a --overwrite -q --results tsv | cut -f 1
+out linear
+nofile a-2
+
+case columns of a table, and predict inherits them
+do printf 'topic,body\nsport,goal team\npolitics,vote law\nsport,striker goal\npolitics,senate tax\nsport,team win\npolitics,law reform\n' > t.csv
+do fovea train t.csv --label-col topic --text-col body --model bayes -o m -q --valid-share 0 --test-share 0 --split-seed 1
+do fovea predict m t.csv | head -n 2; fovea eval m t.csv | head -n 1
+out sport
+out politics
+out texts     6
+
+case progress in JSON
+do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 1 --progress json 2>&1 >/dev/null | grep '"event": "train"' | head -n 1 | cut -c 1-29
+out {"event": "train", "step": 1,
+
+case plain progress has no carriage returns
+do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 1 2>&1 >/dev/null | tr '\r' '@' | grep -c '@'
+exit 1
+out 0
+
+case the line of progress
+do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 1 2>&1 >/dev/null | grep -cE '^train  step [0-9]+/[0-9]+  [0-9]+%  loss [0-9.]+  lr [0-9.e-]+  gnorm [0-9.]+  [0-9.k]+ tok/s  eta [0-9:]+$'
+out 6
+
+case quiet says nothing
+do fovea train "$FIX/train.txt" -o a --model linear -q 2>&1 >/dev/null | wc -c | tr -d ' '
+out 0
+
+case word vectors
+do fovea train --task vectors "$FIX/train.txt" -o v.safetensors --vector-min-count 1 --vector-width 8 --vector-rank 8 -q
+out v.safetensors
+file v.safetensors
+
+case word vectors are not overwritten
+do : > v.safetensors; fovea train --task vectors "$FIX/train.txt" -o v.safetensors
+exit 2
+err fovea: error: v.safetensors exists
+err   try:     --overwrite or another --output
+
+case vectors from unlabelled text on the way
+do cut -d ' ' -f 2- "$FIX/train.txt" > u.txt
+do fovea train "$FIX/train.txt" --unlabelled u.txt -o a --width 16 --vector-width 16 --vector-rank 16 --vector-min-count 1 --heads 2 --layers 1 --epochs 1 -q >/dev/null
+do grep -x 'vectors: a/vectors.safetensors' a/config.yaml
+out vectors: a/vectors.safetensors
+file a/vectors.safetensors
+
+case bayes has no word vectors
+do fovea train "$FIX/train.txt" --model bayes --unlabelled "$FIX/train.txt"
+exit 2
+err fovea: error: --unlabelled: --model bayes has no word vectors
+nofile runs
+
+case nothing to train on
+do fovea train
+exit 2
+err fovea: error: --input is missing: a file of labelled texts
+
+case missing file of vectors
+do fovea train "$FIX/train.txt" --vectors nofile.vec -q
+exit 3
+err fovea: error: nofile.vec: cannot open: No such file or directory
+nofile runs
+
+case unknown mechanism
+do fovea train "$FIX/train.txt" --attention softmx -q
+exit 2
+err~ unknown mechanism "softmx"
+err~ did you mean "softmax"?
+nofile runs
+
+case not a duration
+do fovea train "$FIX/train.txt" --until abc -q
+exit 2
+err fovea: error: until: not a duration
+err   found:   "abc"
+nofile runs
+
+case resume what is no run
+do fovea train --resume nix
+exit 2
+err fovea: error: nix is not a run folder: it has no config.yaml
+
+case resume last without runs
+do fovea train --resume last
+exit 2
+err fovea: error: --resume last: there is no run under runs/
+
+case a saved key this version does not know only warns
+do cp -r "$FIX/bayes" a; echo 'brand-new-key: 3' >> a/config.yaml; fovea train --resume a -q >/dev/null
+err~ unknown key brand-new-key is left out
+
+case a learning rate that diverges
+do fovea train "$FIX/train.txt" -o a --learn-rate 1e6 --clip-norm 0 --width 16 --heads 2 --epochs 9 -q
+exit 6
+err~ became NaN or infinite at update
+err~ last good state: 
+err~   try:     --learn-rate 
+
+case a second trainer in one folder
+do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 3000 --save-every 10e -q > /dev/null 2>&1 &
+do first=$!
+do for i in 1 2 3 4 5 6 7 8 9 10; do [ -e a/last/a.safetensors ] && break; sleep 0.5; done
+do fovea train "$FIX/train.txt" -o a --overwrite -q; code=$?
+do fovea train --resume a -q && echo 'two at once'
+do kill -9 $first; wait $first; exit $code
+exit 2
+err fovea: error: a: another process trains there
+err~ is locked by process
+
+case interrupted: saved, 130, and it goes on
+do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 3000 --save-every 500e -q > /dev/null &
+do job=$!
+do for i in 1 2 3 4 5 6 7 8 9 10; do [ -e a/config.yaml ] && break; sleep 0.5; done
+do sleep 0.5; kill -INT $job; wait $job; code=$?
+do fovea train --resume a --epochs 1 -q > /dev/null && exit $code
+exit 130
+err~ fovea: interrupted: 
+file a/model.safetensors
+
+case terminated: saved, 143
+do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 3000 --save-every 500e -q > /dev/null &
+do job=$!
+do for i in 1 2 3 4 5 6 7 8 9 10; do [ -e a/config.yaml ] && break; sleep 0.5; done
+do sleep 0.5; kill -TERM $job; wait $job
+exit 143
+err~ fovea: interrupted: 
+
+case disk full while saving: the previous state stays good
+root
+do mkdir small; mount -t tmpfs -o size=300k tmpfs small
+do fovea train "$FIX/train.txt" -o small/a --width 16 --heads 2 --layers 1 --epochs 3000 -q; code=$?
+do fovea predict small/a "$FIX/train.txt" -q > p || echo 'the model is not good'
+do rm small/a/metrics.jsonl small/a/train.log; fovea train --resume small/a --epochs 1 -q > /dev/null || echo 'the state is not good'
+do exit $code
+exit 5
+err~ No space left on device
+not is not good
+
+case disk full before the first byte
+root
+do mkdir small; mount -t tmpfs -o size=1m,nr_inodes=4 tmpfs small
+do head -c 2000000 /dev/zero > small/ballast 2>/dev/null; fovea train "$FIX/train.txt" -o small/a --model bayes -q
+exit 5
+err~ No space left on device
+
+case the folder cannot be made
+do : > runs; fovea train "$FIX/train.txt" -q
+exit 1
+err~ fovea: error: cannot make the folder runs

@@ -28,8 +28,8 @@ DEFINE_PEAK(base_f64, , double, 16)
 #if defined(__x86_64__)
 DEFINE_PEAK(avx2_f32, __attribute__((target("avx2,fma"))), float, 32)
 DEFINE_PEAK(avx2_f64, __attribute__((target("avx2,fma"))), double, 32)
-DEFINE_PEAK(avx512_f32, __attribute__((target("avx512f,prefer-vector-width=512"))), float, 64)
-DEFINE_PEAK(avx512_f64, __attribute__((target("avx512f,prefer-vector-width=512"))), double, 64)
+DEFINE_PEAK(avx512_f32, __attribute__((target("avx512f"))), float, 64)
+DEFINE_PEAK(avx512_f64, __attribute__((target("avx512f"))), double, 64)
 #endif
 
 double cli_peak_flops(const char *isa, fv_dtype dtype) {

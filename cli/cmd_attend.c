@@ -86,6 +86,7 @@ typedef struct job {
     fv_dtype compute, shown; /* of the arithmetic, of the user's files */
     int64_t past;            /* keys that come from past_k */
     bool backward;
+    int bias_rank; /* as given: dbias gets the same */
 } job;
 
 static bool wants(const job *j, fv_port port) { return ((j->mechanism->needs | j->mechanism->takes) >> port & 1) != 0; }
@@ -171,6 +172,7 @@ static fv_status load_port(job *j, int port) {
     if (port == FV_MASK && !truth)
         return not_type(name, "bool or u8", &t, is_float(t.dtype) ? "\n  try:     give it as bias" : "");
     if (port < FV_MASK && !is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
+    if (port == FV_BIAS) j->bias_rank = t.rank;
     if (port == FV_BIAS || port == FV_MASK) t = attend_padded(&t, 4);
     if (port < FV_MASK)
         j->x.t[port] = attend_as(&t, j->compute);
@@ -269,6 +271,7 @@ static void put_gradients(const job *j) {
         fv_tensor d = j->x.d[port];
         if (d.rank == 0) continue;
         snprintf(name, sizeof name, "d%s", cli_port_name(j->mechanism, port));
+        if (port == FV_BIAS) d = fv_tensor_of(d.data, d.dtype, j->bias_rank, d.dim + 4 - j->bias_rank);
         bool has_past = j->past && (port == FV_K || port == FV_V);
         if (has_past) {
             fv_tensor old = fv_tensor_slice(d, 2, 0, j->past);

@@ -203,10 +203,12 @@ static fv_status claim(void) {
         cli_free(path);
     }
     fv_status status = cli_claim_folder(wanted, o.overwrite, &folder);
-    if (status == FV_OK && o.overwrite) status = cli_clear_run(folder);
-    if (status == FV_OK && strcmp(folder, wanted) != 0) cli_say("%s is in use, this run is %s", wanted, folder);
+    if (status == FV_OK) {
+        setup.folder = o.output = cli_keep(folder);
+        if (strcmp(folder, wanted) != 0) cli_say("%s is in use, this run is %s", wanted, folder);
+        if (o.overwrite) status = cli_clear_run(folder);
+    }
     cli_free(wanted);
-    if (status == FV_OK) setup.folder = o.output = cli_keep(folder);
     return status;
 }
 
@@ -300,12 +302,6 @@ static fv_status judge(const fv_model *model, const parts *p, const fv_train_res
     return status;
 }
 
-static fv_status stopped(fv_status status) {
-    if (status == FV_INTERRUPTED)
-        cli_say("stopped on request, the state is saved      go on with: fovea train --resume %s", o.output);
-    return status;
-}
-
 /* The record is written once the library holds the folder's lock: a second trainer must not touch the files of the first. */
 static fv_status recorded;
 static bool tried;
@@ -336,7 +332,7 @@ static fv_status train(parts *p) {
         cli_say("stopped early: update %lld stays the best", (long long)result.best_update);
     if (status == FV_OK) status = judge(model, p, &result);
     fv_model_free(model);
-    return stopped(status);
+    return status;
 }
 
 static fv_status run(void) {

@@ -213,13 +213,16 @@ static inline fv_status case_run(attn_case *c, int what) {
     FV_TRY(fv_attention_plan_create(&plan, &c->how, &c->x));
     const size_t forward = fv_attention_scratch(plan, false), backward = fv_attention_scratch(plan, true);
     const size_t bytes = forward > backward ? forward : backward;
-    unsigned char *scratch = malloc(bytes + 1);
+    unsigned char *scratch = malloc(bytes + 64);
     memset(scratch, 0xff, bytes);
+    memset(scratch + bytes, 0x5a, 64);
     fv_status status = FV_OK;
     if (what & RUN_REFERENCE) status = fv_attention_reference(plan, &c->x);
     if (status == FV_OK && (what & RUN_FORWARD)) status = fv_attention_forward(plan, &c->x, scratch);
     memset(scratch, 0xff, bytes);
     if (status == FV_OK && (what & RUN_BACKWARD)) status = fv_attention_backward(plan, &c->x, scratch);
+    for (int i = 0; i < 64; i++)
+        if (scratch[bytes + (size_t)i] != 0x5a) status = fv__fail(FV_FAIL, "scratch: written beyond the announced size");
     free(scratch);
     fv_attention_plan_free(plan);
     return status;

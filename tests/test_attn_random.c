@@ -68,7 +68,7 @@ static void random_calls(void **state) {
     int64_t count = 0;
     for (size_t m = 0; m < sizeof texts / sizeof *texts; m++)
         for (int t = 0; t < 4 && texts[m][t]; t++)
-            for (int64_t i = 0; i < per_text(); i++, count++) one(texts[m][t], (uint64_t)(i + 1), i % 20 == 19 ? 300 : i % 2 ? 90 : 20);
+            for (int64_t i = 0; i < per_text(); i++, count++) one(texts[m][t], (uint64_t)(i + 1), i % 50 == 49 ? 300 : i % 4 == 1 ? 90 : 20);
     assert_true(count >= 5000);
     assert_int_equal(failures, 0);
 }
@@ -76,7 +76,7 @@ static void random_calls(void **state) {
 int main(int argc, char **argv) {
     if (argc == 3) {
         const uint64_t seed = strtoull(argv[2], NULL, 10), i = seed - 1;
-        one(argv[1], seed, i % 20 == 19 ? 300 : i % 2 ? 90 : 20);
+        one(argv[1], seed, i % 50 == 49 ? 300 : i % 4 == 1 ? 90 : 20);
         return failures != 0;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(random_calls)};

@@ -61,6 +61,7 @@ typedef enum fv__door { FV_DOOR_ALLOC, FV_DOOR_FILE, FV_DOORS } fv__door;
 void fv__inject(fv__door door, int64_t nth, bool persistent);
 bool fv__injected(fv__door door);                          /* called by the doors: must this call fail? */
 int64_t fv__door_calls(fv__door door);
+void fv__inject_pause(bool paused);                        /* this thread's calls do not fail meanwhile, nor count */
 
 /* ---- text ---------------------------------------------------------------------------------------------------- */
 

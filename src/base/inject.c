@@ -20,7 +20,11 @@ void fv__inject(fv__door door, int64_t nth, bool persistent) {
     atomic_store(&doors[door].left, nth > 0 ? nth : 0);
 }
 
+static _Thread_local bool resting;
+void fv__inject_pause(bool paused) { resting = paused; }
+
 bool fv__injected(fv__door door) {
+    if (resting) return false;
     atomic_fetch_add_explicit(&doors[door].calls, 1, memory_order_relaxed);
     if (atomic_load_explicit(&doors[door].failing, memory_order_relaxed)) return true;
     if (atomic_load_explicit(&doors[door].left, memory_order_relaxed) <= 0) return false;

@@ -9,6 +9,15 @@
 
 /* ---- loading ---------------------------------------------------------------------------------------------------- */
 
+/* jansson's parser does not survive a failed allocation everywhere (2.14 asserts or frees a bad pointer), so the memory it may
+ * need is asked for once, before, where a refusal can be answered; meanwhile injected failures rest. */
+static bool room_to_parse(size_t size) {
+    size_t need;
+    void *probe = fv__mul_ok(size, 16, &need) ? fv__alloc(need + 4096) : NULL;
+    fv__free(probe);
+    return probe != NULL;
+}
+
 static json_t *decode(const char *text, size_t size, json_error_t *error) {
     size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
     json_t *value = json_loadb(text, size, flags, error);
@@ -23,7 +32,11 @@ fv_status fv__json_parse_at(fv__json **out, const char *text, size_t size, const
                             fv_status fault) {
     json_error_t error = {0};
     fv__json_memory_begin();
+    *out = NULL;
+    if (!room_to_parse(size)) return FV_NO_RESOURCES;
+    fv__inject_pause(true);
     *out = decode(text ? text : "", size, &error);
+    fv__inject_pause(false);
     if (*out) return FV_OK;
     if (fv__json_memory_failed()) return FV_NO_RESOURCES;
     return fv__fail(fault, "%s:%" PRId64 ":%d: malformed JSON: %s", where, line + error.line - 1, error.column,

@@ -27,6 +27,8 @@ static fv_status refuse_by_name(const fv_tensor_file *file) {
     };
     if (file->bytes.size == 0)
         return fv__fail(file->fault, "%s: is empty\n  expected .safetensors or .npy", file->path);
+    /* a safetensors header of 640 bytes begins like a pickle of protocol 2; its JSON follows the length */
+    if (file->bytes.size > 8 && file->bytes.data[0] == 0x80 && file->bytes.data[8] == '{') return FV_OK;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (starts_with(&file->bytes, others[i].magic, others[i].size))
             return fv__fail(file->fault, "%s: %s", file->path, others[i].what);

@@ -67,19 +67,18 @@ static inline vr K(v_tanh)(vr x) {
     return v_select(v_lt(a, v_set(0.625f)), small, v_sign_of(large, x));
 }
 
-/* Phi(-y) for y >= 1 is e^(-y^2/2) times a smooth function, here a polynomial in (y-3)/(y+3). The square is taken with its rest:
- * without it the rounding of y^2 alone would cost 80 ulp in the far tail. */
+/* Phi(-y) for y >= 1 is e^(-y^2/2) / (y+3) times a smooth function, here a polynomial in t = (y-3)/(y+3). The square is taken with its
+ * rest: without it the rounding of y^2 alone would cost 80 ulp in the far tail. */
 static inline vr K(v_tail)(vr y) {
     y = v_min(v_set(15.0f), y);
-    vr three = v_set(3.0f), t = v_div(v_sub(y, three), v_add(y, three));
-    vr p = v_fma(v_set(1.636660128e-4f), t, v_set(-3.175131631e-4f));
-    p = v_fma(p, t, v_set(-1.009216219e-3f));
-    p = v_fma(p, t, v_set(2.902615034e-3f));
-    p = v_fma(p, t, v_set(6.136355297e-3f));
-    p = v_fma(p, t, v_set(-4.621339748e-2f));
-    p = v_fma(p, t, v_set(1.232247979e-1f));
-    p = v_fma(p, t, v_set(-2.064026089e-1f));
-    p = v_fma(p, t, v_set(1.215139495e-1f));
+    vr three = v_set(3.0f), inverse = v_div(v_set(1.0f), v_add(y, three)), t = v_mul(v_sub(y, three), inverse);
+    vr p = v_fma(v_set(-1.022840006e-3f), t, v_set(9.094542731e-4f));
+    p = v_fma(p, t, v_set(6.983603325e-3f));
+    p = v_fma(p, t, v_set(-1.044434559e-2f));
+    p = v_fma(p, t, v_set(-4.726519971e-2f));
+    p = v_fma(p, t, v_set(2.300167545e-1f));
+    p = v_fma(p, t, v_set(-5.093319055e-1f));
+    p = v_mul(v_fma(p, t, v_set(7.290836982e-1f)), inverse);
     vr square = v_mul(y, y), rest = v_square_rest(y, square), half = v_set(-0.5f);
     return v_mul(v_fma(v_mul(half, rest), p, p), K(v_exp)(v_mul(half, square)));
 }

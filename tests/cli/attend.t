@@ -19,6 +19,14 @@ out dq	f32[1,1,2,4]
 out dv	f32[1,1,3,4]
 out weights	f32[1,1,1,3]
 
+case a header whose length looks like a pickle
+do st in.safetensors "$(printf '%-640s' '{"q":{"dtype":"F32","shape":[1,1,2,4],"data_offsets":[0,32]}}')" 32; fovea info in.safetensors --format tsv
+out q	f32[1,1,2,4]	32
+
+case the gradient of a bias has the shape of the bias
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy b.npy '<f4' '(2, 2)' 16; fovea attend q.npy q.npy q.npy --bias b.npy --do q.npy --format tsv -q | cut -f 1,2
+out dbias	f32[2,2]
+
 case other names inside the file
 do st in.safetensors '{"x.q":{"dtype":"F16","shape":[1,2,4],"data_offsets":[0,16]}}' 16
 do fovea attend --in in.safetensors --name q=x.q --name k=x.q --name v=x.q --layout bld --heads 2 --format tsv -q | cut -f 1,2
@@ -117,6 +125,11 @@ case a past that does not fit
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy p.npy '<f4' '(1, 2, 2, 4)' 64; fovea attend q.npy q.npy q.npy --past-k p.npy --past-v p.npy
 exit 2
 err fovea: error: past_k does not fit
+
+case a bias with too many dimensions
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy b.npy '<f4' '(1, 1, 1, 2, 2)' 16; fovea attend q.npy q.npy q.npy --bias b.npy
+exit 2
+err~ port "bias"
 
 case a mask of floats
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy m.npy '<f4' '(2, 2)' 16; fovea attend q.npy q.npy q.npy --mask m.npy

@@ -84,7 +84,7 @@ case bayes has no word vectors
 do fovea train "$FIX/train.txt" --model bayes --unlabelled "$FIX/train.txt"
 exit 2
 err fovea: error: --unlabelled: --model bayes has no word vectors
-nofile runs
+nofile runs/fix
 
 case nothing to train on
 do fovea train
@@ -95,21 +95,21 @@ case missing file of vectors
 do fovea train "$FIX/train.txt" --vectors nofile.vec -q
 exit 3
 err fovea: error: nofile.vec: cannot open: No such file or directory
-nofile runs
+nofile runs/fix
 
 case unknown mechanism
 do fovea train "$FIX/train.txt" --attention softmx -q
 exit 2
 err~ unknown mechanism "softmx"
 err~ did you mean "softmax"?
-nofile runs
+nofile runs/fix
 
 case not a duration
 do fovea train "$FIX/train.txt" --until abc -q
 exit 2
 err fovea: error: until: not a duration
 err   found:   "abc"
-nofile runs
+nofile runs/fix
 
 case resume what is no run
 do fovea train --resume nix

@@ -22,7 +22,6 @@ typedef struct attend_options {
 /* Files stay open while their tensors are read. */
 fv_status attend_open(const attend_options *o);
 void attend_close(void);
-bool attend_has(const attend_options *o, const char *name);
 fv_status attend_find(const attend_options *o, const char *name, fv_tensor *tensor); /* rank 0: not given */
 
 fv_status attend_nothing(const attend_options *o, const char *name); /* --in lacks it: says what it has */

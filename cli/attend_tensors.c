@@ -85,7 +85,7 @@ static const struct single *find_single(const char *name) {
     return NULL;
 }
 
-bool attend_has(const attend_options *o, const char *name) {
+static bool is_given(const attend_options *o, const char *name) {
     char inside[256];
     return find_single(name) || (in && fv_tensor_file_has(in, name_inside(o, name, inside, sizeof inside)));
 }
@@ -96,7 +96,7 @@ fv_status attend_find(const attend_options *o, const char *name, fv_tensor *tens
     memset(tensor, 0, sizeof *tensor);
     if (one)
         *tensor = fv_tensor_file_at(one->file, 0);
-    else if (attend_has(o, name)) {
+    else if (is_given(o, name)) {
         fv_status status = fv_tensor_file_find(in, name_inside(o, name, inside, sizeof inside), tensor);
         if (status != FV_OK) return status;
     } else

@@ -39,7 +39,6 @@ typedef struct cli_command {
 
 extern const cli_command *const cli_commands[];                           /* ended by NULL, in the order of list.def */
 const cli_command *cli_command_find(const char *name, const char **sets); /* by name or alias; NULL if there is none */
-void cli_command_names(const char **names, size_t room);                  /* names, ended by NULL */
 
 /* How fovea was called, quoted for a shell: what command.txt keeps. */
 void cli_command_line(int argc, char **argv);

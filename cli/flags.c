@@ -282,14 +282,14 @@ fv_status cli_missing(const char *name, const char *what) {
 
 /* ---- lists ------------------------------------------------------------------------------------------------------------ */
 
-size_t cli_list_count(const char *list) {
+static size_t list_count(const char *list) {
     size_t count = list && *list ? 1 : 0;
     for (; list && *list; ++list) count += *list == '\n';
     return count;
 }
 
 char **cli_list_split(const char *list, size_t *count) {
-    *count = cli_list_count(list);
+    *count = list_count(list);
     size_t head = (*count + 1) * sizeof(char *);
     char **entry = cli_alloc(head + (list ? strlen(list) : 0) + 1);
     char *text = (char *)entry + head;

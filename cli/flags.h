@@ -58,7 +58,6 @@ bool cli_given(const char *name);
 fv_status cli_missing(const char *name, const char *what);
 
 /* Lists: entries are separated by newlines inside the string. */
-size_t cli_list_count(const char *list);
 char **cli_list_split(const char *list, size_t *count); /* one block, freed with cli_free */
 
 /* args.c: all of argv after the command's name; sources.c: files, presets, environment. */

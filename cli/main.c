@@ -40,7 +40,7 @@ const cli_command *cli_command_find(const char *name, const char **sets) {
     return NULL;
 }
 
-void cli_command_names(const char **names, size_t room) {
+static void command_names(const char **names, size_t room) {
     size_t n = 0;
     for (; cli_commands[n] && n + 1 < room; ++n) names[n] = cli_commands[n]->name;
     names[n] = NULL;
@@ -49,7 +49,7 @@ void cli_command_names(const char **names, size_t room) {
 static fv_status unknown_command(const char *name) {
     const char *names[64];
     char near[256];
-    cli_command_names(names, 64);
+    command_names(names, 64);
     size_t count = 0;
     while (names[count]) ++count;
     if (cli_nearest(name, names, count, "", near, sizeof near))

@@ -8,16 +8,16 @@
 
 /* ---- numbers (splitmix64, Steele, Lea and Flood, OOPSLA 2014) ------------------------------------------------------------ */
 
-uint64_t cli_random_next(cli_random *r) {
+static uint64_t next_random(cli_random *r) {
     uint64_t z = r->state += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
 
-int64_t cli_random_below(cli_random *r, int64_t n) { return (int64_t)(cli_random_next(r) % (uint64_t)n); }
+int64_t cli_random_below(cli_random *r, int64_t n) { return (int64_t)(next_random(r) % (uint64_t)n); }
 
-static double uniform(cli_random *r) { return (double)(cli_random_next(r) >> 11) * 0x1p-53; }
+static double uniform(cli_random *r) { return (double)(next_random(r) >> 11) * 0x1p-53; }
 
 double cli_random_normal(cli_random *r) {
     double u = uniform(r), v = uniform(r);
@@ -134,7 +134,7 @@ static fv_status add_ports(cli_trial *trial, fv_dtype dtype, cli_random *r, bool
     return status;
 }
 
-fv_status cli_trial_plan(cli_trial *trial, bool backward) {
+static fv_status plan_trial(cli_trial *trial, bool backward) {
     static const fv_port outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
     for (size_t i = 0; i < sizeof outs / sizeof *outs; ++i) {
         fv_tensor shape;
@@ -177,7 +177,7 @@ fv_status cli_trial_random(cli_trial *trial, const fv_mechanism *m, uint64_t see
     if (!gate) add_structure(trial, &r, packed);
     if (!gate && cli_random_below(&r, 4) == 0 && m->can & FV_CAN_WEIGHTS) trial->how.scale = 0.3;
     fv_status status = add_ports(trial, dtype, &r, !packed);
-    return status == FV_OK ? cli_trial_plan(trial, (m->can & FV_CAN_BACKWARD) != 0) : status;
+    return status == FV_OK ? plan_trial(trial, (m->can & FV_CAN_BACKWARD) != 0) : status;
 }
 
 fv_status cli_trial_of(cli_trial *trial, const fv_attention_options *how, const cli_trial_shape *s, fv_dtype dtype,
@@ -195,7 +195,7 @@ fv_status cli_trial_of(cli_trial *trial, const fv_attention_options *how, const 
         fill(&trial->x.t[port], (fv_port)port, &r);
     }
     fv_status status = add_ports(trial, dtype, &r, false);
-    return status == FV_OK ? cli_trial_plan(trial, backward) : status;
+    return status == FV_OK ? plan_trial(trial, backward) : status;
 }
 
 fv_status cli_trial_run(cli_trial *trial, bool backward) {

@@ -8,7 +8,6 @@
 typedef struct cli_random {
     uint64_t state;
 } cli_random;
-uint64_t cli_random_next(cli_random *r);
 int64_t cli_random_below(cli_random *r, int64_t n); /* 0 .. n-1 */
 double cli_random_normal(cli_random *r);
 
@@ -32,8 +31,6 @@ typedef struct cli_trial_shape {
 fv_status cli_trial_of(cli_trial *trial, const fv_attention_options *how, const cli_trial_shape *shape, fv_dtype dtype,
                        bool backward);
 
-/* Allocates outputs and, when asked, gradients, and plans. Called by the two above. */
-fv_status cli_trial_plan(cli_trial *trial, bool backward);
 fv_status cli_trial_run(cli_trial *trial, bool backward);
 void cli_trial_free(cli_trial *trial);
 fv_tensor cli_trial_new(cli_trial *trial, const fv_tensor *shape);

@@ -38,8 +38,10 @@ static inline double get_at(const fv_tensor *t, int64_t at) {
     return t->dtype == FV_F64 ? ((const double *)t->data)[at] : (double)((const float *)t->data)[at];
 }
 static inline void set_at(const fv_tensor *t, int64_t at, double v) {
-    if (t->dtype == FV_F64) ((double *)t->data)[at] = v;
-    else ((float *)t->data)[at] = (float)v;
+    if (t->dtype == FV_F64)
+        ((double *)t->data)[at] = v;
+    else
+        ((float *)t->data)[at] = (float)v;
 }
 
 /* Position in memory of the element number n of the shape, counted row-major. */
@@ -53,10 +55,11 @@ static inline int64_t place(const fv_tensor *t, int64_t n) {
 static inline fv_tensor make_tensor(attn_case *c, int slot, int rank, const int64_t *dim, double fill) {
     fv_tensor t = fv_tensor_of(NULL, c->dtype, rank, dim);
     const int64_t layout = rank == 4 ? below(c, 3) : 0;
-    if (layout == 1) {                                      /* (B,L,H,D) */
+    if (layout == 1) { /* (B,L,H,D) */
         t.stride[2] = dim[1] * dim[3], t.stride[1] = dim[3], t.stride[0] = dim[2] * dim[1] * dim[3];
-    } else if (layout == 2) {                               /* gaps after rows and heads */
-        t.stride[2] = dim[3] + below(c, 5), t.stride[1] = t.stride[2] * dim[2] + below(c, 7), t.stride[0] = t.stride[1] * dim[1];
+    } else if (layout == 2) { /* gaps after rows and heads */
+        t.stride[2] = dim[3] + below(c, 5), t.stride[1] = t.stride[2] * dim[2] + below(c, 7),
+        t.stride[0] = t.stride[1] * dim[1];
     }
     int64_t last = 0, count = 1;
     for (int a = 0; a < rank; a++) last += dim[a] > 0 ? (dim[a] - 1) * t.stride[a] : 0, count *= dim[a];
@@ -98,7 +101,10 @@ static inline void add_cu(attn_case *c, fv_port port, int64_t n, int64_t total) 
     for (int64_t i = 1; i < n; i++) cu[i] = below(c, total + 1);
     for (int64_t i = 1; i < n; i++)
         for (int64_t j = 1; j + i < n; j++)
-            if (cu[j] > cu[j + 1]) { int64_t t = cu[j]; cu[j] = cu[j + 1], cu[j + 1] = t; }
+            if (cu[j] > cu[j + 1]) {
+                int64_t t = cu[j];
+                cu[j] = cu[j + 1], cu[j + 1] = t;
+            }
     cu[n] = total;
     add_integers(c, port, n + 1, cu);
 }
@@ -109,11 +115,13 @@ static inline void poison_beyond(attn_case *c, fv_port port, const int64_t *live
     for (int64_t b = 0; b < t->dim[0]; b++)
         for (int64_t h = 0; h < t->dim[1]; h++)
             for (int64_t l = live[b]; l < t->dim[2]; l++)
-                for (int64_t d = 0; d < t->dim[3]; d++) set_at(t, b * t->stride[0] + h * t->stride[1] + l * t->stride[2] + d, NAN);
+                for (int64_t d = 0; d < t->dim[3]; d++)
+                    set_at(t, b * t->stride[0] + h * t->stride[1] + l * t->stride[2] + d, NAN);
 }
 
 static inline void add_plane(attn_case *c, fv_port port) {
-    const int64_t dim[4] = {chance(c, 50) ? c->b : 1, chance(c, 50) ? c->h : 1, chance(c, 80) ? c->lq : 1, chance(c, 80) ? c->lk : 1};
+    const int64_t dim[4] = {chance(c, 50) ? c->b : 1, chance(c, 50) ? c->h : 1, chance(c, 80) ? c->lq : 1,
+                            chance(c, 80) ? c->lk : 1};
     if (port == FV_BIAS) {
         add_input(c, port, 4, dim, 2, true);
         if (chance(c, 50))
@@ -138,7 +146,8 @@ static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool 
         if (chance(c, 25)) c->how.window_left = below(c, 60);
         if (chance(c, 20)) c->how.window_right = below(c, 60);
     }
-    if ((can & FV_CAN_DROPOUT) && chance(c, 25)) c->how.dropout = 0.05 + 0.7 * fv__random_uniform(c->seed, 3, c->draw++), c->how.seed = c->seed * 77;
+    if ((can & FV_CAN_DROPOUT) && chance(c, 25))
+        c->how.dropout = 0.05 + 0.7 * fv__random_uniform(c->seed, 3, c->draw++), c->how.seed = c->seed * 77;
     if ((takes >> FV_SINKS & 1) && chance(c, 20)) add_input(c, FV_SINKS, 1, &c->h, 3, true);
     if ((takes >> FV_SLOPES & 1) && chance(c, 15)) add_input(c, FV_SLOPES, 1, &c->h, 0.2, true);
     if ((takes >> FV_SLOPES & 1) && chance(c, 15)) c->how.softcap = 0.5 + 3 * fv__random_uniform(c->seed, 3, c->draw++);
@@ -166,9 +175,11 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     const int64_t group = (m->can & FV_CAN_GROUPED) ? 1 + below(c, 3) : 1;
     c->b = packed ? 1 : 1 + below(c, 3), c->kv = 1 + below(c, 3), c->h = c->kv * group;
     c->lq = some_length(c, longest), c->lk = chance(c, 40) ? c->lq : some_length(c, longest);
-    c->d = widths[below(c, longest > 20 ? 12 : 6)], c->dv = chance(c, 50) ? c->d : widths[below(c, longest > 20 ? 12 : 6)];
+    c->d = widths[below(c, longest > 20 ? 12 : 6)],
+    c->dv = chance(c, 50) ? c->d : widths[below(c, longest > 20 ? 12 : 6)];
     if (self) c->lk = c->lq, c->dv = c->d;
-    const int64_t q[4] = {c->b, c->h, c->lq, c->d}, k[4] = {c->b, c->kv, c->lk, c->d}, v[4] = {c->b, c->kv, c->lk, c->dv};
+    const int64_t q[4] = {c->b, c->h, c->lq, c->d}, k[4] = {c->b, c->kv, c->lk, c->d},
+                  v[4] = {c->b, c->kv, c->lk, c->dv};
     const int64_t out[4] = {c->b, c->h, c->lq, c->dv};
     const double size = chance(c, 30) ? 3 : 1;
     add_input(c, FV_Q, 4, q, size, true);
@@ -184,7 +195,7 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     if (packed) {
         const int64_t n = 1 + below(c, 5);
         add_cu(c, FV_CU_Q, n, c->lq);
-        if (c->lq != c->lk || chance(c, 50)) add_cu(c, FV_CU_K, n, c->lk);
+        if ((m->takes >> FV_CU_K & 1) && (c->lq != c->lk || chance(c, 50))) add_cu(c, FV_CU_K, n, c->lk);
     }
     add_options(c, m->can, m->takes, packed);
     c->x.t[FV_OUT] = make_tensor(c, FV_OUT, 4, out, CANARY);
@@ -222,7 +233,8 @@ static inline fv_status case_run(attn_case *c, int what) {
     memset(scratch, 0xff, bytes);
     if (status == FV_OK && (what & RUN_BACKWARD)) status = fv_attention_backward(plan, &c->x, scratch);
     for (int i = 0; i < 64; i++)
-        if (scratch[bytes + (size_t)i] != 0x5a) status = fv__fail(FV_FAIL, "scratch: written beyond the announced size");
+        if (scratch[bytes + (size_t)i] != 0x5a)
+            status = fv__fail(FV_FAIL, "scratch: written beyond the announced size");
     free(scratch);
     fv_attention_plan_free(plan);
     return status;

@@ -17,7 +17,8 @@ static void fit(attn_case *c) {
             for (int64_t h = 0; h < c->h; h++)
                 for (int64_t l = ((const int32_t *)len->data)[b]; l < c->lq; l++)
                     for (int64_t d = 0; d < c->d; d++)
-                        set_at(both[i], b * both[i]->stride[0] + h * both[i]->stride[1] + l * both[i]->stride[2] + d, NAN);
+                        set_at(both[i], b * both[i]->stride[0] + h * both[i]->stride[1] + l * both[i]->stride[2] + d,
+                               NAN);
 }
 
 static void near(const double *found, const double *wanted, int count) {
@@ -43,12 +44,14 @@ static void pixel_by_hand(void **state) {
     near(din, (double[]){0.75 + 0.1875 * ln3, 0, 0.5 * ln3, 0.5}, 4);
     near(dw, (double[]){0.1875, 1.75}, 2);
     near(db, (double[]){0.6875}, 1);
-    w[0] = 0, b[0] = -ln3;                                  /* gate 1/4 everywhere */
+    w[0] = 0, b[0] = -ln3; /* gate 1/4 everywhere */
     assert_int_equal(fv_attention(&how, &x), FV_OK);
     near(out, (double[]){0.25, 1, 0, 0.5}, 4);
 }
 
-typedef struct squeeze { double in[4], w1[2], b1[1], w2[2], b2[2], out[4], dout[4], din[4], dw1[2], db1[1], dw2[2], db2[2]; } squeeze;
+typedef struct squeeze {
+    double in[4], w1[2], b1[1], w2[2], b2[2], out[4], dout[4], din[4], dw1[2], db1[1], dw2[2], db2[2];
+} squeeze;
 
 static fv_attention_tensors squeeze_tensors(squeeze *s) {
     const int64_t one[3] = {1, 1, 2}, two[3] = {1, 2, 1};
@@ -66,7 +69,8 @@ static fv_attention_tensors squeeze_tensors(squeeze *s) {
 static void squeeze_by_hand(void **state) {
     (void)state;
     const double ln3 = log(3);
-    squeeze s = {.in = {1, 0, 3, 4}, .w1 = {1, 0.5}, .b1 = {-1}, .w2 = {ln3 / 2, 0}, .b2 = {0, -ln3}, .dout = {1, 1, 1, 1}};
+    squeeze s = {
+        .in = {1, 0, 3, 4}, .w1 = {1, 0.5}, .b1 = {-1}, .w2 = {ln3 / 2, 0}, .b2 = {0, -ln3}, .dout = {1, 1, 1, 1}};
     fv_attention_tensors x = squeeze_tensors(&s);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     how.mechanism = "se:reduction=2";
@@ -78,13 +82,13 @@ static void squeeze_by_hand(void **state) {
     near(s.db1, (double[]){0.375 * ln3}, 1);
     const double a = 0.75 + 0.1875 * ln3, b = 0.25 + 0.09375 * ln3;
     near(s.din, (double[]){a, b, a, b}, 4);
-    s.b1[0] = -10;                                          /* a < 0: the bottleneck is shut */
+    s.b1[0] = -10; /* a < 0: the bottleneck is shut */
     assert_int_equal(fv_attention(&how, &x), FV_OK);
     near(s.out, (double[]){0.5, 0, 1.5, 1}, 4);
     near(s.din, (double[]){0.5, 0.25, 0.5, 0.25}, 4);
     near(s.dw1, (double[]){0, 0}, 2);
     s.b1[0] = -1;
-    const int32_t live[1] = {1};                            /* only (1 0): a = 0, s = (1/2, 1/4) */
+    const int32_t live[1] = {1}; /* only (1 0): a = 0, s = (1/2, 1/4) */
     x.t[FV_KV_LEN] = fv_tensor_1d((void *)live, FV_I32, 1);
     s.in[2] = s.in[3] = s.dout[2] = s.dout[3] = NAN;
     assert_int_equal(fv_attention(&how, &x), FV_OK);
@@ -111,7 +115,8 @@ static void gradients(void **state) {
     (void)state;
     for (int t = 0; t < TEXTS; t++) {
         int64_t checked = 0;
-        for (uint64_t seed = 1; seed <= 150; seed++) checked += check_gradients(texts[t], seed, seed % 8 == 7 ? 80 : 9, fit);
+        for (uint64_t seed = 1; seed <= 150; seed++)
+            checked += check_gradients(texts[t], seed, seed % 8 == 7 ? 80 : 9, fit);
         for (uint64_t seed = 1000; seed <= 1003; seed++) checked += check_gradients(texts[t], seed, 600, fit);
         assert_true(checked > 1500);
     }
@@ -130,7 +135,8 @@ static void packed(void **state) {
     fv_set_threads(2);
     for (int t = 0; t < TEXTS; t++) {
         int64_t sequences = 0;
-        for (uint64_t seed = 1; seed <= 200; seed++) check_packed(texts[t], seed, seed % 4 ? 90 : 1500, fit, &sequences);
+        for (uint64_t seed = 1; seed <= 200; seed++)
+            check_packed(texts[t], seed, seed % 4 ? 90 : 1500, fit, &sequences);
         assert_true(sequences > 50);
     }
     assert_int_equal(check_failures, 0);
@@ -142,18 +148,20 @@ enum { B = 2, H = 2, L = 600, D = 24 };
 
 typedef struct gate {
     float in[B * H * L * D], dout[B * H * L * D], out[B * H * L * D], din[B * H * L * D];
-    float w[4][H * D * D], dw[4][H * D * D];
+    float w[4][H * D * (D + 3)], dw[4][H * D * (D + 3)];
 } gate;
 
 static gate one, other;
 
 static void gate_fill(gate *g) {
     for (int64_t i = 0; i < B * H * L * D; i++) {
-        g->in[i] = (float)fv__random_normal(5, 1, (uint64_t)i), g->dout[i] = (float)fv__random_normal(5, 2, (uint64_t)i);
+        g->in[i] = (float)fv__random_normal(5, 1, (uint64_t)i),
+        g->dout[i] = (float)fv__random_normal(5, 2, (uint64_t)i);
         g->out[i] = g->din[i] = (float)CANARY;
     }
     for (int p = 0; p < 4; p++)
-        for (int64_t i = 0; i < H * D * D; i++) g->w[p][i] = (float)fv__random_normal(5, 3 + (uint64_t)p, (uint64_t)i);
+        for (int64_t i = 0; i < H * D * (D + 3); i++)
+            g->w[p][i] = (float)fv__random_normal(5, 3 + (uint64_t)p, (uint64_t)i);
 }
 
 static fv_attention_tensors gate_tensors(gate *g, const fv_attention_options *how, int64_t rows) {
@@ -199,7 +207,7 @@ static void nothing_there(void **state) {
     (void)state;
     const int32_t live[B] = {0, 0};
     for (int t = 0; t < TEXTS; t++)
-        for (int empty = 0; empty < 2; empty++) {           /* all padding, or no rows at all */
+        for (int empty = 0; empty < 2; empty++) { /* all padding, or no rows at all */
             fv_attention_options how = FV_ATTENTION_DEFAULT;
             how.mechanism = texts[t];
             gate_fill(&one);
@@ -208,12 +216,13 @@ static void nothing_there(void **state) {
             x.t[FV_KV_LEN] = fv_tensor_1d((void *)live, FV_I32, B);
             assert_int_equal(fv_attention(&how, &x), FV_OK);
             for (int p = 0; p < 4; p++)
-                for (int64_t i = 0; i < fv_tensor_count(&x.d[FV_W0 + p]) && x.d[FV_W0 + p].rank; i++) assert_true(one.dw[p][i] == 0);
+                for (int64_t i = 0; i < fv_tensor_count(&x.d[FV_W0 + p]) && x.d[FV_W0 + p].rank; i++)
+                    assert_true(one.dw[p][i] == 0);
             for (int64_t i = 0; i < B * H * L * D && !empty; i++) assert_true(one.out[i] == 0 && one.din[i] == 0);
         }
 }
 
-/* Parameters may lie in any order in memory; an absent gradient of the output is zero. */
+/* Parameters may have gaps between their rows; an absent gradient of the output is zero. */
 static void layouts(void **state) {
     (void)state;
     for (int t = 0; t < TEXTS; t++) {
@@ -223,11 +232,12 @@ static void layouts(void **state) {
         fv_attention_tensors x = gate_tensors(&one, &how, L), y = gate_tensors(&other, &how, L);
         for (int p = FV_W0; p <= FV_W3; p++) {
             if (!x.t[p].rank) continue;
-            const int last = x.t[p].rank - 1, before = last > 0 ? last - 1 : 0;
+            const int last = x.t[p].rank - 1;
             int64_t dim[3] = {x.t[p].dim[0], x.t[p].dim[1], x.t[p].dim[2]};
-            dim[before] = x.t[p].dim[last], dim[last] = x.t[p].dim[before];
-            y.t[p] = fv_tensor_transpose(fv_tensor_of(other.w[p - FV_W0], FV_F32, last + 1, dim), before, last);
-            y.d[p] = fv_tensor_transpose(fv_tensor_of(other.dw[p - FV_W0], FV_F32, last + 1, dim), before, last);
+            const int64_t width = dim[last];
+            dim[last] += 3;
+            y.t[p] = fv_tensor_slice(fv_tensor_of(other.w[p - FV_W0], FV_F32, last + 1, dim), last, 1, width);
+            y.d[p] = fv_tensor_slice(fv_tensor_of(other.dw[p - FV_W0], FV_F32, last + 1, dim), last, 2, width);
             assert_int_equal(fv_tensor_copy(&y.t[p], &x.t[p]), FV_OK);
         }
         assert_int_equal(fv_attention(&how, &x), FV_OK);
@@ -239,8 +249,31 @@ static void layouts(void **state) {
         y.d[FV_OUT].rank = 0;
         assert_int_equal(fv_attention(&how, &y), FV_OK);
         for (int64_t i = 0; i < B * H * L * D; i++) assert_true(other.din[i] == 0);
-        assert_true(other.dw[0][0] == 0 && other.dw[1][0] == 0);
+        assert_true(other.dw[0][2] == 0 && other.dw[1][2] == 0);
     }
+}
+
+static void parameter_shapes(void **state) {
+    (void)state;
+    static const int64_t wanted[4][3] = {{H, 4, D}, {H, 4}, {H, D, 4}, {H, D}}; /* 24 / 5 */
+    fv_attention_options how = FV_ATTENTION_DEFAULT;
+    fv_attention_tensors x = {0};
+    fv_tensor shape;
+    x.t[FV_Q] = fv_bhld(NULL, FV_F64, B, H, L, D);
+    how.mechanism = "se:reduction=5";
+    for (int p = 0; p < 6; p++) {
+        assert_int_equal(fv_attention_port_shape(&how, &x, (fv_port)(FV_W0 + p), &shape), FV_OK);
+        assert_int_equal(shape.rank, p > 3 ? 0 : 3 - p % 2);
+        for (int a = 0; a < shape.rank; a++) assert_int_equal(shape.dim[a], wanted[p][a]);
+    }
+    how.mechanism = "se:reduction=1000";
+    assert_int_equal(fv_attention_port_shape(&how, &x, FV_W1, &shape), FV_OK);
+    assert_int_equal(shape.dim[1], 1);
+    how.mechanism = "pixel-gate";
+    assert_int_equal(fv_attention_port_shape(&how, &x, FV_W0, &shape), FV_OK);
+    assert_true(shape.rank == 2 && shape.dim[0] == H && shape.dim[1] == D);
+    assert_int_equal(fv_attention_port_shape(&how, &x, FV_W1, &shape), FV_OK);
+    assert_true(shape.rank == 1 && shape.dim[0] == H && shape.dtype == FV_F64);
 }
 
 static void refusals(void **state) {
@@ -296,10 +329,10 @@ static void costs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pixel_by_hand), cmocka_unit_test(squeeze_by_hand), cmocka_unit_test(random_cases),
-        cmocka_unit_test(gradients),     cmocka_unit_test(thread_counts),   cmocka_unit_test(packed),
-        cmocka_unit_test(padding),       cmocka_unit_test(nothing_there),   cmocka_unit_test(layouts),
-        cmocka_unit_test(refusals),      cmocka_unit_test(costs),
+        cmocka_unit_test(pixel_by_hand),    cmocka_unit_test(squeeze_by_hand), cmocka_unit_test(random_cases),
+        cmocka_unit_test(gradients),        cmocka_unit_test(thread_counts),   cmocka_unit_test(packed),
+        cmocka_unit_test(padding),          cmocka_unit_test(nothing_there),   cmocka_unit_test(layouts),
+        cmocka_unit_test(parameter_shapes), cmocka_unit_test(refusals),        cmocka_unit_test(costs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

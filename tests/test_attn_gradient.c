@@ -55,8 +55,8 @@ static void check_port(attn_case *c, fv_port port) {
         checked++;
         if (gap <= 1e-8 * fmax(size, 1)) continue;
         if (failures++ < 20)
-            fprintf(stderr, "test_attn_gradient '%s' %llu   (d%s[%lld]: %.12g, differences say %.12g)\n", c->how.mechanism,
-                    (unsigned long long)c->seed, fv_port_name(port), (long long)n, got, want);
+            fprintf(stderr, "test_attn_gradient '%s' %llu   (d%s[%lld]: %.12g, differences say %.12g)\n",
+                    c->how.mechanism, (unsigned long long)c->seed, fv_port_name(port), (long long)n, got, want);
     }
 }
 

@@ -20,7 +20,8 @@ static fv_tensor *give(call *c, fv_port port, bool gradient, int rank, const int
     const int slot = (gradient ? FV_PORTS : 0) + (int)port;
     const int64_t count = fv_tensor_count(&t);
     t.data = c->memory[slot] = malloc((size_t)count * 4 + 4);
-    for (int64_t i = 0; i < count; i++) c->memory[slot][i] = (float)(2 * fv__random_uniform(5, (uint64_t)slot, c->draw++) - 1);
+    for (int64_t i = 0; i < count; i++)
+        c->memory[slot][i] = (float)(2 * fv__random_uniform(5, (uint64_t)slot, c->draw++) - 1);
     fv_tensor *to = gradient ? &c->x.d[port] : &c->x.t[port];
     *to = t;
     return to;
@@ -50,7 +51,8 @@ static float *grad(call *c, fv_port p) { return c->memory[FV_PORTS + p]; }
 static void copy_inputs(call *to, const call *from) {
     for (int p = 0; p < 2 * FV_PORTS; p++)
         if (to->memory[p] && from->memory[p])
-            memcpy(to->memory[p], from->memory[p], (size_t)fv_tensor_count(p < FV_PORTS ? &to->x.t[p] : &to->x.d[p - FV_PORTS]) * 4);
+            memcpy(to->memory[p], from->memory[p],
+                   (size_t)fv_tensor_count(p < FV_PORTS ? &to->x.t[p] : &to->x.d[p - FV_PORTS]) * 4);
 }
 
 /* ---- bits */
@@ -125,12 +127,16 @@ static void packed_law(void **state) {
         for (int g = 0; g < 2; g++)
             for (int p = 0; p <= FV_OUT; p++)
                 for (int64_t h = 0; one.memory[g * FV_PORTS + p] && h < (g ? one.x.d[p] : one.x.t[p]).dim[1]; h++)
-                    memcpy(one.memory[g * FV_PORTS + p] + h * length * D, all.memory[g * FV_PORTS + p] + (h * TOTAL + start) * D, (size_t)(length * D) * 4);
-        for (int64_t h = 0; h < H; h++) memcpy(grad(&one, FV_LSE) + h * length, grad(&all, FV_LSE) + h * TOTAL + start, (size_t)length * 4);
+                    memcpy(one.memory[g * FV_PORTS + p] + h * length * D,
+                           all.memory[g * FV_PORTS + p] + (h * TOTAL + start) * D, (size_t)(length * D) * 4);
+        for (int64_t h = 0; h < H; h++)
+            memcpy(grad(&one, FV_LSE) + h * length, grad(&all, FV_LSE) + h * TOTAL + start, (size_t)length * 4);
         run(&one);
         for (int64_t h = 0; h < H; h++) {
-            assert_memory_equal(data(&one, FV_OUT) + h * length * D, data(&all, FV_OUT) + (h * TOTAL + start) * D, (size_t)(length * D) * 4);
-            assert_memory_equal(grad(&one, FV_Q) + h * length * D, grad(&all, FV_Q) + (h * TOTAL + start) * D, (size_t)(length * D) * 4);
+            assert_memory_equal(data(&one, FV_OUT) + h * length * D, data(&all, FV_OUT) + (h * TOTAL + start) * D,
+                                (size_t)(length * D) * 4);
+            assert_memory_equal(grad(&one, FV_Q) + h * length * D, grad(&all, FV_Q) + (h * TOTAL + start) * D,
+                                (size_t)(length * D) * 4);
         }
         assert_memory_equal(grad(&one, FV_V), grad(&all, FV_V) + start * D, (size_t)(length * D) * 4);
         assert_memory_equal(grad(&one, FV_K), grad(&all, FV_K) + start * D, (size_t)(length * D) * 4);
@@ -204,7 +210,8 @@ static void hidden_law(void **state) {
     a.x.t[FV_MASK] = b.x.t[FV_MASK] = fv_tensor_of(keep, FV_U8, 4, dim);
     for (int64_t j = 1; j < LK; j += 3)
         for (int d = 0; d < D; d++) data(&b, FV_K)[j * D + d] = NAN, data(&b, FV_V)[j * D + d] = j % 2 ? NAN : INFINITY;
-    for (int d = 0; d < D; d++) data(&b, FV_Q)[5 * D + d] = data(&b, FV_Q)[(LQ - 1) * D + d] = NAN, grad(&b, FV_OUT)[5 * D + d] = NAN;
+    for (int d = 0; d < D; d++)
+        data(&b, FV_Q)[5 * D + d] = data(&b, FV_Q)[(LQ - 1) * D + d] = NAN, grad(&b, FV_OUT)[5 * D + d] = NAN;
     run(&a), run(&b);
     assert_memory_equal(data(&a, FV_OUT), data(&b, FV_OUT), LQ * D * 4);
     assert_memory_equal(data(&a, FV_LSE), data(&b, FV_LSE), LQ * 4);
@@ -246,9 +253,12 @@ static void identities(void **state) {
         for (int i = 0; i < L; i++)
             for (int d = 0; d < D; d++) {
                 const int at = (h * L + i) * D + d;
-                sum_dk[d] += (double)grad(&c, FV_K)[at], sum_dv[d] += (double)grad(&c, FV_V)[at], sum_do[d] += (double)grad(&c, FV_OUT)[at];
-                qq += (double)(grad(&c, FV_Q)[at] * data(&c, FV_Q)[at]), kk += (double)(grad(&c, FV_K)[at] * data(&c, FV_K)[at]);
-                vv += (double)(grad(&c, FV_V)[at] * data(&c, FV_V)[at]), oo += (double)(grad(&c, FV_OUT)[at] * data(&c, FV_OUT)[at]);
+                sum_dk[d] += (double)grad(&c, FV_K)[at], sum_dv[d] += (double)grad(&c, FV_V)[at],
+                    sum_do[d] += (double)grad(&c, FV_OUT)[at];
+                qq += (double)(grad(&c, FV_Q)[at] * data(&c, FV_Q)[at]),
+                    kk += (double)(grad(&c, FV_K)[at] * data(&c, FV_K)[at]);
+                vv += (double)(grad(&c, FV_V)[at] * data(&c, FV_V)[at]),
+                    oo += (double)(grad(&c, FV_OUT)[at] * data(&c, FV_OUT)[at]);
             }
         for (int d = 0; d < D; d++) assert_true(fabs(sum_dk[d]) < 1e-5 && fabs(sum_dv[d] - sum_do[d]) < 1e-4);
         assert_true(fabs(qq - kk) < 1e-5 && fabs(vv - oo) < 1e-4);
@@ -282,12 +292,16 @@ static void extremes(void **state) {
         double top = -INFINITY, second = -INFINITY;
         for (int j = 0; j < 70; j++) {
             double s = 0;
-            for (int d = 0; d < 8; d++) s += 5000.0 * (double)data(&c, FV_Q)[i * 8 + d] * (double)data(&c, FV_K)[j * 8 + d];
-            if (s > top) second = top, top = s, best = j;
-            else if (s > second) second = s;
+            for (int d = 0; d < 8; d++)
+                s += 5000.0 * (double)data(&c, FV_Q)[i * 8 + d] * (double)data(&c, FV_K)[j * 8 + d];
+            if (s > top)
+                second = top, top = s, best = j;
+            else if (s > second)
+                second = s;
         }
         assert_true(fabs((double)data(&c, FV_LSE)[i] - top) < 0.02 + (top - second < 30 ? 1 : 0));
-        for (int d = 0; d < 8 && top - second > 30; d++) assert_true(fabsf(data(&c, FV_OUT)[i * 8 + d] - data(&c, FV_V)[best * 8 + d]) < 1e-6f);
+        for (int d = 0; d < 8 && top - second > 30; d++)
+            assert_true(fabsf(data(&c, FV_OUT)[i * 8 + d] - data(&c, FV_V)[best * 8 + d]) < 1e-6f);
     }
     for (int i = 0; i < 70 * 8; i++) assert_true(isfinite(grad(&c, FV_K)[i]) && isfinite(grad(&c, FV_V)[i]));
     free_call(&c);
@@ -319,7 +333,7 @@ static void known_answers(void **state) {
     run(&s);
     for (int i = 0; i < 6; i++) assert_true(fabsf(data(&s, FV_OUT)[i] - seen[i]) < 1e-4f);
     s.x.t[FV_KV_LEN].rank = 0;
-    s.how.mechanism = "topk:k=3";                          /* .99, .43 and the first of the zeros */
+    s.how.mechanism = "topk:k=3"; /* .99, .43 and the first of the zeros */
     run(&s);
     const double sum = exp(.99) + exp(.43) + 1;
     const double top[6] = {exp(.43) / sum, 0, exp(.99) / sum, 1 / sum, 0, 0};
@@ -402,7 +416,8 @@ static void scratch_is_linear(void **state) {
 
 static void refuse(call *c, const char *words) {
     const fv_status status = fv_attention(&c->how, &c->x);
-    if (status != FV_USAGE || !strstr(fv_message(), words)) fprintf(stderr, "expected \"%s\", got \"%s\"\n", words, fv_message());
+    if (status != FV_USAGE || !strstr(fv_message(), words))
+        fprintf(stderr, "expected \"%s\", got \"%s\"\n", words, fv_message());
     assert_int_equal(status, FV_USAGE);
     assert_non_null(strstr(fv_message(), words));
 }
@@ -453,7 +468,8 @@ static void empties(void **state) {
         for (int64_t lk = 0; lk < 2; lk++) {
             call c = make_call(2, 2, 1, lq, lk, 5, 3);
             run(&c);
-            for (int64_t i = 0; i < 4 * lq && lk == 0; i++) assert_true(data(&c, FV_LSE)[i] == -INFINITY && data(&c, FV_OUT)[3 * i] == 0);
+            for (int64_t i = 0; i < 4 * lq && lk == 0; i++)
+                assert_true(data(&c, FV_LSE)[i] == -INFINITY && data(&c, FV_OUT)[3 * i] == 0);
             for (int64_t i = 0; i < 2 * 3 * lk && lq == 0; i++) assert_true(grad(&c, FV_V)[i] == 0);
             for (int64_t i = 0; i < 4 * 3 && lq && lk; i++)
                 assert_true(fabsf(data(&c, FV_OUT)[i] - data(&c, FV_V)[i / 6 * 3 + i % 3]) < 1e-6f);
@@ -463,11 +479,12 @@ static void empties(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(threads_law),   cmocka_unit_test(batch_law),  cmocka_unit_test(packed_law),    cmocka_unit_test(grouped_law),
-        cmocka_unit_test(window_law),    cmocka_unit_test(prefix_law), cmocka_unit_test(hidden_law),    cmocka_unit_test(future_law),
-        cmocka_unit_test(identities),    cmocka_unit_test(shift_law),  cmocka_unit_test(extremes),      cmocka_unit_test(known_answers),
-        cmocka_unit_test(additive_uniform), cmocka_unit_test(weights_law), cmocka_unit_test(scratch_is_linear), cmocka_unit_test(refusals),
-        cmocka_unit_test(empties),
+        cmocka_unit_test(threads_law),      cmocka_unit_test(batch_law),   cmocka_unit_test(packed_law),
+        cmocka_unit_test(grouped_law),      cmocka_unit_test(window_law),  cmocka_unit_test(prefix_law),
+        cmocka_unit_test(hidden_law),       cmocka_unit_test(future_law),  cmocka_unit_test(identities),
+        cmocka_unit_test(shift_law),        cmocka_unit_test(extremes),    cmocka_unit_test(known_answers),
+        cmocka_unit_test(additive_uniform), cmocka_unit_test(weights_law), cmocka_unit_test(scratch_is_linear),
+        cmocka_unit_test(refusals),         cmocka_unit_test(empties),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,15 +10,18 @@ static int failures;
 
 static void complain(const attn_case *c, const char *isa, const char *what, double gap, double allowed) {
     if (failures++ > 20) return;
-    fprintf(stderr, "test_attn_random '%s' %llu   (%s %s: %g, allowed %g; B%d H%d/%d L%d,%d D%d,%d)\n", c->how.mechanism,
-            (unsigned long long)c->seed, isa, what, gap, allowed, (int)c->b, (int)c->h, (int)c->kv, (int)c->lq, (int)c->lk, (int)c->d, (int)c->dv);
+    fprintf(stderr, "test_attn_random '%s' %llu   (%s %s: %g, allowed %g; B%d H%d/%d L%d,%d D%d,%d)\n",
+            c->how.mechanism, (unsigned long long)c->seed, isa, what, gap, allowed, (int)c->b, (int)c->h, (int)c->kv,
+            (int)c->lq, (int)c->lk, (int)c->d, (int)c->dv);
 }
 
-static void compare(const attn_case *c, const attn_case *with, const char *isa, fv_port port, bool gradient, double tolerance) {
+static void compare(const attn_case *c, const attn_case *with, const char *isa, fv_port port, bool gradient,
+                    double tolerance) {
     const fv_tensor *a = gradient ? &c->x.d[port] : &c->x.t[port], *b = gradient ? &with->x.d[port] : &with->x.t[port];
     if (!a->rank) return;
     double size;
-    const double gap = difference(a, b, &size), reach = port == FV_SLOPES ? (double)c->lq : 1;   /* distances weigh the errors */
+    const double gap = difference(a, b, &size),
+                 reach = port == FV_SLOPES ? (double)c->lq : 1; /* distances weigh the errors */
     const double allowed = tolerance * (reach + size);
     char what[32];
     snprintf(what, sizeof what, "%s%s", gradient ? "d" : "", fv_port_name(port));
@@ -31,7 +34,7 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
     attn_case reference, exact, fast;
     const bool chooses = !strncmp(mechanism, "topk", 4);
     grid = chooses ? 0.25 : 0;
-    if (chooses && longest > 70) longest = 70;              /* its reference is slow: n m^2 k */
+    if (chooses && longest > 70) longest = 70; /* its reference is slow: n m^2 k */
     case_make(&reference, mechanism, seed, FV_F64, longest);
     case_make(&exact, mechanism, seed, FV_F64, longest);
     if (case_run(&reference, RUN_REFERENCE) != FV_OK || case_run(&exact, RUN_FORWARD | RUN_BACKWARD) != FV_OK) {
@@ -42,7 +45,8 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
         for (int isa = 0; isa < FV_ISAS; isa++) {
             if (!fv__simd_use((fv__isa)isa)) continue;
             case_make(&fast, mechanism, seed, FV_F32, longest);
-            if (case_run(&fast, RUN_FORWARD | RUN_BACKWARD) != FV_OK) complain(&fast, isa_names[isa], fv_message(), 0, 0);
+            if (case_run(&fast, RUN_FORWARD | RUN_BACKWARD) != FV_OK)
+                complain(&fast, isa_names[isa], fv_message(), 0, 0);
             compare(&fast, &reference, isa_names[isa], FV_OUT, false, 1e-5);
             compare(&fast, &reference, isa_names[isa], FV_LSE, false, 1e-5);
             for (int p = 0; p < FV_MASK; p++) compare(&fast, &exact, isa_names[isa], (fv_port)p, true, 4e-5);
@@ -68,7 +72,8 @@ static void random_calls(void **state) {
     int64_t count = 0;
     for (size_t m = 0; m < sizeof texts / sizeof *texts; m++)
         for (int t = 0; t < 4 && texts[m][t]; t++)
-            for (int64_t i = 0; i < per_text(); i++, count++) one(texts[m][t], (uint64_t)(i + 1), i % 50 == 49 ? 300 : i % 4 == 1 ? 90 : 20);
+            for (int64_t i = 0; i < per_text(); i++, count++)
+                one(texts[m][t], (uint64_t)(i + 1), i % 50 == 49 ? 300 : i % 4 == 1 ? 90 : 20);
     assert_true(count >= 5000);
     assert_int_equal(failures, 0);
 }

@@ -14,7 +14,9 @@ static int64_t longest_of(uint64_t seed) { return seed % 100 == 0 ? 300 : seed %
 
 /* ---- by hand. phi(0) = 1, phi(1) = 2, phi(-ln 2) = 1/2 */
 
-typedef struct tiny { double q[2], k[2], v[2], out[2], lse[2], dout[2], dq[2], dk[2], dv[2]; } tiny;
+typedef struct tiny {
+    double q[2], k[2], v[2], out[2], lse[2], dout[2], dq[2], dk[2], dv[2];
+} tiny;
 
 static fv_attention_tensors tiny_tensors(tiny *t) {
     fv_attention_tensors x = {0};
@@ -38,11 +40,11 @@ static void by_hand(void **state) {
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     how.mechanism = "linear:eps=1e-30";
     assert_int_equal(fv_attention(&how, &x), FV_OK);
-    assert_pair(t.out, 4.2, 4.2);                           /* (1/2 1 + 2 5) / (1/2 + 2) */
+    assert_pair(t.out, 4.2, 4.2); /* (1/2 1 + 2 5) / (1/2 + 2) */
     assert_pair(t.lse, log(2.5), log(2.5));
     assert_pair(t.dv, 0.2, 0.8);
     assert_pair(t.dk, 0.5 * (1 - 4.2) / 2.5, (5 - 4.2) / 2.5); /* (v - o) / m phi'(k) */
-    assert_pair(t.dq, 0, 0);                                /* width 1: the query cancels */
+    assert_pair(t.dq, 0, 0);                                   /* width 1: the query cancels */
     how.causal = FV_CAUSAL_UPPER_LEFT;
     assert_int_equal(fv_attention(&how, &x), FV_OK);
     assert_pair(t.out, 1, 4.2);
@@ -50,7 +52,7 @@ static void by_hand(void **state) {
     t.dout[0] = 1, t.dout[1] = 0;
     assert_int_equal(fv_attention(&how, &x), FV_OK);
     assert_pair(t.dv, 1, 0);
-    how.q_offset = -1;                                      /* query 0 sees nothing, query 1 the first key */
+    how.q_offset = -1; /* query 0 sees nothing, query 1 the first key */
     t.dout[1] = 2;
     assert_int_equal(fv_attention(&how, &x), FV_OK);
     assert_pair(t.out, 0, 1);
@@ -58,7 +60,7 @@ static void by_hand(void **state) {
     assert_pair(t.dv, 2, 0);
     how.mechanism = "linear:eps=0.5", how.causal = FV_CAUSAL_NONE, how.q_offset = 0;
     assert_int_equal(fv_attention(&how, &x), FV_OK);
-    assert_pair(t.out, 3.5, 3.5);                           /* 10.5 / 3 */
+    assert_pair(t.out, 3.5, 3.5); /* 10.5 / 3 */
 }
 
 /* ---- the definition as a recurrence, key by key, over many spans */
@@ -69,7 +71,8 @@ static void recurrence(void **state) {
     (void)state;
     enum { L = 1100, D = 5, DV = 3 };
     static double q[L * D], k[L * D], v[L * DV], out[L * DV];
-    for (int i = 0; i < L * D; i++) q[i] = fv__random_normal(1, 1, (uint64_t)i), k[i] = fv__random_normal(1, 2, (uint64_t)i);
+    for (int i = 0; i < L * D; i++)
+        q[i] = fv__random_normal(1, 1, (uint64_t)i), k[i] = fv__random_normal(1, 2, (uint64_t)i);
     for (int i = 0; i < L * DV; i++) v[i] = fv__random_normal(1, 3, (uint64_t)i);
     fv_attention_tensors x = {0};
     x.t[FV_Q] = fv_bhld(q, FV_F64, 1, 1, L, D), x.t[FV_K] = fv_bhld(k, FV_F64, 1, 1, L, D);
@@ -97,14 +100,16 @@ static void recurrence(void **state) {
 static void random_cases(void **state) {
     (void)state;
     const char *text = getenv("FOVEA_TEST_LONG");
-    for (uint64_t seed = 1; seed <= (text && *text ? 20000 : 1100); seed++) check_reference("linear", seed, longest_of(seed), fit);
+    for (uint64_t seed = 1; seed <= (text && *text ? 20000 : 1100); seed++)
+        check_reference("linear", seed, longest_of(seed), fit);
     assert_int_equal(check_failures, 0);
 }
 
 static void gradients(void **state) {
     (void)state;
     int64_t checked = 0;
-    for (uint64_t seed = 1; seed <= 150; seed++) checked += check_gradients("linear", seed, seed % 8 == 7 ? 80 : 9, fit);
+    for (uint64_t seed = 1; seed <= 150; seed++)
+        checked += check_gradients("linear", seed, seed % 8 == 7 ? 80 : 9, fit);
     for (uint64_t seed = 1000; seed <= 1003; seed++) checked += check_gradients("linear", seed, 300, fit);
     assert_true(checked > 3000);
     assert_int_equal(check_failures, 0);
@@ -137,7 +142,8 @@ static void fixed_fill(fixed *f) {
     float *inputs[] = {f->q, f->k, f->v, f->dout};
     const size_t sizes[] = {sizeof f->q, sizeof f->k, sizeof f->v, sizeof f->dout};
     for (int i = 0; i < 4; i++)
-        for (size_t n = 0; n < sizes[i] / sizeof(float); n++) inputs[i][n] = (float)fv__random_normal(9, (uint64_t)i, n);
+        for (size_t n = 0; n < sizes[i] / sizeof(float); n++)
+            inputs[i][n] = (float)fv__random_normal(9, (uint64_t)i, n);
 }
 
 static fv_attention_tensors fixed_tensors(fixed *f, int64_t keys) {
@@ -158,13 +164,18 @@ static fv_attention_tensors fixed_tensors(fixed *f, int64_t keys) {
 /* Rows [from, to) of every head of an array of `heads` heads and `width` columns. */
 static bool rows_equal(const float *a, const float *b, int64_t heads, int64_t width, int64_t from, int64_t to) {
     for (int64_t h = 0; h < B * heads; h++)
-        if (memcmp(a + (h * L + from) * width, b + (h * L + from) * width, (size_t)((to - from) * width) * sizeof *a)) return false;
+        if (memcmp(a + (h * L + from) * width, b + (h * L + from) * width, (size_t)((to - from) * width) * sizeof *a))
+            return false;
     return true;
 }
 
-static void rows_nan(float *a, int64_t heads, int64_t width, int64_t from, int64_t to) {
+static void rows_set(float *a, int64_t heads, int64_t width, int64_t from, int64_t to, float what) {
     for (int64_t h = 0; h < B * heads; h++)
-        for (int64_t i = from * width; i < to * width; i++) a[h * L * width + i] = NAN;
+        for (int64_t i = from * width; i < to * width; i++) a[h * L * width + i] = what;
+}
+
+static void rows_nan(float *a, int64_t heads, int64_t width, int64_t from, int64_t to) {
+    rows_set(a, heads, width, from, to, NAN);
 }
 
 static bool rows_zero(const float *a, int64_t heads, int64_t width, int64_t from, int64_t to) {
@@ -182,7 +193,7 @@ static void run_fixed(fixed *f, const fv_attention_options *how, int64_t keys, c
     assert_int_equal(fv_attention(how, &x), FV_OK);
 }
 
-/* What lies ahead of a query is NaN; so is, for a key, what lies behind. */
+/* What lies ahead of a query is NaN; what lies behind a key is NaN or infinite. */
 static void causal_prefix(void **state) {
     (void)state;
     fv_attention_options how = FV_ATTENTION_DEFAULT;
@@ -199,13 +210,34 @@ static void causal_prefix(void **state) {
         assert_true(rows_equal(one.lse, other.lse, H, 1, 0, t));
         assert_true(rows_equal(one.dq, other.dq, H, D, 0, t));
         assert_true(isnan(other.out[(L - 1) * DV]));
-        fixed_fill(&other);
-        rows_nan(other.q, H, D, 0, t);
-        run_fixed(&other, &how, L, NULL);
-        assert_true(rows_equal(one.dk, other.dk, KV, D, t, L));
-        assert_true(rows_equal(one.dv, other.dv, KV, DV, t, L));
-        assert_true(isnan(other.dk[0]));
+        for (int infinite = 0; infinite < 2; infinite++) {
+            fixed_fill(&other);
+            rows_set(other.q, H, D, 0, t, infinite ? INFINITY : NAN);
+            run_fixed(&other, &how, L, NULL);
+            assert_true(rows_equal(one.dk, other.dk, KV, D, t, L));
+            assert_true(rows_equal(one.dv, other.dv, KV, DV, t, L));
+            assert_true(isnan(other.dk[0]));
+        }
     }
+}
+
+/* With a cotangent of lse alone an infinite query has finite ones: it is its features that must stay hidden. */
+static void infinite_past(void **state) {
+    (void)state;
+    fv_attention_options how = FV_ATTENTION_DEFAULT;
+    how.mechanism = "linear", how.causal = FV_CAUSAL_UPPER_LEFT;
+    fixed *both[2] = {&one, &other};
+    for (int i = 0; i < 2; i++) {
+        fixed_fill(both[i]);
+        if (i) rows_set(both[i]->q, H, D, 0, 10, INFINITY);
+        fv_attention_tensors x = fixed_tensors(both[i], L);
+        x.d[FV_LSE] = fv_bhld(both[i]->dout, FV_F32, B, H, L, 1), x.d[FV_LSE].rank = 3;
+        x.d[FV_OUT].rank = 0;
+        assert_int_equal(fv_attention(&how, &x), FV_OK);
+    }
+    assert_true(rows_equal(one.dk, other.dk, KV, D, 10, L));
+    assert_false(rows_zero(one.dk, KV, D, 10, 11));
+    assert_true(rows_zero(one.dv, KV, DV, 0, L));
 }
 
 /* Keys beyond kv_len, and keys no query reaches, are as good as absent, NaN or not. */
@@ -260,7 +292,7 @@ static void nothing_to_see(void **state) {
         x.t[rows[i]] = fv_tensor_slice(x.t[rows[i]], 2, 0, 0);
         if (x.d[rows[i]].rank) x.d[rows[i]] = fv_tensor_slice(x.d[rows[i]], 2, 0, 0);
     }
-    assert_int_equal(fv_attention(&how, &x), FV_OK);        /* keys and no queries */
+    assert_int_equal(fv_attention(&how, &x), FV_OK); /* keys and no queries */
     assert_true(rows_zero(one.dk, KV, D, 0, L) && rows_zero(one.dv, KV, DV, 0, L));
 }
 
@@ -351,10 +383,11 @@ int main(int argc, char **argv) {
         return check_failures != 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(by_hand),       cmocka_unit_test(recurrence),     cmocka_unit_test(random_cases),
-        cmocka_unit_test(gradients),     cmocka_unit_test(thread_counts),  cmocka_unit_test(packed),
-        cmocka_unit_test(causal_prefix), cmocka_unit_test(padding),        cmocka_unit_test(nothing_to_see),
-        cmocka_unit_test(implied_weights), cmocka_unit_test(refusals),     cmocka_unit_test(costs),
+        cmocka_unit_test(by_hand),        cmocka_unit_test(recurrence),      cmocka_unit_test(random_cases),
+        cmocka_unit_test(gradients),      cmocka_unit_test(thread_counts),   cmocka_unit_test(packed),
+        cmocka_unit_test(causal_prefix),  cmocka_unit_test(infinite_past),   cmocka_unit_test(padding),
+        cmocka_unit_test(nothing_to_see), cmocka_unit_test(implied_weights), cmocka_unit_test(refusals),
+        cmocka_unit_test(costs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

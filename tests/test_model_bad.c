@@ -12,9 +12,9 @@
 #include "scratch.h"
 #include "toy.h"
 
-#define OK(call)                                                     \
-    do {                                                             \
-        fv_status ok_ = (call);                                      \
+#define OK(call)                                                           \
+    do {                                                                   \
+        fv_status ok_ = (call);                                            \
         if (ok_ != FV_OK) fail_msg("%s: %d %s", #call, ok_, fv_message()); \
     } while (0)
 
@@ -75,8 +75,9 @@ static void test_config_values(void **state) {
     config("\"pool\": \"attention\"", "\"pool\": \"best\"");
     expect("%s/config.json: unknown pool\n  expected mean|max|cls|attention|mean+attention\n  found:   best");
     config("\"kind\": \"transformer\"", "\"kind\": \"transformr\"");
-    expect("%s/config.json: unknown model 'transformr'      did you mean transformer?\n"
-           "  expected one of: bayes, linear, bag, attention, transformer");
+    expect(
+        "%s/config.json: unknown model 'transformr'      did you mean transformer?\n"
+        "  expected one of: bayes, linear, bag, attention, transformer");
     config("\"format\": 1", "\"format\": 7");
     expect("%s/config.json: unknown format\n  expected \"format\": 1\n  found:   7");
     config("\"model_type\": \"fovea\"", "\"model_type\": \"bert\"");
@@ -174,7 +175,9 @@ static fv_named_tensor *named(fv_named_tensor *tensors, const char *name) {
 static void drop_bias(fv_named_tensor *t, int64_t *count) { *named(t, "out.bias") = t[--*count]; }
 static void rename_bias(fv_named_tensor *t, int64_t *count) { (void)count, named(t, "out.bias")->name = "out.bais"; }
 static void cut_bias(fv_named_tensor *t, int64_t *count) { (void)count, named(t, "out.bias")->tensor.dim[0] = 1; }
-static void retype_bias(fv_named_tensor *t, int64_t *count) { (void)count, named(t, "out.bias")->tensor.dtype = FV_I32; }
+static void retype_bias(fv_named_tensor *t, int64_t *count) {
+    (void)count, named(t, "out.bias")->tensor.dtype = FV_I32;
+}
 static void turn_weight(fv_named_tensor *t, int64_t *count) {
     (void)count;
     fv_tensor *w = &named(t, "out.weight")->tensor;
@@ -198,7 +201,8 @@ static void test_tensors(void **state) {
     rewrite(retype_bias);
     expect("%s/model.safetensors: tensor \"out.bias\" has the wrong shape\n  expected f32[2]\n  found:   i32[2]");
     rewrite(turn_weight);
-    expect("%s/model.safetensors: tensor \"out.weight\" has the wrong shape\n  expected f32[2,16]\n  found:   f32[16,2]");
+    expect(
+        "%s/model.safetensors: tensor \"out.weight\" has the wrong shape\n  expected f32[2,16]\n  found:   f32[16,2]");
     rewrite(nan_bias);
     expect_part("out.bias", "element 1 is not a finite number");
 }
@@ -215,14 +219,18 @@ static void test_weights_file(void **state) {
     shell("truncate -s 5 %s/model.safetensors", bad);
     expect_part("/model.safetensors", "");
     fresh();
-    shell("printf 'version https://git-lfs.github.com/spec/v1\\noid sha256:00\\nsize 1\\n' > %s/model.safetensors", bad);
+    shell("printf 'version https://git-lfs.github.com/spec/v1\\noid sha256:00\\nsize 1\\n' > %s/model.safetensors",
+          bad);
     expect_part("/model.safetensors", "Git LFS pointer");
     fresh();
     shell("printf x >> %s/model.safetensors", bad);
     expect_part("/model.safetensors", "");
     fresh();
-    shell("printf '\\100\\0\\0\\0\\0\\0\\0\\0%%-64s%%8s' '{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}' '' > "
-          "%s/model.safetensors", bad);
+    shell(
+        "printf '\\100\\0\\0\\0\\0\\0\\0\\0%%-64s%%8s' "
+        "'{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}' '' > "
+        "%s/model.safetensors",
+        bad);
     expect_part("/model.safetensors", "");
 }
 

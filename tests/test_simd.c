@@ -54,7 +54,8 @@ static void measure(accuracy *a) {
         for (int i = 0; i < BATCH; i++) {
             const double u = fv__random_uniform(13, (uint64_t)b, (uint64_t)i);
             /* half of them spread over the range, half over its exponents */
-            x[i] = (float)(b % 2 ? a->low + (a->high - a->low) * u : ldexp(1 + u, (int)(i % 60) - 50) * (i % 2 ? 1 : -1));
+            x[i] =
+                (float)(b % 2 ? a->low + (a->high - a->low) * u : ldexp(1 + u, (int)(i % 60) - 50) * (i % 2 ? 1 : -1));
             if (x[i] < a->low || x[i] > a->high) x[i] = (float)(a->low + (a->high - a->low) * u);
         }
         a->run(y, x, BATCH);
@@ -78,7 +79,8 @@ static long double exact_gelu_tanh(long double x) {
 /* `mean`: of the signed error, for what is summed up by the thousand */
 static void within(const char *name, accuracy a, double allowed, double mean) {
     measure(&a);
-    if (a.worst > allowed || fabs(a.bias) > mean) fprintf(stderr, "%s: %.2f ulp, mean %.3f (allowed %.1f)\n", name, a.worst, a.bias, allowed);
+    if (a.worst > allowed || fabs(a.bias) > mean)
+        fprintf(stderr, "%s: %.2f ulp, mean %.3f (allowed %.1f)\n", name, a.worst, a.bias, allowed);
     assert_true(a.worst <= allowed);
     assert_true(fabs(a.bias) <= mean);
 }
@@ -122,7 +124,11 @@ static void special_test(void **state) { (void)state, every_table(check_special)
 
 /* ---- nothing outside: arrays that end, or begin, at a page nobody may touch */
 
-typedef struct guarded { char *base; size_t size; float *p; } guarded;
+typedef struct guarded {
+    char *base;
+    size_t size;
+    float *p;
+} guarded;
 static guarded guard(int64_t n, bool at_end) {
     guarded g = {.size = 4 * 4096};
     g.base = mmap(NULL, g.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -142,7 +148,8 @@ static void call_all(const fv__simd_f32 *k, float *y, float *a, float *b, float 
     volatile float sink = k->dot(a, b, n) + k->sum(a, n) + k->max(a, n) + (float)k->norm2(a, n) + k->logsumexp(a, n);
     (void)sink;
     (void)k->all_finite(a, n);
-    k->fill(y, 1, n), k->axpy(y, 2, a, n), k->scale(y, 2, a, n), k->add(y, a, b, n), k->sub(y, a, b, n), k->mul(y, a, b, n);
+    k->fill(y, 1, n), k->axpy(y, 2, a, n), k->scale(y, 2, a, n), k->add(y, a, b, n), k->sub(y, a, b, n),
+        k->mul(y, a, b, n);
     k->mul_add(y, a, b, n), k->exp(y, a, n), k->tanh(y, a, n), k->sigmoid(y, a, n), k->erf(y, a, n), k->relu(y, a, n);
     k->gelu(y, a, n), k->gelu_tanh(y, a, n), k->silu(y, a, n), k->tanh_back(y, a, b, n), k->sigmoid_back(y, a, b, n);
     k->relu_back(y, a, b, n), k->gelu_back(y, a, b, n), k->gelu_tanh_back(y, a, b, n), k->silu_back(y, a, b, n);
@@ -151,7 +158,7 @@ static void call_all(const fv__simd_f32 *k, float *y, float *a, float *b, float 
     k->rms_norm_back(y, b, a, a, b, rstd, n), k->dropout(y, a, n, 77, &drop), k->dropout_back(y, a, n, 77, &drop);
     for (int64_t i = 0; i < n; i++) c[i] = fabsf(c[i]);
     k->adamw(y, b, c, a, n, &step);
-    uint16_t *half = (uint16_t *)b + n;                    /* the last n of 2n halves: they end where b ends */
+    uint16_t *half = (uint16_t *)b + n; /* the last n of 2n halves: they end where b ends */
     k->to_bf16(half, a, n), k->from_bf16(y, half, n), k->to_f16(half, a, n), k->from_f16(y, half, n);
     if (n) k->gemm(y, n, a, n, 1, b, n, 1, n, 1, true), k->gemm_careful(y, n, a, n, 1, b, n, 1, n, 1, false);
     (void)k->finite_tile(a, n, 1, n);
@@ -181,22 +188,26 @@ static void check_rows(const fv__simd_f32 *k) {
         double dot = 0, sum = 0, square = 0, most = -INFINITY, mean = 0, variance = 0, total = 0;
         for (int64_t i = 0; i < n; i++) {
             x[i] = (float)(3 * uniform()), w[i] = (float)uniform(), b[i] = (float)uniform();
-            dot += (double)x[i] * (double)w[i], sum += (double)x[i], square += (double)x[i] * (double)x[i], most = fmax(most, (double)x[i]);
+            dot += (double)x[i] * (double)w[i], sum += (double)x[i], square += (double)x[i] * (double)x[i],
+                most = fmax(most, (double)x[i]);
         }
         close_to((double)k->dot(x, w, n), dot, square);
         close_to((double)k->sum(x, n), sum, square);
         close_to(k->norm2(x, n), square, square);
         assert_true((double)k->max(x, n) == most);
         mean = sum / (double)n;
-        for (int64_t i = 0; i < n; i++) variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n, total += exp((double)x[i] - most);
+        for (int64_t i = 0; i < n; i++)
+            variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n, total += exp((double)x[i] - most);
         close_to((double)k->softmax(y, x, n), most + log(total), 5);
         close_to((double)k->logsumexp(x, n), most + log(total), 5);
         for (int64_t i = 0; i < n; i++) close_to((double)y[i], exp((double)x[i] - most) / total, 0);
         float m, r;
         k->layer_norm(y, &m, &r, x, w, b, n, 1e-5f);
-        for (int64_t i = 0; i < n; i++) close_to((double)y[i], ((double)x[i] - mean) / sqrt(variance + 1e-5) * (double)w[i] + (double)b[i], 4);
+        for (int64_t i = 0; i < n; i++)
+            close_to((double)y[i], ((double)x[i] - mean) / sqrt(variance + 1e-5) * (double)w[i] + (double)b[i], 4);
         k->rms_norm(y, &r, x, w, n, 1e-5f);
-        for (int64_t i = 0; i < n; i++) close_to((double)y[i], (double)x[i] / sqrt(square / (double)n + 1e-5) * (double)w[i], 4);
+        for (int64_t i = 0; i < n; i++)
+            close_to((double)y[i], (double)x[i] / sqrt(square / (double)n + 1e-5) * (double)w[i], 4);
     }
 }
 static void rows_test(void **state) { (void)state, every_table(check_rows); }
@@ -209,7 +220,7 @@ static void check_slope(forward_f64 *forward, backward_f64 *backward, bool from_
     enum { N = 37 };
     double x[N], y[N], high[N], low[N], dx[N], dy[N];
     for (int i = 0; i < N; i++) x[i] = 3 * uniform(), dy[i] = uniform(), dx[i] = 0.5;
-    for (int i = 0; i < N; i++) x[i] = fabs(x[i]) < 0.01 ? 0.5 : x[i];          /* not at the kink of relu */
+    for (int i = 0; i < N; i++) x[i] = fabs(x[i]) < 0.01 ? 0.5 : x[i]; /* not at the kink of relu */
     forward(y, x, N);
     backward(dx, dy, from_output ? y : x, N);
     const double h = 1e-5;
@@ -231,8 +242,10 @@ static void slopes_test(void **state) {
 static double norm_loss(const double *x, const double *w, const double *b, const double *dy, int64_t n, bool rms) {
     const fv__simd_f64 *k = fv__simd_f64_now();
     double y[64], mean, rstd;
-    if (rms) k->rms_norm(y, &rstd, x, w, n, 1e-5);
-    else k->layer_norm(y, &mean, &rstd, x, w, b, n, 1e-5);
+    if (rms)
+        k->rms_norm(y, &rstd, x, w, n, 1e-5);
+    else
+        k->layer_norm(y, &mean, &rstd, x, w, b, n, 1e-5);
     return k->dot(y, dy, n);
 }
 
@@ -240,8 +253,10 @@ static void check_norm(int64_t n, bool rms) {
     const fv__simd_f64 *k = fv__simd_f64_now();
     double x[64], w[64], b[64], dy[64], y[64], mean, rstd, g[3][64] = {{0}};
     for (int64_t i = 0; i < n; i++) x[i] = uniform(), w[i] = uniform(), b[i] = uniform(), dy[i] = uniform();
-    if (rms) k->rms_norm(y, &rstd, x, w, n, 1e-5), k->rms_norm_back(g[0], g[1], dy, x, w, rstd, n);
-    else k->layer_norm(y, &mean, &rstd, x, w, b, n, 1e-5), k->layer_norm_back(g[0], g[1], g[2], dy, x, w, mean, rstd, n);
+    if (rms)
+        k->rms_norm(y, &rstd, x, w, n, 1e-5), k->rms_norm_back(g[0], g[1], dy, x, w, rstd, n);
+    else
+        k->layer_norm(y, &mean, &rstd, x, w, b, n, 1e-5), k->layer_norm_back(g[0], g[1], g[2], dy, x, w, mean, rstd, n);
     double *input[3] = {x, w, b};
     for (int p = 0; p < (rms ? 2 : 3); p++)
         for (int64_t i = 0; i < n; i++) {
@@ -281,7 +296,8 @@ static void check_dropout(const fv__simd_f32 *k) {
     for (int i = 0; i < 1000; i++) x[i] = 1;
     const uint64_t first = (UINT64_C(1) << 36) + 5;
     k->dropout(y, x, 1000, first, &drop);
-    for (int i = 0; i < 1000; i++) assert_true(y[i] == (fv__drop_keeps(&drop, first + (uint64_t)i) ? (float)drop.scale : 0));
+    for (int i = 0; i < 1000; i++)
+        assert_true(y[i] == (fv__drop_keeps(&drop, first + (uint64_t)i) ? (float)drop.scale : 0));
     for (int64_t at = 0, n; at < 1000; at += n) {
         n = 1 + below(200);
         if (n > 1000 - at) n = 1000 - at;
@@ -295,7 +311,8 @@ static void check_dropout(const fv__simd_f32 *k) {
         for (int q = 0; q < 32; q++) assert_true(p[r * 32 + q] == (fv__drop_keeps_at(&drop, 64 + q, 128 + r) ? 1 : 0));
     k->drop_rows(f, 50, 96, 32, 64, &drop);
     for (int r = 0; r < 50; r++)
-        for (int q = 0; q < 96; q++) assert_true(f[r * 96 + q] == (fv__drop_keeps_at(&drop, 32 + r, 64 + q) ? (float)drop.scale : 0));
+        for (int q = 0; q < 96; q++)
+            assert_true(f[r * 96 + q] == (fv__drop_keeps_at(&drop, 32 + r, 64 + q) ? (float)drop.scale : 0));
 }
 static void dropout_test(void **state) { (void)state, every_table(check_dropout); }
 
@@ -329,15 +346,17 @@ static void check_halves(const fv__simd_f32 *k) {
         k->from_f16(&x, &in, 1), k->to_f16(&back, &x, 1);
         assert_true(back == in || (isnan(x) && (back & 0x7fff) > 0x7c00));
     }
-    for (int i = 0; i < 100000; i++) {                      /* the result is nearer than its neighbours */
+    for (int i = 0; i < 100000; i++) { /* the result is nearer than its neighbours */
         const float x = (float)ldexp(uniform(), (int)below(48) - 30);
         uint16_t h, low, high;
         float a, b, c;
         k->to_f16(&h, &x, 1), k->from_f16(&a, &h, 1);
         low = (uint16_t)(h - ((h & 0x7fff) > 0)), high = (uint16_t)(h + 1);
         k->from_f16(&b, &low, 1), k->from_f16(&c, &high, 1);
-        if (isinf(a)) assert_true(fabsf(x) >= 65520);
-        else assert_true(fabsf(a - x) <= fabsf(b - x) && (isinf(c) || fabsf(a - x) <= fabsf(c - x)));
+        if (isinf(a))
+            assert_true(fabsf(x) >= 65520);
+        else
+            assert_true(fabsf(a - x) <= fabsf(b - x) && (isinf(c) || fabsf(a - x) <= fabsf(c - x)));
     }
 }
 static void halves_test(void **state) { (void)state, every_table(check_halves); }
@@ -345,10 +364,12 @@ static void halves_test(void **state) { (void)state, every_table(check_halves); 
 /* ---- tiles */
 
 static void one_product(const fv__simd_f32 *k) {
-    const int64_t m = below(40), n = below(70), depth = below(70), lda = 70 + below(9), ldb = 70 + below(9), ldc = 70 + below(9);
+    const int64_t m = below(40), n = below(70), depth = below(70), lda = 70 + below(9), ldb = 70 + below(9),
+                  ldc = 70 + below(9);
     static float a[80 * 80], b[80 * 80], c[80 * 80], d[80 * 80], start[80 * 80];
     const bool turned = below(2), add = below(2);
-    for (int i = 0; i < 80 * 80; i++) a[i] = (float)uniform(), b[i] = (float)uniform(), c[i] = d[i] = start[i] = (float)uniform();
+    for (int i = 0; i < 80 * 80; i++)
+        a[i] = (float)uniform(), b[i] = (float)uniform(), c[i] = d[i] = start[i] = (float)uniform();
     const int64_t row = turned ? 1 : lda, col = turned ? lda : 1;
     k->gemm(c, ldc, a, row, col, b, ldb, m, n, depth, add);
     k->gemm_careful(d, ldc, a, row, col, b, ldb, m, n, depth, add);
@@ -405,7 +426,8 @@ static void check_online(const fv__simd_f32 *k) {
     enum { ROWS = 11, LANES = 32 };
     static float s[2 * ROWS * LANES], m[LANES], l[LANES], alpha[LANES], lse[LANES], factor[LANES];
     static double score[2 * ROWS * LANES];
-    for (int i = 0; i < 2 * ROWS * LANES; i++) score[i] = (double)(s[i] = i % LANES == 3 ? -INFINITY : (float)(20 * uniform()));
+    for (int i = 0; i < 2 * ROWS * LANES; i++)
+        score[i] = (double)(s[i] = i % LANES == 3 ? -INFINITY : (float)(20 * uniform()));
     for (int q = 0; q < LANES; q++) m[q] = -INFINITY, l[q] = 0;
     k->softmax_tile(s, ROWS, LANES, m, l, alpha);
     k->softmax_tile(s + ROWS * LANES, ROWS, LANES, m, l, alpha);
@@ -413,19 +435,22 @@ static void check_online(const fv__simd_f32 *k) {
     for (int q = 0; q < LANES; q++) {
         double sum = 0;
         for (int r = 0; r < 2 * ROWS; r++) sum += exp2(score[r * LANES + q]);
-        if (q == 3) assert_true(lse[q] == -INFINITY && factor[q] == 0 && s[q] == 0);
-        else close_to((double)lse[q], log(sum), 15), close_to((double)(factor[q] * l[q]), 1, 0);
+        if (q == 3)
+            assert_true(lse[q] == -INFINITY && factor[q] == 0 && s[q] == 0);
+        else
+            close_to((double)lse[q], log(sum), 15), close_to((double)(factor[q] * l[q]), 1, 0);
     }
-    k->finish_lanes(factor, lse, m, l, LANES, 1e6f, 1);      /* an enormous sink takes everything */
+    k->finish_lanes(factor, lse, m, l, LANES, 1e6f, 1); /* an enormous sink takes everything */
     for (int q = 0; q < LANES; q++) assert_true(factor[q] == 0);
 }
 static void online_test(void **state) { (void)state, every_table(check_online); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accuracy_test), cmocka_unit_test(special_test), cmocka_unit_test(bounds_test), cmocka_unit_test(rows_test),
-        cmocka_unit_test(slopes_test),   cmocka_unit_test(norms_test),   cmocka_unit_test(adamw_test),  cmocka_unit_test(dropout_test),
-        cmocka_unit_test(rate_test),     cmocka_unit_test(halves_test),  cmocka_unit_test(products_test), cmocka_unit_test(careful_test),
+        cmocka_unit_test(accuracy_test), cmocka_unit_test(special_test),  cmocka_unit_test(bounds_test),
+        cmocka_unit_test(rows_test),     cmocka_unit_test(slopes_test),   cmocka_unit_test(norms_test),
+        cmocka_unit_test(adamw_test),    cmocka_unit_test(dropout_test),  cmocka_unit_test(rate_test),
+        cmocka_unit_test(halves_test),   cmocka_unit_test(products_test), cmocka_unit_test(careful_test),
         cmocka_unit_test(turning_test),  cmocka_unit_test(online_test),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

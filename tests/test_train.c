@@ -12,9 +12,9 @@
 #include "toy.h"
 #include "train/train.h"
 
-#define OK(call)                                                     \
-    do {                                                             \
-        fv_status ok_ = (call);                                      \
+#define OK(call)                                                           \
+    do {                                                                   \
+        fv_status ok_ = (call);                                            \
         if (ok_ != FV_OK) fail_msg("%s: %d %s", #call, ok_, fv_message()); \
     } while (0)
 
@@ -35,7 +35,7 @@ static void test_metrics(void **state) {
     assert_true(fabs(m->accuracy - 3.0 / 5) < 1e-12);
     assert_true(fabs(m->precision[0] - 0.5) < 1e-12 && fabs(m->recall[0] - 0.5) < 1e-12);
     assert_true(fabs(m->precision[1] - 2.0 / 3) < 1e-12 && fabs(m->recall[1] - 2.0 / 3) < 1e-12);
-    assert_true(fabs(m->macro_f1 - (0.5 + 2.0 / 3) / 2) < 1e-12);   /* class 2 occurs nowhere */
+    assert_true(fabs(m->macro_f1 - (0.5 + 2.0 / 3) / 2) < 1e-12); /* class 2 occurs nowhere */
     assert_true(m->f1[2] == 0 && m->support[2] == 0);
     assert_int_equal(m->confusion[1 * 3 + 0], 1);
     assert_int_equal(m->confusion[0 * 3 + 1], 1);
@@ -60,7 +60,8 @@ static void test_metrics_json(void **state) {
     OK(fv_metrics_json(m, (fv_classes){2, names}, &text));
     OK(fv__json_parse(&json, text, strlen(text), "metrics", FV_FAIL));
     assert_true(fv__json_float(fv__json_get(json, "accuracy"), 0) == 0.5);
-    assert_int_equal(fv__json_int(fv__json_get(fv__json_get(fv__json_get(json, "by_class"), names[1]), "support"), 0), 1);
+    assert_int_equal(fv__json_int(fv__json_get(fv__json_get(fv__json_get(json, "by_class"), names[1]), "support"), 0),
+                     1);
     fv__json_free(json);
     fv_text_free(text);
     fv_metrics_free(m);
@@ -70,19 +71,25 @@ static void test_metrics_json(void **state) {
 
 static void test_durations(void **state) {
     (void)state;
-    static const struct { const char *text; double amount; fv__unit unit; } good[] = {
-        {"3e", 3, FV_UNIT_EPOCHS},      {"0.5e", 0.5, FV_UNIT_EPOCHS},  {"500", 500, FV_UNIT_UPDATES},
-        {"500u", 500, FV_UNIT_UPDATES}, {"20Ku", 20e3, FV_UNIT_UPDATES}, {"5Mt", 5e6, FV_UNIT_TOKENS},
-        {"90s", 90, FV_UNIT_SECONDS},   {"15m", 900, FV_UNIT_SECONDS},  {"2h", 7200, FV_UNIT_SECONDS}};
-    static const char *const bad[] = {"", "e", "-3e", "0u", "3x", "1e5q", "nan", "inf", "Ku", "9999999999999999999999999999999999999999e"};
+    static const struct {
+        const char *text;
+        double amount;
+        fv__unit unit;
+    } good[] = {{"3e", 3, FV_UNIT_EPOCHS},      {"0.5e", 0.5, FV_UNIT_EPOCHS},   {"500", 500, FV_UNIT_UPDATES},
+                {"500u", 500, FV_UNIT_UPDATES}, {"20Ku", 20e3, FV_UNIT_UPDATES}, {"5Mt", 5e6, FV_UNIT_TOKENS},
+                {"90s", 90, FV_UNIT_SECONDS},   {"15m", 900, FV_UNIT_SECONDS},   {"2h", 7200, FV_UNIT_SECONDS}};
+    static const char *const bad[] = {"",     "e",   "-3e", "0u", "3x",
+                                      "1e5q", "nan", "inf", "Ku", "9999999999999999999999999999999999999999e"};
     fv__duration d;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         OK(fv__duration_parse(&d, "until", good[i].text));
         assert_true(d.unit == good[i].unit && fabs(d.amount - good[i].amount) < 1e-9);
     }
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(fv__duration_parse(&d, "until", bad[i]), FV_USAGE);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(fv__duration_parse(&d, "until", bad[i]), FV_USAGE);
     refused(FV_USAGE, fv__duration_parse(&d, "log-every", "3x"),
-            "log-every: not a duration\n  expected a number above zero and a unit: 3e (epochs), 500u or 20Ku (updates), 5Mt "
+            "log-every: not a duration\n  expected a number above zero and a unit: 3e (epochs), 500u or 20Ku "
+            "(updates), 5Mt "
             "(tokens), 90s 15m 2h (time)\n  found:   \"3x\"");
 }
 
@@ -94,7 +101,8 @@ static void test_schedules(void **state) {
     assert_true(fv__schedule(&o, 0.25) == 0.5 && fv__schedule(&o, 0.5) == 1 && fv__schedule(&o, 0.75) == 0.5);
     assert_true(fv__schedule(&o, 1) == 0 && fv__schedule(&o, 7) == 0);
     o.schedule = "cosine";
-    assert_true(fabs(fv__schedule(&o, 0.75) - 0.5) < 1e-12 && fabs(fv__schedule(&o, 0.625) - (2 + sqrt(2)) / 4) < 1e-12);
+    assert_true(fabs(fv__schedule(&o, 0.75) - 0.5) < 1e-12 &&
+                fabs(fv__schedule(&o, 0.625) - (2 + sqrt(2)) / 4) < 1e-12);
     o.schedule = "constant";
     assert_true(fv__schedule(&o, 0.25) == 0.5 && fv__schedule(&o, 0.9) == 1);
 }
@@ -107,8 +115,9 @@ static void test_setup(void **state) {
     OK(fv_train_setup_set(&how, "lowercase", "false"));
     OK(fv_train_setup_set(&how, "learn-rate", "0.5"));
     assert_true(how.model.layers == 3 && !how.tokenizer.lowercase && how.train.learn_rate == 0.5);
-    refused(FV_USAGE, fv_train_setup_set(&how, "learn-rte", "1"), "unknown option 'learn-rte'      did you mean learn-rate?");
-    assert_int_equal(fv_train_setup_set(&how, "alpha", "1"), FV_USAGE);     /* belongs to bayes */
+    refused(FV_USAGE, fv_train_setup_set(&how, "learn-rte", "1"),
+            "unknown option 'learn-rte'      did you mean learn-rate?");
+    assert_int_equal(fv_train_setup_set(&how, "alpha", "1"), FV_USAGE); /* belongs to bayes */
     for (size_t i = 0; i < fv_preset_count(); i++) {
         OK(fv_train_setup_preset(&how, fv_preset_at(i)->name));
         OK(fv_model_options_check(&how.model));
@@ -124,7 +133,8 @@ static fv_dataset *train_data, *valid_data;
 static fv_train_setup quick(const char *folder) {
     fv_train_setup how;
     OK(fv_train_setup_init(&how, "transformer"));
-    how.model.width = 16, how.model.heads = 2, how.model.ffn = 32, how.model.layers = 1, how.model.ngrams.ngram_bits = 8;
+    how.model.width = 16, how.model.heads = 2, how.model.ffn = 32, how.model.layers = 1,
+    how.model.ngrams.ngram_bits = 8;
     how.train.epochs = 4, how.train.batch_size = 8, how.train.learn_rate = 0.005;
     how.train.eval_every = "10u", how.train.save_every = "9u", how.train.average = 0.9;
     how.folder = folder;
@@ -189,7 +199,7 @@ static void test_counts_and_best(void **state) {
     assert_int_equal(r.best_update, 7);
     how.train.until = NULL, how.train.accumulate = 4, how.train.epochs = 1.5;
     run_hash(&how, &r);
-    assert_int_equal(r.updates, 5);     /* 22 batches and a half, four an update */
+    assert_int_equal(r.updates, 5); /* 22 batches and a half, four an update */
     how.train.accumulate = 1, how.train.epochs = 50, how.train.early_stopping = 2;
     run_hash(&how, &r);
     assert_true(r.stopped_early && r.updates == r.best_update + 20);
@@ -202,7 +212,8 @@ static void test_accumulation(void **state) {
     for (int i = 0; i < 2; i++) {
         fv_train_setup how = quick(NULL);
         how.model.dropout = how.model.word_dropout = 0, how.train.bucket = 1, how.train.until = "3u";
-        how.train.average = 0, how.train.batch_size = i ? 30 : 10, how.train.accumulate = i ? 1 : 3, how.train.epsilon = 1e-3;
+        how.train.average = 0, how.train.batch_size = i ? 30 : 10, how.train.accumulate = i ? 1 : 3,
+        how.train.epsilon = 1e-3;
         OK(fv_train(&model[i], NULL, train_data, NULL, &how));
     }
     for (size_t i = 0; i < fv_model_tensor_count(model[0]); i++) {
@@ -248,7 +259,7 @@ static void test_average(void **state) {
         assert_true(fabs(expected[i] / (1 - pow(0.8, UPDATES)) - (double)w[i]) < 1e-5);
         moved += raw[i] != w[i], still += raw[i] == start[i] && start[i] != 0;
     }
-    assert_true(moved > 100 && still > 100);        /* rows that no batch read have not moved */
+    assert_true(moved > 100 && still > 100); /* rows that no batch read have not moved */
     free(expected);
     free(start);
     free(raw);
@@ -272,7 +283,8 @@ static void test_adamw(void **state) {
         ((float *)p.grad.data)[0] = (float)g;
         fv__optimizer_update(&o, update, 0.01, scale);
         m = 0.9 * m + 0.1 * g * scale, v = 0.999 * v + 0.001 * g * g * scale * scale;
-        w -= 0.01 * 0.1 * w + 0.01 * (m / (1 - pow(0.9, (double)update))) / (sqrt(v / (1 - pow(0.999, (double)update))) + 1e-8);
+        w -= 0.01 * 0.1 * w +
+             0.01 * (m / (1 - pow(0.9, (double)update))) / (sqrt(v / (1 - pow(0.999, (double)update))) + 1e-8);
         assert_true(fabs(w - (double)((float *)p.value.data)[0]) < 1e-6);
     }
     fv__optimizer_free(&o);
@@ -281,7 +293,9 @@ static void test_adamw(void **state) {
 
 /* ---- zero allocations ----------------------------------------------------------------------------------------------------- */
 
-typedef struct watch { int64_t first, last; } watch;
+typedef struct watch {
+    int64_t first, last;
+} watch;
 static void watch_allocations(void *context, const fv_event *e) {
     watch *w = context;
     if (e->kind != FV_EVENT_STEP) return;
@@ -295,7 +309,8 @@ static void test_no_allocations_after_the_first_step(void **state) {
     size_t size[64];
     int32_t label[64];
     const char *names[] = {"a", "b"};
-    for (int i = 0; i < 64; i++) text[i] = i % 2 ? "one two three four" : "five six seven two", size[i] = strlen(text[i]), label[i] = i % 2;
+    for (int i = 0; i < 64; i++)
+        text[i] = i % 2 ? "one two three four" : "five six seven two", size[i] = strlen(text[i]), label[i] = i % 2;
     fv_dataset *data;
     fv_model *model;
     watch w = {0};
@@ -312,7 +327,11 @@ static void test_no_allocations_after_the_first_step(void **state) {
 
 /* ---- interrupt and resume ----------------------------------------------------------------------------------------------------- */
 
-typedef struct stop { int64_t at; int notes; char note[600]; } stop;
+typedef struct stop {
+    int64_t at;
+    int notes;
+    char note[600];
+} stop;
 static void stop_at(void *context, const fv_event *e) {
     stop *s = context;
     if (e->kind == FV_EVENT_STEP && e->step == s->at) fv_interrupt();
@@ -335,8 +354,8 @@ static void interrupt_run(const char *folder, int64_t at, bool resume) {
     fv_model *model;
     char message[900];
     how.train.log_every = "1u", how.resume = resume, how.event = stop_at, how.event_context = &s;
-    snprintf(message, sizeof message, "interrupted at update %lld, state saved in %s/last\n  try:     --resume %s", (long long)at,
-             folder, folder);
+    snprintf(message, sizeof message, "interrupted at update %lld, state saved in %s/last\n  try:     --resume %s",
+             (long long)at, folder, folder);
     refused(FV_INTERRUPTED, fv_train(&model, NULL, train_data, valid_data, &how), message);
     assert_null(model);
     fv_interrupt_clear();
@@ -350,14 +369,14 @@ static void test_resume_is_exact(void **state) {
     strcpy(folder, how.folder);
     how.folder = folder;
     interrupt_run(folder, 5, false);
-    interrupt_run(folder, 20, true);        /* an evaluation is due just then */
+    interrupt_run(folder, 20, true); /* an evaluation is due just then */
     interrupt_run(folder, 47, true);
     how.resume = true, how.train.log_every = "1u";
     fv_train_result r;
     run_hash(&how, &r);
     assert_int_equal(r.updates, 60);
     assert_true(file_hash(folder, "model.safetensors") == expected);
-    run_hash(&how, &r);                     /* a finished run stays what it is */
+    run_hash(&how, &r); /* a finished run stays what it is */
     assert_true(file_hash(folder, "model.safetensors") == expected);
 }
 
@@ -383,7 +402,7 @@ static void test_older_checkpoint_is_used(void **state) {
     uint64_t expected = unbroken();
     char folder[256], path[600];
     strcpy(folder, scratch_path("damaged"));
-    interrupt_run(folder, 30, false);       /* checkpoints: 9, 18, 27, 30: b holds 30, a holds 27 */
+    interrupt_run(folder, 30, false); /* checkpoints: 9, 18, 27, 30: b holds 30, a holds 27 */
     snprintf(path, sizeof path, "%s/last/b.safetensors", folder);
     FILE *f = fopen(path, "r+b");
     fseek(f, -5, SEEK_END);
@@ -399,7 +418,7 @@ static void test_older_checkpoint_is_used(void **state) {
     assert_int_equal(s.notes, 1);
     assert_non_null(strstr(s.note, "b.safetensors: is damaged"));
     assert_true(file_hash(folder, "model.safetensors") == expected);
-    assert_int_equal(metrics_lines(folder, "eval"), 6);     /* none is told twice */
+    assert_int_equal(metrics_lines(folder, "eval"), 6); /* none is told twice */
     assert_int_equal(metrics_lines(folder, "train"), 60);
 }
 
@@ -409,25 +428,31 @@ static void test_resume_refuses_another_run(void **state) {
     fv_model *model;
     strcpy(folder, scratch_path("other"));
     fv_train_setup how = quick(folder);
-    snprintf(message, sizeof message, "%s: no checkpoint to resume from\n  expected %s/last/a.safetensors", folder, folder);
+    snprintf(message, sizeof message, "%s: no checkpoint to resume from\n  expected %s/last/a.safetensors", folder,
+             folder);
     how.resume = true;
     assert_int_equal(fv_train(&model, NULL, train_data, valid_data, &how), FV_BAD_MODEL);
     interrupt_run(folder, 12, false);
-    snprintf(message, sizeof message, "%s: already holds a run\n  try:     --resume %s   or another folder", folder, folder);
+    snprintf(message, sizeof message, "%s: already holds a run\n  try:     --resume %s   or another folder", folder,
+             folder);
     how.resume = false;
     refused(FV_USAGE, fv_train(&model, NULL, train_data, valid_data, &how), message);
     how.resume = true, how.train.batch_size = 16;
-    snprintf(message, sizeof message, "%s: batch-size cannot change in a resumed run\n  expected 8\n  found:   16\n"
-             "  try:     a new run folder", folder);
+    snprintf(message, sizeof message,
+             "%s: batch-size cannot change in a resumed run\n  expected 8\n  found:   16\n"
+             "  try:     a new run folder",
+             folder);
     refused(FV_USAGE, fv_train(&model, NULL, train_data, valid_data, &how), message);
     how = quick(folder), how.resume = true;
-    snprintf(message, sizeof message, "%s: the texts are not those the run began with\n  expected the same training and "
-             "validation texts in the same order\n  try:     a new run folder", folder);
+    snprintf(message, sizeof message,
+             "%s: the texts are not those the run began with\n  expected the same training and "
+             "validation texts in the same order\n  try:     a new run folder",
+             folder);
     refused(FV_USAGE, fv_train(&model, NULL, valid_data, valid_data, &how), message);
     stop s = {.at = -1};
     how.event = stop_at, how.event_context = &s, how.train.learn_rate = 0.002, how.train.until = "14u";
     OK(fv_train(&model, NULL, train_data, valid_data, &how));
-    assert_int_equal(s.notes, 2);           /* learn-rate, until */
+    assert_int_equal(s.notes, 2); /* learn-rate, until */
     fv_model_free(model);
 }
 
@@ -449,7 +474,8 @@ static void test_divergence(void **state) {
     fv_train_setup how = quick(scratch_path("diverged"));
     fv_model *model;
     char expected[700];
-    how.train.learn_rate = 1e6, how.train.clip_norm = 0, how.train.weight_decay = 1e3, how.train.save_every = "1u", how.train.warmup = 0;
+    how.train.learn_rate = 1e6, how.train.clip_norm = 0, how.train.weight_decay = 1e3, how.train.save_every = "1u",
+    how.train.warmup = 0;
     how.train.schedule = "constant";
     assert_int_equal(fv_train(&model, NULL, train_data, valid_data, &how), FV_DIVERGED);
     snprintf(expected, sizeof expected, "last good state: %s/last (update ", how.folder);
@@ -500,7 +526,8 @@ static void test_vectors_start_the_embedding(void **state) {
     fv_options_init(fv_vectors_option_rows(), &o);
     o.width = 16, o.rank = 20, o.min_count = 1;
     OK(fv_vectors_train(&vectors, train_data->texts, &o));
-    how.train.average = 0, how.vectors = vectors, how.train.until = "1u", how.train.learn_rate = 0, how.model.freeze_vectors = true;
+    how.train.average = 0, how.vectors = vectors, how.train.until = "1u", how.train.learn_rate = 0,
+    how.model.freeze_vectors = true;
     OK(fv_train(&model, NULL, train_data, NULL, &how));
     fv_tensor table = fv_model_tensor(model, 0, NULL);
     int32_t id = fv_tokenizer_id(fv_model_tokenizer(model), vectors->word[0]);

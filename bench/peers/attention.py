@@ -8,13 +8,13 @@ import sys
 
 import torch
 
-from side import fovea, median_ms, row
+from side import fovea, row, times_ms
 
 SHAPES = [(8, 12, 32, 64), (8, 12, 128, 64), (4, 12, 512, 64), (1, 12, 2048, 64), (1, 4, 4096, 64), (1, 8, 1024, 128)]
 
 
 def repeats(shape):
-    """Enough runs for a median, about a third of a second."""
+    """Enough runs to meet a quiet moment, about a third of a second."""
     b, h, length, d = shape
     return max(3, min(50, int(3e10 / (14 * b * h * length * length * d))))
 
@@ -32,7 +32,7 @@ def torch_pair(shape, causal, repeat):
     def both():
         torch.autograd.grad(attend(*leaves, is_causal=causal), leaves, g)
 
-    return median_ms(forward, repeat), median_ms(both, repeat)
+    return min(times_ms(forward, repeat)), min(times_ms(both, repeat))
 
 
 def onnx_session(shape, causal, threads):
@@ -61,6 +61,10 @@ def onnx_session(shape, causal, threads):
     return lambda: session.run(None, feed)
 
 
+def times_as_fast(mine, peer):
+    return peer / mine
+
+
 def measure(program, threads, rounds, shape, causal):
     repeat = repeats(shape)
     text = ",".join(map(str, shape))
@@ -71,14 +75,13 @@ def measure(program, threads, rounds, shape, causal):
         for line in fovea(program, "attention", "--shape", text, "--causal", "upper-left" if causal else "none",
                           "--threads", str(threads), "--repeat", str(repeat)):
             if line["pass"] in ours:
-                ours[line["pass"]].append(float(line["ms"]))
+                ours[line["pass"]].append(float(line["best"]))
         forward, both = torch_pair(shape, causal, repeat)
         torch_forward.append(forward)
         torch_both.append(both)
         if session:
-            onnx_forward.append(median_ms(session, repeat))
+            onnx_forward.append(min(times_ms(session, repeat)))
     case = f"attention {text}{' causal' if causal else ''}"
-    times_as_fast = lambda mine, peer: peer / mine
     row(case, "forward", "ms", min(ours["forward"]), [min(torch_forward), min(onnx_forward, default=None)], times_as_fast)
     row(case, "forward + backward", "ms", min(ours["both"]), [min(torch_both), None], times_as_fast)
 

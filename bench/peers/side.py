@@ -1,10 +1,8 @@
 """What attention.py and train.py share: running fovea, timing a peer, one row of the table.
 
-A measurement is repeated in rounds, ours and the peer in turn, so that both meet the same moods of the machine. Each round gives
-the median of its runs; the best round counts.
+A measurement is repeated in rounds, ours and the peer in turn, so that both meet the same moods of the machine, and the best counts.
 """
 
-import statistics
 import subprocess
 import time
 
@@ -18,20 +16,24 @@ def fovea(program, *arguments):
     return [dict(zip(head, row)) for row in rows]
 
 
-def median_ms(run, repeat):
-    """Median time of `repeat` runs after one that warms up."""
+def times_ms(run, repeat):
+    """The times of `repeat` runs after one that warms up."""
     run()
     times = []
     for _ in range(repeat):
         start = time.perf_counter()
         run()
-        times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def number(x):
+    return f"{x:,.0f}" if x >= 1000 else f"{x:.3g}"
 
 
 def row(case, what, unit, ours, peers, faster):
     """Prints one line. `faster(ours, peer)` is how many times as fast as the peer we are; None stands for `cannot`."""
-    cells = [case, what, unit, f"{ours:.4g}"]
+    cells = [case, what, unit, number(ours)]
     for peer in peers:
-        cells += ["-", "-"] if peer is None else [f"{peer:.4g}", f"{faster(ours, peer):.2f}"]
+        cells += ["-", "-"] if peer is None else [number(peer), f"{faster(ours, peer):.2f}"]
     print("| " + " | ".join(cells) + " |", flush=True)

@@ -25,49 +25,49 @@ typedef struct fv_model fv_model;
 
 /* Every kind reads the fields its own rows name; fv_model_options_init fills them with the defaults of that kind. */
 typedef struct fv_model_options {
-    const char *kind;            /* "bayes", "linear", "bag", "attention", "transformer" */
+    const char *kind; /* "bayes", "linear", "bag", "attention", "transformer" */
 
     /* counting kinds */
-    double alpha;                /* bayes: pseudo-count added to every word of every class */
-    double c;                    /* linear: inverse strength of the L2 penalty */
-    int64_t word_ngrams;         /* bayes, linear: longest run of words that is a feature */
-    int64_t min_texts;           /* bayes, linear: features of fewer training texts are left out */
-    bool sublinear;              /* linear: 1 + log(count) instead of count */
+    double alpha;        /* bayes: pseudo-count added to every word of every class */
+    double c;            /* linear: inverse strength of the L2 penalty */
+    int64_t word_ngrams; /* bayes, linear: longest run of words that is a feature */
+    int64_t min_texts;   /* bayes, linear: features of fewer training texts are left out */
+    bool sublinear;      /* linear: 1 + log(count) instead of count */
 
     /* neural kinds: text */
-    int64_t max_length;          /* tokens a text; the rest is cut off */
-    fv_ngram_options ngrams;     /* hashed character n-grams added to the word embeddings; bits 0 = none */
-    const char *vectors;         /* file of word vectors that start the embedding; NULL: random */
-    bool freeze_vectors;         /* the embedding stays as the vectors are (training only) */
+    int64_t max_length;      /* tokens a text; the rest is cut off */
+    fv_ngram_options ngrams; /* hashed character n-grams added to the word embeddings; bits 0 = none */
+    const char *vectors;     /* file of word vectors that start the embedding; NULL: random */
+    bool freeze_vectors;     /* the embedding stays as the vectors are (training only) */
 
     /* neural kinds: network */
     int64_t width, heads, layers, ffn;
-    const char *attention;       /* mechanism with its parameters, as in fv_attention_options: "softmax", "topk:k=8" */
-    const char *positions;       /* none|sinusoidal|learned|rope|alibi */
-    const char *activation;      /* gelu|relu */
-    const char *pool;            /* mean|max|cls|attention|mean+attention */
-    double dropout;              /* of embeddings, sublayers and the pooled vector (training only) */
-    double attention_dropout;    /* of attention weights (training only) */
-    double word_dropout;         /* share of tokens replaced by [UNK] (training only) */
+    const char *attention;    /* mechanism with its parameters, as in fv_attention_options: "softmax", "topk:k=8" */
+    const char *positions;    /* none|sinusoidal|learned|rope|alibi */
+    const char *activation;   /* gelu|relu */
+    const char *pool;         /* mean|max|cls|attention|mean+attention */
+    double dropout;           /* of embeddings, sublayers and the pooled vector (training only) */
+    double attention_dropout; /* of attention weights (training only) */
+    double word_dropout;      /* share of tokens replaced by [UNK] (training only) */
 } fv_model_options;
 
-enum {                           /* what a kind can do */
-    FV_MODEL_HAS_ATTENTION = 1,  /* a trace has layers and heads */
-    FV_MODEL_BY_GRADIENT = 2,    /* trained step by step (otherwise in one go: no epochs, no checkpoints) */
-    FV_MODEL_TAKES_VECTORS = 4,  /* understands the option vectors */
-    FV_MODEL_RESIDUAL = 8        /* tokens also pass beside the attention: rollout adds the identity */
+enum {                             /* what a kind can do */
+       FV_MODEL_HAS_ATTENTION = 1, /* a trace has layers and heads */
+       FV_MODEL_BY_GRADIENT = 2,   /* trained step by step (otherwise in one go: no epochs, no checkpoints) */
+       FV_MODEL_TAKES_VECTORS = 4, /* understands the option vectors */
+       FV_MODEL_RESIDUAL = 8       /* tokens also pass beside the attention: rollout adds the identity */
 };
 
 typedef struct fv_model_kind {
-    const char *name, *summary;  /* summary: one line */
-    const char *citation;        /* who, what, where */
-    uint32_t can;                /* FV_MODEL_... */
-    const fv_option *options;    /* rows over fv_model_options with this kind's defaults, ended by a NULL name */
+    const char *name, *summary; /* summary: one line */
+    const char *citation;       /* who, what, where */
+    uint32_t can;               /* FV_MODEL_... */
+    const fv_option *options;   /* rows over fv_model_options with this kind's defaults, ended by a NULL name */
 } fv_model_kind;
 
 FV_API size_t fv_model_kind_count(void);
 FV_API const fv_model_kind *fv_model_kind_at(size_t index);
-FV_API const fv_model_kind *fv_model_kind_find(const char *name);     /* NULL if there is none */
+FV_API const fv_model_kind *fv_model_kind_find(const char *name); /* NULL if there is none */
 
 /* Zeroes the struct, sets kind and the defaults of its rows. FV_USAGE (with the nearest name) for an unknown kind. */
 FV_API fv_status fv_model_options_init(fv_model_options *options, const char *kind);
@@ -81,12 +81,12 @@ FV_API fv_status fv_model_options_check(const fv_model_options *options);
 /* Each setting is "name=value", a row of the model kind, the tokenizer, the vectors or training (train.h). */
 typedef struct fv_preset {
     const char *name, *help;
-    const char *kind;                /* model kind */
-    const char *const *settings;     /* ended by NULL */
+    const char *kind;            /* model kind */
+    const char *const *settings; /* ended by NULL */
 } fv_preset;
 FV_API size_t fv_preset_count(void);
 FV_API const fv_preset *fv_preset_at(size_t index);
-FV_API const fv_preset *fv_preset_find(const char *name);             /* NULL if there is none */
+FV_API const fv_preset *fv_preset_find(const char *name); /* NULL if there is none */
 
 /* ---- a saved model ----------------------------------------------------------------------------------------------- */
 
@@ -103,9 +103,9 @@ FV_API const fv_model_kind *fv_model_kind_of(const fv_model *model);
 FV_API const fv_model_options *fv_model_options_of(const fv_model *model);
 FV_API fv_classes fv_model_classes(const fv_model *model);
 FV_API const fv_tokenizer *fv_model_tokenizer(const fv_model *model);
-FV_API int64_t fv_model_parameters(const fv_model *model);            /* numbers that were learnt */
+FV_API int64_t fv_model_parameters(const fv_model *model); /* numbers that were learnt */
 FV_API size_t fv_model_tensor_count(const fv_model *model);
-FV_API fv_tensor fv_model_tensor(const fv_model *model, size_t index, const char **name);  /* name may be NULL */
+FV_API fv_tensor fv_model_tensor(const fv_model *model, size_t index, const char **name); /* name may be NULL */
 
 /* "transformer: 1 layer, 8 heads, width 128, ..., 16 classes, 6,012,304 parameters". Returns the length it needs. */
 FV_API size_t fv_model_describe(const fv_model *model, char *text, size_t size);
@@ -119,15 +119,15 @@ FV_API fv_status fv_model_predict(const fv_model *model, fv_texts texts, float *
  * the model. layers and heads are 0 for kinds without attention. */
 typedef struct fv_trace {
     const fv_model *model;
-    const char *text;            /* copy; token offsets count its bytes */
-    const fv_tokens *tokens;     /* what the model read: ids, byte ranges, words; [CLS] in front has range 0..0 */
-    bool cut;                    /* the text was longer than max-length */
+    const char *text;        /* copy; token offsets count its bytes */
+    const fv_tokens *tokens; /* what the model read: ids, byte ranges, words; [CLS] in front has range 0..0 */
+    bool cut;                /* the text was longer than max-length */
     int64_t layers, heads;
     int64_t classes;
-    const float *logit;          /* (classes) */
-    const float *probability;    /* (classes) */
-    int64_t predicted;           /* class with the highest probability */
-    const float *pool;           /* (tokens) share of each token in the pooled vector, sums to 1; NULL: no such thing
+    const float *logit;       /* (classes) */
+    const float *probability; /* (classes) */
+    int64_t predicted;        /* class with the highest probability */
+    const float *pool;        /* (tokens) share of each token in the pooled vector, sums to 1; NULL: no such thing
                                     (max pooling, counting kinds). mean+attention: the attention half */
     struct fv__trace *store;
 } fv_trace;

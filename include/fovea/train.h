@@ -23,24 +23,24 @@ extern "C" {
 /* Durations are texts with a unit: "3e" epochs, "500u" or "20Ku" updates, "5Mt" tokens, "90s", "15m", "2h" wall
  * time ("until" only: a run that ends by the clock cannot be repeated exactly). A bare number means updates. */
 typedef struct fv_train_options {
-    double epochs;               /* passes over the training texts */
-    const char *until;           /* a duration that replaces epochs, NULL: none */
-    int64_t batch_size;          /* texts an update (times accumulate) */
-    int64_t max_tokens;          /* at most so many tokens a batch; 0 = no limit */
-    int64_t bucket;              /* batches that are sorted by length together */
-    int64_t accumulate;          /* batches an update */
-    double learn_rate;           /* highest */
-    double table_rate;           /* learn rate of embedding tables, as a multiple of learn-rate */
-    const char *schedule;        /* constant|linear|cosine, after the warmup, down to 0 */
-    double warmup;               /* share of all updates in which the rate climbs from 0 */
-    double weight_decay;         /* decoupled; matrices only */
+    double epochs;        /* passes over the training texts */
+    const char *until;    /* a duration that replaces epochs, NULL: none */
+    int64_t batch_size;   /* texts an update (times accumulate) */
+    int64_t max_tokens;   /* at most so many tokens a batch; 0 = no limit */
+    int64_t bucket;       /* batches that are sorted by length together */
+    int64_t accumulate;   /* batches an update */
+    double learn_rate;    /* highest */
+    double table_rate;    /* learn rate of embedding tables, as a multiple of learn-rate */
+    const char *schedule; /* constant|linear|cosine, after the warmup, down to 0 */
+    double warmup;        /* share of all updates in which the rate climbs from 0 */
+    double weight_decay;  /* decoupled; matrices only */
     double beta1, beta2, epsilon;
-    double clip_norm;            /* longest gradient; 0 = no limit */
+    double clip_norm; /* longest gradient; 0 = no limit */
     double label_smoothing;
-    double average;              /* memory of the running mean of the weights that is judged and kept; 0: the weights */
-    int64_t early_stopping;      /* evaluations without a better one before training stops; 0 = never */
-    const char *metric;          /* accuracy|macro-f1|loss: what "best" means on the validation texts */
-    const char *log_every, *eval_every, *save_every;   /* durations */
+    double average;         /* memory of the running mean of the weights that is judged and kept; 0: the weights */
+    int64_t early_stopping; /* evaluations without a better one before training stops; 0 = never */
+    const char *metric;     /* accuracy|macro-f1|loss: what "best" means on the validation texts */
+    const char *log_every, *eval_every, *save_every; /* durations */
     int64_t seed;
 } fv_train_options;
 FV_API const fv_option *fv_train_option_rows(void);
@@ -48,24 +48,24 @@ FV_API const fv_option *fv_train_option_rows(void);
 /* ---- progress ---------------------------------------------------------------------------------------------------- */
 
 typedef enum fv_event_kind {
-    FV_EVENT_START,              /* total is known */
-    FV_EVENT_STEP,               /* every log_every, and the first ten updates */
-    FV_EVENT_EVAL,               /* after the validation texts were judged */
-    FV_EVENT_SAVE,               /* a checkpoint is safe on disk */
-    FV_EVENT_NOTE,               /* `note` is worth telling: an older checkpoint was used, ... */
+    FV_EVENT_START, /* total is known */
+    FV_EVENT_STEP,  /* every log_every, and the first ten updates */
+    FV_EVENT_EVAL,  /* after the validation texts were judged */
+    FV_EVENT_SAVE,  /* a checkpoint is safe on disk */
+    FV_EVENT_NOTE,  /* `note` is worth telling: an older checkpoint was used, ... */
     FV_EVENT_END
 } fv_event_kind;
 
 typedef struct fv_event {
     fv_event_kind kind;
-    int64_t step, total;         /* updates done, updates in all (0: not known) */
+    int64_t step, total; /* updates done, updates in all (0: not known) */
     double epoch;
     double loss, learn_rate, gradient_norm;            /* STEP: loss is the mean since the last STEP */
     double tokens_per_second, seconds, eta;            /* seconds since the start of this process; eta < 0: not known */
     double valid_loss, valid_accuracy, valid_macro_f1; /* EVAL */
     bool best;                                         /* EVAL: better than all before */
-    const char *path;            /* SAVE: the folder; NULL without a run folder */
-    const char *note;            /* NOTE */
+    const char *path;                                  /* SAVE: the folder; NULL without a run folder */
+    const char *note;                                  /* NOTE */
 } fv_event;
 
 /* Called from the thread that trains. */
@@ -77,10 +77,10 @@ typedef struct fv_train_setup {
     fv_model_options model;
     fv_tokenizer_options tokenizer;
     fv_train_options train;
-    const char *folder;          /* run folder, NULL: keep everything in memory */
-    bool resume;                 /* go on where the folder's last checkpoint is */
-    const fv_vectors *vectors;   /* word vectors in memory; replaces model.vectors */
-    fv_event_fn *event;          /* may be NULL */
+    const char *folder;        /* run folder, NULL: keep everything in memory */
+    bool resume;               /* go on where the folder's last checkpoint is */
+    const fv_vectors *vectors; /* word vectors in memory; replaces model.vectors */
+    fv_event_fn *event;        /* may be NULL */
     void *event_context;
 } fv_train_setup;
 
@@ -94,10 +94,10 @@ FV_API fv_status fv_train_setup_set(fv_train_setup *setup, const char *name, con
 /* ---- training ---------------------------------------------------------------------------------------------------- */
 
 typedef struct fv_train_result {
-    int64_t updates, texts, tokens;   /* updates done in all; training texts and tokens of one epoch */
-    double seconds;                   /* of this process, evaluations and checkpoints included */
-    int64_t best_update;              /* the update whose weights were kept */
-    double best_loss, best_accuracy, best_macro_f1;   /* on the validation texts */
+    int64_t updates, texts, tokens;                 /* updates done in all; training texts and tokens of one epoch */
+    double seconds;                                 /* of this process, evaluations and checkpoints included */
+    int64_t best_update;                            /* the update whose weights were kept */
+    double best_loss, best_accuracy, best_macro_f1; /* on the validation texts */
     bool stopped_early;
     int64_t parameters;
 } fv_train_result;
@@ -121,14 +121,14 @@ FV_API bool fv_train_can_resume(const char *folder);
 /* ---- metrics ----------------------------------------------------------------------------------------------------- */
 
 typedef struct fv_metrics {
-    int64_t count;               /* texts judged */
+    int64_t count; /* texts judged */
     int32_t classes;
     double accuracy;
-    double macro_f1;             /* mean over the classes that occur, as labels or as predictions */
-    double loss;                 /* mean cross-entropy, natural log */
-    const double *precision, *recall, *f1;   /* (classes); 0 where undefined */
-    const int64_t *support;      /* (classes) texts of the class */
-    const int64_t *confusion;    /* (classes, classes): row = label, column = prediction */
+    double macro_f1;                       /* mean over the classes that occur, as labels or as predictions */
+    double loss;                           /* mean cross-entropy, natural log */
+    const double *precision, *recall, *f1; /* (classes); 0 where undefined */
+    const int64_t *support;                /* (classes) texts of the class */
+    const int64_t *confusion;              /* (classes, classes): row = label, column = prediction */
 } fv_metrics;
 
 /* From labels (count) and probabilities (count, classes). */

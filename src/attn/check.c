@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-
 static bool present(const fv_tensor *t) { return t->rank != 0; }
 static uint32_t bit(fv_port port) { return 1u << port; }
 static bool is_integer_port(fv_port port) { return port >= FV_MASK && port <= FV_INDEX; }
@@ -17,23 +16,27 @@ bool fv__attn_wants_backward(const fv_attention_plan *plan) {
 
 /* ---- one tensor */
 
-static fv_status wrong_shape(const fv_attention_plan *plan, fv_port port, const fv_tensor *found, const char *expected) {
+static fv_status wrong_shape(const fv_attention_plan *plan, fv_port port, const fv_tensor *found,
+                             const char *expected) {
     char text[160];
     fv_tensor_describe(found, text, sizeof text);
-    return fv__fail(FV_USAGE, "attention: mechanism \"%s\", port \"%s\"\n  expected %s\n  found:   %s", plan->mechanism->info.name,
-                    fv_port_name(port), expected, text);
+    return fv__fail(FV_USAGE, "attention: mechanism \"%s\", port \"%s\"\n  expected %s\n  found:   %s",
+                    plan->mechanism->info.name, fv_port_name(port), expected, text);
 }
 
 static fv_status check_dtype(const fv_attention_plan *plan, fv_port port, const fv_tensor *t) {
-    if (port == FV_MASK) return t->dtype == FV_BOOL || t->dtype == FV_U8 ? FV_OK : wrong_shape(plan, port, t, "dtype bool or u8");
-    if (is_integer_port(port)) return t->dtype == FV_I32 || t->dtype == FV_I64 ? FV_OK : wrong_shape(plan, port, t, "dtype i32 or i64");
+    if (port == FV_MASK)
+        return t->dtype == FV_BOOL || t->dtype == FV_U8 ? FV_OK : wrong_shape(plan, port, t, "dtype bool or u8");
+    if (is_integer_port(port))
+        return t->dtype == FV_I32 || t->dtype == FV_I64 ? FV_OK : wrong_shape(plan, port, t, "dtype i32 or i64");
     if (t->dtype == plan->dtype) return FV_OK;
     return wrong_shape(plan, port, t, plan->dtype == FV_F64 ? "dtype f64, as q" : "dtype f32, as q");
 }
 
 static fv_status check_sizes(const fv_attention_plan *plan, fv_port port, const fv_tensor *t) {
     size_t bytes;
-    if (t->rank < 0 || t->rank > FV_MAX_DIMS) return fv__fail(FV_USAGE, "attention: port \"%s\" has rank %d", fv_port_name(port), t->rank);
+    if (t->rank < 0 || t->rank > FV_MAX_DIMS)
+        return fv__fail(FV_USAGE, "attention: port \"%s\" has rank %d", fv_port_name(port), t->rank);
     if (!fv__size_of(t->dim, t->rank, 8, &bytes) || bytes > (size_t)INT64_MAX / 4)
         return wrong_shape(plan, port, t, "dimensions >= 0 whose product fits in memory");
     return FV_OK;
@@ -49,8 +52,8 @@ static bool fits(const fv_tensor *t, int rank, const int64_t *want, bool broadca
 
 static bool unit_last(const fv_tensor *t) { return t->dim[t->rank - 1] <= 1 || t->stride[t->rank - 1] == 1; }
 
-static fv_status check_port(const fv_attention_plan *plan, fv_port port, const fv_tensor *t, int rank, const int64_t *want,
-                            bool broadcast, const char *expected) {
+static fv_status check_port(const fv_attention_plan *plan, fv_port port, const fv_tensor *t, int rank,
+                            const int64_t *want, bool broadcast, const char *expected) {
     if (!present(t)) return FV_OK;
     if (!fits(t, rank, want, broadcast)) return wrong_shape(plan, port, t, expected);
     return FV_OK;
@@ -60,12 +63,14 @@ static fv_status check_port(const fv_attention_plan *plan, fv_port port, const f
 
 static fv_status check_presence(const fv_attention_plan *plan) {
     const fv_mechanism *m = &plan->mechanism->info;
-    const uint32_t outputs = bit(FV_OUT) | bit(FV_LSE) | bit(FV_STATE_OUT) | bit(FV_AUX), known = m->needs | m->takes | outputs;
+    const uint32_t outputs = bit(FV_OUT) | bit(FV_LSE) | bit(FV_STATE_OUT) | bit(FV_AUX),
+                   known = m->needs | m->takes | outputs;
     for (int p = 0; p < FV_PORTS; p++) {
         if ((m->needs & bit(p)) && !present(&plan->shape[p]))
             return fv__fail(FV_USAGE, "attention: mechanism \"%s\" needs port \"%s\"", m->name, fv_port_name(p));
         if (present(&plan->shape[p]) && !(known & bit(p)))
-            return fv__fail(FV_USAGE, "attention: mechanism \"%s\" does not take port \"%s\"", m->name, fv_port_name(p));
+            return fv__fail(FV_USAGE, "attention: mechanism \"%s\" does not take port \"%s\"", m->name,
+                            fv_port_name(p));
         if (present(&plan->grad[p]) && is_integer_port(p))
             return fv__fail(FV_USAGE, "attention: port \"%s\" has no gradient", fv_port_name(p));
         if (present(&plan->grad[p]) && !present(&plan->shape[p]))
@@ -101,12 +106,16 @@ static fv_status check_qkv_shapes(const fv_attention_plan *plan) {
     const int64_t b = plan->batch, h = plan->heads, kh = plan->kv_heads, lq = plan->q_len, lk = plan->k_len;
     const fv_tensor *s = plan->shape;
     if (s[FV_K].rank != 4) return wrong_shape(plan, FV_K, &s[FV_K], "(B,Hkv,Lk,D)");
-    if (kh <= 0 ? h > 0 : h % kh != 0) return wrong_shape(plan, FV_K, &s[FV_K], "a number of kv heads that divides the heads of q");
+    if (kh <= 0 ? h > 0 : h % kh != 0)
+        return wrong_shape(plan, FV_K, &s[FV_K], "a number of kv heads that divides the heads of q");
     if (kh != h && !(plan->mechanism->info.can & FV_CAN_GROUPED))
-        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" takes as many kv heads as heads", plan->mechanism->info.name);
-    const int64_t k_dim[4] = {b, kh, lk, plan->d_qk}, v_dim[4] = {b, kh, lk, plan->d_v}, out_dim[4] = {b, h, lq, plan->d_v};
+        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" takes as many kv heads as heads",
+                        plan->mechanism->info.name);
+    const int64_t k_dim[4] = {b, kh, lk, plan->d_qk}, v_dim[4] = {b, kh, lk, plan->d_v},
+                  out_dim[4] = {b, h, lq, plan->d_v};
     const int64_t plane[4] = {b, h, lq, lk}, state[4] = {b, h, plan->d_qk, plan->d_v};
-    if (plan->mechanism->info.needs & bit(FV_K)) FV_TRY(check_port(plan, FV_K, &s[FV_K], 4, k_dim, false, "(B,Hkv,Lk,D) with B and D of q"));
+    if (plan->mechanism->info.needs & bit(FV_K))
+        FV_TRY(check_port(plan, FV_K, &s[FV_K], 4, k_dim, false, "(B,Hkv,Lk,D) with B and D of q"));
     FV_TRY(check_port(plan, FV_V, &s[FV_V], 4, v_dim, false, "(B,Hkv,Lk,Dv) with B, Hkv and Lk of k"));
     FV_TRY(check_port(plan, FV_OUT, &s[FV_OUT], 4, out_dim, false, "(B,H,Lq,Dv)"));
     FV_TRY(check_port(plan, FV_LSE, &s[FV_LSE], 3, out_dim, false, "(B,H,Lq)"));
@@ -123,20 +132,24 @@ static fv_status check_qkv_shapes(const fv_attention_plan *plan) {
     for (int i = 0; i < 4; i++) {
         if (!unit_last(&s[unit[i]])) return wrong_shape(plan, unit[i], &s[unit[i]], "unit stride on the last axis");
         const fv_tensor *d = &plan->grad[unit[i]];
-        if (present(d) && !unit_last(d)) return wrong_shape(plan, unit[i], d, "a gradient with unit stride on the last axis");
+        if (present(d) && !unit_last(d))
+            return wrong_shape(plan, unit[i], d, "a gradient with unit stride on the last axis");
     }
     return FV_OK;
 }
 
 static fv_status check_packed(const fv_attention_plan *plan) {
-    if (!plan->packed) return present(&plan->shape[FV_CU_K]) ? fv__fail(FV_USAGE, "attention: port \"cu_k\" without \"cu_q\"") : FV_OK;
+    if (!plan->packed)
+        return present(&plan->shape[FV_CU_K]) ? fv__fail(FV_USAGE, "attention: port \"cu_k\" without \"cu_q\"") : FV_OK;
     if (!(plan->mechanism->info.can & FV_CAN_PACKED))
-        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" does not take packed sequences", plan->mechanism->info.name);
+        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" does not take packed sequences",
+                        plan->mechanism->info.name);
     const fv_tensor *q = &plan->shape[FV_CU_Q], *k = &plan->shape[FV_CU_K];
     if (q->rank != 1 || q->dim[0] < 1) return wrong_shape(plan, FV_CU_Q, q, "(N+1), N the number of sequences");
     FV_TRY(check_port(plan, FV_CU_K, k, 1, q->dim, false, "the shape of cu_q"));
     if (plan->batch != 1) return wrong_shape(plan, FV_Q, &plan->shape[FV_Q], "batch 1 with cu_seqlens");
-    if (present(&plan->shape[FV_KV_LEN])) return fv__fail(FV_USAGE, "attention: \"kv_len\" and \"cu_q\" exclude each other");
+    if (present(&plan->shape[FV_KV_LEN]))
+        return fv__fail(FV_USAGE, "attention: \"kv_len\" and \"cu_q\" exclude each other");
     if (!present(k) && plan->q_len != plan->k_len)
         return fv__fail(FV_USAGE, "attention: packed keys of another length than the queries need \"cu_k\"");
     return FV_OK;
@@ -160,15 +173,22 @@ static fv_status check_options(const fv_attention_plan *plan) {
     const uint32_t can = plan->mechanism->info.can;
     const char *name = plan->mechanism->info.name;
     const int64_t far = INT64_C(1) << 48;
-    if (!isfinite(o->scale)) return fv__fail(FV_USAGE, "attention: scale\n  expected a finite number, 0 for 1/sqrt(D)\n  found:   %g", o->scale);
-    if (!(o->softcap >= 0) || !isfinite(o->softcap)) return fv__fail(FV_USAGE, "attention: softcap\n  expected 0 or more\n  found:   %g", o->softcap);
-    if (!(o->dropout >= 0 && o->dropout < 1)) return fv__fail(FV_USAGE, "attention: dropout\n  expected 0 <= p < 1\n  found:   %g", o->dropout);
-    if (o->window_left < -1 || o->window_right < -1) return fv__fail(FV_USAGE, "attention: window\n  expected 0 or more, or -1 for no limit");
+    if (!isfinite(o->scale))
+        return fv__fail(FV_USAGE, "attention: scale\n  expected a finite number, 0 for 1/sqrt(D)\n  found:   %g",
+                        o->scale);
+    if (!(o->softcap >= 0) || !isfinite(o->softcap))
+        return fv__fail(FV_USAGE, "attention: softcap\n  expected 0 or more\n  found:   %g", o->softcap);
+    if (!(o->dropout >= 0 && o->dropout < 1))
+        return fv__fail(FV_USAGE, "attention: dropout\n  expected 0 <= p < 1\n  found:   %g", o->dropout);
+    if (o->window_left < -1 || o->window_right < -1)
+        return fv__fail(FV_USAGE, "attention: window\n  expected 0 or more, or -1 for no limit");
     if (o->q_offset > far || o->q_offset < -far || o->window_left > far || o->window_right > far)
         return fv__fail(FV_USAGE, "attention: q_offset or window is beyond 2^48");
-    if (o->dropout > 0 && !(can & FV_CAN_DROPOUT)) return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no dropout", name);
+    if (o->dropout > 0 && !(can & FV_CAN_DROPOUT))
+        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no dropout", name);
     const bool band = o->causal != FV_CAUSAL_NONE || o->window_left >= 0 || o->window_right >= 0;
-    if (band && !(can & FV_CAN_CAUSAL)) return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has neither causal masks nor windows", name);
+    if (band && !(can & FV_CAN_CAUSAL))
+        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has neither causal masks nor windows", name);
     if (present(&plan->shape[FV_KV_LEN]) && !(can & FV_CAN_LENGTHS))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" does not take \"kv_len\"", name);
     return FV_OK;
@@ -193,7 +213,8 @@ fv_status fv__attn_check(fv_attention_plan *plan, const fv_attention_tensors *sh
     FV_TRY(check_tensors(plan));
     if (plan->mechanism->info.can & FV_CAN_SELF && !present(k)) FV_TRY(check_gate_shapes(plan));
     if (q->rank != 4) return wrong_shape(plan, FV_Q, q, "(B,H,Lq,D)");
-    plan->batch = q->dim[0], plan->heads = plan->kv_heads = q->dim[1], plan->q_len = plan->k_len = q->dim[2], plan->d_qk = plan->d_v = q->dim[3];
+    plan->batch = q->dim[0], plan->heads = plan->kv_heads = q->dim[1], plan->q_len = plan->k_len = q->dim[2],
+    plan->d_qk = plan->d_v = q->dim[3];
     if (present(k)) plan->kv_heads = k->dim[1], plan->k_len = k->dim[2];
     if (present(v)) plan->d_v = v->dim[3];
     plan->packed = present(&plan->shape[FV_CU_Q]);

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-fv_status fv_attention_plan_create(fv_attention_plan **out, const fv_attention_options *options, const fv_attention_tensors *shapes) {
+fv_status fv_attention_plan_create(fv_attention_plan **out, const fv_attention_options *options,
+                                   const fv_attention_tensors *shapes) {
     *out = NULL;
     fv_attention_plan *plan = fv__alloc(sizeof *plan);
     if (!plan) return FV_NO_RESOURCES;
@@ -16,7 +17,7 @@ fv_status fv_attention_plan_create(fv_attention_plan **out, const fv_attention_o
         fv_attention_plan_free(plan);
         return status;
     }
-    plan->options.mechanism = plan->mechanism->info.name;   /* the text may not outlive the call */
+    plan->options.mechanism = plan->mechanism->info.name; /* the text may not outlive the call */
     *out = plan;
     return FV_OK;
 }
@@ -30,7 +31,7 @@ void fv_attention_plan_free(fv_attention_plan *plan) {
 
 size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward) {
     const size_t bytes = plan->mechanism->scratch ? plan->mechanism->scratch(plan, backward) : 0;
-    return bytes ? bytes + 64 : 0;                          /* run.c aligns what it is given */
+    return bytes ? bytes + 64 : 0; /* run.c aligns what it is given */
 }
 
 double fv_attention_flops(const fv_attention_plan *plan, bool backward) {
@@ -56,7 +57,8 @@ size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size
     if (plan->mechanism->describe) plan->mechanism->describe(plan, engine, sizeof engine);
     snprintf(text, sizeof text, "%s: %s, %d thread%s, scratch %s", plan->mechanism->info.name, engine, fv_threads(),
              fv_threads() == 1 ? "" : "s", size_text(fv_attention_scratch(plan, false), bytes, sizeof bytes));
-    if (fv__attn_wants_backward(plan)) add(text, sizeof text, " (backward %s)", size_text(fv_attention_scratch(plan, true), more, sizeof more));
+    if (fv__attn_wants_backward(plan))
+        add(text, sizeof text, " (backward %s)", size_text(fv_attention_scratch(plan, true), more, sizeof more));
     if (plan->causal) add(text, sizeof text, ", causal %s", plan->lower_right ? "lower-right" : "upper-left");
     if (plan->window_left >= 0) add(text, sizeof text, ", %s", "window");
     if (plan->options.softcap > 0) add(text, sizeof text, ", %s", "softcap");
@@ -83,7 +85,8 @@ static void port_dims(fv_tensor *shape, int rank, int64_t a, int64_t b, int64_t 
     *shape = fv_tensor_of(NULL, shape->dtype, rank, dim);
 }
 
-fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_attention_tensors *shapes, fv_port port, fv_tensor *shape) {
+fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_attention_tensors *shapes, fv_port port,
+                                  fv_tensor *shape) {
     fv_attention_plan plan = {.options = *options};
     const fv_tensor *q = &shapes->t[FV_Q], *k = &shapes->t[FV_K], *v = &shapes->t[FV_V];
     *shape = (fv_tensor){.dtype = q->dtype};
@@ -97,12 +100,18 @@ fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_
         if (v->rank == 4) plan.d_v = v->dim[3];
         const uint32_t known = plan.mechanism->info.needs | plan.mechanism->info.takes;
         const bool used = (known >> port & 1) || port >= FV_OUT;
-        if (used && port >= FV_W0 && port <= FV_W5) *shape = fv__attn_port_shape(&plan, port);
-        else if (used && (port == FV_SINKS || port == FV_SLOPES)) port_dims(shape, 1, plan.heads, 0, 0, 0);
-        else if (port == FV_OUT) port_dims(shape, 4, plan.batch, plan.heads, plan.q_len, plan.d_v);
-        else if (port == FV_LSE) port_dims(shape, 3, plan.batch, plan.heads, plan.q_len, 0);
-        else if (used && port < FV_W0 && shapes->t[port].rank) *shape = shapes->t[port];
-        else if (used && port == FV_AUX) *shape = fv__attn_port_shape(&plan, port);
+        if (used && port >= FV_W0 && port <= FV_W5)
+            *shape = fv__attn_port_shape(&plan, port);
+        else if (used && (port == FV_SINKS || port == FV_SLOPES))
+            port_dims(shape, 1, plan.heads, 0, 0, 0);
+        else if (port == FV_OUT)
+            port_dims(shape, 4, plan.batch, plan.heads, plan.q_len, plan.d_v);
+        else if (port == FV_LSE)
+            port_dims(shape, 3, plan.batch, plan.heads, plan.q_len, 0);
+        else if (used && port < FV_W0 && shapes->t[port].rank)
+            *shape = shapes->t[port];
+        else if (used && port == FV_AUX)
+            *shape = fv__attn_port_shape(&plan, port);
     }
     fv__free(plan.params);
     return status;

@@ -12,9 +12,11 @@ static fv_status compare(fv_port port, const char *what, const fv_tensor *planne
         char want[128], found[128];
         fv_tensor_describe(planned, want, sizeof want);
         fv_tensor_describe(given, found, sizeof found);
-        return fv__fail(FV_USAGE, "attention: %sport \"%s\" is not what was planned\n  expected %s\n  found:   %s", what, name, want, found);
+        return fv__fail(FV_USAGE, "attention: %sport \"%s\" is not what was planned\n  expected %s\n  found:   %s",
+                        what, name, want, found);
     }
-    if (!given->data && fv_tensor_count(given) > 0) return fv__fail(FV_USAGE, "attention: %sport \"%s\" has no data", what, name);
+    if (!given->data && fv_tensor_count(given) > 0)
+        return fv__fail(FV_USAGE, "attention: %sport \"%s\" has no data", what, name);
     const bool unit = port <= FV_V || port == FV_OUT || (port >= FV_W0 && port <= FV_W5);
     if (unit && given->dim[given->rank - 1] > 1 && given->stride[given->rank - 1] != 1)
         return fv__fail(FV_USAGE, "attention: %sport \"%s\"\n  expected unit stride on the last axis", what, name);
@@ -33,13 +35,15 @@ static fv_status check_cu(fv_port port, const fv_tensor *cu, int64_t total) {
     for (int64_t i = 0; i < cu->dim[0]; i++) {
         const int64_t now = integer_at(cu, i);
         if (now < before || now > total || (i == 0 && now != 0))
-            return fv__fail(FV_USAGE, "attention: port \"%s\", element %lld\n  expected 0, then numbers that do not fall, up to %lld\n  found:   %lld",
+            return fv__fail(FV_USAGE,
+                            "attention: port \"%s\", element %lld\n  expected 0, then numbers that do not fall, up to "
+                            "%lld\n  found:   %lld",
                             fv_port_name(port), (long long)i, (long long)total, (long long)now);
         before = now;
     }
     if (before != total)
-        return fv__fail(FV_USAGE, "attention: port \"%s\" ends at %lld\n  expected the number of packed rows, %lld", fv_port_name(port),
-                        (long long)before, (long long)total);
+        return fv__fail(FV_USAGE, "attention: port \"%s\" ends at %lld\n  expected the number of packed rows, %lld",
+                        fv_port_name(port), (long long)before, (long long)total);
     return FV_OK;
 }
 
@@ -47,8 +51,8 @@ static fv_status check_values(const fv_attention_plan *plan, const fv_attention_
     const fv_tensor *len = &x->t[FV_KV_LEN];
     for (int64_t i = 0; len->rank && i < len->dim[0]; i++)
         if (integer_at(len, i) < 0 || integer_at(len, i) > plan->k_len)
-            return fv__fail(FV_USAGE, "attention: port \"kv_len\", element %lld\n  expected 0 to %lld\n  found:   %lld", (long long)i,
-                            (long long)plan->k_len, (long long)integer_at(len, i));
+            return fv__fail(FV_USAGE, "attention: port \"kv_len\", element %lld\n  expected 0 to %lld\n  found:   %lld",
+                            (long long)i, (long long)plan->k_len, (long long)integer_at(len, i));
     if (!plan->packed) return FV_OK;
     FV_TRY(check_cu(FV_CU_Q, &x->t[FV_CU_Q], plan->q_len));
     return check_cu(FV_CU_K, &x->t[FV_CU_K], plan->k_len);
@@ -71,7 +75,8 @@ static void *aligned(void *scratch) { return (void *)(((uintptr_t)scratch + 63) 
 
 static fv_status check_scratch(const fv_attention_plan *plan, bool backward, const void *scratch) {
     if (scratch || fv_attention_scratch(plan, backward) == 0) return FV_OK;
-    return fv__fail(FV_USAGE, "attention: no scratch\n  expected %zu bytes, see fv_attention_scratch", fv_attention_scratch(plan, backward));
+    return fv__fail(FV_USAGE, "attention: no scratch\n  expected %zu bytes, see fv_attention_scratch",
+                    fv_attention_scratch(plan, backward));
 }
 
 fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
@@ -96,25 +101,29 @@ fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_attenti
     return FV_OK;
 }
 
-fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch, int64_t head,
-                               const int64_t *rows, int64_t count, const fv_tensor *weights) {
+fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage,
+                               int64_t batch, int64_t head, const int64_t *rows, int64_t count,
+                               const fv_tensor *weights) {
     const char *name = plan->mechanism->info.name;
-    if (!plan->mechanism->weights) return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no weights to show", name);
+    if (!plan->mechanism->weights)
+        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no weights to show", name);
     FV_TRY(check_run(plan, x, false));
     if (stage == FV_STAGE_SOFTMAX && plan->shape[FV_LSE].rank && !x->t[FV_LSE].rank)
         return fv__fail(FV_USAGE, "attention: weights need \"lse\" of the forward");
     if (stage == FV_STAGE_SOFTMAX && !plan->shape[FV_LSE].rank && (plan->mechanism->info.needs >> FV_K & 1))
         return fv__fail(FV_USAGE, "attention: weights need \"lse\"\n  try:     announce it when planning");
     if (batch < 0 || batch >= plan->sequences || head < 0 || head >= plan->heads)
-        return fv__fail(FV_USAGE, "attention: weights of batch %lld, head %lld\n  expected below %lld and %lld", (long long)batch,
-                        (long long)head, (long long)plan->sequences, (long long)plan->heads);
+        return fv__fail(FV_USAGE, "attention: weights of batch %lld, head %lld\n  expected below %lld and %lld",
+                        (long long)batch, (long long)head, (long long)plan->sequences, (long long)plan->heads);
     const fv__segment segment = fv__attn_segment(plan, x, batch);
     for (int64_t i = 0; i < count; i++)
         if (rows[i] < 0 || rows[i] >= segment.q_len)
-            return fv__fail(FV_USAGE, "attention: weights of row %lld\n  expected 0 to %lld", (long long)rows[i], (long long)segment.q_len - 1);
-    if (weights->rank != 2 || weights->dim[0] < count || weights->dim[1] < segment.k_len || weights->dtype != plan->dtype)
-        return fv__fail(FV_USAGE, "attention: the tensor for weights\n  expected (%lld, %lld) of the plan's dtype", (long long)count,
-                        (long long)plan->k_len);
+            return fv__fail(FV_USAGE, "attention: weights of row %lld\n  expected 0 to %lld", (long long)rows[i],
+                            (long long)segment.q_len - 1);
+    if (weights->rank != 2 || weights->dim[0] < count || weights->dim[1] < segment.k_len ||
+        weights->dtype != plan->dtype)
+        return fv__fail(FV_USAGE, "attention: the tensor for weights\n  expected (%lld, %lld) of the plan's dtype",
+                        (long long)count, (long long)plan->k_len);
     plan->mechanism->weights(plan, x, stage, batch, head, rows, count, weights);
     return FV_OK;
 }

@@ -22,7 +22,8 @@ fv__segment fv__attn_segment(const fv_attention_plan *plan, const fv_attention_t
     return s;
 }
 
-void fv__attn_visible(const fv_attention_plan *plan, const fv__segment *segment, int64_t i, int64_t *start, int64_t *end) {
+void fv__attn_visible(const fv_attention_plan *plan, const fv__segment *segment, int64_t i, int64_t *start,
+                      int64_t *end) {
     const int64_t at = i + segment->q_offset;
     *start = 0, *end = segment->k_len;
     if (plan->window_left >= 0 && at - plan->window_left > 0) *start = at - plan->window_left;

@@ -11,15 +11,16 @@ static fv_status unknown(const char *name) {
     for (; count < fv_mechanism_count() && count < 63; count++) names[count] = fv_mechanism_at(count)->name;
     names[count] = NULL;
     const char *near = fv__nearest(name, names);
-    return fv__fail(FV_USAGE, "attention: unknown mechanism \"%s\"\n  %s%s%s", name, near ? "did you mean \"" : "try:     fovea mechanisms",
-                    near ? near : "", near ? "\"?" : "");
+    return fv__fail(FV_USAGE, "attention: unknown mechanism \"%s\"\n  %s%s%s", name,
+                    near ? "did you mean \"" : "try:     fovea mechanisms", near ? near : "", near ? "\"?" : "");
 }
 
 /* Sets one "key=value" that ends at `end`; both are cut out of `text` in place. */
 static fv_status set_one(const fv__mechanism *m, void *params, char *text) {
     char *equals = strchr(text, '=');
     if (!equals)
-        return fv__fail(FV_USAGE, "attention: mechanism \"%s\"\n  expected name=value\n  found:   \"%s\"", m->info.name, text);
+        return fv__fail(FV_USAGE, "attention: mechanism \"%s\"\n  expected name=value\n  found:   \"%s\"", m->info.name,
+                        text);
     *equals = '\0';
     return fv_options_set(m->info.params, params, text, equals + 1);
 }
@@ -28,7 +29,8 @@ fv_status fv__attn_parse(fv_attention_plan *plan, const char *text) {
     char copy[512];
     if (!text) text = "softmax";
     if (strlen(text) >= sizeof copy)
-        return fv__fail(FV_USAGE, "attention: the text of the mechanism is longer than %d characters", (int)sizeof copy - 1);
+        return fv__fail(FV_USAGE, "attention: the text of the mechanism is longer than %d characters",
+                        (int)sizeof copy - 1);
     strcpy(copy, text);
     char *rest = strchr(copy, ':');
     if (rest) *rest++ = '\0';

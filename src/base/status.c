@@ -11,6 +11,11 @@ enum { MESSAGE_SIZE = 4096 };
 static _Thread_local char message[MESSAGE_SIZE];
 static volatile sig_atomic_t interrupted;
 
+/* U+0080 to U+009F: to some terminals the second of them is what ESC [ is. */
+static bool is_late_control(const char *text, size_t left) {
+    return left > 1 && (unsigned char)text[0] == 0xC2 && (unsigned char)text[1] < 0xA0;
+}
+
 /* Bytes that are not UTF-8, and control characters that could steer a terminal, become '?'. */
 static void make_printable(char *text, size_t size) {
     size_t done = 0;
@@ -19,6 +24,7 @@ static void make_printable(char *text, size_t size) {
         for (size_t i = done; i < bad; i++) {
             unsigned char c = (unsigned char)text[i];
             if ((c < 32 && c != '\n' && c != '\t') || c == 127) text[i] = '?';
+            if (is_late_control(text + i, bad - i)) text[i] = text[i + 1] = '?';
         }
         if (bad < size) text[bad] = '?';
         done = bad + 1;

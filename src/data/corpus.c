@@ -4,6 +4,10 @@
 #include "data/text.h"
 #include "data/token/contract.h"
 
+/* Characters of a word that n-grams are made of. A run of a million letters is no word, and each of its tokens would carry
+ * the n-grams of all of it. */
+enum { LONGEST_WORD = 256 };
+
 typedef struct builder {
     const fv_tokenizer *t;
     fv_corpus_options options;
@@ -30,9 +34,9 @@ static fv_status add_form(builder *b) {
 }
 
 static void put_word(builder *b, const char *text, size_t size) {
-    size_t length;
+    size_t length, characters = 0;
     b->word.size = 0;
-    for (size_t at = 0; at < size; at += length) {
+    for (size_t at = 0; at < size && characters < LONGEST_WORD; at += length, characters++) {
         char bytes[4];
         int32_t code = fv__utf8_next(text + at, size - at, &length, NULL);
         if (b->t->normal.lower) code = fv__lower(code);
@@ -83,7 +87,7 @@ static fv_status add_text(builder *b, const char *text, size_t size) {
     size_t total = b->ids + (size_t)(kept + cls);
     FV_TRY(FV_GROW(&b->id, &b->id_room, total));
     if (cls) b->id[b->ids] = b->t->special.cls;
-    memcpy(b->id + b->ids + cls, b->tokens.id, (size_t)kept * sizeof *b->id);
+    if (kept) memcpy(b->id + b->ids + cls, b->tokens.id, (size_t)kept * sizeof *b->id);
     if (bags) {
         FV_TRY(FV_GROW(&b->form, &b->form_room, total));
         if (cls) b->form[b->ids] = 0;

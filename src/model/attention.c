@@ -30,7 +30,7 @@ static const fv_option options[] = {
 const fv__kind fv__kind_attention = {
     .info = {"attention", "embedding, multi-head attention, mean, linear: the textbook classifier",
              "Vaswani et al., NeurIPS 2017", FV_MODEL_BY_GRADIENT | FV_MODEL_HAS_ATTENTION, options},
-    .check = fv__check_heads,
+    .check = fv__check_attention,
     .make = make,
     .build = build,
     .mean_pooled = true,

@@ -18,13 +18,19 @@ static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
 }
 
 static const fv_option options[] = {
-    FV__ROW_WIDTH("128"), FV__ROW_MAX_LENGTH("512"),  FV__ROWS_NGRAMS("16"),
-    FV__ROW_DROPOUT("0"), FV__ROW_WORD_DROPOUT("0"), FV__ROW_VECTORS, {0},
+    FV__ROW_WIDTH("128"),
+    FV__ROW_MAX_LENGTH("512"),
+    FV__ROWS_NGRAMS("16"),
+    FV__ROW_DROPOUT("0"),
+    FV__ROW_WORD_DROPOUT("0"),
+    FV__ROW_VECTORS,
+    {0},
 };
 
 const fv__kind fv__kind_bag = {
     .info = {"bag", "mean of word and character n-gram vectors, linear (fastText-like)", "Joulin et al., EACL 2017",
              FV_MODEL_BY_GRADIENT | FV_MODEL_TAKES_VECTORS, options},
+    .check = fv__check_ngrams,
     .make = make,
     .build = build,
     .mean_pooled = true,

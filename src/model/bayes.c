@@ -61,7 +61,8 @@ static const fv_option options[] = {
 };
 
 const fv__kind fv__kind_bayes = {
-    .info = {"bayes", "complement naive Bayes on weighted words and pairs", "Rennie, Shih, Teevan and Karger, ICML 2003", 0, options},
+    .info = {"bayes", "complement naive Bayes on weighted words and pairs",
+             "Rennie, Shih, Teevan and Karger, ICML 2003", 0, options},
     .make = fv__counting_make,
     .fit = fit,
 };

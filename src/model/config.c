@@ -109,7 +109,7 @@ static fv_status read_options(fv__config *config, fv__json_at_file top) {
 }
 
 static void warn_unknown(const fv__json *json, const char *path) {
-    static const char *const known[] = {"model_type", "format", "kind",    "vocab_size",   "grams",
+    static const char *const known[] = {"model_type", "format",  "kind",     "vocab_size",   "grams",
                                         "id2label",   "options", "label2id", "architectures"};
     for (void *i = fv__json_first(json); i; i = fv__json_next(json, i)) {
         bool found = false;
@@ -146,9 +146,9 @@ static fv_status read_sizes(fv__config *config, fv__json_at_file at) {
     if (config->vocabulary < 1 || config->vocabulary > INT32_MAX)
         return fv__fail(FV_BAD_MODEL, "%s: \"vocab_size\" is %lld\n  expected at least 1", at.where,
                         (long long)config->vocabulary);
-    if (config->grams < 0 || config->vocabulary + config->grams > INT32_MAX)
-        return fv__fail(FV_BAD_MODEL, "%s: \"grams\" is %lld\n  expected 0 or more, below 2^31 with vocab_size", at.where,
-                        (long long)config->grams);
+    if (config->grams < 0 || config->grams > INT32_MAX - config->vocabulary)
+        return fv__fail(FV_BAD_MODEL, "%s: \"grams\" is %lld\n  expected 0 or more, below 2^31 with vocab_size",
+                        at.where, (long long)config->grams);
     return FV_OK;
 }
 
@@ -157,12 +157,13 @@ static fv_status read_kind(fv__config *config, fv__json_at_file at) {
     int64_t format;
     FV_TRY(fv__json_need_text(at, "model_type", "", &type));
     if (strcmp(type, "fovea") != 0)
-        return fv__fail(FV_BAD_MODEL, "%s: not a model of fovea\n  expected \"model_type\": \"fovea\"\n  found:   \"%s\"",
-                        at.where, type);
+        return fv__fail(FV_BAD_MODEL,
+                        "%s: not a model of fovea\n  expected \"model_type\": \"fovea\"\n  found:   \"%s\"", at.where,
+                        type);
     FV_TRY(fv__json_need_int(at, "format", 0, &format));
     if (format != FORMAT)
-        return fv__fail(FV_BAD_MODEL, "%s: unknown format\n  expected \"format\": %d\n  found:   %lld", at.where, FORMAT,
-                        (long long)format);
+        return fv__fail(FV_BAD_MODEL, "%s: unknown format\n  expected \"format\": %d\n  found:   %lld", at.where,
+                        FORMAT, (long long)format);
     FV_TRY(fv__json_need_text(at, "kind", "", &kind));
     return fv_model_options_init(&config->options, kind) == FV_OK ? FV_OK : fv__bad_model(at.where);
 }

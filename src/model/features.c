@@ -86,8 +86,8 @@ fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const f
 /* ---- learning which runs of words there are ---------------------------------------------------------------------- */
 
 typedef struct counter {
-    fv__map *texts;             /* key -> texts that have it */
-    fv__map *last;              /* key -> last text that counted it, so that each text counts once */
+    fv__map *texts; /* key -> texts that have it */
+    fv__map *last;  /* key -> last text that counted it, so that each text counts once */
 } counter;
 
 /* One more order: runs that extend a known run of `order - 1` words by one. */
@@ -117,7 +117,8 @@ static fv_status keep_frequent(fv_model *model, const fv__map *texts) {
     int64_t kept = 0, grams = model->sizes.grams;
     for (size_t i = 0; i < fv__map_size(texts); i++) kept += fv__map_value(texts, i) >= model->options.min_texts;
     if (fv__feature_count(model) + kept > INT32_MAX)
-        return fv__fail(FV_NO_RESOURCES, "too many runs of words: %lld\n  try:     a larger min-texts or a smaller word-ngrams",
+        return fv__fail(FV_NO_RESOURCES,
+                        "too many runs of words: %lld\n  try:     a larger min-texts or a smaller word-ngrams",
                         (long long)kept);
     int32_t *wider = fv__realloc(model->gram, (size_t)grams * 8, (size_t)(grams + kept) * 8);
     if (!wider) return FV_NO_RESOURCES;
@@ -206,7 +207,7 @@ fv_status fv__counts_transpose(fv__counts *out, const fv__counts *x) {
         fv__counts_free(out);
         return status;
     }
-    int64_t *next = out->start + 1;     /* next[f] runs from the first to the end of f, and is then start[f + 1] */
+    int64_t *next = out->start + 1; /* next[f] runs from the first to the end of f, and is then start[f + 1] */
     for (int64_t i = 0; i < items; i++) next[x->column[i] + 1]++;
     for (int64_t f = 0; f < x->columns; f++) next[f + 1] += next[f];
     for (int64_t row = 0; row < x->rows; row++)

@@ -21,11 +21,13 @@ void fv__counts_free(fv__counts *x);
 fv_status fv__counts_transpose(fv__counts *out, const fv__counts *x);
 
 /* One occurrence of a feature: tokens [first, first + length) of the text. */
-typedef struct fv__occurrence { int32_t feature, first, length; } fv__occurrence;
+typedef struct fv__occurrence {
+    int32_t feature, first, length;
+} fv__occurrence;
 typedef struct fv__occurrences {
     fv__occurrence *item;
     int64_t count;
-    int32_t *term;              /* scratch: positions of the terms */
+    int32_t *term; /* scratch: positions of the terms */
     size_t item_room, term_room;
 } fv__occurrences;
 void fv__occurrences_free(fv__occurrences *o);

@@ -33,9 +33,9 @@ static fv_status unknown_kind(const char *name) {
         fv__buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
     }
     const char *near = fv__nearest(name ? name : "", names);
-    fv_status status = fv__fail(FV_USAGE, "unknown model '%s'%s%s%s\n  expected one of: %s", name ? name : "",
-                                near ? "      did you mean " : "", near ? near : "", near ? "?" : "",
-                                list.failed ? "" : list.data);
+    fv_status status =
+        fv__fail(FV_USAGE, "unknown model '%s'%s%s%s\n  expected one of: %s", name ? name : "",
+                 near ? "      did you mean " : "", near ? near : "", near ? "?" : "", list.failed ? "" : list.data);
     fv__buf_free(&list);
     return status;
 }

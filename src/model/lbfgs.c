@@ -9,8 +9,8 @@ typedef struct solver {
     fv__objective *f;
     void *context;
     double *x, *g, *next_x, *next_g, *direction;
-    double *s, *y;              /* (history, n) steps and changes of the gradient, a ring */
-    double *rho, *alpha;        /* (history) */
+    double *s, *y;       /* (history, n) steps and changes of the gradient, a ring */
+    double *rho, *alpha; /* (history) */
     int pairs, newest;
     double value;
 } solver;
@@ -18,7 +18,7 @@ typedef struct solver {
 /* ---- vectors ----------------------------------------------------------------------------------------------------- */
 
 static double dot(const double *a, const double *b, int64_t n) {
-    double lane[8] = {0}, sum = 0;      /* eight sums that the compiler may keep in one register */
+    double lane[8] = {0}, sum = 0; /* eight sums that the compiler may keep in one register */
     int64_t i = 0;
     for (; i + 8 <= n; i += 8)
         for (int k = 0; k < 8; k++) lane[k] += a[i + k] * b[i + k];
@@ -70,7 +70,7 @@ static void remember(solver *s) {
         change[i] = s->next_g[i] - s->g[i];
     }
     double curvature = dot(step, change, n);
-    if (curvature <= 1e-12 * dot(change, change, n)) return;    /* would spoil the approximation */
+    if (curvature <= 1e-12 * dot(change, change, n)) return; /* would spoil the approximation */
     s->rho[k] = 1 / curvature;
     s->newest = k;
     if (s->pairs < s->how->history) s->pairs++;
@@ -78,7 +78,9 @@ static void remember(solver *s) {
 
 /* ---- line search ------------------------------------------------------------------------------------------------- */
 
-typedef struct point { double at, value, slope; } point;
+typedef struct point {
+    double at, value, slope;
+} point;
 
 static point try_step(solver *s, double at) {
     int64_t n = s->how->n;
@@ -110,9 +112,12 @@ static bool line_search(solver *s, double first, double *value) {
     for (int tries = 0; tries < 25; tries++) {
         point p = try_step(s, at);
         bool worse = !(p.value <= start.value + enough * p.at * start.slope) || (low.at > 0 && p.value >= low.value);
-        if (worse) high = p, bracketed = true;
-        else if (fabs(p.slope) <= -flat * start.slope) { *value = p.value; return true; }
-        else {
+        if (worse)
+            high = p, bracketed = true;
+        else if (fabs(p.slope) <= -flat * start.slope) {
+            *value = p.value;
+            return true;
+        } else {
             if (bracketed ? p.slope * (high.at - low.at) >= 0 : p.slope >= 0) high = low, bracketed = true;
             low = p;
         }
@@ -134,7 +139,7 @@ static fv_status run(solver *s, int *rounds) {
         double value, first = s->pairs ? 1 : fmin(1, 1 / sqrt(dot(s->g, s->g, n)));
         if (!line_search(s, first, &value)) {
             if (s->pairs == 0) break;
-            s->pairs = 0;       /* forget the past and go down the gradient */
+            s->pairs = 0; /* forget the past and go down the gradient */
             continue;
         }
         remember(s);

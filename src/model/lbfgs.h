@@ -10,9 +10,9 @@ typedef double fv__objective(void *context, double *gradient, const double *x);
 
 typedef struct fv__lbfgs {
     int64_t n;
-    int history;                /* pairs kept */
+    int history; /* pairs kept */
     int max_rounds;
-    double tolerance;           /* largest |gradient| to stop at */
+    double tolerance; /* largest |gradient| to stop at */
 } fv__lbfgs;
 
 /* Improves x in place. *rounds: how many it took. FV_INTERRUPTED after fv_interrupt(). */

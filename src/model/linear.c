@@ -17,11 +17,11 @@ typedef struct problem {
     double penalty;
     const double *w;
     double *g;
-    double *residual;           /* (texts, classes) probability - target, over n */
-    double *loss;               /* (texts) */
+    double *residual; /* (texts, classes) probability - target, over n */
+    double *loss;     /* (texts) */
 } problem;
 
-enum { TEXTS = 64, FEATURES = 512 };    /* one piece of work */
+enum { TEXTS = 64, FEATURES = 512 }; /* one piece of work */
 static int64_t pieces(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 static void text_residual(problem *p, int64_t t) {
@@ -91,15 +91,22 @@ static fv_status learn(fv_model *model, const fv__counts *x, const int32_t *labe
     int64_t features = x->columns, classes = model->classes, variables = (features + 1) * classes;
     double *memory = fv__alloc_array((size_t)(variables + x->rows * (classes + 1)), sizeof *memory);
     if (!memory) return FV_NO_RESOURCES;
-    problem p = {.x = x, .by_column = &by_column, .label = label, .texts = x->rows, .features = features,
-                 .classes = classes, .penalty = 1 / (model->options.c * (double)x->rows),
-                 .residual = memory + variables, .loss = memory + variables + x->rows * classes};
+    problem p = {.x = x,
+                 .by_column = &by_column,
+                 .label = label,
+                 .texts = x->rows,
+                 .features = features,
+                 .classes = classes,
+                 .penalty = 1 / (model->options.c * (double)x->rows),
+                 .residual = memory + variables,
+                 .loss = memory + variables + x->rows * classes};
     fv__lbfgs how = {.n = variables, .history = 6, .max_rounds = 300, .tolerance = 1e-5};
     int rounds = 0;
     fv_status status = fv__counts_transpose(&by_column, x);
     if (status == FV_OK) status = fv__lbfgs_minimize(&how, memory, objective, &p, &rounds);
     if (status == FV_OK) keep(model, memory, features);
-    if (status == FV_OK) fv__log(FV_LOG_DEBUG, "linear: %lld features, %d rounds of L-BFGS", (long long)features, rounds);
+    if (status == FV_OK)
+        fv__log(FV_LOG_DEBUG, "linear: %lld features, %d rounds of L-BFGS", (long long)features, rounds);
     fv__counts_free(&by_column);
     fv__free(memory);
     return status;
@@ -135,8 +142,8 @@ static const fv_option options[] = {
 };
 
 const fv__kind fv__kind_linear = {
-    .info = {"linear", "TF-IDF of words and pairs, multinomial logistic regression", "Joachims, ECML 1998; Genkin et al. 2007",
-             0, options},
+    .info = {"linear", "TF-IDF of words and pairs, multinomial logistic regression",
+             "Joachims, ECML 1998; Genkin et al. 2007", 0, options},
     .make = fv__counting_make,
     .fit = fit,
 };

@@ -31,8 +31,8 @@ static fv_status fill(fv_model *model, const fv_model_options *options, fv_class
     return model->gram ? model->kind->make(model) : FV_NO_RESOURCES;
 }
 
-fv_status fv__model_create(fv_model **out, const fv_model_options *options, fv_classes classes,
-                           fv_tokenizer *tokenizer, int64_t grams, uint64_t seed) {
+fv_status fv__model_create(fv_model **out, const fv_model_options *options, fv_classes classes, fv_tokenizer *tokenizer,
+                           int64_t grams, uint64_t seed) {
     *out = NULL;
     fv_model *model = fv__alloc(sizeof *model);
     if (!model) {
@@ -69,7 +69,8 @@ void fv_model_free(fv_model *model) {
 
 fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors) {
     if (model->layers.embed_table < 0 || vectors->width != model->options.width)
-        return fv__fail(FV_USAGE, "word vectors of width %lld do not fit\n  expected width %lld\n  try:     --width %lld",
+        return fv__fail(FV_USAGE,
+                        "word vectors of width %lld do not fit\n  expected width %lld\n  try:     --width %lld",
                         (long long)vectors->width, (long long)model->options.width, (long long)vectors->width);
     float *table = fv_params_get(model->params, model->layers.embed_table).value.data;
     int64_t found = fv_vectors_fill(vectors, model->tokenizer, table);

@@ -12,36 +12,36 @@
 
 /* What a model was asked to become, with every size known. */
 typedef struct fv__sizes {
-    int32_t vocabulary;         /* of the tokenizer */
+    int32_t vocabulary; /* of the tokenizer */
     int32_t classes;
-    int64_t grams;              /* counting kinds: features beyond single tokens */
+    int64_t grams; /* counting kinds: features beyond single tokens */
 } fv__sizes;
 
 /* A neural model at work: one graph and the buffers of one thread. */
 typedef struct fv__run {
     const fv_model *model;
     fv_graph *graph;
-    int64_t *offset;            /* bags of the batch as the graph wants them */
-    int32_t *id;                /* ids after word dropout */
+    int64_t *offset; /* bags of the batch as the graph wants them */
+    int32_t *id;     /* ids after word dropout */
     size_t offset_room, id_room;
-    uint64_t seed;              /* of the step */
+    uint64_t seed; /* of the step */
 } fv__run;
 
 /* Nodes a trace wants to see again. NULL where a kind has no such thing. */
 typedef struct fv__nodes {
-    fv_node *input;             /* (T, width) what each token brings in */
-    fv_node *pool_weights;      /* (T, 1) */
-    fv_node *logits;            /* (N, classes) */
+    fv_node *input;        /* (T, width) what each token brings in */
+    fv_node *pool_weights; /* (T, 1) */
+    fv_node *logits;       /* (N, classes) */
 } fv__nodes;
 
 typedef struct fv__kind fv__kind;
 struct fv__kind {
-    fv_model_kind info;         /* public row; first, so a pointer to it is a pointer to this */
-    fv_status (*check)(const fv_model_options *options);        /* beyond the ranges of the rows; may be NULL */
-    fv_status (*make)(fv_model *model);                         /* adds the parameters of model->sizes */
+    fv_model_kind info; /* public row; first, so a pointer to it is a pointer to this */
+    fv_status (*check)(const fv_model_options *options); /* beyond the ranges of the rows; may be NULL */
+    fv_status (*make)(fv_model *model);                  /* adds the parameters of model->sizes */
     /* counting kinds */
     fv_status (*fit)(fv_model *model, const fv_dataset *train);
-    bool mean_pooled;           /* neural kinds: every token has the same share in the pooled vector */
+    bool mean_pooled; /* neural kinds: every token has the same share in the pooled vector */
     /* neural kinds */
     void (*build)(fv__run *run, const fv_batch *batch, fv__nodes *nodes);
 };
@@ -49,22 +49,22 @@ struct fv__kind {
 /* Layers of neural kinds; each kind fills what it uses. */
 typedef struct fv__layers {
     fv_layer *embed, *ngrams, *positions, *norm, *pool, *out;
-    fv_layer **block;           /* (options.layers) */
-    int embed_table, ngram_table;   /* parameters that are looked up by row, -1 if absent */
+    fv_layer **block;             /* (options.layers) */
+    int embed_table, ngram_table; /* parameters that are looked up by row, -1 if absent */
 } fv__layers;
 
 struct fv_model {
     const fv__kind *kind;
-    fv_model_options options;   /* strings are owned */
+    fv_model_options options; /* strings are owned */
     fv_tokenizer *tokenizer;
     int32_t classes;
-    char **class_name;          /* (classes) */
+    char **class_name; /* (classes) */
     fv__sizes sizes;
     uint64_t seed;
     fv_params *params;
-    int32_t *gram;              /* (sizes.grams, 2) counting kinds: feature that is the prefix, token that follows */
-    fv__map *gram_index;        /* the same, to look up */
-    bool *is_term;              /* (vocabulary) counting kinds: tokens that are counted */
+    int32_t *gram;       /* (sizes.grams, 2) counting kinds: feature that is the prefix, token that follows */
+    fv__map *gram_index; /* the same, to look up */
+    bool *is_term;       /* (vocabulary) counting kinds: tokens that are counted */
     fv__layers layers;
 };
 
@@ -84,8 +84,8 @@ void fv__run_free(fv__run *run);
 /* config.json, and back. */
 fv_status fv__config_write(const fv_model *model, const char *path);
 typedef struct fv__config {
-    fv_model_options options;   /* strings belong to `json` */
-    fv_classes classes;         /* so do the names */
+    fv_model_options options; /* strings belong to `json` */
+    fv_classes classes;       /* so do the names */
     int64_t vocabulary, grams;
     struct json_t *json;
 } fv__config;
@@ -104,34 +104,34 @@ void fv__probabilities(float *probability, const float *logit, int64_t classes);
 
 /* ---- rows shared by the tables of the kinds: the same option, each kind's own default ------------------------------- */
 #define FV__ROW(name, type, field, standard, lo, hi, choices, help) \
-    {name, type, offsetof(fv_model_options, field), standard, lo, hi, choices, help}
-#define FV__ROW_WORD_NGRAMS(standard)                                                                   \
+    { name, type, offsetof(fv_model_options, field), standard, lo, hi, choices, help }
+#define FV__ROW_WORD_NGRAMS(standard) \
     FV__ROW("word-ngrams", FV_OPT_INT, word_ngrams, standard, 1, 5, NULL, "longest run of words that is a feature")
-#define FV__ROW_MIN_TEXTS(standard)                                                                     \
-    FV__ROW("min-texts", FV_OPT_INT, min_texts, standard, 1, 1000000, NULL, "leave out features of fewer training texts")
-#define FV__ROW_SUBLINEAR(standard)                                                                     \
+#define FV__ROW_MIN_TEXTS(standard)                                         \
+    FV__ROW("min-texts", FV_OPT_INT, min_texts, standard, 1, 1000000, NULL, \
+            "leave out features of fewer training texts")
+#define FV__ROW_SUBLINEAR(standard) \
     FV__ROW("sublinear", FV_OPT_BOOL, sublinear, standard, 0, 0, NULL, "1 + log(count) instead of the count")
-#define FV__ROW_MAX_LENGTH(standard)                                                                    \
+#define FV__ROW_MAX_LENGTH(standard) \
     FV__ROW("max-length", FV_OPT_INT, max_length, standard, 1, 1 << 20, NULL, "tokens a text; the rest is cut off")
-#define FV__ROWS_NGRAMS(bits)                                                                           \
-    FV__ROW("ngram-min", FV_OPT_INT, ngrams.ngram_min, "3", 1, 20, NULL, "shortest character n-gram"),  \
-    FV__ROW("ngram-max", FV_OPT_INT, ngrams.ngram_max, "5", 1, 20, NULL, "longest character n-gram"),   \
-    FV__ROW("ngram-bits", FV_OPT_INT, ngrams.ngram_bits, bits, 0, 24, NULL,                             \
-            "character n-grams are hashed into 2^bits rows; 0: none")
-#define FV__ROW_VECTORS                                                                                 \
+#define FV__ROWS_NGRAMS(bits)                                                                             \
+    FV__ROW("ngram-min", FV_OPT_INT, ngrams.ngram_min, "3", 1, 20, NULL, "shortest character n-gram"),    \
+        FV__ROW("ngram-max", FV_OPT_INT, ngrams.ngram_max, "5", 1, 20, NULL, "longest character n-gram"), \
+        FV__ROW("ngram-bits", FV_OPT_INT, ngrams.ngram_bits, bits, 0, 24, NULL,                           \
+                "character n-grams are hashed into 2^bits rows; 0: none")
+#define FV__ROW_VECTORS                                                                                      \
     FV__ROW("vectors", FV_OPT_STRING, vectors, NULL, 0, 0, "FILE", "word vectors that start the embedding"), \
-    FV__ROW("freeze-vectors", FV_OPT_BOOL, freeze_vectors, "false", 0, 0, NULL, "do not train the embedding")
-#define FV__ROW_WIDTH(standard)                                                                         \
-    FV__ROW("width", FV_OPT_INT, width, standard, 1, 65536, NULL, "numbers per token")
-#define FV__ROW_HEADS(standard)                                                                         \
+        FV__ROW("freeze-vectors", FV_OPT_BOOL, freeze_vectors, "false", 0, 0, NULL, "do not train the embedding")
+#define FV__ROW_WIDTH(standard) FV__ROW("width", FV_OPT_INT, width, standard, 1, 65536, NULL, "numbers per token")
+#define FV__ROW_HEADS(standard) \
     FV__ROW("heads", FV_OPT_INT, heads, standard, 1, 1024, NULL, "attention heads; they divide the width")
-#define FV__ROW_ATTENTION                                                                               \
-    FV__ROW("attention", FV_OPT_STRING, attention, "softmax", 0, 0, "NAME[:param=value,...]",           \
+#define FV__ROW_ATTENTION                                                                     \
+    FV__ROW("attention", FV_OPT_STRING, attention, "softmax", 0, 0, "NAME[:param=value,...]", \
             "mechanism, see `fovea mechanisms`")
-#define FV__ROW_DROPOUT(standard)                                                                       \
+#define FV__ROW_DROPOUT(standard) \
     FV__ROW("dropout", FV_OPT_FLOAT, dropout, standard, 0, 0.99, NULL, "share of activations dropped while training")
-#define FV__ROW_WORD_DROPOUT(standard)                                                                  \
-    FV__ROW("word-dropout", FV_OPT_FLOAT, word_dropout, standard, 0, 0.99, NULL,                        \
+#define FV__ROW_WORD_DROPOUT(standard)                                           \
+    FV__ROW("word-dropout", FV_OPT_FLOAT, word_dropout, standard, 0, 0.99, NULL, \
             "share of tokens replaced by [UNK] while training")
 
 #endif

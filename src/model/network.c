@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STREAM_WORD_DROPOUT = 0x776f7264 };  /* its own stream of random numbers */
+enum { STREAM_WORD_DROPOUT = 0x776f7264 }; /* its own stream of random numbers */
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
@@ -28,12 +28,14 @@ void fv__run_begin(fv__run *run, fv_mode mode, uint64_t seed) {
 
 /* ---- making ------------------------------------------------------------------------------------------------------ */
 
-static fv_status make_table(fv_layer **layer, int *table, fv_model *model, const char *name, int64_t rows, bool frozen) {
+static fv_status make_table(fv_layer **layer, int *table, fv_model *model, const char *name, int64_t rows,
+                            bool frozen) {
     fv_embedding_options o;
     char parameter[64];
     fv_options_init(fv_embedding_rows, &o);
     o.vocabulary = rows, o.width = model->options.width, o.frozen = frozen;
-    o.scaled = model->options.positions && strcmp(model->options.positions, "sinusoidal") == 0;  /* or the waves drown it */
+    o.scaled =
+        model->options.positions && strcmp(model->options.positions, "sinusoidal") == 0; /* or the waves drown it */
     FV_TRY(fv_layer_embedding(layer, model->params, name, &o));
     snprintf(parameter, sizeof parameter, "%s.weight", name);
     *table = fv_params_find(model->params, parameter);
@@ -64,19 +66,37 @@ fv_status fv__make_pooling(fv_layer **layer, fv_model *model) {
     return fv_layer_pooling(layer, model->params, "pool", &o);
 }
 
-fv_status fv__check_heads(const fv_model_options *options) {
-    if (options->width % options->heads == 0) return FV_OK;
-    return fv__fail(FV_USAGE, "heads must divide the width\n  found:   heads %lld, width %lld", (long long)options->heads,
-                    (long long)options->width);
+/* Asking for a shape is the cheapest question that reads the whole text of a mechanism. */
+static fv_status check_mechanism(const char *text) {
+    fv_attention_options how = FV_ATTENTION_DEFAULT;
+    fv_attention_tensors x = {.t = {[FV_Q] = fv_bhld(NULL, FV_F32, 1, 1, 1, 1)}};
+    fv_tensor shape;
+    how.mechanism = text;
+    return fv_attention_port_shape(&how, &x, FV_OUT, &shape);
+}
+
+fv_status fv__check_attention(const fv_model_options *options) {
+    if (options->width % options->heads == 0) return check_mechanism(options->attention);
+    return fv__fail(FV_USAGE, "heads must divide the width\n  found:   heads %lld, width %lld",
+                    (long long)options->heads, (long long)options->width);
+}
+
+fv_status fv__check_ngrams(const fv_model_options *options) {
+    const fv_ngram_options *n = &options->ngrams;
+    if (n->ngram_min <= n->ngram_max) return FV_OK;
+    return fv__fail(FV_USAGE, "ngram-min is larger than ngram-max\n  found:   %lld and %lld", (long long)n->ngram_min,
+                    (long long)n->ngram_max);
 }
 
 /* ---- the input --------------------------------------------------------------------------------------------------- */
 
-/* Words are dropped by (step, token), so a resumed run drops the same. [CLS] stays: it carries the answer. */
+/* Words are dropped by (step, token), so a resumed run drops the same. [CLS] stays: it carries the answer. A tokenizer from
+ * elsewhere may lack [UNK]: then there is nothing to put in the place of a word. */
 static bool drops(const fv__run *run, const fv_batch *batch, int32_t token) {
     double share = run->model->options.word_dropout;
-    if (share == 0 || fv_graph_mode(run->graph) != FV_MODE_TRAIN) return false;
-    return batch->id[token] != fv_tokenizer_special(run->model->tokenizer).cls &&
+    fv_special special = fv_tokenizer_special(run->model->tokenizer);
+    if (share == 0 || special.unk < 0 || fv_graph_mode(run->graph) != FV_MODE_TRAIN) return false;
+    return batch->id[token] != special.cls &&
            fv__random_uniform(run->seed, STREAM_WORD_DROPOUT, (uint64_t)token) < share;
 }
 
@@ -93,7 +113,8 @@ static fv_node *embed_ngrams(fv__run *run, const fv_batch *batch) {
     fv_status status = FV_GROW(&run->offset, &run->offset_room, (size_t)batch->tokens + 1);
     if (status != FV_OK) return fv_graph_failed(run->graph, status);
     for (int32_t i = 0; i <= batch->tokens; i++) run->offset[i] = batch->cu_bags[i];
-    return fv_layer_embed_bags(run->model->layers.ngrams, run->graph, batch->bag, run->offset, batch->tokens, FV_BAG_MEAN);
+    return fv_layer_embed_bags(run->model->layers.ngrams, run->graph, batch->bag, run->offset, batch->tokens,
+                               FV_BAG_MEAN);
 }
 
 fv_node *fv__embed(fv__run *run, const fv_batch *batch) {

@@ -14,7 +14,9 @@ fv_node *fv__embed(fv__run *run, const fv_batch *batch);
 
 fv_status fv__make_linear(fv_layer **layer, fv_model *model, const char *name, int64_t in, int64_t out);
 fv_status fv__make_pooling(fv_layer **layer, fv_model *model);
-fv_status fv__check_heads(const fv_model_options *options);
+/* Do heads, width and mechanism fit? */
+fv_status fv__check_attention(const fv_model_options *options);
+fv_status fv__check_ngrams(const fv_model_options *options);
 
 static inline fv_sequences fv__sequences(const fv_batch *batch) {
     return (fv_sequences){batch->rows, batch->cu_seqlens};

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { CHUNK = 4096 };      /* texts that are encoded at a time: bounds the memory */
+enum { CHUNK = 4096 }; /* texts that are encoded at a time: bounds the memory */
 
 /* ---- counting kinds ---------------------------------------------------------------------------------------------- */
 
@@ -32,9 +32,9 @@ fv_status fv__model_corpus(fv_corpus **corpus, const fv_model *model, const fv_d
 
 typedef struct worker {
     fv__run run;
-    fv_batches *batches;        /* one text each, in the order of the corpus */
+    fv_batches *batches; /* one text each, in the order of the corpus */
     fv_status status;
-    char *message;              /* of the thread that failed */
+    char *message; /* of the thread that failed */
 } worker;
 
 typedef struct job {
@@ -60,8 +60,10 @@ static void predict_on_worker(void *context, int64_t index, int number) {
     job *j = context;
     worker *w = &j->workers[number];
     if (w->status != FV_OK) return;
-    if (fv_interrupted()) w->status = fv__fail(FV_INTERRUPTED, "interrupted while predicting");
-    else w->status = predict_one(j, w, index);
+    if (fv_interrupted())
+        w->status = fv__fail(FV_INTERRUPTED, "interrupted while predicting");
+    else
+        w->status = predict_one(j, w, index);
     if (w->status != FV_OK) w->message = fv__strdup(fv_message());
 }
 

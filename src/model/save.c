@@ -47,16 +47,19 @@ static fv_status check_room(const fv__config *config, const fv_tensor_file *file
     size_t width = (size_t)o->width, held = file->bytes.size, need = 0, part = 0;
     size_t features = (size_t)(config->vocabulary + config->grams), classes = (size_t)config->classes.count;
     bool fits = true;
-    if (width == 0) fits = fv__mul_ok(features, classes, &need);
+    if (width == 0)
+        fits = fv__mul_ok(features, classes, &need);
     else {
         fits = fv__mul_ok(features, width, &need);
-        if (o->ngrams.ngram_bits > 0) fits &= fv__mul_ok((size_t)1 << o->ngrams.ngram_bits, width, &part) && fv__add_ok(need, part, &need);
+        if (o->ngrams.ngram_bits > 0)
+            fits &= fv__mul_ok((size_t)1 << o->ngrams.ngram_bits, width, &part) && fv__add_ok(need, part, &need);
         fits &= fv__mul_ok((size_t)o->layers, 4 * width * width, &part) && fv__add_ok(need, part, &need);
     }
     fits &= fv__mul_ok(need, sizeof(float), &need) && need <= held;
     if (fits) return FV_OK;
-    return fv__fail(FV_BAD_MODEL, "%s: too small for its config.json\n  expected %zu bytes or more\n  found:   %zu bytes",
-                    file->path, need, held);
+    return fv__fail(FV_BAD_MODEL,
+                    "%s: too small for its config.json\n  expected %zu bytes or more\n  found:   %zu bytes", file->path,
+                    need, held);
 }
 
 static fv_status wrong_shape(const fv_tensor_file *file, const char *name, const fv_tensor *expected,
@@ -64,8 +67,8 @@ static fv_status wrong_shape(const fv_tensor_file *file, const char *name, const
     char want[96], have[96];
     fv_tensor_describe(expected, want, sizeof want);
     fv_tensor_describe(found, have, sizeof have);
-    return fv__fail(FV_BAD_MODEL, "%s: tensor \"%s\" has the wrong shape\n  expected %s\n  found:   %s", file->path, name,
-                    want, have);
+    return fv__fail(FV_BAD_MODEL, "%s: tensor \"%s\" has the wrong shape\n  expected %s\n  found:   %s", file->path,
+                    name, want, have);
 }
 
 static bool same_class_of_type(fv_dtype a, fv_dtype b) { return (a <= FV_F16) == (b <= FV_F16); }
@@ -84,7 +87,8 @@ static fv_status load_tensors(fv_model *model, const fv_tensor_file *file) {
         bool known = false;
         for (size_t k = 0; !known && k < count; k++)
             known = (fv_model_tensor(model, k, &name), strcmp(name, fv_tensor_file_name(file, i)) == 0);
-        if (!known) fv__log(FV_LOG_WARN, "%s: unknown tensor \"%s\" is ignored", file->path, fv_tensor_file_name(file, i));
+        if (!known)
+            fv__log(FV_LOG_WARN, "%s: unknown tensor \"%s\" is ignored", file->path, fv_tensor_file_name(file, i));
     }
     return fv_tensor_file_check_finite(file);
 }
@@ -93,10 +97,13 @@ static fv_status load_tensors(fv_model *model, const fv_tensor_file *file) {
 static fv_status check_grams(const fv_model *model, const char *path) {
     for (int64_t k = 0; k < model->sizes.grams; k++) {
         int64_t prefix = model->gram[2 * k], token = model->gram[2 * k + 1];
-        if (prefix >= 0 && prefix < model->sizes.vocabulary + k && token >= 0 && token < model->sizes.vocabulary) continue;
-        return fv__fail(FV_BAD_MODEL, "%s: tensor \"grams\", row %lld\n  expected a feature below %lld and a token below %d\n"
-                        "  found:   %lld, %lld", path, (long long)k, (long long)(model->sizes.vocabulary + k),
-                        (int)model->sizes.vocabulary, (long long)prefix, (long long)token);
+        if (prefix >= 0 && prefix < model->sizes.vocabulary + k && token >= 0 && token < model->sizes.vocabulary)
+            continue;
+        return fv__fail(FV_BAD_MODEL,
+                        "%s: tensor \"grams\", row %lld\n  expected a feature below %lld and a token below %d\n"
+                        "  found:   %lld, %lld",
+                        path, (long long)k, (long long)(model->sizes.vocabulary + k), (int)model->sizes.vocabulary,
+                        (long long)prefix, (long long)token);
     }
     return FV_OK;
 }
@@ -106,8 +113,10 @@ static fv_status load_tokenizer(fv_tokenizer **tokenizer, const char *folder, in
     FV_TRY(fv__path_join(&path, folder, "tokenizer.json"));
     fv_status status = fv_tokenizer_load(tokenizer, path);
     if (status == FV_OK && fv_tokenizer_size(*tokenizer) != expected) {
-        status = fv__fail(FV_BAD_MODEL, "%s: wrong number of tokens\n  expected %lld, as \"vocab_size\" in config.json\n"
-                          "  found:   %d", path, (long long)expected, (int)fv_tokenizer_size(*tokenizer));
+        status = fv__fail(FV_BAD_MODEL,
+                          "%s: wrong number of tokens\n  expected %lld, as \"vocab_size\" in config.json\n"
+                          "  found:   %d",
+                          path, (long long)expected, (int)fv_tokenizer_size(*tokenizer));
         fv_tokenizer_free(*tokenizer);
     }
     fv__free(path);
@@ -126,8 +135,10 @@ static fv_status load_with(fv_model **out, const char *folder, const fv__config 
         status = check_grams(model, file->path);
         if (status == FV_OK) status = fv__features_prepare(model);
     }
-    if (status == FV_OK) *out = model;
-    else fv_model_free(model);
+    if (status == FV_OK)
+        *out = model;
+    else
+        fv_model_free(model);
     return status;
 }
 
@@ -145,8 +156,10 @@ fv_status fv_model_load(fv_model **model, const char *folder) {
     char *path;
     *model = NULL;
     if (!fv__path_is_dir(folder))
-        return fv__fail(FV_BAD_MODEL, "%s: no such model folder\n  expected a folder with config.json, model.safetensors and "
-                        "tokenizer.json", folder);
+        return fv__fail(FV_BAD_MODEL,
+                        "%s: no such model folder\n  expected a folder with config.json, model.safetensors and "
+                        "tokenizer.json",
+                        folder);
     FV_TRY(fv__path_join(&path, folder, "config.json"));
     fv_status status = fv__config_read(&config, path);
     fv__free(path);

@@ -10,15 +10,18 @@ static bool is(const char *a, const char *b) { return strcmp(a, b) == 0; }
 static bool acts_inside(const char *positions) { return is(positions, "rope") || is(positions, "alibi"); }
 
 static fv_status check(const fv_model_options *o) {
-    FV_TRY(fv__check_heads(o));
+    FV_TRY(fv__check_attention(o));
     if (is(o->positions, "rope") && o->width / o->heads % 2 != 0)
-        return fv__fail(FV_USAGE, "positions rope needs an even number of columns in each head\n"
-                        "  found:   width %lld / heads %lld = %lld", (long long)o->width, (long long)o->heads,
-                        (long long)(o->width / o->heads));
-    if (o->ngrams.ngram_min > o->ngrams.ngram_max)
-        return fv__fail(FV_USAGE, "ngram-min is larger than ngram-max\n  found:   %lld and %lld",
-                        (long long)o->ngrams.ngram_min, (long long)o->ngrams.ngram_max);
-    return FV_OK;
+        return fv__fail(FV_USAGE,
+                        "positions rope needs an even number of columns in each head\n"
+                        "  found:   width %lld / heads %lld = %lld",
+                        (long long)o->width, (long long)o->heads, (long long)(o->width / o->heads));
+    if (is(o->pool, "cls") && o->max_length < 2)
+        return fv__fail(FV_USAGE,
+                        "pool cls reads a [CLS] token in front of each text\n  expected max-length 2 or more\n"
+                        "  found:   %lld",
+                        (long long)o->max_length);
+    return fv__check_ngrams(o);
 }
 
 static fv_status make_block(fv_layer **layer, fv_model *model, int64_t number) {
@@ -92,7 +95,8 @@ static const fv_option options[] = {
 };
 
 const fv__kind fv__kind_transformer = {
-    .info = {"transformer", "pre-norm encoder with the choices of today", "Vaswani et al., NeurIPS 2017; Xiong et al., ICML 2020",
+    .info = {"transformer", "pre-norm encoder with the choices of today",
+             "Vaswani et al., NeurIPS 2017; Xiong et al., ICML 2020",
              FV_MODEL_BY_GRADIENT | FV_MODEL_HAS_ATTENTION | FV_MODEL_TAKES_VECTORS | FV_MODEL_RESIDUAL, options},
     .check = check,
     .make = make,

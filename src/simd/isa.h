@@ -4,7 +4,10 @@
 
 #include "simd/simd.h"
 
-typedef struct fv__simd_pair { const fv__simd_f32 *f32; const fv__simd_f64 *f64; } fv__simd_pair;
+typedef struct fv__simd_pair {
+    const fv__simd_f32 *f32;
+    const fv__simd_f64 *f64;
+} fv__simd_pair;
 
 extern const fv__simd_pair fv__simd_scalar;
 #if defined(__x86_64__)

@@ -1,9 +1,9 @@
 /* The one product all tiles are made of. A block of MR x NV vectors of C stays in registers while k runs; elements of A are broadcast,
  * so A may be rows (scores) or columns (sums of values) of the caller's own tensors and nothing is copied. */
 
-#if VL == 16            /* 24 accumulators, 2 of B and 1 of A in 32 registers */
+#if VL == 16 /* 24 accumulators, 2 of B and 1 of A in 32 registers */
 enum { MR = 12, NV = 2 };
-#elif VL == 8           /* 12, 2 and 1 of 16 */
+#elif VL == 8 /* 12, 2 and 1 of 16 */
 enum { MR = 6, NV = 2 };
 #elif !defined(FV_GEMM_ONCE)
 enum { MR = 4, NV = 8 };
@@ -12,8 +12,8 @@ enum { MR = 4, NV = 8 };
 #define INLINE static inline __attribute__((always_inline))
 
 /* rows, vectors, masked and one of a_row, a_col are constants where this is inlined. */
-INLINE void K(block)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t k, bool add,
-                     const int rows, const int vectors, const int64_t tail) {
+INLINE void K(block)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t k,
+                     bool add, const int rows, const int vectors, const int64_t tail) {
     vr sum[MR][NV];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
@@ -39,8 +39,10 @@ INLINE void K(block)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
             R *to = c + i * ldc + v * VL;
-            if (tail) v_storen(to, sum[i][v], tail);
-            else v_store(to, sum[i][v]);
+            if (tail)
+                v_storen(to, sum[i][v], tail);
+            else
+                v_store(to, sum[i][v]);
         }
 }
 
@@ -50,8 +52,8 @@ INLINE int K(block_rows)(int64_t m) {
     return m >= 8 && MR > 8 ? 8 : m >= 4 ? 4 : m >= 2 ? 2 : 1;
 }
 
-INLINE void K(panel)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t m, int64_t k,
-                     bool add, const int vectors, const int64_t tail) {
+INLINE void K(panel)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t m,
+                     int64_t k, bool add, const int vectors, const int64_t tail) {
     while (m > 0) {
         const int rows = K(block_rows)(m);
         switch (rows) {
@@ -70,26 +72,32 @@ INLINE void K(panel)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col
 }
 
 /* a_row and a_col as constants where they are 1: one base register instead of one per row */
-static void K(panel_full)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t m, int64_t k,
-                          bool add) {
-    if (a_row == 1) K(panel)(c, ldc, a, 1, a_col, b, ldb, m, k, add, NV, 0);
-    else K(panel)(c, ldc, a, a_row, 1, b, ldb, m, k, add, NV, 0);
+static void K(panel_full)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb,
+                          int64_t m, int64_t k, bool add) {
+    if (a_row == 1)
+        K(panel)(c, ldc, a, 1, a_col, b, ldb, m, k, add, NV, 0);
+    else
+        K(panel)(c, ldc, a, a_row, 1, b, ldb, m, k, add, NV, 0);
 }
-static void K(panel_one)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t m, int64_t k,
-                         bool add) {
-    if (a_row == 1) K(panel)(c, ldc, a, 1, a_col, b, ldb, m, k, add, 1, 0);
-    else K(panel)(c, ldc, a, a_row, 1, b, ldb, m, k, add, 1, 0);
+static void K(panel_one)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb,
+                         int64_t m, int64_t k, bool add) {
+    if (a_row == 1)
+        K(panel)(c, ldc, a, 1, a_col, b, ldb, m, k, add, 1, 0);
+    else
+        K(panel)(c, ldc, a, a_row, 1, b, ldb, m, k, add, 1, 0);
 }
 #if VL > 1
-static void K(panel_tail)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t m, int64_t k,
-                          bool add, int64_t tail) {
-    if (a_row == 1) K(panel)(c, ldc, a, 1, a_col, b, ldb, m, k, add, 1, tail);
-    else K(panel)(c, ldc, a, a_row, 1, b, ldb, m, k, add, 1, tail);
+static void K(panel_tail)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb,
+                          int64_t m, int64_t k, bool add, int64_t tail) {
+    if (a_row == 1)
+        K(panel)(c, ldc, a, 1, a_col, b, ldb, m, k, add, 1, tail);
+    else
+        K(panel)(c, ldc, a, a_row, 1, b, ldb, m, k, add, 1, tail);
 }
 #endif
 
-static void K(gemm)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t m, int64_t n,
-                    int64_t k, bool add) {
+static void K(gemm)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t m,
+                    int64_t n, int64_t k, bool add) {
     for (; n >= NV * VL; n -= NV * VL, b += NV * VL, c += NV * VL)
         K(panel_full)(c, ldc, a, a_row, a_col, b, ldb, m, k, add);
     for (; n >= VL; n -= VL, b += VL, c += VL) K(panel_one)(c, ldc, a, a_row, a_col, b, ldb, m, k, add);
@@ -98,10 +106,9 @@ static void K(gemm)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col,
 #endif
 }
 
-static void K(gemm_careful)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t m,
-                            int64_t n, int64_t k, bool add) {
-    for (int64_t row = 0; row < m; row++, c += ldc)
-        FOR_VECTORS(n) {
+static void K(gemm_careful)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb,
+                            int64_t m, int64_t n, int64_t k, bool add) {
+    for (int64_t row = 0; row < m; row++, c += ldc) FOR_VECTORS(n) {
             vr sum = add ? LOAD(c) : v_set(0);
             for (int64_t t = 0; t < k; t++) {
                 const R factor = a[row * a_row + t * a_col];

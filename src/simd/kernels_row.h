@@ -15,7 +15,7 @@ static R K(logsumexp)(const R *x, int64_t n) {
 
 static R K(softmax)(R *y, const R *x, int64_t n) {
     R top = K(max)(x, n);
-    if (!(top > -INFINITY)) top = 0;        /* nothing to see: exp(-inf - 0) are zeros; NaN stay NaN */
+    if (!(top > -INFINITY)) top = 0; /* nothing to see: exp(-inf - 0) are zeros; NaN stay NaN */
     const vr shift = v_set(top);
     vr s = v_set(0);
     FOR_VECTORS(n) {
@@ -62,7 +62,7 @@ static void K(layer_norm_back)(R *dx, R *dw, R *db, const R *dy, const R *x, con
     vr sum_g = v_set(0), sum_gh = v_set(0);
     FOR_VECTORS(n) {
         vr d = LOAD(dy), h = v_mul(v_sub(LOAD(x), c), r), g = w ? v_mul(d, LOAD(w)) : d;
-        sum_g = v_add(sum_g, g);            /* dy is 0 beyond the end, so h there does not count */
+        sum_g = v_add(sum_g, g); /* dy is 0 beyond the end, so h there does not count */
         sum_gh = v_fma(g, h, sum_gh);
         if (dw) STORE(dw, v_fma(d, h, LOAD(dw)));
         if (db) STORE(db, v_add(LOAD(db), d));

@@ -2,39 +2,66 @@
 
 /* ---- layout */
 
+/* VL x VL elements of `from`, turned; rows beyond `rows` and columns beyond `cols` read as 0. */
+INLINE void K(load_square)(vr *x, const R *from, int64_t ld, int64_t rows, int64_t cols, vr factor) {
+    if (rows >= VL && cols >= VL) {
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) x[i] = v_mul(factor, v_load(from + i * ld));
+    } else {
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++)
+            x[i] = i < rows ? v_mul(factor, v_loadn(from + i * ld, cols < VL ? cols : VL)) : v_set(0);
+    }
+    v_transpose(x);
+}
+
 static void K(pack)(R *to, int64_t lanes, const R *from, int64_t ld, int64_t rows, int64_t cols, R factor) {
     const vr f = v_set(factor);
     for (int64_t r = 0; r < lanes; r += VL)
         for (int64_t c = 0; c < cols; c += VL) {
             vr x[VL];
+            K(load_square)(x, from + r * ld + c, ld, rows - r, cols - c, f);
+            R *column = to + c * lanes + r;
+            if (cols - c >= VL) {
 #pragma GCC unroll 16
-            for (int i = 0; i < VL; i++) {
-                const R *row = from + (r + i) * ld + c;
-                x[i] = r + i >= rows ? v_set(0) : cols - c >= VL ? v_mul(f, v_load(row)) : v_mul(f, v_loadn(row, cols - c));
+                for (int i = 0; i < VL; i++) v_store(column + i * lanes, x[i]);
+            } else {
+#pragma GCC unroll 16
+                for (int i = 0; i < VL; i++)
+                    if (c + i < cols) v_store(column + i * lanes, x[i]);
             }
-            v_transpose(x);
-#pragma GCC unroll 16
-            for (int i = 0; i < VL; i++)
-                if (c + i < cols) v_store(to + (c + i) * lanes + r, x[i]);
         }
 }
 
-static void K(unpack)(R *to, int64_t ld, const R *from, int64_t lanes, int64_t rows, int64_t cols, const R *factor, bool add) {
+/* VL x VL elements to `to`, of which rows x cols are inside */
+INLINE void K(store_square)(R *to, int64_t ld, int64_t rows, int64_t cols, const vr *x, bool add) {
+    if (rows >= VL && cols >= VL) {
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) v_store(to + i * ld, add ? v_add(v_load(to + i * ld), x[i]) : x[i]);
+        return;
+    }
+    const int64_t left = cols < VL ? cols : VL;
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++)
+        if (i < rows) v_storen(to + i * ld, add ? v_add(v_loadn(to + i * ld, left), x[i]) : x[i], left);
+}
+
+static void K(unpack)(R *to, int64_t ld, const R *from, int64_t lanes, int64_t rows, int64_t cols, const R *factor,
+                      bool add) {
     for (int64_t r = 0; r < rows; r += VL)
         for (int64_t c = 0; c < cols; c += VL) {
-            const int64_t left = cols - c < VL ? cols - c : VL;
             vr x[VL];
             const vr f = v_load(factor + r);
+            const R *column = from + c * lanes + r;
+            if (cols - c >= VL) {
 #pragma GCC unroll 16
-            for (int i = 0; i < VL; i++) x[i] = i < left ? v_mul(f, v_load(from + (c + i) * lanes + r)) : v_set(0);
-            v_transpose(x);
+                for (int i = 0; i < VL; i++) x[i] = v_mul(f, v_load(column + i * lanes));
+            } else {
 #pragma GCC unroll 16
-            for (int i = 0; i < VL; i++) {
-                R *row = to + (r + i) * ld + c;
-                if (r + i >= rows) break;
-                if (left == VL) v_store(row, add ? v_add(v_load(row), x[i]) : x[i]);
-                else v_storen(row, add ? v_add(v_loadn(row, left), x[i]) : x[i], left);
+                for (int i = 0; i < VL; i++) x[i] = c + i < cols ? v_mul(f, v_load(column + i * lanes)) : v_set(0);
             }
+            v_transpose(x);
+            K(store_square)(to + r * ld + c, ld, rows - r, cols - c, x, add);
         }
 }
 
@@ -225,7 +252,8 @@ static void K(back_plain)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse
 }
 
 /* One vector of the general case; `visible` tells the lanes inside the band. */
-INLINE void K(back_vector)(R *s, R *dp, vr norm, vr d, vm visible, R *bias, const R *keep, vr cap, vr inverse_cap, bool capped) {
+INLINE void K(back_vector)(R *s, R *dp, vr norm, vr d, vm visible, R *bias, const R *keep, vr cap, vr inverse_cap,
+                           bool capped) {
     const vr zero = v_set(0), log2e = v_set(1.44269504088896340736);
     vr x = v_load(s), g = v_load(dp), tangent = zero;
     if (capped) tangent = K(v_tanh)(v_mul(x, inverse_cap)), x = v_mul(cap, tangent);
@@ -243,8 +271,8 @@ INLINE void K(back_vector)(R *s, R *dp, vr norm, vr d, vm visible, R *bias, cons
     v_store(s, v_select(visible, w, zero));
 }
 
-static void K(back_tile)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse, const R *delta, const R *start, const R *end,
-                         R *bias, const R *keep, R softcap) {
+static void K(back_tile)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse, const R *delta, const R *start,
+                         const R *end, R *bias, const R *keep, R softcap) {
     if (!start && !bias && !keep && softcap == 0) {
         K(back_plain)(s, dp, rows, lanes, lse, delta);
         return;
@@ -256,15 +284,17 @@ static void K(back_tile)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse,
         for (int64_t q = 0; q < lanes; q += VL) {
             const int64_t at = r * lanes + q;
             const vr lane = v_add(v_iota(), v_set((R)q));
-            K(back_vector)(s + at, dp + at, norm, d, v_and(v_le(first, lane), v_lt(lane, last)), bias ? bias + at : NULL,
-                           keep ? keep + at : NULL, cap, inverse_cap, softcap != 0);
+            K(back_vector)
+            (s + at, dp + at, norm, d, v_and(v_le(first, lane), v_lt(lane, last)), bias ? bias + at : NULL,
+             keep ? keep + at : NULL, cap, inverse_cap, softcap != 0);
         }
     }
 }
 
 /* ---- additive scores */
 
-static void K(additive_tile)(R *s, const R *a, int64_t lda, const R *turned, int64_t lanes, const R *w, int64_t rows, int64_t cols, R factor) {
+static void K(additive_tile)(R *s, const R *a, int64_t lda, const R *turned, int64_t lanes, const R *w, int64_t rows,
+                             int64_t cols, R factor) {
     for (int64_t r = 0; r < rows; r++, a += lda, s += lanes)
         for (int64_t q = 0; q < lanes; q += VL) {
             vr sum = v_set(0);
@@ -277,8 +307,8 @@ static void K(additive_tile)(R *s, const R *a, int64_t lda, const R *turned, int
 }
 
 /* dt = ds w (1 - t^2). Where ds is 0 nothing is added, so that a NaN in a hidden key stays where it is. */
-static void K(additive_back)(R *da, int64_t ldda, R *dturned, R *dw, const R *ds, const R *a, int64_t lda, const R *turned, int64_t lanes,
-                             const R *w, int64_t rows, int64_t cols) {
+static void K(additive_back)(R *da, int64_t ldda, R *dturned, R *dw, const R *ds, const R *a, int64_t lda,
+                             const R *turned, int64_t lanes, const R *w, int64_t rows, int64_t cols) {
     const vr zero = v_set(0), one = v_set(1);
     for (int64_t c = 0; c < cols; c++) {
         vr sum_w = zero;

@@ -17,7 +17,9 @@ static void K(adamw)(R *p, R *m, R *v, const R *g, int64_t n, const fv__adamw *s
 
 /* ---- Philox4x32-10 (Salmon et al., SC 2011), one counter per lane */
 
-typedef struct K(counter) { vu c0, c1, c2, c3; } K(counter);
+typedef struct K(counter) {
+    vu c0, c1, c2, c3;
+} K(counter);
 
 static inline __attribute__((always_inline)) K(counter) K(philox)(K(counter) x, uint64_t seed) {
     uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
@@ -38,8 +40,9 @@ static void K(drop_block)(R *keep, uint64_t block, const fv__drop *drop) {
     const vr one = v_set(1), zero = v_set(0);
     for (int c = 0; c < 16; c += VL) {
         uint64_t first = block * 16 + (uint64_t)c;
-        K(counter) x = {u_add(u_set((uint32_t)first), u_iota()), u_set((uint32_t)(first >> 32)),
-                        u_set((uint32_t)drop->stream), u_set((uint32_t)(drop->stream >> 32))};
+        K(counter)
+        x = {u_add(u_set((uint32_t)first), u_iota()), u_set((uint32_t)(first >> 32)), u_set((uint32_t)drop->stream),
+             u_set((uint32_t)(drop->stream >> 32))};
         x = K(philox)(x, drop->seed);
         const vu word[4] = {x.c0, x.c1, x.c2, x.c3};
         for (int w = 0; w < 4; w++) {

@@ -52,7 +52,8 @@ static bool keeps(const fv__drop *drop, fv__u32x4 counter, int word, int high) {
 bool fv__drop_keeps(const fv__drop *drop, uint64_t element) {
     uint64_t lane = element / 128 * 16 + element % 16;
     int within = (int)(element % 128);
-    fv__u32x4 counter = {{(uint32_t)lane, (uint32_t)(lane >> 32), (uint32_t)drop->stream, (uint32_t)(drop->stream >> 32)}};
+    fv__u32x4 counter = {
+        {(uint32_t)lane, (uint32_t)(lane >> 32), (uint32_t)drop->stream, (uint32_t)(drop->stream >> 32)}};
     return keeps(drop, counter, within / 32, within / 16 % 2);
 }
 

@@ -14,21 +14,21 @@
  *   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p = p (1 - lr decay) - lr (m / correct1) / (sqrt(v / correct2) + eps) */
 typedef struct fv__adamw {
     double lr, beta1, beta2, eps, decay;
-    double correct1, correct2;      /* 1 - beta^t */
-    double grad_scale;              /* g is multiplied by it first: clipping, accumulation */
+    double correct1, correct2; /* 1 - beta^t */
+    double grad_scale;         /* g is multiplied by it first: clipping, accumulation */
 } fv__adamw;
 
 /* What decides which elements a dropout keeps. Decisions use 16 bits of Philox4x32-10: the rate is rounded to 1/65536 and `scale`
  * is the inverse of the rounded keep rate, so the mean is exact. */
 typedef struct fv__drop {
     uint64_t seed, stream;
-    uint32_t threshold;             /* dropped when the 16 bits are below it; 0 keeps all */
+    uint32_t threshold; /* dropped when the 16 bits are below it; 0 keeps all */
     double scale;
 } fv__drop;
 
 /* 0 <= rate < 1. */
 fv__drop fv__drop_of(double rate, uint64_t seed, uint64_t stream);
-bool fv__drop_keeps(const fv__drop *drop, uint64_t element);        /* of an array: plain code, for tests and references */
+bool fv__drop_keeps(const fv__drop *drop, uint64_t element); /* of an array: plain code, for tests and references */
 /* of row i, column j of the matrix number `stream`; laid out so that tiles in either orientation draw whole vectors */
 bool fv__drop_keeps_at(const fv__drop *drop, int64_t i, int64_t j);
 
@@ -37,7 +37,7 @@ bool fv__drop_keeps_at(const fv__drop *drop, int64_t i, int64_t j);
 typedef struct fv__simd_f32 {
 #include "simd/kernels.def"
 #include "simd/kernels_tile.def"
-    int64_t width;                  /* elements of a vector: tiles have a multiple of it as columns */
+    int64_t width; /* elements of a vector: tiles have a multiple of it as columns */
     fv__isa isa;
 } fv__simd_f32;
 #undef R

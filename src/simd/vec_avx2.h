@@ -28,9 +28,7 @@ static inline vr v_max(vr a, vr b) { return _mm256_max_ps(a, b); }
 static inline vr v_min(vr a, vr b) { return _mm256_min_ps(a, b); }
 static inline vr v_sqrt(vr a) { return _mm256_sqrt_ps(a); }
 static inline vr v_abs(vr a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
-static inline vr v_sign_of(vr a, vr s) {
-    return _mm256_or_ps(v_abs(a), _mm256_and_ps(_mm256_set1_ps(-0.0f), s));
-}
+static inline vr v_sign_of(vr a, vr s) { return _mm256_or_ps(v_abs(a), _mm256_and_ps(_mm256_set1_ps(-0.0f), s)); }
 static inline vr v_round(vr a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 static inline vr v_square_rest(vr a, vr aa) { return _mm256_fmsub_ps(a, a, aa); }
 /* Two steps, so that results below 2^-126 and above 2^127 are right; n within +-250. */

@@ -26,9 +26,10 @@
 #define v_abs(a) ((R)(sizeof(R) == 4 ? fabsf((float)(a)) : fabs((double)(a))))
 #define v_sign_of(a, s) ((R)(sizeof(R) == 4 ? copysignf((float)(a), (float)(s)) : copysign((double)(a), (double)(s))))
 #define v_round(a) ((R)(sizeof(R) == 4 ? rintf((float)(a)) : rint((double)(a))))
-#define v_square_rest(a, aa) ((R)(sizeof(R) == 4 ? fmaf((float)(a), (float)(a), -(float)(aa)) : fma(a, a, -(double)(aa))))
+#define v_square_rest(a, aa) \
+    ((R)(sizeof(R) == 4 ? fmaf((float)(a), (float)(a), -(float)(aa)) : fma(a, a, -(double)(aa))))
 #define v_ldexp(p, n) ((R)(sizeof(R) == 4 ? ldexpf((float)(p), (int)(n)) : ldexp((double)(p), (int)(n))))
-#define v_exponent(x) ((R)ilogb((double)(x)))             /* of a positive normal number */
+#define v_exponent(x) ((R)ilogb((double)(x)))                           /* of a positive normal number */
 #define v_mantissa(x) ((R)((double)(x) / ldexp(1, ilogb((double)(x))))) /* in [1, 2) */
 #define v_lt(a, b) ((a) < (b))
 #define v_le(a, b) ((a) <= (b))
@@ -45,9 +46,9 @@
 #define u_add(a, b) ((a) + (b))
 #define u_xor3(a, b, c) ((a) ^ (b) ^ (c))
 #define u_shl16(a) ((a) << 16)
-#define u_ge(a, b) ((a) >= (b))             /* unsigned; a mask for R */
-#define u_mul(a, m, hi, lo) \
-    do { \
-        uint64_t product_ = (uint64_t)(a) * (m); \
+#define u_ge(a, b) ((a) >= (b)) /* unsigned; a mask for R */
+#define u_mul(a, m, hi, lo)                                             \
+    do {                                                                \
+        uint64_t product_ = (uint64_t)(a) * (m);                        \
         *(hi) = (uint32_t)(product_ >> 32), *(lo) = (uint32_t)product_; \
     } while (0)

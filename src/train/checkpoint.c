@@ -11,7 +11,9 @@ enum { GENERATIONS = 2, ARRAYS = 5 };
 static const char *const names[ARRAYS] = {"weights", "moment1", "moment2", "average", "averaged"};
 
 /* Everything that training changes. Without an average the last two are empty. */
-typedef struct arrays { fv_tensor of[ARRAYS]; } arrays;
+typedef struct arrays {
+    fv_tensor of[ARRAYS];
+} arrays;
 
 static arrays arrays_of(const fv__optimizer *o) {
     fv_tensor weights = fv_params_flat(o->params);
@@ -34,11 +36,12 @@ static fv_status path_of(char **path, const char *folder, int generation) {
 
 /* ---- state as text: doubles as bit patterns would be unreadable, so with all digits ---------------------------------- */
 
-#define STATE_INTS(X)                                                                                    \
+#define STATE_INTS(X) \
     X(updates) X(cursor.epoch) X(cursor.position) X(judged) X(best_update) X(bad) X(loss_count) X(metrics_bytes)
-#define STATE_FLOATS(X)                                                                                  \
-    X(now.epochs) X(now.updates) X(now.tokens) X(now.seconds) X(before.epochs) X(before.updates)         \
-    X(before.tokens) X(before.seconds) X(best_value) X(best_loss) X(best_accuracy) X(best_macro_f1) X(loss_sum)
+#define STATE_FLOATS(X)                                                                                               \
+    X(now.epochs)                                                                                                     \
+    X(now.updates) X(now.tokens) X(now.seconds) X(before.epochs) X(before.updates) X(before.tokens) X(before.seconds) \
+        X(best_value) X(best_loss) X(best_accuracy) X(best_macro_f1) X(loss_sum)
 
 static fv_status state_to_json(fv__json *o, const fv__state *state) {
 #define PUT(field) FV_TRY(fv__json_set(o, #field, fv__json_of_int(state->field)));
@@ -50,8 +53,17 @@ static fv_status state_to_json(fv__json *o, const fv__state *state) {
     return FV_OK;
 }
 
+/* Sizes and counts: a file whose hash is right may still be made to harm. Only `judged` may be -1, for never. */
+static fv_status count_from_json(fv__json_at_file at, const char *key, int64_t *out) {
+    const int64_t least = strcmp(key, "judged") == 0 ? -1 : 0, most = INT64_C(1) << 40;
+    FV_TRY(fv__json_need_int(at, key, 0, out));
+    if (*out >= least && *out <= most) return FV_OK;
+    return fv__fail(at.fault, "%s: \"%s\" of the state\n  expected %lld to %lld\n  found:   %lld", at.where, key,
+                    (long long)least, (long long)most, (long long)*out);
+}
+
 static fv_status state_from_json(fv__json_at_file at, fv__state *state) {
-#define GET(field) FV_TRY(fv__json_need_int(at, #field, 0, &state->field));
+#define GET(field) FV_TRY(count_from_json(at, #field, &state->field));
     STATE_INTS(GET)
 #undef GET
 #define GET(field) FV_TRY(fv__json_need_float(at, #field, 0, &state->field));
@@ -80,7 +92,8 @@ static fv_status check(found *f, const char *path, const arrays *own) {
         fv_tensor *its = &f->array.of[i];
         FV_TRY(fv_tensor_file_find(f->file, names[i], its));
         if (its->dtype != mine->dtype || its->rank != 1 || its->dim[0] != mine->dim[0])
-            return fv__fail(FV_BAD_MODEL, "%s: \"%s\" belongs to another model\n  expected %lld numbers\n  found:   %lld", path,
+            return fv__fail(FV_BAD_MODEL,
+                            "%s: \"%s\" belongs to another model\n  expected %lld numbers\n  found:   %lld", path,
                             names[i], (long long)mine->dim[0], (long long)its->dim[0]);
     }
     snprintf(expected, sizeof expected, "%016llx", (unsigned long long)hash_all(f->state, f->about, &f->array));
@@ -97,6 +110,17 @@ static fv_status parse_state(const found *f, const char *path, fv__state *state)
     return status;
 }
 
+/* A row's average cannot be newer than the run. */
+static fv_status check_averaged(const found *f, const char *path, int64_t updates) {
+    const fv_tensor *rows = &f->array.of[ARRAYS - 1];
+    const int64_t *at = rows->data;
+    for (int64_t i = 0; i < rows->dim[0]; i++)
+        if (at[i] < 0 || at[i] > updates)
+            return fv__fail(FV_BAD_MODEL, "%s: \"%s\", element %lld\n  expected 0 to %lld\n  found:   %lld", path,
+                            names[ARRAYS - 1], (long long)i, (long long)updates, (long long)at[i]);
+    return FV_OK;
+}
+
 /* Opens generation `g`; a file that is missing or wrong gives a failure and no open file. */
 static fv_status open_generation(found *f, const char *folder, int g, const arrays *own) {
     char *path;
@@ -107,6 +131,7 @@ static fv_status open_generation(found *f, const char *folder, int g, const arra
     if (status == FV_OK) {
         status = check(f, path, own);
         if (status == FV_OK) status = parse_state(f, path, &state);
+        if (status == FV_OK) status = check_averaged(f, path, state.updates);
         if (status != FV_OK) fv_tensor_file_close(f->file);
     }
     f->updates = state.updates;
@@ -167,7 +192,7 @@ fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *st
     fv_status status = dump_state(state, &text);
     if (status == FV_OK) status = fv__json_dump(about, FV_JSON_LINE, &about_text);
     if (status == FV_OK) status = write(path, text.data, about_text.data, &own);
-    if (status == FV_OK) *slot = !*slot;    /* after a failure the same one is tried again: the other is whole */
+    if (status == FV_OK) *slot = !*slot; /* after a failure the same one is tried again: the other is whole */
     fv__buf_free(&text);
     fv__buf_free(&about_text);
     fv__free(path);
@@ -190,7 +215,8 @@ fv_status fv__checkpoint_load(const char *folder, fv__state *state, fv__json **a
     fv_status status = FV_OK;
     *note = NULL;
     if (!fv_train_can_resume(folder))
-        return fv__fail(FV_BAD_MODEL, "%s: no checkpoint to resume from\n  expected %s/last/a.safetensors", folder, folder);
+        return fv__fail(FV_BAD_MODEL, "%s: no checkpoint to resume from\n  expected %s/last/a.safetensors", folder,
+                        folder);
     for (int g = 0; g < GENERATIONS; g++) {
         f[g].file = NULL;
         if (!exists(folder, g)) continue;
@@ -199,7 +225,7 @@ fv_status fv__checkpoint_load(const char *folder, fv__state *state, fv__json **a
         if (opened != FV_OK && !*note) *note = fv__strdup(fv_message());
         if (opened == FV_OK && (best < 0 || f[g].updates > f[best].updates)) best = g;
     }
-    if (status == FV_OK && best < 0) status = FV_BAD_MODEL;     /* the message names the fault of the last one */
+    if (status == FV_OK && best < 0) status = FV_BAD_MODEL; /* the message names the fault of the last one */
     if (status == FV_OK) status = take(&f[best], folder, state, about, o);
     for (int g = 0; g < GENERATIONS; g++) fv_tensor_file_close(f[g].file);
     return status;

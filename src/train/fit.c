@@ -7,7 +7,8 @@
 /* ---- checks ------------------------------------------------------------------------------------------------------ */
 
 static fv_status check_data(const fv_dataset *train, const fv_dataset *valid) {
-    if (!train->label || train->texts.count == 0) return fv__fail(FV_BAD_DATA, "nothing to learn from: no labelled texts");
+    if (!train->label || train->texts.count == 0)
+        return fv__fail(FV_BAD_DATA, "nothing to learn from: no labelled texts");
     int64_t first = train->label[0], i = 1;
     while (i < train->texts.count && train->label[i] == first) i++;
     if (i == train->texts.count)
@@ -24,7 +25,8 @@ static fv_status check_folder(const fv_train_setup *setup) {
     const char *folder = setup->folder;
     if (setup->resume && !folder) return fv__fail(FV_USAGE, "resume needs a run folder");
     if (folder && !setup->resume && fv_train_can_resume(folder))
-        return fv__fail(FV_USAGE, "%s: already holds a run\n  try:     --resume %s   or another folder", folder, folder);
+        return fv__fail(FV_USAGE, "%s: already holds a run\n  try:     --resume %s   or another folder", folder,
+                        folder);
     return FV_OK;
 }
 
@@ -73,8 +75,14 @@ static fv_status judge(const fv_model *model, fv_train_result *r, const fv_datas
     if (!valid || valid->texts.count == 0) return FV_OK;
     FV_TRY(fv_evaluate(&m, model, valid));
     r->best_loss = m->loss, r->best_accuracy = m->accuracy, r->best_macro_f1 = m->macro_f1;
-    fv_event e = {.kind = FV_EVENT_EVAL, .step = 1, .total = 1, .valid_loss = m->loss, .valid_accuracy = m->accuracy,
-                  .valid_macro_f1 = m->macro_f1, .best = true, .eta = -1};
+    fv_event e = {.kind = FV_EVENT_EVAL,
+                  .step = 1,
+                  .total = 1,
+                  .valid_loss = m->loss,
+                  .valid_accuracy = m->accuracy,
+                  .valid_macro_f1 = m->macro_f1,
+                  .best = true,
+                  .eta = -1};
     if (setup->event) setup->event(setup->event_context, &e);
     fv_status status = fv__journal_write(journal, &e);
     if (status == FV_OK) status = fv__journal_judgement(journal, model, m, 1);
@@ -86,7 +94,10 @@ static fv_status train_at_once(fv_model *model, fv_train_result *r, const fv_dat
                                const fv_train_setup *setup, fv__journal *journal) {
     double start = fv__now();
     FV_TRY(model->kind->fit(model, train));
-    *r = (fv_train_result){.updates = 1, .best_update = 1, .texts = train->texts.count, .seconds = fv__now() - start,
+    *r = (fv_train_result){.updates = 1,
+                           .best_update = 1,
+                           .texts = train->texts.count,
+                           .seconds = fv__now() - start,
                            .parameters = fv_model_parameters(model)};
     if (setup->folder) FV_TRY(fv_model_save(model, setup->folder));
     return judge(model, r, valid, setup, journal);
@@ -110,8 +121,10 @@ static fv_status train_model(fv_model **out, fv_train_result *result, const fv_d
     if (status == FV_OK)
         status = by_gradient ? fv__train_by_gradient(model, result, train, valid, setup, journal)
                              : train_at_once(model, result, train, valid, setup, journal);
-    if (status == FV_OK) *out = model;
-    else fv_model_free(model);
+    if (status == FV_OK)
+        *out = model;
+    else
+        fv_model_free(model);
     return status;
 }
 

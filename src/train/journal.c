@@ -79,7 +79,8 @@ static fv_status write_log(const fv__journal *journal, const fv_event *e) {
     time_t now = time(NULL);
     struct tm parts;
     strftime(clock, sizeof clock, "%Y-%m-%d %H:%M:%S", localtime_r(&now, &parts));
-    fv__buf_printf(&line, "%s  %-5s  update %lld/%lld", clock, name_of(e->kind), (long long)e->step, (long long)e->total);
+    fv__buf_printf(&line, "%s  %-5s  update %lld/%lld", clock, name_of(e->kind), (long long)e->step,
+                   (long long)e->total);
     if (e->kind == FV_EVENT_STEP)
         fv__buf_printf(&line, "  loss %.4f  lr %.3g  gnorm %.3f  %.0f tok/s", e->loss, e->learn_rate, e->gradient_norm,
                        e->tokens_per_second);

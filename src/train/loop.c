@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STREAM_STEP = 0x73746570 };      /* seeds of the steps */
+enum { STREAM_STEP = 0x73746570 }; /* seeds of the steps */
 
 typedef struct trainer {
     fv_model *model;
-    const fv_dataset *valid;            /* NULL: nothing to judge by */
+    const fv_dataset *valid; /* NULL: nothing to judge by */
     const fv_train_setup *setup;
     const fv_train_options *how;
     fv__journal *journal;
@@ -23,15 +23,15 @@ typedef struct trainer {
     fv__optimizer optimizer;
     fv__duration until, log_every, eval_every, save_every;
     fv__state state;
-    int64_t total;                      /* updates in all, 0: not known */
-    int64_t saved;                      /* update of the last checkpoint, -1: none */
+    int64_t total; /* updates in all, 0: not known */
+    int64_t saved; /* update of the last checkpoint, -1: none */
     int slot;
-    float *best;                        /* weights that were judged best */
-    float *raw;                         /* the weights while their average is in their place, NULL: no average */
-    double started, elapsed_before;     /* clock */
-    double learn_rate, gradient_norm, loss;     /* of the last update */
-    double speed, speed_weight;         /* tokens a second, an average that forgets */
-    int64_t done_here;                  /* updates of this process */
+    float *best;                            /* weights that were judged best */
+    float *raw;                             /* the weights while their average is in their place, NULL: no average */
+    double started, elapsed_before;         /* clock */
+    double learn_rate, gradient_norm, loss; /* of the last update */
+    double speed, speed_weight;             /* tokens a second, an average that forgets */
+    int64_t done_here;                      /* updates of this process */
 } trainer;
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
@@ -62,8 +62,10 @@ static bool due(const trainer *t, fv__duration span) {
 
 static fv_status tell_step(trainer *t) {
     if (!due(t, t->log_every) && t->done_here > 10) return FV_OK;
-    fv_event e = {.kind = FV_EVENT_STEP, .loss = t->state.loss_sum / (double)t->state.loss_count,
-                  .learn_rate = t->learn_rate, .gradient_norm = t->gradient_norm};
+    fv_event e = {.kind = FV_EVENT_STEP,
+                  .loss = t->state.loss_sum / (double)t->state.loss_count,
+                  .learn_rate = t->learn_rate,
+                  .gradient_norm = t->gradient_norm};
     if (due(t, t->log_every)) t->state.loss_sum = 0, t->state.loss_count = 0;
     return tell(t, e);
 }
@@ -107,7 +109,10 @@ static fv_status judge_shown(trainer *t) {
         s->best_loss = m->loss, s->best_accuracy = m->accuracy, s->best_macro_f1 = m->macro_f1;
         if (status == FV_OK) status = keep_best(t, m);
     }
-    fv_event e = {.kind = FV_EVENT_EVAL, .valid_loss = m->loss, .valid_accuracy = m->accuracy, .valid_macro_f1 = m->macro_f1,
+    fv_event e = {.kind = FV_EVENT_EVAL,
+                  .valid_loss = m->loss,
+                  .valid_accuracy = m->accuracy,
+                  .valid_macro_f1 = m->macro_f1,
                   .best = best};
     if (status == FV_OK) status = tell(t, e);
     fv_metrics_free(m);
@@ -145,10 +150,13 @@ static fv_status diverged(const trainer *t, const char *what) {
     if (t->saved >= 0) snprintf(place, sizeof place, " (update %lld)", (long long)t->saved);
     const char *folder = t->journal->folder;
     if (folder && t->saved >= 0)
-        return fv__fail(FV_DIVERGED, "%s at update %lld (lr %g)\n  last good state: %s/last%s\n  try:     --resume %s "
-                        "--learn-rate %g", what, (long long)s->updates + 1, t->how->learn_rate, folder, place, folder,
+        return fv__fail(FV_DIVERGED,
+                        "%s at update %lld (lr %g)\n  last good state: %s/last%s\n  try:     --resume %s "
+                        "--learn-rate %g",
+                        what, (long long)s->updates + 1, t->how->learn_rate, folder, place, folder,
                         t->how->learn_rate / 10);
-    return fv__fail(FV_DIVERGED, "%s at update %lld (lr %g)\n  last good state: none was saved\n  try:     --learn-rate %g", what,
+    return fv__fail(FV_DIVERGED,
+                    "%s at update %lld (lr %g)\n  last good state: none was saved\n  try:     --learn-rate %g", what,
                     (long long)s->updates + 1, t->how->learn_rate, t->how->learn_rate / 10);
 }
 
@@ -164,7 +172,8 @@ static fv_status interrupted(trainer *t) {
 
 static uint64_t step_seed(const trainer *t, int64_t part) {
     uint64_t index = (uint64_t)(t->state.updates * t->how->accumulate + part), seed = (uint64_t)t->how->seed;
-    return (uint64_t)fv__random_u32(seed, STREAM_STEP, 2 * index) << 32 | fv__random_u32(seed, STREAM_STEP, 2 * index + 1);
+    return (uint64_t)fv__random_u32(seed, STREAM_STEP, 2 * index) << 32 |
+           fv__random_u32(seed, STREAM_STEP, 2 * index + 1);
 }
 
 /* Forward and backward of one batch; its gradients are added to those of the update. */
@@ -184,7 +193,7 @@ static fv_status learn_from(trainer *t, int64_t part, double *loss, int64_t *tok
 }
 
 static void measure(trainer *t, double seconds, int64_t tokens) {
-    if (t->done_here > 1 && seconds > 0) {      /* the first update takes memory and is no measure */
+    if (t->done_here > 1 && seconds > 0) { /* the first update takes memory and is no measure */
         t->speed = 0.95 * t->speed + 0.05 * (double)tokens / seconds;
         t->speed_weight = 0.95 * t->speed_weight + 0.05;
     }
@@ -262,7 +271,7 @@ static uint64_t hash_data(const fv_dataset *data, uint64_t hash) {
 static fv_status describe_rows(fv__json *into, const fv_option *rows, const void *options) {
     char value[512];
     for (; rows->name; rows++) {
-        if (strcmp(rows->name, "vectors") == 0) continue;   /* already in the embedding */
+        if (strcmp(rows->name, "vectors") == 0) continue; /* already in the embedding */
         fv_options_print(rows, options, value, sizeof value);
         FV_TRY(fv__json_set(into, rows->name, fv__json_of_text(value)));
     }
@@ -297,18 +306,23 @@ static bool is_harmless(const char *name) { return strcmp(name, "log-every") == 
 static fv_status compare(trainer *t, const fv__json *was) {
     const char *data = fv__json_text(fv__json_get(was, "data")), *now = fv__json_text(fv__json_get(t->about, "data"));
     if (!data || strcmp(data, now) != 0)
-        return fv__fail(FV_USAGE, "%s: the texts are not those the run began with\n  expected the same training and validation "
-                        "texts in the same order\n  try:     a new run folder", t->journal->folder);
+        return fv__fail(FV_USAGE,
+                        "%s: the texts are not those the run began with\n  expected the same training and validation "
+                        "texts in the same order\n  try:     a new run folder",
+                        t->journal->folder);
     fv__json *options = fv__json_get(t->about, "options"), *before = fv__json_get(was, "options");
     for (void *i = fv__json_first(options); i; i = fv__json_next(options, i)) {
         const char *name = fv__json_key(i), *value = fv__json_text(fv__json_value(i));
         const char *old = fv__json_text(fv__json_get(before, name));
         if (is_harmless(name) || (old && strcmp(old, value) == 0)) continue;
         if (must_stay(t, name))
-            return fv__fail(FV_USAGE, "%s: %s cannot change in a resumed run\n  expected %s\n  found:   %s\n  try:     a new run "
-                            "folder", t->journal->folder, name, old ? old : "nothing", value);
+            return fv__fail(FV_USAGE,
+                            "%s: %s cannot change in a resumed run\n  expected %s\n  found:   %s\n  try:     a new run "
+                            "folder",
+                            t->journal->folder, name, old ? old : "nothing", value);
         char note[256];
-        snprintf(note, sizeof note, "%s changed from %s to %s: not the unbroken run any more", name, old ? old : "nothing", value);
+        snprintf(note, sizeof note, "%s changed from %s to %s: not the unbroken run any more", name,
+                 old ? old : "nothing", value);
         FV_TRY(tell(t, (fv_event){.kind = FV_EVENT_NOTE, .note = note}));
     }
     return FV_OK;
@@ -370,8 +384,11 @@ static fv_status parse_durations(trainer *t) {
 }
 
 static fv_status prepare(trainer *t, const fv_dataset *train) {
-    fv_batch_options how = {.batch_size = t->how->batch_size, .max_tokens = t->how->max_tokens, .bucket = t->how->bucket,
-                            .shuffle = true, .seed = t->how->seed};
+    fv_batch_options how = {.batch_size = t->how->batch_size,
+                            .max_tokens = t->how->max_tokens,
+                            .bucket = t->how->bucket,
+                            .shuffle = true,
+                            .seed = t->how->seed};
     FV_TRY(parse_durations(t));
     FV_TRY(fv__model_corpus(&t->corpus, t->model, train));
     FV_TRY(fv_batches_create(&t->batches, t->corpus, &how));
@@ -388,9 +405,14 @@ static fv_status prepare(trainer *t, const fv_dataset *train) {
 
 static void report(const trainer *t, fv_train_result *r) {
     const fv__state *s = &t->state;
-    *r = (fv_train_result){.updates = s->updates, .texts = t->corpus->count, .tokens = t->corpus->start[t->corpus->count],
-                           .seconds = seconds_here(t), .best_update = s->best_update, .best_loss = s->best_loss,
-                           .best_accuracy = s->best_accuracy, .best_macro_f1 = s->best_macro_f1,
+    *r = (fv_train_result){.updates = s->updates,
+                           .texts = t->corpus->count,
+                           .tokens = t->corpus->start[t->corpus->count],
+                           .seconds = seconds_here(t),
+                           .best_update = s->best_update,
+                           .best_loss = s->best_loss,
+                           .best_accuracy = s->best_accuracy,
+                           .best_macro_f1 = s->best_macro_f1,
                            .stopped_early = t->how->early_stopping > 0 && s->bad >= t->how->early_stopping,
                            .parameters = fv_model_parameters(t->model)};
 }
@@ -405,10 +427,16 @@ static fv_status run(trainer *t, const fv_dataset *train, fv_train_result *resul
     return tell(t, (fv_event){.kind = FV_EVENT_END});
 }
 
-fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
-                                const fv_train_setup *setup, fv__journal *journal) {
-    trainer t = {.model = model, .valid = valid && valid->texts.count > 0 ? valid : NULL, .setup = setup,
-                 .how = &setup->train, .journal = journal, .saved = -1, .slot = -1, .started = fv__now()};
+fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train,
+                                const fv_dataset *valid, const fv_train_setup *setup, fv__journal *journal) {
+    trainer t = {.model = model,
+                 .valid = valid && valid->texts.count > 0 ? valid : NULL,
+                 .setup = setup,
+                 .how = &setup->train,
+                 .journal = journal,
+                 .saved = -1,
+                 .slot = -1,
+                 .started = fv__now()};
     t.state.judged = -1;
     fv_status status = run(&t, train, result);
     fv__run_free(&t.run);

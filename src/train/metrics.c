@@ -37,7 +37,8 @@ static void summarize(fv_metrics *m) {
     m->macro_f1 = ratio(sum, (double)occurring);
 }
 
-fv_status fv_metrics_of(fv_metrics **out, const int32_t *label, const float *probability, int64_t count, int32_t classes) {
+fv_status fv_metrics_of(fv_metrics **out, const int32_t *label, const float *probability, int64_t count,
+                        int32_t classes) {
     *out = NULL;
     if (count < 1 || classes < 1) return fv__fail(FV_BAD_DATA, "nothing to judge: no labelled texts");
     fv_metrics *m = metrics_new(classes);
@@ -63,10 +64,14 @@ fv_status fv_metrics_of(fv_metrics **out, const int32_t *label, const float *pro
 void fv_metrics_free(fv_metrics *metrics) { fv__free(metrics); }
 
 fv_status fv_metrics_value(const fv_metrics *m, const char *name, double *value) {
-    if (strcmp(name, "accuracy") == 0) *value = m->accuracy;
-    else if (strcmp(name, "macro-f1") == 0) *value = m->macro_f1;
-    else if (strcmp(name, "loss") == 0) *value = m->loss;
-    else return fv__fail(FV_USAGE, "unknown metric '%s'\n  expected accuracy, macro-f1 or loss", name);
+    if (strcmp(name, "accuracy") == 0)
+        *value = m->accuracy;
+    else if (strcmp(name, "macro-f1") == 0)
+        *value = m->macro_f1;
+    else if (strcmp(name, "loss") == 0)
+        *value = m->loss;
+    else
+        return fv__fail(FV_USAGE, "unknown metric '%s'\n  expected accuracy, macro-f1 or loss", name);
     return FV_OK;
 }
 
@@ -85,7 +90,8 @@ static fv_status translate(int32_t *label, const fv_model *model, const fv_datas
         const char *name = data->classes.name[data->label[i]];
         label[i] = class_of(known, name);
         if (label[i] < 0)
-            return fv__fail(FV_BAD_DATA, "line %lld: the model does not know the label \"%s\"\n  expected one of its %d classes",
+            return fv__fail(FV_BAD_DATA,
+                            "line %lld: the model does not know the label \"%s\"\n  expected one of its %d classes",
                             data->line ? (long long)data->line[i] : (long long)i + 1, name, (int)known.count);
     }
     return FV_OK;
@@ -123,7 +129,7 @@ static fv_status write_class(fv__json *into, const fv_metrics *m, const char *na
 static fv_status write_confusion(fv__json *into, const fv_metrics *m) {
     for (int32_t a = 0; a < m->classes; a++) {
         fv__json *row = fv__json_array();
-        FV_TRY(fv__json_push(into, row));       /* owned by `into` from here on */
+        FV_TRY(fv__json_push(into, row)); /* owned by `into` from here on */
         for (int32_t b = 0; b < m->classes; b++)
             FV_TRY(fv__json_push(row, fv__json_of_int(m->confusion[(int64_t)a * m->classes + b])));
     }

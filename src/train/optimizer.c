@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { PIECE = 1 << 15, ROWS = 256 };   /* elements of dense parameters, rows of tables */
+enum { PIECE = 1 << 15, ROWS = 256 }; /* elements of dense parameters, rows of tables */
 
 /* ---- making ------------------------------------------------------------------------------------------------------ */
 
@@ -81,7 +81,8 @@ void fv__optimizer_touch(fv__optimizer *o, const fv_model *model, const fv_batch
         fv__table *t = &o->table[k];
         if (t->index == model->layers.embed_table) {
             for (int32_t i = 0; i < batch->tokens; i++) touch(t, batch->id[i], update);
-            touch(t, fv_tokenizer_special(model->tokenizer).unk, update);   /* word dropout reads it */
+            int32_t unknown = fv_tokenizer_special(model->tokenizer).unk;
+            if (unknown >= 0) touch(t, unknown, update); /* word dropout reads it */
         } else {
             for (int32_t i = 0; i < batch->cu_bags[batch->tokens]; i++) touch(t, batch->bag[i], update);
         }
@@ -93,7 +94,7 @@ void fv__optimizer_touch(fv__optimizer *o, const fv_model *model, const fv_batch
 /* A stretch of the flat block: a piece of a dense parameter, or a row of a table. */
 typedef struct stretch {
     int64_t offset, count;
-    const fv__table *table;     /* NULL: dense */
+    const fv__table *table; /* NULL: dense */
     int64_t row;
 } stretch;
 
@@ -102,11 +103,11 @@ typedef void stretch_fn(const walk *w, stretch s, double *sum);
 struct walk {
     fv__optimizer *o;
     stretch_fn *fn;
-    int64_t base, offset, count;        /* of the sums; of the parameter */
+    int64_t base, offset, count; /* of the sums; of the parameter */
     const fv__table *table;
     fv__adamw step;
     int64_t update;
-    float *value, *gradient;            /* the flat blocks */
+    float *value, *gradient; /* the flat blocks */
 };
 
 static void dense_piece(void *context, int64_t piece, int worker) {
@@ -175,7 +176,8 @@ static void mix(float *average, double share, const float *value, int64_t count)
 /* Since its last update a row stood still: what the average missed is a power. */
 static void catch_up(const fv__optimizer *o, const fv__table *t, int64_t row, int64_t update, float *average,
                      const float *value) {
-    if (update > t->averaged[row]) mix(average, pow(o->options->average, (double)(update - t->averaged[row])), value, t->width);
+    if (update > t->averaged[row])
+        mix(average, pow(o->options->average, (double)(update - t->averaged[row])), value, t->width);
     t->averaged[row] = update;
 }
 
@@ -184,15 +186,21 @@ static void update_stretch(const walk *w, stretch s, double *sum) {
     float *value = w->value + s.offset, *average = o->average ? o->average + s.offset : NULL;
     (void)sum;
     if (average && s.table) catch_up(o, s.table, s.row, w->update - 1, average, value);
-    fv__simd_f32_now()->adamw(value, o->moment1 + s.offset, o->moment2 + s.offset, w->gradient + s.offset, s.count, &w->step);
+    fv__simd_f32_now()->adamw(value, o->moment1 + s.offset, o->moment2 + s.offset, w->gradient + s.offset, s.count,
+                              &w->step);
     if (average) mix(average, o->options->average, value, s.count);
     if (average && s.table) s.table->averaged[s.row] = w->update;
 }
 
 void fv__optimizer_update(fv__optimizer *o, int64_t update, double rate, double gradient_scale) {
     const fv_train_options *how = o->options;
-    fv__adamw step = {.lr = rate, .beta1 = how->beta1, .beta2 = how->beta2, .eps = how->epsilon, .decay = how->weight_decay,
-                      .correct1 = 1 - pow(how->beta1, (double)update), .correct2 = 1 - pow(how->beta2, (double)update),
+    fv__adamw step = {.lr = rate,
+                      .beta1 = how->beta1,
+                      .beta2 = how->beta2,
+                      .eps = how->epsilon,
+                      .decay = how->weight_decay,
+                      .correct1 = 1 - pow(how->beta1, (double)update),
+                      .correct2 = 1 - pow(how->beta2, (double)update),
                       .grad_scale = gradient_scale};
     for_all(o, update_stretch, &step, update);
 }

@@ -4,11 +4,12 @@
 #include <string.h>
 
 #define ROW(name, type, field, standard, lo, hi, choices, help) \
-    {name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help}
+    { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help }
 #define NUMBERS FV_OPT_FLOAT
 static const fv_option rows[] = {
     ROW("epochs", NUMBERS, epochs, "10", 0.001, 1e6, NULL, "passes over the training texts"),
-    ROW("until", FV_OPT_STRING, until, NULL, 0, 0, "DURATION", "replaces epochs: 3e, 20Ku (updates), 5Mt (tokens), 90m"),
+    ROW("until", FV_OPT_STRING, until, NULL, 0, 0, "DURATION",
+        "replaces epochs: 3e, 20Ku (updates), 5Mt (tokens), 90m"),
     ROW("batch-size", FV_OPT_INT, batch_size, "32", 1, 1 << 20, NULL, "texts in a batch"),
     ROW("max-tokens", FV_OPT_INT, max_tokens, "0", 0, 1 << 30, NULL, "at most so many tokens in a batch; 0: no limit"),
     ROW("bucket", FV_OPT_INT, bucket, "16", 1, 1 << 20, NULL, "batches that are sorted by length together"),
@@ -23,7 +24,8 @@ static const fv_option rows[] = {
     ROW("epsilon", NUMBERS, epsilon, "1e-08", 1e-30, 1, NULL, "AdamW: added to the root of the square"),
     ROW("clip-norm", NUMBERS, clip_norm, "1", 0, 1e9, NULL, "longest gradient; 0: no limit"),
     ROW("label-smoothing", NUMBERS, label_smoothing, "0", 0, 0.99, NULL, "share of the target spread over all classes"),
-    ROW("average", NUMBERS, average, "0", 0, 0.999999, NULL, "memory of the mean of the weights that is kept; 0: the last weights"),
+    ROW("average", NUMBERS, average, "0", 0, 0.999999, NULL,
+        "memory of the mean of the weights that is kept; 0: the last weights"),
     ROW("early-stopping", FV_OPT_INT, early_stopping, "0", 0, 1 << 20, NULL,
         "stop after so many evaluations without a better one; 0: never"),
     ROW("metric", FV_OPT_CHOICE, metric, "accuracy", 0, 0, "accuracy|macro-f1|loss", "what best means"),
@@ -38,13 +40,13 @@ const fv_option *fv_train_option_rows(void) { return rows; }
 
 /* ---- durations ------------------------------------------------------------------------------------------------------- */
 
-static double multiple(char c) {
-    return c == 'K' || c == 'k' ? 1e3 : c == 'M' ? 1e6 : c == 'G' ? 1e9 : 0;
-}
+static double multiple(char c) { return c == 'K' || c == 'k' ? 1e3 : c == 'M' ? 1e6 : c == 'G' ? 1e9 : 0; }
 
 static fv_status bad_duration(const char *name, const char *text) {
-    return fv__fail(FV_USAGE, "%s: not a duration\n  expected a number above zero and a unit: 3e (epochs), 500u or 20Ku "
-                    "(updates), 5Mt (tokens), 90s 15m 2h (time)\n  found:   \"%s\"", name, text);
+    return fv__fail(FV_USAGE,
+                    "%s: not a duration\n  expected a number above zero and a unit: 3e (epochs), 500u or 20Ku "
+                    "(updates), 5Mt (tokens), 90s 15m 2h (time)\n  found:   \"%s\"",
+                    name, text);
 }
 
 fv_status fv__duration_parse(fv__duration *span, const char *name, const char *text) {
@@ -52,8 +54,8 @@ fv_status fv__duration_parse(fv__duration *span, const char *name, const char *t
     size_t length = strlen(text);
     char unit = length ? text[length - 1] : 0;
     static const char letters[] = "eutsmh";
-    static const fv__unit units[] = {FV_UNIT_EPOCHS, FV_UNIT_UPDATES, FV_UNIT_TOKENS,
-                                          FV_UNIT_SECONDS, FV_UNIT_SECONDS, FV_UNIT_SECONDS};
+    static const fv__unit units[] = {FV_UNIT_EPOCHS,  FV_UNIT_UPDATES, FV_UNIT_TOKENS,
+                                     FV_UNIT_SECONDS, FV_UNIT_SECONDS, FV_UNIT_SECONDS};
     const char *found = unit ? strchr(letters, unit) : NULL;
     double scale = unit == 'm' ? 60 : unit == 'h' ? 3600 : 1;
     span->unit = found ? units[found - letters] : FV_UNIT_UPDATES;
@@ -119,8 +121,8 @@ fv_status fv_train_setup_preset(fv_train_setup *setup, const char *preset) {
     for (size_t i = 0; i < fv_preset_count() && i < 31; i++) names[i] = fv_preset_at(i)->name;
     const char *near = found ? NULL : fv__nearest(preset, names);
     if (!found)
-        return fv__fail(FV_USAGE, "unknown preset '%s'%s%s%s", preset, near ? "      did you mean " : "", near ? near : "",
-                        near ? "?" : "");
+        return fv__fail(FV_USAGE, "unknown preset '%s'%s%s%s", preset, near ? "      did you mean " : "",
+                        near ? near : "", near ? "?" : "");
     FV_TRY(fv_train_setup_init(setup, found->kind));
     for (const char *const *setting = found->settings; *setting; setting++) FV_TRY(apply(setup, *setting));
     return FV_OK;

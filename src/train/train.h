@@ -10,28 +10,35 @@ struct json_t;
 /* ---- durations of training (options.c) ------------------------------------------------------------------------------- */
 
 typedef enum fv__unit { FV_UNIT_EPOCHS, FV_UNIT_UPDATES, FV_UNIT_TOKENS, FV_UNIT_SECONDS } fv__unit;
-typedef struct fv__duration { double amount; fv__unit unit; } fv__duration;
+typedef struct fv__duration {
+    double amount;
+    fv__unit unit;
+} fv__duration;
 fv_status fv__duration_parse(fv__duration *span, const char *name, const char *text);
 
 /* How far training is, in every unit. */
-typedef struct fv__progress { double epochs, updates, tokens, seconds; } fv__progress;
+typedef struct fv__progress {
+    double epochs, updates, tokens, seconds;
+} fv__progress;
 static inline double fv__progress_in(const fv__progress *p, fv__unit unit) {
-    return unit == FV_UNIT_EPOCHS ? p->epochs : unit == FV_UNIT_UPDATES ? p->updates
-         : unit == FV_UNIT_TOKENS ? p->tokens : p->seconds;
+    return unit == FV_UNIT_EPOCHS    ? p->epochs
+           : unit == FV_UNIT_UPDATES ? p->updates
+           : unit == FV_UNIT_TOKENS  ? p->tokens
+                                     : p->seconds;
 }
 
 /* ---- what a checkpoint says besides arrays ----------------------------------------------------------------------- */
 
 typedef struct fv__state {
     int64_t updates;
-    fv_cursor cursor;                   /* the next batch */
-    fv__progress now, before;           /* at and before the last update */
-    int64_t judged;                     /* update whose weights were judged last, -1: none */
-    int64_t best_update, bad;           /* bad: evaluations since */
+    fv_cursor cursor;         /* the next batch */
+    fv__progress now, before; /* at and before the last update */
+    int64_t judged;           /* update whose weights were judged last, -1: none */
+    int64_t best_update, bad; /* bad: evaluations since */
     double best_value, best_loss, best_accuracy, best_macro_f1;
-    double loss_sum;                    /* since the last STEP event */
+    double loss_sum; /* since the last STEP event */
     int64_t loss_count;
-    int64_t metrics_bytes;              /* length of metrics.jsonl */
+    int64_t metrics_bytes; /* length of metrics.jsonl */
 } fv__state;
 
 /* ---- AdamW (optimizer.c) ----------------------------------------------------------------------------------------- */
@@ -39,21 +46,21 @@ typedef struct fv__state {
 /* A parameter that batches read by row. Only rows that were read since the last update have a gradient; the others are
  * left alone, which is most of the cost of a large vocabulary saved (lazy Adam, as torch.optim.SparseAdam). */
 typedef struct fv__table {
-    int index;                          /* of the parameter */
+    int index; /* of the parameter */
     int64_t rows, width;
-    int64_t *mark;                      /* (rows) number of the last update that read the row */
-    int64_t *averaged;                  /* (rows) number of the last update that is in the average */
-    int32_t *touched;                   /* rows read since the last update */
+    int64_t *mark;     /* (rows) number of the last update that read the row */
+    int64_t *averaged; /* (rows) number of the last update that is in the average */
+    int32_t *touched;  /* rows read since the last update */
     int64_t count;
 } fv__table;
 
 typedef struct fv__optimizer {
     fv_params *params;
     const fv_train_options *options;
-    float *moment1, *moment2;           /* as the flat block of parameters */
-    float *average;                     /* the same, NULL: not wanted. Starts at 0; divided by 1 - memory^updates when read */
-    int64_t *averaged, averaged_count;  /* of all tables, one after the other */
-    double *piece_sum;                  /* for the norm */
+    float *moment1, *moment2; /* as the flat block of parameters */
+    float *average;           /* the same, NULL: not wanted. Starts at 0; divided by 1 - memory^updates when read */
+    int64_t *averaged, averaged_count; /* of all tables, one after the other */
+    double *piece_sum;                 /* for the norm */
     int64_t pieces;
     fv__table table[2];
     int tables;
@@ -84,22 +91,23 @@ fv_status fv__checkpoint_load(const char *folder, fv__state *state, struct json_
 /* ---- the run folder (journal.c) ---------------------------------------------------------------------------------- */
 
 typedef struct fv__journal {
-    const char *folder;                 /* NULL: nothing is written */
-    char *metrics, *log;                /* paths */
-    int lock;                           /* -1: not held */
+    const char *folder;  /* NULL: nothing is written */
+    char *metrics, *log; /* paths */
+    int lock;            /* -1: not held */
 } fv__journal;
 fv_status fv__journal_open(fv__journal *journal, const char *folder);
 void fv__journal_close(fv__journal *journal);
 fv_status fv__journal_write(fv__journal *journal, const fv_event *event);
-fv_status fv__journal_size(const fv__journal *journal, int64_t *bytes);     /* of metrics.jsonl */
-fv_status fv__journal_cut(const fv__journal *journal, int64_t bytes);       /* forgets what came later */
-fv_status fv__journal_judgement(const fv__journal *journal, const fv_model *model, const fv_metrics *metrics, int64_t update);
+fv_status fv__journal_size(const fv__journal *journal, int64_t *bytes); /* of metrics.jsonl */
+fv_status fv__journal_cut(const fv__journal *journal, int64_t bytes);   /* forgets what came later */
+fv_status fv__journal_judgement(const fv__journal *journal, const fv_model *model, const fv_metrics *metrics,
+                                int64_t update);
 
 /* ---- the loop (loop.c) ------------------------------------------------------------------------------------------- */
 
 /* Trains a model that has its initial weights; on return it has the best ones. */
-fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
-                                const fv_train_setup *setup, fv__journal *journal);
+fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train,
+                                const fv_dataset *valid, const fv_train_setup *setup, fv__journal *journal);
 
 fv_status fv__metrics_fill(struct json_t *object, const fv_metrics *metrics, fv_classes classes);
 

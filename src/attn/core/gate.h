@@ -14,7 +14,9 @@ fv_status fv__gate_accept(fv_attention_plan *plan);
 void fv__gate_describe(const fv_attention_plan *plan, char *text, size_t size);
 
 /* Bytes of `count` elements, in whole cache lines. */
-static inline size_t fv__gate_block(int64_t count, size_t element) { return ((size_t)count * element + 63) & ~(size_t)63; }
+static inline size_t fv__gate_block(int64_t count, size_t element) {
+    return ((size_t)count * element + 63) & ~(size_t)63;
+}
 static inline void *fv__gate_carve(char **at, int64_t count, size_t element) {
     void *p = *at;
     *at += fv__gate_block(count, element);
@@ -28,7 +30,10 @@ size_t fv__gate_first_bytes(const fv_attention_plan *plan);
 int64_t fv__gate_count(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t *first);
 
 /* Rows [row, row + rows) of the tensors at `batch`, the first `live` of which exist. */
-typedef struct fv__gate_rows { int64_t sequence, batch, row, rows, live; } fv__gate_rows;
-fv__gate_rows fv__gate_rows_of(const fv_attention_plan *plan, const fv_attention_tensors *x, const int64_t *first, int64_t block);
+typedef struct fv__gate_rows {
+    int64_t sequence, batch, row, rows, live;
+} fv__gate_rows;
+fv__gate_rows fv__gate_rows_of(const fv_attention_plan *plan, const fv_attention_tensors *x, const int64_t *first,
+                               int64_t block);
 
 #endif

@@ -10,9 +10,11 @@ static T(view) T(view_of)(const fv_tensor *t) {
     return t->rank ? (T(view)){t->data, t->stride[0], t->stride[1], t->stride[2]} : (T(view)){0};
 }
 
-static inline R *T(at)(const T(view) *v, int64_t b, int64_t h, int64_t l) { return v->data + b * v->b + h * v->h + l * v->l; }
+static inline R *T(at)(const T(view) * v, int64_t b, int64_t h, int64_t l) {
+    return v->data + b * v->b + h * v->h + l * v->l;
+}
 
-static void T(zero_rows)(const SIMD *simd, const T(view) *v, const fv__gate_rows *r, int64_t head, int64_t n) {
+static void T(zero_rows)(const SIMD *simd, const T(view) * v, const fv__gate_rows *r, int64_t head, int64_t n) {
     for (int64_t i = r->live; v->data && i < r->rows; i++) simd->fill(T(at)(v, r->batch, head, r->row + i), 0, n);
 }
 
@@ -21,7 +23,8 @@ static void T(gather)(R *to, const fv_tensor *t) {
     const R *from = t->data;
     const int64_t n1 = t->rank > 1 ? t->dim[1] : 1, n2 = t->rank > 2 ? t->dim[2] : 1;
     for (int64_t i = 0; i < t->dim[0] * n1 * n2; i++)
-        to[i] = from[i / n2 / n1 * t->stride[0] + (t->rank > 1 ? i / n2 % n1 * t->stride[1] : 0) + (t->rank > 2 ? i % n2 * t->stride[2] : 0)];
+        to[i] = from[i / n2 / n1 * t->stride[0] + (t->rank > 1 ? i / n2 % n1 * t->stride[1] : 0) +
+                     (t->rank > 2 ? i % n2 * t->stride[2] : 0)];
 }
 
 static inline void T(put)(const fv_tensor *t, int64_t i, int64_t j, int64_t k, double value) {

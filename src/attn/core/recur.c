@@ -17,7 +17,8 @@ void fv__recur_backward(const fv_attention_plan *plan, const fv_attention_tensor
 }
 
 static fv_status refuse(const fv_attention_plan *plan, const char *what, const char *why) {
-    return fv__fail(FV_USAGE, "attention: mechanism \"%s\", %s\n  found:   it is set\n  expected none: %s", plan->mechanism->info.name, what, why);
+    return fv__fail(FV_USAGE, "attention: mechanism \"%s\", %s\n  found:   it is set\n  expected none: %s",
+                    plan->mechanism->info.name, what, why);
 }
 
 fv_status fv__recur_accept(fv_attention_plan *plan) {
@@ -38,7 +39,7 @@ fv__recur_line fv__recur_line_of(const fv_attention_plan *plan, const fv_attenti
     const fv__segment *s = &line.segment;
     line.k_rows = plan->packed ? s->k_len : plan->k_len;
     line.keys = s->k_len;
-    if (plan->window_right >= 0) {              /* beyond the last key or before the first, distance says nothing more */
+    if (plan->window_right >= 0) { /* beyond the last key or before the first, distance says nothing more */
         line.shift = max_of(-s->q_len, min_of(s->k_len, s->q_offset + plan->window_right));
         line.keys = min_of(s->k_len, s->q_len + line.shift);
         line.blind = max_of(0, -line.shift);
@@ -70,11 +71,13 @@ int64_t fv__recur_count(const fv_attention_plan *plan, const fv_attention_tensor
 }
 
 void fv__recur_locate(const int64_t *first, int64_t sequences, int64_t span, int64_t *sequence, int64_t *local) {
-    int64_t low = 0, high = sequences;          /* first[low] <= span < first[high] */
+    int64_t low = 0, high = sequences; /* first[low] <= span < first[high] */
     while (high - low > 1) {
         const int64_t middle = low + (high - low) / 2;
-        if (first[middle] <= span) low = middle;
-        else high = middle;
+        if (first[middle] <= span)
+            low = middle;
+        else
+            high = middle;
     }
     *sequence = low, *local = span - first[low];
 }
@@ -115,7 +118,8 @@ size_t fv__recur_scratch(const fv_attention_plan *plan, bool backward) {
 /* Of the recurrence itself: every key is written once, every query reads once; the pairs inside chunks are a choice of the engine. */
 double fv__recur_flops(const fv_attention_plan *plan, bool backward) {
     const double state = 2.0 * (double)plan->d_qk * (double)(plan->d_v + 1) * (double)plan->batch;
-    const double queries = (double)plan->heads * (double)plan->q_len, keys = (double)plan->kv_heads * (double)plan->k_len;
+    const double queries = (double)plan->heads * (double)plan->q_len,
+                 keys = (double)plan->kv_heads * (double)plan->k_len;
     return state * (backward ? 2 * queries + 3 * keys : queries + keys);
 }
 

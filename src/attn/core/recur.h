@@ -24,13 +24,13 @@
 #include "attn/contract.h"
 
 enum {
-    FV_RECUR_CHUNK = 64,        /* positions whose pairs are computed one by one */
-    FV_RECUR_SPAN = 256,        /* positions of a task, a multiple of CHUNK; one state is stored for each */
+    FV_RECUR_CHUNK = 64, /* positions whose pairs are computed one by one */
+    FV_RECUR_SPAN = 256, /* positions of a task, a multiple of CHUNK; one state is stored for each */
 };
 
 /* The settings of a recurrence; the params of its mechanism begin with them. */
 typedef struct fv__recur {
-    double eps;                 /* added to the normaliser */
+    double eps; /* added to the normaliser */
 } fv__recur;
 
 fv_status fv__recur_accept(fv_attention_plan *plan);
@@ -45,13 +45,15 @@ void fv__recur_describe(const fv_attention_plan *plan, char *text, size_t size);
 /* A sequence on its line of positions. Keys at and beyond `keys` are seen by nobody, queries before `blind` see nothing. */
 typedef struct fv__recur_line {
     fv__segment segment;
-    int64_t k_rows;             /* rows of k and v that belong to the sequence, seen or not */
+    int64_t k_rows; /* rows of k and v that belong to the sequence, seen or not */
     int64_t shift, keys, blind, length;
 } fv__recur_line;
 fv__recur_line fv__recur_line_of(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t number);
 
 /* Queries [q, q + rows) and keys [k, k + cols) of a chunk; when causal, query q + r sees the keys k + c with c <= r + ahead. */
-typedef struct fv__recur_chunk { int64_t q, rows, k, cols, ahead; } fv__recur_chunk;
+typedef struct fv__recur_chunk {
+    int64_t q, rows, k, cols, ahead;
+} fv__recur_chunk;
 fv__recur_chunk fv__recur_chunk_at(const fv__recur_line *line, int64_t position);
 
 /* first[n] = number of the first span of sequence n; returns the number of spans. */
@@ -59,8 +61,8 @@ int64_t fv__recur_count(const fv_attention_plan *plan, const fv_attention_tensor
 void fv__recur_locate(const int64_t *first, int64_t sequences, int64_t span, int64_t *sequence, int64_t *local);
 
 typedef struct fv__recur_cut {
-    int64_t spans;              /* over all sequences, at most */
-    int64_t state;              /* elements of a state with its normaliser */
+    int64_t spans;                                /* over all sequences, at most */
+    int64_t state;                                /* elements of a state with its normaliser */
     size_t first_bytes, states_bytes, rows_bytes; /* shared by all workers; rows: one number for each query and head */
     size_t worker_bytes;
 } fv__recur_cut;

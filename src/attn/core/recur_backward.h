@@ -11,7 +11,7 @@ typedef struct T(backward_scratch) {
     R *ones;
 } T(backward_scratch);
 
-static T(backward_scratch) T(backward_carve)(const T(job) *job, int worker) {
+static T(backward_scratch) T(backward_carve)(const T(job) * job, int worker) {
     char *at = job->workers + (size_t)worker * job->cut.worker_bytes;
     const int64_t d = job->plan->d_qk, wide = job->plan->d_v + 1;
     T(backward_scratch) w;
@@ -25,23 +25,26 @@ static T(backward_scratch) T(backward_carve)(const T(job) *job, int worker) {
 }
 
 /* G, G^T and [V 1]^T of the keys of a chunk, zero beyond the last. */
-static void T(backward_keys)(const T(job) *job, const T(span) *s, const fv__recur_chunk *c, T(backward_scratch) *w) {
+static void T(backward_keys)(const T(job) * job, const T(span) * s, const fv__recur_chunk *c, T(backward_scratch) * w) {
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
     const fv__segment *at = &s->line.segment;
-    if (c->cols > 0) T(features)(job->simd, w->g, T(at)(&job->k, at->batch, s->kv, at->k_start + c->k), job->k.l, c->cols, d);
+    if (c->cols > 0)
+        T(features)(job->simd, w->g, T(at)(&job->k, at->batch, s->kv, at->k_start + c->k), job->k.l, c->cols, d);
     job->simd->pack(w->gt, C, w->g, d, c->cols, d, 1);
     job->simd->pack(w->vt, C, T(at)(&job->v, at->batch, s->kv, at->k_start + c->k), job->v.l, c->cols, dv, 1);
     job->simd->fill(w->vt + dv * C, 0, C);
     job->simd->fill(w->vt + dv * C, 1, c->cols);
 }
 
-static void T(backward_write)(const T(job) *job, const fv__recur_chunk *c, T(backward_scratch) *w, R *state, bool add) {
+static void T(backward_write)(const T(job) * job, const fv__recur_chunk *c, T(backward_scratch) * w, R *state,
+                              bool add) {
     const int64_t d = job->plan->d_qk;
     job->simd->gemm(state, d, w->vt, C, 1, w->g, d, job->plan->d_v + 1, d, c->cols, add);
 }
 
 /* Features of the queries and, when causal, tril(F G^T). Where rows of queries start among inverse and drift. */
-static int64_t T(backward_queries)(const T(job) *job, const T(span) *s, const fv__recur_chunk *c, T(backward_scratch) *w, int64_t head) {
+static int64_t T(backward_queries)(const T(job) * job, const T(span) * s, const fv__recur_chunk *c,
+                                   T(backward_scratch) * w, int64_t head) {
     const int64_t d = job->plan->d_qk, row = s->line.segment.q_start + c->q;
     T(features)(job->simd, w->f, T(at)(&job->q, s->line.segment.batch, head, row), job->q.l, c->rows, d);
     if (job->causal) {
@@ -52,15 +55,16 @@ static int64_t T(backward_queries)(const T(job) *job, const T(span) *s, const fv
 }
 
 /* [dn dm], and dA when causal. */
-static void T(backward_outputs)(const T(job) *job, const T(span) *s, const fv__recur_chunk *c, T(backward_scratch) *w, int64_t head,
-                                int64_t rows_at) {
+static void T(backward_outputs)(const T(job) * job, const T(span) * s, const fv__recur_chunk *c,
+                                T(backward_scratch) * w, int64_t head, int64_t rows_at) {
     const int64_t dv = job->plan->d_v, wide = dv + 1;
     for (int64_t r = 0; r < c->rows; r++) {
         R *dn = w->dn + r * wide;
         if (job->dout.data) {
             const R *dout = T(at)(&job->dout, s->line.segment.batch, head, s->line.segment.q_start + c->q + r);
             job->simd->scale(dn, job->inverse[rows_at + r], dout, dv);
-        } else job->simd->fill(dn, 0, dv);
+        } else
+            job->simd->fill(dn, 0, dv);
         dn[dv] = job->drift[rows_at + r];
     }
     if (!job->causal) return;
@@ -69,21 +73,24 @@ static void T(backward_outputs)(const T(job) *job, const T(span) *s, const fv__r
 }
 
 /* 1 / (m + eps) and dm of the queries of a chunk. */
-static void T(backward_rows)(T(job) *job, const T(span) *s, const fv__recur_chunk *c, T(backward_scratch) *w, const R *z, int64_t head,
-                             int64_t rows_at) {
-    const int64_t d = job->plan->d_qk, dv = job->plan->d_v, b = s->line.segment.batch, row = s->line.segment.q_start + c->q;
+static void T(backward_rows)(T(job) * job, const T(span) * s, const fv__recur_chunk *c, T(backward_scratch) * w,
+                             const R *z, int64_t head, int64_t rows_at) {
+    const int64_t d = job->plan->d_qk, dv = job->plan->d_v, b = s->line.segment.batch,
+                  row = s->line.segment.q_start + c->q;
     for (int64_t r = 0; r < c->rows; r++) {
         R m = z ? job->simd->dot(w->f + r * d, z, d) : 0, g = 0;
         if (job->causal) m += job->simd->sum(w->a + r * C, C);
         if (job->dlse.data) g = *T(at)(&job->dlse, b, head, row + r);
-        if (job->dout.data) g -= job->simd->dot(T(at)(&job->dout, b, head, row + r), T(at)(&job->out, b, head, row + r), dv);
+        if (job->dout.data)
+            g -= job->simd->dot(T(at)(&job->dout, b, head, row + r), T(at)(&job->out, b, head, row + r), dv);
         job->inverse[rows_at + r] = 1 / (m + job->eps);
         job->drift[rows_at + r] = g / (m + job->eps);
     }
 }
 
 /* E += [dn dm]^T F, or = */
-static void T(backward_gather)(const T(job) *job, const fv__recur_chunk *c, T(backward_scratch) *w, R *state, bool add) {
+static void T(backward_gather)(const T(job) * job, const fv__recur_chunk *c, T(backward_scratch) * w, R *state,
+                               bool add) {
     const int64_t d = job->plan->d_qk, wide = job->plan->d_v + 1;
     job->simd->gemm(state, d, w->dn, 1, wide, w->f, d, wide, d, c->rows, add);
 }
@@ -117,15 +124,17 @@ static void T(backward_prefix)(void *context, int64_t task, int worker) {
 }
 
 /* dF = [dn dm] S^T + dA G, then through the features */
-static void T(backward_dq)(const T(job) *job, const T(span) *s, const fv__recur_chunk *c, T(backward_scratch) *w, const R *state,
-                           int64_t head) {
+static void T(backward_dq)(const T(job) * job, const T(span) * s, const fv__recur_chunk *c, T(backward_scratch) * w,
+                           const R *state, int64_t head) {
     if (!job->dq.data) return;
     const SIMD *simd = job->simd;
-    const int64_t d = job->plan->d_qk, wide = job->plan->d_v + 1, b = s->line.segment.batch, row = s->line.segment.q_start + c->q;
+    const int64_t d = job->plan->d_qk, wide = job->plan->d_v + 1, b = s->line.segment.batch,
+                  row = s->line.segment.q_start + c->q;
     if (state) simd->gemm(w->df, d, w->dn, wide, 1, state, d, c->rows, d, wide, false);
     const bool finite = !job->causal || simd->finite_tile(w->g, d, c->cols, d);
     if (job->causal) T(product)(simd, finite, w->df, d, w->da, C, 1, w->g, d, c->rows, d, c->cols, state != NULL);
-    T(features_back)(T(at)(&job->dq, b, head, row), job->dq.l, w->df, w->f, T(at)(&job->q, b, head, row), job->q.l, c->rows, d);
+    T(features_back)
+    (T(at)(&job->dq, b, head, row), job->dq.l, w->df, w->f, T(at)(&job->q, b, head, row), job->q.l, c->rows, d);
 }
 
 /* The sum of E over the span replaces the state before it, which no other task reads. */
@@ -164,12 +173,16 @@ static void T(backward_suffix)(void *context, int64_t task, int worker) {
 }
 
 /* dG = [V 1] E^T, in df, and dV = G E, with E of the queries beyond the chunk: NULL if there are none. */
-static void T(backward_far)(const T(job) *job, const T(span) *s, const fv__recur_chunk *c, T(backward_scratch) *w, const R *state) {
+static void T(backward_far)(const T(job) * job, const T(span) * s, const fv__recur_chunk *c, T(backward_scratch) * w,
+                            const R *state) {
     const fv__segment *at = &s->line.segment;
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v, row = at->k_start + c->k;
-    if (state) job->simd->gemm(w->df, d, w->vt, 1, C, state, d, c->cols, d, dv + 1, false);
-    else job->simd->fill(w->df, 0, c->cols * d);
-    if (!state) T(zero_rows)(job, &job->dv, at->batch, s->kv, row, c->cols, dv);
+    if (state)
+        job->simd->gemm(w->df, d, w->vt, 1, C, state, d, c->cols, d, dv + 1, false);
+    else
+        job->simd->fill(w->df, 0, c->cols * d);
+    if (!state)
+        T(zero_rows)(job, &job->dv, at->batch, s->kv, row, c->cols, dv);
     else if (job->dv.data) {
         job->simd->gemm(w->dvt, C, state, d, 1, w->gt, C, dv, C, d, false);
         job->simd->unpack(T(at)(&job->dv, at->batch, s->kv, row), job->dv.l, w->dvt, C, c->cols, dv, w->ones, false);
@@ -177,7 +190,8 @@ static void T(backward_far)(const T(job) *job, const T(span) *s, const fv__recur
 }
 
 /* What the queries of the same chunk add to both, for one head. */
-static void T(backward_near)(const T(job) *job, const T(span) *s, const fv__recur_chunk *c, T(backward_scratch) *w, int64_t head) {
+static void T(backward_near)(const T(job) * job, const T(span) * s, const fv__recur_chunk *c, T(backward_scratch) * w,
+                             int64_t head) {
     const SIMD *simd = job->simd;
     const fv__segment *at = &s->line.segment;
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v, wide = dv + 1;
@@ -194,8 +208,9 @@ static void T(backward_right)(void *context, int64_t task, int worker) {
     const T(job) *job = context;
     const T(span) s = T(span_of)(job, task);
     T(backward_scratch) w = T(backward_carve)(job, worker);
-    bool some = s.number + 1 < s.count;         /* queries beyond the chunk */
-    if (job->causal && some) memcpy(w.state, s.states + (s.number + 1) * job->cut.state, (size_t)job->cut.state * sizeof(R));
+    bool some = s.number + 1 < s.count; /* queries beyond the chunk */
+    if (job->causal && some)
+        memcpy(w.state, s.states + (s.number + 1) * job->cut.state, (size_t)job->cut.state * sizeof(R));
     for (int64_t p = s.start + (s.end - s.start - 1) / C * C; p >= s.start; p -= C) {
         const fv__recur_chunk c = fv__recur_chunk_at(&s.line, p);
         T(backward_keys)(job, &s, &c, &w);
@@ -206,7 +221,8 @@ static void T(backward_right)(void *context, int64_t task, int worker) {
         }
         const int64_t b = s.line.segment.batch, d = job->plan->d_qk, row = s.line.segment.k_start + c.k;
         if (c.cols == 0 || !job->dk.data) continue;
-        T(features_back)(T(at)(&job->dk, b, s.kv, row), job->dk.l, w.df, w.g, T(at)(&job->k, b, s.kv, row), job->k.l, c.cols, d);
+        T(features_back)
+        (T(at)(&job->dk, b, s.kv, row), job->dk.l, w.df, w.g, T(at)(&job->k, b, s.kv, row), job->k.l, c.cols, d);
     }
 }
 

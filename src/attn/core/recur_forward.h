@@ -1,10 +1,10 @@
 /* Forward of RECUR for the real type R. See recur.h. A state is (D, Dv) followed by its normaliser (D). */
 
 typedef struct T(forward_scratch) {
-    R *state, *g, *gt, *f, *a, *m;      /* state, (C, D), (D, C), (C, D), (C, C), C */
+    R *state, *g, *gt, *f, *a, *m; /* state, (C, D), (D, C), (C, D), (C, C), C */
 } T(forward_scratch);
 
-static T(forward_scratch) T(forward_carve)(const T(job) *job, int worker) {
+static T(forward_scratch) T(forward_carve)(const T(job) * job, int worker) {
     char *at = job->workers + (size_t)worker * job->cut.worker_bytes;
     const int64_t d = job->plan->d_qk;
     T(forward_scratch) w;
@@ -15,7 +15,7 @@ static T(forward_scratch) T(forward_carve)(const T(job) *job, int worker) {
 }
 
 /* Features of the keys of a chunk, transposed, zero beyond the last. */
-static void T(forward_keys)(const T(job) *job, const T(span) *s, const fv__recur_chunk *c, T(forward_scratch) *w) {
+static void T(forward_keys)(const T(job) * job, const T(span) * s, const fv__recur_chunk *c, T(forward_scratch) * w) {
     const int64_t d = job->plan->d_qk;
     if (c->cols > 0) {
         const R *k = T(at)(&job->k, s->line.segment.batch, s->kv, s->line.segment.k_start + c->k);
@@ -25,7 +25,8 @@ static void T(forward_keys)(const T(job) *job, const T(span) *s, const fv__recur
 }
 
 /* S += G^T [V 1], or = */
-static void T(forward_write)(const T(job) *job, const T(span) *s, const fv__recur_chunk *c, T(forward_scratch) *w, R *state, bool add) {
+static void T(forward_write)(const T(job) * job, const T(span) * s, const fv__recur_chunk *c, T(forward_scratch) * w,
+                             R *state, bool add) {
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
     const R *v = T(at)(&job->v, s->line.segment.batch, s->kv, s->line.segment.k_start + c->k);
     job->simd->gemm(state, dv, w->gt, C, 1, v, job->v.l, d, dv, c->cols, add);
@@ -34,8 +35,8 @@ static void T(forward_write)(const T(job) *job, const T(span) *s, const fv__recu
 }
 
 /* Outputs of the queries of a chunk for one head; `state` NULL is the empty past. */
-static void T(forward_read)(const T(job) *job, const T(span) *s, const fv__recur_chunk *c, T(forward_scratch) *w, const R *state,
-                            int64_t head) {
+static void T(forward_read)(const T(job) * job, const T(span) * s, const fv__recur_chunk *c, T(forward_scratch) * w,
+                            const R *state, int64_t head) {
     const SIMD *simd = job->simd;
     const fv__segment *at = &s->line.segment;
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v, row = at->q_start + c->q;
@@ -80,7 +81,8 @@ static void T(forward_prefix)(void *context, int64_t task, int worker) {
     T(prefix)(job, sequence, kv);
     for (int64_t h = kv * job->group; h < (kv + 1) * job->group; h++) {
         T(zero_rows)(job, &job->out, at->batch, h, at->q_start, line.blind, job->plan->d_v);
-        for (int64_t i = 0; job->lse.data && i < line.blind; i++) *T(at)(&job->lse, at->batch, h, at->q_start + i) = (R)-INFINITY;
+        for (int64_t i = 0; job->lse.data && i < line.blind; i++)
+            *T(at)(&job->lse, at->batch, h, at->q_start + i) = (R)-INFINITY;
     }
 }
 

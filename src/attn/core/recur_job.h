@@ -16,12 +16,12 @@ typedef struct T(job) {
     fv__recur_cut cut;
     T(view) q, k, v, out, lse;
     T(view) dq, dk, dv, dout, dlse;
-    int64_t *first;                     /* number of the first span of each sequence */
-    R *states;                          /* per kv head, sequence and span, and one more per sequence */
-    R *inverse, *drift;                 /* backward, per head and query: 1 / (m + eps) and dm */
+    int64_t *first;     /* number of the first span of each sequence */
+    R *states;          /* per kv head, sequence and span, and one more per sequence */
+    R *inverse, *drift; /* backward, per head and query: 1 / (m + eps) and dm */
     char *workers;
     R eps;
-    int64_t spans, group;               /* heads that share a kv head */
+    int64_t spans, group; /* heads that share a kv head */
     bool causal;
 } T(job);
 
@@ -29,7 +29,9 @@ static T(view) T(view_of)(const fv_tensor *t) {
     return t->rank ? (T(view)){t->data, t->stride[0], t->stride[1], t->stride[2]} : (T(view)){0};
 }
 
-static inline R *T(at)(const T(view) *v, int64_t b, int64_t h, int64_t l) { return v->data + b * v->b + h * v->h + l * v->l; }
+static inline R *T(at)(const T(view) * v, int64_t b, int64_t h, int64_t l) {
+    return v->data + b * v->b + h * v->h + l * v->l;
+}
 
 static inline R *T(carve)(char **at, int64_t count) {
     R *p = (R *)*at;
@@ -58,15 +60,16 @@ static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensor
 
 typedef struct T(span) {
     fv__recur_line line;
-    int64_t kv, number, count, start, end;      /* which span of how many, its positions */
-    R *states;                                  /* of this sequence and kv head */
+    int64_t kv, number, count, start, end; /* which span of how many, its positions */
+    R *states;                             /* of this sequence and kv head */
 } T(span);
 
-static R *T(states_of)(const T(job) *job, int64_t kv, int64_t sequence) {
-    return job->states + (kv * (job->cut.spans + job->plan->sequences) + job->first[sequence] + sequence) * job->cut.state;
+static R *T(states_of)(const T(job) * job, int64_t kv, int64_t sequence) {
+    return job->states +
+           (kv * (job->cut.spans + job->plan->sequences) + job->first[sequence] + sequence) * job->cut.state;
 }
 
-static T(span) T(span_of)(const T(job) *job, int64_t task) {
+static T(span) T(span_of)(const T(job) * job, int64_t task) {
     T(span) s = {.kv = task % job->plan->kv_heads};
     int64_t sequence;
     fv__recur_locate(job->first, job->plan->sequences, task / job->plan->kv_heads, &sequence, &s.number);
@@ -90,14 +93,15 @@ static void T(features)(const SIMD *simd, R *y, const R *x, int64_t ld, int64_t 
 }
 
 /* dx = df phi'(x), where phi' is 1 above zero and phi below */
-static void T(features_back)(R *dx, int64_t dx_ld, const R *df, const R *f, const R *x, int64_t ld, int64_t rows, int64_t n) {
+static void T(features_back)(R *dx, int64_t dx_ld, const R *df, const R *f, const R *x, int64_t ld, int64_t rows,
+                             int64_t n) {
     for (int64_t r = 0; r < rows; r++, x += ld, dx += dx_ld, f += n, df += n)
         for (int64_t i = 0; i < n; i++) dx[i] = x[i] > 0 ? df[i] : df[i] * f[i];
 }
 
 /* gemm; `finite` false: B holds infinities or NaN that a zero in A must hide */
-static inline void T(product)(const SIMD *simd, bool finite, R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b,
-                              int64_t ldb, int64_t m, int64_t n, int64_t k, bool add) {
+static inline void T(product)(const SIMD *simd, bool finite, R *c, int64_t ldc, const R *a, int64_t a_row,
+                              int64_t a_col, const R *b, int64_t ldb, int64_t m, int64_t n, int64_t k, bool add) {
     (finite ? simd->gemm : simd->gemm_careful)(c, ldc, a, a_row, a_col, b, ldb, m, n, k, add);
 }
 
@@ -107,18 +111,20 @@ static void T(triangle)(R *a, const fv__recur_chunk *chunk) {
         for (int64_t c = r + chunk->ahead + 1; c < chunk->cols; c++) a[r * C + c] = 0;
 }
 
-static void T(zero_rows)(const T(job) *job, const T(view) *v, int64_t b, int64_t h, int64_t from, int64_t count, int64_t n) {
+static void T(zero_rows)(const T(job) * job, const T(view) * v, int64_t b, int64_t h, int64_t from, int64_t count,
+                         int64_t n) {
     for (int64_t r = 0; v->data && r < count; r++) job->simd->fill(T(at)(v, b, h, from + r), 0, n);
 }
 
 /* states[s] += states[s - step] along a line of states */
-static void T(accumulate)(const T(job) *job, R *states, int64_t from, int64_t to, int64_t step) {
+static void T(accumulate)(const T(job) * job, R *states, int64_t from, int64_t to, int64_t step) {
     const int64_t n = job->cut.state;
-    for (int64_t s = from; s != to; s += step) job->simd->add(states + s * n, states + s * n, states + (s - step) * n, n);
+    for (int64_t s = from; s != to; s += step)
+        job->simd->add(states + s * n, states + s * n, states + (s - step) * n, n);
 }
 
 /* The state before each span, from the sums of the spans, which lie one to the right. Not causal: the last one is the sum of all. */
-static void T(prefix)(const T(job) *job, int64_t sequence, int64_t kv) {
+static void T(prefix)(const T(job) * job, int64_t sequence, int64_t kv) {
     const int64_t count = job->first[sequence + 1] - job->first[sequence], last = job->causal ? count - 1 : count;
     R *states = T(states_of)(job, kv, sequence);
     if (count > 0 && job->causal) job->simd->fill(states, 0, job->cut.state);

@@ -15,8 +15,8 @@ void fv__rowblock_backward(const fv_attention_plan *plan, const fv_attention_ten
     engine_of(plan)->backward(plan, x, scratch);
 }
 
-void fv__rowblock_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch, int64_t head,
-                          const int64_t *rows, int64_t count, const fv_tensor *out) {
+void fv__rowblock_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+                          int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
     engine_of(plan)->weights(plan, x, stage, batch, head, rows, count, out);
 }
 

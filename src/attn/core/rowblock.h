@@ -11,13 +11,15 @@
 enum { FV_ROWBLOCK_ROWS = 16 };
 
 /* The row rule: keep the `top` largest scores of a row, of equal ones those with the lowest index; the others become -inf. */
-typedef struct fv__rowblock_tuning { int64_t top; } fv__rowblock_tuning;
+typedef struct fv__rowblock_tuning {
+    int64_t top;
+} fv__rowblock_tuning;
 
 size_t fv__rowblock_scratch(const fv_attention_plan *plan, bool backward);
 void fv__rowblock_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
 void fv__rowblock_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-void fv__rowblock_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch, int64_t head,
-                          const int64_t *rows, int64_t count, const fv_tensor *out);
+void fv__rowblock_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+                          int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
 void fv__rowblock_describe(const fv_attention_plan *plan, char *text, size_t size);
 
 /* ---- between rowblock.c and the two types */
@@ -26,8 +28,8 @@ size_t fv__rowblock_worker_bytes(const fv_attention_plan *plan);
 typedef struct fv__rowblock_engine {
     void (*forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
     void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-    void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch, int64_t head,
-                    const int64_t *rows, int64_t count, const fv_tensor *out);
+    void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+                    int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
 } fv__rowblock_engine;
 extern const fv__rowblock_engine fv__rowblock_engine_f32, fv__rowblock_engine_f64;
 

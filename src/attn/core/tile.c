@@ -16,8 +16,8 @@ void fv__tile_backward(const fv_attention_plan *plan, const fv_attention_tensors
     engine_of(plan)->backward(plan, x, scratch);
 }
 
-void fv__tile_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch, int64_t head,
-                      const int64_t *rows, int64_t count, const fv_tensor *out) {
+void fv__tile_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+                      int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
     engine_of(plan)->weights(plan, x, stage, batch, head, rows, count, out);
 }
 
@@ -38,7 +38,7 @@ static bool additive(const fv_attention_plan *plan) {
 
 /* Keys of a backward chunk: as many as keep the four transposed tiles near 256 KiB of f32, in the second level cache. */
 static int64_t chunk_of(const fv_attention_plan *plan) {
-    int64_t chunk = 65536 / (2 * (plan->d_qk + plan->d_v) + 1) / FV_TILE_SIDE * FV_TILE_SIDE;
+    int64_t chunk = 196608 / (2 * (plan->d_qk + plan->d_v) + 1) / FV_TILE_SIDE * FV_TILE_SIDE;
     if (chunk > 512) chunk = 512;
     return chunk < FV_TILE_SIDE ? FV_TILE_SIDE : chunk;
 }
@@ -60,7 +60,8 @@ fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
     cut.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
     if (!backward) {
         cut.worker_bytes = block(FV_TILE_BLOCK_K * lanes, e) * (addend ? 3 : 1) + 3 * block(lanes, e);
-        cut.worker_bytes += FV_TILE_BLOCK_Q / lanes * (block(d * lanes, e) + block(dv * lanes, e) + 2 * block(lanes, e));
+        cut.worker_bytes +=
+            FV_TILE_BLOCK_Q / lanes * (block(d * lanes, e) + block(dv * lanes, e) + 2 * block(lanes, e));
         return cut;
     }
     /* packed: chunks of queries and of keys are counted apart, which is never less than their maximum */
@@ -69,16 +70,19 @@ fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
     int64_t parts = cut.chunks * plan->heads * (2 + (additive(plan) ? d : 0));
     if (parts < cut.forward_tasks * plan->heads) parts = cut.forward_tasks * plan->heads;
     cut.shared_bytes += 2 * block(plan->batch * plan->heads * plan->q_len, e) + block(parts, sizeof(double));
-    cut.worker_bytes = 2 * (block(cut.chunk * d, e) + block(cut.chunk * dv, e)) + 4 * block(side * side, e) + 3 * block(side, e);
+    cut.worker_bytes =
+        2 * (block(cut.chunk * d, e) + block(cut.chunk * dv, e)) + 4 * block(side * side, e) + 3 * block(side, e);
     return cut;
 }
 
 void fv__tile_locate(const int64_t *first, int64_t sequences, int64_t task, int64_t *sequence, int64_t *piece) {
-    int64_t low = 0, high = sequences;          /* first[low] <= task < first[high] */
+    int64_t low = 0, high = sequences; /* first[low] <= task < first[high] */
     while (high - low > 1) {
         const int64_t middle = low + (high - low) / 2;
-        if (first[middle] <= task) low = middle;
-        else high = middle;
+        if (first[middle] <= task)
+            low = middle;
+        else
+            high = middle;
     }
     *sequence = low, *piece = task - first[low];
 }
@@ -109,6 +113,6 @@ void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size) {
     const fv__simd_f32 *simd = fv__simd_f32_now();
     static const char *const names[] = {"scalar", "avx2", "avx512"};
     snprintf(text, size, "tile %s %s %dx%d, backward %dx%d in chunks of %d", fv_dtype_name(plan->dtype),
-             plan->dtype == FV_F64 ? "scalar" : names[simd->isa], FV_TILE_LANES, FV_TILE_BLOCK_K, FV_TILE_SIDE, FV_TILE_SIDE,
-             (int)chunk_of(plan));
+             plan->dtype == FV_F64 ? "scalar" : names[simd->isa], FV_TILE_LANES, FV_TILE_BLOCK_K, FV_TILE_SIDE,
+             FV_TILE_SIDE, (int)chunk_of(plan));
 }

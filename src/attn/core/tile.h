@@ -23,25 +23,27 @@
 #include "attn/contract.h"
 
 enum {
-    FV_TILE_LANES = 32,         /* queries of a forward tile */
-    FV_TILE_BLOCK_Q = 128,      /* queries of a forward task */
-    FV_TILE_BLOCK_K = 128,      /* keys of a forward step; a multiple of 64 */
-    FV_TILE_SIDE = 64,          /* queries and keys of a backward tile */
+    FV_TILE_LANES = 32,    /* queries of a forward tile */
+    FV_TILE_BLOCK_Q = 128, /* queries of a forward task */
+    FV_TILE_BLOCK_K = 128, /* keys of a forward step; a multiple of 64 */
+    FV_TILE_SIDE = 64,     /* queries and keys of a backward tile */
 };
 
 /* Where scores come from. A mechanism chooses in `accept` by fv__tile_tune; products are what a plan without tuning has. */
 typedef enum fv__tile_score {
-    FV_SCORE_DOT,               /* q.k */
-    FV_SCORE_ADD                /* w.tanh(q + k), w in port W0: (H,D) */
+    FV_SCORE_DOT, /* q.k */
+    FV_SCORE_ADD  /* w.tanh(q + k), w in port W0: (H,D) */
 } fv__tile_score;
-typedef struct fv__tile_tuning { fv__tile_score score; } fv__tile_tuning;
+typedef struct fv__tile_tuning {
+    fv__tile_score score;
+} fv__tile_tuning;
 fv_status fv__tile_tune(fv_attention_plan *plan, fv__tile_score score);
 
 size_t fv__tile_scratch(const fv_attention_plan *plan, bool backward);
 void fv__tile_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
 void fv__tile_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-void fv__tile_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch, int64_t head,
-                      const int64_t *rows, int64_t count, const fv_tensor *out);
+void fv__tile_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+                      int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
 double fv__tile_flops(const fv_attention_plan *plan, bool backward);
 void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size);
 
@@ -49,8 +51,9 @@ void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size);
 
 /* How a call is cut; depends on the shapes only. */
 typedef struct fv__tile_cut {
-    int64_t forward_tasks, chunk, chunks; /* blocks of queries over all sequences; rows of a backward chunk, chunks over all */
-    size_t worker_bytes, shared_bytes;    /* scratch of each worker, and of all together */
+    int64_t forward_tasks, chunk,
+        chunks; /* blocks of queries over all sequences; rows of a backward chunk, chunks over all */
+    size_t worker_bytes, shared_bytes; /* scratch of each worker, and of all together */
 } fv__tile_cut;
 fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward);
 
@@ -60,8 +63,8 @@ void fv__tile_locate(const int64_t *first, int64_t sequences, int64_t task, int6
 typedef struct fv__tile_engine {
     void (*forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
     void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-    void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch, int64_t head,
-                    const int64_t *rows, int64_t count, const fv_tensor *out);
+    void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+                    int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
 } fv__tile_engine;
 extern const fv__tile_engine fv__tile_engine_f32, fv__tile_engine_f64;
 

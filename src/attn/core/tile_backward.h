@@ -5,12 +5,12 @@
  * `scale` is multiplied into the packed values and into delta, so dS leaves the tile already scaled. */
 
 typedef struct T(backward_scratch) {
-    R *k, *v, *dk, *dv;                 /* transposed tiles of the chunk: (D or Dv, lanes) each, one after the other */
-    R *s, *dp, *addend, *keep;          /* (SIDE, SIDE) */
-    R *start, *end, *ones;              /* SIDE */
+    R *k, *v, *dk, *dv;        /* transposed tiles of the chunk: (D or Dv, lanes) each, one after the other */
+    R *s, *dp, *addend, *keep; /* (SIDE, SIDE) */
+    R *start, *end, *ones;     /* SIDE */
 } T(backward_scratch);
 
-static void T(backward_carve)(const T(job) *job, int worker, T(backward_scratch) *w) {
+static void T(backward_carve)(const T(job) * job, int worker, T(backward_scratch) * w) {
     char *at = job->workers + (size_t)worker * job->cut.worker_bytes;
     const int64_t chunk = job->cut.chunk, area = FV_TILE_SIDE * FV_TILE_SIDE;
     w->k = T(carve)(&at, chunk * job->plan->d_qk), w->v = T(carve)(&at, chunk * job->plan->d_v);
@@ -23,29 +23,34 @@ static void T(backward_carve)(const T(job) *job, int worker, T(backward_scratch)
 
 /* ---- before the rounds: delta and LSE per row, gradients that start at zero */
 
-static void T(prepare_rows)(const T(job) *job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows, double *sink_sum) {
+static void T(prepare_rows)(const T(job) * job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows,
+                            double *sink_sum) {
     const int64_t row = segment->q_start + i0, b = segment->batch, dv = job->plan->d_v;
     const int64_t at = (b * job->plan->heads + head) * job->plan->q_len + row;
     R *lse2 = job->lse2 + at, *delta = job->delta + at;
     if (job->dout.data)
-        job->simd->dot_rows(delta, T(at)(&job->dout, b, head, row), job->dout.l, T(at)(&job->out, b, head, row), job->out.l, rows, dv);
-    else memset(delta, 0, (size_t)rows * sizeof(R));
+        job->simd->dot_rows(delta, T(at)(&job->dout, b, head, row), job->dout.l, T(at)(&job->out, b, head, row),
+                            job->out.l, rows, dv);
+    else
+        memset(delta, 0, (size_t)rows * sizeof(R));
     const fv_tensor *lse = &job->x->t[FV_LSE], *dlse = &job->x->d[FV_LSE];
     const R *from = (const R *)lse->data + b * lse->stride[0] + head * lse->stride[1] + row * lse->stride[2];
-    const R *d = dlse->rank ? (const R *)dlse->data + b * dlse->stride[0] + head * dlse->stride[1] + row * dlse->stride[2] : NULL;
+    const R *d = dlse->rank
+                     ? (const R *)dlse->data + b * dlse->stride[0] + head * dlse->stride[1] + row * dlse->stride[2]
+                     : NULL;
     const R log2e = (R)1.44269504088896340736, scale = (R)job->plan->options.scale;
     const double sink = job->sinks ? (double)T(per_head)(job, job->sinks, FV_SINKS, head) : -INFINITY;
     for (int64_t r = 0; r < rows; r++) {
         const double own = (double)from[r * lse->stride[2]];
         double all = own, gain = 1;
-        if (job->sinks) {               /* the weights are those of the softmax with the sink in its denominator */
+        if (job->sinks) { /* the weights are those of the softmax with the sink in its denominator */
             const double top = own > sink ? own : sink;
             all = top == -INFINITY ? top : top + log(exp(own - top) + exp(sink - top));
             gain = exp(fmin(all - own, 80));
             if (top > -INFINITY && own > -INFINITY) *sink_sum -= exp(sink - all) * (double)delta[r];
         }
         if (d && own > -INFINITY) delta[r] -= (R)((double)d[r * dlse->stride[2]] * gain);
-        lse2[r] = own == -INFINITY ? (R)INFINITY : (R)all * log2e;  /* nothing seen: weights exp2(s - inf) = 0 */
+        lse2[r] = own == -INFINITY ? (R)INFINITY : (R)all * log2e; /* nothing seen: weights exp2(s - inf) = 0 */
         delta[r] = own == -INFINITY ? 0 : delta[r] * scale;
     }
 }
@@ -74,35 +79,39 @@ typedef struct T(pair) {
     const fv__segment *segment;
     const fv__drop *drop;
     int64_t head, kv, i0, rows, j0, keys, lanes, task;
-    const R *q, *k, *dout;              /* first row of the tile in the caller's tensors */
-    R *kt, *vt, *dkt, *dvt;             /* the transposed tile of the chunk */
+    const R *q, *k, *dout;  /* first row of the tile in the caller's tensors */
+    R *kt, *vt, *dkt, *dvt; /* the transposed tile of the chunk */
     bool partial;
 } T(pair);
 
 /* Where the task keeps its part of a gradient that has one number per head. */
-static double *T(part)(const T(job) *job, double *parts, const T(pair) *p) {
+static double *T(part)(const T(job) * job, double *parts, const T(pair) * p) {
     const int64_t group = job->plan->heads / job->plan->kv_heads;
     return parts + p->task * group + p->head % group;
 }
 
-static void T(store_bias)(const T(job) *job, const T(backward_scratch) *w, const T(pair) *p) {
+static void T(store_bias)(const T(job) * job, const T(backward_scratch) * w, const T(pair) * p) {
     const T(view) *b = &job->dbias;
     const SIMD *simd = job->simd;
     const R unscale = (R)(1 / job->plan->options.scale), distance = (R)(p->i0 + p->segment->q_offset - p->j0);
     if (job->slope_sum)
-        *T(part)(job, job->slope_sum, p) += (double)(unscale * simd->slope_back(w->addend, p->rows, p->lanes, distance, 1, -1));
+        *T(part)(job, job->slope_sum, p) +=
+            (double)(unscale * simd->slope_back(w->addend, p->rows, p->lanes, distance, 1, -1));
     if (!b->data) return;
     for (int64_t r = 0; r < p->rows; r++) {
         const R *from = w->addend + r * p->lanes;
-        R *to = T(at)(b, p->segment->batch, p->head, p->segment->q_start + p->i0 + r) + (p->segment->k_start + p->j0) * b->d;
-        if (job->bias_sum) *T(part)(job, job->bias_sum, p) += (double)(unscale * simd->sum(from, p->keys));
-        else if (b->d == 1) simd->axpy(to, unscale, from, p->keys);
+        R *to = T(at)(b, p->segment->batch, p->head, p->segment->q_start + p->i0 + r) +
+                (p->segment->k_start + p->j0) * b->d;
+        if (job->bias_sum)
+            *T(part)(job, job->bias_sum, p) += (double)(unscale * simd->sum(from, p->keys));
+        else if (b->d == 1)
+            simd->axpy(to, unscale, from, p->keys);
         else
             for (int64_t c = 0; c < p->keys; c++) to[c * b->d] += unscale * from[c];
     }
 }
 
-static void T(band_rows)(const T(job) *job, T(backward_scratch) *w, const T(pair) *p, const T(sight) *sight) {
+static void T(band_rows)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, const T(sight) * sight) {
     for (int64_t r = 0; r < p->rows; r++) {
         w->start[r] = job->banded ? (R)(sight->start[r] - p->j0) : 0;
         const int64_t end = job->banded ? sight->end[r] - p->j0 : p->keys;
@@ -110,32 +119,38 @@ static void T(band_rows)(const T(job) *job, T(backward_scratch) *w, const T(pair
     }
 }
 
-static void T(pair_step)(const T(job) *job, T(backward_scratch) *w, const T(pair) *p, const T(sight) *sight) {
+static void T(pair_step)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, const T(sight) * sight) {
     const SIMD *simd = job->simd;
     const fv_attention_plan *plan = job->plan;
     const int64_t lanes = p->lanes, row = p->segment->q_start + p->i0, d = plan->d_qk, dv = plan->d_v;
     const int64_t at = (p->segment->batch * plan->heads + p->head) * plan->q_len + row;
     const R *wh = job->w.data ? job->w.data + p->head * job->w.h : NULL;
-    if (wh) simd->additive_tile(w->s, p->q, job->q.l, p->kt, lanes, wh, p->rows, d, job->scale2);
-    else simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, lanes, p->rows, lanes, d, false);
-    if (p->dout) simd->gemm(w->dp, lanes, p->dout, job->dout.l, 1, p->vt, lanes, p->rows, lanes, dv, false);
-    else simd->fill(w->dp, 0, p->rows * lanes);
+    if (wh)
+        simd->additive_tile(w->s, p->q, job->q.l, p->kt, lanes, wh, p->rows, d, job->scale2);
+    else
+        simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, lanes, p->rows, lanes, d, false);
+    if (p->dout)
+        simd->gemm(w->dp, lanes, p->dout, job->dout.l, 1, p->vt, lanes, p->rows, lanes, dv, false);
+    else
+        simd->fill(w->dp, 0, p->rows * lanes);
     if (job->addend) T(fill_addend)(job, p->segment, p->head, p->i0, p->rows, p->j0, p->keys, w->addend, lanes);
     if (w->keep) simd->drop_rows(w->keep, p->rows, lanes, p->i0, p->j0, p->drop);
     const bool hidden = p->partial || job->addend || wh;
     if (hidden) T(band_rows)(job, w, p, sight);
-    simd->back_tile(w->s, w->dp, p->rows, lanes, job->lse2 + at, job->delta + at, hidden ? w->start : NULL, hidden ? w->end : NULL,
-                    w->addend, w->keep, job->cap2);
+    simd->back_tile(w->s, w->dp, p->rows, lanes, job->lse2 + at, job->delta + at, hidden ? w->start : NULL,
+                    hidden ? w->end : NULL, w->addend, w->keep, job->cap2);
     if (job->dbias.data || job->slope_sum) T(store_bias)(job, w, p);
-    const bool careful = hidden && !(simd->finite_tile(p->q, job->q.l, p->rows, d) && simd->finite_tile(p->k, job->k.l, p->keys, d) &&
-                                     (!p->dout || simd->finite_tile(p->dout, job->dout.l, p->rows, dv)));
+    const bool careful =
+        hidden && !(simd->finite_tile(p->q, job->q.l, p->rows, d) && simd->finite_tile(p->k, job->k.l, p->keys, d) &&
+                    (!p->dout || simd->finite_tile(p->dout, job->dout.l, p->rows, dv)));
     void (*gemm)(R *, int64_t, const R *, int64_t, int64_t, const R *, int64_t, int64_t, int64_t, int64_t, bool) =
         careful ? simd->gemm_careful : simd->gemm;
     if (job->dv.data && p->dout) gemm(p->dvt, lanes, p->dout, 1, job->dout.l, w->s, lanes, dv, lanes, p->rows, true);
     R *dq = job->dq.data ? T(at)(&job->dq, p->segment->batch, p->head, row) : NULL;
     if (wh) {
         R *dw = job->w_sum + (p->task * (plan->heads / plan->kv_heads) + p->head % (plan->heads / plan->kv_heads)) * d;
-        simd->additive_back(dq, job->dq.l, job->dk.data ? p->dkt : NULL, dw, w->dp, p->q, job->q.l, p->kt, lanes, wh, p->rows, d);
+        simd->additive_back(dq, job->dq.l, job->dk.data ? p->dkt : NULL, dw, w->dp, p->q, job->q.l, p->kt, lanes, wh,
+                            p->rows, d);
         return;
     }
     if (job->dk.data) gemm(p->dkt, lanes, p->q, 1, job->q.l, w->dp, lanes, d, lanes, p->rows, true);
@@ -144,15 +159,17 @@ static void T(pair_step)(const T(job) *job, T(backward_scratch) *w, const T(pair
 
 /* ---- one task of a round */
 
-static int64_t T(tile_lanes)(const T(job) *job, int64_t keys) {
+static int64_t T(tile_lanes)(const T(job) * job, int64_t keys) {
     const int64_t width = job->simd->width;
     return keys < FV_TILE_SIDE ? (keys + width - 1) / width * width : FV_TILE_SIDE;
 }
 
-static void T(chunk_load)(const T(job) *job, T(backward_scratch) *w, const fv__segment *s, int64_t kv, int64_t j0, int64_t j1) {
+static void T(chunk_load)(const T(job) * job, T(backward_scratch) * w, const fv__segment *s, int64_t kv, int64_t j0,
+                          int64_t j1) {
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
     for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
-        const int64_t keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, lanes = T(tile_lanes)(job, keys), at = j - j0;
+        const int64_t keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, lanes = T(tile_lanes)(job, keys),
+                      at = j - j0;
         job->simd->pack(w->k + at * d, lanes, T(at)(&job->k, s->batch, kv, s->k_start + j), job->k.l, keys, d,
                         job->w.data ? 1 : job->scale2);
         job->simd->pack(w->v + at * dv, lanes, T(at)(&job->v, s->batch, kv, s->k_start + j), job->v.l, keys, dv,
@@ -162,20 +179,24 @@ static void T(chunk_load)(const T(job) *job, T(backward_scratch) *w, const fv__s
     }
 }
 
-static void T(chunk_store)(const T(job) *job, T(backward_scratch) *w, const fv__segment *s, int64_t kv, int64_t j0, int64_t j1) {
+static void T(chunk_store)(const T(job) * job, T(backward_scratch) * w, const fv__segment *s, int64_t kv, int64_t j0,
+                           int64_t j1) {
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
     job->simd->fill(w->ones, 1, FV_TILE_SIDE);
     for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
-        const int64_t keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, lanes = T(tile_lanes)(job, keys), at = j - j0;
+        const int64_t keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, lanes = T(tile_lanes)(job, keys),
+                      at = j - j0;
         if (job->dk.data)
-            job->simd->unpack(T(at)(&job->dk, s->batch, kv, s->k_start + j), job->dk.l, w->dk + at * d, lanes, keys, d, w->ones, true);
+            job->simd->unpack(T(at)(&job->dk, s->batch, kv, s->k_start + j), job->dk.l, w->dk + at * d, lanes, keys, d,
+                              w->ones, true);
         if (job->dv.data)
-            job->simd->unpack(T(at)(&job->dv, s->batch, kv, s->k_start + j), job->dv.l, w->dv + at * dv, lanes, keys, dv, w->ones, true);
+            job->simd->unpack(T(at)(&job->dv, s->batch, kv, s->k_start + j), job->dv.l, w->dv + at * dv, lanes, keys,
+                              dv, w->ones, true);
     }
 }
 
 /* SIDE queries against the keys [j0, j1) of the chunk */
-static void T(query_block)(const T(job) *job, T(backward_scratch) *w, T(pair) *p, int64_t j0, int64_t j1) {
+static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(pair) * p, int64_t j0, int64_t j1) {
     const fv__segment *s = p->segment;
     T(sight) sight;
     T(look)(job, s, p->i0, p->rows, &sight);
@@ -194,7 +215,7 @@ static void T(query_block)(const T(job) *job, T(backward_scratch) *w, T(pair) *p
 }
 
 /* Does any query of [i0, i1) see any key of [j0, j1)? */
-static bool T(meet)(const T(job) *job, const fv__segment *s, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+static bool T(meet)(const T(job) * job, const fv__segment *s, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
     if (i0 >= i1 || j0 >= j1) return false;
     int64_t start, end, ignored;
     fv__attn_visible(job->plan, s, i0, &start, &ignored);
@@ -231,12 +252,13 @@ static void T(round_task)(void *context, int64_t index, int worker) {
 
 /* ---- the whole */
 
-static int64_t T(count_chunks)(const T(job) *job, int64_t *most) {
+static int64_t T(count_chunks)(const T(job) * job, int64_t *most) {
     int64_t count = 0;
     *most = 0;
     for (int64_t n = 0; n < job->plan->sequences; n++) {
         const fv__segment s = fv__attn_segment(job->plan, job->x, n);
-        const int64_t rows = s.q_len > s.k_len ? s.q_len : s.k_len, chunks = (rows + job->cut.chunk - 1) / job->cut.chunk;
+        const int64_t rows = s.q_len > s.k_len ? s.q_len : s.k_len,
+                      chunks = (rows + job->cut.chunk - 1) / job->cut.chunk;
         job->first[n] = count, count += chunks;
         if (chunks > *most) *most = chunks;
     }
@@ -244,7 +266,8 @@ static int64_t T(count_chunks)(const T(job) *job, int64_t *most) {
 }
 
 /* Gradients with one number per head: the parts of all tasks, in their order. */
-static void T(combine)(const T(job) *job, const double *part, int64_t per_task, int64_t heads_of_task, const fv_tensor *to, bool bias) {
+static void T(combine)(const T(job) * job, const double *part, int64_t per_task, int64_t heads_of_task,
+                       const fv_tensor *to, bool bias) {
     const fv_attention_plan *plan = job->plan;
     for (int64_t n = 0; n < plan->sequences; n++) {
         const int64_t tasks = job->first[n + 1] - job->first[n];
@@ -252,15 +275,17 @@ static void T(combine)(const T(job) *job, const double *part, int64_t per_task, 
             for (int64_t g = 0; g < per_task; g++) {
                 const int64_t head = t / tasks * per_task + g;
                 R *p = (R *)to->data;
-                if (bias) p += (to->dim[0] == 1 ? 0 : n * to->stride[0]) + (to->dim[1] == 1 ? 0 : head * to->stride[1]);
-                else p += head * to->stride[0];
+                if (bias)
+                    p += (to->dim[0] == 1 ? 0 : n * to->stride[0]) + (to->dim[1] == 1 ? 0 : head * to->stride[1]);
+                else
+                    p += head * to->stride[0];
                 *p += (R)part[(job->first[n] * heads_of_task + t) * per_task + g];
             }
     }
 }
 
 /* The gradient of w: part[task][head of the group][c] over all tasks in their order. */
-static void T(combine_w)(const T(job) *job, const fv_tensor *to) {
+static void T(combine_w)(const T(job) * job, const fv_tensor *to) {
     const int64_t group = job->plan->heads / job->plan->kv_heads, d = job->plan->d_qk;
     for (int64_t h = 0; h < to->dim[0]; h++)
         for (int64_t c = 0; c < d; c++) ((R *)to->data)[h * to->stride[0] + c * to->stride[1]] = 0;
@@ -276,9 +301,10 @@ static void T(combine_w)(const T(job) *job, const fv_tensor *to) {
 }
 
 /* When a gradient of the bias is shared by batches or heads, their tasks must not run side by side. */
-static int64_t T(phases)(const T(job) *job) {
+static int64_t T(phases)(const T(job) * job) {
     const fv_tensor *b = &job->x->d[FV_BIAS];
-    const bool shared = b->rank && ((b->dim[0] == 1 && job->plan->batch > 1) || (b->dim[1] == 1 && job->plan->heads > 1));
+    const bool shared =
+        b->rank && ((b->dim[0] == 1 && job->plan->batch > 1) || (b->dim[1] == 1 && job->plan->heads > 1));
     return shared ? job->plan->batch * job->plan->kv_heads : 0;
 }
 

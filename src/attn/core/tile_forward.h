@@ -1,31 +1,33 @@
 /* Forward of TILE for the real type R. See tile.h. */
 
 typedef struct T(tile) {
-    R *q, *o, *m, *l;                   /* (D, lanes), (Dv, lanes), lanes, lanes */
+    R *q, *o, *m, *l; /* (D, lanes), (Dv, lanes), lanes, lanes */
     int64_t i0, rows, lanes;
     bool started;
     T(sight) sight;
 } T(tile);
 
 typedef struct T(forward_scratch) {
-    R *s, *alpha, *start, *end;         /* (BLOCK_K, lanes), lanes each */
-    R *addend, *turned;                 /* (lanes, BLOCK_K), (BLOCK_K, lanes) */
+    R *s, *alpha, *start, *end; /* (BLOCK_K, lanes), lanes each */
+    R *addend, *turned;         /* (lanes, BLOCK_K), (BLOCK_K, lanes) */
     T(tile) tile[FV_TILE_BLOCK_Q / FV_TILE_LANES];
 } T(forward_scratch);
 
-static void T(forward_carve)(const T(job) *job, int worker, T(forward_scratch) *w) {
+static void T(forward_carve)(const T(job) * job, int worker, T(forward_scratch) * w) {
     char *at = job->workers + (size_t)worker * job->cut.worker_bytes;
     enum { LANES = FV_TILE_LANES };
     w->s = T(carve)(&at, FV_TILE_BLOCK_K * LANES);
     w->alpha = T(carve)(&at, LANES), w->start = T(carve)(&at, LANES), w->end = T(carve)(&at, LANES);
-    if (job->addend) w->addend = T(carve)(&at, FV_TILE_BLOCK_K * LANES), w->turned = T(carve)(&at, FV_TILE_BLOCK_K * LANES);
+    if (job->addend)
+        w->addend = T(carve)(&at, FV_TILE_BLOCK_K * LANES), w->turned = T(carve)(&at, FV_TILE_BLOCK_K * LANES);
     for (int t = 0; t < FV_TILE_BLOCK_Q / LANES; t++) {
         w->tile[t].q = T(carve)(&at, job->plan->d_qk * LANES), w->tile[t].o = T(carve)(&at, job->plan->d_v * LANES);
         w->tile[t].m = T(carve)(&at, LANES), w->tile[t].l = T(carve)(&at, LANES);
     }
 }
 
-static void T(tile_begin)(const T(job) *job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows, T(tile) *t) {
+static void T(tile_begin)(const T(job) * job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows,
+                          T(tile) * t) {
     const int64_t width = job->simd->width;
     t->i0 = i0, t->rows = rows, t->started = false;
     t->lanes = rows > FV_TILE_LANES / 2 ? FV_TILE_LANES : (rows + width - 1) / width * width;
@@ -37,7 +39,7 @@ static void T(tile_begin)(const T(job) *job, const fv__segment *segment, int64_t
 }
 
 /* Hides what query q of the tile does not see among the keys a, a+1, ... */
-static void T(hide)(const T(job) *job, T(forward_scratch) *w, const T(tile) *t, R *s, int64_t a, int64_t rows) {
+static void T(hide)(const T(job) * job, T(forward_scratch) * w, const T(tile) * t, R *s, int64_t a, int64_t rows) {
     for (int64_t q = 0; q < t->lanes; q++) {
         w->start[q] = q < t->rows ? (R)(t->sight.start[q] - a) : 0;
         w->end[q] = q < t->rows ? (R)(t->sight.end[q] - a) : (R)rows;
@@ -45,21 +47,35 @@ static void T(hide)(const T(job) *job, T(forward_scratch) *w, const T(tile) *t, 
     job->simd->band_tile(s, rows, t->lanes, w->start, w->end);
 }
 
+/* The addend with a query per lane; a plain bias is turned where it lies. */
+static void T(turn_addend)(const T(job) * job, T(forward_scratch) * w, const T(tile) * t, const fv__segment *segment,
+                           int64_t head, int64_t a, int64_t rows) {
+    const T(view) *bias = &job->bias;
+    const R *from = w->addend;
+    int64_t ld = FV_TILE_BLOCK_K;
+    if (bias->data && bias->d == 1 && !job->mask && !job->slopes)
+        from = T(at)(bias, segment->batch, head, segment->q_start + t->i0) + segment->k_start + a, ld = bias->l;
+    else
+        T(fill_addend)(job, segment, head, t->i0, t->rows, a, rows, w->addend, ld);
+    job->simd->pack(w->turned, t->lanes, from, ld, t->rows, rows, 1);
+}
+
 /* Keys [a, b) of the block that begins at j0 join the sums of the tile. a - j0 is a multiple of 4, see softmax_tile. */
-static void T(forward_step)(const T(job) *job, T(forward_scratch) *w, T(tile) *t, const fv__segment *segment, int64_t head,
-                            int64_t j0, int64_t a, int64_t b, const fv__drop *drop) {
+static void T(forward_step)(const T(job) * job, T(forward_scratch) * w, T(tile) * t, const fv__segment *segment,
+                            int64_t head, int64_t j0, int64_t a, int64_t b, const fv__drop *drop) {
     const SIMD *simd = job->simd;
     const int64_t lanes = t->lanes, rows = b - a, kv = head * job->plan->kv_heads / job->plan->heads;
     const R *k = T(at)(&job->k, segment->batch, kv, segment->k_start + a);
     const R *v = T(at)(&job->v, segment->batch, kv, segment->k_start + a);
     R *s = w->s + (a - j0) * lanes;
     if (job->w.data)
-        simd->additive_tile(s, k, job->k.l, t->q, lanes, job->w.data + head * job->w.h, rows, job->plan->d_qk, job->scale2);
-    else simd->gemm(s, lanes, k, job->k.l, 1, t->q, lanes, rows, lanes, job->plan->d_qk, false);
+        simd->additive_tile(s, k, job->k.l, t->q, lanes, job->w.data + head * job->w.h, rows, job->plan->d_qk,
+                            job->scale2);
+    else
+        simd->gemm(s, lanes, k, job->k.l, 1, t->q, lanes, rows, lanes, job->plan->d_qk, false);
     if (job->cap2 != 0) simd->softcap_tile(s, rows * lanes, job->cap2);
     if (job->addend) {
-        T(fill_addend)(job, segment, head, t->i0, t->rows, a, rows, w->addend, FV_TILE_BLOCK_K);
-        simd->pack(w->turned, lanes, w->addend, FV_TILE_BLOCK_K, t->rows, rows, 1);
+        T(turn_addend)(job, w, t, segment, head, a, rows);
         simd->bias_tile(s, w->turned, rows * lanes, (R)1.44269504088896340736);
     }
     const bool partial = a < t->sight.every || b > t->sight.every_end;
@@ -68,19 +84,21 @@ static void T(forward_step)(const T(job) *job, T(forward_scratch) *w, T(tile) *t
         simd->scale_lanes(t->o, job->plan->d_v, lanes, w->alpha);
     if (drop->threshold) simd->drop_lanes(w->s, b - j0, lanes, t->i0, j0, drop);
     const bool careful = (partial || job->addend) && !simd->finite_tile(v, job->v.l, rows, job->plan->d_v);
-    (careful ? simd->gemm_careful : simd->gemm)(t->o, lanes, v, 1, job->v.l, s, lanes, job->plan->d_v, lanes, rows, t->started);
+    (careful ? simd->gemm_careful : simd->gemm)(t->o, lanes, v, 1, job->v.l, s, lanes, job->plan->d_v, lanes, rows,
+                                                t->started);
     t->started = true;
 }
 
-static void T(tile_end)(const T(job) *job, T(forward_scratch) *w, T(tile) *t, const fv__segment *segment, int64_t head,
-                        const fv__drop *drop) {
+static void T(tile_end)(const T(job) * job, T(forward_scratch) * w, T(tile) * t, const fv__segment *segment,
+                        int64_t head, const fv__drop *drop) {
     const SIMD *simd = job->simd;
     const int64_t row = segment->q_start + t->i0;
     if (!t->started) simd->fill(t->o, 0, job->plan->d_v * t->lanes);
     const R sink = job->sinks ? T(per_head)(job, job->sinks, FV_SINKS, head) * (R)1.44269504088896340736 : (R)-INFINITY;
     R *factor = w->alpha, *lse = w->start;
     simd->finish_lanes(factor, lse, t->m, t->l, t->lanes, sink, (R)drop->scale);
-    simd->unpack(T(at)(&job->out, segment->batch, head, row), job->out.l, t->o, t->lanes, t->rows, job->plan->d_v, factor, false);
+    simd->unpack(T(at)(&job->out, segment->batch, head, row), job->out.l, t->o, t->lanes, t->rows, job->plan->d_v,
+                 factor, false);
     const fv_tensor *to = &job->x->t[FV_LSE];
     if (!to->rank) return;
     R *p = (R *)to->data + segment->batch * to->stride[0] + head * to->stride[1] + row * to->stride[2];
@@ -94,14 +112,15 @@ static void T(forward_task)(void *context, int64_t index, int worker) {
     fv__tile_locate(job->first, job->plan->sequences, index / heads, &number, &block);
     const int64_t blocks = job->first[number + 1] - job->first[number], rest = index - job->first[number] * heads;
     const int64_t head = rest / blocks;
-    block = blocks - 1 - rest % blocks;                            /* the long rows of a causal triangle first */
+    block = blocks - 1 - rest % blocks; /* the long rows of a causal triangle first */
     const fv__segment segment = fv__attn_segment(job->plan, job->x, number);
     const fv__drop drop = fv__drop_of(job->dropout, job->plan->options.seed, (uint64_t)(number * heads + head));
     T(forward_scratch) w;
     T(forward_carve)(job, worker, &w);
     int64_t any = INT64_MAX, any_end = 0;
     int tiles = 0;
-    for (int64_t i = block * FV_TILE_BLOCK_Q; i < segment.q_len && tiles < FV_TILE_BLOCK_Q / FV_TILE_LANES; i += FV_TILE_LANES) {
+    for (int64_t i = block * FV_TILE_BLOCK_Q; i < segment.q_len && tiles < FV_TILE_BLOCK_Q / FV_TILE_LANES;
+         i += FV_TILE_LANES) {
         T(tile) *t = &w.tile[tiles++];
         T(tile_begin)(job, &segment, head, i, segment.q_len - i < FV_TILE_LANES ? segment.q_len - i : FV_TILE_LANES, t);
         if (t->sight.any < any) any = t->sight.any;
@@ -118,7 +137,7 @@ static void T(forward_task)(void *context, int64_t index, int worker) {
     for (int n = 0; n < tiles; n++) T(tile_end)(job, &w, &w.tile[n], &segment, head, &drop);
 }
 
-static int64_t T(count_blocks)(const T(job) *job) {
+static int64_t T(count_blocks)(const T(job) * job) {
     int64_t count = 0;
     for (int64_t n = 0; n < job->plan->sequences; n++) {
         job->first[n] = count;

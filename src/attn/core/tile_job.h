@@ -11,16 +11,16 @@ typedef struct T(job) {
     const unsigned char *mask;
     int64_t mask_b, mask_h, mask_l, mask_d;
     const R *sinks, *slopes;
-    int64_t *first;                     /* number of the first task of each sequence, per head */
-    char *workers;                      /* scratch: cut.worker_bytes for each */
-    R scale2, cap2;                     /* in units of log 2 */
+    int64_t *first; /* number of the first task of each sequence, per head */
+    char *workers;  /* scratch: cut.worker_bytes for each */
+    R scale2, cap2; /* in units of log 2 */
     double dropout;
     bool banded, addend;
-    T(view) w;                          /* additive scores: (H,D) as row h; data NULL for products */
+    T(view) w; /* additive scores: (H,D) as row h; data NULL for products */
     /* backward only */
-    R *lse2, *delta;                    /* per head and query */
+    R *lse2, *delta;                         /* per head and query */
     double *sink_sum, *slope_sum, *bias_sum; /* one number per task and head, combined in the order of tasks */
-    R *w_sum;                           /* D numbers per task and head */
+    R *w_sum;                                /* D numbers per task and head */
     int64_t round, phase;
 } T(job);
 
@@ -47,7 +47,7 @@ static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensor
     return job;
 }
 
-static inline R T(per_head)(const T(job) *job, const R *values, fv_port port, int64_t head) {
+static inline R T(per_head)(const T(job) * job, const R *values, fv_port port, int64_t head) {
     return values[head * job->x->t[port].stride[0]];
 }
 
@@ -58,34 +58,40 @@ typedef struct T(sight) {
     int64_t any, any_end, every, every_end;
 } T(sight);
 
-static void T(look)(const T(job) *job, const fv__segment *segment, int64_t i0, int64_t rows, T(sight) *s) {
+static void T(look)(const T(job) * job, const fv__segment *segment, int64_t i0, int64_t rows, T(sight) * s) {
     if (!job->banded || rows <= 0) {
         s->any = s->every = 0, s->any_end = s->every_end = segment->k_len;
         return;
     }
     for (int64_t i = 0; i < rows; i++) fv__attn_visible(job->plan, segment, i0 + i, &s->start[i], &s->end[i]);
-    s->any = s->start[0], s->every = s->start[rows - 1];           /* both bounds grow with i */
+    s->any = s->start[0], s->every = s->start[rows - 1]; /* both bounds grow with i */
     s->any_end = s->end[rows - 1], s->every_end = s->end[0];
 }
 
 /* to[row * ld + column] = bias, -inf where the mask hides; ALiBi included. i0, j0 count inside the segment. */
-static void T(fill_addend)(const T(job) *job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows, int64_t j0,
-                           int64_t columns, R *to, int64_t ld) {
+static void T(fill_addend)(const T(job) * job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows,
+                           int64_t j0, int64_t columns, R *to, int64_t ld) {
     const T(view) *b = &job->bias;
     for (int64_t r = 0; r < rows; r++) {
         R *row = to + r * ld;
         const int64_t i = segment->q_start + i0 + r, j = segment->k_start + j0;
         if (b->data) {
             const R *from = T(at)(b, segment->batch, head, i) + j * b->d;
-            for (int64_t c = 0; c < columns; c++) row[c] = from[c * b->d];
-        } else memset(row, 0, (size_t)columns * sizeof(R));
+            if (b->d == 1)
+                memcpy(row, from, (size_t)columns * sizeof(R));
+            else
+                for (int64_t c = 0; c < columns; c++) row[c] = from[c * b->d];
+        } else
+            memset(row, 0, (size_t)columns * sizeof(R));
         if (ld > columns) memset(row + columns, 0, (size_t)(ld - columns) * sizeof(R));
         if (!job->mask) continue;
-        const unsigned char *hide = job->mask + segment->batch * job->mask_b + head * job->mask_h + i * job->mask_l + j * job->mask_d;
+        const unsigned char *hide =
+            job->mask + segment->batch * job->mask_b + head * job->mask_h + i * job->mask_l + j * job->mask_d;
         const bool drop = job->plan->options.mask_means == FV_MASK_DROP;
         for (int64_t c = 0; c < columns; c++)
             if ((hide[c * job->mask_d] != 0) == drop) row[c] = (R)-INFINITY;
     }
     if (job->slopes)
-        job->simd->slope_tile(to, rows, ld, T(per_head)(job, job->slopes, FV_SLOPES, head), (R)(i0 + segment->q_offset - j0), 1, -1);
+        job->simd->slope_tile(to, rows, ld, T(per_head)(job, job->slopes, FV_SLOPES, head),
+                              (R)(i0 + segment->q_offset - j0), 1, -1);
 }

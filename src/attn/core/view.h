@@ -14,7 +14,9 @@ static inline T(view) T(view_of)(const fv_tensor *t) {
     return v;
 }
 
-static inline R *T(at)(const T(view) *v, int64_t b, int64_t h, int64_t l) { return v->data + b * v->b + h * v->h + l * v->l; }
+static inline R *T(at)(const T(view) * v, int64_t b, int64_t h, int64_t l) {
+    return v->data + b * v->b + h * v->h + l * v->l;
+}
 
 static inline R *T(carve)(char **at, int64_t count) {
     R *p = (R *)*at;
@@ -29,7 +31,8 @@ static inline void T(zero_task)(void *context, int64_t index, int worker) {
     R *p = (R *)t->data + index / t->dim[1] * t->stride[0] + index % t->dim[1] * t->stride[1];
     for (int64_t l = 0; l < t->dim[2]; l++) {
         R *row = p + l * t->stride[2];
-        if (t->stride[3] == 1) memset(row, 0, (size_t)t->dim[3] * sizeof(R));
+        if (t->stride[3] == 1)
+            memset(row, 0, (size_t)t->dim[3] * sizeof(R));
         else
             for (int64_t d = 0; d < t->dim[3]; d++) row[d * t->stride[3]] = 0;
     }

@@ -30,7 +30,9 @@ static double score(const fv_attention_plan *plan, const fv_attention_tensors *x
     return sum;
 }
 
-static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) { fv__plain_reference(plan, x, score); }
+static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) {
+    fv__plain_reference(plan, x, score);
+}
 
 const fv__mechanism fv__mech_additive = {
     .info = {.name = "additive",

@@ -17,7 +17,8 @@ typedef struct row {
 } row;
 
 static double get4(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d) {
-    const int64_t index[4] = {t->dim[0] == 1 ? 0 : b, t->dim[1] == 1 ? 0 : h, t->dim[2] == 1 ? 0 : l, t->dim[3] == 1 ? 0 : d};
+    const int64_t index[4] = {t->dim[0] == 1 ? 0 : b, t->dim[1] == 1 ? 0 : h, t->dim[2] == 1 ? 0 : l,
+                              t->dim[3] == 1 ? 0 : d};
     return fv_tensor_get(t, index);
 }
 
@@ -90,15 +91,24 @@ static void one_row(const row *r) {
 
 static double dot(const fv_attention_plan *plan, const fv_attention_tensors *x, fv__pair at) {
     double s = 0;
-    for (int64_t d = 0; d < plan->d_qk; d++) s += get4(&x->t[FV_Q], at.b, at.h, at.q_row, d) * get4(&x->t[FV_K], at.b, at.kv, at.k_row, d);
+    for (int64_t d = 0; d < plan->d_qk; d++)
+        s += get4(&x->t[FV_Q], at.b, at.h, at.q_row, d) * get4(&x->t[FV_K], at.b, at.kv, at.k_row, d);
     return s;
 }
 
-void fv__exact_reference(const fv_attention_plan *plan, const fv_attention_tensors *x) { fv__plain_reference(plan, x, dot); }
+void fv__exact_reference(const fv_attention_plan *plan, const fv_attention_tensors *x) {
+    fv__plain_reference(plan, x, dot);
+}
 
 void fv__plain_reference(const fv_attention_plan *plan, const fv_attention_tensors *x, fv__raw_score *raw) {
     for (int64_t n = 0; n < plan->sequences; n++) {
-        row r = {.raw = raw, .plan = plan, .x = x, .sequence = n, .b = plan->packed ? 0 : n, .q_len = plan->q_len, .k_len = plan->k_len};
+        row r = {.raw = raw,
+                 .plan = plan,
+                 .x = x,
+                 .sequence = n,
+                 .b = plan->packed ? 0 : n,
+                 .q_len = plan->q_len,
+                 .k_len = plan->k_len};
         if (plan->packed) {
             const fv_tensor *q = &x->t[FV_CU_Q], *k = x->t[FV_CU_K].rank ? &x->t[FV_CU_K] : q;
             r.q_start = whole(q, n), r.q_len = whole(q, n + 1) - r.q_start;
@@ -115,5 +125,6 @@ fv_status fv__exact_accept(fv_attention_plan *plan) {
     bool wanted = false;
     for (int p = 0; p < FV_MASK; p++) wanted |= plan->grad[p].rank != 0;
     if (!wanted || plan->shape[FV_LSE].rank) return FV_OK;
-    return fv__fail(FV_USAGE, "attention: mechanism \"%s\", backward\n  expected port \"lse\", written by the forward", plan->mechanism->info.name);
+    return fv__fail(FV_USAGE, "attention: mechanism \"%s\", backward\n  expected port \"lse\", written by the forward",
+                    plan->mechanism->info.name);
 }

@@ -25,7 +25,9 @@ typedef struct row {
     int64_t b, h, kv, i, q_start, k_start, k_len, offset;
 } row;
 
-static double get(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d) { return fv_tensor_get(t, (int64_t[4]){b, h, l, d}); }
+static double get(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d) {
+    return fv_tensor_get(t, (int64_t[4]){b, h, l, d});
+}
 static double phi(double x) { return x > 0 ? x + 1 : exp(x); }
 
 static double similarity(const row *r, int64_t j) {
@@ -47,7 +49,7 @@ static void one_row(const row *r) {
     const double eps = ((const fv__recur *)r->plan->params)->eps;
     double total = 0;
     bool seen = false;
-    for (int64_t e0 = 0; e0 == 0 || e0 < width; e0 += 64) {     /* 64 columns at a time: nothing is stored */
+    for (int64_t e0 = 0; e0 == 0 || e0 < width; e0 += 64) { /* 64 columns at a time: nothing is stored */
         double out[64] = {0};
         const int64_t columns = width - e0 < 64 ? width - e0 : 64;
         total = 0;
@@ -66,7 +68,8 @@ static void one_row(const row *r) {
 
 static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) {
     const fv_tensor *cu_q = &x->t[FV_CU_Q], *cu_k = x->t[FV_CU_K].rank ? &x->t[FV_CU_K] : cu_q, *len = &x->t[FV_KV_LEN];
-    const int64_t sequences = cu_q->rank ? cu_q->dim[0] - 1 : x->t[FV_Q].dim[0], heads = x->t[FV_Q].dim[1], kv_heads = x->t[FV_K].dim[1];
+    const int64_t sequences = cu_q->rank ? cu_q->dim[0] - 1 : x->t[FV_Q].dim[0], heads = x->t[FV_Q].dim[1],
+                  kv_heads = x->t[FV_K].dim[1];
     for (int64_t n = 0; n < sequences; n++) {
         row r = {.plan = plan, .x = x, .b = cu_q->rank ? 0 : n, .k_len = x->t[FV_K].dim[2]};
         int64_t q_len = x->t[FV_Q].dim[2];
@@ -84,10 +87,16 @@ static void reference(const fv_attention_plan *plan, const fv_attention_tensors 
 
 /* ---- the weights the recurrence never forms */
 
-static void weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch, int64_t head,
-                    const int64_t *rows, int64_t count, const fv_tensor *out) {
+static void weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+                    int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
     const fv__segment s = fv__attn_segment(plan, x, batch);
-    row r = {.plan = plan, .x = x, .b = s.batch, .h = head, .kv = head * plan->kv_heads / plan->heads, .q_start = s.q_start, .k_start = s.k_start};
+    row r = {.plan = plan,
+             .x = x,
+             .b = s.batch,
+             .h = head,
+             .kv = head * plan->kv_heads / plan->heads,
+             .q_start = s.q_start,
+             .k_start = s.k_start};
     for (int64_t n = 0; n < count; n++) {
         int64_t start, end;
         r.i = rows[n];

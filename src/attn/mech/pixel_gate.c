@@ -27,13 +27,17 @@
 #include "attn/mech/pixel_gate.h"
 
 static void forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    if (plan->dtype == FV_F64) forward_f64(plan, x, scratch);
-    else forward_f32(plan, x, scratch);
+    if (plan->dtype == FV_F64)
+        forward_f64(plan, x, scratch);
+    else
+        forward_f32(plan, x, scratch);
 }
 
 static void backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    if (plan->dtype == FV_F64) backward_f64(plan, x, scratch);
-    else backward_f32(plan, x, scratch);
+    if (plan->dtype == FV_F64)
+        backward_f64(plan, x, scratch);
+    else
+        backward_f32(plan, x, scratch);
 }
 
 static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *shape) {

@@ -7,7 +7,7 @@ typedef struct T(job) {
     const SIMD *simd;
     T(view) in, out, din, dout;
     const int64_t *first;
-    R *w, *sums;                        /* per head: w and b without gaps; per block and head: parts of dw and db */
+    R *w, *sums; /* per head: w and b without gaps; per block and head: parts of dw and db */
     int64_t blocks;
 } T(job);
 
@@ -27,7 +27,7 @@ static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensor
 }
 
 /* g[i] = sigmoid(w . x_i + b) of the rows that exist */
-static void T(gates)(const T(job) *job, const fv__gate_rows *r, int64_t head, R *g) {
+static void T(gates)(const T(job) * job, const fv__gate_rows *r, int64_t head, R *g) {
     const int64_t d = job->plan->d_qk;
     const R *w = job->w + head * d, b = job->w[job->plan->heads * d + head];
     for (int64_t i = 0; i < r->live; i++) g[i] = job->simd->dot(w, T(at)(&job->in, r->batch, head, r->row + i), d) + b;
@@ -42,7 +42,8 @@ static void T(forward_task)(void *context, int64_t index, int worker) {
     (void)worker;
     T(gates)(job, &r, head, g);
     for (int64_t i = 0; i < r.live; i++)
-        job->simd->scale(T(at)(&job->out, r.batch, head, r.row + i), g[i], T(at)(&job->in, r.batch, head, r.row + i), d);
+        job->simd->scale(T(at)(&job->out, r.batch, head, r.row + i), g[i], T(at)(&job->in, r.batch, head, r.row + i),
+                         d);
     T(zero_rows)(job->simd, &job->out, &r, head, d);
 }
 
@@ -75,7 +76,7 @@ static void T(backward_task)(void *context, int64_t index, int worker) {
 }
 
 /* Blocks in their order; what has no rows adds nothing. */
-static void T(parameters)(const T(job) *job) {
+static void T(parameters)(const T(job) * job) {
     const int64_t heads = job->plan->heads, d = job->plan->d_qk;
     const fv_tensor *dw = &job->x->d[FV_W0], *db = &job->x->d[FV_W1];
     for (int64_t h = 0; h < heads; h++)

@@ -13,10 +13,13 @@
 #include <math.h>
 #include <string.h>
 
-typedef struct se_params { int64_t reduction; } se_params;
+typedef struct se_params {
+    int64_t reduction;
+} se_params;
 
 static const fv_option params[] = {
-    {"reduction", FV_OPT_INT, offsetof(se_params, reduction), "16", 1, 1e9, NULL, "channels for each unit of the bottleneck"},
+    {"reduction", FV_OPT_INT, offsetof(se_params, reduction), "16", 1, 1e9, NULL,
+     "channels for each unit of the bottleneck"},
     {0},
 };
 
@@ -27,7 +30,9 @@ static int64_t bottleneck(const fv_attention_plan *plan) {
 
 /* What one sequence and head keep between the passes over their rows: z, s, du, dz (D each), h, da (R each). */
 static int64_t kept(const fv_attention_plan *plan) { return 4 * plan->d_qk + 2 * bottleneck(plan); }
-static int64_t weights_of_head(const fv_attention_plan *plan) { return (2 * plan->d_qk + 1) * bottleneck(plan) + plan->d_qk; }
+static int64_t weights_of_head(const fv_attention_plan *plan) {
+    return (2 * plan->d_qk + 1) * bottleneck(plan) + plan->d_qk;
+}
 
 #define R float
 #define T(name) name##_f32
@@ -45,19 +50,24 @@ static int64_t weights_of_head(const fv_attention_plan *plan) { return (2 * plan
 #include "attn/mech/se.h"
 
 static void forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    if (plan->dtype == FV_F64) forward_f64(plan, x, scratch);
-    else forward_f32(plan, x, scratch);
+    if (plan->dtype == FV_F64)
+        forward_f64(plan, x, scratch);
+    else
+        forward_f32(plan, x, scratch);
 }
 
 static void backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    if (plan->dtype == FV_F64) backward_f64(plan, x, scratch);
-    else backward_f32(plan, x, scratch);
+    if (plan->dtype == FV_F64)
+        backward_f64(plan, x, scratch);
+    else
+        backward_f32(plan, x, scratch);
 }
 
 static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *shape) {
     const int64_t h = plan->heads, d = plan->d_qk, r = bottleneck(plan);
     const int64_t dim[4][3] = {{h, r, d}, {h, r}, {h, d, r}, {h, d}};
-    if (port >= FV_W0 && port <= FV_W3) *shape = fv_tensor_of(NULL, plan->dtype, (port - FV_W0) % 2 ? 2 : 3, dim[port - FV_W0]);
+    if (port >= FV_W0 && port <= FV_W3)
+        *shape = fv_tensor_of(NULL, plan->dtype, (port - FV_W0) % 2 ? 2 : 3, dim[port - FV_W0]);
 }
 
 static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
@@ -80,7 +90,8 @@ static double weight(const fv_attention_tensors *x, fv_port port, int64_t h, int
 }
 
 /* s of one channel of the rows [from, to) of one head */
-static double excitation(const fv_attention_tensors *x, int64_t b, int64_t h, int64_t from, int64_t to, int64_t channel) {
+static double excitation(const fv_attention_tensors *x, int64_t b, int64_t h, int64_t from, int64_t to,
+                         int64_t channel) {
     const fv_tensor *in = &x->t[FV_Q];
     double u = weight(x, FV_W3, h, channel, 0);
     for (int64_t r = 0; r < x->t[FV_W1].dim[1]; r++) {

@@ -2,7 +2,9 @@
 #include "attn/core/gate_job.h"
 
 /* Between the passes over rows, per sequence and head. */
-typedef struct T(kept) { R *z, *s, *du, *dz, *h, *da; } T(kept);
+typedef struct T(kept) {
+    R *z, *s, *du, *dz, *h, *da;
+} T(kept);
 
 typedef struct T(job) {
     const fv_attention_plan *plan;
@@ -10,8 +12,8 @@ typedef struct T(job) {
     const SIMD *simd;
     T(view) in, out, din, dout;
     const int64_t *first;
-    R *w1, *b1, *w2, *b2;               /* without gaps */
-    R *kept, *sums, *products;          /* per block and head: sum of x, sum of dy x */
+    R *w1, *b1, *w2, *b2;      /* without gaps */
+    R *kept, *sums, *products; /* per block and head: sum of x, sum of dy x */
     int64_t blocks, units;
 } T(job);
 
@@ -22,7 +24,8 @@ static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensor
     int64_t *first = fv__gate_carve(&at, plan->sequences + 1, sizeof *first);
     job.first = first, job.blocks = fv__gate_count(plan, x, first);
     job.w1 = fv__gate_carve(&at, heads * weights_of_head(plan), sizeof(R));
-    job.b1 = job.w1 + heads * job.units * d, job.w2 = job.b1 + heads * job.units, job.b2 = job.w2 + heads * d * job.units;
+    job.b1 = job.w1 + heads * job.units * d, job.w2 = job.b1 + heads * job.units,
+    job.b2 = job.w2 + heads * d * job.units;
     T(gather)(job.w1, &x->t[FV_W0]), T(gather)(job.b1, &x->t[FV_W1]);
     T(gather)(job.w2, &x->t[FV_W2]), T(gather)(job.b2, &x->t[FV_W3]);
     job.kept = fv__gate_carve(&at, plan->sequences * heads * kept(plan), sizeof(R));
@@ -32,7 +35,7 @@ static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensor
     return job;
 }
 
-static T(kept) T(kept_of)(const T(job) *job, int64_t sequence, int64_t head) {
+static T(kept) T(kept_of)(const T(job) * job, int64_t sequence, int64_t head) {
     const int64_t d = job->plan->d_qk;
     R *p = job->kept + (sequence * job->plan->heads + head) * kept(job->plan);
     return (T(kept)){p, p + d, p + 2 * d, p + 3 * d, p + 4 * d, p + 4 * d + job->units};
@@ -58,7 +61,8 @@ static void T(product_task)(void *context, int64_t index, int worker) {
     (void)worker;
     job->simd->fill(sum, 0, d);
     for (int64_t i = 0; job->dout.data && i < r.live; i++)
-        job->simd->mul_add(sum, T(at)(&job->dout, r.batch, head, r.row + i), T(at)(&job->in, r.batch, head, r.row + i), d);
+        job->simd->mul_add(sum, T(at)(&job->dout, r.batch, head, r.row + i), T(at)(&job->in, r.batch, head, r.row + i),
+                           d);
 }
 
 static void T(scale_task)(void *context, int64_t index, int worker) {
@@ -90,11 +94,12 @@ static void T(input_task)(void *context, int64_t index, int worker) {
 /* ---- between them: a task is a sequence and head */
 
 /* The blocks of a sequence added in their order, over the number of its rows for the mean. Returns that number. */
-static int64_t T(combine)(const T(job) *job, int64_t sequence, int64_t head, const R *parts, bool mean, R *to) {
+static int64_t T(combine)(const T(job) * job, int64_t sequence, int64_t head, const R *parts, bool mean, R *to) {
     const int64_t d = job->plan->d_qk, n = fv__attn_segment(job->plan, job->x, sequence).k_len;
     for (int64_t i = 0; i < d; i++) {
         double sum = 0;
-        for (int64_t b = job->first[sequence]; b < job->first[sequence + 1]; b++) sum += (double)parts[(b * job->plan->heads + head) * d + i];
+        for (int64_t b = job->first[sequence]; b < job->first[sequence + 1]; b++)
+            sum += (double)parts[(b * job->plan->heads + head) * d + i];
         to[i] = (R)(mean && n > 0 ? sum / (double)n : sum);
     }
     return n;
@@ -103,13 +108,16 @@ static int64_t T(combine)(const T(job) *job, int64_t sequence, int64_t head, con
 /* z, h and s */
 static void T(excite_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
-    const int64_t sequence = index / job->plan->heads, head = index % job->plan->heads, d = job->plan->d_qk, units = job->units;
+    const int64_t sequence = index / job->plan->heads, head = index % job->plan->heads, d = job->plan->d_qk,
+                  units = job->units;
     const T(kept) k = T(kept_of)(job, sequence, head);
     (void)worker;
     T(combine)(job, sequence, head, job->sums, true, k.z);
-    for (int64_t r = 0; r < units; r++) k.h[r] = job->simd->dot(job->w1 + (head * units + r) * d, k.z, d) + job->b1[head * units + r];
+    for (int64_t r = 0; r < units; r++)
+        k.h[r] = job->simd->dot(job->w1 + (head * units + r) * d, k.z, d) + job->b1[head * units + r];
     job->simd->relu(k.h, k.h, units);
-    for (int64_t i = 0; i < d; i++) k.s[i] = job->simd->dot(job->w2 + (head * d + i) * units, k.h, units) + job->b2[head * d + i];
+    for (int64_t i = 0; i < d; i++)
+        k.s[i] = job->simd->dot(job->w2 + (head * d + i) * units, k.h, units) + job->b2[head * d + i];
     job->simd->sigmoid(k.s, k.s, d);
 }
 
@@ -117,16 +125,18 @@ static void T(excite_task)(void *context, int64_t index, int worker) {
 static void T(excite_back_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
     const SIMD *simd = job->simd;
-    const int64_t sequence = index / job->plan->heads, head = index % job->plan->heads, d = job->plan->d_qk, units = job->units;
+    const int64_t sequence = index / job->plan->heads, head = index % job->plan->heads, d = job->plan->d_qk,
+                  units = job->units;
     const T(kept) k = T(kept_of)(job, sequence, head);
     (void)worker;
     const int64_t n = T(combine)(job, sequence, head, job->products, false, k.dz);
     simd->fill(k.du, 0, d), simd->fill(k.da, 0, units);
-    if (n > 0) simd->sigmoid_back(k.du, k.dz, k.s, d);
+    simd->sigmoid_back(k.du, k.dz, k.s, d);
     for (int64_t i = 0; i < d; i++) simd->axpy(k.da, k.du[i], job->w2 + (head * d + i) * units, units);
     for (int64_t r = 0; r < units; r++) k.da[r] = k.h[r] > 0 ? k.da[r] : 0;
     simd->fill(k.dz, 0, d);
-    for (int64_t r = 0; r < units; r++) simd->axpy(k.dz, k.da[r] / (R)(n > 0 ? n : 1), job->w1 + (head * units + r) * d, d);
+    for (int64_t r = 0; r < units; r++)
+        simd->axpy(k.dz, k.da[r] / (R)(n > 0 ? n : 1), job->w1 + (head * units + r) * d, d);
 }
 
 /* ---- gradients of the parameters: a task is a unit of a head, which adds sequences in their order */
@@ -134,7 +144,8 @@ static void T(excite_back_task)(void *context, int64_t index, int worker) {
 static void T(parameter_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
     const int64_t head = index / job->units, r = index % job->units;
-    const fv_tensor *dw1 = &job->x->d[FV_W0], *db1 = &job->x->d[FV_W1], *dw2 = &job->x->d[FV_W2], *db2 = &job->x->d[FV_W3];
+    const fv_tensor *dw1 = &job->x->d[FV_W0], *db1 = &job->x->d[FV_W1], *dw2 = &job->x->d[FV_W2],
+                    *db2 = &job->x->d[FV_W3];
     (void)worker;
     for (int64_t i = 0; i < job->plan->d_qk; i++) {
         double w1 = 0, b1 = 0, w2 = 0, b2 = 0;

@@ -10,7 +10,9 @@
 
 #include <math.h>
 
-typedef struct topk_params { int64_t k; } topk_params;
+typedef struct topk_params {
+    int64_t k;
+} topk_params;
 
 static const fv_option params[] = {
     {"k", FV_OPT_INT, offsetof(topk_params, k), "32", 1, 1e12, NULL, "keys each query keeps"},
@@ -18,7 +20,9 @@ static const fv_option params[] = {
 };
 
 static fv_status accept(fv_attention_plan *plan) {
-    if (plan->options.scale < 0) return fv__fail(FV_USAGE, "attention: mechanism \"topk\"\n  expected a scale above 0\n  found:   %g", plan->options.scale);
+    if (plan->options.scale < 0)
+        return fv__fail(FV_USAGE, "attention: mechanism \"topk\"\n  expected a scale above 0\n  found:   %g",
+                        plan->options.scale);
     fv__rowblock_tuning *tuning = fv__alloc(sizeof *tuning);
     if (!tuning) return FV_NO_RESOURCES;
     tuning->top = ((const topk_params *)plan->params)->k;
@@ -41,7 +45,8 @@ static bool visible(const plain *r, int64_t j) {
     if (r->plan->window_right >= 0 && j > at + r->plan->window_right) return false;
     const fv_tensor *m = &r->x->t[FV_MASK];
     if (!m->rank) return true;
-    const int64_t index[4] = {m->dim[0] == 1 ? 0 : r->b, m->dim[1] == 1 ? 0 : r->h, m->dim[2] == 1 ? 0 : r->q_row, m->dim[3] == 1 ? 0 : r->k_start + j};
+    const int64_t index[4] = {m->dim[0] == 1 ? 0 : r->b, m->dim[1] == 1 ? 0 : r->h, m->dim[2] == 1 ? 0 : r->q_row,
+                              m->dim[3] == 1 ? 0 : r->k_start + j};
     return (fv_tensor_get(m, index) != 0) == (r->plan->options.mask_means == FV_MASK_KEEP);
 }
 
@@ -73,7 +78,7 @@ static void plain_row(const plain *r) {
         const int64_t to[4] = {r->b, r->h, r->q_row, d};
         fv_tensor_set(&r->x->t[FV_OUT], to, 0);
     }
-    for (int pass = 0; pass < 2; pass++) {             /* first the sum, then the values */
+    for (int pass = 0; pass < 2; pass++) { /* first the sum, then the values */
         double s = INFINITY, best = 0;
         int64_t j = -1;
         for (int64_t n = 0; n < top && (j = next_best(r, s, j, &best)) >= 0; n++) {
@@ -83,11 +88,13 @@ static void plain_row(const plain *r) {
             if (pass == 0) sum += p;
             for (int64_t d = 0; pass == 1 && d < r->plan->d_v; d++) {
                 const int64_t to[4] = {r->b, r->h, r->q_row, d}, v[4] = {r->b, r->kv, r->k_start + j, d};
-                fv_tensor_set(&r->x->t[FV_OUT], to, fv_tensor_get(&r->x->t[FV_OUT], to) + p / sum * fv_tensor_get(&r->x->t[FV_V], v));
+                fv_tensor_set(&r->x->t[FV_OUT], to,
+                              fv_tensor_get(&r->x->t[FV_OUT], to) + p / sum * fv_tensor_get(&r->x->t[FV_V], v));
             }
         }
     }
-    if (r->x->t[FV_LSE].rank) fv_tensor_set(&r->x->t[FV_LSE], at, sum > 0 ? r->plan->options.scale * most + log(sum) : -INFINITY);
+    if (r->x->t[FV_LSE].rank)
+        fv_tensor_set(&r->x->t[FV_LSE], at, sum > 0 ? r->plan->options.scale * most + log(sum) : -INFINITY);
 }
 
 static int64_t whole(const fv_tensor *t, int64_t i) { return (int64_t)fv_tensor_get(t, &i); }
@@ -104,7 +111,8 @@ static void reference(const fv_attention_plan *plan, const fv_attention_tensors 
         if (x->t[FV_KV_LEN].rank && whole(&x->t[FV_KV_LEN], n) < r.k_len) r.k_len = whole(&x->t[FV_KV_LEN], n);
         r.offset = plan->lower_right ? r.k_len - q_len : plan->options.q_offset;
         for (r.h = 0; r.h < plan->heads; r.h++)
-            for (r.i = 0, r.kv = r.h * plan->kv_heads / plan->heads; r.i < q_len; r.i++) r.q_row = q_start + r.i, plain_row(&r);
+            for (r.i = 0, r.kv = r.h * plan->kv_heads / plan->heads; r.i < q_len; r.i++)
+                r.q_row = q_start + r.i, plain_row(&r);
     }
 }
 

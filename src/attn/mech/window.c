@@ -8,11 +8,15 @@
 #include "attn/core/tile.h"
 #include "attn/mech/exact.h"
 
-typedef struct window_params { int64_t left, right; } window_params;
+typedef struct window_params {
+    int64_t left, right;
+} window_params;
 
 static const fv_option params[] = {
-    {"left", FV_OPT_INT, offsetof(window_params, left), "128", -1, 1e12, NULL, "keys seen before the query, -1 for all"},
-    {"right", FV_OPT_INT, offsetof(window_params, right), "128", -1, 1e12, NULL, "keys seen after the query, -1 for all; 0 when causal"},
+    {"left", FV_OPT_INT, offsetof(window_params, left), "128", -1, 1e12, NULL,
+     "keys seen before the query, -1 for all"},
+    {"right", FV_OPT_INT, offsetof(window_params, right), "128", -1, 1e12, NULL,
+     "keys seen after the query, -1 for all; 0 when causal"},
     {0},
 };
 

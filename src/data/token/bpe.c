@@ -47,6 +47,10 @@ static inline int32_t rank_of(const fv_tokenizer *t, int32_t left, int32_t right
 }
 
 static fv_status finish(fv_tokenizer *t) {
+    /* a small vocabulary, or few and short texts, leave the bytes as they are: no merges, and no token that needs one */
+    if (!t->merges && fv__map_size(t->ids) != 256 + t->added_count)
+        return fv__fail(FV_BAD_MODEL,
+                        "model.merges: empty\n  expected: one merge for every token that is longer than a byte");
     for (t->slots = 16; t->slots < t->merges * 2 + 2;) t->slots *= 2;
     t->pair = fv__alloc_array(t->slots, sizeof *t->pair);
     t->rank = fv__alloc_array(t->slots, sizeof *t->rank);
@@ -201,10 +205,6 @@ static fv_status load(fv_tokenizer *t, fv__json_at_file model) {
     FV_TRY(fv__unk_load(t, model, false));
     FV_TRY(fv__json_need_array(model, "merges", &merges));
     size_t n = fv__json_count(merges);
-    if (!n)
-        return fv__fail(model.fault,
-                        "%s: model.merges: empty\n  expected: one merge for every token that is longer than a byte",
-                        model.where);
     for (size_t i = 0; i < n; i++) FV_TRY(read_merge(t, model, fv__json_at(merges, i), i));
     return FV_OK;
 }

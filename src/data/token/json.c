@@ -249,7 +249,8 @@ static fv_status load(fv_tokenizer *t, fv__json_at_file root) {
     FV_TRY(load_stages(t, root));
     FV_TRY(load_model(t, root));
     FV_TRY(load_added(t, root));
-    return fv__tokenizer_finish(t);
+    fv_status status = fv__tokenizer_finish(t);
+    return status == FV_BAD_MODEL ? fv__fail(status, "%s: %s", root.where, fv_message()) : status;
 }
 
 fv_status fv_tokenizer_load(fv_tokenizer **tokenizer, const char *path) {

@@ -249,6 +249,16 @@ static fv_status write_folder(const char *folder) {
     return FV_OK;
 }
 
+/* What was asked for and does not fit into a file of one array. */
+static void warn_left_out(const char *path) {
+    char names[256] = "";
+    size_t used = 0;
+    for (size_t i = 1; i < output_count && used < sizeof names; ++i)
+        if (strcmp(outputs[i].name, "lse") != 0)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", outputs[i].name);
+    if (used) cli_warn("%s holds out alone, not %s\n  try:     --out FILE.safetensors or --out FOLDER/", path, names);
+}
+
 fv_status attend_write(const attend_options *o) {
     struct stat about;
     fv_status status;
@@ -256,9 +266,10 @@ fv_status attend_write(const attend_options *o) {
     bool folder = ends(o->out, "/") || (stat(o->out, &about) == 0 && S_ISDIR(about.st_mode));
     if (folder)
         status = write_folder(o->out);
-    else if (ends(o->out, ".npy"))
+    else if (ends(o->out, ".npy")) {
+        warn_left_out(o->out);
         status = fv_npy_write(o->out, &outputs[0].tensor);
-    else if (ends(o->out, ".safetensors")) {
+    } else if (ends(o->out, ".safetensors")) {
         fv_named_tensor *all = cli_keep(cli_alloc(output_count * sizeof *all));
         for (size_t i = 0; i < output_count; ++i) all[i] = (fv_named_tensor){outputs[i].name, outputs[i].tensor};
         status = fv_safetensors_write(o->out, all, (int64_t)output_count, NULL);

@@ -171,23 +171,44 @@ static fv_status load_port(job *j, int port) {
     bool truth = t.dtype == FV_BOOL || t.dtype == FV_U8;
     if (port == FV_MASK && !truth)
         return not_type(name, "bool or u8", &t, is_float(t.dtype) ? "\n  try:     give it as bias" : "");
+    if (port > FV_MASK && (truth || is_float(t.dtype))) return not_type(name, "i32 or i64", &t, "");
     if (port < FV_MASK && !is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
     if (port == FV_BIAS) j->bias_rank = t.rank;
     if (port == FV_BIAS || port == FV_MASK) t = attend_padded(&t, 4);
     if (port < FV_MASK)
         j->x.t[port] = attend_as(&t, j->compute);
-    else if (port == FV_CU_Q || port == FV_CU_K)
-        j->x.t[port] = attend_as(&t, FV_I32);
     else
-        j->x.t[port] = attend_as(&t, t.dtype);
+        j->x.t[port] = attend_as(&t, port == FV_MASK ? t.dtype : FV_I64);
     return FV_OK;
+}
+
+/* A --tensor that no port is called after would be left out silently. */
+static fv_status check_names(const job *j) {
+    size_t count;
+    char **entry = cli_list_split(o.tensor, &count);
+    fv_status status = FV_OK;
+    for (size_t i = 0; status == FV_OK && i < count; ++i) {
+        size_t size = strcspn(entry[i], "=");
+        bool known = false;
+        for (int port = FV_Q; port < FV_OUT + 3 && !known; ++port) {
+            static const char *const others[] = {"past_k", "past_v", "do"};
+            const char *name = port < FV_OUT ? cli_port_name(j->mechanism, port) : others[port - FV_OUT];
+            known = name && strlen(name) == size && strncmp(name, entry[i], size) == 0;
+        }
+        if (!known)
+            status = cli_fail(FV_USAGE, "--tensor %s: %s has no tensor of this name\n  try:     fovea mechanisms %s",
+                              entry[i], j->mechanism->name, j->mechanism->name);
+    }
+    cli_free(entry);
+    return status;
 }
 
 static fv_status load(job *j) {
     int64_t heads = o.heads, kv_heads = o.kv_heads ? o.kv_heads : o.heads;
     if (j->layout == ATTEND_BLD && heads == 0)
         return cli_missing("heads", "--layout bld does not say how many heads there are");
-    fv_status status = load_main(j, "q", heads, &j->x.t[FV_Q]);
+    fv_status status = check_names(j);
+    if (status == FV_OK) status = load_main(j, "q", heads, &j->x.t[FV_Q]);
     if (status == FV_OK && j->x.t[FV_Q].rank == 0 && o.in) return attend_nothing(&o, "q");
     if (status == FV_OK && j->x.t[FV_Q].rank == 0)
         return cli_missing("q", "the queries, as FILE.npy or as tensor q of --in FILE.safetensors");

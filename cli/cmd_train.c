@@ -131,6 +131,18 @@ static fv_status read_resumed(void) {
     return status;
 }
 
+/* Vectors that start an embedding are as wide as it. */
+static fv_status settle_vectors(const fv_model_kind *kind) {
+    if (strcmp(o.task, "vectors") == 0) return FV_OK;
+    if (!(kind->can & FV_MODEL_TAKES_VECTORS))
+        return cli_fail(FV_USAGE, "--unlabelled: --model %s has no word vectors\n  try:     --model transformer",
+                        o.model);
+    if (!cli_given("vector-width")) vectors.width = setup.model.width;
+    if (vectors.width == setup.model.width) return FV_OK;
+    return cli_fail(FV_USAGE, "--vector-width and --width differ\n  expected the same number\n  found:   %lld and %lld",
+                    (long long)vectors.width, (long long)setup.model.width);
+}
+
 static fv_status settle(void) {
     fv_status status = o.resume ? read_resumed() : FV_OK;
     const fv_model_kind *kind = status == FV_OK ? fv_model_kind_find(o.model) : NULL;
@@ -139,7 +151,8 @@ static fv_status settle(void) {
     cli_flags_rebase(cli_current, kind_defaults);
     if (cli_given("split-col") && !cli_given("split")) split.split = "column";
     status = mark_idle(kind);
-    return status == FV_OK ? fv_model_options_check(&setup.model) : status;
+    if (status == FV_OK) status = fv_train_setup_check(&setup);
+    return status == FV_OK && o.unlabelled && !o.resume ? settle_vectors(kind) : status;
 }
 
 /* ---- data ---------------------------------------------------------------------------------------------------------------- */
@@ -241,9 +254,6 @@ static fv_status learn_vectors(const char *texts, fv_vectors **out) {
 /* They are kept in the run folder, and the run's configuration names that file: a resumed run needs no texts again. */
 static fv_status prepare_vectors(void) {
     if (!o.unlabelled || o.resume) return FV_OK;
-    if (!(fv_model_kind_find(o.model)->can & FV_MODEL_TAKES_VECTORS))
-        return cli_fail(FV_USAGE, "--unlabelled: --model %s has no word vectors\n  try:     --model transformer",
-                        o.model);
     fv_vectors *learnt = NULL;
     char *path = cli_keep(cli_join(o.output, "vectors.safetensors"));
     fv_status status = learn_vectors(o.unlabelled, &learnt);

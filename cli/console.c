@@ -168,6 +168,8 @@ void cli_signals(bool saves) {
     action.sa_flags = SA_RESTART;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction old; /* a closed terminal ends the run cleanly, too, unless nohup says that it goes on */
+    if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);
 }
 
 int cli_exit_code(fv_status status) {

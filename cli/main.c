@@ -4,9 +4,11 @@
 #include "help.h"
 #include "output.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CLI_COMMAND(name) extern const cli_command cmd_##name;
 #include "list.def"
@@ -101,7 +103,15 @@ static fv_status run(const cli_command *command, const char *sets, int argc, cha
     return status;
 }
 
+/* A standard stream that is closed leaves its number to the first file that is opened, and a result would be printed into
+ * that file. In its place comes one that refuses: reading from 0 and writing to 1 and 2 fail as before. */
+static void hold_standard_streams(void) {
+    for (int fd = 0; fd < 3; ++fd)
+        if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) _exit(FV_NO_RESOURCES);
+}
+
 int main(int argc, char **argv) {
+    hold_standard_streams();
     cli_signals(false);
     cli_command_line(argc, argv);
     const char *name = argc > 1 ? argv[1] : NULL, *sets = NULL;

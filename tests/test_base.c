@@ -32,6 +32,10 @@ static void status_message_is_printable_utf8(void **state) {
     (void)state;
     fv__fail(FV_FAIL, "a\x1b[31m \xff \xc3\xa9 \xed\xa0\x80 end\n  next");
     assert_string_equal(fv_message(), "a?[31m ? \xc3\xa9 ??? end\n  next");
+    fv__fail(FV_FAIL,
+             "\xc2\x9b"
+             "31m \xc2\xa0"); /* CSI in one character, and the first that is none */
+    assert_string_equal(fv_message(), "??31m \xc2\xa0");
     char *text = calloc(1, 10001);
     for (int i = 0; i < 10000; i += 2) memcpy(text + i, "\xc3\xa9", 2);
     for (int shift = 0; shift < 2; shift++) { /* cut in the middle of a character or between two */

@@ -18,8 +18,7 @@ static char folder[64];
 static fv_dataset *train, *valid;
 static fv_model *good;
 
-static fv_status train_toy(fv_model **model, const char *kind, const char *run)
-{
+static fv_status train_toy(fv_model **model, const char *kind, const char *run) {
     fv_train_setup how;
     FV_TRY(fv_train_setup_init(&how, kind));
     how.model.width = 16, how.model.heads = 2, how.model.ffn = 16, how.model.layers = 1;
@@ -30,8 +29,7 @@ static fv_status train_toy(fv_model **model, const char *kind, const char *run)
 
 typedef fv_status scenario_fn(void);
 
-static fv_status do_train(void)
-{
+static fv_status do_train(void) {
     fv_model *model = NULL;
     char run[100], clean[140];
     snprintf(run, sizeof run, "%s/run", folder);
@@ -42,23 +40,20 @@ static fv_status do_train(void)
     return status;
 }
 
-static fv_status do_train_linear(void)
-{
+static fv_status do_train_linear(void) {
     fv_model *model = NULL;
     fv_status status = train_toy(&model, "linear", NULL);
     fv_model_free(model);
     return status;
 }
 
-static fv_status do_save(void)
-{
+static fv_status do_save(void) {
     char path[100];
     snprintf(path, sizeof path, "%s/saved", folder);
     return fv_model_save(good, path);
 }
 
-static fv_status do_predict(void)
-{
+static fv_status do_predict(void) {
     char path[100];
     snprintf(path, sizeof path, "%s/model", folder);
     fv_model *model = NULL;
@@ -71,8 +66,7 @@ static fv_status do_predict(void)
     return status;
 }
 
-static fv_status do_explain(void)
-{
+static fv_status do_explain(void) {
     fv_explanation *e = NULL;
     char page[100];
     snprintf(page, sizeof page, "%s/page.html", folder);
@@ -83,8 +77,7 @@ static fv_status do_explain(void)
 }
 
 /* The saved model of before must load and answer at any moment. */
-static void check_saved(void)
-{
+static void check_saved(void) {
     char path[100];
     snprintf(path, sizeof path, "%s/saved", folder);
     fv_model *model = NULL;
@@ -92,8 +85,7 @@ static void check_saved(void)
     fv_model_free(model);
 }
 
-static void walk(scenario_fn *scenario, fv__door door, void (*after)(void), int64_t stride)
-{
+static void walk(scenario_fn *scenario, fv__door door, void (*after)(void), int64_t stride) {
     assert_int_equal(scenario(), FV_OK); /* warm: pools and tables that live as long as the process */
     int64_t live = fv__alloc_live(), failures = 0;
     for (int64_t n = 1;; n += n < 200 ? 1 : stride) {
@@ -105,7 +97,9 @@ static void walk(scenario_fn *scenario, fv__door door, void (*after)(void), int6
             failures++;
             assert_true(fv_message()[0] != '\0');
         }
-        if (fv__alloc_live() != live) fail_msg("%ld blocks leaked when call %ld failed: %s", (long)(fv__alloc_live() - live), (long)n, fv_message());
+        if (fv__alloc_live() != live)
+            fail_msg("%ld blocks leaked when call %ld failed: %s", (long)(fv__alloc_live() - live), (long)n,
+                     fv_message());
         if (after) after();
         if (status == FV_OK && n > 100000) fail_msg("no end");
         static int64_t calm;
@@ -126,8 +120,7 @@ static void predict_file(void **s) { (void)s, walk(do_predict, FV_DOOR_FILE, NUL
 static void explain_alloc(void **s) { (void)s, walk(do_explain, FV_DOOR_ALLOC, NULL, stride()); }
 static void explain_file(void **s) { (void)s, walk(do_explain, FV_DOOR_FILE, NULL, 1); }
 
-static int setup(void **state)
-{
+static int setup(void **state) {
     (void)state;
     char path[100];
     if (toy_folder(folder)) return 1;
@@ -137,8 +130,7 @@ static int setup(void **state)
     return fv_model_save(good, path);
 }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     (void)state;
     char clean[100];
     snprintf(clean, sizeof clean, "rm -rf %s", folder);
@@ -148,12 +140,11 @@ static int teardown(void **state)
     return system(clean);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(train_alloc),   cmocka_unit_test(train_file),   cmocka_unit_test(linear_alloc),
-        cmocka_unit_test(save_alloc),    cmocka_unit_test(save_file),    cmocka_unit_test(predict_alloc),
-        cmocka_unit_test(predict_file),  cmocka_unit_test(explain_alloc), cmocka_unit_test(explain_file),
+        cmocka_unit_test(train_alloc),  cmocka_unit_test(train_file),    cmocka_unit_test(linear_alloc),
+        cmocka_unit_test(save_alloc),   cmocka_unit_test(save_file),     cmocka_unit_test(predict_alloc),
+        cmocka_unit_test(predict_file), cmocka_unit_test(explain_alloc), cmocka_unit_test(explain_file),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

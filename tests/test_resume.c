@@ -20,8 +20,7 @@ static char folder[64];
 static const char *self;
 
 /* The training program: this test started again with arguments. */
-static int child(const char *run, int threads)
-{
+static int child(const char *run, int threads) {
     fv_set_threads(threads);
     fv_dataset *train = NULL, *valid = NULL;
     fv_model *model = NULL;
@@ -43,8 +42,7 @@ static int child(const char *run, int threads)
     return status;
 }
 
-static pid_t start(const char *run, const char *threads, const char *fault)
-{
+static pid_t start(const char *run, const char *threads, const char *fault) {
     pid_t pid = fork();
     if (pid == 0) {
         if (fault) setenv("FOVEA_FAIL", fault, 1);
@@ -54,8 +52,7 @@ static pid_t start(const char *run, const char *threads, const char *fault)
     return pid;
 }
 
-static int finish(pid_t pid)
-{
+static int finish(pid_t pid) {
     int code = 0;
     assert_int_equal(waitpid(pid, &code, 0), pid);
     return WIFEXITED(code) ? WEXITSTATUS(code) : -WTERMSIG(code);
@@ -63,8 +60,7 @@ static int finish(pid_t pid)
 
 static void path_of(char *path, size_t size, const char *run) { snprintf(path, size, "%s/%s", folder, run); }
 
-static void same_model(const char *run, const char *other)
-{
+static void same_model(const char *run, const char *other) {
     char a[200], b[200];
     snprintf(a, sizeof a, "%s/%s/model.safetensors", folder, run);
     snprintf(b, sizeof b, "%s/%s/model.safetensors", folder, other);
@@ -77,8 +73,7 @@ static void same_model(const char *run, const char *other)
     fv__file_free(&y);
 }
 
-static void test_threads(void **state)
-{
+static void test_threads(void **state) {
     (void)state;
     static const char *const threads[] = {"1", "2", "4"};
     char run[100];
@@ -89,8 +84,7 @@ static void test_threads(void **state)
     }
 }
 
-static void test_kills(void **state)
-{
+static void test_kills(void **state) {
     (void)state;
     char run[100];
     path_of(run, sizeof run, "killed");
@@ -118,8 +112,7 @@ static void test_kills(void **state)
 }
 
 /* The n-th file call fails and all after it: as when the disk is full. What was saved before must carry on. */
-static void test_full_disk(void **state)
-{
+static void test_full_disk(void **state) {
     (void)state;
     char run[100], fault[40];
     path_of(run, sizeof run, "full");
@@ -134,16 +127,14 @@ static void test_full_disk(void **state)
 
 static int setup(void **state) { return (void)state, toy_folder(folder); }
 
-static int teardown(void **state)
-{
+static int teardown(void **state) {
     (void)state;
     char clean[100];
     snprintf(clean, sizeof clean, "rm -rf %s", folder);
     return system(clean);
 }
 
-int main(int count, char **argument)
-{
+int main(int count, char **argument) {
     if (count == 4 && !strcmp(argument[1], "--child")) return child(argument[2], atoi(argument[3]));
     self = argument[0];
     const struct CMUnitTest tests[] = {

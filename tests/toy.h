@@ -10,14 +10,12 @@
 #include <unistd.h>
 
 /* A new folder; in memory where that is possible, because these tests sync thousands of files. */
-static inline int toy_folder(char folder[64])
-{
+static inline int toy_folder(char folder[64]) {
     snprintf(folder, 64, "%s/fovea-toy-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     return mkdtemp(folder) ? 0 : 1;
 }
 
-static inline fv_status toy_text(fv__buf *tsv, int rows, uint64_t seed)
-{
+static inline fv_status toy_text(fv__buf *tsv, int rows, uint64_t seed) {
     static const char *const yes[] = {"good", "fine", "great", "happy", "love"};
     static const char *const no[] = {"bad", "poor", "awful", "sad", "hate"};
     fv__buf_text(tsv, "label\ttext\n");
@@ -28,16 +26,17 @@ static inline fv_status toy_text(fv__buf *tsv, int rows, uint64_t seed)
         for (int i = 0; i < words; i++) {
             uint64_t at = (uint64_t)(row * 16 + i);
             int64_t word = fv__random_below(seed, 2, at, 20);
-            if (word < 5) fv__buf_printf(tsv, "%s ", (is_yes ? yes : no)[word]);
-            else fv__buf_printf(tsv, "word%d ", (int)word);
+            if (word < 5)
+                fv__buf_printf(tsv, "%s ", (is_yes ? yes : no)[word]);
+            else
+                fv__buf_printf(tsv, "word%d ", (int)word);
         }
         fv__buf_text(tsv, is_yes ? "great\n" : "awful\n");
     }
     return fv__buf_status(tsv);
 }
 
-static inline fv_status toy_data(fv_dataset **data, int rows, uint64_t seed)
-{
+static inline fv_status toy_data(fv_dataset **data, int rows, uint64_t seed) {
     fv__buf tsv = {0};
     fv_status status = toy_text(&tsv, rows, seed);
     fv_dataset_options options;

@@ -24,25 +24,30 @@ extern "C" {
  * Shapes are logical (batch, heads, length, width) with any strides, unit stride on the last axis of q k v out.
  * Dtype of q k v out and all differentiable ports: f32, or f64 for all of them. */
 typedef enum fv_port {
-    FV_Q,       /* (B,H,Lq,D)    queries; the input x of gates */
-    FV_K,       /* (B,Hkv,Lk,D)  keys; head h reads kv head h*Hkv/H */
-    FV_V,       /* (B,Hkv,Lk,Dv) values */
-    FV_BIAS,    /* (B|1,H|1,Lq|1,Lk|1) added to the scores; -inf masks */
-    FV_SINKS,   /* (H) learned logits that join the softmax denominator */
-    FV_SLOPES,  /* (H) ALiBi: adds -slope*|i+offset-j| */
-    FV_GATE,    /* log decay of recurrent mechanisms, (B,H,L) or (B,H,L,D) */
-    FV_BETA,    /* (B,H,L) write strength of delta rules */
-    FV_STATE,   /* (B,H,D,Dv) initial state of recurrent mechanisms */
-    FV_W0, FV_W1, FV_W2, FV_W3, FV_W4, FV_W5,  /* the mechanism's own parameters; their names are in its row */
-    FV_MASK,    /* bool or u8, (B|1,H|1,Lq|1,Lk|1); its meaning is options.mask_means */
-    FV_KV_LEN,  /* i32 or i64 (B): keys at and beyond it do not exist */
-    FV_CU_Q,    /* i32 (N+1) cu_seqlens: B is 1 and sequence n owns rows [cu[n], cu[n+1]) of q */
-    FV_CU_K,    /* i32 (N+1) the same for k and v; absent = FV_CU_Q */
-    FV_INDEX,   /* integers of selecting mechanisms (block tables, clusters) */
-    FV_OUT,     /* (B,H,Lq,Dv) output */
-    FV_LSE,     /* (B,H,Lq) natural log of the softmax denominator (sinks not counted); needed by backward */
+    FV_Q,      /* (B,H,Lq,D)    queries; the input x of gates */
+    FV_K,      /* (B,Hkv,Lk,D)  keys; head h reads kv head h*Hkv/H */
+    FV_V,      /* (B,Hkv,Lk,Dv) values */
+    FV_BIAS,   /* (B|1,H|1,Lq|1,Lk|1) added to the scores; -inf masks */
+    FV_SINKS,  /* (H) learned logits that join the softmax denominator */
+    FV_SLOPES, /* (H) ALiBi: adds -slope*|i+offset-j| */
+    FV_GATE,   /* log decay of recurrent mechanisms, (B,H,L) or (B,H,L,D) */
+    FV_BETA,   /* (B,H,L) write strength of delta rules */
+    FV_STATE,  /* (B,H,D,Dv) initial state of recurrent mechanisms */
+    FV_W0,
+    FV_W1,
+    FV_W2,
+    FV_W3,
+    FV_W4,
+    FV_W5,        /* the mechanism's own parameters; their names are in its row */
+    FV_MASK,      /* bool or u8, (B|1,H|1,Lq|1,Lk|1); its meaning is options.mask_means */
+    FV_KV_LEN,    /* i32 or i64 (B): keys at and beyond it do not exist */
+    FV_CU_Q,      /* i32 (N+1) cu_seqlens: B is 1 and sequence n owns rows [cu[n], cu[n+1]) of q */
+    FV_CU_K,      /* i32 (N+1) the same for k and v; absent = FV_CU_Q */
+    FV_INDEX,     /* integers of selecting mechanisms (block tables, clusters) */
+    FV_OUT,       /* (B,H,Lq,Dv) output */
+    FV_LSE,       /* (B,H,Lq) natural log of the softmax denominator (sinks not counted); needed by backward */
     FV_STATE_OUT, /* (B,H,D,Dv) final state */
-    FV_AUX,     /* what a mechanism's row says; needed by its backward */
+    FV_AUX,       /* what a mechanism's row says; needed by its backward */
     FV_PORTS
 } fv_port;
 
@@ -58,23 +63,24 @@ typedef struct fv_attention_tensors {
 /* Query i and key j are compared by position i + q_offset and j.
  * UPPER_LEFT: q_offset as given (0).  LOWER_RIGHT: q_offset = Lk - Lq, the last query sees the last key. */
 typedef enum fv_causal { FV_CAUSAL_NONE, FV_CAUSAL_UPPER_LEFT, FV_CAUSAL_LOWER_RIGHT } fv_causal;
-typedef enum fv_mask_means { FV_MASK_KEEP, FV_MASK_DROP } fv_mask_means;   /* what a true element says */
+typedef enum fv_mask_means { FV_MASK_KEEP, FV_MASK_DROP } fv_mask_means; /* what a true element says */
 
 /* Order: scale, softcap, bias and slopes, masks, softmax with sinks, dropout/(1-p), values.
  * A row with nothing to see gives zeros, LSE -inf and zero gradients; what is masked is never read. */
 typedef struct fv_attention_options {
-    const char *mechanism;    /* "softmax", "topk:k=32", "window:left=64,right=0"; NULL is softmax */
-    double scale;             /* 0: 1/sqrt(D) */
-    double softcap;           /* 0: none; else cap*tanh(s/cap) */
+    const char *mechanism; /* "softmax", "topk:k=32", "window:left=64,right=0"; NULL is softmax */
+    double scale;          /* 0: 1/sqrt(D) */
+    double softcap;        /* 0: none; else cap*tanh(s/cap) */
     fv_causal causal;
-    int64_t q_offset;         /* position of query 0 among the keys; with UPPER_LEFT, NONE and windows */
-    int64_t window_left;      /* keys visible to the left of a query besides itself; -1: no limit */
-    int64_t window_right;     /* ... to the right; -1: no limit */
+    int64_t q_offset;     /* position of query 0 among the keys; with UPPER_LEFT, NONE and windows */
+    int64_t window_left;  /* keys visible to the left of a query besides itself; -1: no limit */
+    int64_t window_right; /* ... to the right; -1: no limit */
     fv_mask_means mask_means;
-    double dropout;           /* probability of dropping a weight; bits are addressed by (seed, b, h, i, j) */
+    double dropout; /* probability of dropping a weight; bits are addressed by (seed, b, h, i, j) */
     uint64_t seed;
 } fv_attention_options;
-#define FV_ATTENTION_DEFAULT {NULL, 0, 0, FV_CAUSAL_NONE, 0, -1, -1, FV_MASK_KEEP, 0, 0}
+#define FV_ATTENTION_DEFAULT \
+    { NULL, 0, 0, FV_CAUSAL_NONE, 0, -1, -1, FV_MASK_KEEP, 0, 0 }
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
@@ -115,15 +121,15 @@ FV_API fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_at
 
 /* ---- the table of mechanisms ------------------------------------------------------------------------------------- */
 
-enum {                          /* what a mechanism can do */
-    FV_CAN_BACKWARD = 1,
-    FV_CAN_CAUSAL = 2,          /* causal masks and windows given in the options */
-    FV_CAN_GROUPED = 4,         /* fewer kv heads than heads */
-    FV_CAN_PACKED = 8,          /* cu_seqlens */
-    FV_CAN_LENGTHS = 16,        /* kv_len */
-    FV_CAN_WEIGHTS = 32,        /* fv_attention_weights */
-    FV_CAN_DROPOUT = 64,
-    FV_CAN_SELF = 128           /* needs only x: a gate, q is its input */
+enum { /* what a mechanism can do */
+       FV_CAN_BACKWARD = 1,
+       FV_CAN_CAUSAL = 2,   /* causal masks and windows given in the options */
+       FV_CAN_GROUPED = 4,  /* fewer kv heads than heads */
+       FV_CAN_PACKED = 8,   /* cu_seqlens */
+       FV_CAN_LENGTHS = 16, /* kv_len */
+       FV_CAN_WEIGHTS = 32, /* fv_attention_weights */
+       FV_CAN_DROPOUT = 64,
+       FV_CAN_SELF = 128 /* needs only x: a gate, q is its input */
 };
 
 typedef struct fv_mechanism {
@@ -138,8 +144,8 @@ typedef struct fv_mechanism {
 
 FV_API size_t fv_mechanism_count(void);
 FV_API const fv_mechanism *fv_mechanism_at(size_t index);
-FV_API const fv_mechanism *fv_mechanism_find(const char *name);      /* NULL if there is none */
-FV_API const char *fv_port_name(fv_port port);                       /* "q", "kv_len", ... */
+FV_API const fv_mechanism *fv_mechanism_find(const char *name); /* NULL if there is none */
+FV_API const char *fv_port_name(fv_port port);                  /* "q", "kv_len", ... */
 
 /* The shape a port must have for mechanism text `options->mechanism` given q (and k, v) in `shapes`: rank 0 if unused. */
 FV_API fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_attention_tensors *shapes,

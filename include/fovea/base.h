@@ -26,14 +26,14 @@ extern "C" {
 /* The numbers are also the exit codes of the command `fovea`. */
 typedef enum fv_status {
     FV_OK = 0,
-    FV_FAIL = 1,           /* failed while running */
-    FV_USAGE = 2,          /* an argument, flag or option is wrong */
-    FV_BAD_DATA = 3,       /* input data is missing or malformed */
-    FV_BAD_MODEL = 4,      /* a model file is missing, malformed or not supported */
-    FV_NO_RESOURCES = 5,   /* out of memory or disk space */
-    FV_DIVERGED = 6,       /* training produced NaN or Inf */
-    FV_BELOW_TARGET = 7,   /* a metric is below the asked threshold */
-    FV_INTERRUPTED = 130   /* fv_interrupt() was called; state is saved */
+    FV_FAIL = 1,         /* failed while running */
+    FV_USAGE = 2,        /* an argument, flag or option is wrong */
+    FV_BAD_DATA = 3,     /* input data is missing or malformed */
+    FV_BAD_MODEL = 4,    /* a model file is missing, malformed or not supported */
+    FV_NO_RESOURCES = 5, /* out of memory or disk space */
+    FV_DIVERGED = 6,     /* training produced NaN or Inf */
+    FV_BELOW_TARGET = 7, /* a metric is below the asked threshold */
+    FV_INTERRUPTED = 130 /* fv_interrupt() was called; state is saved */
 } fv_status;
 
 /* The calling thread's last failure as UTF-8 text, "" if there was none. Valid until the thread's next failure. */
@@ -66,13 +66,13 @@ FV_API void fv_interrupt_clear(void);
  * and the saved configuration. */
 typedef enum fv_option_type { FV_OPT_BOOL, FV_OPT_INT, FV_OPT_FLOAT, FV_OPT_STRING, FV_OPT_CHOICE } fv_option_type;
 typedef struct fv_option {
-    const char *name;      /* long name with dashes: "batch-size" */
-    fv_option_type type;   /* field types: bool, int64_t, double, const char * (STRING and CHOICE) */
-    size_t offset;         /* offsetof the field in its options struct */
-    const char *standard;  /* default as text, NULL for none */
-    double min, max;       /* inclusive range of INT and FLOAT; ignored otherwise */
-    const char *choices;   /* CHOICE: "mean|max|cls|attention"; a hint such as "FILE" otherwise, may be NULL */
-    const char *help;      /* one line, lower case, no full stop */
+    const char *name;     /* long name with dashes: "batch-size" */
+    fv_option_type type;  /* field types: bool, int64_t, double, const char * (STRING and CHOICE) */
+    size_t offset;        /* offsetof the field in its options struct */
+    const char *standard; /* default as text, NULL for none */
+    double min, max;      /* inclusive range of INT and FLOAT; ignored otherwise */
+    const char *choices;  /* CHOICE: "mean|max|cls|attention"; a hint such as "FILE" otherwise, may be NULL */
+    const char *help;     /* one line, lower case, no full stop */
 } fv_option;
 
 /* Fill `options` (a struct described by `rows`, terminated by a NULL name) with the defaults. */

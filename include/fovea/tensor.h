@@ -10,9 +10,19 @@ extern "C" {
 
 /* Arithmetic is done in f32 (fast) and f64 (for checks); the others are storage. */
 typedef enum fv_dtype {
-    FV_F32, FV_F64, FV_BF16, FV_F16,
-    FV_I8, FV_U8, FV_I16, FV_U16, FV_I32, FV_U32, FV_I64, FV_U64,
-    FV_BOOL,                                  /* one byte, 0 or 1 */
+    FV_F32,
+    FV_F64,
+    FV_BF16,
+    FV_F16,
+    FV_I8,
+    FV_U8,
+    FV_I16,
+    FV_U16,
+    FV_I32,
+    FV_U32,
+    FV_I64,
+    FV_U64,
+    FV_BOOL, /* one byte, 0 or 1 */
     FV_DTYPES
 } fv_dtype;
 
@@ -28,8 +38,8 @@ typedef struct fv_tensor {
     int64_t stride[FV_MAX_DIMS];
 } fv_tensor;
 
-FV_API size_t fv_dtype_size(fv_dtype dtype);           /* bytes of one element */
-FV_API const char *fv_dtype_name(fv_dtype dtype);      /* "f32", "bf16", ... */
+FV_API size_t fv_dtype_size(fv_dtype dtype);      /* bytes of one element */
+FV_API const char *fv_dtype_name(fv_dtype dtype); /* "f32", "bf16", ... */
 
 /* A row-major view of `data`. rank <= FV_MAX_DIMS. Never fails: sizes are checked where memory is taken. */
 FV_API fv_tensor fv_tensor_of(void *data, fv_dtype dtype, int rank, const int64_t *dim);
@@ -45,8 +55,8 @@ FV_API fv_tensor fv_blhd(void *data, fv_dtype dtype, int64_t b, int64_t l, int64
 FV_API fv_tensor fv_tensor_slice(fv_tensor t, int axis, int64_t start, int64_t count);
 FV_API fv_tensor fv_tensor_transpose(fv_tensor t, int axis_a, int axis_b);
 
-FV_API int64_t fv_tensor_count(const fv_tensor *t);       /* number of elements, -1 if it overflows */
-FV_API bool fv_tensor_contiguous(const fv_tensor *t);     /* row-major without gaps */
+FV_API int64_t fv_tensor_count(const fv_tensor *t);   /* number of elements, -1 if it overflows */
+FV_API bool fv_tensor_contiguous(const fv_tensor *t); /* row-major without gaps */
 FV_API bool fv_tensor_same_shape(const fv_tensor *a, const fv_tensor *b);
 
 /* Element access with conversion; for tests, printing and small tensors. `index` has rank entries, in range. */

@@ -91,6 +91,9 @@ FV_API fv_status fv_train_setup_preset(fv_train_setup *setup, const char *preset
 /* Sets one option of model, tokenizer or training by its name; `value` must outlive the setup. FV_USAGE. */
 FV_API fv_status fv_train_setup_set(fv_train_setup *setup, const char *name, const char *value);
 
+/* FV_USAGE for what no texts could be trained with: ranges, heads and width, mechanism, durations. fv_train asks it first. */
+FV_API fv_status fv_train_setup_check(const fv_train_setup *setup);
+
 /* ---- training ---------------------------------------------------------------------------------------------------- */
 
 typedef struct fv_train_result {

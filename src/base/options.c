@@ -2,6 +2,7 @@
 #include "base/base.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -154,4 +155,27 @@ size_t fv_options_print(const fv_option *row, const void *options, char *text, s
     case FV_OPT_CHOICE: out = *(const char *const *)field ? *(const char *const *)field : ""; break;
     }
     return (size_t)snprintf(text, size, "%s", out);
+}
+
+/* ---- structs that were filled by hand -------------------------------------------------------------------------------- */
+
+fv_status fv__option_check(const fv_option *row, const void *options) {
+    const char *field = (const char *)options + row->offset;
+    if (row->type == FV_OPT_INT) {
+        int64_t value = *(const int64_t *)field;
+        if (in_range(row, (double)value)) return FV_OK;
+        return fv__fail(FV_USAGE, "%s is out of range\n  expected %.0f to %.0f\n  found:   %lld", row->name, row->min,
+                        row->max, (long long)value);
+    }
+    if (row->type == FV_OPT_FLOAT) {
+        double value = *(const double *)field;
+        if (isfinite(value) && in_range(row, value)) return FV_OK;
+        return fv__fail(FV_USAGE, "%s is out of range\n  expected %g to %g\n  found:   %g", row->name, row->min,
+                        row->max, value);
+    }
+    const char *text = row->type == FV_OPT_BOOL ? NULL : *(const char *const *)field;
+    if (row->type == FV_OPT_CHOICE && (!text || !is_choice(row->choices, text)))
+        return fv__fail(FV_USAGE, "unknown %s\n  expected %s\n  found:   %s", row->name, row->choices,
+                        text ? text : "nothing");
+    return FV_OK;
 }

@@ -39,8 +39,9 @@ fv_status fv__json_parse_at(fv__json **out, const char *text, size_t size, const
     fv__inject_pause(false);
     if (*out) return FV_OK;
     if (fv__json_memory_failed()) return FV_NO_RESOURCES;
+    bool nul = json_error_code(&error) == json_error_null_character; /* jansson's text names its own flags */
     return fv__fail(fault, "%s:%" PRId64 ":%d: malformed JSON: %s", where, line + error.line - 1, error.column,
-                    error.text);
+                    nul ? "\\u0000 cannot be part of a text" : error.text);
 }
 
 fv_status fv__json_parse(fv__json **out, const char *text, size_t size, const char *where, fv_status fault) {

@@ -51,39 +51,10 @@ fv_status fv_model_options_init(fv_model_options *options, const char *kind) {
 
 /* ---- checks ------------------------------------------------------------------------------------------------------ */
 
-static bool among(const char *choices, const char *value) {
-    size_t length = strlen(value);
-    for (const char *at = choices; at; at = strchr(at, '|'), at = at ? at + 1 : NULL)
-        if (strncmp(at, value, length) == 0 && (at[length] == '|' || at[length] == 0)) return true;
-    return false;
-}
-
-/* A struct filled by hand has not been through fv_options_set: hold every field against its row. */
-static fv_status check_row(const fv_option *row, const fv_model_options *options) {
-    const char *field = (const char *)options + row->offset;
-    if (row->type == FV_OPT_INT) {
-        int64_t value = *(const int64_t *)field;
-        if (value >= row->min && value <= row->max) return FV_OK;
-        return fv__fail(FV_USAGE, "%s is out of range\n  expected %.0f to %.0f\n  found:   %lld", row->name, row->min,
-                        row->max, (long long)value);
-    }
-    if (row->type == FV_OPT_FLOAT) {
-        double value = *(const double *)field;
-        if (value >= row->min && value <= row->max) return FV_OK;
-        return fv__fail(FV_USAGE, "%s is out of range\n  expected %g to %g\n  found:   %g", row->name, row->min,
-                        row->max, value);
-    }
-    const char *text = row->type == FV_OPT_BOOL ? NULL : *(const char *const *)field;
-    if (row->type == FV_OPT_CHOICE && (!text || !among(row->choices, text)))
-        return fv__fail(FV_USAGE, "unknown %s\n  expected %s\n  found:   %s", row->name, row->choices,
-                        text ? text : "nothing");
-    return FV_OK;
-}
-
 fv_status fv_model_options_check(const fv_model_options *options) {
     const fv__kind *kind = (const fv__kind *)fv_model_kind_find(options->kind);
     if (!kind) return unknown_kind(options->kind);
-    for (const fv_option *row = kind->info.options; row->name; row++) FV_TRY(check_row(row, options));
+    for (const fv_option *row = kind->info.options; row->name; row++) FV_TRY(fv__option_check(row, options));
     return kind->check ? kind->check(options) : FV_OK;
 }
 

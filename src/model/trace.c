@@ -7,12 +7,12 @@
 
 typedef struct fv__trace fv__trace;
 struct fv__trace {
-    fv_trace open;              /* first: what the caller sees */
-    fv_tokens tokens;           /* its arrays are in token_memory */
+    fv_trace open;    /* first: what the caller sees */
+    fv_tokens tokens; /* its arrays are in token_memory */
     int32_t *token_memory;
     char *text;
-    float *logit, *pool;        /* logit: (2, classes) logits and probabilities */
-    int64_t target;             /* -1: no gradients yet */
+    float *logit, *pool; /* logit: (2, classes) logits and probabilities */
+    int64_t target;      /* -1: no gradients yet */
     /* neural kinds */
     fv__run run;
     fv_corpus *corpus;
@@ -20,7 +20,7 @@ struct fv__trace {
     fv__nodes nodes;
     /* counting kinds */
     fv__occurrences found;
-    fv__counts features;        /* the one row */
+    fv__counts features; /* the one row */
 };
 
 /* ---- neural kinds ------------------------------------------------------------------------------------------------ */
@@ -47,7 +47,6 @@ static fv_status forward(fv__trace *t) {
     return fv_graph_status(t->run.graph);
 }
 
-
 /* ---- tokens: what the model read, with their places in the text ---------------------------------------------------- */
 
 /* Neural kinds read [CLS] in front, at most max-length tokens, and one unknown token instead of nothing; those that are
@@ -59,7 +58,8 @@ static fv_status keep_tokens(fv__trace *t, const fv_tokens *all) {
     t->token_memory = fv__alloc_array((size_t)count, 4 * sizeof *t->token_memory);
     if (!t->token_memory) return FV_NO_RESOURCES;
     int32_t *id = t->token_memory;
-    t->tokens = (fv_tokens){.count = count, .id = id, .start = id + count, .end = id + 2 * count, .word = id + 3 * count};
+    t->tokens =
+        (fv_tokens){.count = count, .id = id, .start = id + count, .end = id + 2 * count, .word = id + 3 * count};
     for (int64_t i = 0; i < count; i++) {
         bool added = i < in_front;
         id[i] = read[i];
@@ -106,8 +106,10 @@ static fv_status keep_pool(fv__trace *t) {
     if (!t->pool) return FV_NO_RESOURCES;
     for (int64_t i = 0; i < count; i++) {
         fv_tensor value = weights ? fv_node_value(weights) : (fv_tensor){0};
-        if (weights) t->pool[i] = (float)fv_tensor_get(&value, (int64_t[]){i, 0});
-        else t->pool[i] = mean ? 1 / (float)count : (float)(i == 0);
+        if (weights)
+            t->pool[i] = (float)fv_tensor_get(&value, (int64_t[]){i, 0});
+        else
+            t->pool[i] = mean ? 1 / (float)count : (float)(i == 0);
     }
     t->open.pool = t->pool;
     return FV_OK;
@@ -153,8 +155,10 @@ fv_status fv_model_trace(fv_trace **out, const fv_model *model, const char *text
         fv_texts one = {1, (const char *const *)&t->text, &size};
         status = model->kind->build ? trace_network(t, model, one) : trace_counts(t, model, one);
     }
-    if (status == FV_OK) *out = &t->open;
-    else fv_trace_free(&t->open);
+    if (status == FV_OK)
+        *out = &t->open;
+    else
+        fv_trace_free(&t->open);
     return status;
 }
 
@@ -179,8 +183,8 @@ static fv_status find_record(const fv_trace *trace, int64_t layer, int64_t head,
                              fv_attention_record *record) {
     int64_t tokens = trace->tokens->count;
     if (layer < 0 || layer >= trace->layers || head < 0 || head >= trace->heads)
-        return fv__fail(FV_USAGE, "no head %lld in layer %lld\n  expected layers below %lld, heads below %lld", (long long)head,
-                        (long long)layer, (long long)trace->layers, (long long)trace->heads);
+        return fv__fail(FV_USAGE, "no head %lld in layer %lld\n  expected layers below %lld, heads below %lld",
+                        (long long)head, (long long)layer, (long long)trace->layers, (long long)trace->heads);
     for (int64_t i = 0; rows && i < count; i++)
         if (rows[i] < 0 || rows[i] >= tokens)
             return fv__fail(FV_USAGE, "no token %lld\n  expected 0 to %lld", (long long)rows[i], (long long)tokens - 1);
@@ -207,8 +211,8 @@ fv_status fv_trace_weights(const fv_trace *trace, fv_stage stage, int64_t layer,
 }
 
 /* The gradient of weight (i, j) is the dot product of the output's gradient at i and the value at j. */
-fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_t head, const int64_t *rows, int64_t count,
-                                    float *out) {
+fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_t head, const int64_t *rows,
+                                    int64_t count, float *out) {
     fv_attention_record record;
     FV_TRY(find_record(trace, layer, head, rows, count, &record));
     const fv_tensor *gradient = &record.x.d[FV_OUT], *value = &record.x.t[FV_V];
@@ -232,9 +236,10 @@ fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_
 fv_status fv_trace_backward(fv_trace *trace, int64_t target) {
     fv__trace *t = trace->store;
     if (target < 0 || target >= trace->classes)
-        return fv__fail(FV_USAGE, "no class %lld\n  expected 0 to %lld", (long long)target, (long long)trace->classes - 1);
+        return fv__fail(FV_USAGE, "no class %lld\n  expected 0 to %lld", (long long)target,
+                        (long long)trace->classes - 1);
     if (trace->model->kind->build) {
-        FV_TRY(forward(t));     /* a graph goes backward once */
+        FV_TRY(forward(t)); /* a graph goes backward once */
         fv_node *chosen = fv_op_sum(t->run.graph, fv_op_slice(t->run.graph, t->nodes.logits, 1, target, 1));
         FV_TRY(fv_graph_backward(t->run.graph, chosen, NULL));
     }
@@ -265,8 +270,10 @@ static int64_t find_column(const fv__counts *x, int32_t feature) {
     int64_t low = 0, high = x->start[1];
     while (high - low > 1) {
         int64_t middle = (low + high) / 2;
-        if (x->column[middle] <= feature) low = middle;
-        else high = middle;
+        if (x->column[middle] <= feature)
+            low = middle;
+        else
+            high = middle;
     }
     return low;
 }

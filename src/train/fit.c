@@ -150,7 +150,7 @@ fv_status fv_train(fv_model **model, fv_train_result *result, const fv_dataset *
     fv_vectors *own;
     fv__journal journal;
     *model = NULL;
-    FV_TRY(fv_model_options_check(&setup->model));
+    FV_TRY(fv_train_setup_check(setup));
     FV_TRY(check_data(train, valid));
     FV_TRY(check_folder(setup));
     FV_TRY(find_vectors(&vectors, &own, setup));

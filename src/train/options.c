@@ -66,7 +66,7 @@ fv_status fv__duration_parse(fv__duration *span, const char *name, const char *t
     number[length] = 0;
     if (!fv__parse_float(number, &span->amount) || !(span->amount > 0)) return bad_duration(name, text);
     span->amount *= scale;
-    return FV_OK;
+    return span->amount <= 1e15 ? FV_OK : bad_duration(name, text);
 }
 
 /* ---- the setup --------------------------------------------------------------------------------------------------- */
@@ -77,6 +77,21 @@ fv_status fv_train_setup_init(fv_train_setup *setup, const char *kind) {
     fv_options_init(fv_tokenizer_option_rows(), &setup->tokenizer);
     fv_options_init(rows, &setup->train);
     return FV_OK;
+}
+
+static fv_status check_duration(const char *name, const char *text) {
+    fv__duration unused;
+    return fv__duration_parse(&unused, name, text ? text : "");
+}
+
+fv_status fv_train_setup_check(const fv_train_setup *setup) {
+    const fv_train_options *how = &setup->train;
+    FV_TRY(fv_model_options_check(&setup->model));
+    for (const fv_option *row = rows; row->name; row++) FV_TRY(fv__option_check(row, how));
+    if (how->until) FV_TRY(check_duration("until", how->until));
+    FV_TRY(check_duration("log-every", how->log_every));
+    FV_TRY(check_duration("eval-every", how->eval_every));
+    return check_duration("save-every", how->save_every);
 }
 
 static bool has(const fv_option *table, const char *name) {

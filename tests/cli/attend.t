@@ -225,3 +225,23 @@ err fovea: error: --threads 0: wrong numbers
 case benchmark of training
 do fovea bench train --updates 15 --width 16 --heads 2 --layers 1 --length 16 --batch-size 8 -o tsv | head -n 1
 out model	threads	updates	tokens/update	ms/update	tokens/s
+
+case an array beside the ones that fit into one file
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --weights softmax --do q.npy --out o.npy
+err fovea: warning: o.npy holds out alone, not dq, dk, dv, weights
+err   try:     --out FILE.safetensors or --out FOLDER/
+file o.npy
+
+case a tensor that the mechanism has no name for
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --tensor w=q.npy --out o.npy
+exit 2
+err fovea: error: --tensor w=q.npy: softmax has no tensor of this name
+err   try:     fovea mechanisms softmax
+nofile o.npy
+
+case lengths of sequences that are no integers
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy cu.npy '<f4' '(2,)' 8; fovea attend q.npy q.npy q.npy --cu-seqlens-q cu.npy --out o.npy
+exit 2
+err fovea: error: cu_seqlens_q has the wrong type
+err   expected i32 or i64
+err   found:   f32

@@ -154,3 +154,8 @@ case a list of data sets, and one that is none
 do fovea data | grep -q '^app16' && fovea data app61
 exit 2
 err fovea: error: unknown data set app61      did you mean app16?
+
+case a NUL character that JSON spells out
+do printf '{"text": "a\\u0000b", "label": "c"}\n' > nul.jsonl; fovea train nul.jsonl
+exit 3
+err~ malformed JSON: \u0000 cannot be part of a text

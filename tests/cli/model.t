@@ -190,3 +190,19 @@ case info of a missing thing
 do fovea info nix
 exit 3
 err fovea: error: nix: no such file or folder
+
+case sizes of the configuration that overflow together
+do model linear; sed -i 's/"grams": [0-9]*/"grams": 9223372036854775807/' m/config.json; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/config.json: "grams" is 9223372036854775807
+
+case an unknown mechanism in the configuration
+do model transformer; sed -i 's/"attention": "softmax"/"attention": "softmx"/' m/config.json; fovea predict m "$FIX/train.txt"
+exit 4
+err fovea: error: m/config.json: attention: unknown mechanism "softmx"
+err   did you mean "softmax"?
+
+case a word of a megabyte
+do fovea train "$FIX/train.txt" --model transformer --tokenizer bpe --vocab-size 300 --ngram-bits 8 --width 8 --heads 1 --layers 1 --epochs 1 -o a -q >/dev/null
+do head -c 1000000 /dev/zero | tr '\000' 'x' > long.txt; ulimit -v 3000000; fovea predict a long.txt -q | grep -cE '^(sport|politics)$'
+out 1

@@ -183,3 +183,63 @@ case the folder cannot be made
 do : > runs; fovea train "$FIX/train.txt" -q
 exit 1
 err~ fovea: error: cannot make the folder runs
+
+case word vectors take the width of the model
+do tr ' ' '\n' < "$FIX/train.txt" | grep -v __label__ | paste -sd ' \n' - > u.txt
+do fovea train "$FIX/train.txt" --unlabelled u.txt -o a --width 8 --vector-min-count 1 --heads 2 --layers 1 --epochs 1 -q >/dev/null; grep vector-width a/config.yaml
+out vector-width: 8
+
+case word vectors of another width, refused before they are learnt
+do fovea train "$FIX/train.txt" --unlabelled nofile.txt --width 16 --vector-width 32 --heads 2 -o a
+exit 2
+err fovea: error: --vector-width and --width differ
+err   found:   32 and 16
+nofile a
+
+case a wrong flag does not cost the run that --overwrite names
+do fovea train "$FIX/train.txt" --model bag --width 8 --epochs 1 -o a -q >/dev/null; fovea train "$FIX/train.txt" --model bag --width 8 -o a --overwrite --until abc
+exit 2
+err fovea: error: until: not a duration
+file a/model.safetensors
+
+case a duration beyond all numbers
+do fovea train "$FIX/train.txt" --until 1e300u -o a
+exit 2
+err fovea: error: until: not a duration
+err   found:   "1e300u"
+
+case an unknown mechanism is refused before any file is read
+do fovea train nofile.txt --attention nosuch
+exit 2
+err fovea: error: attention: unknown mechanism "nosuch"
+err   try:     fovea mechanisms
+
+case n-grams from longest to shortest, with every model that has them
+do fovea train "$FIX/train.txt" --model bag --ngram-min 7 -o a
+exit 2
+err fovea: error: ngram-min is larger than ngram-max
+err   found:   7 and 5
+nofile a
+
+case a class token that leaves no room for the text
+do fovea train "$FIX/train.txt" --pool cls --max-length 1 -o a
+exit 2
+err fovea: error: pool cls reads a [CLS] token in front of each text
+nofile a
+
+case the terminal is closed: saved, 129
+do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 3000 --save-every 500e -q > /dev/null &
+do job=$!
+do for i in 1 2 3 4 5 6 7 8 9 10; do [ -e a/config.yaml ] && break; sleep 0.5; done
+do sleep 0.5; kill -HUP $job; wait $job
+exit 129
+err~ fovea: interrupted: 
+
+case a byte-pair vocabulary without pairs is a model like any other
+do fovea train "$FIX/train.txt" --tokenizer bpe --vocab-size 1 --width 8 --heads 1 --layers 1 --epochs 1 -o a -q >/dev/null; fovea predict a "$FIX/train.txt" -q | grep -c .
+out 200
+
+case resumed with a tokenizer from elsewhere that has no unknown token
+do fovea train "$FIX/train.txt" --tokenizer bpe --vocab-size 300 --width 8 --heads 1 --layers 1 --epochs 1 -o a -q >/dev/null
+do sed -i 's/"unk_token": *"[^"]*"/"unk_token": null/' a/tokenizer.json; fovea train --resume a --epochs 2 -q | grep -c valid
+out 1

@@ -319,3 +319,10 @@ case a reader that goes away
 do fovea help --man | head -n 1 >/dev/null; fovea help --markdown | true; echo quiet
 out quiet
 not error
+
+case standard streams that are closed never stand for a file
+do fovea train "$FIX/train.txt" --model bag --width 8 --epochs 1 -o a >&- 2>&- <&-; code=$?
+do fovea predict a "$FIX/train.txt" -q | grep -c .; grep -cvx '[0-9]*' a/lock; exit $code
+exit 5
+out 200
+out 0

@@ -36,15 +36,14 @@ static fv_status path_of(char **path, const char *folder, int generation) {
 
 /* ---- state as text: doubles as bit patterns would be unreadable, so with all digits ---------------------------------- */
 
+/* clang-format off */
 #define STATE_INTS(X) \
     X(updates) X(cursor.epoch) X(cursor.position) X(judged) X(best_update) X(bad) X(loss_count) X(metrics_bytes)
-#define STATE_FLOATS(X)                                                                                               \
-    X(now.epochs)                                                                                                     \
-    X(now.updates)                                                                                                    \
-    X(now.tokens)                                                                                                     \
-    X(now.seconds)                                                                                                    \
-    X(before.epochs) X(before.updates) X(before.tokens) X(before.seconds) X(best_value) X(best_loss) X(best_accuracy) \
-        X(best_macro_f1) X(loss_sum)
+#define STATE_FLOATS(X) \
+    X(now.epochs) X(now.updates) X(now.tokens) X(now.seconds) \
+    X(before.epochs) X(before.updates) X(before.tokens) X(before.seconds) \
+    X(best_value) X(best_loss) X(best_accuracy) X(best_macro_f1) X(loss_sum)
+/* clang-format on */
 
 static fv_status state_to_json(fv__json *o, const fv__state *state) {
 #define PUT(field) FV_TRY(fv__json_set(o, #field, fv__json_of_int(state->field)));

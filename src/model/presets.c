@@ -11,8 +11,8 @@ static const char *const scratch[] = {"layers=2",  "pool=attention",   "dropout=
 
 /* Tables learn slowly, so that the word vectors stay near what all texts taught them. */
 static const char *const vectors[] = {
-    "layers=1", "pool=mean+attention", "ngram-bits=14",  "dropout=0.3",   "word-dropout=0.3",
-    "epochs=5", "learn-rate=0.003",    "table-rate=0.3", "average=0.995", "label-smoothing=0.1",
+    "layers=1", "pool=attention",   "ngram-bits=16",  "dropout=0.3",   "word-dropout=0.3",
+    "epochs=7", "learn-rate=0.003", "table-rate=0.3", "average=0.995", "label-smoothing=0.1",
     NULL};
 
 static const fv_preset presets[] = {

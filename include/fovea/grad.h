@@ -143,7 +143,10 @@ FV_API fv_node *fv_op_dropout(fv_graph *g, fv_node *x, double p); /* x/(1-p) or 
 
 /* Over the last axis. */
 FV_API fv_node *fv_op_layer_norm(fv_graph *g, fv_node *x, fv_node *weight, fv_node *bias,
-                                 double eps); /* bias may be NULL */
+                                 double eps); /* weight and bias may be NULL */
+/* ... and what it found in each row of x: the mean and 1/sqrt(variance + eps), [rows], of the graph until its next begin. */
+FV_API fv_node *fv_op_layer_norm_found(fv_graph *g, fv_node *x, fv_node *weight, fv_node *bias, double eps,
+                                       fv_tensor *mean, fv_tensor *rstd);
 FV_API fv_node *fv_op_rms_norm(fv_graph *g, fv_node *x, fv_node *weight, double eps);
 FV_API fv_node *fv_op_softmax(fv_graph *g, fv_node *x);
 FV_API fv_node *fv_op_log_softmax(fv_graph *g, fv_node *x);

@@ -62,6 +62,7 @@ static inline float v_hmax(vr v) {
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
+static inline vr v_swap_pairs(vr a) { return _mm256_permute_ps(a, 0xb1); }
 static inline bool v_any(vm m) { return _mm256_movemask_ps(m) != 0; }
 
 /* 8 x 8 in place: pairs, quads, halves. */

@@ -40,6 +40,7 @@
 #define v_hmax(v) (v)
 #define v_any(m) (m)
 #define v_transpose(x) ((void)0)
+#define v_swap_pairs(a) (a) /* elements 2i and 2i+1 change places; a vector of one has none */
 
 #define u_set(x) ((uint32_t)(x))
 #define u_iota() 0u

@@ -8,7 +8,7 @@
 typedef enum attend_layout { ATTEND_BHLD, ATTEND_BLHD, ATTEND_BLD } attend_layout;
 
 /* Everything `attend` can be given as a tensor, by the name of its flag and of its tensor in a file. */
-enum { ATTEND_INPUTS = 17 };
+enum { ATTEND_INPUTS = 18 };
 extern const char *const attend_names[ATTEND_INPUTS + 1];
 
 typedef struct attend_options {
@@ -25,6 +25,9 @@ void attend_close(void);
 fv_status attend_find(const attend_options *o, const char *name, fv_tensor *tensor); /* rank 0: not given */
 
 fv_status attend_nothing(const attend_options *o, const char *name); /* --in lacks it: says what it has */
+/* Flags that would be left out silently: --tensor and --name of tensors that `known` does not know or --in does not have. */
+typedef bool attend_known(const void *context, const char *name, size_t size);
+fv_status attend_check_names(const attend_options *o, attend_known *known, const void *context, const char *mechanism);
 
 /* (batch, heads, length, width) of a tensor in its layout; heads counts for BLD only. */
 fv_status attend_view(const char *name, const fv_tensor *t, attend_layout layout, int64_t heads, fv_tensor *view);

@@ -34,6 +34,7 @@ static const fv_option input_rows[] = {
     INPUT("cu-seqlens-k", 14, "the same for k and v"),
     INPUT("index", 15, "integers of selecting mechanisms"),
     INPUT("do", 16, "gradient of out; the gradients of all inputs are written"),
+    INPUT("dlse", 17, "gradient of lse, with do or alone"),
     {"tensor", FV_OPT_STRING, AT(tensor), NULL, 0, 0, "NAME=FILE...", "a parameter of the mechanism: w=w.npy"},
     {"layout", FV_OPT_CHOICE, AT(layout), "bhld", 0, 0, "bhld|blhd|bld",
      "order of batch, heads, length, width in q k v out"},
@@ -158,6 +159,15 @@ static fv_status join_past(job *j, const char *name, int64_t heads, fv_tensor *n
     return FV_OK;
 }
 
+static fv_status check_past(void) {
+    fv_tensor k, v;
+    fv_status status = attend_find(&o, "past_k", &k);
+    if (status == FV_OK) status = attend_find(&o, "past_v", &v);
+    if (status != FV_OK || (k.rank == 0) == (v.rank == 0)) return status;
+    return cli_fail(FV_USAGE, "%s without %s: the keys and the values of a cache go together",
+                    k.rank ? "past_k" : "past_v", k.rank ? "past_v" : "past_k");
+}
+
 /* Everything else, by the name of its port. */
 static fv_status load_port(job *j, int port) {
     const char *name = cli_port_name(j->mechanism, port);
@@ -170,7 +180,8 @@ static fv_status load_port(job *j, int port) {
                         j->mechanism->name);
     bool truth = t.dtype == FV_BOOL || t.dtype == FV_U8;
     if (port == FV_MASK && !truth)
-        return not_type(name, "bool or u8", &t, is_float(t.dtype) ? "\n  try:     give it as bias" : "");
+        return not_type(name, "bool or u8", &t,
+                        is_float(t.dtype) ? "\n  try:     give it as bias" : "\n  try:     save it as bool");
     if (port > FV_MASK && (truth || is_float(t.dtype))) return not_type(name, "i32 or i64", &t, "");
     if (port < FV_MASK && !is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
     if (port == FV_BIAS) j->bias_rank = t.rank;
@@ -182,38 +193,54 @@ static fv_status load_port(job *j, int port) {
     return FV_OK;
 }
 
-/* A --tensor that no port is called after would be left out silently. */
-static fv_status check_names(const job *j) {
-    size_t count;
-    char **entry = cli_list_split(o.tensor, &count);
-    fv_status status = FV_OK;
-    for (size_t i = 0; status == FV_OK && i < count; ++i) {
-        size_t size = strcspn(entry[i], "=");
-        bool known = false;
-        for (int port = FV_Q; port < FV_OUT + 3 && !known; ++port) {
-            static const char *const others[] = {"past_k", "past_v", "do"};
-            const char *name = port < FV_OUT ? cli_port_name(j->mechanism, port) : others[port - FV_OUT];
-            known = name && strlen(name) == size && strncmp(name, entry[i], size) == 0;
-        }
-        if (!known)
-            status = cli_fail(FV_USAGE, "--tensor %s: %s has no tensor of this name\n  try:     fovea mechanisms %s",
-                              entry[i], j->mechanism->name, j->mechanism->name);
+static fv_status load_dlse(job *j) {
+    fv_tensor t;
+    fv_status status = attend_find(&o, "dlse", &t);
+    if (status != FV_OK || t.rank == 0) return status;
+    if (!is_float(t.dtype)) return not_type("dlse", "f32, f64, f16 or bf16", &t, "");
+    j->x.d[FV_LSE] = attend_as(&t, j->compute);
+    return FV_OK;
+}
+
+static bool is_name(const void *context, const char *name, size_t size) {
+    static const char *const others[] = {"past_k", "past_v", "do", "dlse"};
+    const job *j = context;
+    for (int port = FV_Q; port < FV_OUT + 4; ++port) {
+        const char *one = port < FV_OUT ? cli_port_name(j->mechanism, port) : others[port - FV_OUT];
+        if (one && strlen(one) == size && strncmp(one, name, size) == 0) return true;
     }
-    cli_free(entry);
-    return status;
+    return false;
+}
+
+/* Flags that mean nothing without another one: whoever gives them expects something. */
+static fv_status check_flags(const job *j) {
+    if ((o.rows || o.head_list) && !o.weights)
+        return cli_fail(
+            FV_USAGE,
+            "--%s without --weights\n  it chooses what of the weights is written\n  try:     --weights softmax",
+            o.rows ? "rows" : "head-list");
+    if ((o.heads || o.kv_heads) && j->layout != ATTEND_BLD)
+        return cli_fail(FV_USAGE, "--%s without --layout bld\n  the other layouts say it in their shape",
+                        o.heads ? "heads" : "kv-heads");
+    if (o.q_offset && j->how.causal == FV_CAUSAL_LOWER_RIGHT)
+        return cli_fail(FV_USAGE,
+                        "--q-offset with --causal lower-right\n  which puts the last query at the last key\n"
+                        "  try:     --causal upper-left");
+    return attend_check_names(&o, is_name, j, j->mechanism->name);
 }
 
 static fv_status load(job *j) {
     int64_t heads = o.heads, kv_heads = o.kv_heads ? o.kv_heads : o.heads;
     if (j->layout == ATTEND_BLD && heads == 0)
         return cli_missing("heads", "--layout bld does not say how many heads there are");
-    fv_status status = check_names(j);
+    fv_status status = check_flags(j);
     if (status == FV_OK) status = load_main(j, "q", heads, &j->x.t[FV_Q]);
     if (status == FV_OK && j->x.t[FV_Q].rank == 0 && o.in) return attend_nothing(&o, "q");
     if (status == FV_OK && j->x.t[FV_Q].rank == 0)
         return cli_missing("q", "the queries, as FILE.npy or as tensor q of --in FILE.safetensors");
     if (status == FV_OK && wants(j, FV_K)) status = load_main(j, "k", kv_heads, &j->x.t[FV_K]);
     if (status == FV_OK && wants(j, FV_V)) status = load_main(j, "v", kv_heads, &j->x.t[FV_V]);
+    if (status == FV_OK && wants(j, FV_K) && wants(j, FV_V)) status = check_past();
     if (status == FV_OK && wants(j, FV_K)) status = join_past(j, "past_k", kv_heads, &j->x.t[FV_K]);
     if (status == FV_OK && wants(j, FV_V)) status = join_past(j, "past_v", kv_heads, &j->x.t[FV_V]);
     for (int port = FV_BIAS; status == FV_OK && port < FV_OUT; ++port) status = load_port(j, port);
@@ -223,7 +250,8 @@ static fv_status load(job *j) {
             return cli_fail(FV_USAGE, "%s needs the tensor %s\n  try:     fovea mechanisms %s", j->mechanism->name,
                             cli_port_name(j->mechanism, port), j->mechanism->name);
     j->how.q_offset += j->past;
-    return load_main(j, "do", heads, &j->x.d[FV_OUT]);
+    status = load_main(j, "do", heads, &j->x.d[FV_OUT]);
+    return status == FV_OK ? load_dlse(j) : status;
 }
 
 /* ---- running ----------------------------------------------------------------------------------------------------------- */
@@ -237,7 +265,7 @@ static fv_status make_outputs(job *j) {
         if (shape.rank > 0)
             j->x.t[outs[i]] = attend_new(shape.dtype, outs[i] == FV_OUT ? j->layout : ATTEND_BHLD, &shape);
     }
-    j->backward = j->x.d[FV_OUT].rank > 0;
+    j->backward = j->x.d[FV_OUT].rank > 0 || j->x.d[FV_LSE].rank > 0;
     for (int port = FV_Q; j->backward && port < FV_MASK; ++port)
         if (j->x.t[port].rank > 0) j->x.d[port] = attend_new(j->compute, ATTEND_BHLD, &j->x.t[port]);
     return FV_OK;

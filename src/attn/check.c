@@ -2,6 +2,7 @@
 #include "attn/attn.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool present(const fv_tensor *t) { return t->rank != 0; }
@@ -90,8 +91,13 @@ static fv_status check_tensors(const fv_attention_plan *plan) {
             FV_TRY(check_sizes(plan, p, both[i]));
             FV_TRY(check_dtype(plan, p, both[i]));
         }
-        if (present(both[1]) && !fv_tensor_same_shape(both[0], both[1]))
-            return wrong_shape(plan, p, both[1], "a gradient of the shape of its tensor");
+        if (present(both[1]) && !fv_tensor_same_shape(both[0], both[1])) {
+            char expected[160] = "no gradient: the tensor itself is absent", shape[96];
+            fv_tensor_describe(both[0], shape, sizeof shape);
+            if (present(both[0]))
+                snprintf(expected, sizeof expected, "a gradient of the shape of its tensor, %s", shape);
+            return wrong_shape(plan, p, both[1], expected);
+        }
     }
     return FV_OK;
 }

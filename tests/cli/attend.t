@@ -245,3 +245,57 @@ exit 2
 err fovea: error: cu_seqlens_q has the wrong type
 err   expected i32 or i64
 err   found:   f32
+
+case rows of weights that nobody asked for
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --rows 0
+exit 2
+err fovea: error: --rows without --weights
+err   try:     --weights softmax
+
+case heads beside a layout that has them in its shape
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --kv-heads 1
+exit 2
+err fovea: error: --kv-heads without --layout bld
+
+case an offset beside a diagonal that has its own
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --q-offset 1 --causal lower-right
+exit 2
+err fovea: error: --q-offset with --causal lower-right
+
+case another name without a file to look it up
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --name q=x
+exit 2
+err fovea: error: --name without --in
+
+case another name that is not in the file
+do st in.safetensors '{"x.q":{"dtype":"F32","shape":[1,1,2,4],"data_offsets":[0,32]}}' 32; fovea attend --in in.safetensors --name q=x.q --name bias=x.b
+exit 3
+err~ in.safetensors: no tensor "x.b"
+
+case another name for no tensor of the mechanism
+do st in.safetensors '{"x.q":{"dtype":"F32","shape":[1,1,2,4],"data_offsets":[0,32]}}' 32; fovea attend --in in.safetensors --name w=x.q
+exit 2
+err fovea: error: --name w=x.q: softmax has no tensor of this name
+
+case one array where a file of named tensors belongs
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend --in q.npy
+exit 2
+err fovea: error: --in q.npy: an .npy file holds one tensor without a name
+err   try:     --q q.npy
+
+case past keys without past values
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --past-k q.npy
+exit 2
+err fovea: error: past_k without past_v: the keys and the values of a cache go together
+
+case a gradient of another shape
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy d.npy '<f4' '(1, 1, 2, 3)' 24; fovea attend q.npy q.npy q.npy --do d.npy
+exit 2
+err   expected a gradient of the shape of its tensor, f32[1,1,2,4]
+err   found:   f32[1,1,2,3]
+
+case the gradient of the log-sum-exp alone
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy d.npy '<f4' '(1, 1, 2)' 8; fovea attend q.npy q.npy q.npy --dlse d.npy --format tsv -q | cut -f 1,2
+out dq	f32[1,1,2,4]
+out dk	f32[1,1,2,4]
+out dv	f32[1,1,2,4]

@@ -89,6 +89,8 @@ conformance:                ## ONNX node tests through the public headers (fetch
 	$(Q)tools/deps
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory $(B)/tests/conformance/onnx
 	$(Q)tests/conformance/run $(B)
+parity: all                 ## outputs and gradients on random configurations beside torch (PYTHON= one that has it)
+	$(Q)tests/parity/run $(B)/fovea
 
 .PHONY: test-programs
 test-programs: $(TESTS)

@@ -86,8 +86,8 @@ test-long:                  ## the same with larger counts, hours
 	$(Q)FOVEA_TEST_LONG=1 tools/test $(B)
 
 conformance:                ## ONNX node tests through the public headers (fetches the package onnx)
-	$(Q)tools/deps
-	$(Q)$(MAKE) -j$(JOBS) --no-print-directory $(B)/tests/conformance/onnx
+	$(Q)tools/deps test
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all $(B)/tests/conformance/onnx $(B)/tests/test_cli
 	$(Q)tests/conformance/run $(B)
 parity: all                 ## outputs and gradients on random configurations beside torch (PYTHON= one that has it)
 	$(Q)tests/parity/run $(B)/fovea

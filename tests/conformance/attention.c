@@ -5,6 +5,7 @@
  * under the cap, is asked for as a product of longer rows, [q, b_i/s] . [k, e_j], which is that sum. */
 #include "conform.h"
 
+#include <float.h>
 #include <math.h>
 
 typedef struct call {
@@ -66,6 +67,7 @@ static fv_tensor full_mask(sample *s, fv_tensor mask, int64_t k_len, fv_dtype dt
 static void read_options(const sample *s, call *c) {
     c->how = (fv_attention_options)FV_ATTENTION_DEFAULT;
     c->how.scale = sample_number(s, "scale", 0);
+    if (c->how.scale == 0 && sample_has(s, "scale")) c->how.scale = DBL_MIN; /* 0 asks fovea for 1/sqrt(D) */
     c->how.softcap = sample_number(s, "softcap", 0);
     c->how.window_left = sample_int(s, "left_window_size", -1);
     c->how.window_right = sample_int(s, "right_window_size", -1);

@@ -45,8 +45,7 @@ static double *matrices(const attn_case *c, double dropout, oracle *o) {
     for (int64_t n = 0; n < plan->sequences; n++) {
         const fv__segment s = o->segment[n] = fv__attn_segment(plan, &x, n);
         for (int64_t h = 0; h < c->kv; h++)
-            for (int64_t j = 0; j < s.k_len; j++)
-                v[((s.batch * c->kv + h) * c->lk + s.k_start + j) * c->lk + j] = 1;
+            for (int64_t j = 0; j < s.k_len; j++) v[((s.batch * c->kv + h) * c->lk + s.k_start + j) * c->lk + j] = 1;
     }
     assert_int_equal(fv_attention_reference(plan, &x), FV_OK);
     double *w = calloc((size_t)(plan->sequences * c->h * c->lq * c->lk) + 1, 8);
@@ -121,9 +120,9 @@ static void check_rows(attn_case *c, const attn_case *exact, const oracle *o, co
                 const double got = get_at(&w, r * w.stride[0] + j);
                 const double want = !seen                       ? (weights ? 0 : -INFINITY)
                                     : stage == FV_STAGE_SOFTMAX ? before[j]
-                                    : stage == FV_STAGE_DROPOUT ? after[j]
-                                                                : plain_score(exact, plan, s, (fv_stage)stage, h,
-                                                                              rows[r], j);
+                                    : stage == FV_STAGE_DROPOUT
+                                        ? after[j]
+                                        : plain_score(exact, plan, s, (fv_stage)stage, h, rows[r], j);
                 if (!(got == want || fabs(got - want) <= tolerance * (weights ? 1 : 10 + fabs(want))))
                     complain(c, where, "weight", got, want);
             }
@@ -134,7 +133,12 @@ static void check_rows(attn_case *c, const attn_case *exact, const oracle *o, co
 
 /* ---- surveys */
 
-enum { MEAN = FV_PORTS + FV_MASK, MAX = FV_PORTS + FV_KV_LEN, COLUMNS = FV_PORTS + FV_CU_Q, ENTROPY = FV_PORTS + FV_CU_K };
+enum {
+    MEAN = FV_PORTS + FV_MASK,
+    MAX = FV_PORTS + FV_KV_LEN,
+    COLUMNS = FV_PORTS + FV_CU_Q,
+    ENTROPY = FV_PORTS + FV_CU_K
+};
 
 static fv_survey random_wishes(attn_case *c, const oracle *o) {
     static const int64_t sizes[] = {1, 2, 7, 16, 50, 64, 100, 128, 200, 1000};
@@ -283,7 +287,7 @@ static void one(const char *mechanism, uint64_t seed) {
 
 static const char *const texts[] = {"softmax", "window:left=7,right=3", "window:left=90,right=0", "additive"};
 
-static int64_t per_text(void) { return getenv("FOVEA_TEST_LONG") ? 4000 : getenv("FOVEA_TEST_QUICK") ? 40 : 300; }
+static int64_t per_text(void) { return getenv("FOVEA_TEST_LONG") ? 4000 : getenv("FOVEA_TEST_QUICK") ? 40 : 200; }
 
 static void random_maps(void **state) {
     (void)state;
@@ -474,8 +478,8 @@ int main(int argc, char **argv) {
         one(argv[1], strtoull(argv[2], NULL, 10));
         return failures != 0;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_maps), cmocka_unit_test(threads_law),
-                                       cmocka_unit_test(hidden_law),  cmocka_unit_test(identities),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_maps),       cmocka_unit_test(threads_law),
+                                       cmocka_unit_test(hidden_law),        cmocka_unit_test(identities),
                                        cmocka_unit_test(scratch_is_linear), cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

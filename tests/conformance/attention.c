@@ -11,7 +11,7 @@
 typedef struct call {
     fv_attention_options how;
     fv_attention_tensors x;
-    fv_dtype dtype;
+    fv_dtype dtype, arithmetic; /* of q k v out; of scores and lse */
     int64_t batch, heads, kv_heads, q_len, k_len, past;
     fv_tensor mask, valid; /* as given, with the length of all keys; (B) keys that are there */
     bool causal, bias_first;
@@ -77,14 +77,17 @@ static void read_options(const sample *s, call *c) {
 static void read_tensors(sample *s, call *c) {
     const fv_tensor q = sample_input(s, 0), k = sample_input(s, 1), v = sample_input(s, 2);
     const fv_tensor past_k = sample_input(s, 4), past_v = sample_input(s, 5);
-    c->dtype = q.dtype == FV_F64 ? FV_F64 : FV_F32;
+    c->dtype =
+        q.dtype == k.dtype && q.dtype == v.dtype ? q.dtype : FV_F32; /* the operator allows v a type of its own */
+    c->arithmetic = c->dtype == FV_F64 ? FV_F64 : FV_F32;
     c->x.t[FV_Q] = heads_of(s, q, "q_num_heads", c->dtype);
     c->x.t[FV_K] = present(s, past_k, heads_of(s, k, "kv_num_heads", c->dtype));
     c->x.t[FV_V] = present(s, past_v, heads_of(s, v, "kv_num_heads", c->dtype));
     const int64_t *qd = c->x.t[FV_Q].dim, *kd = c->x.t[FV_K].dim;
     c->batch = qd[0], c->heads = qd[1], c->q_len = qd[2], c->kv_heads = kd[1], c->k_len = kd[2];
     c->past = past_k.rank ? past_k.dim[2] : 0;
-    c->mask = full_mask(s, sample_input(s, 3), c->k_len, c->dtype);
+    const fv_tensor mask = sample_input(s, 3);
+    c->mask = full_mask(s, mask, c->k_len, mask.dtype == c->dtype ? c->dtype : c->arithmetic);
     c->valid = sample_input(s, 6);
 }
 
@@ -153,7 +156,7 @@ static void solve(sample *s, const call *c, const fv_attention_options *how, fv_
                   const fv_tensor *scores) {
     fv_attention_plan *plan = NULL;
     const int64_t *q = x->t[FV_Q].dim;
-    x->t[FV_LSE] = sample_new(c->dtype, 3, (int64_t[]){q[0], q[1], q[2]});
+    x->t[FV_LSE] = sample_new(c->arithmetic, 3, (int64_t[]){q[0], q[1], q[2]});
     if (sample_try(s, fv_attention_plan_create(&plan, how, x))) {
         const int64_t size = (int64_t)fv_attention_scratch(plan, false);
         sample_try(s, fv_attention_forward(plan, x, sample_new(FV_U8, 1, &size).data));
@@ -203,7 +206,7 @@ static void unmasked(sample *s, const call *c, fv_stage stage) {
 static void solve_with_scores(sample *s, call *c) {
     const output_mode mode = mode_of(s);
     const bool masked = mode == BIASED || mode == WEIGHTS || (mode == CAPPED && c->bias_first);
-    c->scores = sample_new(c->dtype, 4, (int64_t[]){c->batch, c->heads, c->q_len, c->k_len});
+    c->scores = sample_new(c->arithmetic, 4, (int64_t[]){c->batch, c->heads, c->q_len, c->k_len});
     if (c->bias_first && mode == BIASED) { /* the sum before the cap */
         call early = *c;
         early.how.softcap = 0;

@@ -59,11 +59,12 @@ def scores_of(case, given, sequence, q, k):
 
 
 def formula(case, given):
-    """out, lse and the asked stage for leaves `given` in float64."""
+    """out, lse, lse with the sink counted, and the asked stage, for leaves `given` in float64."""
     q, k, v = given["q"], given["k"], given["v"]
     out = torch.zeros(case.batch, case.heads, case.rows, v.shape[3], dtype=torch.float64)
     lse = torch.full((case.batch, case.heads, case.rows), -math.inf, dtype=torch.float64)
-    absent = 0 if case.packed or case.stage == "softmax" else -math.inf  # keys beyond kv_len, and rows and keys of other sequences
+    whole = torch.zeros_like(lse)
+    absent = 0 if case.packed or case.stage in ("softmax", "dropout") else -math.inf  # keys beyond kv_len, and rows and keys of other sequences
     stage = torch.full((len(case.sequences), case.heads, case.rows, case.keys), absent, dtype=torch.float64)
     group = case.heads // case.kv_heads
     for s in case.sequences:
@@ -83,23 +84,33 @@ def formula(case, given):
         if "sinks" in given:
             total = total + torch.where(seen, torch.exp(given["sinks"].reshape(-1, 1, 1) - top), 0)
         p = e / total
-        shown = p if case.stage == "softmax" else scores[case.stage].masked_fill(hidden, -math.inf)
-        stage[s.number, :, :shown.shape[1], :shown.shape[2]] = shown.detach()
+        shown = scores[case.stage].masked_fill(hidden, -math.inf) if case.stage in scores else p
         if case.dropout:
             p = p * torch.stack([tensors.kept(case.dropout, case.seed, s.number * case.heads + h, *p.shape[1:])
                                  for h in range(case.heads)])
+        shown = p if case.stage == "dropout" else shown
+        stage[s.number, :, :shown.shape[1], :shown.shape[2]] = shown.detach()
         out[s.batch, :, s.q] = p @ vs
         lse[s.batch, :, s.q] = own[:, :, 0]
-    return out, lse, stage
+        whole[s.batch, :, s.q] = torch.where(seen, top + torch.log(total), 0)[:, :, 0]
+    return out, lse, whole, stage
 
 
-def gradients(given, wanted, out, lse, do, dlse):
+def gradients(given, wanted, loss):
+    leaves = [given[name] for name in wanted]
+    found = torch.autograd.grad(loss, leaves, allow_unused=True, retain_graph=True) if loss.requires_grad else [None] * len(leaves)
+    return {name: torch.zeros_like(leaf) if g is None else g for name, leaf, g in zip(wanted, leaves, found)}
+
+
+def loss_of(out, lse, whole, do, dlse, written):
+    """What the gradients are of. A backward reads the output that was written, as the sum of P dP over a row is dO . O; of 16 bits it is
+    that rounded one, `written`, so dS = P (dP - dO . written): the difference is a gradient of the log-sum-exp."""
     loss = (out * do).sum()
     if dlse is not None:
         loss = loss + (torch.where(lse == -math.inf, 0, lse) * dlse).sum()
-    leaves = [given[name] for name in wanted]
-    found = torch.autograd.grad(loss, leaves, allow_unused=True) if loss.requires_grad else [None] * len(leaves)
-    return {name: torch.zeros_like(leaf) if g is None else g for name, leaf, g in zip(wanted, leaves, found)}
+    if written is not None:
+        loss = loss - (((written.double() - out.detach()) * do).sum(3) * whole).sum()
+    return loss
 
 
 def whole_plane(case, given):

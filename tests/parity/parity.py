@@ -84,7 +84,7 @@ class Case:
             self.given_offset = max(self.given_offset, 0)
             self.q_offset = self.given_offset + self.past
             self.valid = self.valid and [max(n, 1) for n in self.valid]
-        self.stage = r.choice(["raw", "softcapped", "biased", "softmax"])
+        self.stage = r.choice(["raw", "softcapped", "biased", "softmax", "dropout" if self.dropout else "softmax"])
 
     def split(self):
         if self.packed:
@@ -259,26 +259,27 @@ def floors(case, given, do, dlse):
             "slopes": pull * max(case.keys, case.rows)}
 
 
-def expected(case, given, do, dlse, plain):
-    """(what, name of fovea's tensor, torch's tensor, floor, whether it is written in f32 even for f16 and bf16)"""
+def expected(case, given, do, dlse, plain, found):
+    """(what, name of fovea's tensor, torch's tensor, floor, how much of it 16 bits may round)"""
     wanted = [name for name in plain if name != "mask"]
-    out, lse, stage = oracle.formula(case, given)
-    floor = floors(case, plain, do, dlse)
-    slope = oracle.gradients(given, wanted, out, lse, do.double(), None if dlse is None else dlse.double())
-    yield "out", "out", out, 0, False
-    yield "lse", "lse", lse, 1, True
-    yield f"weights ({case.stage})", "weights", stage, 1, True
+    out, lse, whole, stage = oracle.formula(case, given)
+    floor, half = floors(case, plain, do, dlse), ROUNDING[case.dtype] > 0
+    slope = oracle.gradients(given, wanted, oracle.loss_of(out, lse, whole, do.double(), dlse, found["out"] if half else None))
+    yield "out", "out", out, 0, "size"
+    yield "lse", "lse", lse, 1, "nothing"
+    yield f"weights ({case.stage})", "weights", stage, 1, "nothing"
     for name in wanted:
-        yield "d" + name, "d" + name, slope[name], floor[name], False
+        yield "d" + name, "d" + name, slope[name], floor[name], "size"
     sdpa = oracle.by_sdpa(case, given)
     if sdpa is not None:
-        yield "sdpa:out", "out", sdpa, 0, False
-        for name, g in oracle.gradients(given, wanted, sdpa, lse, do.double(), None).items() if dlse is None else ():
-            yield "sdpa:d" + name, "d" + name, g, floor[name], False
+        yield "sdpa:out", "out", sdpa, 0, "size"
+        slope = oracle.gradients(given, wanted, oracle.loss_of(sdpa, lse, whole, do.double(), None, None)) if dlse is None else {}
+        for name, g in slope.items():
+            yield "sdpa:d" + name, "d" + name, g, floor[name], "terms"
     flex = oracle.by_flex(case, given)
     if flex is not None:
-        yield "flex:out", "out", flex[0], 0, False
-        yield "flex:lse", "lse", flex[1], 1, True
+        yield "flex:out", "out", flex[0], 0, "size"
+        yield "flex:lse", "lse", flex[1], 1, "nothing"
 
 
 def check(case, fovea, folder, ledger):
@@ -289,9 +290,10 @@ def check(case, fovea, folder, ledger):
     found = case.run(fovea, folder, plain, do, dlse)
     given = {name: t if name == "mask" else t.double().requires_grad_() for name, t in plain.items()}
     exact = 8 * UNIT[case.dtype] * (4 + strength(case, plain))
-    for what, name, want, floor, wide in expected(case, given, do, dlse, plain):
+    for what, name, want, floor, rounded in expected(case, given, do, dlse, plain, found):
         ours = found[name].reshape(want.shape) if name == "dbias" else found[name]
-        ledger.compare(case, what, ours, want, floor, exact, 0 if wide else ROUNDING[case.dtype])
+        share = ROUNDING[case.dtype] if rounded != "nothing" else 0
+        ledger.compare(case, what, ours, want, floor, exact + (share if rounded == "terms" else 0), share)
 
 
 def main():

@@ -2,7 +2,7 @@
 #include "simd/vec_math.h"
 #include "simd/kernels_array.h"
 #include "simd/kernels_row.h"
-#include "simd/kernels_rope.h"
 #include "simd/kernels_train.h"
 #include "simd/kernels_gemm.h"
+#include "simd/kernels_rope.h"
 #include "simd/kernels_tile.h"

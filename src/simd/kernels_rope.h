@@ -1,7 +1,7 @@
 /* Kernels of rotary positions. See kernels.def. */
 
-static void K(rope_halves)(R *to, const R *from, int64_t apart, const R *cosine, const R *sine, int64_t pairs,
-                           bool add) {
+INLINE void K(rope_halves_row)(R *to, const R *from, int64_t apart, const R *cosine, const R *sine, int64_t pairs,
+                               bool add) {
     R *to_b = to + apart;
     const R *from_b = from + apart;
     FOR_VECTORS(pairs) {
@@ -12,7 +12,19 @@ static void K(rope_halves)(R *to, const R *from, int64_t apart, const R *cosine,
     }
 }
 
-static void K(rope_pairs)(R *to, const R *from, const R *cosine, const R *sine, int64_t n, bool add) {
+static void K(rope_halves)(R *to, int64_t ld_to, const R *from, int64_t ld_from, int64_t apart, const R *cosine,
+                           const R *sine, int64_t ldt, int64_t rows, int64_t pairs, bool add) {
+    if (add)
+        for (int64_t r = 0; r < rows; r++)
+            K(rope_halves_row)
+            (to + r * ld_to, from + r * ld_from, apart, cosine + r * ldt, sine + r * ldt, pairs, true);
+    else
+        for (int64_t r = 0; r < rows; r++)
+            K(rope_halves_row)
+            (to + r * ld_to, from + r * ld_from, apart, cosine + r * ldt, sine + r * ldt, pairs, false);
+}
+
+INLINE void K(rope_pairs_row)(R *to, const R *from, const R *cosine, const R *sine, int64_t n, bool add) {
     if (VL > 1) {
         FOR_VECTORS(n) {
             const vr x = LOAD(from), y = v_fma(v_swap_pairs(x), LOAD(sine), v_mul(x, LOAD(cosine)));
@@ -24,4 +36,14 @@ static void K(rope_pairs)(R *to, const R *from, const R *cosine, const R *sine, 
         const R a = from[i], b = from[i + 1], x = b * sine[i] + a * cosine[i], y = a * sine[i + 1] + b * cosine[i + 1];
         to[i] = add ? to[i] + x : x, to[i + 1] = add ? to[i + 1] + y : y;
     }
+}
+
+static void K(rope_pairs)(R *to, int64_t ld_to, const R *from, int64_t ld_from, const R *cosine, const R *sine,
+                          int64_t ldt, int64_t rows, int64_t n, bool add) {
+    if (add)
+        for (int64_t r = 0; r < rows; r++)
+            K(rope_pairs_row)(to + r * ld_to, from + r * ld_from, cosine + r * ldt, sine + r * ldt, n, true);
+    else
+        for (int64_t r = 0; r < rows; r++)
+            K(rope_pairs_row)(to + r * ld_to, from + r * ld_from, cosine + r * ldt, sine + r * ldt, n, false);
 }

@@ -86,13 +86,18 @@ static void T(load_table)(T(block) * k) {
 
 /* ---- turning */
 
-static void T(turn_plain)(const T(block) * k, const char *from, char *to, int64_t r) {
-    const R *cosine = k->cosine + r * 2 * PAIRS, *sine = k->sine + r * 2 * PAIRS;
-    if (k->call->pairing == FV_ROPE_PAIRS)
-        k->simd->rope_pairs((R *)to + 2 * k->p0, (const R *)from + 2 * k->p0, cosine, sine, 2 * k->pairs, k->call->add);
+/* The rows of one head where they lie. */
+static void T(turn_plain)(const T(block) * k, int64_t h) {
+    const fv__rope_call *c = k->call;
+    const R *from = (const R *)T(row_of)(c->from, k->b, h, k->l0);
+    R *to = (R *)T(row_of)(c->to, k->b, h, k->l0);
+    const int64_t ld_from = c->from->stride[2], ld_to = c->to->stride[2];
+    if (c->pairing == FV_ROPE_PAIRS)
+        k->simd->rope_pairs(to + 2 * k->p0, ld_to, from + 2 * k->p0, ld_from, k->cosine, k->sine, 2 * PAIRS, k->rows,
+                            2 * k->pairs, c->add);
     else
-        k->simd->rope_halves((R *)to + k->p0, (const R *)from + k->p0, k->call->columns / 2, cosine, sine, k->pairs,
-                             k->call->add);
+        k->simd->rope_halves(to + k->p0, ld_to, from + k->p0, ld_from, c->columns / 2, k->cosine, k->sine, 2 * PAIRS,
+                             k->rows, k->pairs, c->add);
 }
 
 /* Through a buffer: other dtypes and strides. */
@@ -104,7 +109,7 @@ static void T(turn_staged)(const T(block) * k, const char *from, const char *to,
     if (c->pairing == FV_ROPE_PAIRS) {
         T(take)(x, c->from, from, in, 2 * k->p0, 2 * k->pairs);
         if (c->add) T(take)(y, c->to, to, out, 2 * k->p0, 2 * k->pairs);
-        k->simd->rope_pairs(y, x, cosine, sine, 2 * k->pairs, c->add);
+        k->simd->rope_pairs(y, 0, x, 0, cosine, sine, 0, 1, 2 * k->pairs, c->add);
         T(give)(c->to, to, out, 2 * k->p0, y, 2 * k->pairs);
         return;
     }
@@ -112,7 +117,7 @@ static void T(turn_staged)(const T(block) * k, const char *from, const char *to,
         T(take)(x + side * PAIRS, c->from, from, in, k->p0 + side * half, k->pairs);
         if (c->add) T(take)(y + side * PAIRS, c->to, to, out, k->p0 + side * half, k->pairs);
     }
-    k->simd->rope_halves(y, x, PAIRS, cosine, sine, k->pairs, c->add);
+    k->simd->rope_halves(y, 0, x, 0, PAIRS, cosine, sine, 0, 1, k->pairs, c->add);
     for (int64_t side = 0; side < 2; side++) T(give)(c->to, to, out, k->p0 + side * half, y + side * PAIRS, k->pairs);
 }
 
@@ -141,13 +146,11 @@ static void T(turn_task)(void *context, int64_t index, int worker) {
         k.pairs = c->columns / 2 - k.p0 < PAIRS ? c->columns / 2 - k.p0 : PAIRS;
         T(load_table)(&k);
         for (int64_t h = 0; h < c->to->dim[1]; h++)
-            for (int64_t r = 0; r < k.rows; r++) {
-                const char *from = T(row_of)(c->from, k.b, h, l0 + r), *to = T(row_of)(c->to, k.b, h, l0 + r);
-                if (plain)
-                    T(turn_plain)(&k, from, (char *)to, r);
-                else
-                    T(turn_staged)(&k, from, to, r);
-            }
+            if (plain)
+                T(turn_plain)(&k, h);
+            else
+                for (int64_t r = 0; r < k.rows; r++)
+                    T(turn_staged)(&k, T(row_of)(c->from, k.b, h, l0 + r), T(row_of)(c->to, k.b, h, l0 + r), r);
     }
     for (int64_t h = 0; h < c->to->dim[1] && c->columns < c->to->dim[3]; h++)
         for (int64_t r = 0; r < k.rows; r++)

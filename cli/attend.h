@@ -8,7 +8,7 @@
 typedef enum attend_layout { ATTEND_BHLD, ATTEND_BLHD, ATTEND_BLD } attend_layout;
 
 /* Everything `attend` can be given as a tensor, by the name of its flag and of its tensor in a file. */
-enum { ATTEND_INPUTS = 17 };
+enum { ATTEND_INPUTS = 18 };
 extern const char *const attend_names[ATTEND_INPUTS + 1];
 
 typedef struct attend_options {

@@ -23,6 +23,7 @@ static const fv_option input_rows[] = {
     INPUT("bias", 3, "added to the scores; broadcast to (batch, heads, queries, keys)"),
     INPUT("mask", 4, "bool or u8, broadcast the same way; see --mask-means"),
     INPUT("kv-len", 5, "(batch) keys at and beyond it do not exist"),
+    INPUT("prefix-len", 17, "(batch) every query sees the keys below it, whatever --causal says"),
     INPUT("past-k", 6, "keys before k, as from a cache; present_k is written"),
     INPUT("past-v", 7, "values before v"),
     INPUT("sinks", 8, "(heads) logits that join the softmax denominator"),

@@ -124,6 +124,8 @@ static fv_status check_qkv_shapes(const fv_attention_plan *plan) {
     FV_TRY(check_port(plan, FV_SINKS, &s[FV_SINKS], 1, &h, false, "(H)"));
     FV_TRY(check_port(plan, FV_SLOPES, &s[FV_SLOPES], 1, &h, false, "(H)"));
     FV_TRY(check_port(plan, FV_KV_LEN, &s[FV_KV_LEN], 1, &b, false, "(B)"));
+    FV_TRY(check_port(plan, FV_PREFIX_LEN, &s[FV_PREFIX_LEN], 1, &plan->sequences, false,
+                      "(B), or a number for each packed sequence"));
     FV_TRY(check_port(plan, FV_STATE, &s[FV_STATE], 4, state, false, "(B,H,D,Dv)"));
     FV_TRY(check_port(plan, FV_STATE_OUT, &s[FV_STATE_OUT], 4, state, false, "(B,H,D,Dv)"));
     if (plan->options.softcap > 0 && !(plan->mechanism->info.takes & bit(FV_SLOPES)))

@@ -65,8 +65,8 @@ size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size
     if (plan->options.dropout > 0) add(text, sizeof text, ", %s", "dropout");
     if (plan->packed) add(text, sizeof text, ", %s", "packed");
     if (plan->kv_heads != plan->heads) add(text, sizeof text, ", %s", "grouped heads");
-    const fv_port named[] = {FV_BIAS, FV_SINKS, FV_SLOPES, FV_MASK, FV_KV_LEN};
-    for (int i = 0; i < 5; i++)
+    const fv_port named[] = {FV_BIAS, FV_SINKS, FV_SLOPES, FV_MASK, FV_KV_LEN, FV_PREFIX_LEN};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
         if (plan->shape[named[i]].rank) add(text, sizeof text, ", %s", fv_port_name(named[i]));
     if (size) snprintf(out, size, "%s", text);
     return strlen(text);

@@ -13,6 +13,7 @@
 #ifndef FOVEA_ATTENTION_H
 #define FOVEA_ATTENTION_H
 
+#include "blocks.h"
 #include "tensor.h"
 
 #ifdef __cplusplus
@@ -80,9 +81,11 @@ typedef struct fv_attention_options {
     fv_mask_means mask_means;
     double dropout; /* probability of dropping a weight; bits are addressed by (seed, b, h, i, j) */
     uint64_t seed;
+    const fv_block_mask
+        *blocks; /* which query sees which key, besides all the above (not with cu_seqlens); NULL: all */
 } fv_attention_options;
 #define FV_ATTENTION_DEFAULT \
-    { NULL, 0, 0, FV_CAUSAL_NONE, 0, -1, -1, FV_MASK_KEEP, 0, 0 }
+    { NULL, 0, 0, FV_CAUSAL_NONE, 0, -1, -1, FV_MASK_KEEP, 0, 0, NULL }
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
@@ -131,7 +134,8 @@ enum { /* what a mechanism can do */
        FV_CAN_LENGTHS = 16, /* kv_len */
        FV_CAN_WEIGHTS = 32, /* fv_attention_weights */
        FV_CAN_DROPOUT = 64,
-       FV_CAN_SELF = 128 /* needs only x: a gate, q is its input */
+       FV_CAN_SELF = 128,  /* needs only x: a gate, q is its input */
+       FV_CAN_BLOCKS = 256 /* options.blocks */
 };
 
 typedef struct fv_mechanism {

@@ -6,6 +6,7 @@
 #include "tensor.h"
 #include "attention.h"
 #include "rope.h"
+#include "blocks.h"
 #include "grad.h"
 #include "nn.h"
 #include "files.h"

@@ -63,6 +63,7 @@ size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size
     if (plan->window_left >= 0) add(text, sizeof text, ", %s", "window");
     if (plan->options.softcap > 0) add(text, sizeof text, ", %s", "softcap");
     if (plan->options.dropout > 0) add(text, sizeof text, ", %s", "dropout");
+    if (plan->options.blocks) add(text, sizeof text, ", %s", "blocks");
     if (plan->packed) add(text, sizeof text, ", %s", "packed");
     if (plan->kv_heads != plan->heads) add(text, sizeof text, ", %s", "grouped heads");
     const fv_port named[] = {FV_BIAS, FV_SINKS, FV_SLOPES, FV_MASK, FV_KV_LEN, FV_PREFIX_LEN};

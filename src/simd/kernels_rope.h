@@ -14,14 +14,11 @@ INLINE void K(rope_halves_row)(R *to, const R *from, int64_t apart, const R *cos
 
 static void K(rope_halves)(R *to, int64_t ld_to, const R *from, int64_t ld_from, int64_t apart, const R *cosine,
                            const R *sine, int64_t ldt, int64_t rows, int64_t pairs, bool add) {
-    if (add)
-        for (int64_t r = 0; r < rows; r++)
-            K(rope_halves_row)
-            (to + r * ld_to, from + r * ld_from, apart, cosine + r * ldt, sine + r * ldt, pairs, true);
-    else
-        for (int64_t r = 0; r < rows; r++)
-            K(rope_halves_row)
-            (to + r * ld_to, from + r * ld_from, apart, cosine + r * ldt, sine + r * ldt, pairs, false);
+    for (int64_t r = 0; r < rows; r++, to += ld_to, from += ld_from, cosine += ldt, sine += ldt)
+        if (add) /* known to the compiler in each copy */
+            K(rope_halves_row)(to, from, apart, cosine, sine, pairs, true);
+        else
+            K(rope_halves_row)(to, from, apart, cosine, sine, pairs, false);
 }
 
 INLINE void K(rope_pairs_row)(R *to, const R *from, const R *cosine, const R *sine, int64_t n, bool add) {
@@ -40,10 +37,9 @@ INLINE void K(rope_pairs_row)(R *to, const R *from, const R *cosine, const R *si
 
 static void K(rope_pairs)(R *to, int64_t ld_to, const R *from, int64_t ld_from, const R *cosine, const R *sine,
                           int64_t ldt, int64_t rows, int64_t n, bool add) {
-    if (add)
-        for (int64_t r = 0; r < rows; r++)
-            K(rope_pairs_row)(to + r * ld_to, from + r * ld_from, cosine + r * ldt, sine + r * ldt, n, true);
-    else
-        for (int64_t r = 0; r < rows; r++)
-            K(rope_pairs_row)(to + r * ld_to, from + r * ld_from, cosine + r * ldt, sine + r * ldt, n, false);
+    for (int64_t r = 0; r < rows; r++, to += ld_to, from += ld_from, cosine += ldt, sine += ldt)
+        if (add)
+            K(rope_pairs_row)(to, from, cosine, sine, n, true);
+        else
+            K(rope_pairs_row)(to, from, cosine, sine, n, false);
 }

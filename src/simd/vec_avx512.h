@@ -42,6 +42,7 @@ static inline vr v_select(vm m, vr a, vr b) { return _mm512_mask_blend_ps(m, b, 
 static inline float v_sum(vr v) { return _mm512_reduce_add_ps(v); }
 static inline float v_hmax(vr v) { return _mm512_reduce_max_ps(v); }
 static inline vr v_swap_pairs(vr a) { return _mm512_permute_ps(a, 0xb1); }
+static inline vm v_bits(uint32_t bits) { return (vm)bits; }
 static inline bool v_any(vm m) { return m != 0; }
 
 /* 16 x 16 in place: pairs, quads, then 128-bit lanes twice. */

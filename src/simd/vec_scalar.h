@@ -36,6 +36,7 @@
 #define v_eq(a, b) ((a) == (b))
 #define v_and(a, b) ((a) && (b))
 #define v_select(m, a, b) ((m) ? (a) : (b))
+#define v_bits(bits) ((bits)&1) /* lane i is bit i */
 #define v_sum(v) (v)
 #define v_hmax(v) (v)
 #define v_any(m) (m)

@@ -31,6 +31,7 @@ static bool hidden(const row *r, int64_t j) {
     if (r->plan->causal && j > at && !inside) return true;
     if (r->plan->window_left >= 0 && j < at - r->plan->window_left) return true;
     if (r->plan->window_right >= 0 && j > at + r->plan->window_right && !inside) return true;
+    if (o->blocks && !fv_block_mask_sees(o->blocks, r->b, r->h, r->i, j)) return true;
     const fv_tensor *mask = &r->x->t[FV_MASK];
     if (!mask->rank) return false;
     const bool set = get4(mask, r->b, r->h, r->q_start + r->i, r->k_start + j) != 0;

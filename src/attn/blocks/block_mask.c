@@ -44,7 +44,7 @@ fv_block_kind fv__blocks_kind(const fv_block_mask *m, int64_t batch, int64_t hea
 void fv__blocks_rows(const fv_block_mask *m, int64_t batch, int64_t head, int64_t i0, int64_t rows, int64_t j0,
                      uint64_t *words) {
     const int64_t plane = plane_of(m, batch, head);
-    for (int64_t r = 0; r < rows; r++) words[r] = word_of(m, plane, i0 + r, j0 / FV_BLOCK_KEYS);
+    for (int64_t r = 0; r < rows; r++) words[r] = word_of(m, plane, i0 + r, j0 / FV_BLOCK_KEYS) >> (j0 % FV_BLOCK_KEYS);
 }
 
 /* A 32 x 32 square of bits turned: halves, quarters, ... of it change places (Warren, Hacker's Delight, 7-3). */

@@ -24,11 +24,10 @@ struct fv_block_mask {
 fv_block_kind fv__blocks_kind(const fv_block_mask *mask, int64_t batch, int64_t head, int64_t i0, int64_t i1,
                               int64_t j0, int64_t j1);
 
-/* Words of the rows i0.. for the FV_BLOCK_KEYS keys from j0 on: bit c of words[r] is query i0 + r, key j0 + c. i0 and j0 begin a
- * tile; what is outside the matrix is not seen. */
+/* Words of the rows i0.. for the keys from j0 to the end of its tile: bit c of words[r] is query i0 + r, key j0 + c. */
 void fv__blocks_rows(const fv_block_mask *mask, int64_t batch, int64_t head, int64_t i0, int64_t rows, int64_t j0,
                      uint64_t *words);
-/* The same tile with a word per key: bit r of words[c], FV_BLOCK_KEYS words. */
+/* A whole tile, which begins at (i0, j0), with a word per key: bit r of words[c], FV_BLOCK_KEYS words. */
 void fv__blocks_columns(const fv_block_mask *mask, int64_t batch, int64_t head, int64_t i0, int64_t j0,
                         uint64_t *words);
 

@@ -245,3 +245,44 @@ exit 2
 err fovea: error: cu_seqlens_q has the wrong type
 err   expected i32 or i64
 err   found:   f32
+
+case rotary positions turn q against k by their distance
+do npy q.npy '<f4' '(1, 1, 2, 2)' 16; for at in 128 136; do patch q.npy $at '\000\000\200\077'; done
+do fovea attend q.npy q.npy q.npy --rope half --scale 1 --weights raw --rows 1 --format tsv -q | grep weights
+out weights	f32[1,1,1,2]	0.540302	1.000000	0.770151	0
+
+case rotary positions go on where the past ends
+do npy q.npy '<f4' '(1, 1, 1, 2)' 8; patch q.npy 128 '\000\000\200\077'; npy p.npy '<f4' '(1, 1, 1, 2)' 8; patch p.npy 128 '\000\000\200\077'
+do fovea attend q.npy q.npy q.npy --past-k p.npy --past-v p.npy --rope interleaved --scale 1 --weights raw --do q.npy --format tsv -q | cut -f 1-4 | grep -e weights -e present_k
+out weights	f32[1,1,1,2]	0.540302	1.000000
+out present_k	f32[1,1,2,2]	0.000000	1.000000
+
+case rotary positions need an even number of columns
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --rope half --rope-dim 3
+exit 2
+err fovea: error: rope: columns
+err found:   3
+
+case rotary positions of a gate have nothing to turn
+do npy x.npy '<f4' '(1, 1, 3, 4)' 48; npy w.npy '<f4' '(1, 4)' 16; npy b.npy '<f4' '(1,)' 4
+do fovea attend --q x.npy --attention pixel-gate --tensor w=w.npy --tensor b=b.npy --rope half
+exit 2
+err fovea: error: --rope half: pixel-gate has no keys to turn
+
+case a gate has no lse
+do npy x.npy '<f4' '(1, 1, 3, 4)' 48; npy w.npy '<f4' '(1, 4)' 16; npy b.npy '<f4' '(1,)' 4
+do fovea attend --q x.npy --attention pixel-gate --tensor w=w.npy --tensor b=b.npy --format tsv -q | cut -f 1,2
+out out	f32[1,1,3,4]
+not lse
+
+case a prefix is seen from before it
+do npy q.npy '<f4' '(1, 1, 4, 2)' 32; npy n.npy '<i8' '(1,)' 8; patch n.npy 128 '\003'
+do fovea attend q.npy q.npy q.npy --causal upper-left --prefix-len n.npy --weights softmax --rows 0 --format tsv -q | grep weights
+out weights	f32[1,1,1,4]	0.000000	0.333333	0.250000	0
+
+case a prefix longer than the keys
+do npy q.npy '<f4' '(1, 1, 4, 2)' 32; npy n.npy '<i8' '(1,)' 8; patch n.npy 128 '\005'; fovea attend q.npy q.npy q.npy --prefix-len n.npy
+exit 2
+err fovea: error: attention: port "prefix_len", element 0
+err expected 0 to 4
+err found:   5

@@ -40,16 +40,19 @@ static void T(prepare_rows)(const T(job) * job, const fv__segment *segment, int6
                      : NULL;
     const R log2e = (R)1.44269504088896340736, scale = (R)job->plan->options.scale;
     const double sink = job->sinks ? (double)T(per_head)(job, job->sinks, FV_SINKS, head) : -INFINITY;
+    /* A sink further above takes all: weights of e^-40 instead of less, so that they and the gain of dLSE stay normal numbers. */
+    enum { FAR_SINK = 40 };
     for (int64_t r = 0; r < rows; r++) {
         const double own = (double)from[r * lse->stride[2]];
         double all = own, gain = 1;
         if (job->sinks) { /* the weights are those of the softmax with the sink in its denominator */
             const double top = own > sink ? own : sink;
             all = top == -INFINITY ? top : top + log(exp(own - top) + exp(sink - top));
-            gain = exp(fmin(all - own, 80));
+            gain = exp(fmin(all - own, FAR_SINK));
             if (top > -INFINITY && own > -INFINITY) *sink_sum -= exp(sink - all) * (double)delta[r];
         }
         if (d && own > -INFINITY) delta[r] -= (R)((double)d[r * dlse->stride[2]] * gain);
+        all = fmin(all, own + FAR_SINK);
         lse2[r] = own == -INFINITY ? (R)INFINITY : (R)all * log2e; /* nothing seen: weights exp2(s - inf) = 0 */
         delta[r] = own == -INFINITY ? 0 : delta[r] * scale;
     }

@@ -111,12 +111,21 @@ static void guarded_case(attn_case *c, const char *mechanism, const char *where)
     fv_attention_plan *plan;
     snprintf(line, sizeof line, "test_attn_guard '%s' %llu   (%s touches memory outside its tensors)\n", mechanism,
              (unsigned long long)c->seed, where);
-    assert_int_equal(fv_attention_plan_create(&plan, &c->how, &c->x), FV_OK);
+    if (fv_attention_plan_create(&plan, &c->how, &c->x) != FV_OK) fail_msg("%s%s", line, fv_message());
     for (int at_end = 0; at_end < 2; at_end++) {
-        assert_int_equal(one_call(c, plan, at_end, false), FV_OK);
-        if (plan->mechanism->info.can & FV_CAN_BACKWARD) assert_int_equal(one_call(c, plan, at_end, true), FV_OK);
+        fv_status status = one_call(c, plan, at_end, false);
+        if (status == FV_OK && (plan->mechanism->info.can & FV_CAN_BACKWARD)) status = one_call(c, plan, at_end, true);
+        if (status != FV_OK) fail_msg("%s%s", line, fv_message());
         all_weights(c, plan, at_end);
     }
+    fv_attention_plan_free(plan);
+}
+
+/* A mechanism may refuse windows, nothing else of what its row promises. */
+static void make_any(attn_case *c, const char *mechanism, uint64_t seed, fv_dtype dtype) {
+    fv_attention_plan *plan;
+    case_make(c, mechanism, seed, dtype, seed % 25 ? 60 : 200);
+    if (fv_attention_plan_create(&plan, &c->how, &c->x) != FV_OK) c->how.window_left = c->how.window_right = -1;
     fv_attention_plan_free(plan);
 }
 
@@ -130,7 +139,7 @@ static void guarded_seed(const char *mechanism, uint64_t seed, bool exact) {
         if (exact)
             exact_make(&e, mechanism, seed, dtype, seed % 25 ? 100000 : 3000000, 0);
         else
-            case_make(&e.c, mechanism, seed, dtype, seed % 25 ? 60 : 200);
+            make_any(&e.c, mechanism, seed, dtype);
         guarded_case(&e.c, mechanism, isa == FV_ISAS ? "f64" : isa_names[isa]);
         case_free(&e.c);
     }
@@ -144,8 +153,8 @@ static uint64_t count_of(uint64_t normal) {
 
 static void exact_test(void **state) {
     (void)state;
-    for (uint64_t seed = 1; seed <= count_of(900); seed++) guarded_seed("softmax", seed, true);
-    for (uint64_t seed = 1; seed <= count_of(300); seed++) guarded_seed("window:left=9,right=2", seed, true);
+    for (uint64_t seed = 1; seed <= count_of(600); seed++) guarded_seed("softmax", seed, true);
+    for (uint64_t seed = 1; seed <= count_of(200); seed++) guarded_seed("window:left=9,right=2", seed, true);
 }
 
 static void every_mechanism_test(void **state) {

@@ -434,7 +434,7 @@ static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensor
     job.workers = (char *)scratch + job.cut.shared_bytes;
     int64_t most;
     const int64_t tasks = T(count_chunks)(&job, &most) * plan->kv_heads, phases = T(phases)(&job);
-    const int64_t numbers = tasks * (plan->heads / plan->kv_heads);
+    const int64_t numbers = tasks ? tasks * (plan->heads / plan->kv_heads) : 0;
     memset(parts, 0, (size_t)(numbers * 3) * sizeof(double));
     job.sink_sum = x->d[FV_SINKS].rank ? parts : NULL;
     job.slope_sum = x->d[FV_SLOPES].rank ? parts + numbers : NULL;
@@ -442,6 +442,7 @@ static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensor
     job.w_sum = (R *)(parts + 3 * numbers);
     if (job.w.data) memset(job.w_sum, 0, (size_t)(numbers * plan->d_qk) * sizeof(R));
     T(zero)(b), T(zero_heads)(&x->d[FV_SINKS]), T(zero_heads)(&x->d[FV_SLOPES]);
+    if (plan->heads == 0) return;
     if (x->t[FV_KV_LEN].rank) T(zero)(&x->d[FV_K]), T(zero)(&x->d[FV_V]); /* rows no chunk has */
     for (job.phase = phases ? 0 : -1; job.phase < phases; job.phase++)
         for (job.round = 0; job.round < most; job.round++)

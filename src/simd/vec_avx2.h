@@ -17,6 +17,7 @@ static inline void v_store(float *p, vr v) { _mm256_storeu_ps(p, v); }
 static inline vr v_loadn(const float *p, int64_t n) { return _mm256_maskload_ps(p, v_first(n)); }
 static inline void v_storen(float *p, vr v, int64_t n) { _mm256_maskstore_ps(p, v_first(n), v); }
 static inline vr v_set(float x) { return _mm256_set1_ps(x); }
+static inline vr v_one(const float *p) { return _mm256_set1_ps(*p); }
 static inline vr v_iota(void) { return _mm256_set_ps(7, 6, 5, 4, 3, 2, 1, 0); }
 static inline vr v_add(vr a, vr b) { return _mm256_add_ps(a, b); }
 static inline vr v_sub(vr a, vr b) { return _mm256_sub_ps(a, b); }

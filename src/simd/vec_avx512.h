@@ -14,6 +14,7 @@ static inline void v_store(float *p, vr v) { _mm512_storeu_ps(p, v); }
 static inline vr v_loadn(const float *p, int64_t n) { return _mm512_maskz_loadu_ps(FIRST(n), p); }
 static inline void v_storen(float *p, vr v, int64_t n) { _mm512_mask_storeu_ps(p, FIRST(n), v); }
 static inline vr v_set(float x) { return _mm512_set1_ps(x); }
+static inline vr v_one(const float *p) { return _mm512_set1_ps(*p); }
 static inline vr v_iota(void) { return _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0); }
 static inline vr v_add(vr a, vr b) { return _mm512_add_ps(a, b); }
 static inline vr v_sub(vr a, vr b) { return _mm512_sub_ps(a, b); }

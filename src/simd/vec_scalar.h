@@ -13,6 +13,8 @@
 #define v_loadn(p, n) ((n) > 0 ? *(p) : (R)0)
 #define v_storen(p, v, n) ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
 #define v_set(x) ((R)(x))
+/* The value at p in every lane. Volatile: gcc 12 joins two such loads with those of the next row and reads past the last one. */
+#define v_one(p) (*(const volatile R *)(p))
 #define v_iota() ((R)0)
 #define v_add(a, b) ((a) + (b))
 #define v_sub(a, b) ((a) - (b))

@@ -45,16 +45,19 @@ static void T(prepare_rows)(const T(job) * job, const fv__segment *segment, int6
                      : NULL;
     const R log2e = (R)1.44269504088896340736, scale = (R)job->plan->options.scale;
     const double sink = job->sinks ? (double)T(per_head)(job, job->sinks, FV_SINKS, head) : -INFINITY;
+    /* A sink further above takes all: weights of e^-40 instead of less, so that they and the gain of dLSE stay normal numbers. */
+    enum { FAR_SINK = 40 };
     for (int64_t r = 0; r < rows; r++) {
         const double own = (double)from[r * lse->stride[2]];
         double all = own, gain = 1;
         if (job->sinks) { /* the weights are those of the softmax with the sink in its denominator */
             const double top = own > sink ? own : sink;
             all = top == -INFINITY ? top : top + log(exp(own - top) + exp(sink - top));
-            gain = exp(fmin(all - own, 80));
+            gain = exp(fmin(all - own, FAR_SINK));
             if (top > -INFINITY && own > -INFINITY) *sink_sum -= exp(sink - all) * (double)delta[r];
         }
         if (d && own > -INFINITY) delta[r] -= (R)((double)d[r * dlse->stride[2]] * gain);
+        all = fmin(all, own + FAR_SINK);
         lse2[r] = own == -INFINITY ? (R)INFINITY : (R)all * log2e; /* nothing seen: weights exp2(s - inf) = 0 */
         delta[r] = own == -INFINITY ? 0 : delta[r] * scale;
     }
@@ -466,7 +469,7 @@ static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensor
     job.workers = (char *)scratch + job.cut.shared_bytes;
     int64_t most;
     const int64_t tasks = T(count_chunks)(&job, &most) * plan->kv_heads, phases = T(phases)(&job);
-    const int64_t numbers = tasks * (plan->heads / plan->kv_heads);
+    const int64_t numbers = tasks ? tasks * (plan->heads / plan->kv_heads) : 0;
     memset(parts, 0, (size_t)(numbers * 3) * sizeof(double));
     job.sink_sum = x->d[FV_SINKS].rank ? parts : NULL;
     job.slope_sum = x->d[FV_SLOPES].rank ? parts + numbers : NULL;
@@ -474,6 +477,7 @@ static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensor
     job.w_sum = (R *)(parts + 3 * numbers);
     if (job.w.data) memset(job.w_sum, 0, (size_t)(numbers * plan->d_qk) * sizeof(R));
     T(zero)(b), T(zero_heads)(&x->d[FV_SINKS]), T(zero_heads)(&x->d[FV_SLOPES]);
+    if (plan->heads == 0) return;
     if (x->t[FV_KV_LEN].rank) T(zero)(&x->d[FV_K]), T(zero)(&x->d[FV_V]); /* rows no chunk has */
     for (job.phase = phases ? 0 : -1; job.phase < phases; job.phase++)
         for (job.round = 0; job.round < most; job.round++)

@@ -74,14 +74,14 @@ static bool K(finite_tile)(const R *a, int64_t ld, int64_t rows, int64_t cols) {
     return v_sum(sum) == 0;
 }
 
-static void K(band_tile)(R *s, int64_t rows, int64_t lanes, const R *start, const R *end) {
+static void K(band_tile)(R *s, int64_t first, int64_t rows, int64_t lanes, const R *start, const R *end) {
     const vr hidden = v_set(-INFINITY);
     for (int64_t q = 0; q < lanes; q += VL) {
-        const vr first = v_load(start + q), last = v_load(end + q);
-        for (int64_t r = 0; r < rows; r++) {
+        const vr begin = v_load(start + q), last = v_load(end + q);
+        for (int64_t r = first; r < rows; r++) {
             const vr at = v_set((R)r);
             R *x = s + r * lanes + q;
-            v_store(x, v_select(v_and(v_le(first, at), v_lt(at, last)), v_load(x), hidden));
+            v_store(x, v_select(v_and(v_le(begin, at), v_lt(at, last)), v_load(x), hidden));
         }
     }
 }
@@ -161,11 +161,8 @@ static bool K(softmax_tile)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *al
     return any;
 }
 
-static void K(scale_lanes)(R *x, int64_t rows, int64_t lanes, const R *alpha) {
-    for (int64_t q = 0; q < lanes; q += VL) {
-        const vr a = v_load(alpha + q);
-        for (int64_t r = 0; r < rows; r++) v_store(x + r * lanes + q, v_mul(a, v_load(x + r * lanes + q)));
-    }
+static void K(scale_rows)(R *to, int64_t ldto, const R *from, int64_t ld, int64_t rows, int64_t cols, const R *factor) {
+    for (int64_t r = 0; r < rows; r++, to += ldto, from += ld) K(scale)(to, factor[r], from, cols);
 }
 
 static void K(finish_lanes)(R *factor, R *lse, const R *m, const R *l, int64_t lanes, R sink, R gain) {

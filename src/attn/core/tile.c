@@ -51,12 +51,26 @@ static int64_t pieces(const fv_attention_plan *plan, int64_t rows, int64_t size)
 
 static size_t block(int64_t count, size_t element) { return ((size_t)count * element + 63) & ~(size_t)63; }
 
+/* Pairs of block and head for a task: short sequences come in groups, so that handing out work costs little and the memory of the next
+ * can be fetched during the one before; at least 16 tasks remain. */
+static int64_t group_of(const fv_attention_plan *plan, int64_t units, int64_t side) {
+    const int64_t sequences = plan->packed && plan->sequences ? plan->sequences : 1;
+    int64_t q = plan->q_len / sequences + 1, k = plan->k_len / sequences + 1;
+    if (q > side) q = side;
+    if (plan->window_left >= 0 && plan->window_right >= 0 && plan->window_left < k) k = plan->window_left + 1;
+    const double flops = 2.0 * (double)q * (double)k * (double)(plan->d_qk + plan->d_v);
+    int64_t group = (int64_t)(8e6 / (flops + 1)) + 1;
+    if (group > units / 16) group = units / 16;
+    return group < 1 ? 1 : group;
+}
+
 fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
     const bool addend = plan->shape[FV_BIAS].rank || plan->shape[FV_MASK].rank || plan->shape[FV_SLOPES].rank;
     const int64_t lanes = FV_TILE_LANES, side = FV_TILE_SIDE, d = plan->d_qk, dv = plan->d_v;
     fv__tile_cut cut = {.chunk = chunk_of(plan)};
     cut.forward_tasks = pieces(plan, plan->q_len, FV_TILE_BLOCK_Q);
+    cut.group = group_of(plan, cut.forward_tasks * plan->heads, FV_TILE_BLOCK_Q);
     cut.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
     if (!backward) {
         cut.worker_bytes = block(FV_TILE_BLOCK_K * lanes, e) * (addend ? 3 : 1) + 3 * block(lanes, e);
@@ -67,11 +81,12 @@ fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
     /* packed: chunks of queries and of keys are counted apart, which is never less than their maximum */
     cut.chunks = plan->packed ? pieces(plan, plan->q_len + plan->k_len, cut.chunk)
                               : pieces(plan, plan->q_len > plan->k_len ? plan->q_len : plan->k_len, cut.chunk);
-    int64_t parts = cut.chunks * plan->heads * (2 + (additive(plan) ? d : 0));
-    if (parts < cut.forward_tasks * plan->heads) parts = cut.forward_tasks * plan->heads;
+    const int64_t parts = cut.chunks * plan->heads * (3 + (additive(plan) ? d : 0));
+    cut.group = group_of(plan, cut.chunks * plan->kv_heads, cut.chunk);
     cut.shared_bytes += 2 * block(plan->batch * plan->heads * plan->q_len, e) + block(parts, sizeof(double));
-    cut.worker_bytes =
-        2 * (block(cut.chunk * d, e) + block(cut.chunk * dv, e)) + 4 * block(side * side, e) + 3 * block(side, e);
+    cut.worker_bytes = 2 * (block(cut.chunk * d, e) + block(cut.chunk * dv, e)) + 3 * block(side, e);
+    cut.worker_bytes += (2 + (addend ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * block(side * side, e);
+    if (additive(plan)) cut.worker_bytes += block(d * side, e);
     return cut;
 }
 

@@ -27,6 +27,7 @@ enum {
     FV_TILE_BLOCK_Q = 128, /* queries of a forward task */
     FV_TILE_BLOCK_K = 128, /* keys of a forward step; a multiple of 64 */
     FV_TILE_SIDE = 64,     /* queries and keys of a backward tile */
+    FV_TILE_NEAR = 4 << 20 /* bytes of all tensors that stay in near caches by themselves */
 };
 
 /* Where scores come from. A mechanism chooses in `accept` by fv__tile_tune; products are what a plan without tuning has. */
@@ -51,8 +52,8 @@ void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size);
 
 /* How a call is cut; depends on the shapes only. */
 typedef struct fv__tile_cut {
-    int64_t forward_tasks, chunk,
-        chunks; /* blocks of queries over all sequences; rows of a backward chunk, chunks over all */
+    int64_t forward_tasks, group; /* blocks of queries over all sequences; (block, head) pairs a forward task has */
+    int64_t chunk, chunks;        /* rows of a backward chunk, chunks over all sequences */
     size_t worker_bytes, shared_bytes; /* scratch of each worker, and of all together */
 } fv__tile_cut;
 fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward);

@@ -28,7 +28,7 @@ import decode
 import train
 from peers import onnx_side, onnxruntime, openvino, openvino_side, say, torch_side
 from problems import Problem, Tensors
-from side import Clock, Fovea, Peer, Table, Wrong, processors, times
+from side import Clock, Fovea, Peer, Table, Wrong, emit, processors, put_into, times
 
 GRID = [(8, 12, 32, 64), (8, 12, 128, 64), (4, 12, 512, 64), (1, 12, 1024, 64), (1, 12, 2048, 64), (1, 4, 4096, 64),
         (1, 1, 8192, 64), (1, 8, 1024, 128), (1, 4, 4096, 128)]
@@ -166,15 +166,20 @@ class Comparison:
     # ---- the end
 
     def summary(self):
-        print()
-        for group in dict.fromkeys(row["group"] for row in self.rows if "ratio" in row):
-            for what, words in (("forward", "forward against the best peer"), ("both", "forward + backward against torch")):
-                cells = [row for row in self.rows if row["group"] == group and row["pass"] == what]
+        rated = [row for row in self.rows if "ratio" in row]
+        for group in dict.fromkeys(row["group"] for row in rated):
+            for what, words in (("forward", "forward, best peer"), ("both", "forward + backward, torch")):
+                cells = [row for row in rated if row["group"] == group and row["pass"] == what]
                 if cells:
                     mean = math.exp(sum(math.log(row["ratio"]) for row in cells) / len(cells))
                     worst = min(cells, key=lambda row: row["ratio"])
-                    print(f"{group}: {words}: {len(cells)} cells, geometric mean {mean:.2f}, worst {worst['ratio']:.2f} "
-                          f"({worst['case']}, {worst['best_peer']})  ")
+                    emit(f"- {group}: {words}: {len(cells)} rows, geometric mean {mean:.2f}, least {worst['ratio']:.2f} "
+                         f"({worst['case']}, {worst['best_peer']})")
+        lost = [row for row in rated if row["ratio"] < 1]
+        if rated:
+            emit(f"- rows that fovea loses: {len(lost)} of {len(rated)}")
+        for row in lost:
+            emit(f"  - {row['case']}, {row['pass']}: {row['ratio']:.2f} of {row['best_peer']}")
 
 
 def first(path, key):
@@ -191,19 +196,22 @@ def header(options):
         caches += [] if kind == "Instruction" else [f"L{level} {size}"]
     flags = [flag for flag in first("/proc/cpuinfo", "flags").split() if flag in
              ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "amx_tile")]
-    version = subprocess.run([options.fovea, "version", "-v"], capture_output=True, text=True).stdout.split()
-    print("```text" if options.markdown else "", flush=True)
-    print(f"date     {time.strftime('%Y-%m-%d', time.gmtime())}, load {os.getloadavg()[0]:.2f} before the run")
-    print(f"machine  {first('/proc/cpuinfo', 'model name')}, {processors()} cores, {', '.join(caches)}, "
+    version = subprocess.run([options.fovea, "version", "-v"], capture_output=True, text=True).stdout.split(",")[0].split()
+    commit = subprocess.run(["git", "-C", str(pathlib.Path(__file__).parent), "rev-parse", "--short", "HEAD"],
+                            capture_output=True, text=True).stdout.strip()
+    emit("```text" if options.markdown else "")
+    emit(f"date     {time.strftime('%Y-%m-%d', time.gmtime())}, load {os.getloadavg()[0]:.2f} before the run")
+    emit(f"machine  {first('/proc/cpuinfo', 'model name')}, {processors()} cores, {', '.join(caches)}, "
           f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB, {platform.system()} {platform.release()}")
-    print(f"         {' '.join(flags)}")
-    print(f"fovea    {' '.join(version)}")
-    print(f"peers    torch {torch.__version__}, onnxruntime {onnxruntime.__version__ if onnxruntime else 'none'}, "
+    emit(f"         {' '.join(flags)}")
+    emit(f"fovea    {' '.join(version)}, commit {commit or 'unknown'}")
+    emit(f"peers    torch {torch.__version__}, onnxruntime {onnxruntime.__version__ if onnxruntime else 'none'}, "
           f"openvino {openvino.__version__.split('-')[0] if openvino else 'none'}")
-    print(f"torch    {'; '.join(line.strip(' -') for line in torch.__config__.show().splitlines()[1:] if 'Build settings' not in line)}")
-    print(f"run      {options.threads} thread{'s' if options.threads > 1 else ''}, {options.rounds} rounds, f32 unless said, "
+    for i, line in enumerate(line.strip(" -") for line in torch.__config__.show().splitlines()[1:] if "Build settings" not in line):
+        emit(f"{'torch' if i == 0 else '':<9}{line}")
+    emit(f"run      {options.threads} thread{'s' if options.threads > 1 else ''}, {options.rounds} rounds, f32 unless said, "
           f"{', '.join(options.only)}")
-    print("```" if options.markdown else "", flush=True)
+    emit("```" if options.markdown else "")
 
 
 def main():
@@ -217,9 +225,11 @@ def main():
     parser.add_argument("--budget", type=float, default=13, metavar="MINUTES", help="to share among the turns (13); long cases need their time")
     parser.add_argument("--longest", type=int, default=1 << 30, metavar="L", help="leave out shapes of more keys")
     parser.add_argument("--markdown", action="store_true", help="tables and header as in docs/performance.md")
+    parser.add_argument("--page", metavar="FILE", help="put what is printed between the marks of that page, such as docs/performance.md")
     parser.add_argument("--json", metavar="FILE", help="also write all rows there")
     options = parser.parse_args()
     options.only = options.only.split(",")
+    options.markdown = options.markdown or options.page is not None
     unknown = [group for group in options.only if group not in groups]
     if unknown:
         parser.error(f"unknown group {unknown[0]}; there are {', '.join(groups)}")
@@ -238,7 +248,10 @@ def main():
             decode.compare(options, comparison.clock)
         else:
             comparison.run(group)
+    emit()
     comparison.summary()
+    if options.page:
+        put_into(options.page)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(comparison.rows, indent=1) + "\n")
 

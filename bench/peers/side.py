@@ -107,7 +107,7 @@ class Clock:
         self.left += sides * (self.rounds + 1)
 
     def turn_seconds(self):
-        return min(1.0, max(0.05, 0.6 * (self.end - time.monotonic()) / max(1, self.left)))
+        return min(0.5, max(0.05, 0.6 * (self.end - time.monotonic()) / max(1, self.left)))
 
     def run(self, sides):
         """All turns of one measurement. A first short one, which is not the last word, tells how often to repeat."""
@@ -153,6 +153,24 @@ def read_safetensors(path):
 # ---- tables --------------------------------------------------------------------------------------------------------------------
 
 
+lines = []  # everything that was said, for --page
+
+
+def emit(text=""):
+    lines.append(text)
+    print(text, flush=True)
+
+
+def put_into(page):
+    """Replaces what stands between the two marks of a page by what was said."""
+    begin, end = "<!-- bench/peers/run -->", "<!-- end -->"
+    with open(page) as file:
+        before, rest = file.read().split(begin)
+        after = rest.split(end)[1]
+    with open(page, "w") as file:
+        file.write(f"{before}{begin}\n\n" + "\n".join(lines).strip() + f"\n\n{end}{after}")
+
+
 class Table:
     """Rows are printed when they come: as Markdown, or in columns of fixed width."""
 
@@ -160,18 +178,18 @@ class Table:
         self.markdown = markdown
         self.width = [max(len(name), 7) for name in columns]
         self.width[0] = max(self.width[0], 32)
-        print()
+        emit()
         self.row(columns)
         if markdown:
-            print("|" + "|".join(" --- " if i < 2 else " ---: " for i in range(len(columns))) + "|", flush=True)
+            emit("|" + "|".join(" ---: " if 2 <= i < len(columns) - (columns[-1] == "note") else " --- " for i in range(len(columns))) + "|")
 
     def row(self, cells):
         cells = ["-" if cell is None else cell if isinstance(cell, str) else number(cell) for cell in cells]
         if self.markdown:
-            print("| " + " | ".join(cells) + " |", flush=True)
+            emit("| " + " | ".join(cells) + " |")
         else:
-            print("  ".join(f"{cell:<{width}}" if i == 0 else f"{cell:>{width}}"
-                            for i, (cell, width) in enumerate(zip(cells, self.width))).rstrip(), flush=True)
+            emit("  ".join(f"{cell:<{width}}" if i == 0 else f"{cell:>{width}}"
+                           for i, (cell, width) in enumerate(zip(cells, self.width))).rstrip())
 
 
 def number(x):

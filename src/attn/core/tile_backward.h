@@ -66,6 +66,7 @@ typedef struct T(pair) {
     const fv__segment *segment;
     const fv__drop *drop;
     int64_t head, kv, i0, rows, j0, keys, lanes, task;
+    int64_t ld, row0;      /* stride of kt and vt; row 0 of a strip among the queries of the block */
     const R *q, *k, *dout; /* first row of the tile in the caller's tensors */
     R *kt, *vt, *dk, *dv;  /* the tile of the chunk: transposed, gradients */
     bool partial;
@@ -101,8 +102,8 @@ static void T(store_bias)(const T(job) * job, const T(backward_scratch) * w, con
 
 static void T(band_rows)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, const T(sight) * sight) {
     for (int64_t r = 0; r < p->rows; r++) {
-        w->start[r] = job->banded ? (R)(sight->start[r] - p->j0) : 0;
-        const int64_t end = job->banded ? sight->end[r] - p->j0 : p->keys;
+        w->start[r] = job->banded ? (R)(sight->start[p->row0 + r] - p->j0) : 0;
+        const int64_t end = job->banded ? sight->end[p->row0 + r] - p->j0 : p->keys;
         w->end[r] = (R)(end < p->keys ? end : p->keys);
     }
 }
@@ -147,9 +148,9 @@ static void T(pair_step)(const T(job) * job, T(backward_scratch) * w, const T(pa
     if (wh)
         simd->additive_tile(w->s, p->q, job->q.l, p->kt, lanes, wh, p->rows, d, job->scale2);
     else
-        simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, lanes, p->rows, lanes, d, false);
+        simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, p->ld, p->rows, lanes, d, false);
     if (p->dout)
-        simd->gemm(w->dp, lanes, p->dout, job->dout.l, 1, p->vt, lanes, p->rows, lanes, dv, false);
+        simd->gemm(w->dp, lanes, p->dout, job->dout.l, 1, p->vt, p->ld, p->rows, lanes, dv, false);
     else
         simd->fill(w->dp, 0, p->rows * lanes);
     if (job->addend) T(fill_addend)(job, p->segment, p->head, p->i0, p->rows, p->j0, p->keys, w->addend, lanes);
@@ -163,6 +164,27 @@ static void T(pair_step)(const T(job) * job, T(backward_scratch) * w, const T(pa
         hidden && !(simd->finite_tile(p->q, job->q.l, p->rows, d) && simd->finite_tile(p->k, job->k.l, p->keys, d) &&
                     (!p->dout || simd->finite_tile(p->dout, job->dout.l, p->rows, dv)));
     T(pair_sums)(job, w, p, careful);
+}
+
+/* A tile on the edge of a band, in strips of queries: of each only the keys between its first and its last visible one are computed. */
+static void T(pair_strips)(const T(job) * job, T(backward_scratch) * w, const T(pair) * tile, const T(sight) * sight) {
+    const int64_t d = job->plan->d_qk, dv = job->plan->d_v, width = job->simd->width;
+    const int64_t height = tile->rows > FV_TILE_SIDE / 2 ? FV_TILE_SIDE / 2 : FV_TILE_SIDE / 4;
+    if (!tile->more) T(zero_rows)(tile->dk, d, tile->keys, d), T(zero_rows)(tile->dv, dv, tile->keys, dv);
+    for (int64_t r = 0; r < tile->rows; r += height) {
+        T(pair) p = *tile;
+        p.row0 = r, p.i0 += r, p.rows = tile->rows - r < height ? tile->rows - r : height, p.more = true;
+        p.q += r * job->q.l;
+        if (p.dout) p.dout += r * job->dout.l;
+        int64_t first = sight->start[r] - p.j0, end = sight->end[r + p.rows - 1] - p.j0;
+        first = first < 0 ? 0 : first & ~(int64_t)15, end = end < p.keys ? end : p.keys;
+        if (first < end) {
+            p.j0 += first, p.keys = end - first, p.lanes = (p.keys + width - 1) / width * width;
+            p.k += first * job->k.l, p.kt += first, p.vt += first, p.dk += first * d, p.dv += first * dv;
+            T(pair_step)(job, w, &p, sight);
+        } else if (!p.more_q && job->dq.data)
+            T(zero_rows)(T(at)(&job->dq, p.segment->batch, p.head, p.segment->q_start + p.i0), job->dq.l, p.rows, d);
+    }
 }
 
 /* ---- one task of a round */
@@ -229,8 +251,11 @@ static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(pair) 
         p->k = T(at)(&job->k, s->batch, p->kv, s->k_start + j);
         p->kt = w->k + (j - j0) * job->plan->d_qk, p->dk = w->dk + (j - j0) * job->plan->d_qk;
         p->vt = w->v + (j - j0) * job->plan->d_v, p->dv = w->dv + (j - j0) * job->plan->d_v;
-        p->more = w->live >> tile & 1;
-        T(pair_step)(job, w, p, &sight);
+        p->more = w->live >> tile & 1, p->ld = p->lanes;
+        if (p->partial && !job->w.data)
+            T(pair_strips)(job, w, p, &sight);
+        else
+            T(pair_step)(job, w, p, &sight);
         w->live |= UINT64_C(1) << tile, p->more_q = true;
     }
     if (!p->more_q && job->dq.data)

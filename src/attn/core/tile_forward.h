@@ -104,6 +104,52 @@ static void T(turn_addend)(const T(job) * job, T(forward_scratch) * w, const T(t
     job->simd->pack(w->turned, t->lanes, from, ld, t->rows, rows, 1);
 }
 
+/* Which of the keys a, a+1, ... each half of a tile sees: on the edge of a band the other half is not computed. */
+typedef struct T(halves) {
+    int64_t split, first[2], end[2]; /* queries of the first half; keys */
+} T(halves);
+
+static T(halves) T(halves_of)(const T(job) * job, const T(tile) * t, int64_t a, int64_t rows, bool partial) {
+    T(halves) h = {t->rows, {0, 0}, {rows, rows}};
+    const int64_t half = FV_TILE_LANES / 2;
+    if (!partial || job->w.data || t->rows <= half) return h;
+    h.split = half;
+    for (int n = 0; n < 2; n++) {
+        const int64_t start = t->sight.start[n * half] - a, end = t->sight.end[n ? t->rows - 1 : half - 1] - a;
+        h.first[n] = start < 0 ? 0 : start < rows ? start : rows;
+        h.end[n] = end < h.first[n] ? h.first[n] : end < rows ? end : rows;
+    }
+    return h;
+}
+
+/* Scores of the keys that both halves see, and of those that only one of them does. */
+static void T(scores)(const T(job) * job, const T(tile) * t, const T(halves) * h, R *s, const R *k) {
+    const int64_t lanes = t->lanes, ld = job->k.l, d = job->plan->d_qk, half = FV_TILE_LANES / 2;
+    const int64_t left = h->first[1] < h->end[0] ? h->first[1] : h->end[0], right = h->end[0] > left ? h->end[0] : left;
+    const int64_t second = right > h->first[1] ? right : h->first[1];
+    if (h->first[0] < left)
+        job->simd->gemm(s + h->first[0] * lanes, lanes, k + h->first[0] * ld, ld, 1, t->q, lanes, left - h->first[0],
+                        half, d, false);
+    if (left < right && h->first[1] < h->end[0])
+        job->simd->gemm(s + left * lanes, lanes, k + left * ld, ld, 1, t->q, lanes, right - left, lanes, d, false);
+    if (second < h->end[1])
+        job->simd->gemm(s + second * lanes + half, lanes, k + second * ld, ld, 1, t->q + half, lanes,
+                        h->end[1] - second, lanes - half, d, false);
+}
+
+/* O += P V, each half of the queries with the keys it sees. */
+static void T(values)(const T(job) * job, const T(tile) * t, const T(halves) * h, const R *s, const R *v,
+                      bool careful) {
+    const int64_t dv = job->plan->d_v, lanes = t->lanes;
+    for (int n = 0; n < 2; n++) {
+        const int64_t q = n ? h->split : 0, queries = n ? t->rows - h->split : h->split, j = h->first[n];
+        if (queries <= 0 || (j >= h->end[n] && t->started)) continue;
+        (careful ? job->simd->gemm_careful : job->simd->gemm)(t->o + q * dv, dv, s + j * lanes + q, 1, lanes,
+                                                              v + j * job->v.l, job->v.l, queries, dv, h->end[n] - j,
+                                                              t->started);
+    }
+}
+
 /* Keys [a, b) of the block that begins at j0 join the sums of the tile. a - j0 is a multiple of 4, see softmax_tile. */
 static void T(forward_step)(const T(job) * job, T(forward_scratch) * w, T(tile) * t, const T(unit) * unit, int64_t j0,
                             int64_t a, int64_t b, T(ahead) * ahead) {
@@ -112,26 +158,26 @@ static void T(forward_step)(const T(job) * job, T(forward_scratch) * w, T(tile) 
     const int64_t lanes = t->lanes, rows = b - a, dv = job->plan->d_v;
     const R *k = T(at)(&job->k, segment->batch, unit->kv, segment->k_start + a);
     const R *v = T(at)(&job->v, segment->batch, unit->kv, segment->k_start + a);
+    const bool partial = a < t->sight.every || b > t->sight.every_end;
+    const T(halves) halves = T(halves_of)(job, t, a, rows, partial);
     R *s = w->s + (a - j0) * lanes;
     T(fetch)(ahead);
     if (job->w.data)
         simd->additive_tile(s, k, job->k.l, t->q, lanes, job->w.data + unit->head * job->w.h, rows, job->plan->d_qk,
                             job->scale2);
     else
-        simd->gemm(s, lanes, k, job->k.l, 1, t->q, lanes, rows, lanes, job->plan->d_qk, false);
+        T(scores)(job, t, &halves, s, k);
     if (job->cap2 != 0) simd->softcap_tile(s, rows * lanes, job->cap2);
     if (job->addend) {
         T(turn_addend)(job, w, t, segment, unit->head, a, rows);
         simd->bias_tile(s, w->turned, rows * lanes, (R)1.44269504088896340736);
     }
-    const bool partial = a < t->sight.every || b > t->sight.every_end;
     if (partial) T(hide)(job, w, t, s, a, rows);
     if (simd->softmax_tile(s, rows, lanes, t->m, t->l, w->alpha) && t->started)
         simd->scale_rows(t->o, dv, t->o, dv, t->rows, dv, w->alpha);
     if (unit->drop.threshold) simd->drop_lanes(w->s, b - j0, lanes, t->i0, j0, &unit->drop);
     T(fetch)(ahead);
-    const bool careful = (partial || job->addend) && T(poisoned)(job, t, v, a, rows);
-    (careful ? simd->gemm_careful : simd->gemm)(t->o, dv, s, 1, lanes, v, job->v.l, t->rows, dv, rows, t->started);
+    T(values)(job, t, &halves, s, v, (partial || job->addend) && T(poisoned)(job, t, v, a, rows));
     t->started = true;
 }
 

@@ -19,6 +19,7 @@ import pathlib
 import platform
 import random
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -50,7 +51,7 @@ class Comparison:
         self.fovea, self.threads, self.markdown = options.fovea, options.threads, options.markdown
         self.clock = Clock(options.budget, options.rounds)
         self.longest = options.longest
-        self.rows, self.table = [], None
+        self.rows, self.left_out, self.table = [], [], None
 
     def shapes(self, *shapes):
         return [s for s in shapes or GRID if s[2] <= self.longest]
@@ -141,6 +142,7 @@ class Comparison:
                     self.case(group, problem, passes, folder, group == "grid", ours_too)
                 except Wrong as error:
                     say(f"{problem.name}: left out\n{error}")
+                    self.left_out.append(problem.name)
         if group == "threads":
             self.scaling()
 
@@ -175,6 +177,8 @@ class Comparison:
                     worst = min(cells, key=lambda row: row["ratio"])
                     emit(f"- {group}: {words}: {len(cells)} rows, geometric mean {mean:.2f}, least {worst['ratio']:.2f} "
                          f"({worst['case']}, {worst['best_peer']})")
+        if self.left_out:
+            emit(f"- left out, because a result was wrong or could not be computed: {', '.join(self.left_out)}")
         lost = [row for row in rated if row["ratio"] < 1]
         if rated:
             emit(f"- rows that fovea loses: {len(lost)} of {len(rated)}")
@@ -245,7 +249,9 @@ def main():
         if group == "train":
             train.compare(options)
         elif group == "decode":
-            decode.compare(options, comparison.clock)
+            rows, left_out = decode.compare(options)
+            comparison.rows += rows
+            comparison.left_out += left_out
         else:
             comparison.run(group)
     emit()
@@ -254,7 +260,8 @@ def main():
         put_into(options.page)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(comparison.rows, indent=1) + "\n")
+    return 1 if comparison.left_out else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

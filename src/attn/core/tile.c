@@ -36,11 +36,18 @@ static bool additive(const fv_attention_plan *plan) {
 
 /* ---- cutting */
 
-/* Keys of a backward chunk: as many as keep the four transposed tiles near 256 KiB of f32, in the second level cache. */
+/* Rows of a backward chunk: at most as many as keep their four tiles near 768 KiB of f32, in the second level cache, and equal ones. A
+ * chunk costs packing, so few are better; but when there are few heads a sequence is cut further, into an even number. */
 static int64_t chunk_of(const fv_attention_plan *plan) {
-    int64_t chunk = 196608 / (2 * (plan->d_qk + plan->d_v) + 1) / FV_TILE_SIDE * FV_TILE_SIDE;
-    if (chunk > 512) chunk = 512;
-    return chunk < FV_TILE_SIDE ? FV_TILE_SIDE : chunk;
+    const int64_t side = FV_TILE_SIDE, heads = plan->sequences * plan->kv_heads;
+    int64_t most = 196608 / (2 * (plan->d_qk + plan->d_v)) / side * side;
+    most = most > 768 ? 768 : most < side ? side : most;
+    const int64_t rows = plan->q_len > plan->k_len ? plan->q_len : plan->k_len;
+    if (plan->packed || rows <= side || heads < 1) return most;
+    int64_t chunks = (rows + most - 1) / most;
+    while (chunks * heads < 8 && rows / (chunks + 1) >= 256) chunks++;
+    if (chunks > 1 && chunks * heads < 16) chunks += chunks % 2;
+    return ((rows + chunks - 1) / chunks + side - 1) / side * side;
 }
 
 /* Pieces of `size` rows over all sequences; of packed ones, whose lengths are not known yet, at most. */

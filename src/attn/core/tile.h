@@ -7,15 +7,16 @@
  * vector lane: maximum, sum and rescaling of the online softmax then need no horizontal operation, keys and values are read where they
  * lie (as broadcast operands), and only the queries are transposed once into scratch.
  *
- * Backward. A task owns a chunk of keys of one kv head and, in round r, the chunk of queries r further on. Scores are held with a key
- * per lane; dK and dV grow in scratch, dQ directly in the caller's tensor: no other task of the round touches those rows. Rounds follow
- * each other, so every sum has one order, whatever the number of threads, and no partial results are stored.
+ * Backward. A task owns a chunk of keys of one kv head and, in each round, another chunk of the queries. Scores are held with a key per
+ * lane; dK and dV grow in scratch, dQ directly in the caller's tensor: no other task of the round touches those rows. Rounds follow
+ * each other, so every sum has one order, whatever the number of threads, and no partial results are stored. The first round writes
+ * every row of a gradient, later ones add.
  *
- *            queries chunk 0   1   2   3
- *  keys   0      round     0   1   2   3      one round = one diagonal:
- *  chunk  1                3   0   1   2      its tasks share neither rows nor columns
- *         2                2   3   0   1
- *         3                1   2   3   0
+ *            queries chunk 0   1   2   3          0   1   2   3
+ *  keys   0      round     0   1   2   3          0   1   2   3      one round = one diagonal: its tasks share neither
+ *  chunk  1                3   0   1   2          1   2   3   0      rows nor columns. Below a causal diagonal the other
+ *         2                2   3   0   1          2   3   0   1      diagonals (right) have equally many tasks each;
+ *         3                1   2   3   0          3   0   1   2      a window lies in few rounds of the first kind.
  */
 #ifndef FV_ATTN_TILE_H
 #define FV_ATTN_TILE_H

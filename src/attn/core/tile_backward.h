@@ -284,7 +284,8 @@ static T(meeting) T(meeting_of)(const T(job) * job, int64_t index) {
     int64_t number, ignored;
     fv__tile_locate(job->first, job->plan->sequences, index / kv_heads, &number, &ignored);
     const int64_t chunks = job->first[number + 1] - job->first[number], rest = index - job->first[number] * kv_heads;
-    const int64_t chunk = rest % chunks, other = (chunk + job->round) % chunks;
+    const int64_t chunk = rest % chunks;
+    const int64_t other = job->mirrored ? (job->round + chunks - chunk) % chunks : (chunk + job->round) % chunks;
     m.segment = fv__attn_segment(job->plan, job->x, number), m.kv = rest / chunks;
     m.idle = job->round >= chunks || (job->phase >= 0 && job->phase != m.segment.batch * kv_heads + m.kv);
     m.j0 = chunk * size, m.j1 = m.j0 + size < m.segment.k_len ? m.j0 + size : m.segment.k_len;
@@ -308,18 +309,27 @@ static void T(first_round)(const T(job) * job, const T(meeting) * m, bool met) {
     if (job->dv.data) T(zero_rows)(T(at)(&job->dv, s->batch, m->kv, s->k_start + m->j0), job->dv.l, m->j1 - m->j0, dv);
 }
 
-static void T(backward_ahead)(const T(job) * job, const T(meeting) * now, const T(meeting) * next, T(ahead) * a) {
-    const fv__segment *s = &next->segment;
-    const int64_t group = job->plan->heads / job->plan->kv_heads, head = next->kv * group, row = s->q_start + next->i0;
-    const int64_t d = job->plan->d_qk, dv = job->plan->d_v, queries = next->i1 - next->i0;
+/* While a block of queries is worked on: the block after it, or what the next meeting begins with. */
+static void T(backward_ahead)(const T(job) * job, const T(meeting) * now, const T(meeting) * next, const T(pair) * p,
+                              T(ahead) * a) {
+    const int64_t group = job->plan->heads / job->plan->kv_heads, side = FV_TILE_SIDE;
+    const int64_t d = job->plan->d_qk, dv = job->plan->d_v, after = p->i0 + side, rows = now->i1 - after;
     *a = (T(ahead)){.count = 0};
-    T(ahead_add)(a, &job->out, s->batch, head, row, dv, queries);
-    T(ahead_add)(a, &job->dout, s->batch, head, row, dv, queries);
-    T(ahead_add)(a, &job->q, s->batch, head, row, d, queries);
-    T(ahead_add)(a, &job->v, s->batch, next->kv, s->k_start + next->j0, dv, next->j1 - next->j0);
-    T(ahead_add)(a, &job->k, s->batch, next->kv, s->k_start + next->j0, d, next->j1 - next->j0);
-    const int64_t side = FV_TILE_SIDE, tiles = (now->j1 - now->j0 + side - 1) / side;
-    T(ahead_share)(a, group * tiles * ((now->i1 - now->i0 + side - 1) / side));
+    if (rows > 0) {
+        const int64_t b = now->segment.batch, row = now->segment.q_start + after, some = rows < side ? rows : side;
+        T(ahead_add)(a, &job->dq, b, p->head, row, d, some);
+        T(ahead_add)(a, &job->dout, b, p->head, row, dv, some);
+        T(ahead_add)(a, &job->q, b, p->head, row, d, some);
+    } else if (next && (p->head + 1) % group == 0) {
+        const fv__segment *s = &next->segment;
+        const int64_t head = next->kv * group, row = s->q_start + next->i0, queries = next->i1 - next->i0;
+        if (job->round == 0) T(ahead_add)(a, &job->out, s->batch, head, row, dv, queries);
+        T(ahead_add)(a, &job->dout, s->batch, head, row, dv, queries);
+        T(ahead_add)(a, &job->q, s->batch, head, row, d, queries);
+        T(ahead_add)(a, &job->v, s->batch, next->kv, s->k_start + next->j0, dv, next->j1 - next->j0);
+        T(ahead_add)(a, &job->k, s->batch, next->kv, s->k_start + next->j0, d, next->j1 - next->j0);
+    }
+    T(ahead_share)(a, (now->j1 - now->j0 + side - 1) / side);
 }
 
 static void T(meeting_run)(const T(job) * job, T(backward_scratch) * w, const T(meeting) * m, const T(meeting) * next) {
@@ -331,13 +341,13 @@ static void T(meeting_run)(const T(job) * job, T(backward_scratch) * w, const T(
     if (job->round == 0) T(first_round)(job, m, met);
     if (!met) return;
     T(ahead) ahead = {.count = 0};
-    if (next && job->fetches) T(backward_ahead)(job, m, next, &ahead);
     T(chunk_load)(job, w, s, m->kv, m->j0, m->j1);
     for (int64_t head = m->kv * group; head < (m->kv + 1) * group; head++) {
         const fv__drop drop = fv__drop_of(job->dropout, plan->options.seed, (uint64_t)(s->number * plan->heads + head));
         T(pair) p = {.segment = s, .drop = &drop, .head = head, .kv = m->kv, .task = m->index};
         for (p.i0 = m->i0; p.i0 < m->i1; p.i0 += FV_TILE_SIDE) {
             p.rows = m->i1 - p.i0 < FV_TILE_SIDE ? m->i1 - p.i0 : FV_TILE_SIDE;
+            if (job->fetches) T(backward_ahead)(job, m, next, &p, &ahead);
             T(query_block)(job, w, &p, m->j0, m->j1, &ahead);
         }
     }
@@ -424,6 +434,7 @@ static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensor
     const fv_tensor *b = &x->d[FV_BIAS];
     job.dq = T(view_of)(&x->d[FV_Q]), job.dk = T(view_of)(&x->d[FV_K]), job.dv = T(view_of)(&x->d[FV_V]);
     job.dout = T(view_of)(&x->d[FV_OUT]), job.dbias = T(view_of)(b);
+    job.mirrored = plan->window_right >= 0 && plan->window_left < 0;
     char *at = scratch;
     job.first = (int64_t *)at, at += (size_t)(plan->sequences + 8) / 8 * 64;
     job.lse2 = T(carve)(&at, rows), job.delta = T(carve)(&at, rows);

@@ -23,6 +23,7 @@ typedef struct T(job) {
     double *sink_sum, *slope_sum, *bias_sum; /* one number per task and head, combined in the order of tasks */
     R *w_sum;                                /* D numbers per task and head */
     int64_t round, phase;
+    bool mirrored; /* rounds are the other diagonals */
 } T(job);
 
 static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward) {

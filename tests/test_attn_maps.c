@@ -133,12 +133,8 @@ static void check_rows(attn_case *c, const attn_case *exact, const oracle *o, co
 
 /* ---- surveys */
 
-enum {
-    MEAN = FV_PORTS + FV_MASK,
-    MAX = FV_PORTS + FV_KV_LEN,
-    COLUMNS = FV_PORTS + FV_CU_Q,
-    ENTROPY = FV_PORTS + FV_CU_K
-};
+/* memory of the outputs: slots of gradients that integer ports do not have */
+enum { MEAN = FV_PORTS + FV_MASK, MAX, COLUMNS, ENTROPY };
 
 static fv_survey random_wishes(attn_case *c, const oracle *o) {
     static const int64_t sizes[] = {1, 2, 7, 16, 50, 64, 100, 128, 200, 1000};
@@ -250,10 +246,31 @@ static fv_status survey(const fv_attention_plan *plan, const fv_attention_tensor
     return status;
 }
 
+/* Empty tiles above a staircase, full ones far below it, ragged ones between. */
+static bool staircase(void *context, int64_t batch, int64_t head, int64_t i, int64_t j) {
+    const int64_t step = *(const int64_t *)context + head;
+    return j / step < (i + batch) / step || (j / step == (i + batch) / step && (i + 3 * j) % 5 != 0);
+}
+
+/* Every third case that is not packed has a block mask on top; the caller frees it. */
+static void dress(attn_case *c) {
+    int64_t step = 3 + (int64_t)(c->seed % 40);
+    if (c->seed % 3 || c->x.t[FV_CU_Q].rank) return;
+    fv_block_mask *mask;
+    assert_int_equal(fv_block_mask_create(&mask, staircase, &step, c->b, c->h, c->lq, c->lk), FV_OK);
+    c->how.blocks = mask;
+}
+
+static void undress(attn_case *c) {
+    fv_block_mask_free((fv_block_mask *)c->how.blocks);
+    case_free(c);
+}
+
 static void look(const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t longest, const oracle *o,
                  const attn_case *exact, const char *where, double tolerance) {
     attn_case c;
     case_make(&c, mechanism, seed, dtype, longest);
+    dress(&c);
     memset(c.x.d, 0, sizeof c.x.d);
     const bool backward_only_slots_free = c.store[MEAN] == NULL && c.store[MAX] == NULL;
     assert_true(backward_only_slots_free);
@@ -265,7 +282,7 @@ static void look(const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t l
     if (survey(plan, &c.x, &want) != FV_OK) complain(&c, where, fv_message(), 0, 0);
     for (int slot = MEAN; slot <= ENTROPY; slot++) check_output(&c, o, &want, where, slot, tolerance);
     fv_attention_plan_free(plan);
-    case_free(&c);
+    undress(&c);
 }
 
 static int64_t length_of(uint64_t seed) { return seed % 10 == 9 ? 300 : seed % 4 == 1 ? 90 : 20; }
@@ -274,6 +291,7 @@ static void one(const char *mechanism, uint64_t seed) {
     static const char *const isa_names[] = {"scalar", "avx2", "avx512"};
     attn_case exact;
     case_make(&exact, mechanism, seed, FV_F64, length_of(seed));
+    dress(&exact);
     oracle o = oracle_of(&exact);
     look(mechanism, seed, FV_F64, length_of(seed), &o, &exact, "f64", 1e-11);
     for (int isa = 0; isa < FV_ISAS; isa++) {
@@ -282,7 +300,7 @@ static void one(const char *mechanism, uint64_t seed) {
     }
     fv__simd_use(FV_ISAS);
     oracle_free(&o);
-    case_free(&exact);
+    undress(&exact);
 }
 
 static const char *const texts[] = {"softmax", "window:left=7,right=3", "window:left=90,right=0", "additive"};

@@ -103,7 +103,7 @@ static void T(gather)(const T(survey_job) * v, T(span) * p, int64_t i, int64_t r
 }
 
 static void T(survey_tile)(const T(survey_job) * v, T(span) * p, const fv__drop *drop, int64_t i, int64_t rows,
-                           int64_t j, int64_t keys, int64_t lanes) {
+                           int64_t j, int64_t keys, int64_t lanes, fv_block_kind kind) {
     const T(job) *job = &v->job;
     const SIMD *simd = job->simd;
     const int64_t d = job->plan->d_qk, at = i - p->i0;
@@ -113,13 +113,20 @@ static void T(survey_tile)(const T(survey_job) * v, T(span) * p, const fv__drop 
     else
         simd->gemm(p->s, lanes, q, job->q.l, 1, p->kt, lanes, rows, lanes, d, false);
     if (job->addend) T(fill_addend)(job, &p->segment, p->head, i, rows, j, keys, p->addend, lanes);
+    if (kind == FV_BLOCK_PARTIAL) {
+        uint64_t words[FV_TILE_SIDE];
+        fv__blocks_rows(job->blocks, p->segment.batch, p->head, i, rows, j, words);
+        if (!job->addend) simd->fill(p->addend, 0, rows * lanes);
+        simd->bits_tile(p->addend, rows, lanes, words);
+    }
     if (p->keep) simd->drop_rows(p->keep, rows, lanes, i, j, drop);
     for (int64_t r = 0; r < rows; r++) {
         const int64_t end = p->end[at + r] - j;
         p->first[r] = p->start[at + r] > j ? (R)(p->start[at + r] - j) : 0, p->last[r] = (R)(end < keys ? end : keys);
     }
-    simd->weigh_tile(p->s, rows, lanes, p->lse2 + at, p->first, p->last, job->addend ? p->addend : NULL, p->keep,
-                     job->cap2, v->want->entropy.rank ? p->entropy + at : NULL);
+    simd->weigh_tile(p->s, rows, lanes, p->lse2 + at, p->first, p->last,
+                     job->addend || kind == FV_BLOCK_PARTIAL ? p->addend : NULL, p->keep, job->cap2,
+                     v->want->entropy.rank ? p->entropy + at : NULL);
     T(gather)(v, p, i, rows, j, keys, lanes);
 }
 
@@ -163,11 +170,14 @@ static void T(survey_keys)(const T(survey_job) * v, T(span) * p, const fv__drop 
         const int64_t rows = p->i1 - i < FV_TILE_SIDE ? p->i1 - i : FV_TILE_SIDE;
         const int64_t any = p->start[i - p->i0], any_end = p->end[i - p->i0 + rows - 1]; /* both grow with i */
         if (any >= j + keys || any_end <= j) continue;
+        fv_block_kind kind = FV_BLOCK_FULL;
+        if (job->blocks) kind = fv__blocks_kind(job->blocks, p->segment.batch, p->head, i, i + rows, j, j + keys);
+        if (kind == FV_BLOCK_EMPTY) continue;
         if (!packed)
             job->simd->pack(p->kt, lanes, T(at)(&job->k, p->segment.batch, p->kv, p->segment.k_start + j), job->k.l,
                             keys, job->plan->d_qk, job->w.data ? 1 : job->scale2);
         packed = true;
-        T(survey_tile)(v, p, drop, i, rows, j, keys, lanes);
+        T(survey_tile)(v, p, drop, i, rows, j, keys, lanes, kind);
     }
 }
 

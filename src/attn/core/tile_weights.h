@@ -71,7 +71,8 @@ static void T(map_row)(const T(weights_job) * w, R *s, int64_t i, int64_t j0, in
     }
     if (keep) job->simd->mul(s, s, keep, keys);
     for (int64_t c = 0; c < LANES; c++) {
-        const bool seen = c < keys && j0 + c >= start && j0 + c < end && !(job->addend && a[c] == (R)-INFINITY);
+        bool seen = c < keys && j0 + c >= start && j0 + c < end && !(job->addend && a[c] == (R)-INFINITY);
+        if (seen && job->blocks) seen = fv_block_mask_sees(job->blocks, w->segment.batch, w->head, i, j0 + c);
         if (!seen) s[c] = weights ? 0 : (R)-INFINITY;
     }
 }

@@ -93,7 +93,7 @@ static fv_status make_tables(const fv_rope_options *o, const fv_tensor *x, int64
 
 fv_status fv__rope(const fv_rope_options *o, const fv_tensor *from, const fv_tensor *to, bool backward, bool add) {
     fv__rope_table table = {0};
-    fv__rope_call call = {&table, from, to, 0, o->pairing, backward, add};
+    fv__rope_call call = {&table, from, to, 0, o->pairing, backward, add, 0};
     void *memory = NULL;
     FV_TRY(check_tensors(from, to));
     FV_TRY(fv__rope_columns(o, from->dim[3], &call.columns));

@@ -31,6 +31,7 @@ typedef struct fv__rope_call {
     int64_t columns;
     fv_rope_pairing pairing;
     bool backward, add;
+    int64_t rows; /* of a task; set by fv__rope_turn */
 } fv__rope_call;
 void fv__rope_turn(const fv__rope_call *call);
 

@@ -22,10 +22,12 @@ class Sequence:
         hidden = torch.zeros(rows, keys, dtype=torch.bool)
         if case.causal != "none":
             hidden |= j > i
-        if case.window_left >= 0:
-            hidden |= j < i - case.window_left
         if case.window_right >= 0:
             hidden |= j > i + case.window_right
+        if case.prefix:
+            hidden &= j >= case.prefix[number]
+        if case.window_left >= 0:
+            hidden |= j < i - case.window_left
         self.hidden = hidden
 
     def plane(self, t):
@@ -130,7 +132,7 @@ def by_sdpa(case, given):
     addend, hidden = whole_plane(case, given)
     if hidden.all(3).any():
         return None
-    plain = case.causal == "upper-left" and not case.q_offset and case.bare and case.real_scale > 0  # it takes a root of it
+    plain = case.causal == "upper-left" and not case.q_offset and not case.prefix and case.bare and case.real_scale > 0  # it takes a root of it
     sdpa = torch.nn.functional.scaled_dot_product_attention
     how = {"is_causal": True} if plain else {"attn_mask": addend.masked_fill(hidden, -math.inf)}
     return sdpa(given["q"], given["k"], given["v"], scale=case.real_scale, enable_gqa=True, **how)

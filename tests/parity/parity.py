@@ -41,6 +41,9 @@ class Case:
             self.v_width = self.width
         self.lengths()
         self.options()
+        several = len(self.q_lengths) if self.packed else self.batch
+        some = self.causal != "none" and self.keys and self.random.random() < 0.2
+        self.prefix = [self.random.randint(0, self.keys) for _ in range(several)] if some else None
         self.sequences = list(self.split())
 
     def some_width(self):
@@ -150,6 +153,8 @@ class Case:
             new["bias"] = new["bias"][0]
         if self.valid:
             new["kv_len"] = torch.tensor(self.valid)
+        if self.prefix:
+            new["prefix_len"] = torch.tensor(self.prefix)
         if self.packed:
             new["cu_seqlens_q"] = torch.tensor([0, *self.q_lengths]).cumsum(0).int()
             new["cu_seqlens_k"] = torch.tensor([0, *self.k_lengths]).cumsum(0).int()
@@ -189,7 +194,7 @@ class Case:
     def __str__(self):
         on = [str(self.dtype)[6:], self.layout, f"b{self.batch} h{self.heads}/{self.kv_heads} q{self.rows} k{self.keys} "
               f"d{self.width}/{self.v_width}", self.causal]
-        on += [name for name in ("packed", "past", "valid", "scale", "softcap", "dropout") if getattr(self, name)]
+        on += [name for name in ("packed", "past", "valid", "prefix", "scale", "softcap", "dropout") if getattr(self, name)]
         return ", ".join(on)
 
 

@@ -12,7 +12,7 @@ typedef struct cli_bench_options {
     const char *what, *shape, *attention, *causal, *dtype, *threads, *output, *clock, *bias, *pass, *packed, *in;
     int64_t repeat, batch_size, length, width, heads, layers, updates, sentences;
     double dropout;
-    bool env, grid, memory, turns;
+    bool env, grid, memory, turns, maps;
 } cli_bench_options;
 
 fv_status cli_bench_attention(const cli_bench_options *o);
@@ -47,5 +47,6 @@ typedef struct cli_scratch_use {
 } cli_scratch_use;
 fv_status cli_bench_scratch(const cli_trial *trial, bool backward, cli_scratch_use *use);
 fv_status cli_bench_memory(const cli_bench_options *o);
+fv_status cli_bench_maps(const cli_bench_options *o);
 
 #endif

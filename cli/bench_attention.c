@@ -177,6 +177,7 @@ static fv_status run_turns(const cli_bench_options *o, const cli_bench_case *one
 
 fv_status cli_bench_attention(const cli_bench_options *o) {
     if (o->memory) return cli_bench_memory(o);
+    if (o->maps) return cli_bench_maps(o);
     cli_bench_case *cases;
     size_t count;
     fv_status status = cli_bench_cases(o, &cases, &count);

@@ -41,6 +41,8 @@ static const fv_option attention_rows[] = {
     {"memory", FV_OPT_BOOL, AT(memory), "false", 0, 0, NULL,
      "scratch announced and used, of one head with 65,536 keys unless told otherwise, without and with dropout and "
      "window"},
+    {"maps", FV_OPT_BOOL, AT(maps), "false", 0, 0, NULL,
+     "the cost of weights of eight rows and of a pooled map, beside the forward; 16,384 keys unless told otherwise"},
     {"turns", FV_OPT_BOOL, AT(turns), "false", 0, 0, NULL,
      "a table for every line of standard input (the number of repeats), so that programs take turns"},
     {0}};

@@ -229,6 +229,11 @@ out softmax,"1,2,96,16",f32,1,both,upper-left
 out softmax,"1,2,96,16",f64,1,both,none
 out softmax,"1,2,96,16",f64,1,backward,upper-left
 
+case benchmark of half precision
+do fovea bench attention --shape 1,2,96,16 -r 1 --dtype bf16,f16 -o tsv -q | cut -f 1-5
+out softmax	1,2,96,16	bf16	1	both
+out softmax	1,2,96,16	f16	1	both
+
 case benchmark with dropout and a trained bias
 do fovea bench attention --shape 1,2,96,16 -r 1 --dropout 0.1 --bias trained --causal upper-left -o md
 out~ | upper-left |
@@ -256,6 +261,16 @@ do fovea bench attention --memory --shape 1,1,700,16 -o tsv -q | cut -f 1,2,6,7
 out softmax	1,1,700,16		forward
 out softmax	1,1,700,16	dropout 0.1	backward
 out window:left=128,right=128	1,1,700,16	dropout 0.1	backward
+
+case benchmark of maps
+do fovea bench attention --maps --shape 1,2,150,16 -r 1 --dtype f32,f16 -o tsv -q | cut -f 1-6
+out softmax	1,2,150,16	f32	1	none	weights of 8 rows
+out softmax	1,2,150,16	f16	1	none	mean and largest of 64 x 64
+
+case benchmark of maps of packed sequences
+do fovea bench attention --maps --packed 2..9 -r 1
+exit 2
+err fovea: error: --maps and packed sequences exclude each other
 
 case benchmark in turns with another program
 do printf '2\n\n' | fovea bench attention --turns --shape 1,2,32,8 -o tsv -q | grep -c '^$'

@@ -8,14 +8,15 @@
 typedef enum attend_layout { ATTEND_BHLD, ATTEND_BLHD, ATTEND_BLD } attend_layout;
 
 /* Everything `attend` can be given as a tensor, by the name of its flag and of its tensor in a file. */
-enum { ATTEND_INPUTS = 17 };
+enum { ATTEND_INPUTS = 18 };
 extern const char *const attend_names[ATTEND_INPUTS + 1];
 
 typedef struct attend_options {
     const char *file[ATTEND_INPUTS]; /* .npy of each input */
-    const char *in, *out, *name, *tensor, *layout, *causal, *mask_means, *attention, *weights, *rows, *head_list;
-    int64_t heads, kv_heads, q_offset, window_left, window_right, seed;
-    double scale, softcap, dropout;
+    const char *in, *out, *name, *tensor, *layout, *causal, *mask_means, *attention, *weights, *rows, *head_list, *rope,
+        *rope_scaling;
+    int64_t heads, kv_heads, q_offset, window_left, window_right, seed, rope_dim;
+    double scale, softcap, dropout, rope_base, rope_factor, rope_length;
     bool plan;
 } attend_options;
 

@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 
 const char *const attend_names[ATTEND_INPUTS + 1] = {
-    "q",      "k",    "v",    "bias",  "mask",         "kv_len",       "past_k", "past_v", "sinks",
-    "slopes", "gate", "beta", "state", "cu_seqlens_q", "cu_seqlens_k", "index",  "do",     NULL};
+    "q",    "k",    "v",     "bias",         "mask",         "kv_len", "past_k", "past_v",     "sinks", "slopes",
+    "gate", "beta", "state", "cu_seqlens_q", "cu_seqlens_k", "index",  "do",     "prefix_len", NULL};
 
 static fv_tensor_file *in; /* --in */
 static struct single {

@@ -1,5 +1,6 @@
 /* fovea attend: any attention mechanism on tensors that people bring in .npy or .safetensors files. */
 #include "attend.h"
+#include "attend_rope.h"
 #include "command.h"
 #include "console.h"
 #include "flags.h"
@@ -23,6 +24,7 @@ static const fv_option input_rows[] = {
     INPUT("bias", 3, "added to the scores; broadcast to (batch, heads, queries, keys)"),
     INPUT("mask", 4, "bool or u8, broadcast the same way; see --mask-means"),
     INPUT("kv-len", 5, "(batch) keys at and beyond it do not exist"),
+    INPUT("prefix-len", 17, "(batch) every query sees the keys below it, whatever --causal says"),
     INPUT("past-k", 6, "keys before k, as from a cache; present_k is written"),
     INPUT("past-v", 7, "values before v"),
     INPUT("sinks", 8, "(heads) logits that join the softmax denominator"),
@@ -58,6 +60,17 @@ static const fv_option how_rows[] = {
     {"seed", FV_OPT_INT, AT(seed), "0", 0, 9e18, "N", "of the dropout"},
     {0}};
 
+static const fv_option rope_rows[] = {
+    {"rope", FV_OPT_CHOICE, AT(rope), "none", 0, 0, "none|half|interleaved",
+     "turn q and k by their positions: halves as Llama, or neighbouring pairs as GPT-J"},
+    {"rope-base", FV_OPT_FLOAT, AT(rope_base), "10000", 1, 1e12, "X", "base of the angles"},
+    {"rope-dim", FV_OPT_INT, AT(rope_dim), "0", 0, 65536, "N", "columns of a head that turn; 0: all"},
+    {"rope-scaling", FV_OPT_CHOICE, AT(rope_scaling), "none", 0, 0, "none|linear|ntk|yarn|llama3",
+     "for more positions than in training; yarn scales q and k by its attention factor"},
+    {"rope-factor", FV_OPT_FLOAT, AT(rope_factor), "1", 1, 1e6, "X", "how many times more positions"},
+    {"rope-length", FV_OPT_FLOAT, AT(rope_length), "0", 0, 1e12, "N", "positions in training, for yarn and llama3"},
+    {0}};
+
 static const fv_option output_rows[] = {
     {"out", FV_OPT_STRING, AT(out), NULL, 0, 0, "FILE",
      "FILE.safetensors, FILE.npy (only out) or FOLDER/ (one .npy each)"},
@@ -73,8 +86,9 @@ static const fv_option output_rows[] = {
 static size_t groups(cli_group *group) {
     group[0] = (cli_group){"tensors", input_rows, &o, NULL};
     group[1] = (cli_group){"attention", how_rows, &o, NULL};
-    group[2] = (cli_group){"output", output_rows, &o, NULL};
-    return 3;
+    group[2] = (cli_group){"rotary positions", rope_rows, &o, NULL};
+    group[3] = (cli_group){"output", output_rows, &o, NULL};
+    return 4;
 }
 
 /* One computation: the tensors as the library sees them, and what the outputs should look like. */
@@ -232,6 +246,7 @@ static fv_status make_outputs(job *j) {
     static const fv_port outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
     for (size_t i = 0; i < sizeof outs / sizeof *outs; ++i) {
         fv_tensor shape;
+        if (outs[i] == FV_LSE && !wants(j, FV_K)) continue; /* gates have no scores */
         fv_status status = fv_attention_port_shape(&j->how, &j->x, outs[i], &shape);
         if (status != FV_OK) return status;
         if (shape.rank > 0)
@@ -325,12 +340,21 @@ static void print_plan(const fv_attention_plan *plan, bool backward) {
                fv_attention_scratch(plan, true));
 }
 
+/* After the plan has checked all shapes. */
+static fv_status turn(job *j) {
+    if (!attend_rope_wanted(&o)) return FV_OK;
+    if (wants(j, FV_K)) return attend_rope(&o, &j->how, &j->x, j->layout, j->past);
+    return cli_fail(FV_USAGE, "--rope %s: %s has no keys to turn", o.rope, j->mechanism->name);
+}
+
 static fv_status compute(const job *j, const fv_attention_plan *plan) {
     size_t forward = fv_attention_scratch(plan, false), backward = j->backward ? fv_attention_scratch(plan, true) : 0;
     void *scratch = cli_alloc(forward > backward ? forward : backward);
     fv_status status = fv_attention_forward(plan, &j->x, scratch);
     if (status == FV_OK && j->backward) status = fv_attention_backward(plan, &j->x, scratch);
     cli_free(scratch);
+    if (status == FV_OK && j->backward && attend_rope_wanted(&o))
+        status = attend_rope_back(&o, &j->how, &j->x, j->past);
     if (status != FV_OK) return status;
     put_outputs(j);
     if (o.weights) status = look(j, plan);
@@ -345,6 +369,7 @@ static fv_status run_job(job *j) {
     if (status == FV_OK) status = load(j);
     if (status == FV_OK) status = make_outputs(j);
     if (status == FV_OK) status = fv_attention_plan_create(&plan, &j->how, &j->x);
+    if (status == FV_OK) status = turn(j);
     if (status == FV_OK && o.plan) print_plan(plan, j->backward);
     if (status == FV_OK && (!o.plan || o.out)) status = compute(j, plan);
     fv_attention_plan_free(plan);

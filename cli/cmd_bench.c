@@ -4,7 +4,6 @@
 #include "console.h"
 #include "flags.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,10 +23,26 @@ static const fv_option rows[] = {
 static const fv_option attention_rows[] = {
     {"shape", FV_OPT_STRING, AT(shape), "1,12,2048,64", 0, 0, "B,H,L,D...",
      "batch, heads (or HEADS/KV), length, width"},
+    {"grid", FV_OPT_BOOL, AT(grid), "false", 0, 0, NULL,
+     "nine shapes from 32 to 8,192 keys, full and causal, instead of --shape"},
     {"attention", FV_OPT_STRING, AT(attention), "softmax", 0, 0, "NAME:PARAM=VALUE...", "mechanisms"},
-    {"causal", FV_OPT_CHOICE, AT(causal), "none", 0, 0, "none|upper-left|lower-right",
-     "which corner the diagonal starts from"},
-    {"dtype", FV_OPT_CHOICE, AT(dtype), "f32", 0, 0, "f32|f64", "type of the numbers"},
+    {"causal", FV_OPT_STRING, AT(causal), "none", 0, 0, "LIST",
+     "which corner the diagonal starts from: none, upper-left, lower-right"},
+    {"dtype", FV_OPT_STRING, AT(dtype), "f32", 0, 0, "LIST", "types of the tensors: f32, f64, bf16, f16"},
+    {"pass", FV_OPT_CHOICE, AT(pass), "both", 0, 0, "forward|both", "forward: without gradients"},
+    {"dropout", FV_OPT_FLOAT, AT(dropout), "0", 0, 0.999, "P", "probability of dropping a weight"},
+    {"bias", FV_OPT_CHOICE, AT(bias), "none", 0, 0, "none|full|trained",
+     "a bias (1,heads,length,length), trained: with its gradient"},
+    {"packed", FV_OPT_STRING, AT(packed), NULL, 0, 0, "MIN..MAX",
+     "sequences of these lengths without padding, then the same tokens in equal lengths; heads and width of --shape"},
+    {"sentences", FV_OPT_INT, AT(sentences), "64", 1, 1e6, "N", "how many sequences are packed"},
+    {"in", FV_OPT_STRING, AT(in), NULL, 0, 0, "FILE",
+     "a .safetensors file with q k v, and bias, do, cu_seqlens_q if wanted, instead of --shape"},
+    {"memory", FV_OPT_BOOL, AT(memory), "false", 0, 0, NULL,
+     "scratch announced and used, of one head with 65,536 keys unless told otherwise, without and with dropout and "
+     "window"},
+    {"turns", FV_OPT_BOOL, AT(turns), "false", 0, 0, NULL,
+     "a table for every line of standard input (the number of repeats), so that programs take turns"},
     {0}};
 static const fv_option train_rows[] = {
     {"batch-size", FV_OPT_INT, AT(batch_size), "64", 1, 65536, "N", "texts an update"},
@@ -67,7 +82,9 @@ const cli_command cmd_bench = {
         "The peak is the rate of multiply-adds measured in the same run.",
     .examples =
         "fovea bench attention --shape 1,12,2048,64 -t 1,2 -o md\n"
-        "fovea bench attention --attention softmax --attention topk:k=32 --causal lower-right\n"
+        "fovea bench attention --attention softmax --attention topk:k=32 --causal none,lower-right\n"
+        "fovea bench attention --grid -r 3 -o csv\n"
+        "fovea bench attention --memory --shape 1,1,4096,64\n"
         "fovea bench train -t 2",
     .positional = "what",
     .common = false,

@@ -134,7 +134,7 @@ static fv_status add_ports(cli_trial *trial, fv_dtype dtype, cli_random *r, bool
     return status;
 }
 
-static fv_status plan_trial(cli_trial *trial, bool backward) {
+static fv_status plan_trial(cli_trial *trial, bool backward, uint32_t fixed) {
     static const fv_port outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
     for (size_t i = 0; i < sizeof outs / sizeof *outs; ++i) {
         fv_tensor shape;
@@ -147,7 +147,8 @@ static fv_status plan_trial(cli_trial *trial, bool backward) {
         trial->x.d[FV_OUT] = cli_trial_new(trial, &trial->x.t[FV_OUT]);
         fill(&trial->x.d[FV_OUT], FV_OUT, &r);
         for (int port = FV_Q; port < FV_MASK; ++port)
-            if (trial->x.t[port].rank > 0) trial->x.d[port] = cli_trial_new(trial, &trial->x.t[port]);
+            if (trial->x.t[port].rank > 0 && !(fixed >> port & 1))
+                trial->x.d[port] = cli_trial_new(trial, &trial->x.t[port]);
     }
     return fv_attention_plan_create(&trial->plan, &trial->how, &trial->x);
 }
@@ -177,7 +178,19 @@ fv_status cli_trial_random(cli_trial *trial, const fv_mechanism *m, uint64_t see
     if (!gate) add_structure(trial, &r, packed);
     if (!gate && cli_random_below(&r, 4) == 0 && m->can & FV_CAN_WEIGHTS) trial->how.scale = 0.3;
     fv_status status = add_ports(trial, dtype, &r, !packed);
-    return status == FV_OK ? plan_trial(trial, (m->can & FV_CAN_BACKWARD) != 0) : status;
+    return status == FV_OK ? plan_trial(trial, (m->can & FV_CAN_BACKWARD) != 0, 0) : status;
+}
+
+static void add_bias(cli_trial *trial, const cli_trial_shape *s, cli_random *r) {
+    fv_tensor shape = shape4(trial->x.t[FV_Q].dtype, 1, s->h, s->l, s->l);
+    trial->x.t[FV_BIAS] = cli_trial_new(trial, &shape);
+    fill(&trial->x.t[FV_BIAS], FV_BIAS, r);
+}
+
+static void add_starts(cli_trial *trial, const cli_trial_shape *s) {
+    fv_tensor shape = fv_tensor_1d(NULL, FV_I32, s->sequences + 1), cu = cli_trial_new(trial, &shape);
+    memcpy(cu.data, s->start, (size_t)(s->sequences + 1) * sizeof *s->start);
+    trial->x.t[FV_CU_Q] = cu;
 }
 
 fv_status cli_trial_of(cli_trial *trial, const fv_attention_options *how, const cli_trial_shape *s, fv_dtype dtype,
@@ -194,8 +207,10 @@ fv_status cli_trial_of(cli_trial *trial, const fv_attention_options *how, const 
         trial->x.t[port] = cli_trial_new(trial, port == FV_Q ? &q : &k);
         fill(&trial->x.t[port], (fv_port)port, &r);
     }
+    if (s->bias != CLI_BIAS_NONE) add_bias(trial, s, &r);
+    if (s->sequences > 0) add_starts(trial, s);
     fv_status status = add_ports(trial, dtype, &r, false);
-    return status == FV_OK ? plan_trial(trial, backward) : status;
+    return status == FV_OK ? plan_trial(trial, backward, s->bias == CLI_BIAS_FULL ? 1u << FV_BIAS : 0) : status;
 }
 
 fv_status cli_trial_run(cli_trial *trial, bool backward) {

@@ -111,10 +111,10 @@ static fv_node *learned(fv_graph *g, fv_node *const *x, void *c) {
     return fv_op_add_positions(g, x[0], x[1], &sequences);
 }
 static fv_node *rope(fv_graph *g, fv_node *const *x, void *c) {
-    return fv_op_rope(g, x[0], &sequences, (fv_rope)choice_of(c), 100);
+    return fv_op_rope(g, x[0], &sequences, (fv_rope_pairing)choice_of(c), 100);
 }
 static fv_node *rope_heads(fv_graph *g, fv_node *const *x, void *c) {
-    fv_node *both = fv_op_rope(g, fv_op_heads(g, x[0], 0, 2, 4), &sequences, (fv_rope)choice_of(c), 100);
+    fv_node *both = fv_op_rope(g, fv_op_heads(g, x[0], 0, 2, 4), &sequences, (fv_rope_pairing)choice_of(c), 100);
     return fv_op_mul(g, both, fv_op_heads(g, x[0], 2, 2, 4));
 }
 static fv_node *pool(fv_graph *g, fv_node *const *x, void *c) {

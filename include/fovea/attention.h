@@ -13,6 +13,7 @@
 #ifndef FOVEA_ATTENTION_H
 #define FOVEA_ATTENTION_H
 
+#include "blocks.h"
 #include "tensor.h"
 
 #ifdef __cplusplus
@@ -38,14 +39,16 @@ typedef enum fv_port {
     FV_W2,
     FV_W3,
     FV_W4,
-    FV_W5,        /* the mechanism's own parameters; their names are in its row */
-    FV_MASK,      /* bool or u8, (B|1,H|1,Lq|1,Lk|1); its meaning is options.mask_means */
-    FV_KV_LEN,    /* i32 or i64 (B): keys at and beyond it do not exist */
-    FV_CU_Q,      /* i32 (N+1) cu_seqlens: B is 1 and sequence n owns rows [cu[n], cu[n+1]) of q */
-    FV_CU_K,      /* i32 (N+1) the same for k and v; absent = FV_CU_Q */
-    FV_INDEX,     /* integers of selecting mechanisms (block tables, clusters) */
-    FV_OUT,       /* (B,H,Lq,Dv) output */
-    FV_LSE,       /* (B,H,Lq) natural log of the softmax denominator (sinks not counted); needed by backward */
+    FV_W5,         /* the mechanism's own parameters; their names are in its row */
+    FV_MASK,       /* bool or u8, (B|1,H|1,Lq|1,Lk|1); its meaning is options.mask_means */
+    FV_KV_LEN,     /* i32 or i64 (B): keys at and beyond it do not exist */
+    FV_PREFIX_LEN, /* i32 or i64 (B), packed (N): every query sees the keys below it, whatever causal and window_right say;
+                      window_left holds (prefix-LM: Raffel et al., T5, 2020, arXiv 1910.10683) */
+    FV_CU_Q,       /* i32 (N+1) cu_seqlens: B is 1 and sequence n owns rows [cu[n], cu[n+1]) of q */
+    FV_CU_K,       /* i32 (N+1) the same for k and v; absent = FV_CU_Q */
+    FV_INDEX,      /* integers of selecting mechanisms (block tables, clusters) */
+    FV_OUT,        /* (B,H,Lq,Dv) output */
+    FV_LSE,        /* (B,H,Lq) natural log of the softmax denominator (sinks not counted); needed by backward */
     FV_STATE_OUT, /* (B,H,D,Dv) final state */
     FV_AUX,       /* what a mechanism's row says; needed by its backward */
     FV_PORTS
@@ -78,9 +81,11 @@ typedef struct fv_attention_options {
     fv_mask_means mask_means;
     double dropout; /* probability of dropping a weight; bits are addressed by (seed, b, h, i, j) */
     uint64_t seed;
+    const fv_block_mask
+        *blocks; /* which query sees which key, besides all the above (not with cu_seqlens); NULL: all */
 } fv_attention_options;
 #define FV_ATTENTION_DEFAULT \
-    { NULL, 0, 0, FV_CAUSAL_NONE, 0, -1, -1, FV_MASK_KEEP, 0, 0 }
+    { NULL, 0, 0, FV_CAUSAL_NONE, 0, -1, -1, FV_MASK_KEEP, 0, 0, NULL }
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
@@ -129,7 +134,8 @@ enum { /* what a mechanism can do */
        FV_CAN_LENGTHS = 16, /* kv_len */
        FV_CAN_WEIGHTS = 32, /* fv_attention_weights */
        FV_CAN_DROPOUT = 64,
-       FV_CAN_SELF = 128 /* needs only x: a gate, q is its input */
+       FV_CAN_SELF = 128,  /* needs only x: a gate, q is its input */
+       FV_CAN_BLOCKS = 256 /* options.blocks */
 };
 
 typedef struct fv_mechanism {

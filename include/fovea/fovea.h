@@ -5,6 +5,8 @@
 #include "base.h"
 #include "tensor.h"
 #include "attention.h"
+#include "rope.h"
+#include "blocks.h"
 #include "grad.h"
 #include "nn.h"
 #include "files.h"

@@ -124,6 +124,8 @@ static fv_status check_qkv_shapes(const fv_attention_plan *plan) {
     FV_TRY(check_port(plan, FV_SINKS, &s[FV_SINKS], 1, &h, false, "(H)"));
     FV_TRY(check_port(plan, FV_SLOPES, &s[FV_SLOPES], 1, &h, false, "(H)"));
     FV_TRY(check_port(plan, FV_KV_LEN, &s[FV_KV_LEN], 1, &b, false, "(B)"));
+    FV_TRY(check_port(plan, FV_PREFIX_LEN, &s[FV_PREFIX_LEN], 1, &plan->sequences, false,
+                      "(B), or a number for each packed sequence"));
     FV_TRY(check_port(plan, FV_STATE, &s[FV_STATE], 4, state, false, "(B,H,D,Dv)"));
     FV_TRY(check_port(plan, FV_STATE_OUT, &s[FV_STATE_OUT], 4, state, false, "(B,H,D,Dv)"));
     if (plan->options.softcap > 0 && !(plan->mechanism->info.takes & bit(FV_SLOPES)))
@@ -194,6 +196,25 @@ static fv_status check_options(const fv_attention_plan *plan) {
     return FV_OK;
 }
 
+static fv_status check_blocks(const fv_attention_plan *plan) {
+    const fv_block_mask *mask = plan->options.blocks;
+    if (!mask) return FV_OK;
+    const fv_block_info i = fv_block_mask_info(mask);
+    if (!(plan->mechanism->info.can & FV_CAN_BLOCKS))
+        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" takes no block mask", plan->mechanism->info.name);
+    if (plan->packed)
+        return fv__fail(FV_USAGE,
+                        "attention: a block mask and packed sequences exclude each other\n  try:     one long "
+                        "sequence, and a block mask that also keeps documents apart");
+    if ((i.batch == 1 || i.batch == plan->batch) && (i.heads == 1 || i.heads == plan->heads) &&
+        i.q_len == plan->q_len && i.k_len == plan->k_len)
+        return FV_OK;
+    return fv__fail(FV_USAGE,
+                    "attention: the block mask\n  expected (%lld|1,%lld|1,%lld,%lld)\n  found:   (%lld,%lld,%lld,%lld)",
+                    (long long)plan->batch, (long long)plan->heads, (long long)plan->q_len, (long long)plan->k_len,
+                    (long long)i.batch, (long long)i.heads, (long long)i.q_len, (long long)i.k_len);
+}
+
 static void resolve(fv_attention_plan *plan) {
     const fv_attention_options *o = &plan->options;
     plan->causal = o->causal != FV_CAUSAL_NONE;
@@ -223,6 +244,7 @@ fv_status fv__attn_check(fv_attention_plan *plan, const fv_attention_tensors *sh
     if (present(k)) FV_TRY(check_qkv_shapes(plan));
     FV_TRY(check_packed(plan));
     FV_TRY(check_options(plan));
+    FV_TRY(check_blocks(plan));
     if (plan->mechanism->accept) FV_TRY(plan->mechanism->accept(plan));
     if (plan->options.scale == 0) plan->options.scale = 1 / sqrt(plan->d_qk > 0 ? (double)plan->d_qk : 1);
     return check_own(plan);

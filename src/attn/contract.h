@@ -47,10 +47,11 @@ typedef struct fv__segment {
     int64_t number; /* number of the sequence: addresses dropout */
     int64_t q_start, q_len, k_start, k_len;
     int64_t q_offset; /* position of its query 0 among its keys */
+    int64_t prefix;   /* keys every query sees, at most k_len */
 } fv__segment;
 fv__segment fv__attn_segment(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t number);
 
-/* First and one-past-last key that query i (inside the segment) may see by causality and windows; empty: *end <= *start. */
+/* First and one-past-last key that query i (inside the segment) may see by causality, windows and prefix; empty: *end <= *start. */
 void fv__attn_visible(const fv_attention_plan *plan, const fv__segment *segment, int64_t i, int64_t *start,
                       int64_t *end);
 

@@ -63,10 +63,11 @@ size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size
     if (plan->window_left >= 0) add(text, sizeof text, ", %s", "window");
     if (plan->options.softcap > 0) add(text, sizeof text, ", %s", "softcap");
     if (plan->options.dropout > 0) add(text, sizeof text, ", %s", "dropout");
+    if (plan->options.blocks) add(text, sizeof text, ", %s", "blocks");
     if (plan->packed) add(text, sizeof text, ", %s", "packed");
     if (plan->kv_heads != plan->heads) add(text, sizeof text, ", %s", "grouped heads");
-    const fv_port named[] = {FV_BIAS, FV_SINKS, FV_SLOPES, FV_MASK, FV_KV_LEN};
-    for (int i = 0; i < 5; i++)
+    const fv_port named[] = {FV_BIAS, FV_SINKS, FV_SLOPES, FV_MASK, FV_KV_LEN, FV_PREFIX_LEN};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
         if (plan->shape[named[i]].rank) add(text, sizeof text, ", %s", fv_port_name(named[i]));
     if (size) snprintf(out, size, "%s", text);
     return strlen(text);
@@ -106,7 +107,7 @@ fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_
             port_dims(shape, 1, plan.heads, 0, 0, 0);
         else if (port == FV_OUT)
             port_dims(shape, 4, plan.batch, plan.heads, plan.q_len, plan.d_v);
-        else if (port == FV_LSE)
+        else if (port == FV_LSE && (known >> FV_K & 1)) /* gates have no softmax */
             port_dims(shape, 3, plan.batch, plan.heads, plan.q_len, 0);
         else if (used && port < FV_W0 && shapes->t[port].rank)
             *shape = shapes->t[port];

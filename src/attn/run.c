@@ -47,12 +47,17 @@ static fv_status check_cu(fv_port port, const fv_tensor *cu, int64_t total) {
     return FV_OK;
 }
 
-static fv_status check_values(const fv_attention_plan *plan, const fv_attention_tensors *x) {
-    const fv_tensor *len = &x->t[FV_KV_LEN];
+static fv_status check_lengths(fv_port port, const fv_tensor *len, int64_t most) {
     for (int64_t i = 0; len->rank && i < len->dim[0]; i++)
-        if (integer_at(len, i) < 0 || integer_at(len, i) > plan->k_len)
-            return fv__fail(FV_USAGE, "attention: port \"kv_len\", element %lld\n  expected 0 to %lld\n  found:   %lld",
-                            (long long)i, (long long)plan->k_len, (long long)integer_at(len, i));
+        if (integer_at(len, i) < 0 || integer_at(len, i) > most)
+            return fv__fail(FV_USAGE, "attention: port \"%s\", element %lld\n  expected 0 to %lld\n  found:   %lld",
+                            fv_port_name(port), (long long)i, (long long)most, (long long)integer_at(len, i));
+    return FV_OK;
+}
+
+static fv_status check_values(const fv_attention_plan *plan, const fv_attention_tensors *x) {
+    FV_TRY(check_lengths(FV_KV_LEN, &x->t[FV_KV_LEN], plan->k_len));
+    FV_TRY(check_lengths(FV_PREFIX_LEN, &x->t[FV_PREFIX_LEN], plan->k_len));
     if (!plan->packed) return FV_OK;
     FV_TRY(check_cu(FV_CU_Q, &x->t[FV_CU_Q], plan->q_len));
     return check_cu(FV_CU_K, &x->t[FV_CU_K], plan->k_len);

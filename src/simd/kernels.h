@@ -4,4 +4,5 @@
 #include "simd/kernels_row.h"
 #include "simd/kernels_train.h"
 #include "simd/kernels_gemm.h"
+#include "simd/kernels_rope.h"
 #include "simd/kernels_tile.h"

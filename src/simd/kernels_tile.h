@@ -86,6 +86,15 @@ static void K(band_tile)(R *s, int64_t first, int64_t rows, int64_t lanes, const
     }
 }
 
+static void K(bits_tile)(R *s, int64_t rows, int64_t lanes, const uint64_t *bits) {
+    const vr hidden = v_set(-INFINITY);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t q = 0; q < lanes; q += VL) {
+            R *x = s + r * lanes + q;
+            v_store(x, v_select(v_bits((uint32_t)(bits[r] >> q)), v_load(x), hidden));
+        }
+}
+
 static void K(softcap_tile)(R *s, int64_t n, R cap) {
     const vr c = v_set(cap), inverse = v_set(1 / cap);
     FOR_VECTORS(n) STORE(s, v_mul(c, K(v_tanh)(v_mul(inverse, LOAD(s)))));

@@ -42,6 +42,15 @@ static inline vm v_and(vm a, vm b) { return (vm)(a & b); }
 static inline vr v_select(vm m, vr a, vr b) { return _mm512_mask_blend_ps(m, b, a); }
 static inline float v_sum(vr v) { return _mm512_reduce_add_ps(v); }
 static inline float v_hmax(vr v) { return _mm512_reduce_max_ps(v); }
+static inline vr v_swap_pairs(vr a) { return _mm512_permute_ps(a, 0xb1); }
+static inline vr v_alternate(float even, float odd) {
+    return _mm512_mask_blend_ps(0xaaaa, _mm512_set1_ps(even), _mm512_set1_ps(odd));
+}
+static inline vr v_twice(const float *p, int64_t n) {
+    const __m512i from = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+    return _mm512_permutexvar_ps(from, _mm512_maskz_loadu_ps(FIRST(n / 2), p));
+}
+static inline vm v_bits(uint32_t bits) { return (vm)bits; }
 static inline bool v_any(vm m) { return m != 0; }
 
 /* 16 x 16 in place: pairs, quads, then 128-bit lanes twice. */

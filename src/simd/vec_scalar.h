@@ -38,10 +38,15 @@
 #define v_eq(a, b) ((a) == (b))
 #define v_and(a, b) ((a) && (b))
 #define v_select(m, a, b) ((m) ? (a) : (b))
+#define v_bits(bits) ((bits)&1) /* lane i is bit i */
 #define v_sum(v) (v)
 #define v_hmax(v) (v)
 #define v_any(m) (m)
 #define v_transpose(x) ((void)0)
+/* Of pairs of lanes; a vector of one has none, so a kernel needs another way there. */
+#define v_swap_pairs(a) (a)                /* elements 2i and 2i+1 change places */
+#define v_alternate(even, odd) ((R)(even)) /* even odd even odd ... */
+#define v_twice(p, n) ((void)(n), *(p))    /* p[0] p[0] p[1] p[1] ..., n of them */
 
 #define u_set(x) ((uint32_t)(x))
 #define u_iota() 0u

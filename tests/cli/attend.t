@@ -222,6 +222,77 @@ do fovea bench -t 0
 exit 2
 err fovea: error: --threads 0: wrong numbers
 
+case benchmark of several masks and types
+do fovea bench attention --shape 1,2,96,16 -r 1 --causal none,upper-left --dtype f32,f64 -o csv -q | cut -d, -f1-8,14 | sort -u
+out softmax,"1,2,96,16",f32,1,both,none
+out softmax,"1,2,96,16",f32,1,both,upper-left
+out softmax,"1,2,96,16",f64,1,both,none
+out softmax,"1,2,96,16",f64,1,backward,upper-left
+
+case benchmark with dropout and a trained bias
+do fovea bench attention --shape 1,2,96,16 -r 1 --dropout 0.1 --bias trained --causal upper-left -o md
+out~ | upper-left |
+out~ | dropout 0.1, trained bias |
+err~ every result agreed with the reference
+
+case benchmark of the forward alone
+do fovea bench attention --shape 1,2,96,16 -r 1 --pass forward -o jsonl -q
+out~ "pass": "forward"
+not backward
+not both
+
+case benchmark of packed sequences and of the same tokens in equal lengths
+do fovea bench attention --packed 2..9 --sentences 7 --shape 1,2,1,16 -r 1 -o tsv -q | cut -f 1-2,5
+out softmax	7 x 2..9,2,16	both
+out softmax	7 x equal to 2..9,2,16	both
+
+case benchmark of the grid is nine shapes, full and causal
+do fovea bench attention --grid --turns
+exit 2
+err fovea: error: --turns: one problem was expected, 18 were asked for
+
+case benchmark of memory
+do fovea bench attention --memory --shape 1,1,700,16 -o tsv -q | cut -f 1,2,6,7
+out softmax	1,1,700,16		forward
+out softmax	1,1,700,16	dropout 0.1	backward
+out window:left=128,right=128	1,1,700,16	dropout 0.1	backward
+
+case benchmark in turns with another program
+do printf '2\n\n' | fovea bench attention --turns --shape 1,2,32,8 -o tsv -q | grep -c '^$'
+out 2
+
+case benchmark in turns takes one problem
+do fovea bench attention --turns --causal none,upper-left
+exit 2
+err fovea: error: --turns: one problem was expected, 2 were asked for
+
+case benchmark of tensors from a file
+do st t.safetensors '{"q":{"dtype":"F32","shape":[1,4,6,8],"data_offsets":[0,768]},"k":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[768,1152]},"v":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[1152,1536]}}' 1536
+do fovea bench attention --in t.safetensors -r 1 -o tsv | cut -f 1-5
+out softmax	1,4/2,6,8	f32	1	both
+
+case benchmark of tensors from a file whose sequences end too early
+do st t.safetensors '{"q":{"dtype":"F32","shape":[1,4,6,8],"data_offsets":[0,768]},"k":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[768,1152]},"v":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[1152,1536]},"cu_seqlens_q":{"dtype":"I32","shape":[2],"data_offsets":[1536,1544]}}' 1544
+do fovea bench attention --in t.safetensors
+exit 2
+err~ port "cu_q" ends at 0
+
+case benchmark of tensors from a file that lacks one
+do npy q.npy '<f4' '(1, 2, 5, 8)' 320; fovea bench attention --in q.npy
+exit 3
+err~ no tensor "q"
+
+case benchmark of an unknown mask
+do fovea bench attention --causal upper
+exit 2
+err fovea: error: --causal upper: unknown or too many values
+err   expected some of none, upper-left, lower-right, with commas between
+
+case benchmark of wrong lengths
+do fovea bench attention --packed 9..2
+exit 2
+err fovea: error: --packed 9..2: wrong lengths
+
 case benchmark of training
 do fovea bench train --updates 15 --width 16 --heads 2 --layers 1 --length 16 --batch-size 8 -o tsv | head -n 1
 out model	threads	updates	tokens/update	ms/update	tokens/s
@@ -245,3 +316,44 @@ exit 2
 err fovea: error: cu_seqlens_q has the wrong type
 err   expected i32 or i64
 err   found:   f32
+
+case rotary positions turn q against k by their distance
+do npy q.npy '<f4' '(1, 1, 2, 2)' 16; for at in 128 136; do patch q.npy $at '\000\000\200\077'; done
+do fovea attend q.npy q.npy q.npy --rope half --scale 1 --weights raw --rows 1 --format tsv -q | grep weights
+out weights	f32[1,1,1,2]	0.540302	1.000000	0.770151	0
+
+case rotary positions go on where the past ends
+do npy q.npy '<f4' '(1, 1, 1, 2)' 8; patch q.npy 128 '\000\000\200\077'; npy p.npy '<f4' '(1, 1, 1, 2)' 8; patch p.npy 128 '\000\000\200\077'
+do fovea attend q.npy q.npy q.npy --past-k p.npy --past-v p.npy --rope interleaved --scale 1 --weights raw --do q.npy --format tsv -q | cut -f 1-4 | grep -e weights -e present_k
+out weights	f32[1,1,1,2]	0.540302	1.000000
+out present_k	f32[1,1,2,2]	0.000000	1.000000
+
+case rotary positions need an even number of columns
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --rope half --rope-dim 3
+exit 2
+err fovea: error: rope: columns
+err found:   3
+
+case rotary positions of a gate have nothing to turn
+do npy x.npy '<f4' '(1, 1, 3, 4)' 48; npy w.npy '<f4' '(1, 4)' 16; npy b.npy '<f4' '(1,)' 4
+do fovea attend --q x.npy --attention pixel-gate --tensor w=w.npy --tensor b=b.npy --rope half
+exit 2
+err fovea: error: --rope half: pixel-gate has no keys to turn
+
+case a gate has no lse
+do npy x.npy '<f4' '(1, 1, 3, 4)' 48; npy w.npy '<f4' '(1, 4)' 16; npy b.npy '<f4' '(1,)' 4
+do fovea attend --q x.npy --attention pixel-gate --tensor w=w.npy --tensor b=b.npy --format tsv -q | cut -f 1,2
+out out	f32[1,1,3,4]
+not lse
+
+case a prefix is seen from before it
+do npy q.npy '<f4' '(1, 1, 4, 2)' 32; npy n.npy '<i8' '(1,)' 8; patch n.npy 128 '\003'
+do fovea attend q.npy q.npy q.npy --causal upper-left --prefix-len n.npy --weights softmax --rows 0 --format tsv -q | grep weights
+out weights	f32[1,1,1,4]	0.000000	0.333333	0.250000	0
+
+case a prefix longer than the keys
+do npy q.npy '<f4' '(1, 1, 4, 2)' 32; npy n.npy '<i8' '(1,)' 8; patch n.npy 128 '\005'; fovea attend q.npy q.npy q.npy --prefix-len n.npy
+exit 2
+err fovea: error: attention: port "prefix_len", element 0
+err expected 0 to 4
+err found:   5

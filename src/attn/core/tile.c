@@ -1,5 +1,6 @@
 /* TILE: how a call is cut, what scratch it needs, and the choice of the type. See tile.h. */
 #include "attn/core/tile.h"
+#include "attn/blocks/block_mask.h"
 #include "simd/simd.h"
 
 #include <stdio.h>
@@ -74,6 +75,7 @@ static int64_t group_of(const fv_attention_plan *plan, int64_t units, int64_t si
 fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
     const bool addend = plan->shape[FV_BIAS].rank || plan->shape[FV_MASK].rank || plan->shape[FV_SLOPES].rank;
+    const bool blocks = plan->options.blocks != NULL; /* its partial tiles are an addend of backward */
     const int64_t lanes = FV_TILE_LANES, side = FV_TILE_SIDE, d = plan->d_qk, dv = plan->d_v;
     fv__tile_cut cut = {.chunk = chunk_of(plan)};
     cut.forward_tasks = pieces(plan, plan->q_len, FV_TILE_BLOCK_Q);
@@ -92,7 +94,7 @@ fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
     cut.group = group_of(plan, cut.chunks * plan->kv_heads, cut.chunk);
     cut.shared_bytes += 2 * block(plan->batch * plan->heads * plan->q_len, e) + block(parts, sizeof(double));
     cut.worker_bytes = 2 * (block(cut.chunk * d, e) + block(cut.chunk * dv, e)) + 3 * block(side, e);
-    cut.worker_bytes += (2 + (addend ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * block(side * side, e);
+    cut.worker_bytes += (2 + (addend || blocks ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * block(side * side, e);
     if (additive(plan)) cut.worker_bytes += block(d * side, e);
     return cut;
 }
@@ -116,6 +118,16 @@ size_t fv__tile_scratch(const fv_attention_plan *plan, bool backward) {
 
 /* ---- what it costs and what it is */
 
+/* Keys of [start, end) that query i sees in the block mask, the mean over batches and heads. */
+static double mean_seen(const fv_attention_plan *plan, int64_t i, int64_t start, int64_t end) {
+    const fv_block_info info = fv_block_mask_info(plan->options.blocks);
+    const int64_t planes = info.batch * info.heads;
+    double seen = 0;
+    for (int64_t p = 0; p < planes; p++)
+        seen += (double)fv__blocks_count(plan->options.blocks, p / info.heads, p % info.heads, i, start, end);
+    return planes > 0 ? seen / (double)planes : 0;
+}
+
 double fv__tile_flops(const fv_attention_plan *plan, bool backward) {
     /* packed lengths are not known here: equal ones are assumed */
     const int64_t share = plan->packed ? plan->sequences : 1;
@@ -125,7 +137,7 @@ double fv__tile_flops(const fv_attention_plan *plan, bool backward) {
     for (int64_t i = 0; i < s.q_len; i++) {
         int64_t start, end;
         fv__attn_visible(plan, &s, i, &start, &end);
-        pairs += (double)(end - start);
+        pairs += plan->options.blocks ? mean_seen(plan, i, start, end) : (double)(end - start);
     }
     pairs *= (double)plan->sequences * (double)plan->heads * 2;
     return pairs * (double)(backward ? 3 * plan->d_qk + 2 * plan->d_v : plan->d_qk + plan->d_v);

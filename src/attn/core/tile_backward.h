@@ -19,7 +19,7 @@ static void T(backward_carve)(const T(job) * job, int worker, T(backward_scratch
     w->k = T(carve)(&at, chunk * job->plan->d_qk), w->v = T(carve)(&at, chunk * job->plan->d_v);
     w->dk = T(carve)(&at, chunk * job->plan->d_qk), w->dv = T(carve)(&at, chunk * job->plan->d_v);
     w->s = T(carve)(&at, area), w->dp = T(carve)(&at, area);
-    w->addend = job->addend ? T(carve)(&at, area) : NULL;
+    w->addend = job->addend || job->blocks ? T(carve)(&at, area) : NULL;
     w->keep = job->dropout > 0 ? T(carve)(&at, area) : NULL;
     w->start = T(carve)(&at, FV_TILE_SIDE), w->end = T(carve)(&at, FV_TILE_SIDE), w->ones = T(carve)(&at, FV_TILE_SIDE);
     w->turned = job->w.data ? T(carve)(&at, job->plan->d_qk * FV_TILE_SIDE) : NULL;
@@ -72,8 +72,8 @@ typedef struct T(pair) {
     int64_t ld, row0;      /* stride of kt and vt; row 0 of a strip among the queries of the block */
     const R *q, *k, *dout; /* first row of the tile in the caller's tensors */
     R *kt, *vt, *dk, *dv;  /* the tile of the chunk: transposed, gradients */
-    bool partial;
-    bool more, more_q; /* dk and dv, dq have been written and are added to */
+    bool partial, ragged;  /* a band, a partial tile of the block mask is in it */
+    bool more, more_q;     /* dk and dv, dq have been written and are added to */
 } T(pair);
 
 /* Where the task keeps its part of a gradient that has one number per head. */
@@ -142,6 +142,14 @@ static void T(pair_sums)(const T(job) * job, T(backward_scratch) * w, const T(pa
     if (dq) gemm(dq, job->dq.l, w->dp, lanes, 1, p->k, job->k.l, p->rows, d, p->keys, p->more_q);
 }
 
+/* What the block mask hides becomes -inf in the addend. */
+static void T(bits_addend)(const T(job) * job, const T(backward_scratch) * w, const T(pair) * p) {
+    uint64_t words[FV_TILE_SIDE];
+    fv__blocks_rows(job->blocks, p->segment->batch, p->head, p->i0, p->rows, p->j0, words);
+    if (!job->addend) job->simd->fill(w->addend, 0, p->rows * p->lanes);
+    job->simd->bits_tile(w->addend, p->rows, p->lanes, words);
+}
+
 static void T(pair_step)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, const T(sight) * sight) {
     const SIMD *simd = job->simd;
     const fv_attention_plan *plan = job->plan;
@@ -157,11 +165,12 @@ static void T(pair_step)(const T(job) * job, T(backward_scratch) * w, const T(pa
     else
         simd->fill(w->dp, 0, p->rows * lanes);
     if (job->addend) T(fill_addend)(job, p->segment, p->head, p->i0, p->rows, p->j0, p->keys, w->addend, lanes);
+    if (p->ragged) T(bits_addend)(job, w, p);
     if (w->keep) simd->drop_rows(w->keep, p->rows, lanes, p->i0, p->j0, p->drop);
-    const bool hidden = p->partial || job->addend || wh;
+    const bool addend = job->addend || p->ragged, hidden = p->partial || addend || wh;
     if (hidden) T(band_rows)(job, w, p, sight);
     simd->back_tile(w->s, w->dp, p->rows, lanes, job->lse2 + at, job->delta + at, hidden ? w->start : NULL,
-                    hidden ? w->end : NULL, w->addend, w->keep, job->cap2);
+                    hidden ? w->end : NULL, addend ? w->addend : NULL, w->keep, job->cap2);
     if (job->dbias.data || job->slope_sum) T(store_bias)(job, w, p);
     const bool careful =
         hidden && !(simd->finite_tile(p->q, job->q.l, p->rows, d) && simd->finite_tile(p->k, job->k.l, p->keys, d) &&
@@ -249,6 +258,12 @@ static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(pair) 
         p->j0 = j, p->keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, p->lanes = T(tile_lanes)(job, p->keys);
         T(fetch)(ahead);
         if (j >= sight.any_end || j + p->keys <= sight.any) continue;
+        if (job->blocks) {
+            const fv_block_kind kind =
+                fv__blocks_kind(job->blocks, s->batch, p->head, p->i0, p->i0 + p->rows, j, j + p->keys);
+            if (kind == FV_BLOCK_EMPTY) continue;
+            p->ragged = kind == FV_BLOCK_PARTIAL;
+        }
         const int64_t tile = (j - j0) / FV_TILE_SIDE;
         p->partial = j < sight.every || j + p->keys > sight.every_end;
         p->k = T(at)(&job->k, s->batch, p->kv, s->k_start + j);
@@ -335,12 +350,21 @@ static void T(backward_ahead)(const T(job) * job, const T(meeting) * now, const 
     T(ahead_share)(a, (now->j1 - now->j0 + side - 1) / side);
 }
 
+/* Does the block mask let any head of the group see anything here? */
+static bool T(blocks_meet)(const T(job) * job, const T(meeting) * m) {
+    const int64_t group = job->plan->heads / job->plan->kv_heads;
+    for (int64_t head = m->kv * group; head < (m->kv + 1) * group; head++)
+        if (fv__blocks_kind(job->blocks, m->segment.batch, head, m->i0, m->i1, m->j0, m->j1) != FV_BLOCK_EMPTY)
+            return true;
+    return false;
+}
+
 static void T(meeting_run)(const T(job) * job, T(backward_scratch) * w, const T(meeting) * m, const T(meeting) * next) {
     const fv_attention_plan *plan = job->plan;
     const int64_t group = plan->heads / plan->kv_heads;
     const fv__segment *s = &m->segment;
     if (m->idle) return;
-    const bool met = T(meet)(job, s, m->i0, m->i1, m->j0, m->j1);
+    const bool met = T(meet)(job, s, m->i0, m->i1, m->j0, m->j1) && (!job->blocks || T(blocks_meet)(job, m));
     if (job->round == 0) T(first_round)(job, m, met);
     if (!met) return;
     T(ahead) ahead = {.count = 0};

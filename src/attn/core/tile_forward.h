@@ -4,6 +4,7 @@ typedef struct T(tile) {
     R *q, *o, *m, *l; /* (D, lanes), (lanes, Dv), lanes, lanes */
     int64_t i0, rows, lanes;
     bool started;
+    bool ragged; /* a partial tile of the block mask is in this step */
     T(sight) sight;
 } T(tile);
 
@@ -61,7 +62,7 @@ static void T(ahead_of)(const T(job) * job, const T(unit) * next, int64_t calls,
 static void T(tile_begin)(const T(job) * job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows,
                           T(tile) * t) {
     const int64_t width = job->simd->width;
-    t->i0 = i0, t->rows = rows, t->started = false;
+    t->i0 = i0, t->rows = rows, t->started = t->ragged = false;
     t->lanes = rows > FV_TILE_LANES / 2 ? FV_TILE_LANES : (rows + width - 1) / width * width;
     const R *q = T(at)(&job->q, segment->batch, head, segment->q_start + i0);
     job->simd->pack(t->q, t->lanes, q, job->q.l, rows, job->plan->d_qk, job->w.data ? 1 : job->scale2);
@@ -82,10 +83,36 @@ static void T(hide)(const T(job) * job, T(forward_scratch) * w, const T(tile) * 
     job->simd->band_tile(s, right, rows, t->lanes, w->start, w->end);
 }
 
+/* Keys [a, b) without the tiles of the block mask that are empty at either end. */
+static void T(narrow)(const T(job) * job, const T(unit) * unit, T(tile) * t, int64_t *a, int64_t *b) {
+    int64_t first = *b, last = *b;
+    t->ragged = false;
+    for (int64_t j = *a; j < *b; j += FV_BLOCK_KEYS) {
+        const int64_t end = j + FV_BLOCK_KEYS < *b ? j + FV_BLOCK_KEYS : *b;
+        const fv_block_kind kind =
+            fv__blocks_kind(job->blocks, unit->segment.batch, unit->head, t->i0, t->i0 + t->rows, j, end);
+        if (kind == FV_BLOCK_EMPTY) continue;
+        if (first == *b) first = last = j;
+        t->ragged |= kind == FV_BLOCK_PARTIAL || last != j; /* or an empty tile between two others */
+        last = end;
+    }
+    *a = first, *b = last;
+}
+
+/* Hides what the block mask does, among the keys [a, b) of the step that begins at j0. */
+static void T(hide_bits)(const T(job) * job, const T(unit) * unit, const T(tile) * t, R *s, int64_t j0, int64_t a,
+                         int64_t b) {
+    uint64_t words[FV_TILE_BLOCK_K];
+    for (int64_t j = j0; j < b; j += FV_BLOCK_KEYS)
+        if (j + FV_BLOCK_KEYS > a)
+            fv__blocks_columns(job->blocks, unit->segment.batch, unit->head, t->i0, j, words + (j - j0));
+    job->simd->bits_tile(s, b - a, t->lanes, words + (a - j0));
+}
+
 /* Is a value that is hidden from a query not finite? Then its weight 0 does not make it 0. */
 static bool T(poisoned)(const T(job) * job, const T(tile) * t, const R *v, int64_t a, int64_t rows) {
     int64_t left = t->sight.every - a, right = t->sight.every_end - a;
-    left = job->addend ? rows : left < 0 ? 0 : left < rows ? left : rows;
+    left = job->addend || t->ragged ? rows : left < 0 ? 0 : left < rows ? left : rows;
     right = right > left ? right : left;
     if (left > 0 && !job->simd->finite_tile(v, job->v.l, left, job->plan->d_v)) return true;
     return right < rows && !job->simd->finite_tile(v + right * job->v.l, job->v.l, rows - right, job->plan->d_v);
@@ -173,11 +200,13 @@ static void T(forward_step)(const T(job) * job, T(forward_scratch) * w, T(tile) 
         simd->bias_tile(s, w->turned, rows * lanes, (R)1.44269504088896340736);
     }
     if (partial) T(hide)(job, w, t, s, a, rows);
+    if (t->ragged) T(hide_bits)(job, unit, t, s, j0, a, b);
     if (simd->softmax_tile(s, rows, lanes, t->m, t->l, w->alpha) && t->started)
         simd->scale_rows(t->o, dv, t->o, dv, t->rows, dv, w->alpha);
     if (unit->drop.threshold) simd->drop_lanes(w->s, b - j0, lanes, t->i0, j0, &unit->drop);
     T(fetch)(ahead);
-    T(values)(job, t, &halves, s, v, (partial || job->addend) && T(poisoned)(job, t, v, a, rows));
+    const bool careful = (partial || job->addend || t->ragged) && T(poisoned)(job, t, v, a, rows);
+    T(values)(job, t, &halves, s, v, careful);
     t->started = true;
 }
 
@@ -217,8 +246,9 @@ static void T(forward_unit)(const T(job) * job, T(forward_scratch) * w, const T(
         for (int n = 0; n < tiles; n++) {
             T(tile) *t = &w->tile[n];
             int64_t a = j0, b = j0 + FV_TILE_BLOCK_K;
-            if (t->sight.any > a) a += (t->sight.any - a) & ~(int64_t)3;
             if (t->sight.any_end < b) b = t->sight.any_end;
+            if (job->blocks) T(narrow)(job, unit, t, &a, &b);
+            if (t->sight.any > a) a += (t->sight.any - a) & ~(int64_t)3;
             if (a < b) T(forward_step)(job, w, t, unit, j0, a, b, &ahead);
         }
     for (int n = 0; n < tiles; n++) T(tile_end)(job, w, &w->tile[n], &unit->segment, unit->head, &unit->drop);

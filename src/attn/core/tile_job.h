@@ -16,6 +16,7 @@ typedef struct T(job) {
     R scale2, cap2; /* in units of log 2 */
     double dropout;
     bool banded, addend;
+    const fv_block_mask *blocks;
     bool fetches; /* the tensors are larger than near caches: what comes next is fetched ahead */
     T(view) w;    /* additive scores: (H,D) as row h; data NULL for products */
     /* backward only */
@@ -48,6 +49,7 @@ static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensor
                   FV_TILE_NEAR;
     job.banded = plan->window_left >= 0 || plan->window_right >= 0;
     job.addend = job.bias.data || job.mask || job.slopes;
+    job.blocks = plan->options.blocks;
     const fv__tile_tuning *tuning = plan->tuning;
     if (tuning && tuning->score == FV_SCORE_ADD)
         job.w = (T(view)){x->t[FV_W0].data, 0, x->t[FV_W0].stride[0], 0, x->t[FV_W0].stride[1]};

@@ -58,7 +58,7 @@ static void T(weights_task)(void *context, int64_t index, int worker) {
     R *to = (R *)w->to->data + index * w->to->stride[0];
     for (int64_t j = 0; j < w->to->dim[1]; j++) {
         double score = -INFINITY;
-        if (j >= start && j < end) {
+        if (j >= start && j < end && (!job->blocks || fv_block_mask_sees(job->blocks, s->batch, w->head, i, j))) {
             const double add = job->addend ? T(addend_at)(w, i, j) : 0;
             if (add > -INFINITY) score = T(raw_score)(w, q, j);
             if (w->stage != FV_STAGE_RAW && cap != 0 && score > -INFINITY) score = cap * tanh(score / cap);

@@ -74,10 +74,17 @@ static const fv_option rope_rows[] = {
 static const fv_option output_rows[] = {
     {"out", FV_OPT_STRING, AT(out), NULL, 0, 0, "FILE",
      "FILE.safetensors, FILE.npy (only out) or FOLDER/ (one .npy each)"},
-    {"weights", FV_OPT_CHOICE, AT(weights), NULL, 0, 0, "raw|softcapped|biased|softmax",
-     "also write scores or weights"},
+    {"weights", FV_OPT_CHOICE, AT(weights), NULL, 0, 0, "raw|softcapped|biased|softmax|dropout",
+     "also write scores or weights; dropout: the weights after it, as they multiply the values"},
     {"rows", FV_OPT_STRING, AT(rows), NULL, 0, 0, "LIST", "query rows of the weights: 0,5-7; all without it"},
-    {"head-list", FV_OPT_STRING, AT(head_list), NULL, 0, 0, "LIST", "heads of the weights: 0,2-3; all without it"},
+    {"head-list", FV_OPT_STRING, AT(head_list), NULL, 0, 0, "LIST",
+     "heads of the weights and of the survey: 0,2-3; all without it"},
+    {"survey", FV_OPT_STRING, AT(survey), NULL, 0, 0, "LIST",
+     "also write what all weights look like, without storing them: pooled (mean and max of blocks), columns (attention "
+     "each key receives), entropy (of each row, in nats)"},
+    {"pool", FV_OPT_STRING, AT(pool), "64,64", 0, 0, "BQ,BK", "queries and keys of a block of --survey pooled"},
+    {"survey-dropout", FV_OPT_BOOL, AT(survey_dropout), "false", 0, 0, NULL,
+     "pooled and columns of --survey count the weights after dropout"},
     {"plan", FV_OPT_BOOL, AT(plan), "false", 0, 0, NULL,
      "print which kernel would run and what it needs; runs only with --out"},
     {0}};
@@ -97,7 +104,7 @@ typedef struct job {
     const fv_mechanism *mechanism;
     fv_attention_tensors x;
     attend_layout layout, past_layout;
-    fv_dtype compute, shown; /* of the arithmetic, of the user's files */
+    fv_dtype compute, shown; /* of the tensors the library gets, of the user's files */
     int64_t past;            /* keys that come from past_k */
     bool backward;
     int bias_rank; /* as given: dbias gets the same */
@@ -133,6 +140,25 @@ static fv_status not_type(const char *name, const char *want, const fv_tensor *t
                     fv_dtype_name(t->dtype), advice);
 }
 
+static bool is_half(fv_dtype dtype) { return dtype == FV_F16 || dtype == FV_BF16; }
+static fv_dtype arithmetic(const job *j) { return j->compute == FV_F64 ? FV_F64 : FV_F32; }
+
+/* Tensors of 16 bits go to the library as they are when all are of one type; a mixture is computed in the type of q, f32 at least. */
+static fv_status choose_types(job *j) {
+    static const char *const names[] = {"q", "k", "v", "past_k", "past_v", "do"};
+    for (int i = 0; i < 6; ++i) {
+        fv_tensor t;
+        fv_status status = attend_find(&o, names[i], &t);
+        if (status != FV_OK) return status;
+        if (i == 0)
+            j->shown = j->compute = t.dtype;
+        else if (t.rank && t.dtype != j->shown && is_half(j->compute))
+            j->compute = FV_F32;
+    }
+    if (!is_half(j->compute) && j->compute != FV_F64) j->compute = FV_F32;
+    return FV_OK;
+}
+
 /* q, k, v and do in the user's layout. */
 static fv_status load_main(job *j, const char *name, int64_t heads, fv_tensor *out) {
     fv_tensor t, view;
@@ -142,10 +168,6 @@ static fv_status load_main(job *j, const char *name, int64_t heads, fv_tensor *o
     if (!is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
     status = attend_view(name, &t, j->layout, heads, &view);
     if (status != FV_OK) return status;
-    if (strcmp(name, "q") == 0) {
-        j->shown = t.dtype;
-        j->compute = t.dtype == FV_F64 ? FV_F64 : FV_F32;
-    }
     *out = attend_as(&view, j->compute);
     return FV_OK;
 }
@@ -190,7 +212,7 @@ static fv_status load_port(job *j, int port) {
     if (port == FV_BIAS) j->bias_rank = t.rank;
     if (port == FV_BIAS || port == FV_MASK) t = attend_padded(&t, 4);
     if (port < FV_MASK)
-        j->x.t[port] = attend_as(&t, j->compute);
+        j->x.t[port] = attend_as(&t, is_half(j->compute) && t.dtype == j->compute ? j->compute : arithmetic(j));
     else
         j->x.t[port] = attend_as(&t, port == FV_MASK ? t.dtype : FV_I64);
     return FV_OK;
@@ -222,6 +244,7 @@ static fv_status load(job *j) {
     if (j->layout == ATTEND_BLD && heads == 0)
         return cli_missing("heads", "--layout bld does not say how many heads there are");
     fv_status status = check_names(j);
+    if (status == FV_OK) status = choose_types(j);
     if (status == FV_OK) status = load_main(j, "q", heads, &j->x.t[FV_Q]);
     if (status == FV_OK && j->x.t[FV_Q].rank == 0 && o.in) return attend_nothing(&o, "q");
     if (status == FV_OK && j->x.t[FV_Q].rank == 0)
@@ -254,13 +277,13 @@ static fv_status make_outputs(job *j) {
     }
     j->backward = j->x.d[FV_OUT].rank > 0;
     for (int port = FV_Q; j->backward && port < FV_MASK; ++port)
-        if (j->x.t[port].rank > 0) j->x.d[port] = attend_new(j->compute, ATTEND_BHLD, &j->x.t[port]);
+        if (j->x.t[port].rank > 0) j->x.d[port] = attend_new(j->x.t[port].dtype, ATTEND_BHLD, &j->x.t[port]);
     return FV_OK;
 }
 
 static fv_stage stage_of(const char *name) {
-    static const char *const names[] = {"raw", "softcapped", "biased", "softmax"};
-    for (int i = 0; i < 4; ++i)
+    static const char *const names[] = {"raw", "softcapped", "biased", "softmax", "dropout"};
+    for (int i = 0; i < 5; ++i)
         if (strcmp(names[i], name) == 0) return (fv_stage)i;
     return FV_STAGE_SOFTMAX;
 }
@@ -281,7 +304,7 @@ static fv_status look(const job *j, const fv_attention_plan *plan) {
     if (status == FV_OK) status = attend_numbers("--head-list", o.head_list, q->dim[1], &head, &heads);
     if (status != FV_OK) return status;
     int64_t shape[4] = {sequences, heads, rows, k->dim[2]};
-    fv_tensor like = fv_tensor_of(NULL, j->compute, 4, shape), all = attend_new(j->compute, ATTEND_BHLD, &like);
+    fv_tensor like = fv_tensor_of(NULL, arithmetic(j), 4, shape), all = attend_new(like.dtype, ATTEND_BHLD, &like);
     for (int64_t n = 0; n < sequences && status == FV_OK; ++n) {
         int64_t q_len = extent(cu_q, n, q->dim[2]), k_len = extent(cu_k, n, k->dim[2]), inside = 0;
         while (inside < rows && row[inside] < q_len) ++inside;
@@ -295,7 +318,7 @@ static fv_status look(const job *j, const fv_attention_plan *plan) {
             status = fv_attention_weights(plan, &j->x, stage_of(o.weights), n, head[h], row, inside, &part);
         }
     }
-    if (status == FV_OK) attend_put("weights", &all, ATTEND_BHLD, j->shown == FV_F64 ? FV_F64 : FV_F32);
+    if (status == FV_OK) attend_put("weights", &all, ATTEND_BHLD, all.dtype);
     cli_free(row);
     cli_free(head);
     return status;
@@ -320,7 +343,7 @@ static void put_gradients(const job *j) {
 
 static void put_outputs(const job *j) {
     const fv_tensor *t = j->x.t;
-    fv_dtype exact = j->compute;
+    fv_dtype exact = arithmetic(j);
     attend_put("out", &t[FV_OUT], j->layout, j->shown);
     if (t[FV_LSE].rank) attend_put("lse", &t[FV_LSE], ATTEND_BHLD, exact);
     if (t[FV_STATE_OUT].rank) attend_put("state_out", &t[FV_STATE_OUT], ATTEND_BHLD, exact);
@@ -358,6 +381,7 @@ static fv_status compute(const job *j, const fv_attention_plan *plan) {
     if (status != FV_OK) return status;
     put_outputs(j);
     if (o.weights) status = look(j, plan);
+    if (status == FV_OK && o.survey) status = attend_survey(&o, plan, &j->x, arithmetic(j));
     return status == FV_OK ? attend_write(&o) : status;
 }
 
@@ -365,6 +389,7 @@ static fv_status run_job(job *j) {
     fv_attention_plan *plan = NULL;
     fv_status status = cli_mechanism_find(o.attention, &j->mechanism);
     if (status == FV_OK) take_options(j);
+    if (status == FV_OK) status = attend_survey_check(&o);
     if (status == FV_OK) status = attend_open(&o);
     if (status == FV_OK) status = load(j);
     if (status == FV_OK) status = make_outputs(j);
@@ -390,12 +415,12 @@ const cli_command cmd_attend = {
     .usage = "Q.npy K.npy V.npy [--out FILE] [OPTIONS]\n--in FILE.safetensors [--out FILE] [OPTIONS]",
     .about =
         "Reads q, k, v and whatever else the mechanism takes, writes out and lse, on request the weights of chosen "
-        "heads "
-        "and rows, and with a gradient of out (do) the gradients of all inputs. Types f16 and bf16 are computed in f32 "
-        "and written as they came.",
+        "heads and rows or a survey of all weights, and with a gradient of out (do) the gradients of all inputs. Types "
+        "f16 and bf16 are computed in f32 and written as they came.",
     .examples =
         "fovea attend --in qkv.safetensors --out result.safetensors --causal lower-right\n"
         "fovea attend --q q.npy --k k.npy --v v.npy --attention topk:k=8 --weights softmax --rows 0-3 --out looked/\n"
+        "fovea attend --in qkv.safetensors --survey pooled,columns,entropy --pool 128,128 --out maps/\n"
         "fovea attend --in qkv.safetensors --layout bld --heads 8 --plan",
     .positional = "q k v",
     .common = true,

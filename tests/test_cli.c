@@ -10,6 +10,7 @@
 
 #include "fovea/attention.h"
 #include "fovea/files.h"
+#include "fovea/maps.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -120,6 +121,49 @@ static void attend_equals_library(void **state) {
     same("o.safetensors", "dq", x.d[FV_Q]);
     same("o.safetensors", "dk", x.d[FV_K]);
     same("o.safetensors", "dv", x.d[FV_V]);
+}
+
+/* bf16 files are computed as bf16 tensors; the survey of chosen heads is the library's. */
+static void half_and_survey(void **state) {
+    (void)state;
+    static uint16_t hq[B * H * LQ * D], hk[B * HKV * LK * D], hv[B * HKV * LK * DV], ho[B * H * LQ * DV];
+    static float sums[B * H * LK], blocks[B * H * 3 * 2];
+    fv_attention_tensors full = library(), x = {0};
+    x.t[FV_Q] = fv_bhld(hq, FV_BF16, B, H, LQ, D), x.t[FV_K] = fv_bhld(hk, FV_BF16, B, HKV, LK, D);
+    x.t[FV_V] = fv_bhld(hv, FV_BF16, B, HKV, LK, DV), x.t[FV_OUT] = fv_bhld(ho, FV_BF16, B, H, LQ, DV);
+    x.t[FV_LSE] = full.t[FV_LSE];
+    fv_named_tensor in[3] = {{"q", x.t[FV_Q]}, {"k", x.t[FV_K]}, {"v", x.t[FV_V]}};
+    for (int i = 0; i < 3; ++i) assert_int_equal(fv_tensor_copy(&in[i].tensor, &full.t[i]), FV_OK);
+    assert_int_equal(fv_safetensors_write(in_folder("half.safetensors"), in, 3, NULL), FV_OK);
+    fv_attention_options how = FV_ATTENTION_DEFAULT;
+    fv_attention_plan *plan;
+    how.dropout = 0.25, how.seed = 3;
+    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
+    fv_survey want = FV_SURVEY_DEFAULT;
+    want.pool_q = 2, want.pool_k = 4, want.dropout = true;
+    want.max = fv_bhld(blocks, FV_F32, B, H, 3, 2);
+    want.columns = fv_tensor_of(sums, FV_F32, 3, (int64_t[]){B, H, LK});
+    void *scratch = malloc(fv_attention_survey_scratch(plan, &want));
+    assert_int_equal(fv_attention_survey(plan, &x, &want, scratch), FV_OK);
+    free(scratch);
+    fv_attention_plan_free(plan);
+    char words[2048];
+    snprintf(words, sizeof words,
+             "attend --in %s --dropout 0.25 --seed 3 --survey pooled,columns --pool 2,4 --survey-dropout "
+             "--head-list 1-3 --out %s/h.safetensors",
+             in_folder("half.safetensors"), folder);
+    assert_int_equal(run(words), 0);
+    same("h.safetensors", "out", x.t[FV_OUT]);
+    same("h.safetensors", "lse", x.t[FV_LSE]);
+    static float three[B * 3 * LK], cells[B * 3 * 3 * 2];
+    fv_tensor part = fv_tensor_of(three, FV_F32, 3, (int64_t[]){B, 3, LK}),
+              all = fv_tensor_slice(want.columns, 1, 1, 3);
+    assert_int_equal(fv_tensor_copy(&part, &all), FV_OK);
+    same("h.safetensors", "columns", part);
+    part = fv_bhld(cells, FV_F32, B, 3, 3, 2), all = fv_tensor_slice(want.max, 1, 1, 3);
+    assert_int_equal(fv_tensor_copy(&part, &all), FV_OK);
+    same("h.safetensors", "pooled_max", part);
 }
 
 /* The same numbers stored as (batch, length, heads * width) give the same numbers in that layout. */
@@ -289,8 +333,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, "test_cli: no program %s\n", program);
         return 1;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(attend_equals_library), cmocka_unit_test(layouts_agree),
-                                       cmocka_unit_test(past_is_a_prefix), cmocka_unit_test(onnx_attention)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(attend_equals_library), cmocka_unit_test(half_and_survey),
+                                       cmocka_unit_test(layouts_agree), cmocka_unit_test(past_is_a_prefix),
+                                       cmocka_unit_test(onnx_attention)};
     int failed = cmocka_run_group_tests(tests, set_up, NULL);
     char line[600];
     snprintf(line, sizeof line, "rm -rf '%s'", folder);

@@ -23,7 +23,9 @@ extern "C" {
 /* ---- tensors -----------------------------------------------------------------------------------------------------
  * A mechanism reads and writes named tensors, its ports. One numbering serves all mechanisms; each says which it takes.
  * Shapes are logical (batch, heads, length, width) with any strides, unit stride on the last axis of q k v out.
- * Dtype of q k v out and all differentiable ports: f32, or f64 for all of them. */
+ * Dtype of q k v out and all differentiable ports: f32, or f64 for all of them, or bf16 or f16 with arithmetic in f32: then q k v out
+ * are of one type, lse and aux are f32, the other ports either; results are rounded to nearest even. A gradient has its tensor's type.
+ * 16-bit tensors are converted in scratch, which the plan announces; rows that a length hides are not read. */
 typedef enum fv_port {
     FV_Q,      /* (B,H,Lq,D)    queries; the input x of gates */
     FV_K,      /* (B,Hkv,Lk,D)  keys; head h reads kv head h*Hkv/H */
@@ -118,8 +120,15 @@ FV_API fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_
 
 /* Scores or weights of chosen query rows of one (batch, head), after a forward that gave FV_LSE.
  * With cu_seqlens, `batch` is the number of the sequence and rows count inside it. weights: (rows, Lk) of the plan's dtype;
- * keys that do not exist or are masked get 0 (SOFTMAX) or -inf (scores). Dropout is not applied. */
-typedef enum fv_stage { FV_STAGE_RAW, FV_STAGE_SOFTCAPPED, FV_STAGE_BIASED, FV_STAGE_SOFTMAX } fv_stage;
+ * keys that do not exist or are masked get 0 (weights) or -inf (scores). SOFTMAX is before dropout, DROPOUT after it: what multiplied
+ * the values. For 16-bit tensors the weights are f32, and memory is taken for an f32 copy of the keys of the head (FV_NO_RESOURCES). */
+typedef enum fv_stage {
+    FV_STAGE_RAW,        /* times scale */
+    FV_STAGE_SOFTCAPPED, /* cap tanh(s/cap) */
+    FV_STAGE_BIASED,     /* with bias and slopes */
+    FV_STAGE_SOFTMAX,
+    FV_STAGE_DROPOUT
+} fv_stage;
 FV_API fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage,
                                       int64_t batch, int64_t head, const int64_t *rows, int64_t count,
                                       const fv_tensor *weights);

@@ -7,6 +7,7 @@
 #include "attention.h"
 #include "rope.h"
 #include "blocks.h"
+#include "maps.h"
 #include "grad.h"
 #include "nn.h"
 #include "files.h"

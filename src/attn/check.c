@@ -2,6 +2,7 @@
 #include "attn/attn.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool present(const fv_tensor *t) { return t->rank != 0; }
@@ -29,8 +30,15 @@ static fv_status check_dtype(const fv_attention_plan *plan, fv_port port, const 
         return t->dtype == FV_BOOL || t->dtype == FV_U8 ? FV_OK : wrong_shape(plan, port, t, "dtype bool or u8");
     if (is_integer_port(port))
         return t->dtype == FV_I32 || t->dtype == FV_I64 ? FV_OK : wrong_shape(plan, port, t, "dtype i32 or i64");
-    if (t->dtype == plan->dtype) return FV_OK;
-    return wrong_shape(plan, port, t, plan->dtype == FV_F64 ? "dtype f64, as q" : "dtype f32, as q");
+    const bool half = fv__attn_is_half(plan->storage), exact = port == FV_LSE || port == FV_AUX,
+               same = port <= FV_V || port == FV_OUT;
+    if (t->dtype == (exact ? plan->dtype : plan->storage) || (half && !same && t->dtype == FV_F32)) return FV_OK;
+    char text[64];
+    snprintf(text, sizeof text, "dtype %s%s", fv_dtype_name(exact ? plan->dtype : plan->storage),
+             exact           ? ""
+             : half && !same ? ", as q, or f32"
+                             : ", as q");
+    return wrong_shape(plan, port, t, text);
 }
 
 static fv_status check_sizes(const fv_attention_plan *plan, fv_port port, const fv_tensor *t) {
@@ -92,6 +100,8 @@ static fv_status check_tensors(const fv_attention_plan *plan) {
         }
         if (present(both[1]) && !fv_tensor_same_shape(both[0], both[1]))
             return wrong_shape(plan, p, both[1], "a gradient of the shape of its tensor");
+        if (present(both[1]) && both[0]->dtype != both[1]->dtype)
+            return wrong_shape(plan, p, both[1], "a gradient of the dtype of its tensor");
     }
     return FV_OK;
 }
@@ -229,8 +239,9 @@ fv_status fv__attn_check(fv_attention_plan *plan, const fv_attention_tensors *sh
     memcpy(plan->grad, shapes->d, sizeof plan->grad);
     const fv_tensor *q = &plan->shape[FV_Q], *k = &plan->shape[FV_K], *v = &plan->shape[FV_V];
     FV_TRY(check_presence(plan));
-    if (q->dtype != FV_F32 && q->dtype != FV_F64) return wrong_shape(plan, FV_Q, q, "dtype f32 or f64");
-    plan->dtype = q->dtype;
+    if (q->dtype != FV_F32 && q->dtype != FV_F64 && !fv__attn_is_half(q->dtype))
+        return wrong_shape(plan, FV_Q, q, "dtype f32 or f64, or bf16 or f16 with arithmetic in f32");
+    plan->storage = q->dtype, plan->dtype = q->dtype == FV_F64 ? FV_F64 : FV_F32;
     FV_TRY(check_tensors(plan));
     if (plan->mechanism->info.can & FV_CAN_SELF && !present(k)) FV_TRY(check_gate_shapes(plan));
     if (q->rank != 4) return wrong_shape(plan, FV_Q, q, "(B,H,Lq,D)");

@@ -30,7 +30,8 @@ void fv_attention_plan_free(fv_attention_plan *plan) {
 }
 
 size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward) {
-    const size_t bytes = plan->mechanism->scratch ? plan->mechanism->scratch(plan, backward) : 0;
+    size_t bytes = plan->mechanism->scratch ? plan->mechanism->scratch(plan, backward) : 0;
+    if (plan->storage != plan->dtype) bytes += fv__stage_bytes(plan, backward);
     return bytes ? bytes + 64 : 0; /* run.c aligns what it is given */
 }
 
@@ -59,6 +60,8 @@ size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size
              fv_threads() == 1 ? "" : "s", size_text(fv_attention_scratch(plan, false), bytes, sizeof bytes));
     if (fv__attn_wants_backward(plan))
         add(text, sizeof text, " (backward %s)", size_text(fv_attention_scratch(plan, true), more, sizeof more));
+    if (plan->storage != plan->dtype)
+        add(text, sizeof text, ", %s tensors, f32 arithmetic", fv_dtype_name(plan->storage));
     if (plan->causal) add(text, sizeof text, ", causal %s", plan->lower_right ? "lower-right" : "upper-left");
     if (plan->window_left >= 0) add(text, sizeof text, ", %s", "window");
     if (plan->options.softcap > 0) add(text, sizeof text, ", %s", "softcap");
@@ -76,7 +79,7 @@ size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size
 fv_tensor fv__attn_port_shape(const fv_attention_plan *plan, fv_port port) {
     fv_tensor shape = {0};
     if (plan->mechanism->port_shape) plan->mechanism->port_shape(plan, port, &shape);
-    shape.dtype = plan->dtype;
+    shape.dtype = port > FV_OUT ? plan->dtype : plan->storage;
     if (shape.rank) shape = fv_tensor_of(NULL, shape.dtype, shape.rank, shape.dim);
     return shape;
 }
@@ -90,11 +93,12 @@ fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_
                                   fv_tensor *shape) {
     fv_attention_plan plan = {.options = *options};
     const fv_tensor *q = &shapes->t[FV_Q], *k = &shapes->t[FV_K], *v = &shapes->t[FV_V];
-    *shape = (fv_tensor){.dtype = q->dtype};
+    const fv_dtype computed = fv__attn_is_half(q->dtype) ? FV_F32 : q->dtype;
+    *shape = (fv_tensor){.dtype = port > FV_OUT ? computed : q->dtype};
     fv_status status = fv__attn_parse(&plan, options->mechanism);
     if (status == FV_OK && q->rank != 4) status = fv__fail(FV_USAGE, "attention: the shape of q is needed, (B,H,L,D)");
     if (status == FV_OK) {
-        plan.dtype = q->dtype;
+        plan.dtype = computed, plan.storage = q->dtype;
         plan.batch = q->dim[0], plan.heads = plan.kv_heads = q->dim[1], plan.q_len = plan.k_len = q->dim[2];
         plan.d_qk = plan.d_v = q->dim[3];
         if (k->rank == 4) plan.kv_heads = k->dim[1], plan.k_len = k->dim[2];

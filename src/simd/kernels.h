@@ -6,3 +6,4 @@
 #include "simd/kernels_gemm.h"
 #include "simd/kernels_rope.h"
 #include "simd/kernels_tile.h"
+#include "simd/kernels_map.h"

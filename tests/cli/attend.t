@@ -357,3 +357,48 @@ exit 2
 err fovea: error: attention: port "prefix_len", element 0
 err expected 0 to 4
 err found:   5
+
+case a survey of all weights
+do npy q.npy '<f4' '(1, 2, 3, 4)' 96; fovea attend q.npy q.npy q.npy --survey pooled,columns,entropy --pool 2,1 --format tsv -q | cut -f 1-4
+out columns	f32[1,2,3]	1.000000	1.000000
+out entropy	f32[1,2,3]	1.098612	1.098612
+out pooled_max	f32[1,2,2,3]	0.333333	0.333333
+out pooled_mean	f32[1,2,2,3]	0.333333	0.333333
+
+case a survey of one head of two packed sequences
+do npy q.npy '<f4' '(1, 2, 3, 4)' 96; printf '\0\0\0\0\001\0\0\0\003\0\0\0' > raw; npy cu.npy '<i4' '(3,)' 0; cat raw >> cu.npy
+do fovea attend q.npy q.npy q.npy --cu-seqlens-q cu.npy --survey pooled,columns --head-list 1 --format tsv -q | cut -f 1-5
+out columns	f32[1,1,3]	1.000000	1.000000	1.000000
+out pooled_mean	f32[2,1,1,1]	0.500000	1.000000	0.750000
+
+case weights after dropout
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --weights dropout --dropout 0.5 --format tsv -q | cut -f 1-2
+out weights	f32[1,1,2,2]
+
+case 16-bit tensors stay as they are
+do npy q.npy '<f2' '(1, 1, 2, 4)' 16; fovea attend q.npy q.npy q.npy --plan --out o.safetensors && fovea info o.safetensors --format tsv | cut -f 1,2
+out~ f16 tensors, f32 arithmetic
+out out	f16[1,1,2,4]
+out lse	f32[1,1,2]
+
+case keys of another type than the queries
+do npy q.npy '<f2' '(1, 1, 2, 4)' 16; npy k.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy k.npy k.npy --do q.npy --format tsv -q | cut -f 1,2
+out out	f16[1,1,2,4]
+out dk	f16[1,1,2,4]
+
+case an unknown part of a survey
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --survey pooled,rows
+exit 2
+err fovea: error: --survey pooled,rows: unknown part
+err   found:   rows
+
+case wrong sizes of blocks
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --survey pooled --pool 2,0
+exit 2
+err fovea: error: --pool 2,0: wrong sizes
+
+case a mechanism without a survey
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention topk:k=1 --survey columns
+exit 2
+err~ mechanism "topk" has no survey: its weights do not follow from lse tile by tile
+err   expected one of softmax, window, additive

@@ -22,6 +22,7 @@
 #define FV_ATTN_TILE_H
 
 #include "attn/contract.h"
+#include "attn/core/survey.h"
 
 enum {
     FV_TILE_LANES = 32,    /* queries of a forward tile */
@@ -67,6 +68,7 @@ typedef struct fv__tile_engine {
     void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
     void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
                     int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
+    void (*survey)(const fv_attention_plan *plan, const fv_attention_tensors *x, const fv_survey *want, void *scratch);
 } fv__tile_engine;
 extern const fv__tile_engine fv__tile_engine_f32, fv__tile_engine_f64;
 

@@ -23,6 +23,8 @@
     PLUG(LENGTHS, 25)                                          \
     PLUG(PACKED, 25)                                           \
     PLUG(PACKED_KEYS, 50) /* keys have their own cu_seqlens */ \
+    PLUG(PREFIX, 20)                                           \
+    PLUG(BLOCKS, 15) /* a block mask */                        \
     PLUG(SINKS, 25)                                            \
     PLUG(SINKS_FAR, 30) /* far above or below all scores */    \
     PLUG(SLOPES, 20)                                           \
@@ -56,6 +58,7 @@ static const char *const exact_plug_names[] = {
 typedef struct exact_case {
     attn_case c;
     bool on[PLUGS];
+    fv_block_mask *blocks;
     uint64_t state;      /* splitmix64 */
     bool large;          /* several blocks of keys and chunks of queries */
     int64_t left, right; /* windows of the mechanism and of the options together, -1: no limit */
@@ -76,10 +79,15 @@ static inline double exact_value(exact_case *e) { return 2 * exact_unit(e) - 1; 
 /* ---- which plugs */
 
 static inline bool exact_excludes(exact_plug a, exact_plug b) {
-    static const exact_plug never[][2] = {
-        {PLUG_UPPER_LEFT, PLUG_LOWER_RIGHT}, {PLUG_LOWER_RIGHT, PLUG_OFFSET}, {PLUG_LENGTHS, PLUG_PACKED},
-        {PLUG_LENGTHS, PLUG_PACKED_KEYS},    {PLUG_MANY, PLUG_LONG},          {PLUG_MANY, PLUG_PACKED},
-        {PLUG_MANY, PLUG_PACKED_KEYS}};
+    static const exact_plug never[][2] = {{PLUG_UPPER_LEFT, PLUG_LOWER_RIGHT},
+                                          {PLUG_LOWER_RIGHT, PLUG_OFFSET},
+                                          {PLUG_LENGTHS, PLUG_PACKED},
+                                          {PLUG_LENGTHS, PLUG_PACKED_KEYS},
+                                          {PLUG_BLOCKS, PLUG_PACKED},
+                                          {PLUG_BLOCKS, PLUG_PACKED_KEYS},
+                                          {PLUG_MANY, PLUG_LONG},
+                                          {PLUG_MANY, PLUG_PACKED},
+                                          {PLUG_MANY, PLUG_PACKED_KEYS}};
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if ((never[i][0] == a && never[i][1] == b) || (never[i][0] == b && never[i][1] == a)) return true;
     return false;
@@ -243,6 +251,27 @@ static inline void exact_options(exact_case *e) {
     if (right >= 0 && (e->right < 0 || right < e->right)) e->right = right;
 }
 
+/* Pictures of a block mask: documents, stripes, squares drawn at random. */
+typedef struct exact_picture {
+    int64_t kind, width;
+    uint64_t seed;
+} exact_picture;
+
+static inline bool exact_draw(void *context, int64_t b, int64_t h, int64_t i, int64_t j) {
+    const exact_picture *p = context;
+    if (p->kind == 0) return i / p->width == j / p->width;
+    if (p->kind == 1) return (i + j + h) % p->width < 3;
+    return fv__random_below(p->seed, (uint64_t)(b * 64 + h), (uint64_t)(i / p->width * 4096 + j / p->width), 3) > 0;
+}
+
+static inline void exact_blocks(exact_case *e) {
+    static const int64_t widths[] = {5, 32, 64, 70};
+    exact_picture picture = {exact_below(e, 3), widths[exact_below(e, 4)], exact_bits(e)};
+    const int64_t batch = exact_chance(e, 50) ? e->c.b : 1, heads = exact_chance(e, 50) ? e->c.h : 1;
+    if (fv_block_mask_create(&e->blocks, exact_draw, &picture, batch, heads, e->c.lq, e->c.lk) != FV_OK) abort();
+    e->c.how.blocks = e->blocks;
+}
+
 static inline void exact_outputs(exact_case *e) {
     attn_case *c = &e->c;
     const int64_t out[4] = {c->b, c->h, c->lq, c->dv};
@@ -260,7 +289,7 @@ static inline void exact_outputs(exact_case *e) {
 /* ---- the definition of who sees whom, also for the oracle */
 
 typedef struct exact_sequence {
-    int64_t n, b, q0, lq, k0, lk, offset;
+    int64_t n, b, q0, lq, k0, lk, offset, prefix;
 } exact_sequence;
 
 static inline int64_t exact_sequences(const exact_case *e) {
@@ -275,6 +304,7 @@ static inline exact_sequence exact_sequence_of(const exact_case *e, int64_t n) {
         s.b = 0, s.q0 = q[n], s.lq = q[n + 1] - q[n], s.k0 = k[n], s.lk = k[n + 1] - k[n];
     }
     if (e->on[PLUG_LENGTHS]) s.lk = ((const int32_t *)c->x.t[FV_KV_LEN].data)[n];
+    if (e->on[PLUG_PREFIX]) s.prefix = ((const int32_t *)c->x.t[FV_PREFIX_LEN].data)[n];
     s.offset = c->how.causal == FV_CAUSAL_LOWER_RIGHT ? s.lk - s.lq : c->how.q_offset;
     return s;
 }
@@ -290,9 +320,11 @@ static inline int64_t exact_plane_at(const fv_tensor *t, int64_t b, int64_t h, i
 static inline bool exact_sees(const exact_case *e, const exact_sequence *s, int64_t h, int64_t i, int64_t j) {
     const attn_case *c = &e->c;
     const int64_t at = i + s->offset;
-    if (c->how.causal != FV_CAUSAL_NONE && j > at) return false;
+    const bool inside = j < s->prefix; /* seen from everywhere, but for the left window */
+    if (c->how.causal != FV_CAUSAL_NONE && j > at && !inside) return false;
     if (e->left >= 0 && j < at - e->left) return false;
-    if (e->right >= 0 && j > at + e->right) return false;
+    if (e->right >= 0 && j > at + e->right && !inside) return false;
+    if (c->how.blocks && !fv_block_mask_sees(c->how.blocks, s->b, h, i, j)) return false;
     const fv_tensor *mask = &c->x.t[FV_MASK], *bias = &c->x.t[FV_BIAS];
     if (mask->rank) {
         const bool set = ((const unsigned char *)mask->data)[exact_plane_at(mask, s->b, h, s->q0 + i, s->k0 + j)];
@@ -375,6 +407,12 @@ static inline void exact_make(exact_case *e, const char *mechanism, uint64_t see
         exact_cu(e, FV_CU_Q, n, c->lq);
         if (e->on[PLUG_PACKED_KEYS]) exact_cu(e, FV_CU_K, n, c->lk);
     }
+    if (e->on[PLUG_PREFIX]) {
+        int64_t prefix[16];
+        for (int64_t n = 0; n < exact_sequences(e); n++) prefix[n] = exact_below(e, c->lk + 1);
+        exact_integers(e, FV_PREFIX_LEN, exact_sequences(e), prefix);
+    }
+    if (e->on[PLUG_BLOCKS]) exact_blocks(e);
     exact_outputs(e);
     if (e->on[PLUG_POISON]) exact_poison(e);
 }
@@ -389,6 +427,9 @@ static inline void exact_reset(exact_case *e) {
     }
 }
 
-static inline void exact_free(exact_case *e) { case_free(&e->c); }
+static inline void exact_free(exact_case *e) {
+    case_free(&e->c);
+    fv_block_mask_free(e->blocks);
+}
 
 #endif

@@ -130,7 +130,7 @@ static void make_any(attn_case *c, const char *mechanism, uint64_t seed, fv_dtyp
 }
 
 static void guarded_seed(const char *mechanism, uint64_t seed, bool exact) {
-    exact_case e;
+    exact_case e = {.blocks = NULL};
     signal(SIGSEGV, on_fault), signal(SIGBUS, on_fault); /* cmocka has its own otherwise */
     fv_set_threads(1 + (int)(seed % 2));
     for (int isa = 0; isa <= FV_ISAS; isa++) { /* after the last one: f64 */
@@ -141,7 +141,7 @@ static void guarded_seed(const char *mechanism, uint64_t seed, bool exact) {
         else
             make_any(&e.c, mechanism, seed, dtype);
         guarded_case(&e.c, mechanism, isa == FV_ISAS ? "f64" : isa_names[isa]);
-        case_free(&e.c);
+        exact_free(&e);
     }
     fv__simd_use(FV_ISAS);
     fv_set_threads(0);

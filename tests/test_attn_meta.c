@@ -43,8 +43,9 @@ static void twin_tensor(const fv_tensor *from, fv_tensor *to, void **store, size
     to->data = (char *)*store - low * (int64_t)size;
 }
 
+/* A block mask stays that of the original. */
 static void twin(const exact_case *from, exact_case *to) {
-    *to = *from;
+    *to = *from, to->blocks = NULL;
     for (int p = 0; p < FV_PORTS; p++) {
         twin_tensor(&from->c.x.t[p], &to->c.x.t[p], &to->c.store[p], &to->c.elements[p]);
         twin_tensor(&from->c.x.d[p], &to->c.x.d[p], &to->c.store[FV_PORTS + p], &to->c.elements[FV_PORTS + p]);
@@ -58,7 +59,7 @@ static int axis_of(fv_port p, int what) {
     const bool plane = p == FV_BIAS || p == FV_MASK, keys = p == FV_K || p == FV_V;
     const bool rows = p == FV_Q || p == FV_OUT || p == FV_LSE;
     if (p == FV_SINKS || p == FV_SLOPES) return what == 1 ? 0 : -1;
-    if (p == FV_KV_LEN) return what == 0 ? 0 : -1;
+    if (p == FV_KV_LEN || p == FV_PREFIX_LEN) return what == 0 ? 0 : -1;
     if (!plane && !keys && !rows) return -1;
     if (what < 2) return what;
     if (plane) return what;
@@ -121,6 +122,13 @@ static bool planes_shared(const exact_case *e) {
     return b->rank && (b->dim[0] == 1 || b->dim[1] == 1 || b->dim[2] == 1 || b->dim[3] == 1);
 }
 
+/* How many chunks the backward cuts a sequence into depends on the whole problem, and so does the order of its sums; a short sequence is
+ * one chunk in every company. Outputs have no such limit. */
+static int gradients_of(const exact_case *e, int what) {
+    const int64_t rows = e->c.lq > e->c.lk ? e->c.lq : e->c.lk;
+    return rows <= 256 && e->c.d + e->c.dv <= 256 ? what : 0;
+}
+
 /* ---- bits: the same work by other hands */
 
 static void threads_relation(const char *m, uint64_t seed) {
@@ -162,7 +170,7 @@ static void together_relation(const char *m, uint64_t seed) {
 /* One sequence of the batch alone. */
 static void batch_relation(const char *m, uint64_t seed) {
     exact_case all, one;
-    exact_make(&all, m, seed, FV_F32, 600000, NO(PACKED) | NO(DROPOUT));
+    exact_make(&all, m, seed, FV_F32, seed % 10 ? 600000 : 12000000, NO(PACKED) | NO(DROPOUT) | NO(BLOCKS));
     run(&all);
     for (int64_t b = 0; b < all.c.b; b++) {
         exact_case part = all;
@@ -171,7 +179,8 @@ static void batch_relation(const char *m, uint64_t seed) {
         twin(&part, &one), exact_reset(&one);
         run(&one);
         const fv_tensor *bias = &all.c.x.d[FV_BIAS];
-        same_bits(&part, &one, OUTPUTS | ROWS | KEYS | (bias->rank && bias->dim[0] > 1 ? PLANES : 0));
+        same_bits(&part, &one,
+                  OUTPUTS | gradients_of(&all, ROWS | KEYS | (bias->rank && bias->dim[0] > 1 ? PLANES : 0)));
         exact_free(&one);
     }
     exact_free(&all);
@@ -180,7 +189,7 @@ static void batch_relation(const char *m, uint64_t seed) {
 /* Heads and batch in the opposite order, through negative strides. */
 static void order_relation(const char *m, uint64_t seed) {
     exact_case a, b;
-    exact_make(&a, m, seed, FV_F32, 300000, NO(DROPOUT) | (seed % 2 ? 0 : NO(PACKED)));
+    exact_make(&a, m, seed, FV_F32, 300000, NO(DROPOUT) | NO(BLOCKS) | (seed % 2 ? 0 : NO(PACKED)));
     run(&a);
     twin(&a, &b), exact_reset(&b);
     view_all(&a, 1, reversed, NULL), view_all(&b, 1, reversed, NULL);
@@ -195,7 +204,7 @@ static void order_relation(const char *m, uint64_t seed) {
 static void prefix_relation(const char *m, uint64_t seed) {
     exact_case all, one;
     exact_make(&all, m, seed, FV_F32, seed % 10 ? 400000 : 8000000,
-               NO(PACKED) | NO(LENGTHS) | NO(LOWER_RIGHT) | NO(POISON));
+               NO(PACKED) | NO(LENGTHS) | NO(LOWER_RIGHT) | NO(POISON) | NO(PREFIX) | NO(BLOCKS));
     all.c.how.causal = FV_CAUSAL_UPPER_LEFT, all.on[PLUG_UPPER_LEFT] = true;
     run(&all);
     for (int round = 0; round < 4; round++) {
@@ -245,8 +254,11 @@ static void cut_out(const exact_case *packed, const exact_sequence *s, exact_cas
     view_all(&part, 3, cut, (int64_t[]){s->k0, s->k0 + s->lk});
     part.on[PLUG_PACKED] = part.on[PLUG_PACKED_KEYS] = false;
     part.c.x.t[FV_CU_Q].rank = part.c.x.t[FV_CU_K].rank = 0;
+    if (part.on[PLUG_PREFIX]) part.c.x.t[FV_PREFIX_LEN] = fv_tensor_slice(part.c.x.t[FV_PREFIX_LEN], 0, s->n, 1);
     part.c.lq = s->lq, part.c.lk = s->lk;
     twin(&part, one);
+    int32_t *prefix = one->c.x.t[FV_PREFIX_LEN].data;
+    if (part.on[PLUG_PREFIX] && prefix[0] > s->lk) prefix[0] = (int32_t)s->lk; /* packed ones may reach further */
 }
 
 static void packed_relation(const char *m, uint64_t seed) {
@@ -264,7 +276,7 @@ static void packed_relation(const char *m, uint64_t seed) {
             view_all(&part, 3, cut, (int64_t[]){s.k0, s.k0 + s.lk});
         cut_out(&packed, &s, &one);
         run(&one);
-        same_bits(&part, &one, OUTPUTS | ROWS | KEYS | (planes_shared(&packed) ? 0 : PLANES));
+        same_bits(&part, &one, OUTPUTS | gradients_of(&one, ROWS | KEYS | (planes_shared(&packed) ? 0 : PLANES)));
         exact_free(&one);
     }
     exact_free(&packed);
@@ -281,7 +293,7 @@ static fv_tensor padded(exact_case *e, int slot, const fv_tensor *from, int64_t 
 static void padded_relation(const char *m, uint64_t seed) {
     exact_case one, more;
     exact_make(&one, m, seed, FV_F32, seed % 10 ? 400000 : 8000000,
-               NO(PACKED) | NO(LENGTHS) | NO(LOWER_RIGHT) | NO(MASK) | NO(BIAS) | NO(POISON));
+               NO(PACKED) | NO(LENGTHS) | NO(LOWER_RIGHT) | NO(MASK) | NO(BIAS) | NO(POISON) | NO(BLOCKS));
     view_all(&one, 0, cut, (int64_t[]){0, 1}), one.c.b = 1;
     twin(&one, &more);
     const int64_t lq = one.c.lq + exact_below(&one, 150), lk = one.c.lk + exact_below(&one, 150);
@@ -299,7 +311,7 @@ static void padded_relation(const char *m, uint64_t seed) {
     run(&one), run(&more);
     exact_case part = more;
     view_all(&part, 2, cut, (int64_t[]){0, one.c.lq}), view_all(&part, 3, cut, (int64_t[]){0, one.c.lk});
-    same_bits(&one, &part, OUTPUTS | ROWS | KEYS);
+    same_bits(&one, &part, OUTPUTS | gradients_of(&more, ROWS | KEYS));
     exact_free(&one), exact_free(&more);
 }
 
@@ -374,7 +386,7 @@ static void scaled_relation(const char *m, uint64_t seed) {
 /* Keys beyond kv_len, and keys that were never there. */
 static void shorter_relation(const char *m, uint64_t seed) {
     exact_case a, b;
-    exact_make(&a, m, seed, FV_F32, 300000, NO(PACKED) | NO(DROPOUT));
+    exact_make(&a, m, seed, FV_F32, 300000, NO(PACKED) | NO(DROPOUT) | NO(PREFIX) | NO(BLOCKS));
     if (a.on[PLUG_LENGTHS]) {
         run(&a);
         for (int64_t n = 0; n < a.c.b; n++) {
@@ -385,7 +397,7 @@ static void shorter_relation(const char *m, uint64_t seed) {
             part.c.x.t[FV_KV_LEN].rank = 0, part.c.b = 1, part.c.lk = live, part.on[PLUG_LENGTHS] = false;
             twin(&part, &b);
             run(&b);
-            same_bits(&part, &b, OUTPUTS | ROWS | KEYS | (planes_shared(&a) ? 0 : PLANES));
+            same_bits(&part, &b, OUTPUTS | gradients_of(&a, ROWS | KEYS | (planes_shared(&a) ? 0 : PLANES)));
             exact_free(&b);
         }
     }
@@ -436,7 +448,7 @@ static void permuted_relation(const char *m, uint64_t seed) {
     exact_case a, b;
     exact_make(&a, m, seed, FV_F32, 300000,
                NO(UPPER_LEFT) | NO(LOWER_RIGHT) | NO(LEFT) | NO(RIGHT) | NO(LENGTHS) | NO(PACKED) | NO(SLOPES) |
-                   NO(DROPOUT));
+                   NO(DROPOUT) | NO(PREFIX) | NO(BLOCKS));
     if (m[0] == 's') {
         oracle o;
         twin(&a, &b);
@@ -466,7 +478,8 @@ static void permuted_relation(const char *m, uint64_t seed) {
 /* Two halves of the keys, merged by their LSE. */
 static void merged_relation(const char *m, uint64_t seed) {
     exact_case a, half[2];
-    exact_make(&a, m, seed, FV_F32, 400000, NO(LOWER_RIGHT) | NO(LENGTHS) | NO(PACKED) | NO(SINKS) | NO(DROPOUT));
+    exact_make(&a, m, seed, FV_F32, 400000,
+               NO(LOWER_RIGHT) | NO(LENGTHS) | NO(PACKED) | NO(SINKS) | NO(DROPOUT) | NO(PREFIX) | NO(BLOCKS));
     const int64_t middle = exact_below(&a, a.c.lk + 1), rows = a.c.b * a.c.h * a.c.lq;
     oracle o;
     oracle_run(&o, &a, RULE_SOFT);

@@ -199,7 +199,7 @@ err fovea: error: unknown mechanism softmx      did you mean softmax?
 
 case verify checks and passes
 do fovea verify --count 4 --format tsv -q | head -n 1
-out mechanism	outputs	gradients	weights	refused	failed	worst f32	worst gradient
+out mechanism	outputs	gradients	weights	refused	failed	out f64	grad f64	out f32	grad f32	weights f64
 
 case verify of an unknown mechanism
 do fovea verify --attention sofmax

@@ -41,7 +41,7 @@ static bool additive(const fv_attention_plan *plan) {
  * chunk costs packing, so few are better; but when there are few heads a sequence is cut further, into an even number. */
 static int64_t chunk_of(const fv_attention_plan *plan) {
     const int64_t side = FV_TILE_SIDE, heads = plan->sequences * plan->kv_heads;
-    int64_t most = 196608 / (2 * (plan->d_qk + plan->d_v)) / side * side;
+    int64_t most = plan->d_qk + plan->d_v > 0 ? 196608 / (2 * (plan->d_qk + plan->d_v)) / side * side : side;
     most = most > 768 ? 768 : most < side ? side : most;
     const int64_t rows = plan->q_len > plan->k_len ? plan->q_len : plan->k_len;
     if (plan->packed || rows <= side || heads < 1) return most;

@@ -5,6 +5,7 @@
 #include "base.h"
 #include "tensor.h"
 #include "attention.h"
+#include "cache.h"
 #include "grad.h"
 #include "nn.h"
 #include "files.h"

@@ -5,3 +5,6 @@
 #include "simd/kernels_train.h"
 #include "simd/kernels_gemm.h"
 #include "simd/kernels_tile.h"
+#if !FV_REAL_IS_DOUBLE
+#include "simd/kernels_decode.h"
+#endif

@@ -40,6 +40,13 @@
 #define v_hmax(v) (v)
 #define v_any(m) (m)
 #define v_transpose(x) ((void)0)
+#define v_prefetch(address) ((void)(address))
+
+/* stored numbers widened: VL of f16, or the first n, then zeros; 2 VL of bf16, even and odd ones apart, which costs one operation each */
+#define v_load_f16(p) K(of_half)(*(p))
+#define v_loadn_f16(p, n) ((n) > 0 ? K(of_half)(*(p)) : 0)
+#define v_load2_bf16(p, even, odd) (*(even) = K(of_brain)((p)[0]), *(odd) = K(of_brain)((p)[1]))
+#define v_loadn2_bf16(p, n, even, odd) (*(even) = K(of_brain)((p)[0]), *(odd) = (n) > 1 ? K(of_brain)((p)[1]) : 0)
 
 #define u_set(x) ((uint32_t)(x))
 #define u_iota() 0u

@@ -8,6 +8,7 @@
 #include "rope.h"
 #include "blocks.h"
 #include "maps.h"
+#include "cache.h"
 #include "grad.h"
 #include "nn.h"
 #include "files.h"

@@ -12,4 +12,5 @@
 const fv__simd_f32 fv__simd_avx2 = {
 #include "simd/kernels.def"
 #include "simd/kernels_tile.def"
+#include "simd/kernels_decode.def"
     .width = VL, .isa = FV_ISA_AVX2};

@@ -12,6 +12,7 @@
 static const fv__simd_f32 table_f32 = {
 #include "simd/kernels.def"
 #include "simd/kernels_tile.def"
+#include "simd/kernels_decode.def"
     .width = VL, .isa = FV_ISA_SCALAR};
 #undef R
 #undef K

@@ -7,3 +7,6 @@
 #include "simd/kernels_rope.h"
 #include "simd/kernels_tile.h"
 #include "simd/kernels_map.h"
+#if !FV_REAL_IS_DOUBLE
+#include "simd/kernels_decode.h"
+#endif

@@ -96,8 +96,9 @@ static void K(to_bf16)(uint16_t *y, const R *x, int64_t n) {
     }
 }
 
+static inline float K(of_brain)(uint16_t b) { return K(from_bits)((uint32_t)b << 16); }
 static void K(from_bf16)(R *y, const uint16_t *x, int64_t n) {
-    for (int64_t i = 0; i < n; i++) y[i] = (R)K(from_bits)((uint32_t)x[i] << 16);
+    for (int64_t i = 0; i < n; i++) y[i] = (R)K(of_brain)(x[i]);
 }
 
 /* The magnitude is scaled so that the rounding of the f32 addition happens at the last bit of f16, also for its denormals. */

@@ -37,6 +37,7 @@ bool fv__drop_keeps_at(const fv__drop *drop, int64_t i, int64_t j);
 typedef struct fv__simd_f32 {
 #include "simd/kernels.def"
 #include "simd/kernels_tile.def"
+#include "simd/kernels_decode.def"
     int64_t width; /* elements of a vector: tiles have a multiple of it as columns */
     fv__isa isa;
 } fv__simd_f32;

@@ -98,6 +98,25 @@ static inline __attribute__((always_inline)) void v_transpose(vr *x) {
     }
 }
 
+static inline void v_prefetch(uintptr_t address) { _mm_prefetch((const char *)address, _MM_HINT_T0); }
+
+static inline vr v_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
+static inline vr v_loadn_f16(const uint16_t *p, int64_t n) {
+    uint16_t some[8] = {0};
+    if (n > 0) memcpy(some, p, (size_t)(n > 8 ? 8 : n) * sizeof *p);
+    return v_load_f16(some);
+}
+static inline void v_load2_bf16(const uint16_t *p, vr *even, vr *odd) {
+    const __m256i x = _mm256_loadu_si256((const __m256i *)p);
+    *even = _mm256_castsi256_ps(_mm256_slli_epi32(x, 16));
+    *odd = _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32((int)0xffff0000)));
+}
+static inline void v_loadn2_bf16(const uint16_t *p, int64_t n, vr *even, vr *odd) {
+    uint16_t some[16] = {0};
+    memcpy(some, p, (size_t)n * sizeof *p);
+    v_load2_bf16(some, even, odd);
+}
+
 static inline vu u_set(uint32_t x) { return _mm256_set1_epi32((int)x); }
 static inline vu u_iota(void) { return _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0); }
 static inline vu u_add(vu a, vu b) { return _mm256_add_epi32(a, b); }

@@ -84,6 +84,22 @@ static inline __attribute__((always_inline)) void v_transpose(vr *x) {
     }
 }
 
+static inline void v_prefetch(uintptr_t address) { _mm_prefetch((const char *)address, _MM_HINT_T0); }
+
+static inline vr v_load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+static inline vr v_loadn_f16(const uint16_t *p, int64_t n) {
+    return n > 0 ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(FIRST(n), p)) : _mm512_setzero_ps();
+}
+static inline void split_bf16(__m512i x, vr *even, vr *odd) {
+    *even = _mm512_castsi512_ps(_mm512_slli_epi32(x, 16));
+    *odd = _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32((int)0xffff0000)));
+}
+static inline void v_load2_bf16(const uint16_t *p, vr *even, vr *odd) { split_bf16(_mm512_loadu_si512(p), even, odd); }
+static inline void v_loadn2_bf16(const uint16_t *p, int64_t n, vr *even, vr *odd) {
+    const __mmask32 some = n >= 32 ? 0xffffffffu : (1u << n) - 1u;
+    split_bf16(_mm512_maskz_loadu_epi16(some, p), even, odd);
+}
+
 static inline vu u_set(uint32_t x) { return _mm512_set1_epi32((int)x); }
 static inline vu u_iota(void) { return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0); }
 static inline vu u_add(vu a, vu b) { return _mm512_add_epi32(a, b); }

@@ -47,6 +47,13 @@
 #define v_swap_pairs(a) (a)                /* elements 2i and 2i+1 change places */
 #define v_alternate(even, odd) ((R)(even)) /* even odd even odd ... */
 #define v_twice(p, n) ((void)(n), *(p))    /* p[0] p[0] p[1] p[1] ..., n of them */
+#define v_prefetch(address) ((void)(address))
+
+/* stored numbers widened: VL of f16, or the first n, then zeros; 2 VL of bf16, even and odd ones apart, which costs one operation each */
+#define v_load_f16(p) K(of_half)(*(p))
+#define v_loadn_f16(p, n) ((n) > 0 ? K(of_half)(*(p)) : 0)
+#define v_load2_bf16(p, even, odd) (*(even) = K(of_brain)((p)[0]), *(odd) = K(of_brain)((p)[1]))
+#define v_loadn2_bf16(p, n, even, odd) (*(even) = K(of_brain)((p)[0]), *(odd) = (n) > 1 ? K(of_brain)((p)[1]) : 0)
 
 #define u_set(x) ((uint32_t)(x))
 #define u_iota() 0u

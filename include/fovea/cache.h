@@ -1,0 +1,123 @@
+/* fovea/cache.h - decoding: a cache of keys and values that grows by rows, and attention of a few new rows over it.
+ *
+ *     fv_cache_options keep = {.batch = 1, .kv_heads = 8, .d_qk = 128, .d_v = 128, .dtype = FV_BF16, .capacity = 8192};
+ *     fv_kv_cache *cache;    fv_kv_cache_create(&cache, &keep);
+ *     fv_decode_options how = FV_DECODE_DEFAULT;
+ *     fv_decode_plan *plan;  fv_decode_plan_create(&plan, &how, cache, 32, 1);         // 32 query heads, 1 new row
+ *     ...                                                                              // for each new token:
+ *     fv_kv_cache_append(cache, &k, &v, NULL);                                         // (B,Hkv,1,D)
+ *     fv_decode_tensors x = {.q = q, .out = out};                                      // (B,H,1,D)
+ *     fv_decode(plan, cache, &x, scratch);
+ *
+ * Positions are absolute: the first row ever appended to a sequence is position 0. Sequences of a batch have lengths of their own. Nothing
+ * is allocated by append, truncate, reset or fv_decode. A cache is not locked: one thread at a time changes it, any number read it.
+ */
+#ifndef FOVEA_CACHE_H
+#define FOVEA_CACHE_H
+
+#include "tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- the cache ---------------------------------------------------------------------------------------------------- */
+
+typedef enum fv_cache_kind {
+    FV_CACHE_CONTIGUOUS, /* `capacity` positions for each sequence */
+    FV_CACHE_RING, /* the last `capacity` positions of each sequence: for windows. A row with n-1 new ones behind it and
+                            window_left w needs capacity w + n */
+    FV_CACHE_PAGED /* `pages` pages of `page_rows` positions that sequences take as they grow and give back */
+} fv_cache_kind;
+
+typedef struct fv_cache_options {
+    int64_t batch, kv_heads, d_qk, d_v; /* each 1 or more */
+    fv_dtype dtype;                     /* of what is stored: FV_F32, FV_BF16 or FV_F16 */
+    fv_cache_kind kind;
+    int64_t capacity;         /* PAGED: positions of one sequence at most, 0 for as many as there are pages */
+    int64_t page_rows, pages; /* PAGED only; page_rows is a multiple of 16 */
+} fv_cache_options;
+
+typedef struct fv_kv_cache fv_kv_cache;
+
+/* FV_USAGE: a size that is out of range, a dtype that is not stored. FV_NO_RESOURCES: not enough memory. */
+FV_API fv_status fv_kv_cache_create(fv_kv_cache **cache, const fv_cache_options *options);
+FV_API void fv_kv_cache_free(fv_kv_cache *cache);
+
+/* More room, by allocating anew and moving what is there: `size` is the new capacity of CONTIGUOUS and RING, the new number of
+ * pages of PAGED. Needs old and new memory at once; on failure the cache is as before. Never smaller than it was (FV_USAGE). */
+FV_API fv_status fv_kv_cache_grow(fv_kv_cache *cache, int64_t size);
+
+/* What the cache was made with, `capacity` and `pages` as they are now. */
+FV_API fv_cache_options fv_kv_cache_options(const fv_kv_cache *cache);
+FV_API size_t fv_kv_cache_bytes(const fv_kv_cache *cache); /* of keys and values together */
+FV_API int64_t fv_kv_cache_free_pages(const fv_kv_cache *cache);
+
+/* Positions appended to sequence b so far, and the first of them that is still there (above 0 in rings only). */
+FV_API int64_t fv_kv_cache_length(const fv_kv_cache *cache, int64_t b);
+FV_API int64_t fv_kv_cache_first(const fv_kv_cache *cache, int64_t b);
+
+/* Appends rows: k (B,Hkv,n,Dqk) and v (B,Hkv,n,Dv), any floating dtype (rounded once) and any strides with unit stride on the last
+ * axis. counts: how many of the n rows each sequence takes, the first ones (B numbers from 0 to n); NULL is n for all.
+ * Does all or nothing: FV_USAGE for shapes, FV_NO_RESOURCES when a sequence or the pool of pages has no room. */
+FV_API fv_status fv_kv_cache_append(fv_kv_cache *cache, const fv_tensor *k, const fv_tensor *v, const int64_t *counts);
+
+/* Forgets positions from `length` on, for example rejected guesses. FV_USAGE: more than there are, or before the first kept. */
+FV_API fv_status fv_kv_cache_truncate(fv_kv_cache *cache, int64_t b, int64_t length);
+
+/* Sequence b (-1: every one) is empty again and starts at position 0; its pages go back to the pool. */
+FV_API fv_status fv_kv_cache_reset(fv_kv_cache *cache, int64_t b);
+
+/* Copies positions start, start + 1, ... of sequence b: k is (Hkv,n,Dqk), v is (Hkv,n,Dv), any floating dtype; either may be NULL. */
+FV_API fv_status fv_kv_cache_read(const fv_kv_cache *cache, int64_t b, int64_t start, const fv_tensor *k,
+                                  const fv_tensor *v);
+
+/* ---- attention of new rows ------------------------------------------------------------------------------------------ */
+
+/* With `length` positions in a sequence and n new rows, row r is position length - n + r: append first, then decode.
+ * Order as in fv_attention: scale, softcap, slopes, masks, softmax with sinks, values. */
+typedef struct fv_decode_options {
+    double scale;        /* 0: 1/sqrt(Dqk) */
+    double softcap;      /* 0: none; else cap*tanh(s/cap) */
+    int64_t window_left; /* keys visible to the left of a row besides itself; -1: all that are there */
+    bool see_all;        /* rows also see the new rows behind them */
+} fv_decode_options;
+#define FV_DECODE_DEFAULT \
+    { 0, 0, -1, false }
+
+typedef struct fv_decode_tensors {
+    fv_tensor q;      /* (B,H,n,Dqk) f32, bf16 or f16; n up to the rows planned; head h reads kv head h*Hkv/H */
+    fv_tensor out;    /* (B,H,n,Dv) f32, bf16 or f16 */
+    fv_tensor lse;    /* (B,H,n) f32, natural log of the softmax denominator without sinks; rank 0: not wanted */
+    fv_tensor sinks;  /* (H) f32, learned logits that join the denominator; rank 0: none */
+    fv_tensor slopes; /* (H) f32, ALiBi: adds -slope*|i-j|; rank 0: none */
+    const int64_t
+        *counts; /* rows of each sequence, the first ones of q; rows beyond give 0 and -inf. NULL: n for all */
+} fv_decode_tensors;
+
+/* A plan serves every cache of the same widths, heads, batch and dtype (all layers of a model) and any number of threads at once.
+ * heads: a multiple of Hkv. rows: the largest n. FV_USAGE: sizes or options that make no sense. */
+typedef struct fv_decode_plan fv_decode_plan;
+FV_API fv_status fv_decode_plan_create(fv_decode_plan **plan, const fv_decode_options *options,
+                                       const fv_kv_cache *cache, int64_t heads, int64_t rows);
+FV_API void fv_decode_plan_free(fv_decode_plan *plan);
+
+/* Bytes of scratch a call needs, for whatever lengths fit into the cache as it is now and for fv_threads(). Any alignment will do. */
+FV_API size_t fv_decode_scratch(const fv_decode_plan *plan, const fv_kv_cache *cache);
+
+/* "decode bf16 avx512, group 4, chunks of 512 keys, 2 threads, scratch 0.3 MiB". Returns the length it needs. */
+FV_API size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, char *text, size_t size);
+
+/* Bytes of keys and values that a call with `rows` new rows in every sequence reads. */
+FV_API double fv_decode_bytes(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t rows);
+
+/* K and V are read once, in their storage type, whatever the group and (up to some tens of rows) n. The same bits for any number of threads,
+ * for any kind of cache, and for n rows at once or one by one. A row that sees nothing gives zeros and LSE -inf.
+ * FV_USAGE: tensors of another shape than planned; a ring that no longer has what a row must see. */
+FV_API fv_status fv_decode(const fv_decode_plan *plan, const fv_kv_cache *cache, const fv_decode_tensors *x,
+                           void *scratch);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,222 @@
+/* Plans of decoding, and everything that can be wrong with a call. */
+#include "attn/cache/decode.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- plans */
+
+static fv_status check_numbers(const fv_decode_options *o) {
+    if (!isfinite(o->scale))
+        return fv__fail(FV_USAGE, "decode: scale\n  expected a finite number, 0 for 1/sqrt(Dqk)\n  found:   %g",
+                        o->scale);
+    if (!(o->softcap >= 0) || !isfinite(o->softcap))
+        return fv__fail(FV_USAGE, "decode: softcap\n  expected 0 or more\n  found:   %g", o->softcap);
+    if (o->window_left < -1)
+        return fv__fail(FV_USAGE, "decode: window_left\n  expected 0 or more, or -1 for no limit\n  found:   %lld",
+                        (long long)o->window_left);
+    return FV_OK;
+}
+
+static int64_t padded(int64_t width) { return (width + FV_DECODE_PAD - 1) / FV_DECODE_PAD * FV_DECODE_PAD; }
+
+fv_status fv_decode_plan_create(fv_decode_plan **out, const fv_decode_options *options, const fv_kv_cache *cache,
+                                int64_t heads, int64_t rows) {
+    static const fv_decode_options standard = FV_DECODE_DEFAULT;
+    const fv_cache_options *c = &cache->o;
+    *out = NULL;
+    if (!options) options = &standard;
+    FV_TRY(check_numbers(options));
+    if (heads < 1 || heads > 65536 || heads % c->kv_heads != 0)
+        return fv__fail(FV_USAGE,
+                        "decode: heads\n  expected a multiple of the %lld kv heads, up to 65536\n  found:   %lld",
+                        (long long)c->kv_heads, (long long)heads);
+    if (rows < 1 || rows > INT64_C(1) << 31)
+        return fv__fail(FV_USAGE, "decode: rows\n  expected 1 to 2^31\n  found:   %lld", (long long)rows);
+    fv_decode_plan *plan = fv__alloc(sizeof *plan);
+    if (!plan) return FV_NO_RESOURCES;
+    *plan = (fv_decode_plan){.o = *options, .cache = *c, .heads = heads, .rows = rows};
+    if (plan->o.scale == 0) plan->o.scale = 1 / sqrt((double)c->d_qk);
+    plan->group = heads / c->kv_heads;
+    plan->turn = plan->group < FV_DECODE_ROWS ? FV_DECODE_ROWS / plan->group : 1;
+    if (plan->turn > rows) plan->turn = rows;
+    plan->pairs = (c->d_qk + 1) / 2, plan->q_pad = padded(c->d_qk), plan->o_pad = padded(c->d_v);
+    *out = plan;
+    return FV_OK;
+}
+
+void fv_decode_plan_free(fv_decode_plan *plan) { fv__free(plan); }
+
+/* ---- scratch */
+
+/* The most chunks that the keys of all sequences can touch. */
+static int64_t most_chunks(const fv_decode_plan *plan, const fv_kv_cache *cache) {
+    const int64_t batch = cache->o.batch, chunk = FV_DECODE_CHUNK;
+    const int64_t rows = plan->o.see_all ? plan->rows : plan->turn;
+    const int64_t left = plan->o.window_left,
+                  each = cache->o.kind == FV_CACHE_PAGED ? cache->slots * cache->rows : cache->rows;
+    int64_t chunks = each / chunk + 2;
+    if (left >= 0 && left < each && (left + rows) / chunk + 2 < chunks) chunks = (left + rows) / chunk + 2;
+    chunks *= batch;
+    if (cache->o.kind == FV_CACHE_PAGED) { /* all sequences share the pool */
+        const int64_t pool = cache->pages * cache->rows / chunk + batch;
+        if (pool < chunks) chunks = pool;
+    }
+    return chunks;
+}
+
+static size_t whole(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+
+fv__decode_cut fv__decode_cut_of(const fv_decode_plan *plan, const fv_kv_cache *cache) {
+    const size_t rows = (size_t)(plan->group * plan->turn), kv_heads = (size_t)cache->o.kv_heads,
+                 batch = (size_t)cache->o.batch;
+    fv__decode_cut cut = {.chunks = most_chunks(plan, cache)};
+    size_t queries, parts;
+    cut.first_bytes = whole((batch + 1) * sizeof(int64_t));
+    cut.query_bytes = rows * (size_t)plan->q_pad * sizeof(float);
+    cut.part_bytes = whole(rows * (size_t)(plan->o_pad + 2) * sizeof(float));
+    size_t floats = rows * FV_DECODE_CHUNK; /* weights of a chunk; or a row of q, or two of out */
+    if (floats < (size_t)plan->q_pad) floats = (size_t)plan->q_pad;
+    if (floats < 2 * (size_t)plan->o_pad) floats = 2 * (size_t)plan->o_pad;
+    cut.worker_bytes = whole(floats * sizeof(float));
+    cut.bytes = SIZE_MAX;
+    if (!fv__mul_ok(cut.query_bytes, batch * kv_heads, &queries)) return cut;
+    if (!fv__mul_ok(cut.part_bytes, (size_t)cut.chunks * kv_heads, &parts)) return cut;
+    size_t bytes = cut.first_bytes + (size_t)fv_threads() * cut.worker_bytes + 64;
+    if (!fv__add_ok(bytes, queries, &bytes) || !fv__add_ok(bytes, parts, &bytes)) return cut;
+    cut.bytes = bytes;
+    return cut;
+}
+
+size_t fv_decode_scratch(const fv_decode_plan *plan, const fv_kv_cache *cache) {
+    return fv__decode_cut_of(plan, cache).bytes;
+}
+
+/* ---- what it is and what it costs */
+
+size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, char *out, size_t size) {
+    static const char *const isas[] = {"scalar", "avx2", "avx512"}, *const kinds[] = {"contiguous", "ring", "paged"};
+    char text[320];
+    int used = snprintf(text, sizeof text,
+                        "decode: %s %s %s, group %lld, up to %lld rows at once, chunks of %d keys, %d thread%s, "
+                        "scratch %.1f KiB",
+                        fv_dtype_name(cache->o.dtype), kinds[cache->o.kind], isas[fv__simd_f32_now()->isa],
+                        (long long)plan->group, (long long)plan->turn, FV_DECODE_CHUNK, fv_threads(),
+                        fv_threads() == 1 ? "" : "s", (double)fv_decode_scratch(plan, cache) / 1024);
+    if (plan->o.window_left >= 0) used += snprintf(text + used, sizeof text - (size_t)used, ", window");
+    if (plan->o.softcap > 0) used += snprintf(text + used, sizeof text - (size_t)used, ", softcap");
+    if (size) snprintf(out, size, "%s", text);
+    return (size_t)used;
+}
+
+void fv__decode_sees(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t b, int64_t r, int64_t n,
+                     int64_t *start, int64_t *end) {
+    const int64_t length = cache->length[b], at = length - n + r, left = plan->o.window_left;
+    *start = *end = 0;
+    if (r >= n) return;
+    *start = cache->first[b], *end = plan->o.see_all ? length : at + 1;
+    if (left >= 0 && at - left > *start) *start = at - left;
+}
+
+double fv_decode_bytes(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t rows) {
+    double positions = 0;
+    for (int64_t b = 0; b < cache->o.batch; b++) {
+        int64_t start, first_end, last_start, end;
+        if (rows < 1 || rows > cache->length[b]) continue;
+        fv__decode_sees(plan, cache, b, 0, rows, &start, &first_end);
+        fv__decode_sees(plan, cache, b, rows - 1, rows, &last_start, &end);
+        positions += (double)(end - start);
+    }
+    return positions * (double)cache->o.kv_heads * (double)(cache->k_pitch + cache->v_pitch);
+}
+
+/* ---- a call */
+
+static fv_status wrong(const char *name, const fv_tensor *t, const char *expected) {
+    char text[160];
+    fv_tensor_describe(t, text, sizeof text);
+    return fv__fail(FV_USAGE, "decode: %s\n  expected %s\n  found:   %s", name, expected, text);
+}
+
+static bool has_shape(const fv_tensor *t, int rank, const int64_t *dim) {
+    if (t->rank != rank) return false;
+    for (int a = 0; a < rank; a++)
+        if (t->dim[a] != dim[a]) return false;
+    return true;
+}
+
+static fv_status check_rows(const char *name, const fv_tensor *t, const int64_t *dim, const char *expected) {
+    if (!has_shape(t, 4, dim)) return wrong(name, t, expected);
+    if (t->dtype != FV_F32 && t->dtype != FV_BF16 && t->dtype != FV_F16)
+        return wrong(name, t, "dtype f32, bf16 or f16");
+    if (t->dim[3] > 1 && t->stride[3] != 1) return wrong(name, t, "unit stride on the last axis");
+    if (!t->data && fv_tensor_count(t) > 0) return wrong(name, t, "a tensor with data");
+    return FV_OK;
+}
+
+static fv_status check_extra(const char *name, const fv_tensor *t, int rank, const int64_t *dim, const char *expected) {
+    if (t->rank == 0) return FV_OK;
+    if (!has_shape(t, rank, dim) || t->dtype != FV_F32) return wrong(name, t, expected);
+    if (!t->data && fv_tensor_count(t) > 0) return wrong(name, t, "a tensor with data");
+    return FV_OK;
+}
+
+static fv_status check_tensors(const fv_decode_plan *plan, const fv_decode_tensors *x) {
+    const fv_cache_options *c = &plan->cache;
+    const int64_t n = x->q.rank == 4 ? x->q.dim[2] : -1;
+    if (n < 0) return wrong("q", &x->q, "(B,H,n,Dqk)");
+    const int64_t q[4] = {c->batch, plan->heads, n, c->d_qk}, out[4] = {c->batch, plan->heads, n, c->d_v};
+    if (n > plan->rows)
+        return fv__fail(FV_USAGE, "decode: q has %lld rows\n  expected up to %lld, as planned", (long long)n,
+                        (long long)plan->rows);
+    FV_TRY(check_rows("q", &x->q, q, "(B,H,n,Dqk) of the plan"));
+    FV_TRY(check_rows("out", &x->out, out, "(B,H,n,Dv) with n of q"));
+    FV_TRY(check_extra("lse", &x->lse, 3, out, "f32 (B,H,n) with n of q"));
+    FV_TRY(check_extra("sinks", &x->sinks, 1, &plan->heads, "f32 (H)"));
+    return check_extra("slopes", &x->slopes, 1, &plan->heads, "f32 (H)");
+}
+
+/* Are the positions still there that the rows of sequence b must see? */
+static fv_status check_sequence(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t b, int64_t count,
+                                int64_t n) {
+    const int64_t length = cache->length[b], first = cache->first[b], left = plan->o.window_left;
+    if (count < 0 || count > n)
+        return fv__fail(FV_USAGE, "decode: count of sequence %lld\n  expected 0 to %lld\n  found:   %lld", (long long)b,
+                        (long long)n, (long long)count);
+    if (count > length)
+        return fv__fail(
+            FV_USAGE,
+            "decode: sequence %lld\n  expected at least the %lld new positions\n  found:   %lld\n  try:     "
+            "append the keys and values of the new rows first",
+            (long long)b, (long long)count, (long long)length);
+    if (first == 0 || count == 0) return FV_OK;
+    const int64_t oldest = length - count - left; /* that row 0 sees */
+    const bool lost = left >= 0 ? oldest < first : count > 1 && !plan->o.see_all;
+    if (!lost) return FV_OK;
+    return fv__fail(FV_USAGE,
+                    "decode: sequence %lld is a ring that keeps positions %lld to %lld\n  expected %s\n  try:     a "
+                    "capacity of at least window_left + %lld",
+                    (long long)b, (long long)first, (long long)length - 1,
+                    left >= 0 ? "all that the window of the first new row covers"
+                              : "a window_left, with several new rows",
+                    (long long)count);
+}
+
+static bool same_cache(const fv_cache_options *a, const fv_cache_options *b) {
+    return a->batch == b->batch && a->kv_heads == b->kv_heads && a->d_qk == b->d_qk && a->d_v == b->d_v &&
+           a->dtype == b->dtype;
+}
+
+fv_status fv_decode(const fv_decode_plan *plan, const fv_kv_cache *cache, const fv_decode_tensors *x, void *scratch) {
+    if (!same_cache(&plan->cache, &cache->o))
+        return fv__fail(FV_USAGE, "decode: the cache has other sizes or another dtype than the one of the plan");
+    FV_TRY(check_tensors(plan, x));
+    for (int64_t b = 0; b < plan->cache.batch; b++)
+        FV_TRY(check_sequence(plan, cache, b, x->counts ? x->counts[b] : x->q.dim[2], x->q.dim[2]));
+    if (!scratch)
+        return fv__fail(FV_USAGE, "decode: no scratch\n  expected %zu bytes, see fv_decode_scratch",
+                        fv_decode_scratch(plan, cache));
+    fv__decode_run(plan, cache, x, (void *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63));
+    return FV_OK;
+}

@@ -8,6 +8,14 @@
 /* Multiply-adds a second of one thread in the vectors of these kernels, counted twice: measured, not looked up. */
 double cli_peak_flops(const char *isa, fv_dtype dtype);
 
+/* Bytes a second that `threads` read together from a block of `bytes`: the best of `repeat` rounds. */
+double cli_peak_read(size_t bytes, int threads, int64_t repeat);
+
+typedef struct cli_timing {
+    double median, sd, best;
+} cli_timing;
+cli_timing cli_bench_summary(double *seconds, int64_t count); /* sorts them */
+
 typedef struct cli_bench_options {
     const char *what, *shape, *attention, *causal, *dtype, *threads, *output, *clock, *bias, *pass, *packed, *in;
     int64_t repeat, batch_size, length, width, heads, layers, updates, sentences;
@@ -16,6 +24,7 @@ typedef struct cli_bench_options {
 } cli_bench_options;
 
 fv_status cli_bench_attention(const cli_bench_options *o);
+fv_status cli_bench_decode(const cli_bench_options *o);
 fv_status cli_bench_train(const cli_bench_options *o);
 
 /* ---- bench attention: the problems, their check, their memory ---- */

@@ -9,27 +9,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct timing {
-    double median, sd, best;
-} timing;
-
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static timing summary(double *seconds, int64_t count) {
+cli_timing cli_bench_summary(double *seconds, int64_t count) {
     double mean = 0, square = 0;
     qsort(seconds, (size_t)count, sizeof *seconds, by_value);
     for (int64_t i = 0; i < count; ++i) mean += seconds[i] / (double)count;
     for (int64_t i = 0; i < count; ++i) square += (seconds[i] - mean) * (seconds[i] - mean);
-    return (timing){seconds[count / 2], count > 1 ? sqrt(square / (double)(count - 1)) : 0, seconds[0]};
+    return (cli_timing){seconds[count / 2], count > 1 ? sqrt(square / (double)(count - 1)) : 0, seconds[0]};
 }
 
 /* ---- timing -------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct passes {
-    timing forward, backward, both;
+    cli_timing forward, backward, both;
     double peak; /* of one thread, the better of before and after */
 } passes;
 
@@ -62,9 +58,9 @@ static fv_status time_passes(const bench *b, int64_t repeat, passes *p) {
         seconds[2 * repeat + at] = end - start;
     }
     p->peak = fmax(p->peak, cli_peak_flops(fv_isa(), b->one->dtype));
-    p->forward = summary(seconds, repeat);
-    p->backward = summary(seconds + repeat, repeat);
-    p->both = summary(seconds + 2 * repeat, repeat);
+    p->forward = cli_bench_summary(seconds, repeat);
+    p->backward = cli_bench_summary(seconds + repeat, repeat);
+    p->both = cli_bench_summary(seconds + 2 * repeat, repeat);
     cli_free(seconds);
     return status;
 }
@@ -95,7 +91,7 @@ static const char *const columns[] = {"mechanism", "shape", "type",        "thre
                                       "causal",    "with",  "scratch KiB", "touched KiB"};
 enum { COLUMNS = sizeof columns / sizeof *columns };
 
-static void row(cli_table *table, const bench *b, const char *pass, timing t, double flops, double peak,
+static void row(cli_table *table, const bench *b, const char *pass, cli_timing t, double flops, double peak,
                 cli_scratch_use use) {
     const cli_bench_case *one = b->one;
     cli_table_text(table, b->trial.how.mechanism);

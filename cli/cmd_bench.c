@@ -1,4 +1,4 @@
-/* fovea bench: speed of attention and of training on this machine. */
+/* fovea bench: speed of attention, decoding and training on this machine. */
 #include "bench.h"
 #include "command.h"
 #include "console.h"
@@ -11,7 +11,7 @@ static cli_bench_options o;
 
 #define AT(field) offsetof(cli_bench_options, field)
 static const fv_option rows[] = {
-    {"what", FV_OPT_CHOICE, AT(what), "attention", 0, 0, "attention|train", "what is timed"},
+    {"what", FV_OPT_CHOICE, AT(what), "attention", 0, 0, "attention|decode|train", "what is timed"},
     {"repeat", FV_OPT_INT, AT(repeat), "5", 1, 100000, "N",
      "timed runs after one to warm up; median, spread and best are printed"},
     {"threads", FV_OPT_STRING, AT(threads), "1", 0, 0, "LIST", "numbers of threads: 1,2"},
@@ -72,21 +72,25 @@ static void print_environment(void) {
 
 static fv_status run(void) {
     if (o.env) print_environment();
-    return strcmp(o.what, "train") == 0 ? cli_bench_train(&o) : cli_bench_attention(&o);
+    if (strcmp(o.what, "train") == 0) return cli_bench_train(&o);
+    return strcmp(o.what, "decode") == 0 ? cli_bench_decode(&o) : cli_bench_attention(&o);
 }
 
 const cli_command cmd_bench = {
     .name = "bench",
-    .summary = "time attention or training on this machine, after checking the result",
-    .usage = "[attention] [OPTIONS]\ntrain [OPTIONS]",
+    .summary = "time attention, decoding or training on this machine, after checking the result",
+    .usage = "[attention] [OPTIONS]\ndecode [OPTIONS]\ntrain [OPTIONS]",
     .about =
         "ms is the median, sd the spread, best the shortest run; GFLOP/s and the share of the peak are of the best. "
-        "The peak is the rate of multiply-adds measured in the same run.",
+        "The peak is the rate of multiply-adds measured in the same run. decode times one new row for every head over "
+        "a cache "
+        "of LENGTH keys, beside the rate of reading memory; it takes --shape, --dtype, --threads and --repeat.",
     .examples =
         "fovea bench attention --shape 1,12,2048,64 -t 1,2 -o md\n"
         "fovea bench attention --attention softmax --attention topk:k=32 --causal none,lower-right\n"
         "fovea bench attention --grid -r 3 -o csv\n"
         "fovea bench attention --memory --shape 1,1,4096,64\n"
+        "fovea bench decode --shape 1,32/8,8192,128 --dtype f32,bf16 -t 1,2\n"
         "fovea bench train -t 2",
     .positional = "what",
     .common = false,

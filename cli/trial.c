@@ -83,6 +83,17 @@ static void add_mask(cli_trial *trial, cli_random *r) {
     add_word(trial, trial->how.mask_means == FV_MASK_KEEP ? "mask keep" : "mask drop");
 }
 
+static void add_plane(cli_trial *trial, cli_random *r) {
+    const fv_tensor *q = &trial->x.t[FV_Q], *k = &trial->x.t[FV_K];
+    int64_t dim[4] = {q->dim[0], q->dim[1], q->dim[2], k->dim[2]};
+    for (int a = 0; a < 4; ++a)
+        if (cli_random_below(r, 3) == 0) dim[a] = 1;
+    fv_tensor shape = shape4(q->dtype, dim[0], dim[1], dim[2], dim[3]);
+    trial->x.t[FV_BIAS] = cli_trial_new(trial, &shape);
+    fill(&trial->x.t[FV_BIAS], FV_BIAS, r);
+    add_word(trial, "bias");
+}
+
 static void add_lengths(cli_trial *trial, cli_random *r) {
     int64_t batch = trial->x.t[FV_Q].dim[0], keys = trial->x.t[FV_K].dim[2];
     fv_tensor shape = fv_tensor_1d(NULL, FV_I32, batch), lengths = trial->x.t[FV_KV_LEN] = cli_trial_new(trial, &shape);
@@ -121,6 +132,7 @@ static void add_structure(cli_trial *trial, cli_random *r, bool packed) {
     }
     if (takes >> FV_MASK & 1 && !packed && cli_random_below(r, 3) == 0) add_mask(trial, r);
     if (can & FV_CAN_LENGTHS && !packed && cli_random_below(r, 3) == 0) add_lengths(trial, r);
+    if (takes >> FV_BIAS & 1 && cli_random_below(r, 3) == 0) add_plane(trial, r);
     if (takes >> FV_SLOPES & 1 && cli_random_below(r, 4) == 0) trial->how.softcap = 2, add_word(trial, "softcap");
     if (can & FV_CAN_DROPOUT && cli_random_below(r, 4) == 0)
         trial->how.dropout = 0.2, trial->how.seed = 7, add_word(trial, "dropout");
@@ -141,6 +153,7 @@ static fv_status add_ports(cli_trial *trial, fv_dtype dtype, cli_random *r, bool
     fv_status status = FV_OK;
     for (int port = FV_BIAS; port < FV_MASK && status == FV_OK; ++port) {
         bool needed = trial->mechanism->needs >> port & 1, taken = trial->mechanism->takes >> port & 1;
+        if (trial->x.t[port].rank) continue;
         if (!needed && !(optional && taken && cli_random_below(r, 3) == 0)) continue;
         status = add_port(trial, (fv_port)port, dtype, r);
         if (!needed && trial->x.t[port].rank) add_word(trial, fv_port_name((fv_port)port));
@@ -200,6 +213,8 @@ fv_status cli_trial_random(cli_trial *trial, const fv_mechanism *m, uint64_t see
             group = m->can & FV_CAN_GROUPED ? 1 + cli_random_below(&r, 3) : 1;
     int64_t lq = 1 + cli_random_below(&r, 40), lk = cli_random_below(&r, 2) ? lq : 1 + cli_random_below(&r, 80);
     int64_t d = widths[cli_random_below(&r, 7)], dv = cli_random_below(&r, 2) ? d : widths[cli_random_below(&r, 7)];
+    if (seed % 16 == 0) /* several blocks of an engine; one head, for the reference is slow */
+        b = hkv = group = 1, lq += 60, lk = 130 + 3 * lk;
     if (packed) lq += 4, lk = cli_random_below(&r, 2) ? lq : lk + 4;
     snprintf(trial->text, sizeof trial->text, "b%lld h%lld/%lld q%lld k%lld d%lld dv%lld %s", (long long)b,
              (long long)(hkv * group), (long long)hkv, (long long)lq, (long long)lk, (long long)d, (long long)dv,
@@ -214,6 +229,12 @@ fv_status cli_trial_random(cli_trial *trial, const fv_mechanism *m, uint64_t see
     if (!gate && cli_random_below(&r, 4) == 0 && m->can & FV_CAN_WEIGHTS) trial->how.scale = 0.3;
     fv_status status = add_ports(trial, dtype, &r, !packed);
     if (status == FV_OK) status = outputs_of(trial, (m->can & FV_CAN_BACKWARD) != 0, 0);
+    const fv_tensor *lse = &trial->x.t[FV_LSE];
+    if (status == FV_OK && lse->rank && m->can & FV_CAN_WEIGHTS && cli_random_below(&r, 2)) {
+        trial->x.d[FV_LSE] = cli_trial_new(trial, lse);
+        fill(&trial->x.d[FV_LSE], FV_LSE, &r);
+        add_word(trial, "dlse");
+    }
     for (int port = FV_Q; grid && port <= FV_BIAS; ++port)
         if (port != FV_V) onto_grid(&trial->x.t[port]);
     return status == FV_OK ? plan_without_windows(trial) : status;

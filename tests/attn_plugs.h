@@ -126,7 +126,10 @@ static inline int64_t exact_length(exact_case *e) {
     if (e->on[PLUG_MANY]) return 1 + exact_below(e, 16);
     if (e->on[PLUG_LONG])
         return exact_chance(e, 60) ? 129 + exact_below(e, e->large ? 1100 : 140) : 1 + exact_below(e, 40);
-    return exact_chance(e, 8) ? 64 : exact_chance(e, 20) ? 1 + exact_below(e, 100) : 1 + exact_below(e, 32);
+    static const int64_t edges[] = {15, 16, 17, 31, 32, 33, 63, 64, 65, 96, 127, 128, 129};
+    return exact_chance(e, 12)   ? edges[exact_below(e, 13)]
+           : exact_chance(e, 20) ? 1 + exact_below(e, 100)
+                                 : 1 + exact_below(e, 32);
 }
 
 static inline void exact_draw_sizes(exact_case *e, int64_t work) {

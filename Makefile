@@ -43,7 +43,7 @@ ALL_CFLAGS = -std=c17 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -g $(OPT) $(MA
 LIBS    := -ldnnl $(PKG_LIBS) -lm $(OMPFLAG) $(SANFLAG)
 
 # ---- sources: a folder is a layer, src/PART/**.c; one runtime of parallel_for; the ISA tables of this architecture
-ISAS    := scalar $(if $(filter x86_64,$(ARCH)),avx2 avx512)
+ISAS    := scalar $(if $(filter x86_64,$(ARCH)),avx2 avx512)$(if $(filter aarch64,$(ARCH)),neon)
 ISA_avx2   := -mavx2 -mfma -mf16c
 ISA_avx512 := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mf16c -mprefer-vector-width=512
 SRC     := $(foreach p,$(PARTS),$(wildcard src/$(p)/*.c src/$(p)/*/*.c))

@@ -276,13 +276,13 @@ static void conclude(const tally *all, const char *isas) {
 static fv_status run(void) {
     static const char *const columns[] = {"mechanism", "outputs",  "gradients", "weights",  "refused",    "failed",
                                           "out f64",   "grad f64", "out f32",   "grad f32", "weights f64"};
-    static const char *const every[] = {"scalar", "avx2", "avx512"};
-    const char *isas[3];
+    static const char *const every[] = {"scalar", "avx2", "avx512", "neon"};
+    const char *isas[sizeof every / sizeof *every];
     char text[64] = "";
     int count = 0;
     const fv_mechanism *only = NULL;
     if (o.attention && cli_mechanism_find(o.attention, &only) != FV_OK) return FV_USAGE;
-    for (int i = 0; i < 3; ++i)
+    for (int i = 0; i < (int)(sizeof every / sizeof *every); ++i)
         if (fv_set_isa(every[i]) == FV_OK) {
             snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", count ? ", " : "", every[i]);
             isas[count++] = every[i];

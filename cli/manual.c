@@ -123,7 +123,8 @@ void cli_help_man(FILE *out) {
         fputc('\n', out);
     }
     fputs(
-        ".SH ENVIRONMENT\n.TP\nFOVEA_ISA\nscalar, avx2 or avx512: the kernels to use.\n.TP\nFOVEA_THREADS\nthreads "
+        ".SH ENVIRONMENT\n.TP\nFOVEA_ISA\nscalar, avx2, avx512 or neon: the kernels to "
+        "use.\n.TP\nFOVEA_THREADS\nthreads "
         "when "
         "\\-\\-threads is not given.\n.TP\nNO_COLOR\nno colours.\n",
         out);

@@ -38,7 +38,6 @@ static inline void check_close(const attn_case *c, const attn_case *with, const 
 }
 
 static inline void check_reference(const char *mechanism, uint64_t seed, int64_t longest, fit_fn *fit) {
-    static const char *const isa_names[] = {"scalar", "avx2", "avx512"};
     attn_case reference, exact, fast;
     fv_set_threads(1); /* more in check_threads */
     check_make(&reference, mechanism, seed, FV_F64, longest, fit);
@@ -52,10 +51,11 @@ static inline void check_reference(const char *mechanism, uint64_t seed, int64_t
             if (!fv__simd_use((fv__isa)isa)) continue;
             check_make(&fast, mechanism, seed, FV_F32, longest, fit);
             if (case_run(&fast, RUN_FORWARD | RUN_BACKWARD) != FV_OK)
-                check_complain(&fast, isa_names[isa], fv_message(), 0, 0);
-            check_close(&fast, &reference, isa_names[isa], FV_OUT, false, 1e-5);
-            check_close(&fast, &reference, isa_names[isa], FV_LSE, false, 1e-5);
-            for (int p = 0; p < FV_MASK; p++) check_close(&fast, &exact, isa_names[isa], (fv_port)p, true, 4e-5);
+                check_complain(&fast, fv__isa_name((fv__isa)isa), fv_message(), 0, 0);
+            check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_OUT, false, 1e-5);
+            check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_LSE, false, 1e-5);
+            for (int p = 0; p < FV_MASK; p++)
+                check_close(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_port)p, true, 4e-5);
             case_free(&fast);
         }
         fv__simd_use(FV_ISAS);

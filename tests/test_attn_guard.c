@@ -11,7 +11,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static const char *const isa_names[] = {"scalar", "avx2", "avx512"};
 static char line[256]; /* what is running */
 
 static void on_fault(int number) {
@@ -140,7 +139,7 @@ static void guarded_seed(const char *mechanism, uint64_t seed, bool exact) {
             exact_make(&e, mechanism, seed, dtype, seed % 25 ? 100000 : 3000000, 0);
         else
             make_any(&e.c, mechanism, seed, dtype);
-        guarded_case(&e.c, mechanism, isa == FV_ISAS ? "f64" : isa_names[isa]);
+        guarded_case(&e.c, mechanism, isa == FV_ISAS ? "f64" : fv__isa_name((fv__isa)isa));
         exact_free(&e);
     }
     fv__simd_use(FV_ISAS);

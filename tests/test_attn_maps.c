@@ -290,7 +290,6 @@ static void look(const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t l
 static int64_t length_of(uint64_t seed) { return seed % 10 == 9 ? 300 : seed % 4 == 1 ? 90 : 20; }
 
 static void one(const char *mechanism, uint64_t seed) {
-    static const char *const isa_names[] = {"scalar", "avx2", "avx512"};
     attn_case exact;
     case_make(&exact, mechanism, seed, FV_F64, length_of(seed));
     dress(&exact);
@@ -298,7 +297,7 @@ static void one(const char *mechanism, uint64_t seed) {
     look(mechanism, seed, FV_F64, length_of(seed), &o, &exact, "f64", 1e-11);
     for (int isa = 0; isa < FV_ISAS; isa++) {
         if (!fv__simd_use((fv__isa)isa)) continue;
-        look(mechanism, seed, FV_F32, length_of(seed), &o, &exact, isa_names[isa], 2e-5);
+        look(mechanism, seed, FV_F32, length_of(seed), &o, &exact, fv__isa_name((fv__isa)isa), 2e-5);
     }
     fv__simd_use(FV_ISAS);
     oracle_free(&o);

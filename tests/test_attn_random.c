@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 static int failures;
-static const char *const isa_names[] = {"scalar", "avx2", "avx512", "f64"};
 
 static void complain(const attn_case *c, const char *isa, const char *what, double gap, double allowed) {
     if (failures++ > 20) return;
@@ -75,7 +74,7 @@ static void one_exact(const char *mechanism, uint64_t seed) {
     exact_make(&e, mechanism, seed, FV_F32, work_of(seed), 0);
     oracle_run(&o, &e, rule_of(seed));
     for (int isa = 0; isa < FV_ISAS; isa++)
-        if (fv__simd_use((fv__isa)isa)) run_exact(&e, &o, isa_names[isa], 1);
+        if (fv__simd_use((fv__isa)isa)) run_exact(&e, &o, fv__isa_name((fv__isa)isa), 1);
     fv__simd_use(FV_ISAS);
     tried++;
     for (int a = 0; a < PLUGS; a++)
@@ -145,10 +144,11 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
             if (!fv__simd_use((fv__isa)isa)) continue;
             case_make(&fast, mechanism, seed, FV_F32, longest);
             if (case_run(&fast, RUN_FORWARD | RUN_BACKWARD) != FV_OK)
-                complain(&fast, isa_names[isa], fv_message(), 0, 0);
-            compare(&fast, &reference, isa_names[isa], FV_OUT, false, 1e-5);
-            compare(&fast, &reference, isa_names[isa], FV_LSE, false, 1e-5);
-            for (int p = 0; p < FV_MASK; p++) compare(&fast, &exact, isa_names[isa], (fv_port)p, true, 4e-5);
+                complain(&fast, fv__isa_name((fv__isa)isa), fv_message(), 0, 0);
+            compare(&fast, &reference, fv__isa_name((fv__isa)isa), FV_OUT, false, 1e-5);
+            compare(&fast, &reference, fv__isa_name((fv__isa)isa), FV_LSE, false, 1e-5);
+            for (int p = 0; p < FV_MASK; p++)
+                compare(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_port)p, true, 4e-5);
             case_free(&fast);
         }
         fv__simd_use(FV_ISAS);

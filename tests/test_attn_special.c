@@ -7,8 +7,6 @@
 #include <sys/mman.h>
 #include <cmocka.h>
 
-static const char *const isa_names[] = {"scalar", "avx2", "avx512"};
-
 /* ---- small dense calls on one head */
 
 enum { LQ = 37, LK = 150, D = 12, DV = 20 };
@@ -400,7 +398,7 @@ static void exp2_one(void) {
     const double allowed = 3; /* 2 of the exponential (test_simd), and the rounding of the output */
     if (got.worst > allowed || fabs(mean) > 0.02)
         fprintf(stderr, "softmax of %.9g on %s: %.3f ulp, mean %.4f of %lld\n", (double)got.at,
-                isa_names[fv__simd_f32_now()->isa], got.worst, mean, (long long)got.count);
+                fv__isa_name(fv__simd_f32_now()->isa), got.worst, mean, (long long)got.count);
     assert_true(got.worst <= allowed);
     assert_true(fabs(mean) <= 0.02);
 }

@@ -146,7 +146,8 @@ static void the_environment_chooses(void **state) {
     run_probe("FOVEA_THREADS=3 FOVEA_ISA=scalar", line, sizeof line);
     assert_string_equal(line, "scalar 3 \n");
     run_probe("FOVEA_THREADS=3 FOVEA_ISA=sse9", line, sizeof line);
-    snprintf(expected, sizeof expected, "%s 3 FOVEA_ISA=sse9: expected scalar, avx2 or avx512; using %s\n", best, best);
+    snprintf(expected, sizeof expected, "%s 3 FOVEA_ISA=sse9: expected scalar, avx2, avx512 or neon; using %s\n", best,
+             best);
     assert_string_equal(line, expected);
     run_probe("FOVEA_THREADS=many FOVEA_ISA=scalar", line, sizeof line);
     assert_non_null(strstr(line, "FOVEA_THREADS=many: expected a number from 1 to 1024; using "));

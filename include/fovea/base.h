@@ -49,7 +49,7 @@ FV_API const char *fv_version(void);
 FV_API void fv_set_threads(int threads);
 FV_API int fv_threads(void);
 
-/* Instruction set of the kernels in use: "scalar", "avx2", "avx512". FOVEA_ISA forces one; fv_set_isa chooses another while nothing
+/* Instruction set of the kernels in use: "scalar", "avx2", "avx512", "neon". FOVEA_ISA forces one; fv_set_isa chooses another while nothing
  * runs, NULL the first choice again. FV_USAGE when there is no such set or this machine has not got it. */
 FV_API const char *fv_isa(void);
 FV_API fv_status fv_set_isa(const char *name);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const isa_names[] = {"scalar", "avx2", "avx512", NULL};
+static const char *const isa_names[] = {"scalar", "avx2", "avx512", "neon"};
 
 static bool supported(fv__isa isa) {
     if (isa == FV_ISA_SCALAR) return true;
@@ -13,8 +13,10 @@ static bool supported(fv__isa isa) {
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (isa == FV_ISA_AVX2) return avx2;
-    return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+    return isa == FV_ISA_AVX512 && avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#elif defined(__aarch64__)
+    return isa == FV_ISA_NEON; /* part of every AArch64 */
 #else
     return false;
 #endif
@@ -32,7 +34,7 @@ static fv__isa choose(void) {
         fv__log(FV_LOG_WARN, "FOVEA_ISA=%s: this cpu does not have it; using %s", asked, isa_names[best]);
         return best;
     }
-    fv__log(FV_LOG_WARN, "FOVEA_ISA=%s: expected scalar, avx2 or avx512; using %s", asked, isa_names[best]);
+    fv__log(FV_LOG_WARN, "FOVEA_ISA=%s: expected scalar, avx2, avx512 or neon; using %s", asked, isa_names[best]);
     return best;
 }
 
@@ -54,4 +56,5 @@ fv__isa fv__cpu_isa(void) {
     return (fv__isa)isa;
 }
 
+const char *fv__isa_name(fv__isa isa) { return isa < FV_ISAS ? isa_names[isa] : NULL; }
 const char *fv_isa(void) { return isa_names[fv__cpu_isa()]; }

@@ -167,9 +167,9 @@ void fv__side_by_side(const fv_explanation *e, const fv_attribution *out[2]) {
 }
 
 double fv__largest(const float *value, int64_t count) {
-    double largest = 0;
-    for (int64_t i = 0; i < count; i++) largest = fmax(largest, fabs((double)value[i]));
-    return largest;
+    float largest = 0; /* in double, with fmax, gcc 12 for AArch64 ends in an internal error */
+    for (int64_t i = 0; i < count; i++) largest = fmaxf(largest, fabsf(value[i]));
+    return (double)largest;
 }
 
 int64_t fv__top_tokens(const fv_explanation *e, const fv_attribution *a, int64_t *token, int64_t room) {

@@ -127,8 +127,9 @@ size_t fv_model_describe(const fv_model *model, char *text, size_t size) {
 }
 
 void fv__probabilities(float *probability, const float *logit, int64_t classes) {
-    double most = -INFINITY, sum = 0;
-    for (int64_t c = 0; c < classes; c++) most = fmax(most, logit[c]);
-    for (int64_t c = 0; c < classes; c++) sum += exp(logit[c] - most);
-    for (int64_t c = 0; c < classes; c++) probability[c] = (float)(exp(logit[c] - most) / sum);
+    float most = -INFINITY; /* in double, with fmax, gcc 12 for AArch64 ends in an internal error */
+    double sum = 0;
+    for (int64_t c = 0; c < classes; c++) most = fmaxf(most, logit[c]);
+    for (int64_t c = 0; c < classes; c++) sum += exp((double)logit[c] - most);
+    for (int64_t c = 0; c < classes; c++) probability[c] = (float)(exp((double)logit[c] - most) / sum);
 }

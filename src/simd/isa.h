@@ -12,6 +12,8 @@ typedef struct fv__simd_pair {
 extern const fv__simd_pair fv__simd_scalar;
 #if defined(__x86_64__)
 extern const fv__simd_f32 fv__simd_avx2, fv__simd_avx512;
+#elif defined(__aarch64__)
+extern const fv__simd_f32 fv__simd_neon;
 #endif
 
 #endif

@@ -3,6 +3,8 @@
 
 #if VL == 16 /* 24 accumulators, 2 of B and 1 of A in 32 registers */
 enum { MR = 12, NV = 2 };
+#elif VL == 4 /* 16, 2 and up to 8 of 32: gcc loads the elements of A ahead, with 12 rows it runs out of registers */
+enum { MR = 8, NV = 2 };
 #elif VL == 8 /* 12, 2 and 1 of 16 */
 enum { MR = 6, NV = 2 };
 #elif !defined(FV_GEMM_ONCE)

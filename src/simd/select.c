@@ -13,6 +13,8 @@ const fv__simd_f32 *fv__simd_f32_of(fv__isa isa) {
     if (isa == FV_ISA_AVX512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
         return &fv__simd_avx512;
+#elif defined(__aarch64__)
+    if (isa == FV_ISA_NEON) return &fv__simd_neon;
 #endif
     return NULL;
 }
@@ -35,11 +37,10 @@ const fv__simd_f32 *fv__simd_f32_now(void) {
 }
 
 fv_status fv_set_isa(const char *name) {
-    static const char *const names[] = {"scalar", "avx2", "avx512"};
     int isa = name ? 0 : FV_ISAS;
-    while (name && isa < FV_ISAS && strcmp(name, names[isa])) isa++;
+    while (name && isa < FV_ISAS && strcmp(name, fv__isa_name((fv__isa)isa))) isa++;
     if (name && isa == FV_ISAS)
-        return fv__fail(FV_USAGE, "instruction set \"%s\"\n  expected scalar, avx2 or avx512", name);
+        return fv__fail(FV_USAGE, "instruction set \"%s\"\n  expected scalar, avx2, avx512 or neon", name);
     if (!fv__cpu_isa_set((fv__isa)isa) || !fv__simd_use((fv__isa)isa))
         return fv__fail(FV_USAGE, "instruction set \"%s\": not on this machine", name);
     return FV_OK;

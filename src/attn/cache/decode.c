@@ -96,12 +96,12 @@ size_t fv_decode_scratch(const fv_decode_plan *plan, const fv_kv_cache *cache) {
 /* ---- what it is and what it costs */
 
 size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, char *out, size_t size) {
-    static const char *const isas[] = {"scalar", "avx2", "avx512"}, *const kinds[] = {"contiguous", "ring", "paged"};
+    static const char *const kinds[] = {"contiguous", "ring", "paged"};
     char text[320];
     int used = snprintf(text, sizeof text,
                         "decode: %s %s %s, group %lld, up to %lld rows at once, chunks of %d keys, %d thread%s, "
                         "scratch %.1f KiB",
-                        fv_dtype_name(cache->o.dtype), kinds[cache->o.kind], isas[fv__simd_f32_now()->isa],
+                        fv_dtype_name(cache->o.dtype), kinds[cache->o.kind], fv__isa_name(fv__simd_f32_now()->isa),
                         (long long)plan->group, (long long)plan->turn, FV_DECODE_CHUNK, fv_threads(),
                         fv_threads() == 1 ? "" : "s", (double)fv_decode_scratch(plan, cache) / 1024);
     if (plan->o.window_left >= 0) used += snprintf(text + used, sizeof text - (size_t)used, ", window");

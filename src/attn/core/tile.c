@@ -145,8 +145,7 @@ double fv__tile_flops(const fv_attention_plan *plan, bool backward) {
 
 void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size) {
     const fv__simd_f32 *simd = fv__simd_f32_now();
-    static const char *const names[] = {"scalar", "avx2", "avx512"};
     snprintf(text, size, "tile %s %s %dx%d, backward %dx%d in chunks of %d", fv_dtype_name(plan->dtype),
-             plan->dtype == FV_F64 ? "scalar" : names[simd->isa], FV_TILE_LANES, FV_TILE_BLOCK_K, FV_TILE_SIDE,
+             plan->dtype == FV_F64 ? "scalar" : fv__isa_name(simd->isa), FV_TILE_LANES, FV_TILE_BLOCK_K, FV_TILE_SIDE,
              FV_TILE_SIDE, (int)chunk_of(plan));
 }

@@ -1,0 +1,16 @@
+/* The table of NEON, which every AArch64 has. Exports one symbol. */
+#include "simd/simd.h"
+#include "simd/isa.h"
+
+#define R float
+#define K(name) name##_f32
+#define FV_REAL_IS_DOUBLE 0
+#include "simd/vec_neon.h"
+#include "simd/kernels.h"
+
+#define KERNEL(result, name, arguments) .name = K(name),
+const fv__simd_f32 fv__simd_neon = {
+#include "simd/kernels.def"
+#include "simd/kernels_tile.def"
+#include "simd/kernels_decode.def"
+    .width = VL, .isa = FV_ISA_NEON};

@@ -4,6 +4,7 @@
 #include "fovea/attention.h"
 #include "fovea/cache.h"
 #include "fovea/maps.h"
+#include "fovea/rope.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -69,6 +70,28 @@ static void names_of_choices(void **state) {
     assert_true(shape.rank == 3 && shape.dim[2] == L);
 }
 
+static void gradients_nobody_planned(void **state) {
+    (void)state;
+    fv_attention_tensors x = tensors(FV_F32);
+    x.t[FV_LSE].rank = 0;
+    fv_attention_plan *plan;
+    assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
+    void *scratch = malloc(fv_attention_scratch(plan, true));
+    refused(fv_attention_backward(plan, &x, scratch), "no gradient was planned");
+    free(scratch);
+    fv_attention_plan_free(plan);
+}
+
+static void positions_without_data(void **state) {
+    (void)state;
+    fv_tensor x = fv_bhld(q, FV_F32, 1, 1, L, D);
+    fv_rope_options how = FV_ROPE_DEFAULT;
+    how.position = fv_tensor_1d(NULL, FV_I64, L);
+    refused(fv_rope_forward(&how, &x, &x), "rope: positions\n  expected data"), how.position.rank = 0;
+    how.cosine = how.sine = fv_tensor_2d(NULL, FV_F32, L, D / 2);
+    refused(fv_rope_forward(&how, &x, &x), "rope: tables\n  expected data");
+}
+
 static void maps(void **state) {
     (void)state;
     fv_attention_tensors x = tensors(FV_F32);
@@ -98,10 +121,9 @@ static void maps(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_of_the_type),
-        cmocka_unit_test(numbers_of_decoding),
-        cmocka_unit_test(names_of_choices),
-        cmocka_unit_test(maps),
+        cmocka_unit_test(numbers_of_the_type),    cmocka_unit_test(numbers_of_decoding),
+        cmocka_unit_test(names_of_choices),       cmocka_unit_test(gradients_nobody_planned),
+        cmocka_unit_test(positions_without_data), cmocka_unit_test(maps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,7 +116,8 @@ FV_API size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *te
  * and not known to a plan, packed sequences are taken for equal ones. Backward of softmax is 2.5 times the forward when Dv is D. */
 FV_API double fv_attention_flops(const fv_attention_plan *plan, bool backward);
 
-/* Shapes must be those of the plan; values of lengths and cu_seqlens are checked. Nothing is allocated. */
+/* Shapes must be those of the plan; values of lengths and cu_seqlens are checked. Nothing is allocated. Lse and aux may be left out of a
+ * forward, planned gradients out of a backward. FV_USAGE: other tensors than planned, a backward of a plan without gradients. */
 FV_API fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
 FV_API fv_status fv_attention_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
 

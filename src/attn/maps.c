@@ -133,7 +133,7 @@ static fv_status check_wishes(const fv_attention_plan *plan, const fv_survey *wa
             (long long)want->batch, (long long)want->head, (long long)plan->sequences, (long long)plan->heads);
     const int64_t far = INT64_C(1) << 48;
     if (any_block(want) && (want->pool_q < 1 || want->pool_k < 1 || want->pool_q > far || want->pool_k > far))
-        return fv__fail(FV_USAGE, "attention: survey, blocks of %lld x %lld\n  expected 1 to 2^48",
+        return fv__fail(FV_USAGE, "attention: survey, blocks of %lld x %lld\n  expected 1 or more, up to 2^48",
                         (long long)want->pool_q, (long long)want->pool_k);
     if (!any_block(want) && !want->columns.rank && !want->entropy.rank)
         return fv__fail(FV_USAGE, "attention: survey\n  expected a tensor for mean, max, columns or entropy");

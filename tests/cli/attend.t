@@ -434,6 +434,12 @@ out entropy	f32[1,2,3]	1.098612	1.098612
 out pooled_max	f32[1,2,2,3]	0.333333	0.333333
 out pooled_mean	f32[1,2,2,3]	0.333333	0.333333
 
+case a block of a survey that no sequence can have
+do npy q.npy '<f4' '(1, 2, 3, 4)' 96; fovea attend q.npy q.npy q.npy --survey pooled --pool 9223372036854775807,1
+exit 2
+err fovea: error: --pool 9223372036854775807,1: wrong sizes
+err expected BQ,BK, both from 1 to 2^48, such as 64,64
+
 case a survey of one head of two packed sequences
 do npy q.npy '<f4' '(1, 2, 3, 4)' 96; printf '\0\0\0\0\001\0\0\0\003\0\0\0' > raw; npy cu.npy '<i4' '(3,)' 0; cat raw >> cu.npy
 do fovea attend q.npy q.npy q.npy --cu-seqlens-q cu.npy --survey pooled,columns --head-list 1 --format tsv -q | cut -f 1-5

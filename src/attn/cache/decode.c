@@ -1,5 +1,6 @@
 /* Plans of decoding, and everything that can be wrong with a call. */
 #include "attn/cache/decode.h"
+#include "attn/contract.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -13,6 +14,8 @@ static fv_status check_numbers(const fv_decode_options *o) {
                         o->scale);
     if (!(o->softcap >= 0) || !isfinite(o->softcap))
         return fv__fail(FV_USAGE, "decode: softcap\n  expected 0 or more\n  found:   %g", o->softcap);
+    FV_TRY(fv__attn_check_number("decode: scale", o->scale, FV_F32));
+    FV_TRY(fv__attn_check_number("decode: softcap", o->softcap, FV_F32));
     if (o->window_left < -1)
         return fv__fail(FV_USAGE, "decode: window_left\n  expected 0 or more, or -1 for no limit\n  found:   %lld",
                         (long long)o->window_left);

@@ -74,7 +74,7 @@ static void check_seed(uint64_t seed, int64_t longest) {
 
 static void agrees_with_plain_loops(void **state) {
     (void)state;
-    for (int64_t i = 0; i < times(1200); i++) check_seed((uint64_t)i, i % 10 == 0 ? CASE_LONGEST : i % 2 ? 90 : 30);
+    for (int64_t i = 0; i < times(1000); i++) check_seed((uint64_t)i, i % 25 == 0 ? CASE_LONGEST : i % 2 ? 90 : 30);
 }
 
 static void every_instruction_set(void **state) {
@@ -116,7 +116,7 @@ static void check_run_same(decode_case *c, const fv_kv_cache *cache, const char 
 static void any_number_of_threads(void **state) {
     (void)state;
     const int before = fv_threads();
-    for (int64_t i = 0; i < times(40); i++) {
+    for (int64_t i = 0; i < times(20); i++) {
         decode_case c;
         case_begin(&c, (uint64_t)(1000 + i));
         case_shape(&c, CASE_LONGEST);
@@ -166,7 +166,7 @@ static fv_kv_cache *of_kind(const decode_case *c, fv_cache_kind kind, int64_t pa
 
 static void any_kind_of_cache(void **state) {
     (void)state;
-    for (int64_t i = 0; i < times(60); i++) {
+    for (int64_t i = 0; i < times(24); i++) {
         decode_case c;
         case_begin(&c, (uint64_t)(2000 + i));
         case_shape(&c, CASE_LONGEST);
@@ -187,7 +187,7 @@ static void any_kind_of_cache(void **state) {
 
 static void one_row_at_a_time(void **state) {
     (void)state;
-    for (int64_t i = 0; i < times(60); i++) {
+    for (int64_t i = 0; i < times(30); i++) {
         decode_case c;
         case_begin(&c, (uint64_t)(3000 + i));
         case_shape(&c, i % 3 ? 80 : CASE_LONGEST);
@@ -216,7 +216,7 @@ static void one_row_at_a_time(void **state) {
 
 static void alone_or_in_a_batch(void **state) {
     (void)state;
-    for (int64_t i = 0; i < times(40); i++) {
+    for (int64_t i = 0; i < times(20); i++) {
         decode_case c;
         case_begin(&c, (uint64_t)(4000 + i));
         case_shape(&c, CASE_LONGEST);

@@ -130,9 +130,11 @@ static int64_t ahead_of(const job *j, const stream *s, const unsigned char *here
     return (int64_t)((uintptr_t)there - (uintptr_t)here);
 }
 
-/* Positions that are asked for early: 16 KiB of them, which hides the latency of memory without crowding L1. */
+/* Bytes that are asked for before they are needed, which hides the latency of memory without crowding L1; and, so that memory does not rest
+ * while there is no reading, with each of the first rows that are weighed. */
+enum { EARLY = 8192, MEANWHILE = 4096 };
 static int64_t early(size_t pitch) {
-    const int64_t rows = 16384 / (int64_t)pitch / FV_KV_KEYS * FV_KV_KEYS;
+    const int64_t rows = EARLY / (int64_t)pitch / FV_KV_KEYS * FV_KV_KEYS;
     return rows < FV_KV_KEYS ? FV_KV_KEYS : rows;
 }
 
@@ -143,8 +145,7 @@ static void scores(const job *j, const stream *s, float *to, int64_t base) {
     const float *q = queries_of(j, s->b, s->kv);
     for (int64_t at = from, n; at < s->end; at += n) {
         const fv__kv_place here = fv__kv_at(j->cache, s->b, s->kv, at);
-        n = s->end - at < FV_DECODE_SPAN ? s->end - at : FV_DECODE_SPAN;
-        if (here.run < n) n = here.run;
+        n = s->end - at < here.run ? s->end - at : here.run;
         const int64_t ahead = ahead_of(j, s, here.k, false, at - from + early(j->cache->k_pitch), &n);
         const int64_t blocks = (n + block - 1) / block;
         n = blocks * block;
@@ -167,6 +168,7 @@ static void alike(const job *j, const stream *s, int64_t r, int64_t *next, int64
 
 /* Softcap and slopes on what was computed, -inf on what a row does not see, then the softmax of the row within the chunk. */
 static void weigh(const job *j, const stream *s, float *w, int64_t base, part to) {
+    const uintptr_t soon = (uintptr_t)fv__kv_at(j->cache, s->b, s->kv, s->start).v + EARLY;
     const fv_decode_plan *p = j->plan;
     const int64_t block = FV_KV_KEYS, low = (s->start - base) & ~(int64_t)63, n = s->end - s->start;
     const int64_t high = (s->end - base + block - 1) / block * block;
@@ -187,6 +189,7 @@ static void weigh(const job *j, const stream *s, float *w, int64_t base, part to
             for (int64_t k = low; k < a - base; k++) row[k] = -INFINITY;
             for (int64_t k = z - base; k < high; k++) row[k] = -INFINITY;
             to.l[i] = j->simd->weights_row(row + low, high - low, &to.m[i]);
+            if (i < 4) j->simd->ask((const void *)(soon + (uintptr_t)i * MEANWHILE), MEANWHILE);
         }
     }
 }
@@ -200,8 +203,7 @@ static void values(const job *j, const stream *s, const float *w, int64_t base, 
         const int64_t row = r * p->group, rows = (next - r) * p->group;
         for (int64_t at = a, m; at < z; at += m) {
             const fv__kv_place here = fv__kv_at(j->cache, s->b, s->kv, at);
-            m = z - at < FV_DECODE_SPAN ? z - at : FV_DECODE_SPAN;
-            if (here.run < m) m = here.run;
+            m = z - at < here.run ? z - at : here.run;
             const int64_t ahead = ahead_of(j, s, here.v, true, at - s->start + early(j->cache->v_pitch), &m);
             j->kernel.values(to.o + row * p->o_pad, p->o_pad, w + row * FV_DECODE_CHUNK + at - base, FV_DECODE_CHUNK,
                              rows, here.v, m, p->cache.d_v, ahead);

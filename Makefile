@@ -59,13 +59,13 @@ TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(if $(MISSING),,$(wildcard tests/t
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(if $(MISSING),,$(wildcard examples/*.c)))
 
-.PHONY: all demo test test-long bench bench-app16 install uninstall deps asan tsan format lint docs clean help libs programs
+.PHONY: all demo test test-long conformance parity bench bench-app16 install uninstall deps asan tsan format lint docs clean help libs programs
 .DEFAULT_GOAL := all
 
 all: libs programs          ## build the libraries and the command
 libs: $(LIB_A) $(LIB_SO)
 programs: $(PROGRAM) $(EXAMPLES)
-ifneq ($(and $(MISSING),$(filter-out demo test test-long deps clean help lint format,$(or $(MAKECMDGOALS),all))),)
+ifneq ($(and $(MISSING),$(filter-out demo test test-long conformance parity deps clean help lint format,$(or $(MAKECMDGOALS),all))),)
 $(info fovea: building the library proper only; not found: $(MISSING). `make deps` installs what is missing)
 endif
 
@@ -84,6 +84,13 @@ test-long:                  ## the same with larger counts, hours
 	$(Q)tools/deps test
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all test-programs
 	$(Q)FOVEA_TEST_LONG=1 tools/test $(B)
+
+conformance:                ## ONNX node tests through the public headers (fetches the package onnx)
+	$(Q)tools/deps test
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all $(B)/tests/conformance/onnx $(B)/tests/test_cli
+	$(Q)tests/conformance/run $(B)
+parity: all                 ## outputs and gradients on random configurations beside torch (PYTHON= one that has it)
+	$(Q)tests/parity/run $(B)/fovea
 
 .PHONY: test-programs
 test-programs: $(TESTS)
@@ -148,6 +155,11 @@ $(B)/tests/%: tests/%.c $(LIB_A) $(wildcard tests/*.h)
 	$(call say,TEST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $< $(LIB_A) -o $@ $(LIBS) -lcmocka
+# sees the public headers and the exported names only
+$(B)/tests/conformance/onnx: $(wildcard tests/conformance/*.[ch]) $(LIB_SO)
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -Isrc,$(ALL_CFLAGS)) $(filter %.c,$^) -L$(B) -lfovea -Wl,-rpath,'$$ORIGIN/../..' -o $@ -lm $(SANFLAG)
 $(B)/examples/%: examples/%.c $(LIB_A)
 	$(call say,LINK)
 	@mkdir -p $(@D)

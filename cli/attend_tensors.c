@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 
 const char *const attend_names[ATTEND_INPUTS + 1] = {
-    "q",      "k",    "v",    "bias",  "mask",         "kv_len",       "past_k", "past_v", "sinks",
-    "slopes", "gate", "beta", "state", "cu_seqlens_q", "cu_seqlens_k", "index",  "do",     NULL};
+    "q",    "k",    "v",     "bias",         "mask",         "kv_len", "past_k", "past_v",     "sinks", "slopes",
+    "gate", "beta", "state", "cu_seqlens_q", "cu_seqlens_k", "index",  "do",     "prefix_len", "dlse",  NULL};
 
 static fv_tensor_file *in; /* --in */
 static struct single {
@@ -41,16 +41,16 @@ static fv_status open_single(const char *name, size_t name_size, const char *pat
 
 fv_status attend_open(const attend_options *o) {
     fv_status status = o->in ? fv_tensor_file_open(&in, o->in) : FV_OK;
+    if (status == FV_OK && in && fv_tensor_file_count(in) == 1 && !*fv_tensor_file_name(in, 0))
+        return cli_fail(FV_USAGE, "--in %s: an .npy file holds one tensor without a name\n  try:     --q %s", o->in,
+                        o->in);
     for (int i = 0; status == FV_OK && i < ATTEND_INPUTS; ++i)
         if (o->file[i]) status = open_single(attend_names[i], strlen(attend_names[i]), o->file[i]);
     size_t count;
     char **entry = cli_list_split(o->tensor, &count);
     for (size_t i = 0; status == FV_OK && i < count; ++i) {
         const char *equal = strchr(entry[i], '=');
-        if (!equal)
-            status = cli_fail(FV_USAGE, "--tensor %s: no name\n  expected NAME=FILE, such as w=w.npy", entry[i]);
-        else
-            status = open_single(entry[i], (size_t)(equal - entry[i]), equal + 1);
+        if (equal) status = open_single(entry[i], (size_t)(equal - entry[i]), equal + 1);
     }
     cli_free(entry);
     return status;
@@ -116,6 +116,37 @@ fv_status attend_nothing(const attend_options *o, const char *name) {
                     o->in, name_inside(o, name, inside, sizeof inside), found, name);
 }
 
+/* One list of NAME=... entries; `inside` when what follows are names in --in. */
+static fv_status check_list(const char *flag, const char *list, bool inside, attend_known *known, const void *context,
+                            const char *mechanism) {
+    size_t count;
+    char **entry = cli_list_split(list, &count);
+    fv_status status = FV_OK;
+    for (size_t i = 0; status == FV_OK && i < count; ++i) {
+        const size_t size = strcspn(entry[i], "=");
+        if (!entry[i][size])
+            status = cli_fail(FV_USAGE, "--%s %s: no name\n  expected NAME=%s, such as %s", flag, entry[i],
+                              inside ? "INSIDE" : "FILE", inside ? "q=layer.0.query" : "w=w.npy");
+        else if (!known(context, entry[i], size))
+            status = cli_fail(FV_USAGE, "--%s %s: %s has no tensor of this name\n  try:     fovea mechanisms %s", flag,
+                              entry[i], mechanism, mechanism);
+        else if (inside && !fv_tensor_file_has(in, entry[i] + size + 1)) {
+            fv_tensor none;
+            fv_tensor_file_find(in, entry[i] + size + 1, &none); /* its message suggests the nearest */
+            status = cli_fail(FV_BAD_DATA, "--%s %s: %s", flag, entry[i], fv_message());
+        }
+    }
+    cli_free(entry);
+    return status;
+}
+
+fv_status attend_check_names(const attend_options *o, attend_known *known, const void *context, const char *mechanism) {
+    fv_status status = check_list("tensor", o->tensor, false, known, context, mechanism);
+    if (status != FV_OK || !o->name) return status;
+    if (!o->in) return cli_fail(FV_USAGE, "--name without --in\n  it says what a tensor is called inside that file");
+    return check_list("name", o->name, true, known, context, mechanism);
+}
+
 /* ---- shapes ------------------------------------------------------------------------------------------------------------ */
 
 fv_status attend_view(const char *name, const fv_tensor *t, attend_layout layout, int64_t heads, fv_tensor *view) {
@@ -125,7 +156,10 @@ fv_status attend_view(const char *name, const fv_tensor *t, attend_layout layout
     fv_tensor_describe(t, found, sizeof found);
     if (t->rank != (layout == ATTEND_BLD ? 3 : 4))
         return cli_fail(FV_USAGE, "%s has the wrong number of dimensions\n  expected %s\n  found:   %s%s", name,
-                        shape[layout], found, t->rank == 3 ? "\n  try:     --layout bld --heads N" : "");
+                        shape[layout], found,
+                        t->rank == 3   ? "\n  try:     --layout bld --heads N"
+                        : t->rank == 4 ? "\n  try:     --layout bhld or blhd, for all of q k v"
+                                       : "");
     if (layout == ATTEND_BHLD)
         *view = *t;
     else if (layout == ATTEND_BLHD)

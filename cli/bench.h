@@ -2,18 +2,60 @@
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
 
-#include "fovea/attention.h"
+#include "output.h"
+#include "trial.h"
 
 /* Multiply-adds a second of one thread in the vectors of these kernels, counted twice: measured, not looked up. */
 double cli_peak_flops(const char *isa, fv_dtype dtype);
 
+/* Bytes a second that `threads` read together from a block of `bytes`: the best of `repeat` rounds. */
+double cli_peak_read(size_t bytes, int threads, int64_t repeat);
+
+typedef struct cli_timing {
+    double median, sd, best;
+} cli_timing;
+cli_timing cli_bench_summary(double *seconds, int64_t count); /* sorts them */
+
 typedef struct cli_bench_options {
-    const char *what, *shape, *attention, *causal, *dtype, *threads, *output, *clock;
-    int64_t repeat, batch_size, length, width, heads, layers, updates;
-    bool env;
+    const char *what, *shape, *attention, *causal, *dtype, *threads, *output, *clock, *bias, *pass, *packed, *in;
+    int64_t repeat, batch_size, length, width, heads, layers, updates, sentences;
+    double dropout;
+    bool env, grid, memory, turns, maps;
 } cli_bench_options;
 
 fv_status cli_bench_attention(const cli_bench_options *o);
+fv_status cli_bench_decode(const cli_bench_options *o);
 fv_status cli_bench_train(const cli_bench_options *o);
+
+/* ---- bench attention: the problems, their check, their memory ---- */
+
+/* One problem to time. */
+typedef struct cli_bench_case {
+    char shape_text[96], causal[16], with[96];
+    cli_trial_shape shape;
+    fv_attention_options how;
+    fv_dtype dtype;
+    int threads;
+    bool backward;
+    const char *in; /* a file that has q, k, v and more, or NULL: random numbers */
+} cli_bench_case;
+
+/* Every combination of what was asked for, threads outermost. Freed with cli_free. */
+fv_status cli_bench_cases(const cli_bench_options *o, cli_bench_case **cases, size_t *count);
+/* Its tensors and its plan, for the case's threads. Freed with cli_trial_free, also after a failure. */
+fv_status cli_bench_open(cli_trial *trial, const cli_bench_case *one);
+/* As fv_attention_flops, with the true lengths of packed sequences. */
+fv_status cli_bench_flops(const cli_trial *trial, const cli_bench_case *one, bool backward, double *flops);
+
+/* Compares what a run has left in `trial`, and the gradients of a smaller problem of the kind, with the reference in f64. */
+fv_status cli_bench_check(const cli_trial *trial, const cli_bench_case *one);
+
+/* Runs one pass. `announced` is what the plan asks for; `touched` what changed of it, in lines of 64 bytes. */
+typedef struct cli_scratch_use {
+    size_t announced, touched;
+} cli_scratch_use;
+fv_status cli_bench_scratch(const cli_trial *trial, bool backward, cli_scratch_use *use);
+fv_status cli_bench_memory(const cli_bench_options *o);
+fv_status cli_bench_maps(const cli_bench_options *o);
 
 #endif

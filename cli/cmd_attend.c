@@ -1,5 +1,6 @@
 /* fovea attend: any attention mechanism on tensors that people bring in .npy or .safetensors files. */
 #include "attend.h"
+#include "attend_rope.h"
 #include "command.h"
 #include "console.h"
 #include "flags.h"
@@ -23,6 +24,7 @@ static const fv_option input_rows[] = {
     INPUT("bias", 3, "added to the scores; broadcast to (batch, heads, queries, keys)"),
     INPUT("mask", 4, "bool or u8, broadcast the same way; see --mask-means"),
     INPUT("kv-len", 5, "(batch) keys at and beyond it do not exist"),
+    INPUT("prefix-len", 17, "(batch) every query sees the keys below it, whatever --causal says"),
     INPUT("past-k", 6, "keys before k, as from a cache; present_k is written"),
     INPUT("past-v", 7, "values before v"),
     INPUT("sinks", 8, "(heads) logits that join the softmax denominator"),
@@ -34,6 +36,7 @@ static const fv_option input_rows[] = {
     INPUT("cu-seqlens-k", 14, "the same for k and v"),
     INPUT("index", 15, "integers of selecting mechanisms"),
     INPUT("do", 16, "gradient of out; the gradients of all inputs are written"),
+    INPUT("dlse", 18, "gradient of lse, with do or alone"),
     {"tensor", FV_OPT_STRING, AT(tensor), NULL, 0, 0, "NAME=FILE...", "a parameter of the mechanism: w=w.npy"},
     {"layout", FV_OPT_CHOICE, AT(layout), "bhld", 0, 0, "bhld|blhd|bld",
      "order of batch, heads, length, width in q k v out"},
@@ -58,13 +61,31 @@ static const fv_option how_rows[] = {
     {"seed", FV_OPT_INT, AT(seed), "0", 0, 9e18, "N", "of the dropout"},
     {0}};
 
+static const fv_option rope_rows[] = {
+    {"rope", FV_OPT_CHOICE, AT(rope), "none", 0, 0, "none|half|interleaved",
+     "turn q and k by their positions: halves as Llama, or neighbouring pairs as GPT-J"},
+    {"rope-base", FV_OPT_FLOAT, AT(rope_base), "10000", 1, 1e12, "X", "base of the angles"},
+    {"rope-dim", FV_OPT_INT, AT(rope_dim), "0", 0, 65536, "N", "columns of a head that turn; 0: all"},
+    {"rope-scaling", FV_OPT_CHOICE, AT(rope_scaling), "none", 0, 0, "none|linear|ntk|yarn|llama3",
+     "for more positions than in training; yarn scales q and k by its attention factor"},
+    {"rope-factor", FV_OPT_FLOAT, AT(rope_factor), "1", 1, 1e6, "X", "how many times more positions"},
+    {"rope-length", FV_OPT_FLOAT, AT(rope_length), "0", 0, 1e12, "N", "positions in training, for yarn and llama3"},
+    {0}};
+
 static const fv_option output_rows[] = {
     {"out", FV_OPT_STRING, AT(out), NULL, 0, 0, "FILE",
      "FILE.safetensors, FILE.npy (only out) or FOLDER/ (one .npy each)"},
-    {"weights", FV_OPT_CHOICE, AT(weights), NULL, 0, 0, "raw|softcapped|biased|softmax",
-     "also write scores or weights"},
+    {"weights", FV_OPT_CHOICE, AT(weights), NULL, 0, 0, "raw|softcapped|biased|softmax|dropout",
+     "also write scores or weights; dropout: the weights after it, as they multiply the values"},
     {"rows", FV_OPT_STRING, AT(rows), NULL, 0, 0, "LIST", "query rows of the weights: 0,5-7; all without it"},
-    {"head-list", FV_OPT_STRING, AT(head_list), NULL, 0, 0, "LIST", "heads of the weights: 0,2-3; all without it"},
+    {"head-list", FV_OPT_STRING, AT(head_list), NULL, 0, 0, "LIST",
+     "heads of the weights and of the survey: 0,2-3; all without it"},
+    {"survey", FV_OPT_STRING, AT(survey), NULL, 0, 0, "LIST",
+     "also write what all weights look like, without storing them: pooled (mean and max of blocks), columns (attention "
+     "each key receives), entropy (of each row, in nats)"},
+    {"pool", FV_OPT_STRING, AT(pool), "64,64", 0, 0, "BQ,BK", "queries and keys of a block of --survey pooled"},
+    {"survey-dropout", FV_OPT_BOOL, AT(survey_dropout), "false", 0, 0, NULL,
+     "pooled and columns of --survey count the weights after dropout"},
     {"plan", FV_OPT_BOOL, AT(plan), "false", 0, 0, NULL,
      "print which kernel would run and what it needs; runs only with --out"},
     {0}};
@@ -73,8 +94,9 @@ static const fv_option output_rows[] = {
 static size_t groups(cli_group *group) {
     group[0] = (cli_group){"tensors", input_rows, &o, NULL};
     group[1] = (cli_group){"attention", how_rows, &o, NULL};
-    group[2] = (cli_group){"output", output_rows, &o, NULL};
-    return 3;
+    group[2] = (cli_group){"rotary positions", rope_rows, &o, NULL};
+    group[3] = (cli_group){"output", output_rows, &o, NULL};
+    return 4;
 }
 
 /* One computation: the tensors as the library sees them, and what the outputs should look like. */
@@ -83,7 +105,7 @@ typedef struct job {
     const fv_mechanism *mechanism;
     fv_attention_tensors x;
     attend_layout layout, past_layout;
-    fv_dtype compute, shown; /* of the arithmetic, of the user's files */
+    fv_dtype compute, shown; /* of the tensors the library gets, of the user's files */
     int64_t past;            /* keys that come from past_k */
     bool backward;
     int bias_rank; /* as given: dbias gets the same */
@@ -119,6 +141,25 @@ static fv_status not_type(const char *name, const char *want, const fv_tensor *t
                     fv_dtype_name(t->dtype), advice);
 }
 
+static bool is_half(fv_dtype dtype) { return dtype == FV_F16 || dtype == FV_BF16; }
+static fv_dtype arithmetic(const job *j) { return j->compute == FV_F64 ? FV_F64 : FV_F32; }
+
+/* Tensors of 16 bits go to the library as they are when all are of one type; a mixture is computed in the type of q, f32 at least. */
+static fv_status choose_types(job *j) {
+    static const char *const names[] = {"q", "k", "v", "past_k", "past_v", "do"};
+    for (int i = 0; i < 6; ++i) {
+        fv_tensor t;
+        fv_status status = attend_find(&o, names[i], &t);
+        if (status != FV_OK) return status;
+        if (i == 0)
+            j->shown = j->compute = t.dtype;
+        else if (t.rank && t.dtype != j->shown && is_half(j->compute))
+            j->compute = FV_F32;
+    }
+    if (!is_half(j->compute) && j->compute != FV_F64) j->compute = FV_F32;
+    return FV_OK;
+}
+
 /* q, k, v and do in the user's layout. */
 static fv_status load_main(job *j, const char *name, int64_t heads, fv_tensor *out) {
     fv_tensor t, view;
@@ -128,10 +169,6 @@ static fv_status load_main(job *j, const char *name, int64_t heads, fv_tensor *o
     if (!is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
     status = attend_view(name, &t, j->layout, heads, &view);
     if (status != FV_OK) return status;
-    if (strcmp(name, "q") == 0) {
-        j->shown = t.dtype;
-        j->compute = t.dtype == FV_F64 ? FV_F64 : FV_F32;
-    }
     *out = attend_as(&view, j->compute);
     return FV_OK;
 }
@@ -158,6 +195,15 @@ static fv_status join_past(job *j, const char *name, int64_t heads, fv_tensor *n
     return FV_OK;
 }
 
+static fv_status check_past(void) {
+    fv_tensor k, v;
+    fv_status status = attend_find(&o, "past_k", &k);
+    if (status == FV_OK) status = attend_find(&o, "past_v", &v);
+    if (status != FV_OK || (k.rank == 0) == (v.rank == 0)) return status;
+    return cli_fail(FV_USAGE, "%s without %s: the keys and the values of a cache go together",
+                    k.rank ? "past_k" : "past_v", k.rank ? "past_v" : "past_k");
+}
+
 /* Everything else, by the name of its port. */
 static fv_status load_port(job *j, int port) {
     const char *name = cli_port_name(j->mechanism, port);
@@ -170,50 +216,73 @@ static fv_status load_port(job *j, int port) {
                         j->mechanism->name);
     bool truth = t.dtype == FV_BOOL || t.dtype == FV_U8;
     if (port == FV_MASK && !truth)
-        return not_type(name, "bool or u8", &t, is_float(t.dtype) ? "\n  try:     give it as bias" : "");
+        return not_type(name, "bool or u8", &t,
+                        is_float(t.dtype) ? "\n  try:     give it as bias" : "\n  try:     save it as bool");
     if (port > FV_MASK && (truth || is_float(t.dtype))) return not_type(name, "i32 or i64", &t, "");
     if (port < FV_MASK && !is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
     if (port == FV_BIAS) j->bias_rank = t.rank;
     if (port == FV_BIAS || port == FV_MASK) t = attend_padded(&t, 4);
     if (port < FV_MASK)
-        j->x.t[port] = attend_as(&t, j->compute);
+        j->x.t[port] = attend_as(&t, is_half(j->compute) && t.dtype == j->compute ? j->compute : arithmetic(j));
     else
         j->x.t[port] = attend_as(&t, port == FV_MASK ? t.dtype : FV_I64);
     return FV_OK;
 }
 
-/* A --tensor that no port is called after would be left out silently. */
-static fv_status check_names(const job *j) {
-    size_t count;
-    char **entry = cli_list_split(o.tensor, &count);
-    fv_status status = FV_OK;
-    for (size_t i = 0; status == FV_OK && i < count; ++i) {
-        size_t size = strcspn(entry[i], "=");
-        bool known = false;
-        for (int port = FV_Q; port < FV_OUT + 3 && !known; ++port) {
-            static const char *const others[] = {"past_k", "past_v", "do"};
-            const char *name = port < FV_OUT ? cli_port_name(j->mechanism, port) : others[port - FV_OUT];
-            known = name && strlen(name) == size && strncmp(name, entry[i], size) == 0;
-        }
-        if (!known)
-            status = cli_fail(FV_USAGE, "--tensor %s: %s has no tensor of this name\n  try:     fovea mechanisms %s",
-                              entry[i], j->mechanism->name, j->mechanism->name);
+static fv_status load_dlse(job *j) {
+    fv_tensor t;
+    fv_status status = attend_find(&o, "dlse", &t);
+    if (status != FV_OK || t.rank == 0) return status;
+    if (!is_float(t.dtype)) return not_type("dlse", "f32, f64, f16 or bf16", &t, "");
+    j->x.d[FV_LSE] = attend_as(&t, arithmetic(j));
+    return FV_OK;
+}
+
+static bool is_name(const void *context, const char *name, size_t size) {
+    static const char *const others[] = {"past_k", "past_v", "do", "dlse"};
+    const job *j = context;
+    for (int port = FV_Q; port < FV_OUT + 4; ++port) {
+        const char *one = port < FV_OUT ? cli_port_name(j->mechanism, port) : others[port - FV_OUT];
+        if (one && strlen(one) == size && strncmp(one, name, size) == 0) return true;
     }
-    cli_free(entry);
-    return status;
+    return false;
+}
+
+/* Flags that mean nothing without another one: whoever gives them expects something. */
+static fv_status check_flags(const job *j) {
+    if (o.rows && !o.weights)
+        return cli_fail(FV_USAGE,
+                        "--rows without --weights\n  it chooses what of the weights is written\n"
+                        "  try:     --weights softmax");
+    if (o.head_list && !o.weights && !o.survey)
+        return cli_fail(FV_USAGE,
+                        "--head-list without --weights or --survey\n  it chooses what of them is written\n"
+                        "  try:     --weights softmax");
+    if (o.survey_dropout && !o.survey)
+        return cli_fail(FV_USAGE, "--survey-dropout without --survey\n  it chooses what is counted");
+    if ((o.heads || o.kv_heads) && j->layout != ATTEND_BLD)
+        return cli_fail(FV_USAGE, "--%s without --layout bld\n  the other layouts say it in their shape",
+                        o.heads ? "heads" : "kv-heads");
+    if (o.q_offset && j->how.causal == FV_CAUSAL_LOWER_RIGHT)
+        return cli_fail(FV_USAGE,
+                        "--q-offset with --causal lower-right\n  which puts the last query at the last key\n"
+                        "  try:     --causal upper-left");
+    return attend_check_names(&o, is_name, j, j->mechanism->name);
 }
 
 static fv_status load(job *j) {
     int64_t heads = o.heads, kv_heads = o.kv_heads ? o.kv_heads : o.heads;
     if (j->layout == ATTEND_BLD && heads == 0)
         return cli_missing("heads", "--layout bld does not say how many heads there are");
-    fv_status status = check_names(j);
+    fv_status status = check_flags(j);
+    if (status == FV_OK) status = choose_types(j);
     if (status == FV_OK) status = load_main(j, "q", heads, &j->x.t[FV_Q]);
     if (status == FV_OK && j->x.t[FV_Q].rank == 0 && o.in) return attend_nothing(&o, "q");
     if (status == FV_OK && j->x.t[FV_Q].rank == 0)
         return cli_missing("q", "the queries, as FILE.npy or as tensor q of --in FILE.safetensors");
     if (status == FV_OK && wants(j, FV_K)) status = load_main(j, "k", kv_heads, &j->x.t[FV_K]);
     if (status == FV_OK && wants(j, FV_V)) status = load_main(j, "v", kv_heads, &j->x.t[FV_V]);
+    if (status == FV_OK && wants(j, FV_K) && wants(j, FV_V)) status = check_past();
     if (status == FV_OK && wants(j, FV_K)) status = join_past(j, "past_k", kv_heads, &j->x.t[FV_K]);
     if (status == FV_OK && wants(j, FV_V)) status = join_past(j, "past_v", kv_heads, &j->x.t[FV_V]);
     for (int port = FV_BIAS; status == FV_OK && port < FV_OUT; ++port) status = load_port(j, port);
@@ -223,7 +292,8 @@ static fv_status load(job *j) {
             return cli_fail(FV_USAGE, "%s needs the tensor %s\n  try:     fovea mechanisms %s", j->mechanism->name,
                             cli_port_name(j->mechanism, port), j->mechanism->name);
     j->how.q_offset += j->past;
-    return load_main(j, "do", heads, &j->x.d[FV_OUT]);
+    status = load_main(j, "do", heads, &j->x.d[FV_OUT]);
+    return status == FV_OK ? load_dlse(j) : status;
 }
 
 /* ---- running ----------------------------------------------------------------------------------------------------------- */
@@ -232,20 +302,21 @@ static fv_status make_outputs(job *j) {
     static const fv_port outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
     for (size_t i = 0; i < sizeof outs / sizeof *outs; ++i) {
         fv_tensor shape;
+        if (outs[i] == FV_LSE && !wants(j, FV_K)) continue; /* gates have no scores */
         fv_status status = fv_attention_port_shape(&j->how, &j->x, outs[i], &shape);
         if (status != FV_OK) return status;
         if (shape.rank > 0)
             j->x.t[outs[i]] = attend_new(shape.dtype, outs[i] == FV_OUT ? j->layout : ATTEND_BHLD, &shape);
     }
-    j->backward = j->x.d[FV_OUT].rank > 0;
+    j->backward = j->x.d[FV_OUT].rank > 0 || j->x.d[FV_LSE].rank > 0;
     for (int port = FV_Q; j->backward && port < FV_MASK; ++port)
-        if (j->x.t[port].rank > 0) j->x.d[port] = attend_new(j->compute, ATTEND_BHLD, &j->x.t[port]);
+        if (j->x.t[port].rank > 0) j->x.d[port] = attend_new(j->x.t[port].dtype, ATTEND_BHLD, &j->x.t[port]);
     return FV_OK;
 }
 
 static fv_stage stage_of(const char *name) {
-    static const char *const names[] = {"raw", "softcapped", "biased", "softmax"};
-    for (int i = 0; i < 4; ++i)
+    static const char *const names[] = {"raw", "softcapped", "biased", "softmax", "dropout"};
+    for (int i = 0; i < 5; ++i)
         if (strcmp(names[i], name) == 0) return (fv_stage)i;
     return FV_STAGE_SOFTMAX;
 }
@@ -266,7 +337,7 @@ static fv_status look(const job *j, const fv_attention_plan *plan) {
     if (status == FV_OK) status = attend_numbers("--head-list", o.head_list, q->dim[1], &head, &heads);
     if (status != FV_OK) return status;
     int64_t shape[4] = {sequences, heads, rows, k->dim[2]};
-    fv_tensor like = fv_tensor_of(NULL, j->compute, 4, shape), all = attend_new(j->compute, ATTEND_BHLD, &like);
+    fv_tensor like = fv_tensor_of(NULL, arithmetic(j), 4, shape), all = attend_new(like.dtype, ATTEND_BHLD, &like);
     for (int64_t n = 0; n < sequences && status == FV_OK; ++n) {
         int64_t q_len = extent(cu_q, n, q->dim[2]), k_len = extent(cu_k, n, k->dim[2]), inside = 0;
         while (inside < rows && row[inside] < q_len) ++inside;
@@ -280,7 +351,7 @@ static fv_status look(const job *j, const fv_attention_plan *plan) {
             status = fv_attention_weights(plan, &j->x, stage_of(o.weights), n, head[h], row, inside, &part);
         }
     }
-    if (status == FV_OK) attend_put("weights", &all, ATTEND_BHLD, j->shown == FV_F64 ? FV_F64 : FV_F32);
+    if (status == FV_OK) attend_put("weights", &all, ATTEND_BHLD, all.dtype);
     cli_free(row);
     cli_free(head);
     return status;
@@ -305,7 +376,7 @@ static void put_gradients(const job *j) {
 
 static void put_outputs(const job *j) {
     const fv_tensor *t = j->x.t;
-    fv_dtype exact = j->compute;
+    fv_dtype exact = arithmetic(j);
     attend_put("out", &t[FV_OUT], j->layout, j->shown);
     if (t[FV_LSE].rank) attend_put("lse", &t[FV_LSE], ATTEND_BHLD, exact);
     if (t[FV_STATE_OUT].rank) attend_put("state_out", &t[FV_STATE_OUT], ATTEND_BHLD, exact);
@@ -325,15 +396,25 @@ static void print_plan(const fv_attention_plan *plan, bool backward) {
                fv_attention_scratch(plan, true));
 }
 
+/* After the plan has checked all shapes. */
+static fv_status turn(job *j) {
+    if (!attend_rope_wanted(&o)) return FV_OK;
+    if (wants(j, FV_K)) return attend_rope(&o, &j->how, &j->x, j->layout, j->past);
+    return cli_fail(FV_USAGE, "--rope %s: %s has no keys to turn", o.rope, j->mechanism->name);
+}
+
 static fv_status compute(const job *j, const fv_attention_plan *plan) {
     size_t forward = fv_attention_scratch(plan, false), backward = j->backward ? fv_attention_scratch(plan, true) : 0;
     void *scratch = cli_alloc(forward > backward ? forward : backward);
     fv_status status = fv_attention_forward(plan, &j->x, scratch);
     if (status == FV_OK && j->backward) status = fv_attention_backward(plan, &j->x, scratch);
     cli_free(scratch);
+    if (status == FV_OK && j->backward && attend_rope_wanted(&o))
+        status = attend_rope_back(&o, &j->how, &j->x, j->past);
     if (status != FV_OK) return status;
     put_outputs(j);
     if (o.weights) status = look(j, plan);
+    if (status == FV_OK && o.survey) status = attend_survey(&o, plan, &j->x, arithmetic(j));
     return status == FV_OK ? attend_write(&o) : status;
 }
 
@@ -341,10 +422,12 @@ static fv_status run_job(job *j) {
     fv_attention_plan *plan = NULL;
     fv_status status = cli_mechanism_find(o.attention, &j->mechanism);
     if (status == FV_OK) take_options(j);
+    if (status == FV_OK) status = attend_survey_check(&o);
     if (status == FV_OK) status = attend_open(&o);
     if (status == FV_OK) status = load(j);
     if (status == FV_OK) status = make_outputs(j);
     if (status == FV_OK) status = fv_attention_plan_create(&plan, &j->how, &j->x);
+    if (status == FV_OK) status = turn(j);
     if (status == FV_OK && o.plan) print_plan(plan, j->backward);
     if (status == FV_OK && (!o.plan || o.out)) status = compute(j, plan);
     fv_attention_plan_free(plan);
@@ -365,12 +448,12 @@ const cli_command cmd_attend = {
     .usage = "Q.npy K.npy V.npy [--out FILE] [OPTIONS]\n--in FILE.safetensors [--out FILE] [OPTIONS]",
     .about =
         "Reads q, k, v and whatever else the mechanism takes, writes out and lse, on request the weights of chosen "
-        "heads "
-        "and rows, and with a gradient of out (do) the gradients of all inputs. Types f16 and bf16 are computed in f32 "
-        "and written as they came.",
+        "heads and rows or a survey of all weights, and with a gradient of out (do) the gradients of all inputs. Types "
+        "f16 and bf16 are computed in f32 and written as they came.",
     .examples =
         "fovea attend --in qkv.safetensors --out result.safetensors --causal lower-right\n"
         "fovea attend --q q.npy --k k.npy --v v.npy --attention topk:k=8 --weights softmax --rows 0-3 --out looked/\n"
+        "fovea attend --in qkv.safetensors --survey pooled,columns,entropy --pool 128,128 --out maps/\n"
         "fovea attend --in qkv.safetensors --layout bld --heads 8 --plan",
     .positional = "q k v",
     .common = true,

@@ -46,7 +46,8 @@ static double value_for(fv_port port, cli_random *r) {
 static void fill(const fv_tensor *t, fv_port port, cli_random *r) {
     int64_t count = fv_tensor_count(t);
     fv_tensor flat = fv_tensor_1d(t->data, t->dtype, count);
-    for (int64_t i = 0; i < count; ++i) fv_tensor_set(&flat, &i, value_for(port, r));
+    /* floats, so that a problem is the same in f32 and f64 */
+    for (int64_t i = 0; i < count; ++i) fv_tensor_set(&flat, &i, (double)(float)value_for(port, r));
 }
 
 static fv_tensor shape4(fv_dtype dtype, int64_t a, int64_t b, int64_t c, int64_t d) {
@@ -82,11 +83,30 @@ static void add_mask(cli_trial *trial, cli_random *r) {
     add_word(trial, trial->how.mask_means == FV_MASK_KEEP ? "mask keep" : "mask drop");
 }
 
+static void add_plane(cli_trial *trial, cli_random *r) {
+    const fv_tensor *q = &trial->x.t[FV_Q], *k = &trial->x.t[FV_K];
+    int64_t dim[4] = {q->dim[0], q->dim[1], q->dim[2], k->dim[2]};
+    for (int a = 0; a < 4; ++a)
+        if (cli_random_below(r, 3) == 0) dim[a] = 1;
+    fv_tensor shape = shape4(q->dtype, dim[0], dim[1], dim[2], dim[3]);
+    trial->x.t[FV_BIAS] = cli_trial_new(trial, &shape);
+    fill(&trial->x.t[FV_BIAS], FV_BIAS, r);
+    add_word(trial, "bias");
+}
+
 static void add_lengths(cli_trial *trial, cli_random *r) {
     int64_t batch = trial->x.t[FV_Q].dim[0], keys = trial->x.t[FV_K].dim[2];
     fv_tensor shape = fv_tensor_1d(NULL, FV_I32, batch), lengths = trial->x.t[FV_KV_LEN] = cli_trial_new(trial, &shape);
     for (int64_t i = 0; i < batch; ++i) ((int32_t *)lengths.data)[i] = (int32_t)cli_random_below(r, keys + 1);
     add_word(trial, "kv_len");
+}
+
+static void add_prefix(cli_trial *trial, int64_t sequences, cli_random *r) {
+    int64_t keys = trial->x.t[FV_K].dim[2];
+    fv_tensor shape = fv_tensor_1d(NULL, FV_I32, sequences),
+              t = trial->x.t[FV_PREFIX_LEN] = cli_trial_new(trial, &shape);
+    for (int64_t i = 0; i < sequences; ++i) ((int32_t *)t.data)[i] = (int32_t)cli_random_below(r, keys + 1);
+    add_word(trial, "prefix_len");
 }
 
 static void add_packing(cli_trial *trial, fv_port port, int64_t total, int64_t sequences, cli_random *r) {
@@ -112,6 +132,12 @@ static void add_structure(cli_trial *trial, cli_random *r, bool packed) {
     }
     if (takes >> FV_MASK & 1 && !packed && cli_random_below(r, 3) == 0) add_mask(trial, r);
     if (can & FV_CAN_LENGTHS && !packed && cli_random_below(r, 3) == 0) add_lengths(trial, r);
+    if (takes >> FV_BIAS & 1 && cli_random_below(r, 3) == 0) add_plane(trial, r);
+    if (takes >> FV_SLOPES & 1 && cli_random_below(r, 4) == 0) trial->how.softcap = 2, add_word(trial, "softcap");
+    if (can & FV_CAN_DROPOUT && cli_random_below(r, 4) == 0)
+        trial->how.dropout = 0.2, trial->how.seed = 7, add_word(trial, "dropout");
+    if (takes >> FV_PREFIX_LEN & 1 && !packed && cli_random_below(r, 5) == 0)
+        add_prefix(trial, trial->x.t[FV_Q].dim[0], r);
     if (packed) {
         int64_t sequences = 1 + cli_random_below(r, 4);
         bool same = trial->x.t[FV_Q].dim[2] == trial->x.t[FV_K].dim[2];
@@ -127,6 +153,7 @@ static fv_status add_ports(cli_trial *trial, fv_dtype dtype, cli_random *r, bool
     fv_status status = FV_OK;
     for (int port = FV_BIAS; port < FV_MASK && status == FV_OK; ++port) {
         bool needed = trial->mechanism->needs >> port & 1, taken = trial->mechanism->takes >> port & 1;
+        if (trial->x.t[port].rank) continue;
         if (!needed && !(optional && taken && cli_random_below(r, 3) == 0)) continue;
         status = add_port(trial, (fv_port)port, dtype, r);
         if (!needed && trial->x.t[port].rank) add_word(trial, fv_port_name((fv_port)port));
@@ -134,12 +161,13 @@ static fv_status add_ports(cli_trial *trial, fv_dtype dtype, cli_random *r, bool
     return status;
 }
 
-static fv_status plan_trial(cli_trial *trial, bool backward) {
+static fv_status outputs_of(cli_trial *trial, bool backward, uint32_t fixed) {
     static const fv_port outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
     for (size_t i = 0; i < sizeof outs / sizeof *outs; ++i) {
         fv_tensor shape;
         fv_status status = fv_attention_port_shape(&trial->how, &trial->x, outs[i], &shape);
         if (status != FV_OK) return status;
+        if (outs[i] == FV_LSE && trial->mechanism->can & FV_CAN_SELF) continue; /* a gate has no softmax */
         if (shape.rank > 0) trial->x.t[outs[i]] = cli_trial_new(trial, &shape);
     }
     if (backward) {
@@ -147,23 +175,46 @@ static fv_status plan_trial(cli_trial *trial, bool backward) {
         trial->x.d[FV_OUT] = cli_trial_new(trial, &trial->x.t[FV_OUT]);
         fill(&trial->x.d[FV_OUT], FV_OUT, &r);
         for (int port = FV_Q; port < FV_MASK; ++port)
-            if (trial->x.t[port].rank > 0) trial->x.d[port] = cli_trial_new(trial, &trial->x.t[port]);
+            if (trial->x.t[port].rank > 0 && !(fixed >> port & 1))
+                trial->x.d[port] = cli_trial_new(trial, &trial->x.t[port]);
     }
+    return FV_OK;
+}
+
+/* Quarters: their products are exact in f32, so that scores which are equal in f64 are equal in f32 as well. */
+static void onto_grid(const fv_tensor *t) {
+    fv_tensor flat = fv_tensor_1d(t->data, t->dtype, t->rank ? fv_tensor_count(t) : 0);
+    for (int64_t i = 0; i < flat.dim[0]; ++i) fv_tensor_set(&flat, &i, rint(4 * fv_tensor_get(&flat, &i)) / 4);
+}
+
+/* What a mechanism's row does not say it cannot do, and it refuses: windows. */
+static fv_status plan_without_windows(cli_trial *trial) {
+    fv_status status = fv_attention_plan_create(&trial->plan, &trial->how, &trial->x);
+    if (status != FV_USAGE || (trial->how.window_left < 0 && trial->how.window_right < 0)) return status;
+    trial->how.window_left = trial->how.window_right = -1;
+    add_word(trial, "(left out)");
     return fv_attention_plan_create(&trial->plan, &trial->how, &trial->x);
 }
 
-fv_status cli_trial_random(cli_trial *trial, const fv_mechanism *m, uint64_t seed, fv_dtype dtype) {
+/* Parameters that matter at these lengths, where the usual ones would not. */
+static const char *text_of(const char *name) {
+    return strcmp(name, "window") == 0 ? "window:left=9,right=4" : strcmp(name, "topk") == 0 ? "topk:k=6" : name;
+}
+
+fv_status cli_trial_random(cli_trial *trial, const fv_mechanism *m, uint64_t seed, fv_dtype dtype, bool grid) {
     static const int64_t widths[] = {1, 3, 8, 16, 24, 33, 64};
     cli_random r = {seed * 0x2545f4914f6cdd1du + 1};
     memset(trial, 0, sizeof *trial);
     trial->mechanism = m;
     trial->how = (fv_attention_options)FV_ATTENTION_DEFAULT;
-    trial->how.mechanism = m->name;
+    trial->how.mechanism = text_of(m->name);
     bool gate = (m->needs >> FV_K & 1) == 0, packed = m->can & FV_CAN_PACKED && cli_random_below(&r, 4) == 0;
-    int64_t b = packed ? 1 : 1 + cli_random_below(&r, 3), hkv = 1 + cli_random_below(&r, 3),
+    int64_t b = packed ? 1 : 1 + cli_random_below(&r, 2), hkv = 1 + cli_random_below(&r, 2),
             group = m->can & FV_CAN_GROUPED ? 1 + cli_random_below(&r, 3) : 1;
-    int64_t lq = 1 + cli_random_below(&r, 80), lk = cli_random_below(&r, 2) ? lq : 1 + cli_random_below(&r, 120);
+    int64_t lq = 1 + cli_random_below(&r, 40), lk = cli_random_below(&r, 2) ? lq : 1 + cli_random_below(&r, 80);
     int64_t d = widths[cli_random_below(&r, 7)], dv = cli_random_below(&r, 2) ? d : widths[cli_random_below(&r, 7)];
+    if (seed % 16 == 0) /* several blocks of an engine; one head, for the reference is slow */
+        b = hkv = group = 1, lq += 60, lk = 130 + 3 * lk;
     if (packed) lq += 4, lk = cli_random_below(&r, 2) ? lq : lk + 4;
     snprintf(trial->text, sizeof trial->text, "b%lld h%lld/%lld q%lld k%lld d%lld dv%lld %s", (long long)b,
              (long long)(hkv * group), (long long)hkv, (long long)lq, (long long)lk, (long long)d, (long long)dv,
@@ -177,7 +228,28 @@ fv_status cli_trial_random(cli_trial *trial, const fv_mechanism *m, uint64_t see
     if (!gate) add_structure(trial, &r, packed);
     if (!gate && cli_random_below(&r, 4) == 0 && m->can & FV_CAN_WEIGHTS) trial->how.scale = 0.3;
     fv_status status = add_ports(trial, dtype, &r, !packed);
-    return status == FV_OK ? plan_trial(trial, (m->can & FV_CAN_BACKWARD) != 0) : status;
+    if (status == FV_OK) status = outputs_of(trial, (m->can & FV_CAN_BACKWARD) != 0, 0);
+    const fv_tensor *lse = &trial->x.t[FV_LSE];
+    if (status == FV_OK && lse->rank && m->can & FV_CAN_WEIGHTS && cli_random_below(&r, 2)) {
+        trial->x.d[FV_LSE] = cli_trial_new(trial, lse);
+        fill(&trial->x.d[FV_LSE], FV_LSE, &r);
+        add_word(trial, "dlse");
+    }
+    for (int port = FV_Q; grid && port <= FV_BIAS; ++port)
+        if (port != FV_V) onto_grid(&trial->x.t[port]);
+    return status == FV_OK ? plan_without_windows(trial) : status;
+}
+
+static void add_bias(cli_trial *trial, const cli_trial_shape *s, cli_random *r) {
+    fv_tensor shape = shape4(trial->x.t[FV_Q].dtype, 1, s->h, s->l, s->l);
+    trial->x.t[FV_BIAS] = cli_trial_new(trial, &shape);
+    fill(&trial->x.t[FV_BIAS], FV_BIAS, r);
+}
+
+static void add_starts(cli_trial *trial, const cli_trial_shape *s) {
+    fv_tensor shape = fv_tensor_1d(NULL, FV_I32, s->sequences + 1), cu = cli_trial_new(trial, &shape);
+    memcpy(cu.data, s->start, (size_t)(s->sequences + 1) * sizeof *s->start);
+    trial->x.t[FV_CU_Q] = cu;
 }
 
 fv_status cli_trial_of(cli_trial *trial, const fv_attention_options *how, const cli_trial_shape *s, fv_dtype dtype,
@@ -194,8 +266,11 @@ fv_status cli_trial_of(cli_trial *trial, const fv_attention_options *how, const 
         trial->x.t[port] = cli_trial_new(trial, port == FV_Q ? &q : &k);
         fill(&trial->x.t[port], (fv_port)port, &r);
     }
+    if (s->bias != CLI_BIAS_NONE) add_bias(trial, s, &r);
+    if (s->sequences > 0) add_starts(trial, s);
     fv_status status = add_ports(trial, dtype, &r, false);
-    return status == FV_OK ? plan_trial(trial, backward) : status;
+    if (status == FV_OK) status = outputs_of(trial, backward, s->bias == CLI_BIAS_FULL ? 1u << FV_BIAS : 0);
+    return status == FV_OK ? fv_attention_plan_create(&trial->plan, &trial->how, &trial->x) : status;
 }
 
 fv_status cli_trial_run(cli_trial *trial, bool backward) {

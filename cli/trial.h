@@ -21,12 +21,18 @@ typedef struct cli_trial {
     int blocks;
 } cli_trial;
 
-/* Any problem the mechanism can do. FV_USAGE (with the library's message): the mechanism refuses this combination. */
-fv_status cli_trial_random(cli_trial *trial, const fv_mechanism *mechanism, uint64_t seed, fv_dtype dtype);
+/* Any problem the mechanism can do; the same numbers in f32 and f64. `grid`: queries, keys and bias are multiples of 1/4, so that a
+ * mechanism that chooses by score chooses alike in both types. FV_USAGE (with the library's message): it refuses this combination. */
+fv_status cli_trial_random(cli_trial *trial, const fv_mechanism *mechanism, uint64_t seed, fv_dtype dtype, bool grid);
 
-/* The problem of a benchmark: shape (batch, heads, kv heads, length, width), gradients when `backward`. */
+/* The problem of a benchmark: batch, heads, kv heads, length, width; gradients when `backward`. A bias has the shape (1,H,L,L) and a
+ * gradient when it is trained. Packed: `sequences` of them begin at start[0..sequences-1], b is 1 and l is start[sequences]. */
+typedef enum cli_bias { CLI_BIAS_NONE, CLI_BIAS_FULL, CLI_BIAS_TRAINED } cli_bias;
 typedef struct cli_trial_shape {
     int64_t b, h, hkv, l, d;
+    cli_bias bias;
+    int64_t sequences;
+    const int32_t *start;
 } cli_trial_shape;
 fv_status cli_trial_of(cli_trial *trial, const fv_attention_options *how, const cli_trial_shape *shape, fv_dtype dtype,
                        bool backward);

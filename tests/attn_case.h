@@ -160,6 +160,12 @@ static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool 
         poison_beyond(c, FV_K, live);
         poison_beyond(c, FV_V, live);
     }
+    if ((takes >> FV_PREFIX_LEN & 1) && chance(c, 15)) {
+        const int64_t n = packed ? c->x.t[FV_CU_Q].dim[0] - 1 : c->b;
+        int64_t prefix[16];
+        for (int64_t i = 0; i < n; i++) prefix[i] = below(c, c->lk + 1);
+        add_integers(c, FV_PREFIX_LEN, n, prefix);
+    }
 }
 
 /* longest: the largest length. The same seed gives the same case in both dtypes. */

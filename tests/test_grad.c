@@ -64,11 +64,11 @@ static fv_node *dropout(fv_graph *g, fv_node *const *x, void *c) {
     return fv_op_add(g, fv_op_dropout(g, x[0], 0.4), fv_op_dropout(g, x[0], 0.2));
 }
 static fv_node *layer_norm(fv_graph *g, fv_node *const *x, void *c) {
-    return fv_op_layer_norm(g, x[0], x[1], choice_of(c) ? x[2] : NULL, 1e-5);
+    const int given = choice_of(c); /* bit 0: bias, bit 1: weight */
+    return fv_op_layer_norm(g, x[0], given & 2 ? x[1] : NULL, given & 1 ? x[2] : NULL, 1e-5);
 }
 static fv_node *rms_norm(fv_graph *g, fv_node *const *x, void *c) {
-    (void)c;
-    return fv_op_rms_norm(g, x[0], x[1], 1e-6);
+    return fv_op_rms_norm(g, x[0], choice_of(c) ? x[1] : NULL, 1e-6);
 }
 static fv_node *softmax(fv_graph *g, fv_node *const *x, void *c) {
     return choice_of(c) ? fv_op_log_softmax(g, x[0]) : fv_op_softmax(g, x[0]);
@@ -111,10 +111,10 @@ static fv_node *learned(fv_graph *g, fv_node *const *x, void *c) {
     return fv_op_add_positions(g, x[0], x[1], &sequences);
 }
 static fv_node *rope(fv_graph *g, fv_node *const *x, void *c) {
-    return fv_op_rope(g, x[0], &sequences, (fv_rope)choice_of(c), 100);
+    return fv_op_rope(g, x[0], &sequences, (fv_rope_pairing)choice_of(c), 100);
 }
 static fv_node *rope_heads(fv_graph *g, fv_node *const *x, void *c) {
-    fv_node *both = fv_op_rope(g, fv_op_heads(g, x[0], 0, 2, 4), &sequences, (fv_rope)choice_of(c), 100);
+    fv_node *both = fv_op_rope(g, fv_op_heads(g, x[0], 0, 2, 4), &sequences, (fv_rope_pairing)choice_of(c), 100);
     return fv_op_mul(g, both, fv_op_heads(g, x[0], 2, 2, 4));
 }
 static fv_node *pool(fv_graph *g, fv_node *const *x, void *c) {
@@ -172,9 +172,11 @@ static const op_case cases[] = {
     {"sigmoid", activation, 1, {{4, 7}}, FV_SIGMOID},
     {"log sigmoid", activation, 1, {{4, 7}}, FV_LOG_SIGMOID},
     {"dropout", dropout, 1, {{5, 6}}, 0},
-    {"layer norm", layer_norm, 3, {{2, 3, 6}, {6}, {6}}, 1},
-    {"layer norm without bias", layer_norm, 2, {{3, 6}, {6}}, 0},
-    {"rms norm", rms_norm, 2, {{3, 6}, {6}}, 0},
+    {"layer norm", layer_norm, 3, {{2, 3, 6}, {6}, {6}}, 3},
+    {"layer norm without bias", layer_norm, 2, {{3, 6}, {6}}, 2},
+    {"layer norm without weight", layer_norm, 1, {{3, 6}}, 0},
+    {"rms norm", rms_norm, 2, {{3, 6}, {6}}, 1},
+    {"rms norm without weight", rms_norm, 1, {{3, 6}}, 0},
     {"softmax", softmax, 1, {{2, 3, 5}}, 0},
     {"log softmax", softmax, 1, {{4, 5}}, 1},
     {"views", views, 1, {{2, 3, 4}}, 0},
@@ -409,12 +411,37 @@ static void positions(void **state) {
     fv_graph_free(g);
 }
 
+/* Mean and inverse deviation by the definition; a failed norm gives tensors without elements. */
+static void norm_findings(void **state) {
+    (void)state;
+    fv_graph *g;
+    fv_tensor x = numbers((int64_t[]){2, 3, 5, 0}, 4), mean, rstd;
+    assert_int_equal(fv_graph_create(&g, NULL), FV_OK);
+    fv_graph_begin(g, FV_MODE_INFER, 0);
+    fv_op_layer_norm_found(g, fv_op_constant(g, &x), NULL, NULL, 0.25, &mean, &rstd);
+    assert_int_equal(fv_graph_status(g), FV_OK);
+    assert_int_equal(fv_tensor_count(&mean), 6);
+    assert_int_equal(fv_tensor_count(&rstd), 6);
+    for (int64_t r = 0; r < 6; r++) {
+        double sum = 0, squares = 0;
+        for (int64_t c = 0; c < 5; c++) sum += ((double *)x.data)[r * 5 + c];
+        for (int64_t c = 0; c < 5; c++) squares += pow(((double *)x.data)[r * 5 + c] - sum / 5, 2);
+        assert_true(fabs(fv_tensor_get(&mean, &r) - sum / 5) < 1e-6);
+        assert_true(fabs(fv_tensor_get(&rstd, &r) - 1 / sqrt(squares / 5 + 0.25)) < 1e-6);
+    }
+    fv_op_layer_norm_found(g, fv_op_constant(g, &x), fv_op_constant(g, &x), NULL, 0.25, &mean, &rstd);
+    assert_int_equal(fv_graph_status(g), FV_USAGE);
+    assert_int_equal(fv_tensor_count(&mean), 0);
+    fv_graph_free(g);
+    fv__free(x.data);
+}
+
 int main(void) {
     fv_set_threads(1); /* tiny problems: nothing to share */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_operation), cmocka_unit_test(check_finds_faults), cmocka_unit_test(parameters),
         cmocka_unit_test(modes),           cmocka_unit_test(failures_stay),      cmocka_unit_test(dropout_values),
-        cmocka_unit_test(positions),
+        cmocka_unit_test(positions),       cmocka_unit_test(norm_findings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

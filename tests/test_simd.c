@@ -96,6 +96,62 @@ static void check_accuracy(const fv__simd_f32 *k) {
 }
 static void accuracy_test(void **state) { (void)state, every_table(check_accuracy); }
 
+/* Every so many-th of all bit patterns of a float, NaN and infinities included: 2 ulp, and no bias where the result is not exact. */
+static void sweep(const char *name, void (*run)(float *, const float *, int64_t), long double (*exact)(long double)) {
+    const uint32_t stride = getenv("FOVEA_TEST_LONG") ? 61 : getenv("FOVEA_TEST_QUICK") ? 50021 : 1999;
+    enum { BATCH = 4096 };
+    static float x[BATCH], y[BATCH];
+    double worst = 0, sum = 0, terms = 0;
+    float at = 0;
+    for (uint64_t bits = 0; bits < (uint64_t)1 << 32;) {
+        int n = 0;
+        for (; n < BATCH && bits < (uint64_t)1 << 32; n++, bits += stride) {
+            const uint32_t u = (uint32_t)bits;
+            memcpy(&x[n], &u, 4);
+        }
+        run(y, x, n);
+        for (int i = 0; i < n; i++) {
+            const long double want = exact((long double)x[i]);
+            const double error = ulps(y[i], want);
+            if (!(error <= worst)) worst = error, at = x[i];
+            if (fabsf(x[i]) > 1e-3f && fabsf(x[i]) < 80) sum += (long double)y[i] > want ? error : -error, terms++;
+        }
+    }
+    if (!(worst <= 2) || fabs(sum / terms) > 0.05)
+        fprintf(stderr, "%s of %.9g: %.2f ulp; mean %.3f\n", name, (double)at, worst, sum / terms);
+    assert_true(worst <= 2);
+    assert_true(fabs(sum / terms) <= 0.05);
+}
+static void check_sweep(const fv__simd_f32 *k) { sweep("exp", k->exp, expl), sweep("tanh", k->tanh, tanhl); }
+static void sweep_test(void **state) { (void)state, every_table(check_sweep); }
+
+/* The weights inside softmax_tile, against a row whose score is 0: 2 ulp (a little more without fused operations) and no bias. */
+static void check_weights(const fv__simd_f32 *k) {
+    enum { ROWS = 64 };
+    static float s[ROWS * 32], x[ROWS * 32], m[32], l[32], alpha[32];
+    const int64_t count = ROWS * k->width, rounds = getenv("FOVEA_TEST_QUICK") ? 1000 : 4000;
+    double worst = 0, sum = 0, terms = 0;
+    for (int64_t round = 0; round < rounds; round++) {
+        for (int64_t i = 0; i < count; i++) {
+            const double u = (1 - uniform()) / 2;
+            x[i] = s[i] = (float)(i < k->width ? 0 : round % 2 ? -125 * u : -ldexp(1 + u, (int)below(30) - 28));
+        }
+        for (int64_t q = 0; q < k->width; q++) m[q] = -INFINITY, l[q] = 0;
+        k->softmax_tile(s, ROWS, k->width, m, l, alpha);
+        for (int64_t i = 0; i < count; i++) {
+            const double error = ulps(s[i], exp2l((long double)x[i]));
+            if (!(error <= worst)) worst = error;
+            if (round % 2) sum += (double)s[i] > exp2((double)x[i]) ? error : -error, terms++;
+            assert_true(i >= k->width || s[i] == 1);
+        }
+    }
+    if (worst > 2.1 || fabs(sum / terms) > 0.03)
+        fprintf(stderr, "weights of softmax: %.3f ulp, mean %.4f\n", worst, sum / terms);
+    assert_true(worst <= (k->isa == FV_ISA_SCALAR ? 2.1 : 2));
+    assert_true(fabs(sum / terms) <= 0.03);
+}
+static void weights_test(void **state) { (void)state, every_table(check_weights); }
+
 static void check_special(const fv__simd_f32 *k) {
     float x[6] = {INFINITY, -INFINITY, NAN, 0, 200, -200}, y[6];
     k->exp(y, x, 6);
@@ -447,11 +503,12 @@ static void online_test(void **state) { (void)state, every_table(check_online); 
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accuracy_test), cmocka_unit_test(special_test),  cmocka_unit_test(bounds_test),
-        cmocka_unit_test(rows_test),     cmocka_unit_test(slopes_test),   cmocka_unit_test(norms_test),
-        cmocka_unit_test(adamw_test),    cmocka_unit_test(dropout_test),  cmocka_unit_test(rate_test),
-        cmocka_unit_test(halves_test),   cmocka_unit_test(products_test), cmocka_unit_test(careful_test),
-        cmocka_unit_test(turning_test),  cmocka_unit_test(online_test),
+        cmocka_unit_test(accuracy_test), cmocka_unit_test(sweep_test),   cmocka_unit_test(weights_test),
+        cmocka_unit_test(special_test),  cmocka_unit_test(bounds_test),  cmocka_unit_test(rows_test),
+        cmocka_unit_test(slopes_test),   cmocka_unit_test(norms_test),   cmocka_unit_test(adamw_test),
+        cmocka_unit_test(dropout_test),  cmocka_unit_test(rate_test),    cmocka_unit_test(halves_test),
+        cmocka_unit_test(products_test), cmocka_unit_test(careful_test), cmocka_unit_test(turning_test),
+        cmocka_unit_test(online_test),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

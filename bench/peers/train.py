@@ -3,17 +3,13 @@
 The peer is the same network (pre-norm blocks, GELU, attention pooling) with the same dropout, cross-entropy, clipping of the gradient
 and fused AdamW. fovea also drops words and builds its batches in the time that is measured; torch gets one batch, ready made.
 A second row compares with torch without any dropout.
-
-usage: train.py FOVEA THREADS ROUNDS
 """
-
-import sys
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from side import fovea, row, times_ms
+from side import Table, fovea, times, times_ms
 
 WIDTH, HEADS, LAYERS, LENGTH, BATCH, WORDS, CLASSES = 128, 8, 2, 64, 64, 4096, 2
 UPDATES = 40
@@ -64,23 +60,17 @@ def stepper(dropout):
     return step
 
 
-def main():
-    program, threads, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    torch.set_num_threads(threads)
-    torch.manual_seed(1)
-    peers = {"training, the same dropout": stepper(0.2), "training, torch without dropout": stepper(0.0)}
+def compare(options):
+    peers = {"the same dropout": stepper(0.2), "torch without dropout": stepper(0.0)}
     best = dict.fromkeys(peers, 0.0)
     ours = 0.0
-    for _ in range(rounds):
-        line = fovea(program, "train", "--threads", str(threads), "--updates", str(UPDATES + 10), "--width", str(WIDTH),
-                     "--heads", str(HEADS), "--layers", str(LAYERS), "--length", str(LENGTH), "--batch-size", str(BATCH))[0]
+    for _ in range(options.rounds):
+        line = fovea(options.fovea, "bench", "train", "--threads", str(options.threads), "--updates", str(UPDATES + 10),
+                     "--width", str(WIDTH), "--heads", str(HEADS), "--layers", str(LAYERS), "--length", str(LENGTH),
+                     "--batch-size", str(BATCH))[0]
         ours = max(ours, float(line["tokens/s"]))
         for name, step in peers.items():
             best[name] = max(best[name], 1e3 * BATCH * LENGTH * UPDATES / sum(times_ms(step, UPDATES)))
-    case = f"classifier d{WIDTH} h{HEADS} {LAYERS} layers L{LENGTH} B{BATCH}"
+    table = Table(["training", "what", "fovea tokens/s", "torch tokens/s", "x"], options.markdown)
     for name, tokens in best.items():
-        row(case, name, "tokens/s", ours, [tokens, None], lambda mine, peer: mine / peer)
-
-
-if __name__ == "__main__":
-    main()
+        table.row([f"classifier d{WIDTH} h{HEADS} {LAYERS} layers L{LENGTH} B{BATCH}", name, ours, tokens, times(ours / tokens)])

@@ -13,6 +13,7 @@
 #ifndef FOVEA_ATTENTION_H
 #define FOVEA_ATTENTION_H
 
+#include "blocks.h"
 #include "tensor.h"
 
 #ifdef __cplusplus
@@ -22,7 +23,9 @@ extern "C" {
 /* ---- tensors -----------------------------------------------------------------------------------------------------
  * A mechanism reads and writes named tensors, its ports. One numbering serves all mechanisms; each says which it takes.
  * Shapes are logical (batch, heads, length, width) with any strides, unit stride on the last axis of q k v out.
- * Dtype of q k v out and all differentiable ports: f32, or f64 for all of them. */
+ * Dtype of q k v out and all differentiable ports: f32, or f64 for all of them, or bf16 or f16 with arithmetic in f32: then q k v out
+ * are of one type, lse and aux are f32, the other ports either; results are rounded to nearest even. A gradient has its tensor's type.
+ * 16-bit tensors are converted in scratch, which the plan announces; rows that a length hides are not read. */
 typedef enum fv_port {
     FV_Q,      /* (B,H,Lq,D)    queries; the input x of gates */
     FV_K,      /* (B,Hkv,Lk,D)  keys; head h reads kv head h*Hkv/H */
@@ -38,14 +41,16 @@ typedef enum fv_port {
     FV_W2,
     FV_W3,
     FV_W4,
-    FV_W5,        /* the mechanism's own parameters; their names are in its row */
-    FV_MASK,      /* bool or u8, (B|1,H|1,Lq|1,Lk|1); its meaning is options.mask_means */
-    FV_KV_LEN,    /* i32 or i64 (B): keys at and beyond it do not exist */
-    FV_CU_Q,      /* i32 (N+1) cu_seqlens: B is 1 and sequence n owns rows [cu[n], cu[n+1]) of q */
-    FV_CU_K,      /* i32 (N+1) the same for k and v; absent = FV_CU_Q */
-    FV_INDEX,     /* integers of selecting mechanisms (block tables, clusters) */
-    FV_OUT,       /* (B,H,Lq,Dv) output */
-    FV_LSE,       /* (B,H,Lq) natural log of the softmax denominator (sinks not counted); needed by backward */
+    FV_W5,         /* the mechanism's own parameters; their names are in its row */
+    FV_MASK,       /* bool or u8, (B|1,H|1,Lq|1,Lk|1); its meaning is options.mask_means */
+    FV_KV_LEN,     /* i32 or i64 (B): keys at and beyond it do not exist */
+    FV_PREFIX_LEN, /* i32 or i64 (B), packed (N): every query sees the keys below it, whatever causal and window_right say;
+                      window_left holds (prefix-LM: Raffel et al., T5, 2020, arXiv 1910.10683) */
+    FV_CU_Q,       /* i32 (N+1) cu_seqlens: B is 1 and sequence n owns rows [cu[n], cu[n+1]) of q */
+    FV_CU_K,       /* i32 (N+1) the same for k and v; absent = FV_CU_Q */
+    FV_INDEX,      /* integers of selecting mechanisms (block tables, clusters) */
+    FV_OUT,        /* (B,H,Lq,Dv) output */
+    FV_LSE,        /* (B,H,Lq) natural log of the softmax denominator (sinks not counted); needed by backward */
     FV_STATE_OUT, /* (B,H,D,Dv) final state */
     FV_AUX,       /* what a mechanism's row says; needed by its backward */
     FV_PORTS
@@ -78,9 +83,11 @@ typedef struct fv_attention_options {
     fv_mask_means mask_means;
     double dropout; /* probability of dropping a weight; bits are addressed by (seed, b, h, i, j) */
     uint64_t seed;
+    const fv_block_mask
+        *blocks; /* which query sees which key, besides all the above (not with cu_seqlens); NULL: all */
 } fv_attention_options;
 #define FV_ATTENTION_DEFAULT \
-    { NULL, 0, 0, FV_CAUSAL_NONE, 0, -1, -1, FV_MASK_KEEP, 0, 0 }
+    { NULL, 0, 0, FV_CAUSAL_NONE, 0, -1, -1, FV_MASK_KEEP, 0, 0, NULL }
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
@@ -113,8 +120,15 @@ FV_API fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_
 
 /* Scores or weights of chosen query rows of one (batch, head), after a forward that gave FV_LSE.
  * With cu_seqlens, `batch` is the number of the sequence and rows count inside it. weights: (rows, Lk) of the plan's dtype;
- * keys that do not exist or are masked get 0 (SOFTMAX) or -inf (scores). Dropout is not applied. */
-typedef enum fv_stage { FV_STAGE_RAW, FV_STAGE_SOFTCAPPED, FV_STAGE_BIASED, FV_STAGE_SOFTMAX } fv_stage;
+ * keys that do not exist or are masked get 0 (weights) or -inf (scores). SOFTMAX is before dropout, DROPOUT after it: what multiplied
+ * the values. For 16-bit tensors the weights are f32, and memory is taken for an f32 copy of the keys of the head (FV_NO_RESOURCES). */
+typedef enum fv_stage {
+    FV_STAGE_RAW,        /* times scale */
+    FV_STAGE_SOFTCAPPED, /* cap tanh(s/cap) */
+    FV_STAGE_BIASED,     /* with bias and slopes */
+    FV_STAGE_SOFTMAX,
+    FV_STAGE_DROPOUT
+} fv_stage;
 FV_API fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage,
                                       int64_t batch, int64_t head, const int64_t *rows, int64_t count,
                                       const fv_tensor *weights);
@@ -129,7 +143,8 @@ enum { /* what a mechanism can do */
        FV_CAN_LENGTHS = 16, /* kv_len */
        FV_CAN_WEIGHTS = 32, /* fv_attention_weights */
        FV_CAN_DROPOUT = 64,
-       FV_CAN_SELF = 128 /* needs only x: a gate, q is its input */
+       FV_CAN_SELF = 128,  /* needs only x: a gate, q is its input */
+       FV_CAN_BLOCKS = 256 /* options.blocks */
 };
 
 typedef struct fv_mechanism {

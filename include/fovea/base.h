@@ -49,8 +49,10 @@ FV_API const char *fv_version(void);
 FV_API void fv_set_threads(int threads);
 FV_API int fv_threads(void);
 
-/* Instruction set of the kernels in use: "scalar", "avx2", "avx512". FOVEA_ISA forces one. */
+/* Instruction set of the kernels in use: "scalar", "avx2", "avx512". FOVEA_ISA forces one; fv_set_isa chooses another while nothing
+ * runs, NULL the first choice again. FV_USAGE when there is no such set or this machine has not got it. */
 FV_API const char *fv_isa(void);
+FV_API fv_status fv_set_isa(const char *name);
 
 /* Log lines (without newline) go to this function; by default nowhere. Set it before other threads use the library. */
 typedef enum fv_log_level { FV_LOG_ERROR, FV_LOG_WARN, FV_LOG_INFO, FV_LOG_DEBUG } fv_log_level;

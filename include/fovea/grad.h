@@ -21,6 +21,7 @@
 #define FOVEA_GRAD_H
 
 #include "attention.h"
+#include "rope.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -143,7 +144,10 @@ FV_API fv_node *fv_op_dropout(fv_graph *g, fv_node *x, double p); /* x/(1-p) or 
 
 /* Over the last axis. */
 FV_API fv_node *fv_op_layer_norm(fv_graph *g, fv_node *x, fv_node *weight, fv_node *bias,
-                                 double eps); /* bias may be NULL */
+                                 double eps); /* weight and bias may be NULL */
+/* ... and what it found in each row of x: the mean and 1/sqrt(variance + eps), [rows], of the graph until its next begin. */
+FV_API fv_node *fv_op_layer_norm_found(fv_graph *g, fv_node *x, fv_node *weight, fv_node *bias, double eps,
+                                       fv_tensor *mean, fv_tensor *rstd);
 FV_API fv_node *fv_op_rms_norm(fv_graph *g, fv_node *x, fv_node *weight, double eps);
 FV_API fv_node *fv_op_softmax(fv_graph *g, fv_node *x);
 FV_API fv_node *fv_op_log_softmax(fv_graph *g, fv_node *x);
@@ -161,9 +165,8 @@ FV_API fv_node *fv_op_mean(fv_graph *g, fv_node *x);
 /* Packed sequences. Position of a row = its place in its sequence. */
 FV_API fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s);
 FV_API fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table,
-                                    const fv_sequences *s);     /* table [max, width] */
-typedef enum fv_rope { FV_ROPE_HALVES, FV_ROPE_PAIRS } fv_rope; /* (i, i+n/2) as NeoX, Llama-HF; (2i, 2i+1) as GPT-J */
-FV_API fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, fv_rope pairing, double base);
+                                    const fv_sequences *s); /* table [max, width] */
+FV_API fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, fv_rope_pairing pairing, double base);
 /* x (1,H,T,D) or [T,D]; rotates all of D (even) */
 typedef enum fv_pool { FV_POOL_MEAN, FV_POOL_MAX, FV_POOL_FIRST, FV_POOL_SUM } fv_pool;
 FV_API fv_node *fv_op_pool(fv_graph *g, fv_node *x, const fv_sequences *s, fv_pool kind); /* [N, width]; empty: zero */

@@ -2,6 +2,7 @@
 #include "attn/attn.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool present(const fv_tensor *t) { return t->rank != 0; }
@@ -29,8 +30,15 @@ static fv_status check_dtype(const fv_attention_plan *plan, fv_port port, const 
         return t->dtype == FV_BOOL || t->dtype == FV_U8 ? FV_OK : wrong_shape(plan, port, t, "dtype bool or u8");
     if (is_integer_port(port))
         return t->dtype == FV_I32 || t->dtype == FV_I64 ? FV_OK : wrong_shape(plan, port, t, "dtype i32 or i64");
-    if (t->dtype == plan->dtype) return FV_OK;
-    return wrong_shape(plan, port, t, plan->dtype == FV_F64 ? "dtype f64, as q" : "dtype f32, as q");
+    const bool half = fv__attn_is_half(plan->storage), exact = port == FV_LSE || port == FV_AUX,
+               same = port <= FV_V || port == FV_OUT;
+    if (t->dtype == (exact ? plan->dtype : plan->storage) || (half && !same && t->dtype == FV_F32)) return FV_OK;
+    char text[64];
+    snprintf(text, sizeof text, "dtype %s%s", fv_dtype_name(exact ? plan->dtype : plan->storage),
+             exact           ? ""
+             : half && !same ? ", as q, or f32"
+                             : ", as q");
+    return wrong_shape(plan, port, t, text);
 }
 
 static fv_status check_sizes(const fv_attention_plan *plan, fv_port port, const fv_tensor *t) {
@@ -90,8 +98,15 @@ static fv_status check_tensors(const fv_attention_plan *plan) {
             FV_TRY(check_sizes(plan, p, both[i]));
             FV_TRY(check_dtype(plan, p, both[i]));
         }
-        if (present(both[1]) && !fv_tensor_same_shape(both[0], both[1]))
-            return wrong_shape(plan, p, both[1], "a gradient of the shape of its tensor");
+        if (present(both[1]) && !fv_tensor_same_shape(both[0], both[1])) {
+            char expected[160] = "no gradient: the tensor itself is absent", shape[96];
+            fv_tensor_describe(both[0], shape, sizeof shape);
+            if (present(both[0]))
+                snprintf(expected, sizeof expected, "a gradient of the shape of its tensor, %s", shape);
+            return wrong_shape(plan, p, both[1], expected);
+        }
+        if (present(both[1]) && both[0]->dtype != both[1]->dtype)
+            return wrong_shape(plan, p, both[1], "a gradient of the dtype of its tensor");
     }
     return FV_OK;
 }
@@ -124,6 +139,8 @@ static fv_status check_qkv_shapes(const fv_attention_plan *plan) {
     FV_TRY(check_port(plan, FV_SINKS, &s[FV_SINKS], 1, &h, false, "(H)"));
     FV_TRY(check_port(plan, FV_SLOPES, &s[FV_SLOPES], 1, &h, false, "(H)"));
     FV_TRY(check_port(plan, FV_KV_LEN, &s[FV_KV_LEN], 1, &b, false, "(B)"));
+    FV_TRY(check_port(plan, FV_PREFIX_LEN, &s[FV_PREFIX_LEN], 1, &plan->sequences, false,
+                      "(B), or a number for each packed sequence"));
     FV_TRY(check_port(plan, FV_STATE, &s[FV_STATE], 4, state, false, "(B,H,D,Dv)"));
     FV_TRY(check_port(plan, FV_STATE_OUT, &s[FV_STATE_OUT], 4, state, false, "(B,H,D,Dv)"));
     if (plan->options.softcap > 0 && !(plan->mechanism->info.takes & bit(FV_SLOPES)))
@@ -194,6 +211,25 @@ static fv_status check_options(const fv_attention_plan *plan) {
     return FV_OK;
 }
 
+static fv_status check_blocks(const fv_attention_plan *plan) {
+    const fv_block_mask *mask = plan->options.blocks;
+    if (!mask) return FV_OK;
+    const fv_block_info i = fv_block_mask_info(mask);
+    if (!(plan->mechanism->info.can & FV_CAN_BLOCKS))
+        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" takes no block mask", plan->mechanism->info.name);
+    if (plan->packed)
+        return fv__fail(FV_USAGE,
+                        "attention: a block mask and packed sequences exclude each other\n  try:     one long "
+                        "sequence, and a block mask that also keeps documents apart");
+    if ((i.batch == 1 || i.batch == plan->batch) && (i.heads == 1 || i.heads == plan->heads) &&
+        i.q_len == plan->q_len && i.k_len == plan->k_len)
+        return FV_OK;
+    return fv__fail(FV_USAGE,
+                    "attention: the block mask\n  expected (%lld|1,%lld|1,%lld,%lld)\n  found:   (%lld,%lld,%lld,%lld)",
+                    (long long)plan->batch, (long long)plan->heads, (long long)plan->q_len, (long long)plan->k_len,
+                    (long long)i.batch, (long long)i.heads, (long long)i.q_len, (long long)i.k_len);
+}
+
 static void resolve(fv_attention_plan *plan) {
     const fv_attention_options *o = &plan->options;
     plan->causal = o->causal != FV_CAUSAL_NONE;
@@ -208,8 +244,9 @@ fv_status fv__attn_check(fv_attention_plan *plan, const fv_attention_tensors *sh
     memcpy(plan->grad, shapes->d, sizeof plan->grad);
     const fv_tensor *q = &plan->shape[FV_Q], *k = &plan->shape[FV_K], *v = &plan->shape[FV_V];
     FV_TRY(check_presence(plan));
-    if (q->dtype != FV_F32 && q->dtype != FV_F64) return wrong_shape(plan, FV_Q, q, "dtype f32 or f64");
-    plan->dtype = q->dtype;
+    if (q->dtype != FV_F32 && q->dtype != FV_F64 && !fv__attn_is_half(q->dtype))
+        return wrong_shape(plan, FV_Q, q, "dtype f32 or f64, or bf16 or f16 with arithmetic in f32");
+    plan->storage = q->dtype, plan->dtype = q->dtype == FV_F64 ? FV_F64 : FV_F32;
     FV_TRY(check_tensors(plan));
     if (plan->mechanism->info.can & FV_CAN_SELF && !present(k)) FV_TRY(check_gate_shapes(plan));
     if (q->rank != 4) return wrong_shape(plan, FV_Q, q, "(B,H,Lq,D)");
@@ -223,6 +260,7 @@ fv_status fv__attn_check(fv_attention_plan *plan, const fv_attention_tensors *sh
     if (present(k)) FV_TRY(check_qkv_shapes(plan));
     FV_TRY(check_packed(plan));
     FV_TRY(check_options(plan));
+    FV_TRY(check_blocks(plan));
     if (plan->mechanism->accept) FV_TRY(plan->mechanism->accept(plan));
     if (plan->options.scale == 0) plan->options.scale = 1 / sqrt(plan->d_qk > 0 ? (double)plan->d_qk : 1);
     return check_own(plan);

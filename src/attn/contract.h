@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "fovea/attention.h"
+#include "fovea/maps.h"
 
 typedef struct fv__mechanism fv__mechanism;
 
@@ -16,7 +17,8 @@ struct fv_attention_plan {
     const fv__mechanism *mechanism;
     fv_attention_options options;              /* scale, causal -> q_offset and windows already resolved, see below */
     fv_tensor shape[FV_PORTS], grad[FV_PORTS]; /* shapes announced; rank 0 = absent */
-    fv_dtype dtype;                            /* f32 or f64 */
+    fv_dtype dtype;                            /* of the arithmetic, and of all a mechanism sees: f32 or f64 */
+    fv_dtype storage;                          /* of the caller's q k v out: dtype, or bf16 or f16, see stage.c */
     int64_t batch, heads, kv_heads, q_len, k_len, d_qk, d_v;
     int64_t sequences; /* batch, or N of cu_seqlens */
     int64_t q_offset;  /* per plan; with LOWER_RIGHT it is k_len - q_len of each sequence: see `lower_right` */
@@ -38,6 +40,9 @@ struct fv__mechanism {
     void (*reference)(const fv_attention_plan *plan, const fv_attention_tensors *x);
     void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
                     int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out); /* NULL: cannot */
+    /* Scratch and work of fv_attention_survey; both NULL: cannot. Of `want` everything is checked. */
+    size_t (*survey_scratch)(const fv_attention_plan *plan, const fv_survey *want);
+    void (*survey)(const fv_attention_plan *plan, const fv_attention_tensors *x, const fv_survey *want, void *scratch);
     void (*describe)(const fv_attention_plan *plan, char *text, size_t size); /* engine, tiles; may be NULL */
 };
 
@@ -47,10 +52,11 @@ typedef struct fv__segment {
     int64_t number; /* number of the sequence: addresses dropout */
     int64_t q_start, q_len, k_start, k_len;
     int64_t q_offset; /* position of its query 0 among its keys */
+    int64_t prefix;   /* keys every query sees, at most k_len */
 } fv__segment;
 fv__segment fv__attn_segment(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t number);
 
-/* First and one-past-last key that query i (inside the segment) may see by causality and windows; empty: *end <= *start. */
+/* First and one-past-last key that query i (inside the segment) may see by causality, windows and prefix; empty: *end <= *start. */
 void fv__attn_visible(const fv_attention_plan *plan, const fv__segment *segment, int64_t i, int64_t *start,
                       int64_t *end);
 

@@ -30,7 +30,8 @@ void fv_attention_plan_free(fv_attention_plan *plan) {
 }
 
 size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward) {
-    const size_t bytes = plan->mechanism->scratch ? plan->mechanism->scratch(plan, backward) : 0;
+    size_t bytes = plan->mechanism->scratch ? plan->mechanism->scratch(plan, backward) : 0;
+    if (plan->storage != plan->dtype) bytes += fv__stage_bytes(plan, backward);
     return bytes ? bytes + 64 : 0; /* run.c aligns what it is given */
 }
 
@@ -59,14 +60,17 @@ size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size
              fv_threads() == 1 ? "" : "s", size_text(fv_attention_scratch(plan, false), bytes, sizeof bytes));
     if (fv__attn_wants_backward(plan))
         add(text, sizeof text, " (backward %s)", size_text(fv_attention_scratch(plan, true), more, sizeof more));
+    if (plan->storage != plan->dtype)
+        add(text, sizeof text, ", %s tensors, f32 arithmetic", fv_dtype_name(plan->storage));
     if (plan->causal) add(text, sizeof text, ", causal %s", plan->lower_right ? "lower-right" : "upper-left");
     if (plan->window_left >= 0) add(text, sizeof text, ", %s", "window");
     if (plan->options.softcap > 0) add(text, sizeof text, ", %s", "softcap");
     if (plan->options.dropout > 0) add(text, sizeof text, ", %s", "dropout");
+    if (plan->options.blocks) add(text, sizeof text, ", %s", "blocks");
     if (plan->packed) add(text, sizeof text, ", %s", "packed");
     if (plan->kv_heads != plan->heads) add(text, sizeof text, ", %s", "grouped heads");
-    const fv_port named[] = {FV_BIAS, FV_SINKS, FV_SLOPES, FV_MASK, FV_KV_LEN};
-    for (int i = 0; i < 5; i++)
+    const fv_port named[] = {FV_BIAS, FV_SINKS, FV_SLOPES, FV_MASK, FV_KV_LEN, FV_PREFIX_LEN};
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
         if (plan->shape[named[i]].rank) add(text, sizeof text, ", %s", fv_port_name(named[i]));
     if (size) snprintf(out, size, "%s", text);
     return strlen(text);
@@ -75,7 +79,7 @@ size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size
 fv_tensor fv__attn_port_shape(const fv_attention_plan *plan, fv_port port) {
     fv_tensor shape = {0};
     if (plan->mechanism->port_shape) plan->mechanism->port_shape(plan, port, &shape);
-    shape.dtype = plan->dtype;
+    shape.dtype = port > FV_OUT ? plan->dtype : plan->storage;
     if (shape.rank) shape = fv_tensor_of(NULL, shape.dtype, shape.rank, shape.dim);
     return shape;
 }
@@ -89,11 +93,12 @@ fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_
                                   fv_tensor *shape) {
     fv_attention_plan plan = {.options = *options};
     const fv_tensor *q = &shapes->t[FV_Q], *k = &shapes->t[FV_K], *v = &shapes->t[FV_V];
-    *shape = (fv_tensor){.dtype = q->dtype};
+    const fv_dtype computed = fv__attn_is_half(q->dtype) ? FV_F32 : q->dtype;
+    *shape = (fv_tensor){.dtype = port > FV_OUT ? computed : q->dtype};
     fv_status status = fv__attn_parse(&plan, options->mechanism);
     if (status == FV_OK && q->rank != 4) status = fv__fail(FV_USAGE, "attention: the shape of q is needed, (B,H,L,D)");
     if (status == FV_OK) {
-        plan.dtype = q->dtype;
+        plan.dtype = computed, plan.storage = q->dtype;
         plan.batch = q->dim[0], plan.heads = plan.kv_heads = q->dim[1], plan.q_len = plan.k_len = q->dim[2];
         plan.d_qk = plan.d_v = q->dim[3];
         if (k->rank == 4) plan.kv_heads = k->dim[1], plan.k_len = k->dim[2];
@@ -106,7 +111,7 @@ fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_
             port_dims(shape, 1, plan.heads, 0, 0, 0);
         else if (port == FV_OUT)
             port_dims(shape, 4, plan.batch, plan.heads, plan.q_len, plan.d_v);
-        else if (port == FV_LSE)
+        else if (port == FV_LSE && (known >> FV_K & 1)) /* gates have no softmax */
             port_dims(shape, 3, plan.batch, plan.heads, plan.q_len, 0);
         else if (used && port < FV_W0 && shapes->t[port].rank)
             *shape = shapes->t[port];

@@ -47,19 +47,24 @@ static fv_status check_cu(fv_port port, const fv_tensor *cu, int64_t total) {
     return FV_OK;
 }
 
-static fv_status check_values(const fv_attention_plan *plan, const fv_attention_tensors *x) {
-    const fv_tensor *len = &x->t[FV_KV_LEN];
+static fv_status check_lengths(fv_port port, const fv_tensor *len, int64_t most) {
     for (int64_t i = 0; len->rank && i < len->dim[0]; i++)
-        if (integer_at(len, i) < 0 || integer_at(len, i) > plan->k_len)
-            return fv__fail(FV_USAGE, "attention: port \"kv_len\", element %lld\n  expected 0 to %lld\n  found:   %lld",
-                            (long long)i, (long long)plan->k_len, (long long)integer_at(len, i));
+        if (integer_at(len, i) < 0 || integer_at(len, i) > most)
+            return fv__fail(FV_USAGE, "attention: port \"%s\", element %lld\n  expected 0 to %lld\n  found:   %lld",
+                            fv_port_name(port), (long long)i, (long long)most, (long long)integer_at(len, i));
+    return FV_OK;
+}
+
+static fv_status check_values(const fv_attention_plan *plan, const fv_attention_tensors *x) {
+    FV_TRY(check_lengths(FV_KV_LEN, &x->t[FV_KV_LEN], plan->k_len));
+    FV_TRY(check_lengths(FV_PREFIX_LEN, &x->t[FV_PREFIX_LEN], plan->k_len));
     if (!plan->packed) return FV_OK;
     FV_TRY(check_cu(FV_CU_Q, &x->t[FV_CU_Q], plan->q_len));
     return check_cu(FV_CU_K, &x->t[FV_CU_K], plan->k_len);
 }
 
 /* Outputs that were planned may be left out, except `out`; backward needs all that was planned. */
-static fv_status check_run(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward) {
+fv_status fv__attn_check_run(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward) {
     for (int p = 0; p < FV_PORTS; p++) {
         const bool optional = p > FV_OUT && !backward;
         if (!plan->shape[p].rank && !x->t[p].rank) continue;
@@ -71,7 +76,7 @@ static fv_status check_run(const fv_attention_plan *plan, const fv_attention_ten
     return check_values(plan, x);
 }
 
-static void *aligned(void *scratch) { return (void *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63); }
+void *fv__attn_aligned(void *scratch) { return (void *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63); }
 
 static fv_status check_scratch(const fv_attention_plan *plan, bool backward, const void *scratch) {
     if (scratch || fv_attention_scratch(plan, backward) == 0) return FV_OK;
@@ -80,51 +85,30 @@ static fv_status check_scratch(const fv_attention_plan *plan, bool backward, con
 }
 
 fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    FV_TRY(check_run(plan, x, false));
+    FV_TRY(fv__attn_check_run(plan, x, false));
     FV_TRY(check_scratch(plan, false, scratch));
-    plan->mechanism->forward(plan, x, aligned(scratch));
+    if (plan->storage != plan->dtype)
+        fv__stage_run(plan, x, false, fv__attn_aligned(scratch));
+    else
+        plan->mechanism->forward(plan, x, fv__attn_aligned(scratch));
     return FV_OK;
 }
 
 fv_status fv_attention_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
     if (!(plan->mechanism->info.can & FV_CAN_BACKWARD))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no backward", plan->mechanism->info.name);
-    FV_TRY(check_run(plan, x, true));
+    FV_TRY(fv__attn_check_run(plan, x, true));
     FV_TRY(check_scratch(plan, true, scratch));
-    plan->mechanism->backward(plan, x, aligned(scratch));
+    if (plan->storage != plan->dtype)
+        fv__stage_run(plan, x, true, fv__attn_aligned(scratch));
+    else
+        plan->mechanism->backward(plan, x, fv__attn_aligned(scratch));
     return FV_OK;
 }
 
 fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_attention_tensors *x) {
-    FV_TRY(check_run(plan, x, false));
+    FV_TRY(fv__attn_check_run(plan, x, false));
     plan->mechanism->reference(plan, x);
-    return FV_OK;
-}
-
-fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage,
-                               int64_t batch, int64_t head, const int64_t *rows, int64_t count,
-                               const fv_tensor *weights) {
-    const char *name = plan->mechanism->info.name;
-    if (!plan->mechanism->weights)
-        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no weights to show", name);
-    FV_TRY(check_run(plan, x, false));
-    if (stage == FV_STAGE_SOFTMAX && plan->shape[FV_LSE].rank && !x->t[FV_LSE].rank)
-        return fv__fail(FV_USAGE, "attention: weights need \"lse\" of the forward");
-    if (stage == FV_STAGE_SOFTMAX && !plan->shape[FV_LSE].rank && (plan->mechanism->info.needs >> FV_K & 1))
-        return fv__fail(FV_USAGE, "attention: weights need \"lse\"\n  try:     announce it when planning");
-    if (batch < 0 || batch >= plan->sequences || head < 0 || head >= plan->heads)
-        return fv__fail(FV_USAGE, "attention: weights of batch %lld, head %lld\n  expected below %lld and %lld",
-                        (long long)batch, (long long)head, (long long)plan->sequences, (long long)plan->heads);
-    const fv__segment segment = fv__attn_segment(plan, x, batch);
-    for (int64_t i = 0; i < count; i++)
-        if (rows[i] < 0 || rows[i] >= segment.q_len)
-            return fv__fail(FV_USAGE, "attention: weights of row %lld\n  expected 0 to %lld", (long long)rows[i],
-                            (long long)segment.q_len - 1);
-    if (weights->rank != 2 || weights->dim[0] < count || weights->dim[1] < segment.k_len ||
-        weights->dtype != plan->dtype)
-        return fv__fail(FV_USAGE, "attention: the tensor for weights\n  expected (%lld, %lld) of the plan's dtype",
-                        (long long)count, (long long)plan->k_len);
-    plan->mechanism->weights(plan, x, stage, batch, head, rows, count, weights);
     return FV_OK;
 }
 

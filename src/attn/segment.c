@@ -18,6 +18,10 @@ fv__segment fv__attn_segment(const fv_attention_plan *plan, const fv_attention_t
         const int64_t live = integer_at(&x->t[FV_KV_LEN], number);
         if (live < s.k_len) s.k_len = live;
     }
+    if (x->t[FV_PREFIX_LEN].rank) {
+        s.prefix = integer_at(&x->t[FV_PREFIX_LEN], number);
+        if (s.prefix > s.k_len) s.prefix = s.k_len;
+    }
     s.q_offset = plan->lower_right ? s.k_len - s.q_len : plan->q_offset;
     return s;
 }
@@ -29,5 +33,6 @@ void fv__attn_visible(const fv_attention_plan *plan, const fv__segment *segment,
     if (plan->window_left >= 0 && at - plan->window_left > 0) *start = at - plan->window_left;
     if (*start > segment->k_len) *start = segment->k_len;
     if (plan->window_right >= 0 && at + plan->window_right + 1 < *end) *end = at + plan->window_right + 1;
+    if (*end < segment->prefix) *end = segment->prefix;
     if (*end < *start) *end = *start;
 }

@@ -123,8 +123,9 @@ void fv__random_shuffle(uint64_t seed, uint64_t stream, int64_t *items, int64_t 
 
 /* ---- cpu, clock ---------------------------------------------------------------------------------------------- */
 typedef enum fv__isa { FV_ISA_SCALAR, FV_ISA_AVX2, FV_ISA_AVX512, FV_ISAS } fv__isa;
-fv__isa fv__cpu_isa(void); /* best of this cpu, or FOVEA_ISA; decided once */
-double fv__now(void);      /* monotonic seconds */
+fv__isa fv__cpu_isa(void);         /* best of this cpu, or FOVEA_ISA; decided once */
+bool fv__cpu_isa_set(fv__isa isa); /* from now on; FV_ISAS: decide again. False when this cpu has not got it */
+double fv__now(void);              /* monotonic seconds */
 
 /* A struct that was filled by hand has not been through fv_options_set: holds the field of one row against it. */
 fv_status fv__option_check(const fv_option *row, const void *options);

@@ -36,8 +36,15 @@ static fv__isa choose(void) {
     return best;
 }
 
+static atomic_int decided = -1;
+
+bool fv__cpu_isa_set(fv__isa isa) {
+    if (isa != FV_ISAS && !supported(isa)) return false;
+    atomic_store(&decided, isa == FV_ISAS ? (int)choose() : (int)isa);
+    return true;
+}
+
 fv__isa fv__cpu_isa(void) {
-    static atomic_int decided = -1;
     int isa = atomic_load_explicit(&decided, memory_order_acquire);
     if (isa < 0) {
         int none = -1;

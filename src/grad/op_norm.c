@@ -112,6 +112,15 @@ fv_node *fv_op_layer_norm(fv_graph *g, fv_node *x, fv_node *weight, fv_node *bia
     return norm_op(g, "fv_op_layer_norm", LAYER, x, weight, bias, eps);
 }
 
+fv_node *fv_op_layer_norm_found(fv_graph *g, fv_node *x, fv_node *weight, fv_node *bias, double eps, fv_tensor *mean,
+                                fv_tensor *rstd) {
+    fv_node *y = norm_op(g, "fv_op_layer_norm_found", LAYER, x, weight, bias, eps);
+    const norm *c = y->saved;
+    *mean = fv_tensor_1d(c ? c->mean : NULL, g->dtype, c ? fv__rows(y) : 0);
+    *rstd = fv_tensor_1d(c ? c->rstd : NULL, g->dtype, c ? fv__rows(y) : 0);
+    return y;
+}
+
 fv_node *fv_op_rms_norm(fv_graph *g, fv_node *x, fv_node *weight, double eps) {
     return norm_op(g, "fv_op_rms_norm", RMS, x, weight, NULL, eps);
 }

@@ -1,7 +1,7 @@
 /* Positions: added to the vectors (sinusoidal, learned) or turning pairs of them (rotary). */
 #include "grad/sequences.h"
 
-#include "grad/plain.h"
+#include "attn/rope/rope.h"
 
 #include <math.h>
 
@@ -51,29 +51,6 @@ fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table, const fv_s
 
 /* ---- rotary (Su et al. 2021, arXiv 2104.09864) -------------------------------------------------------------------------- */
 
-typedef struct turn {
-    fv_dtype dtype;
-    size_t size;
-    const int32_t *position;
-    const double *cosine, *sine;
-    bool halves, add;
-    int direction;
-    fv_tensor to, from; /* (1,H,T,D) */
-} turn;
-
-static void turn_rows(void *context, int64_t start, int64_t count) {
-    const turn *c = context;
-    int64_t width = c->to.dim[3], heads = c->to.dim[1];
-    for (int64_t t = start; t < start + count; t++) {
-        const double *cosine = c->cosine + c->position[t] * (width / 2), *sine = c->sine + c->position[t] * (width / 2);
-        for (int64_t h = 0; h < heads; h++) {
-            void *to = fv__at(c->to.data, h * c->to.stride[1] + t * c->to.stride[2], c->size);
-            const void *from = fv__at(c->from.data, h * c->from.stride[1] + t * c->from.stride[2], c->size);
-            FV__PLAIN(c->dtype, rotate, to, from, cosine, sine, width, c->halves, c->direction, c->add);
-        }
-    }
-}
-
 /* [T,D] or (1,H,T,D) as (1,H,T,D) */
 static fv_tensor four_axes(fv_tensor t) {
     if (t.rank == 4) return t;
@@ -86,41 +63,38 @@ static fv_tensor four_axes(fv_tensor t) {
 }
 
 static void rope_back(fv_graph *g, fv_node *node) {
-    turn c = *(turn *)node->saved;
     bool fresh;
     fv_tensor dx = fv__grad_of(g, node->in[0], &fresh);
     if (!dx.data) return;
-    c.to = four_axes(dx);
-    c.from = four_axes(fv__grad_at(node));
-    c.direction = -1;
-    c.add = !fresh;
-    fv__spans(c.to.dim[2], fv__piece_rows(c.to.dim[1] * c.to.dim[3]), turn_rows, &c);
+    const fv_tensor to = four_axes(dx), from = four_axes(fv__grad_at(node));
+    const fv_status status = fv__rope(node->saved, &from, &to, true, !fresh);
+    if (status != FV_OK) fv_graph_failed(g, status);
 }
 
 static bool can_turn(const fv_tensor *t) {
-    int last = t->rank - 1;
-    return (t->rank == 2 || (t->rank == 4 && t->dim[0] == 1)) && t->dim[last] % 2 == 0 && t->stride[last] == 1;
+    return (t->rank == 2 || (t->rank == 4 && t->dim[0] == 1)) && t->dim[t->rank - 1] % 2 == 0;
 }
 
-fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, fv_rope pairing, double base) {
+fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, fv_rope_pairing pairing, double base) {
     fv_sequences seq;
     if (!fv__ready(g, "fv_op_rope", &x, 1)) return &g->empty;
     if (!can_turn(&x->value)) return fv__refuse(g, "fv_op_rope", "(1, H, T, D) or [T, D] with an even D", x);
     if (!(base > 0)) return fv_graph_failed(g, fv__fail(FV_USAGE, "fv_op_rope: base %g\n  expected: above 0", base));
     int64_t rows = x->value.dim[x->value.rank - 2], width = fv__columns(x);
     if (!fv__sequences_take(g, "fv_op_rope", s, rows, &seq)) return &g->empty;
-    turn c = {.dtype = g->dtype, .size = g->size, .halves = pairing == FV_ROPE_HALVES, .direction = 1};
     const double *cosine, *sine;
-    int64_t longest = fv__sequences_longest(&seq), pairs = longest * (width / 2);
+    int64_t longest = fv__sequences_longest(&seq);
+    size_t count = (size_t)(longest * (width / 2));
     fv_status status = fv__angles_of(g, width, base, longest, &cosine, &sine);
     if (status != FV_OK) return fv_graph_failed(g, status);
-    c.position = fv__sequences_positions(g, &seq);
-    c.cosine = fv__graph_copy(g, cosine, (size_t)pairs, sizeof *cosine);
-    c.sine = fv__graph_copy(g, sine, (size_t)pairs, sizeof *sine);
+    fv_rope_options how = FV_ROPE_DEFAULT;
+    how.pairing = pairing;
+    how.position = fv_tensor_1d(fv__sequences_positions(g, &seq), FV_I32, rows);
+    how.cosine = fv_tensor_2d(fv__graph_copy(g, cosine, count, sizeof *cosine), FV_F64, longest, width / 2);
+    how.sine = fv_tensor_2d(fv__graph_copy(g, sine, count, sizeof *sine), FV_F64, longest, width / 2);
     fv_node *y = fv__node_like(g, x, &x, 1, rope_back);
-    if (g->status != FV_OK || !(y->saved = fv__graph_copy(g, &c, 1, sizeof c))) return &g->empty;
-    c.to = four_axes(y->value);
-    c.from = four_axes(x->value);
-    fv__spans(rows, fv__piece_rows(c.to.dim[1] * width), turn_rows, &c);
-    return y;
+    if (g->status != FV_OK || !(y->saved = fv__graph_copy(g, &how, 1, sizeof how))) return &g->empty;
+    const fv_tensor to = four_axes(y->value), from = four_axes(x->value);
+    status = fv__rope(&how, &from, &to, false, false);
+    return status == FV_OK ? y : fv_graph_failed(g, status);
 }

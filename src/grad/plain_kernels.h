@@ -23,18 +23,6 @@ static void K(log_softmax_back)(R *dx, const R *dy, const R *y, int64_t n) {
     for (int64_t i = 0; i < n; i++) dx[i] += dy[i] - (R)exp((double)y[i]) * total;
 }
 
-static void K(rotate)(R *y, const R *x, const double *cosine, const double *sine, int64_t n, bool halves, int direction,
-                      bool add) {
-    int64_t pairs = n / 2, step = halves ? 1 : 2, across = halves ? pairs : 1;
-    for (int64_t i = 0; i < pairs; i++) {
-        R c = (R)cosine[i], s = (R)(direction < 0 ? -sine[i] : sine[i]);
-        R a = x[i * step], b = x[i * step + across];
-        R first = a * c - b * s, second = a * s + b * c;
-        y[i * step] = (add ? y[i * step] : 0) + first;
-        y[i * step + across] = (add ? y[i * step + across] : 0) + second;
-    }
-}
-
 static void K(column_max)(R *y, int32_t *at, const R *x, int64_t rows, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         y[i] = x[i];

@@ -1,6 +1,7 @@
 /* The plans of a graph, found again by options and shapes, so that a training loop plans once per shape. */
 #include "grad/attend.h"
 
+#include "attn/blocks/block_mask.h"
 #include "attn/contract.h"
 
 #include <string.h>
@@ -12,6 +13,7 @@ typedef struct key {
     fv_attention_options options; /* mechanism NULL, seed 0 */
     char mechanism[128];
     bool wants_lse;
+    uint64_t blocks; /* number of the block mask, 0 for none: an address may come again */
     struct {
         int64_t dim[4];
         int32_t rank, dtype;
@@ -48,6 +50,7 @@ static fv_status make_key(key *k, const fv_attention_options *options, const fv_
     k->options.window_right = options->window_right;
     k->options.mask_means = options->mask_means;
     k->options.dropout = options->dropout;
+    k->blocks = options->blocks ? options->blocks->number : 0;
     for (int p = 0; p < FV_PORTS; p++) {
         k->t[p].rank = shapes->t[p].rank;
         k->t[p].dtype = (int32_t)shapes->t[p].dtype;

@@ -9,7 +9,7 @@ typedef struct multi_head {
     int64_t heads, kv_heads, head; /* head: columns of one */
     bool cross, gate, packed;      /* gate: mechanism without keys; packed: it takes cu_seqlens */
     bool rope;
-    fv_rope pairing;
+    fv_rope_pairing pairing;
     double rope_base;
     fv_layer *query, *memory, *project; /* query gives q, k and v in self-attention */
     fv_attention_options options;

@@ -4,7 +4,9 @@
 #include "simd/kernels_row.h"
 #include "simd/kernels_train.h"
 #include "simd/kernels_gemm.h"
+#include "simd/kernels_rope.h"
 #include "simd/kernels_tile.h"
+#include "simd/kernels_map.h"
 #if !FV_REAL_IS_DOUBLE
 #include "simd/kernels_decode.h"
 #endif

@@ -28,7 +28,7 @@ INLINE void K(block)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col
         for (int v = 0; v < vectors; v++) column[v] = tail ? v_loadn(b + v * VL, tail) : v_load(b + v * VL);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
-            vr one = v_set(a[i * a_row]);
+            vr one = v_one(a + i * a_row);
 #pragma GCC unroll 8
             for (int v = 0; v < vectors; v++) sum[i][v] = v_fma(one, column[v], sum[i][v]);
         }

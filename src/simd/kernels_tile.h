@@ -74,16 +74,25 @@ static bool K(finite_tile)(const R *a, int64_t ld, int64_t rows, int64_t cols) {
     return v_sum(sum) == 0;
 }
 
-static void K(band_tile)(R *s, int64_t rows, int64_t lanes, const R *start, const R *end) {
+static void K(band_tile)(R *s, int64_t first, int64_t rows, int64_t lanes, const R *start, const R *end) {
     const vr hidden = v_set(-INFINITY);
     for (int64_t q = 0; q < lanes; q += VL) {
-        const vr first = v_load(start + q), last = v_load(end + q);
-        for (int64_t r = 0; r < rows; r++) {
+        const vr begin = v_load(start + q), last = v_load(end + q);
+        for (int64_t r = first; r < rows; r++) {
             const vr at = v_set((R)r);
             R *x = s + r * lanes + q;
-            v_store(x, v_select(v_and(v_le(first, at), v_lt(at, last)), v_load(x), hidden));
+            v_store(x, v_select(v_and(v_le(begin, at), v_lt(at, last)), v_load(x), hidden));
         }
     }
+}
+
+static void K(bits_tile)(R *s, int64_t rows, int64_t lanes, const uint64_t *bits) {
+    const vr hidden = v_set(-INFINITY);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t q = 0; q < lanes; q += VL) {
+            R *x = s + r * lanes + q;
+            v_store(x, v_select(v_bits((uint32_t)(bits[r] >> q)), v_load(x), hidden));
+        }
 }
 
 static void K(softcap_tile)(R *s, int64_t n, R cap) {
@@ -161,11 +170,8 @@ static bool K(softmax_tile)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *al
     return any;
 }
 
-static void K(scale_lanes)(R *x, int64_t rows, int64_t lanes, const R *alpha) {
-    for (int64_t q = 0; q < lanes; q += VL) {
-        const vr a = v_load(alpha + q);
-        for (int64_t r = 0; r < rows; r++) v_store(x + r * lanes + q, v_mul(a, v_load(x + r * lanes + q)));
-    }
+static void K(scale_rows)(R *to, int64_t ldto, const R *from, int64_t ld, int64_t rows, int64_t cols, const R *factor) {
+    for (int64_t r = 0; r < rows; r++, to += ldto, from += ld) K(scale)(to, factor[r], from, cols);
 }
 
 static void K(finish_lanes)(R *factor, R *lse, const R *m, const R *l, int64_t lanes, R sink, R gain) {
@@ -216,25 +222,28 @@ static void K(drop_lanes)(R *p, int64_t rows, int64_t lanes, int64_t i0, int64_t
             }
 }
 
+/* rows 16 apart share a draw, and so do columns 16 apart; those outside the tile are left out */
 static void K(drop_rows)(R *f, int64_t rows, int64_t lanes, int64_t i0, int64_t j0, const fv__drop *drop) {
     const vu limit = u_set(drop->threshold << 16);
     const vr zero = v_set(0), kept = v_set((R)drop->scale);
-    for (int64_t r = 0; r < rows; r += r % 32 == 15 ? 17 : 1)
-        for (int64_t group = 0; group < lanes; group += 64)
+    for (int64_t i = i0 / 32 * 32; i < i0 + rows; i += i % 32 == 15 ? 17 : 1) {
+        const int64_t low = i - i0, high = low + 16;
+        const bool has_low = low >= 0 && low < rows, has_high = high >= 0 && high < rows;
+        if (!has_low && !has_high) continue;
+        for (int64_t group = j0 / 64 * 64 - j0; group < lanes; group += 64)
             for (int64_t c = 0; c < 16; c += VL) {
-                const vu i = u_set((uint32_t)((i0 + r) / 32 * 16 + r % 16));
                 const vu j = u_add(u_set((uint32_t)((j0 + group) / 64 * 16 + c)), u_iota());
-                const K(counter) x = K(drop_counter)(i, j, drop);
+                const K(counter) x = K(drop_counter)(u_set((uint32_t)(i / 32 * 16 + i % 16)), j, drop);
                 const vu word[4] = {x.c0, x.c1, x.c2, x.c3};
 #pragma GCC unroll 4
                 for (int w = 0; w < 4; w++) {
                     const int64_t q = group + c + 16 * w;
-                    if (q >= lanes) break;
-                    R *row = f + r * lanes + q;
-                    v_store(row, v_select(u_ge(u_shl16(word[w]), limit), kept, zero));
-                    if (r + 16 < rows) v_store(row + 16 * lanes, v_select(u_ge(word[w], limit), kept, zero));
+                    if (q < 0 || q >= lanes) continue;
+                    if (has_low) v_store(f + low * lanes + q, v_select(u_ge(u_shl16(word[w]), limit), kept, zero));
+                    if (has_high) v_store(f + high * lanes + q, v_select(u_ge(word[w], limit), kept, zero));
                 }
             }
+    }
 }
 
 /* ---- backward */

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdatomic.h>
+#include <string.h>
 
 const fv__simd_f32 *fv__simd_f32_of(fv__isa isa) {
     if (isa == FV_ISA_SCALAR) return fv__simd_scalar.f32;
@@ -31,6 +32,17 @@ const fv__simd_f32 *fv__simd_f32_now(void) {
     if (!table) table = fv__simd_scalar.f32;
     atomic_store(&in_use, table);
     return table;
+}
+
+fv_status fv_set_isa(const char *name) {
+    static const char *const names[] = {"scalar", "avx2", "avx512"};
+    int isa = name ? 0 : FV_ISAS;
+    while (name && isa < FV_ISAS && strcmp(name, names[isa])) isa++;
+    if (name && isa == FV_ISAS)
+        return fv__fail(FV_USAGE, "instruction set \"%s\"\n  expected scalar, avx2 or avx512", name);
+    if (!fv__cpu_isa_set((fv__isa)isa) || !fv__simd_use((fv__isa)isa))
+        return fv__fail(FV_USAGE, "instruction set \"%s\": not on this machine", name);
+    return FV_OK;
 }
 
 const fv__simd_f64 *fv__simd_f64_now(void) { return fv__simd_scalar.f64; }

@@ -17,6 +17,7 @@ static inline void v_store(float *p, vr v) { _mm256_storeu_ps(p, v); }
 static inline vr v_loadn(const float *p, int64_t n) { return _mm256_maskload_ps(p, v_first(n)); }
 static inline void v_storen(float *p, vr v, int64_t n) { _mm256_maskstore_ps(p, v_first(n), v); }
 static inline vr v_set(float x) { return _mm256_set1_ps(x); }
+static inline vr v_one(const float *p) { return _mm256_set1_ps(*p); }
 static inline vr v_iota(void) { return _mm256_set_ps(7, 6, 5, 4, 3, 2, 1, 0); }
 static inline vr v_add(vr a, vr b) { return _mm256_add_ps(a, b); }
 static inline vr v_sub(vr a, vr b) { return _mm256_sub_ps(a, b); }
@@ -61,6 +62,19 @@ static inline float v_hmax(vr v) {
     __m128 s = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+static inline vr v_swap_pairs(vr a) { return _mm256_permute_ps(a, 0xb1); }
+static inline vr v_alternate(float even, float odd) {
+    return _mm256_blend_ps(_mm256_set1_ps(even), _mm256_set1_ps(odd), 0xaa);
+}
+static inline vr v_twice(const float *p, int64_t n) {
+    const __m256i from = _mm256_set_epi32(3, 3, 2, 2, 1, 1, 0, 0);
+    return _mm256_permutevar8x32_ps(v_loadn(p, n / 2), from);
+}
+static inline vm v_bits(uint32_t bits) {
+    const __m256i lane = _mm256_set_epi32(128, 64, 32, 16, 8, 4, 2, 1);
+    const __m256i mine = _mm256_and_si256(_mm256_set1_epi32((int)bits), lane);
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(mine, lane));
 }
 static inline bool v_any(vm m) { return _mm256_movemask_ps(m) != 0; }
 

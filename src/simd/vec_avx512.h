@@ -14,6 +14,7 @@ static inline void v_store(float *p, vr v) { _mm512_storeu_ps(p, v); }
 static inline vr v_loadn(const float *p, int64_t n) { return _mm512_maskz_loadu_ps(FIRST(n), p); }
 static inline void v_storen(float *p, vr v, int64_t n) { _mm512_mask_storeu_ps(p, FIRST(n), v); }
 static inline vr v_set(float x) { return _mm512_set1_ps(x); }
+static inline vr v_one(const float *p) { return _mm512_set1_ps(*p); }
 static inline vr v_iota(void) { return _mm512_set_ps(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0); }
 static inline vr v_add(vr a, vr b) { return _mm512_add_ps(a, b); }
 static inline vr v_sub(vr a, vr b) { return _mm512_sub_ps(a, b); }
@@ -41,6 +42,15 @@ static inline vm v_and(vm a, vm b) { return (vm)(a & b); }
 static inline vr v_select(vm m, vr a, vr b) { return _mm512_mask_blend_ps(m, b, a); }
 static inline float v_sum(vr v) { return _mm512_reduce_add_ps(v); }
 static inline float v_hmax(vr v) { return _mm512_reduce_max_ps(v); }
+static inline vr v_swap_pairs(vr a) { return _mm512_permute_ps(a, 0xb1); }
+static inline vr v_alternate(float even, float odd) {
+    return _mm512_mask_blend_ps(0xaaaa, _mm512_set1_ps(even), _mm512_set1_ps(odd));
+}
+static inline vr v_twice(const float *p, int64_t n) {
+    const __m512i from = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+    return _mm512_permutexvar_ps(from, _mm512_maskz_loadu_ps(FIRST(n / 2), p));
+}
+static inline vm v_bits(uint32_t bits) { return (vm)bits; }
 static inline bool v_any(vm m) { return m != 0; }
 
 /* 16 x 16 in place: pairs, quads, then 128-bit lanes twice. */

@@ -29,14 +29,15 @@ static inline vr K(v_exp)(vr x) {
     return v_ldexp(p, n);
 }
 
-/* 2^x for the weights of softmax, x <= 0: five coefficients (error 9e-8), results below 2^-126 may be 0, -inf gives exactly 0. */
+/* 2^x for the weights of softmax, x <= 0: results below 2^-126 may be 0, -inf gives exactly 0, 0 exactly 1. The five coefficients have the
+ * least error in units of the last place (1.0 below and 1.3 above 2^n, where roundings are half as large) of those with mean error 0. */
 static inline vr K(v_exp2)(vr x) {
     x = v_max(v_set(-160.0f), x);
     vr n = v_round(x), r = v_sub(x, n);
-    vr p = v_fma(v_set(1.326512644e-3f), r, v_set(9.671499409e-3f));
-    p = v_fma(p, r, v_set(5.550732276e-2f));
-    p = v_fma(p, r, v_set(2.402224238e-1f));
-    p = v_fma(p, r, v_set(6.931469788e-1f));
+    vr p = v_fma(v_set(1.309696322e-3f), r, v_set(9.670027171e-3f));
+    p = v_fma(p, r, v_set(5.551347789e-2f));
+    p = v_fma(p, r, v_set(2.402227544e-1f));
+    p = v_fma(p, r, v_set(6.931464611e-1f));
     p = v_fma(p, r, v_set(1.0f));
     return v_ldexp(p, n);
 }

@@ -13,6 +13,8 @@
 #define v_loadn(p, n) ((n) > 0 ? *(p) : (R)0)
 #define v_storen(p, v, n) ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
 #define v_set(x) ((R)(x))
+/* The value at p in every lane. Volatile: gcc 12 joins two such loads with those of the next row and reads past the last one. */
+#define v_one(p) (*(const volatile R *)(p))
 #define v_iota() ((R)0)
 #define v_add(a, b) ((a) + (b))
 #define v_sub(a, b) ((a) - (b))
@@ -36,10 +38,15 @@
 #define v_eq(a, b) ((a) == (b))
 #define v_and(a, b) ((a) && (b))
 #define v_select(m, a, b) ((m) ? (a) : (b))
+#define v_bits(bits) ((bits)&1) /* lane i is bit i */
 #define v_sum(v) (v)
 #define v_hmax(v) (v)
 #define v_any(m) (m)
 #define v_transpose(x) ((void)0)
+/* Of pairs of lanes; a vector of one has none, so a kernel needs another way there. */
+#define v_swap_pairs(a) (a)                /* elements 2i and 2i+1 change places */
+#define v_alternate(even, odd) ((R)(even)) /* even odd even odd ... */
+#define v_twice(p, n) ((void)(n), *(p))    /* p[0] p[0] p[1] p[1] ..., n of them */
 #define v_prefetch(address) ((void)(address))
 
 /* stored numbers widened: VL of f16, or the first n, then zeros; 2 VL of bf16, even and odd ones apart, which costs one operation each */

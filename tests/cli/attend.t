@@ -199,7 +199,7 @@ err fovea: error: unknown mechanism softmx      did you mean softmax?
 
 case verify checks and passes
 do fovea verify --count 4 --format tsv -q | head -n 1
-out mechanism	outputs	gradients	weights	refused	failed	worst f32	worst gradient
+out mechanism	outputs	gradients	weights	refused	failed	out f64	grad f64	out f32	grad f32	weights f64
 
 case verify of an unknown mechanism
 do fovea verify --attention sofmax
@@ -221,6 +221,92 @@ case benchmark with a wrong number of threads
 do fovea bench -t 0
 exit 2
 err fovea: error: --threads 0: wrong numbers
+
+case benchmark of several masks and types
+do fovea bench attention --shape 1,2,96,16 -r 1 --causal none,upper-left --dtype f32,f64 -o csv -q | cut -d, -f1-8,14 | sort -u
+out softmax,"1,2,96,16",f32,1,both,none
+out softmax,"1,2,96,16",f32,1,both,upper-left
+out softmax,"1,2,96,16",f64,1,both,none
+out softmax,"1,2,96,16",f64,1,backward,upper-left
+
+case benchmark of half precision
+do fovea bench attention --shape 1,2,96,16 -r 1 --dtype bf16,f16 -o tsv -q | cut -f 1-5
+out softmax	1,2,96,16	bf16	1	both
+out softmax	1,2,96,16	f16	1	both
+
+case benchmark with dropout and a trained bias
+do fovea bench attention --shape 1,2,96,16 -r 1 --dropout 0.1 --bias trained --causal upper-left -o md
+out~ | upper-left |
+out~ | dropout 0.1, trained bias |
+err~ every result agreed with the reference
+
+case benchmark of the forward alone
+do fovea bench attention --shape 1,2,96,16 -r 1 --pass forward -o jsonl -q
+out~ "pass": "forward"
+not backward
+not both
+
+case benchmark of packed sequences and of the same tokens in equal lengths
+do fovea bench attention --packed 2..9 --sentences 7 --shape 1,2,1,16 -r 1 -o tsv -q | cut -f 1-2,5
+out softmax	7 x 2..9,2,16	both
+out softmax	7 x equal to 2..9,2,16	both
+
+case benchmark of the grid is nine shapes, full and causal
+do fovea bench attention --grid --turns
+exit 2
+err fovea: error: --turns: one problem was expected, 18 were asked for
+
+case benchmark of memory
+do fovea bench attention --memory --shape 1,1,700,16 -o tsv -q | cut -f 1,2,6,7
+out softmax	1,1,700,16		forward
+out softmax	1,1,700,16	dropout 0.1	backward
+out window:left=128,right=128	1,1,700,16	dropout 0.1	backward
+
+case benchmark of maps
+do fovea bench attention --maps --shape 1,2,150,16 -r 1 --dtype f32,f16 -o tsv -q | cut -f 1-6
+out softmax	1,2,150,16	f32	1	none	weights of 8 rows
+out softmax	1,2,150,16	f16	1	none	mean and largest of 64 x 64
+
+case benchmark of maps of packed sequences
+do fovea bench attention --maps --packed 2..9 -r 1
+exit 2
+err fovea: error: --maps and packed sequences exclude each other
+
+case benchmark in turns with another program
+do printf '2\n\n' | fovea bench attention --turns --shape 1,2,32,8 -o tsv -q | grep -c '^$'
+out 2
+
+case benchmark in turns takes one problem
+do fovea bench attention --turns --causal none,upper-left
+exit 2
+err fovea: error: --turns: one problem was expected, 2 were asked for
+
+case benchmark of tensors from a file
+do st t.safetensors '{"q":{"dtype":"F32","shape":[1,4,6,8],"data_offsets":[0,768]},"k":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[768,1152]},"v":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[1152,1536]}}' 1536
+do fovea bench attention --in t.safetensors -r 1 -o tsv | cut -f 1-5
+out softmax	1,4/2,6,8	f32	1	both
+
+case benchmark of tensors from a file whose sequences end too early
+do st t.safetensors '{"q":{"dtype":"F32","shape":[1,4,6,8],"data_offsets":[0,768]},"k":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[768,1152]},"v":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[1152,1536]},"cu_seqlens_q":{"dtype":"I32","shape":[2],"data_offsets":[1536,1544]}}' 1544
+do fovea bench attention --in t.safetensors
+exit 2
+err~ port "cu_q" ends at 0
+
+case benchmark of tensors from a file that lacks one
+do npy q.npy '<f4' '(1, 2, 5, 8)' 320; fovea bench attention --in q.npy
+exit 3
+err~ no tensor "q"
+
+case benchmark of an unknown mask
+do fovea bench attention --causal upper
+exit 2
+err fovea: error: --causal upper: unknown or too many values
+err   expected some of none, upper-left, lower-right, with commas between
+
+case benchmark of wrong lengths
+do fovea bench attention --packed 9..2
+exit 2
+err fovea: error: --packed 9..2: wrong lengths
 
 case benchmark of training
 do fovea bench train --updates 15 --width 16 --heads 2 --layers 1 --length 16 --batch-size 8 -o tsv | head -n 1
@@ -245,3 +331,143 @@ exit 2
 err fovea: error: cu_seqlens_q has the wrong type
 err   expected i32 or i64
 err   found:   f32
+
+case rows of weights that nobody asked for
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --rows 0
+exit 2
+err fovea: error: --rows without --weights
+err   try:     --weights softmax
+
+case heads beside a layout that has them in its shape
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --kv-heads 1
+exit 2
+err fovea: error: --kv-heads without --layout bld
+
+case an offset beside a diagonal that has its own
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --q-offset 1 --causal lower-right
+exit 2
+err fovea: error: --q-offset with --causal lower-right
+
+case another name without a file to look it up
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --name q=x
+exit 2
+err fovea: error: --name without --in
+
+case another name that is not in the file
+do st in.safetensors '{"x.q":{"dtype":"F32","shape":[1,1,2,4],"data_offsets":[0,32]}}' 32; fovea attend --in in.safetensors --name q=x.q --name bias=x.b
+exit 3
+err~ in.safetensors: no tensor "x.b"
+
+case another name for no tensor of the mechanism
+do st in.safetensors '{"x.q":{"dtype":"F32","shape":[1,1,2,4],"data_offsets":[0,32]}}' 32; fovea attend --in in.safetensors --name w=x.q
+exit 2
+err fovea: error: --name w=x.q: softmax has no tensor of this name
+
+case one array where a file of named tensors belongs
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend --in q.npy
+exit 2
+err fovea: error: --in q.npy: an .npy file holds one tensor without a name
+err   try:     --q q.npy
+
+case past keys without past values
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --past-k q.npy
+exit 2
+err fovea: error: past_k without past_v: the keys and the values of a cache go together
+
+case a gradient of another shape
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy d.npy '<f4' '(1, 1, 2, 3)' 24; fovea attend q.npy q.npy q.npy --do d.npy
+exit 2
+err   expected a gradient of the shape of its tensor, f32[1,1,2,4]
+err   found:   f32[1,1,2,3]
+
+case the gradient of the log-sum-exp alone
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy d.npy '<f4' '(1, 1, 2)' 8; fovea attend q.npy q.npy q.npy --dlse d.npy --format tsv -q | cut -f 1,2
+out dq	f32[1,1,2,4]
+out dk	f32[1,1,2,4]
+out dv	f32[1,1,2,4]
+
+case rotary positions turn q against k by their distance
+do npy q.npy '<f4' '(1, 1, 2, 2)' 16; for at in 128 136; do patch q.npy $at '\000\000\200\077'; done
+do fovea attend q.npy q.npy q.npy --rope half --scale 1 --weights raw --rows 1 --format tsv -q | grep weights
+out weights	f32[1,1,1,2]	0.540302	1.000000	0.770151	0
+
+case rotary positions go on where the past ends
+do npy q.npy '<f4' '(1, 1, 1, 2)' 8; patch q.npy 128 '\000\000\200\077'; npy p.npy '<f4' '(1, 1, 1, 2)' 8; patch p.npy 128 '\000\000\200\077'
+do fovea attend q.npy q.npy q.npy --past-k p.npy --past-v p.npy --rope interleaved --scale 1 --weights raw --do q.npy --format tsv -q | cut -f 1-4 | grep -e weights -e present_k
+out weights	f32[1,1,1,2]	0.540302	1.000000
+out present_k	f32[1,1,2,2]	0.000000	1.000000
+
+case rotary positions need an even number of columns
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --rope half --rope-dim 3
+exit 2
+err fovea: error: rope: columns
+err found:   3
+
+case rotary positions of a gate have nothing to turn
+do npy x.npy '<f4' '(1, 1, 3, 4)' 48; npy w.npy '<f4' '(1, 4)' 16; npy b.npy '<f4' '(1,)' 4
+do fovea attend --q x.npy --attention pixel-gate --tensor w=w.npy --tensor b=b.npy --rope half
+exit 2
+err fovea: error: --rope half: pixel-gate has no keys to turn
+
+case a gate has no lse
+do npy x.npy '<f4' '(1, 1, 3, 4)' 48; npy w.npy '<f4' '(1, 4)' 16; npy b.npy '<f4' '(1,)' 4
+do fovea attend --q x.npy --attention pixel-gate --tensor w=w.npy --tensor b=b.npy --format tsv -q | cut -f 1,2
+out out	f32[1,1,3,4]
+not lse
+
+case a prefix is seen from before it
+do npy q.npy '<f4' '(1, 1, 4, 2)' 32; npy n.npy '<i8' '(1,)' 8; patch n.npy 128 '\003'
+do fovea attend q.npy q.npy q.npy --causal upper-left --prefix-len n.npy --weights softmax --rows 0 --format tsv -q | grep weights
+out weights	f32[1,1,1,4]	0.000000	0.333333	0.250000	0
+
+case a prefix longer than the keys
+do npy q.npy '<f4' '(1, 1, 4, 2)' 32; npy n.npy '<i8' '(1,)' 8; patch n.npy 128 '\005'; fovea attend q.npy q.npy q.npy --prefix-len n.npy
+exit 2
+err fovea: error: attention: port "prefix_len", element 0
+err expected 0 to 4
+err found:   5
+
+case a survey of all weights
+do npy q.npy '<f4' '(1, 2, 3, 4)' 96; fovea attend q.npy q.npy q.npy --survey pooled,columns,entropy --pool 2,1 --format tsv -q | cut -f 1-4
+out columns	f32[1,2,3]	1.000000	1.000000
+out entropy	f32[1,2,3]	1.098612	1.098612
+out pooled_max	f32[1,2,2,3]	0.333333	0.333333
+out pooled_mean	f32[1,2,2,3]	0.333333	0.333333
+
+case a survey of one head of two packed sequences
+do npy q.npy '<f4' '(1, 2, 3, 4)' 96; printf '\0\0\0\0\001\0\0\0\003\0\0\0' > raw; npy cu.npy '<i4' '(3,)' 0; cat raw >> cu.npy
+do fovea attend q.npy q.npy q.npy --cu-seqlens-q cu.npy --survey pooled,columns --head-list 1 --format tsv -q | cut -f 1-5
+out columns	f32[1,1,3]	1.000000	1.000000	1.000000
+out pooled_mean	f32[2,1,1,1]	0.500000	1.000000	0.750000
+
+case weights after dropout
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --weights dropout --dropout 0.5 --format tsv -q | cut -f 1-2
+out weights	f32[1,1,2,2]
+
+case 16-bit tensors stay as they are
+do npy q.npy '<f2' '(1, 1, 2, 4)' 16; fovea attend q.npy q.npy q.npy --plan --out o.safetensors && fovea info o.safetensors --format tsv | cut -f 1,2
+out~ f16 tensors, f32 arithmetic
+out out	f16[1,1,2,4]
+out lse	f32[1,1,2]
+
+case keys of another type than the queries
+do npy q.npy '<f2' '(1, 1, 2, 4)' 16; npy k.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy k.npy k.npy --do q.npy --format tsv -q | cut -f 1,2
+out out	f16[1,1,2,4]
+out dk	f16[1,1,2,4]
+
+case an unknown part of a survey
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --survey pooled,rows
+exit 2
+err fovea: error: --survey pooled,rows: unknown part
+err   found:   rows
+
+case wrong sizes of blocks
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --survey pooled --pool 2,0
+exit 2
+err fovea: error: --pool 2,0: wrong sizes
+
+case a mechanism without a survey
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention topk:k=1 --survey columns
+exit 2
+err~ mechanism "topk" has no survey: its weights do not follow from lse tile by tile
+err   expected one of softmax, window, additive

@@ -55,7 +55,7 @@ exit 1
 out 0
 
 case the line of progress
-do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 1 2>&1 >/dev/null | grep -cE '^train  step [0-9]+/[0-9]+  [0-9]+%  loss [0-9.]+  lr [0-9.e-]+  gnorm [0-9.]+  [0-9.k]+ tok/s  eta [0-9:]+$'
+do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 1 2>&1 >/dev/null | grep -cE '^train  step [0-9]+/[0-9]+  [0-9]+%  loss [0-9.]+  lr [0-9.e-]+  gnorm [0-9.]+  [0-9.kM]+ tok/s  eta [0-9:]+$'
 out 6
 
 case quiet says nothing

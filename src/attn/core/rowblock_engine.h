@@ -224,7 +224,7 @@ static void T(weights)(const fv_attention_plan *plan, const fv_attention_tensors
             if (j < start || j >= end) row[j * step] = (R)-INFINITY;
             if (row[j * step] > top) top = (double)row[j * step];
         }
-        if (stage != FV_STAGE_SOFTMAX) continue;
+        if (stage < FV_STAGE_SOFTMAX) continue;
         for (int64_t j = start; j < end && top > -INFINITY; j++) sum += exp((double)row[j * step] - top);
         for (int64_t j = 0; j < out->dim[1]; j++)
             row[j * step] = row[j * step] == (R)-INFINITY ? 0 : (R)(exp((double)row[j * step] - top) / sum);

@@ -1,5 +1,6 @@
 /* TILE: how a call is cut, what scratch it needs, and the choice of the type. See tile.h. */
 #include "attn/core/tile.h"
+#include "attn/blocks/block_mask.h"
 #include "simd/simd.h"
 
 #include <stdio.h>
@@ -36,11 +37,18 @@ static bool additive(const fv_attention_plan *plan) {
 
 /* ---- cutting */
 
-/* Keys of a backward chunk: as many as keep the four transposed tiles near 256 KiB of f32, in the second level cache. */
+/* Rows of a backward chunk: at most as many as keep their four tiles near 768 KiB of f32, in the second level cache, and equal ones. A
+ * chunk costs packing, so few are better; but when there are few heads a sequence is cut further, into an even number. */
 static int64_t chunk_of(const fv_attention_plan *plan) {
-    int64_t chunk = 196608 / (2 * (plan->d_qk + plan->d_v) + 1) / FV_TILE_SIDE * FV_TILE_SIDE;
-    if (chunk > 512) chunk = 512;
-    return chunk < FV_TILE_SIDE ? FV_TILE_SIDE : chunk;
+    const int64_t side = FV_TILE_SIDE, heads = plan->sequences * plan->kv_heads;
+    int64_t most = plan->d_qk + plan->d_v > 0 ? 196608 / (2 * (plan->d_qk + plan->d_v)) / side * side : side;
+    most = most > 768 ? 768 : most < side ? side : most;
+    const int64_t rows = plan->q_len > plan->k_len ? plan->q_len : plan->k_len;
+    if (plan->packed || rows <= side || heads < 1) return most;
+    int64_t chunks = (rows + most - 1) / most;
+    while (chunks * heads < 8 && rows / (chunks + 1) >= 256) chunks++;
+    if (chunks > 1 && chunks * heads < 16) chunks += chunks % 2;
+    return ((rows + chunks - 1) / chunks + side - 1) / side * side;
 }
 
 /* Pieces of `size` rows over all sequences; of packed ones, whose lengths are not known yet, at most. */
@@ -51,12 +59,27 @@ static int64_t pieces(const fv_attention_plan *plan, int64_t rows, int64_t size)
 
 static size_t block(int64_t count, size_t element) { return ((size_t)count * element + 63) & ~(size_t)63; }
 
+/* Pairs of block and head for a task: short sequences come in groups, so that handing out work costs little and the memory of the next
+ * can be fetched during the one before; at least 16 tasks remain. */
+static int64_t group_of(const fv_attention_plan *plan, int64_t units, int64_t side) {
+    const int64_t sequences = plan->packed && plan->sequences ? plan->sequences : 1;
+    int64_t q = plan->q_len / sequences + 1, k = plan->k_len / sequences + 1;
+    if (q > side) q = side;
+    if (plan->window_left >= 0 && plan->window_right >= 0 && plan->window_left < k) k = plan->window_left + 1;
+    const double flops = 2.0 * (double)q * (double)k * (double)(plan->d_qk + plan->d_v);
+    int64_t group = (int64_t)(8e6 / (flops + 1)) + 1;
+    if (group > units / 16) group = units / 16;
+    return group < 1 ? 1 : group;
+}
+
 fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
     const bool addend = plan->shape[FV_BIAS].rank || plan->shape[FV_MASK].rank || plan->shape[FV_SLOPES].rank;
+    const bool blocks = plan->options.blocks != NULL; /* its partial tiles are an addend of backward */
     const int64_t lanes = FV_TILE_LANES, side = FV_TILE_SIDE, d = plan->d_qk, dv = plan->d_v;
     fv__tile_cut cut = {.chunk = chunk_of(plan)};
     cut.forward_tasks = pieces(plan, plan->q_len, FV_TILE_BLOCK_Q);
+    cut.group = group_of(plan, cut.forward_tasks * plan->heads, FV_TILE_BLOCK_Q);
     cut.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
     if (!backward) {
         cut.worker_bytes = block(FV_TILE_BLOCK_K * lanes, e) * (addend ? 3 : 1) + 3 * block(lanes, e);
@@ -67,11 +90,12 @@ fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
     /* packed: chunks of queries and of keys are counted apart, which is never less than their maximum */
     cut.chunks = plan->packed ? pieces(plan, plan->q_len + plan->k_len, cut.chunk)
                               : pieces(plan, plan->q_len > plan->k_len ? plan->q_len : plan->k_len, cut.chunk);
-    int64_t parts = cut.chunks * plan->heads * (2 + (additive(plan) ? d : 0));
-    if (parts < cut.forward_tasks * plan->heads) parts = cut.forward_tasks * plan->heads;
+    const int64_t parts = cut.chunks * plan->heads * (3 + (additive(plan) ? d : 0));
+    cut.group = group_of(plan, cut.chunks * plan->kv_heads, cut.chunk);
     cut.shared_bytes += 2 * block(plan->batch * plan->heads * plan->q_len, e) + block(parts, sizeof(double));
-    cut.worker_bytes =
-        2 * (block(cut.chunk * d, e) + block(cut.chunk * dv, e)) + 4 * block(side * side, e) + 3 * block(side, e);
+    cut.worker_bytes = 2 * (block(cut.chunk * d, e) + block(cut.chunk * dv, e)) + 3 * block(side, e);
+    cut.worker_bytes += (2 + (addend || blocks ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * block(side * side, e);
+    if (additive(plan)) cut.worker_bytes += block(d * side, e);
     return cut;
 }
 
@@ -94,6 +118,16 @@ size_t fv__tile_scratch(const fv_attention_plan *plan, bool backward) {
 
 /* ---- what it costs and what it is */
 
+/* Keys of [start, end) that query i sees in the block mask, the mean over batches and heads. */
+static double mean_seen(const fv_attention_plan *plan, int64_t i, int64_t start, int64_t end) {
+    const fv_block_info info = fv_block_mask_info(plan->options.blocks);
+    const int64_t planes = info.batch * info.heads;
+    double seen = 0;
+    for (int64_t p = 0; p < planes; p++)
+        seen += (double)fv__blocks_count(plan->options.blocks, p / info.heads, p % info.heads, i, start, end);
+    return planes > 0 ? seen / (double)planes : 0;
+}
+
 double fv__tile_flops(const fv_attention_plan *plan, bool backward) {
     /* packed lengths are not known here: equal ones are assumed */
     const int64_t share = plan->packed ? plan->sequences : 1;
@@ -103,7 +137,7 @@ double fv__tile_flops(const fv_attention_plan *plan, bool backward) {
     for (int64_t i = 0; i < s.q_len; i++) {
         int64_t start, end;
         fv__attn_visible(plan, &s, i, &start, &end);
-        pairs += (double)(end - start);
+        pairs += plan->options.blocks ? mean_seen(plan, i, start, end) : (double)(end - start);
     }
     pairs *= (double)plan->sequences * (double)plan->heads * 2;
     return pairs * (double)(backward ? 3 * plan->d_qk + 2 * plan->d_v : plan->d_qk + plan->d_v);

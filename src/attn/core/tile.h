@@ -7,26 +7,29 @@
  * vector lane: maximum, sum and rescaling of the online softmax then need no horizontal operation, keys and values are read where they
  * lie (as broadcast operands), and only the queries are transposed once into scratch.
  *
- * Backward. A task owns a chunk of keys of one kv head and, in round r, the chunk of queries r further on. Scores are held with a key
- * per lane; dK and dV grow in scratch, dQ directly in the caller's tensor: no other task of the round touches those rows. Rounds follow
- * each other, so every sum has one order, whatever the number of threads, and no partial results are stored.
+ * Backward. A task owns a chunk of keys of one kv head and, in each round, another chunk of the queries. Scores are held with a key per
+ * lane; dK and dV grow in scratch, dQ directly in the caller's tensor: no other task of the round touches those rows. Rounds follow
+ * each other, so every sum has one order, whatever the number of threads, and no partial results are stored. The first round writes
+ * every row of a gradient, later ones add.
  *
- *            queries chunk 0   1   2   3
- *  keys   0      round     0   1   2   3      one round = one diagonal:
- *  chunk  1                3   0   1   2      its tasks share neither rows nor columns
- *         2                2   3   0   1
- *         3                1   2   3   0
+ *            queries chunk 0   1   2   3          0   1   2   3
+ *  keys   0      round     0   1   2   3          0   1   2   3      one round = one diagonal: its tasks share neither
+ *  chunk  1                3   0   1   2          1   2   3   0      rows nor columns. Below a causal diagonal the other
+ *         2                2   3   0   1          2   3   0   1      diagonals (right) have equally many tasks each;
+ *         3                1   2   3   0          3   0   1   2      a window lies in few rounds of the first kind.
  */
 #ifndef FV_ATTN_TILE_H
 #define FV_ATTN_TILE_H
 
 #include "attn/contract.h"
+#include "attn/core/survey.h"
 
 enum {
     FV_TILE_LANES = 32,    /* queries of a forward tile */
     FV_TILE_BLOCK_Q = 128, /* queries of a forward task */
     FV_TILE_BLOCK_K = 128, /* keys of a forward step; a multiple of 64 */
     FV_TILE_SIDE = 64,     /* queries and keys of a backward tile */
+    FV_TILE_NEAR = 4 << 20 /* bytes of all tensors that stay in near caches by themselves */
 };
 
 /* Where scores come from. A mechanism chooses in `accept` by fv__tile_tune; products are what a plan without tuning has. */
@@ -51,8 +54,8 @@ void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size);
 
 /* How a call is cut; depends on the shapes only. */
 typedef struct fv__tile_cut {
-    int64_t forward_tasks, chunk,
-        chunks; /* blocks of queries over all sequences; rows of a backward chunk, chunks over all */
+    int64_t forward_tasks, group; /* blocks of queries over all sequences; (block, head) pairs a forward task has */
+    int64_t chunk, chunks;        /* rows of a backward chunk, chunks over all sequences */
     size_t worker_bytes, shared_bytes; /* scratch of each worker, and of all together */
 } fv__tile_cut;
 fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward);
@@ -65,6 +68,7 @@ typedef struct fv__tile_engine {
     void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
     void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
                     int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
+    void (*survey)(const fv_attention_plan *plan, const fv_attention_tensors *x, const fv_survey *want, void *scratch);
 } fv__tile_engine;
 extern const fv__tile_engine fv__tile_engine_f32, fv__tile_engine_f64;
 

@@ -5,9 +5,12 @@
  * `scale` is multiplied into the packed values and into delta, so dS leaves the tile already scaled. */
 
 typedef struct T(backward_scratch) {
-    R *k, *v, *dk, *dv;        /* transposed tiles of the chunk: (D or Dv, lanes) each, one after the other */
+    R *k, *v;                  /* transposed tiles of the chunk: (D or Dv, lanes) each, one after the other */
+    R *dk, *dv;                /* (chunk, D or Dv) */
     R *s, *dp, *addend, *keep; /* (SIDE, SIDE) */
     R *start, *end, *ones;     /* SIDE */
+    R *turned;                 /* additive scores: gradient of a tile of keys, (D, SIDE) */
+    uint64_t live;             /* bit t: tile t of dk and dv has been written by this task */
 } T(backward_scratch);
 
 static void T(backward_carve)(const T(job) * job, int worker, T(backward_scratch) * w) {
@@ -16,12 +19,14 @@ static void T(backward_carve)(const T(job) * job, int worker, T(backward_scratch
     w->k = T(carve)(&at, chunk * job->plan->d_qk), w->v = T(carve)(&at, chunk * job->plan->d_v);
     w->dk = T(carve)(&at, chunk * job->plan->d_qk), w->dv = T(carve)(&at, chunk * job->plan->d_v);
     w->s = T(carve)(&at, area), w->dp = T(carve)(&at, area);
-    w->addend = job->addend ? T(carve)(&at, area) : NULL;
+    w->addend = job->addend || job->blocks ? T(carve)(&at, area) : NULL;
     w->keep = job->dropout > 0 ? T(carve)(&at, area) : NULL;
     w->start = T(carve)(&at, FV_TILE_SIDE), w->end = T(carve)(&at, FV_TILE_SIDE), w->ones = T(carve)(&at, FV_TILE_SIDE);
+    w->turned = job->w.data ? T(carve)(&at, job->plan->d_qk * FV_TILE_SIDE) : NULL;
+    job->simd->fill(w->ones, 1, FV_TILE_SIDE);
 }
 
-/* ---- before the rounds: delta and LSE per row, gradients that start at zero */
+/* ---- in the first round: delta and LSE per row */
 
 static void T(prepare_rows)(const T(job) * job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows,
                             double *sink_sum) {
@@ -40,37 +45,22 @@ static void T(prepare_rows)(const T(job) * job, const fv__segment *segment, int6
                      : NULL;
     const R log2e = (R)1.44269504088896340736, scale = (R)job->plan->options.scale;
     const double sink = job->sinks ? (double)T(per_head)(job, job->sinks, FV_SINKS, head) : -INFINITY;
+    /* A sink further above takes all: weights of e^-40 instead of less, so that they and the gain of dLSE stay normal numbers. */
+    enum { FAR_SINK = 40 };
     for (int64_t r = 0; r < rows; r++) {
         const double own = (double)from[r * lse->stride[2]];
         double all = own, gain = 1;
         if (job->sinks) { /* the weights are those of the softmax with the sink in its denominator */
             const double top = own > sink ? own : sink;
             all = top == -INFINITY ? top : top + log(exp(own - top) + exp(sink - top));
-            gain = exp(fmin(all - own, 80));
+            gain = exp(fmin(all - own, FAR_SINK));
             if (top > -INFINITY && own > -INFINITY) *sink_sum -= exp(sink - all) * (double)delta[r];
         }
         if (d && own > -INFINITY) delta[r] -= (R)((double)d[r * dlse->stride[2]] * gain);
+        all = fmin(all, own + FAR_SINK);
         lse2[r] = own == -INFINITY ? (R)INFINITY : (R)all * log2e; /* nothing seen: weights exp2(s - inf) = 0 */
         delta[r] = own == -INFINITY ? 0 : delta[r] * scale;
     }
-}
-
-static void T(prepare_task)(void *context, int64_t index, int worker) {
-    const T(job) *job = context;
-    const int64_t heads = job->plan->heads;
-    (void)worker;
-    int64_t number, block;
-    fv__tile_locate(job->first, job->plan->sequences, index / heads, &number, &block);
-    const int64_t blocks = job->first[number + 1] - job->first[number], rest = index - job->first[number] * heads;
-    const int64_t head = rest / blocks, i0 = rest % blocks * FV_TILE_BLOCK_Q;
-    const fv__segment segment = fv__attn_segment(job->plan, job->x, number);
-    const int64_t rows = segment.q_len - i0 < FV_TILE_BLOCK_Q ? segment.q_len - i0 : FV_TILE_BLOCK_Q;
-    double sink_sum = 0;
-    T(prepare_rows)(job, &segment, head, i0, rows, &sink_sum);
-    if (job->sink_sum) job->sink_sum[index] = sink_sum;
-    if (!job->dq.data) return;
-    for (int64_t r = 0; r < rows; r++)
-        memset(T(at)(&job->dq, segment.batch, head, segment.q_start + i0 + r), 0, (size_t)job->plan->d_qk * sizeof(R));
 }
 
 /* ---- one tile: up to SIDE queries from i0, up to SIDE keys from j0 */
@@ -79,9 +69,11 @@ typedef struct T(pair) {
     const fv__segment *segment;
     const fv__drop *drop;
     int64_t head, kv, i0, rows, j0, keys, lanes, task;
-    const R *q, *k, *dout;  /* first row of the tile in the caller's tensors */
-    R *kt, *vt, *dkt, *dvt; /* the transposed tile of the chunk */
-    bool partial;
+    int64_t ld, row0;      /* stride of kt and vt; row 0 of a strip among the queries of the block */
+    const R *q, *k, *dout; /* first row of the tile in the caller's tensors */
+    R *kt, *vt, *dk, *dv;  /* the tile of the chunk: transposed, gradients */
+    bool partial, ragged;  /* a band, a partial tile of the block mask is in it */
+    bool more, more_q;     /* dk and dv, dq have been written and are added to */
 } T(pair);
 
 /* Where the task keeps its part of a gradient that has one number per head. */
@@ -113,10 +105,49 @@ static void T(store_bias)(const T(job) * job, const T(backward_scratch) * w, con
 
 static void T(band_rows)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, const T(sight) * sight) {
     for (int64_t r = 0; r < p->rows; r++) {
-        w->start[r] = job->banded ? (R)(sight->start[r] - p->j0) : 0;
-        const int64_t end = job->banded ? sight->end[r] - p->j0 : p->keys;
+        w->start[r] = job->banded ? (R)(sight->start[p->row0 + r] - p->j0) : 0;
+        const int64_t end = job->banded ? sight->end[p->row0 + r] - p->j0 : p->keys;
         w->end[r] = (R)(end < p->keys ? end : p->keys);
     }
+}
+
+static void T(zero_rows)(R *p, int64_t ld, int64_t rows, int64_t cols) {
+    for (int64_t r = 0; r < rows; r++) memset(p + r * ld, 0, (size_t)cols * sizeof(R));
+}
+
+/* dQ, dK and dw of additive scores; the kernel adds. */
+static void T(additive_sums)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, R *dq) {
+    const int64_t d = job->plan->d_qk, group = job->plan->heads / job->plan->kv_heads;
+    R *dw = job->w_sum + (p->task * group + p->head % group) * d;
+    if (dq && !p->more_q) T(zero_rows)(dq, job->dq.l, p->rows, d);
+    job->simd->fill(w->turned, 0, d * p->lanes);
+    job->simd->additive_back(dq, job->dq.l, job->dk.data ? w->turned : NULL, dw, w->dp, p->q, job->q.l, p->kt, p->lanes,
+                             job->w.data + p->head * job->w.h, p->rows, d);
+    if (job->dk.data) job->simd->unpack(p->dk, d, w->turned, p->lanes, p->keys, d, w->ones, p->more);
+}
+
+/* dV += P^T dO, dK += dS^T Q, dQ += dS K of one tile */
+static void T(pair_sums)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, bool careful) {
+    const SIMD *simd = job->simd;
+    const int64_t lanes = p->lanes, d = job->plan->d_qk, dv = job->plan->d_v;
+    void (*gemm)(R *, int64_t, const R *, int64_t, int64_t, const R *, int64_t, int64_t, int64_t, int64_t, bool) =
+        careful ? simd->gemm_careful : simd->gemm;
+    R *dq = job->dq.data ? T(at)(&job->dq, p->segment->batch, p->head, p->segment->q_start + p->i0) : NULL;
+    if (job->dv.data && p->dout) gemm(p->dv, dv, w->s, 1, lanes, p->dout, job->dout.l, p->keys, dv, p->rows, p->more);
+    if (job->w.data) {
+        T(additive_sums)(job, w, p, dq);
+        return;
+    }
+    if (job->dk.data) gemm(p->dk, d, w->dp, 1, lanes, p->q, job->q.l, p->keys, d, p->rows, p->more);
+    if (dq) gemm(dq, job->dq.l, w->dp, lanes, 1, p->k, job->k.l, p->rows, d, p->keys, p->more_q);
+}
+
+/* What the block mask hides becomes -inf in the addend. */
+static void T(bits_addend)(const T(job) * job, const T(backward_scratch) * w, const T(pair) * p) {
+    uint64_t words[FV_TILE_SIDE];
+    fv__blocks_rows(job->blocks, p->segment->batch, p->head, p->i0, p->rows, p->j0, words);
+    if (!job->addend) job->simd->fill(w->addend, 0, p->rows * p->lanes);
+    job->simd->bits_tile(w->addend, p->rows, p->lanes, words);
 }
 
 static void T(pair_step)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, const T(sight) * sight) {
@@ -128,33 +159,44 @@ static void T(pair_step)(const T(job) * job, T(backward_scratch) * w, const T(pa
     if (wh)
         simd->additive_tile(w->s, p->q, job->q.l, p->kt, lanes, wh, p->rows, d, job->scale2);
     else
-        simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, lanes, p->rows, lanes, d, false);
+        simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, p->ld, p->rows, lanes, d, false);
     if (p->dout)
-        simd->gemm(w->dp, lanes, p->dout, job->dout.l, 1, p->vt, lanes, p->rows, lanes, dv, false);
+        simd->gemm(w->dp, lanes, p->dout, job->dout.l, 1, p->vt, p->ld, p->rows, lanes, dv, false);
     else
         simd->fill(w->dp, 0, p->rows * lanes);
     if (job->addend) T(fill_addend)(job, p->segment, p->head, p->i0, p->rows, p->j0, p->keys, w->addend, lanes);
+    if (p->ragged) T(bits_addend)(job, w, p);
     if (w->keep) simd->drop_rows(w->keep, p->rows, lanes, p->i0, p->j0, p->drop);
-    const bool hidden = p->partial || job->addend || wh;
+    const bool addend = job->addend || p->ragged, hidden = p->partial || addend || wh;
     if (hidden) T(band_rows)(job, w, p, sight);
     simd->back_tile(w->s, w->dp, p->rows, lanes, job->lse2 + at, job->delta + at, hidden ? w->start : NULL,
-                    hidden ? w->end : NULL, w->addend, w->keep, job->cap2);
+                    hidden ? w->end : NULL, addend ? w->addend : NULL, w->keep, job->cap2);
     if (job->dbias.data || job->slope_sum) T(store_bias)(job, w, p);
     const bool careful =
         hidden && !(simd->finite_tile(p->q, job->q.l, p->rows, d) && simd->finite_tile(p->k, job->k.l, p->keys, d) &&
                     (!p->dout || simd->finite_tile(p->dout, job->dout.l, p->rows, dv)));
-    void (*gemm)(R *, int64_t, const R *, int64_t, int64_t, const R *, int64_t, int64_t, int64_t, int64_t, bool) =
-        careful ? simd->gemm_careful : simd->gemm;
-    if (job->dv.data && p->dout) gemm(p->dvt, lanes, p->dout, 1, job->dout.l, w->s, lanes, dv, lanes, p->rows, true);
-    R *dq = job->dq.data ? T(at)(&job->dq, p->segment->batch, p->head, row) : NULL;
-    if (wh) {
-        R *dw = job->w_sum + (p->task * (plan->heads / plan->kv_heads) + p->head % (plan->heads / plan->kv_heads)) * d;
-        simd->additive_back(dq, job->dq.l, job->dk.data ? p->dkt : NULL, dw, w->dp, p->q, job->q.l, p->kt, lanes, wh,
-                            p->rows, d);
-        return;
+    T(pair_sums)(job, w, p, careful);
+}
+
+/* A tile on the edge of a band, in strips of queries: of each only the keys between its first and its last visible one are computed. */
+static void T(pair_strips)(const T(job) * job, T(backward_scratch) * w, const T(pair) * tile, const T(sight) * sight) {
+    const int64_t d = job->plan->d_qk, dv = job->plan->d_v, width = job->simd->width;
+    const int64_t height = tile->rows > FV_TILE_SIDE / 2 ? FV_TILE_SIDE / 2 : FV_TILE_SIDE / 4;
+    if (!tile->more) T(zero_rows)(tile->dk, d, tile->keys, d), T(zero_rows)(tile->dv, dv, tile->keys, dv);
+    for (int64_t r = 0; r < tile->rows; r += height) {
+        T(pair) p = *tile;
+        p.row0 = r, p.i0 += r, p.rows = tile->rows - r < height ? tile->rows - r : height, p.more = true;
+        p.q += r * job->q.l;
+        if (p.dout) p.dout += r * job->dout.l;
+        int64_t first = sight->start[r] - p.j0, end = sight->end[r + p.rows - 1] - p.j0;
+        first = first < 0 ? 0 : first & ~(int64_t)15, end = end < p.keys ? end : p.keys;
+        if (first < end) {
+            p.j0 += first, p.keys = end - first, p.lanes = (p.keys + width - 1) / width * width;
+            p.k += first * job->k.l, p.kt += first, p.vt += first, p.dk += first * d, p.dv += first * dv;
+            T(pair_step)(job, w, &p, sight);
+        } else if (!p.more_q && job->dq.data)
+            T(zero_rows)(T(at)(&job->dq, p.segment->batch, p.head, p.segment->q_start + p.i0), job->dq.l, p.rows, d);
     }
-    if (job->dk.data) gemm(p->dkt, lanes, p->q, 1, job->q.l, w->dp, lanes, d, lanes, p->rows, true);
-    if (dq) gemm(dq, job->dq.l, w->dp, lanes, 1, p->k, job->k.l, p->rows, d, p->keys, true);
 }
 
 /* ---- one task of a round */
@@ -174,44 +216,68 @@ static void T(chunk_load)(const T(job) * job, T(backward_scratch) * w, const fv_
                         job->w.data ? 1 : job->scale2);
         job->simd->pack(w->v + at * dv, lanes, T(at)(&job->v, s->batch, kv, s->k_start + j), job->v.l, keys, dv,
                         (R)job->plan->options.scale);
-        memset(w->dk + at * d, 0, (size_t)(lanes * d) * sizeof(R));
-        memset(w->dv + at * dv, 0, (size_t)(lanes * dv) * sizeof(R));
     }
+    w->live = 0;
 }
 
-static void T(chunk_store)(const T(job) * job, T(backward_scratch) * w, const fv__segment *s, int64_t kv, int64_t j0,
-                           int64_t j1) {
+/* Rows j0.. of a gradient: the first round writes, later ones add. */
+static void T(tile_store)(const T(job) * job, const T(backward_scratch) * w, R *to, int64_t ld, const R *from,
+                          int64_t keys, int64_t cols, bool live) {
+    if (job->round > 0) {
+        for (int64_t r = 0; live && r < keys; r++) job->simd->axpy(to + r * ld, 1, from + r * cols, cols);
+    } else if (live)
+        job->simd->scale_rows(to, ld, from, cols, keys, cols, w->ones);
+    else
+        T(zero_rows)(to, ld, keys, cols);
+}
+
+static void T(chunk_store)(const T(job) * job, const T(backward_scratch) * w, const fv__segment *s, int64_t kv,
+                           int64_t j0, int64_t j1) {
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
-    job->simd->fill(w->ones, 1, FV_TILE_SIDE);
     for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
-        const int64_t keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, lanes = T(tile_lanes)(job, keys),
-                      at = j - j0;
+        const int64_t keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, row = s->k_start + j, at = j - j0;
+        const bool live = w->live >> (at / FV_TILE_SIDE) & 1;
         if (job->dk.data)
-            job->simd->unpack(T(at)(&job->dk, s->batch, kv, s->k_start + j), job->dk.l, w->dk + at * d, lanes, keys, d,
-                              w->ones, true);
-        if (job->dv.data)
-            job->simd->unpack(T(at)(&job->dv, s->batch, kv, s->k_start + j), job->dv.l, w->dv + at * dv, lanes, keys,
-                              dv, w->ones, true);
+            T(tile_store)(job, w, T(at)(&job->dk, s->batch, kv, row), job->dk.l, w->dk + at * d, keys, d, live);
+        if (job->dv.data) T(tile_store)
+        (job, w, T(at)(&job->dv, s->batch, kv, row), job->dv.l, w->dv + at * dv, keys, dv, live && job->dout.data);
     }
 }
 
 /* SIDE queries against the keys [j0, j1) of the chunk */
-static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(pair) * p, int64_t j0, int64_t j1) {
+static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(pair) * p, int64_t j0, int64_t j1,
+                           T(ahead) * ahead) {
     const fv__segment *s = p->segment;
     T(sight) sight;
     T(look)(job, s, p->i0, p->rows, &sight);
     const int64_t row = s->q_start + p->i0;
     p->q = T(at)(&job->q, s->batch, p->head, row);
     p->dout = job->dout.data ? T(at)(&job->dout, s->batch, p->head, row) : NULL;
+    p->more_q = job->round > 0;
     for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
         p->j0 = j, p->keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, p->lanes = T(tile_lanes)(job, p->keys);
+        T(fetch)(ahead);
         if (j >= sight.any_end || j + p->keys <= sight.any) continue;
+        if (job->blocks) {
+            const fv_block_kind kind =
+                fv__blocks_kind(job->blocks, s->batch, p->head, p->i0, p->i0 + p->rows, j, j + p->keys);
+            if (kind == FV_BLOCK_EMPTY) continue;
+            p->ragged = kind == FV_BLOCK_PARTIAL;
+        }
+        const int64_t tile = (j - j0) / FV_TILE_SIDE;
         p->partial = j < sight.every || j + p->keys > sight.every_end;
         p->k = T(at)(&job->k, s->batch, p->kv, s->k_start + j);
-        p->kt = w->k + (j - j0) * job->plan->d_qk, p->dkt = w->dk + (j - j0) * job->plan->d_qk;
-        p->vt = w->v + (j - j0) * job->plan->d_v, p->dvt = w->dv + (j - j0) * job->plan->d_v;
-        T(pair_step)(job, w, p, &sight);
+        p->kt = w->k + (j - j0) * job->plan->d_qk, p->dk = w->dk + (j - j0) * job->plan->d_qk;
+        p->vt = w->v + (j - j0) * job->plan->d_v, p->dv = w->dv + (j - j0) * job->plan->d_v;
+        p->more = w->live >> tile & 1, p->ld = p->lanes;
+        if (p->partial && !job->w.data)
+            T(pair_strips)(job, w, p, &sight);
+        else
+            T(pair_step)(job, w, p, &sight);
+        w->live |= UINT64_C(1) << tile, p->more_q = true;
     }
+    if (!p->more_q && job->dq.data)
+        T(zero_rows)(T(at)(&job->dq, s->batch, p->head, row), job->dq.l, p->rows, job->plan->d_qk);
 }
 
 /* Does any query of [i0, i1) see any key of [j0, j1)? */
@@ -223,31 +289,108 @@ static bool T(meet)(const T(job) * job, const fv__segment *s, int64_t i0, int64_
     return start < j1 && end > j0;
 }
 
-static void T(round_task)(void *context, int64_t index, int worker) {
-    const T(job) *job = context;
-    const fv_attention_plan *plan = job->plan;
-    const int64_t kv_heads = plan->kv_heads, group = plan->heads / kv_heads, size = job->cut.chunk;
+/* A chunk of keys of one kv head and the chunk of queries of this round. */
+typedef struct T(meeting) {
+    fv__segment segment;
+    int64_t index, kv, i0, i1, j0, j1;
+    bool idle; /* nothing to do: fewer chunks than rounds, or not this phase */
+} T(meeting);
+
+static T(meeting) T(meeting_of)(const T(job) * job, int64_t index) {
+    const int64_t kv_heads = job->plan->kv_heads, size = job->cut.chunk;
+    T(meeting) m = {.index = index};
     int64_t number, ignored;
-    fv__tile_locate(job->first, plan->sequences, index / kv_heads, &number, &ignored);
+    fv__tile_locate(job->first, job->plan->sequences, index / kv_heads, &number, &ignored);
     const int64_t chunks = job->first[number + 1] - job->first[number], rest = index - job->first[number] * kv_heads;
-    const int64_t kv = rest / chunks, chunk = rest % chunks, other = (chunk + job->round) % chunks;
-    const fv__segment s = fv__attn_segment(plan, job->x, number);
-    if (job->round >= chunks || (job->phase >= 0 && job->phase != s.batch * kv_heads + kv)) return;
-    const int64_t j0 = chunk * size, j1 = j0 + size < s.k_len ? j0 + size : s.k_len;
-    const int64_t i0 = other * size, i1 = i0 + size < s.q_len ? i0 + size : s.q_len;
-    if (!T(meet)(job, &s, i0, i1, j0, j1)) return;
-    T(backward_scratch) w;
-    T(backward_carve)(job, worker, &w);
-    T(chunk_load)(job, &w, &s, kv, j0, j1);
-    for (int64_t head = kv * group; head < (kv + 1) * group; head++) {
-        const fv__drop drop = fv__drop_of(job->dropout, plan->options.seed, (uint64_t)(number * plan->heads + head));
-        T(pair) p = {.segment = &s, .drop = &drop, .head = head, .kv = kv, .task = index};
-        for (p.i0 = i0; p.i0 < i1; p.i0 += FV_TILE_SIDE) {
-            p.rows = i1 - p.i0 < FV_TILE_SIDE ? i1 - p.i0 : FV_TILE_SIDE;
-            T(query_block)(job, &w, &p, j0, j1);
+    const int64_t chunk = rest % chunks;
+    const int64_t other = job->mirrored ? (job->round + chunks - chunk) % chunks : (chunk + job->round) % chunks;
+    m.segment = fv__attn_segment(job->plan, job->x, number), m.kv = rest / chunks;
+    m.idle = job->round >= chunks || (job->phase >= 0 && job->phase != m.segment.batch * kv_heads + m.kv);
+    m.j0 = chunk * size, m.j1 = m.j0 + size < m.segment.k_len ? m.j0 + size : m.segment.k_len;
+    m.i0 = other * size, m.i1 = m.i0 + size < m.segment.q_len ? m.i0 + size : m.segment.q_len;
+    return m;
+}
+
+/* In round 0 every row of a gradient is written once, also where nobody meets. */
+static void T(first_round)(const T(job) * job, const T(meeting) * m, bool met) {
+    const int64_t group = job->plan->heads / job->plan->kv_heads, d = job->plan->d_qk, dv = job->plan->d_v;
+    const fv__segment *s = &m->segment;
+    for (int64_t g = 0; g < group && m->i0 < m->i1; g++) {
+        const int64_t head = m->kv * group + g, rows = m->i1 - m->i0;
+        double sink_sum = 0;
+        T(prepare_rows)(job, s, head, m->i0, rows, &sink_sum);
+        if (job->sink_sum) job->sink_sum[m->index * group + g] = sink_sum;
+        if (!met && job->dq.data) T(zero_rows)(T(at)(&job->dq, s->batch, head, s->q_start + m->i0), job->dq.l, rows, d);
+    }
+    if (met || m->j0 >= m->j1) return;
+    if (job->dk.data) T(zero_rows)(T(at)(&job->dk, s->batch, m->kv, s->k_start + m->j0), job->dk.l, m->j1 - m->j0, d);
+    if (job->dv.data) T(zero_rows)(T(at)(&job->dv, s->batch, m->kv, s->k_start + m->j0), job->dv.l, m->j1 - m->j0, dv);
+}
+
+/* While a block of queries is worked on: the block after it, or what the next meeting begins with. */
+static void T(backward_ahead)(const T(job) * job, const T(meeting) * now, const T(meeting) * next, const T(pair) * p,
+                              T(ahead) * a) {
+    const int64_t group = job->plan->heads / job->plan->kv_heads, side = FV_TILE_SIDE;
+    const int64_t d = job->plan->d_qk, dv = job->plan->d_v, after = p->i0 + side, rows = now->i1 - after;
+    *a = (T(ahead)){.count = 0};
+    if (rows > 0) {
+        const int64_t b = now->segment.batch, row = now->segment.q_start + after, some = rows < side ? rows : side;
+        T(ahead_add)(a, &job->dq, b, p->head, row, d, some);
+        T(ahead_add)(a, &job->dout, b, p->head, row, dv, some);
+        T(ahead_add)(a, &job->q, b, p->head, row, d, some);
+    } else if (next && (p->head + 1) % group == 0) {
+        const fv__segment *s = &next->segment;
+        const int64_t head = next->kv * group, row = s->q_start + next->i0, queries = next->i1 - next->i0;
+        if (job->round == 0) T(ahead_add)(a, &job->out, s->batch, head, row, dv, queries);
+        T(ahead_add)(a, &job->dout, s->batch, head, row, dv, queries);
+        T(ahead_add)(a, &job->q, s->batch, head, row, d, queries);
+        T(ahead_add)(a, &job->v, s->batch, next->kv, s->k_start + next->j0, dv, next->j1 - next->j0);
+        T(ahead_add)(a, &job->k, s->batch, next->kv, s->k_start + next->j0, d, next->j1 - next->j0);
+    }
+    T(ahead_share)(a, (now->j1 - now->j0 + side - 1) / side);
+}
+
+/* Does the block mask let any head of the group see anything here? */
+static bool T(blocks_meet)(const T(job) * job, const T(meeting) * m) {
+    const int64_t group = job->plan->heads / job->plan->kv_heads;
+    for (int64_t head = m->kv * group; head < (m->kv + 1) * group; head++)
+        if (fv__blocks_kind(job->blocks, m->segment.batch, head, m->i0, m->i1, m->j0, m->j1) != FV_BLOCK_EMPTY)
+            return true;
+    return false;
+}
+
+static void T(meeting_run)(const T(job) * job, T(backward_scratch) * w, const T(meeting) * m, const T(meeting) * next) {
+    const fv_attention_plan *plan = job->plan;
+    const int64_t group = plan->heads / plan->kv_heads;
+    const fv__segment *s = &m->segment;
+    if (m->idle) return;
+    const bool met = T(meet)(job, s, m->i0, m->i1, m->j0, m->j1) && (!job->blocks || T(blocks_meet)(job, m));
+    if (job->round == 0) T(first_round)(job, m, met);
+    if (!met) return;
+    T(ahead) ahead = {.count = 0};
+    T(chunk_load)(job, w, s, m->kv, m->j0, m->j1);
+    for (int64_t head = m->kv * group; head < (m->kv + 1) * group; head++) {
+        const fv__drop drop = fv__drop_of(job->dropout, plan->options.seed, (uint64_t)(s->number * plan->heads + head));
+        T(pair) p = {.segment = s, .drop = &drop, .head = head, .kv = m->kv, .task = m->index};
+        for (p.i0 = m->i0; p.i0 < m->i1; p.i0 += FV_TILE_SIDE) {
+            p.rows = m->i1 - p.i0 < FV_TILE_SIDE ? m->i1 - p.i0 : FV_TILE_SIDE;
+            if (job->fetches) T(backward_ahead)(job, m, next, &p, &ahead);
+            T(query_block)(job, w, &p, m->j0, m->j1, &ahead);
         }
     }
-    T(chunk_store)(job, &w, &s, kv, j0, j1);
+    T(chunk_store)(job, w, s, m->kv, m->j0, m->j1);
+}
+
+static void T(round_task)(void *context, int64_t index, int worker) {
+    const T(job) *job = context;
+    const int64_t all = job->first[job->plan->sequences] * job->plan->kv_heads, start = index * job->cut.group;
+    T(backward_scratch) w;
+    T(backward_carve)(job, worker, &w);
+    T(meeting) m = T(meeting_of)(job, start), next = m;
+    for (int64_t n = start; n < start + job->cut.group && n < all; n++, m = next) {
+        if (n + 1 < all) next = T(meeting_of)(job, n + 1);
+        T(meeting_run)(job, &w, &m, n + 1 < all ? &next : NULL);
+    }
 }
 
 /* ---- the whole */
@@ -266,9 +409,9 @@ static int64_t T(count_chunks)(const T(job) * job, int64_t *most) {
 }
 
 /* Gradients with one number per head: the parts of all tasks, in their order. */
-static void T(combine)(const T(job) * job, const double *part, int64_t per_task, int64_t heads_of_task,
-                       const fv_tensor *to, bool bias) {
+static void T(combine)(const T(job) * job, const double *part, const fv_tensor *to, bool bias) {
     const fv_attention_plan *plan = job->plan;
+    const int64_t heads_of_task = plan->kv_heads, per_task = plan->heads / plan->kv_heads;
     for (int64_t n = 0; n < plan->sequences; n++) {
         const int64_t tasks = job->first[n + 1] - job->first[n];
         for (int64_t t = 0; t < tasks * heads_of_task; t++)
@@ -314,31 +457,33 @@ static void T(zero_heads)(const fv_tensor *t) {
 
 static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
     T(job) job = T(job_of)(plan, x, true);
-    const int64_t rows = plan->batch * plan->heads * plan->q_len, group = plan->heads / plan->kv_heads;
+    const int64_t rows = plan->batch * plan->heads * plan->q_len;
+    const fv_tensor *b = &x->d[FV_BIAS];
     job.dq = T(view_of)(&x->d[FV_Q]), job.dk = T(view_of)(&x->d[FV_K]), job.dv = T(view_of)(&x->d[FV_V]);
-    job.dout = T(view_of)(&x->d[FV_OUT]), job.dbias = T(view_of)(&x->d[FV_BIAS]);
+    job.dout = T(view_of)(&x->d[FV_OUT]), job.dbias = T(view_of)(b);
+    job.mirrored = plan->window_right >= 0 && plan->window_left < 0;
     char *at = scratch;
     job.first = (int64_t *)at, at += (size_t)(plan->sequences + 8) / 8 * 64;
     job.lse2 = T(carve)(&at, rows), job.delta = T(carve)(&at, rows);
     double *parts = (double *)at;
     job.workers = (char *)scratch + job.cut.shared_bytes;
-    job.sink_sum = x->d[FV_SINKS].rank ? parts : NULL;
-    T(zero)(&x->d[FV_K]), T(zero)(&x->d[FV_V]), T(zero)(&x->d[FV_BIAS]);
-    T(zero_heads)(&x->d[FV_SINKS]), T(zero_heads)(&x->d[FV_SLOPES]);
-    fv__parallel_for(T(count_blocks)(&job) * plan->heads, T(prepare_task), &job);
-    if (job.sink_sum) T(combine)(&job, job.sink_sum, 1, plan->heads, &x->d[FV_SINKS], false);
-
     int64_t most;
     const int64_t tasks = T(count_chunks)(&job, &most) * plan->kv_heads, phases = T(phases)(&job);
-    const fv_tensor *b = &x->d[FV_BIAS];
-    memset(parts, 0, (size_t)(tasks * group * 2) * sizeof(double));
-    job.slope_sum = x->d[FV_SLOPES].rank ? parts : NULL;
-    job.bias_sum = b->rank && b->dim[2] == 1 && b->dim[3] == 1 ? parts + tasks * group : NULL;
-    job.w_sum = (R *)(parts + tasks * group * 2);
-    if (job.w.data) memset(job.w_sum, 0, (size_t)(tasks * group * plan->d_qk) * sizeof(R));
+    const int64_t numbers = tasks ? tasks * (plan->heads / plan->kv_heads) : 0;
+    memset(parts, 0, (size_t)(numbers * 3) * sizeof(double));
+    job.sink_sum = x->d[FV_SINKS].rank ? parts : NULL;
+    job.slope_sum = x->d[FV_SLOPES].rank ? parts + numbers : NULL;
+    job.bias_sum = b->rank && b->dim[2] == 1 && b->dim[3] == 1 ? parts + 2 * numbers : NULL;
+    job.w_sum = (R *)(parts + 3 * numbers);
+    if (job.w.data) memset(job.w_sum, 0, (size_t)(numbers * plan->d_qk) * sizeof(R));
+    T(zero)(b), T(zero_heads)(&x->d[FV_SINKS]), T(zero_heads)(&x->d[FV_SLOPES]);
+    if (plan->heads == 0) return;
+    if (x->t[FV_KV_LEN].rank) T(zero)(&x->d[FV_K]), T(zero)(&x->d[FV_V]); /* rows no chunk has */
     for (job.phase = phases ? 0 : -1; job.phase < phases; job.phase++)
-        for (job.round = 0; job.round < most; job.round++) fv__parallel_for(tasks, T(round_task), &job);
-    if (job.slope_sum) T(combine)(&job, job.slope_sum, group, plan->kv_heads, &x->d[FV_SLOPES], false);
-    if (job.bias_sum) T(combine)(&job, job.bias_sum, group, plan->kv_heads, b, true);
+        for (job.round = 0; job.round < most; job.round++)
+            fv__parallel_for((tasks + job.cut.group - 1) / job.cut.group, T(round_task), &job);
+    if (job.sink_sum) T(combine)(&job, job.sink_sum, &x->d[FV_SINKS], false);
+    if (job.slope_sum) T(combine)(&job, job.slope_sum, &x->d[FV_SLOPES], false);
+    if (job.bias_sum) T(combine)(&job, job.bias_sum, b, true);
     if (job.w.data && x->d[FV_W0].rank) T(combine_w)(&job, &x->d[FV_W0]);
 }

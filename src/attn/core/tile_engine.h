@@ -4,5 +4,6 @@
 #include "attn/core/tile_forward.h"
 #include "attn/core/tile_backward.h"
 #include "attn/core/tile_weights.h"
+#include "attn/core/tile_survey.h"
 
-const fv__tile_engine T(engine) = {T(forward), T(backward), T(weights)};
+const fv__tile_engine T(engine) = {T(forward), T(backward), T(weights), T(survey)};

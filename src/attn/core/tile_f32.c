@@ -1,5 +1,6 @@
 /* TILE for f32. See tile.h. */
 #include "attn/core/tile.h"
+#include "attn/blocks/block_mask.h"
 #include "simd/simd.h"
 
 #include <math.h>

@@ -1,11 +1,19 @@
 /* Forward of TILE for the real type R. See tile.h. */
 
 typedef struct T(tile) {
-    R *q, *o, *m, *l; /* (D, lanes), (Dv, lanes), lanes, lanes */
+    R *q, *o, *m, *l; /* (D, lanes), (lanes, Dv), lanes, lanes */
     int64_t i0, rows, lanes;
     bool started;
+    bool ragged; /* a partial tile of the block mask is in this step */
     T(sight) sight;
 } T(tile);
+
+/* A block of queries of one head: what a task does one after the other. */
+typedef struct T(unit) {
+    fv__segment segment;
+    fv__drop drop;
+    int64_t head, kv, block;
+} T(unit);
 
 typedef struct T(forward_scratch) {
     R *s, *alpha, *start, *end; /* (BLOCK_K, lanes), lanes each */
@@ -26,10 +34,35 @@ static void T(forward_carve)(const T(job) * job, int worker, T(forward_scratch) 
     }
 }
 
+static T(unit) T(unit_of)(const T(job) * job, int64_t index) {
+    const int64_t heads = job->plan->heads;
+    T(unit) unit;
+    int64_t number, block;
+    fv__tile_locate(job->first, job->plan->sequences, index / heads, &number, &block);
+    const int64_t blocks = job->first[number + 1] - job->first[number], rest = index - job->first[number] * heads;
+    unit.head = rest / blocks, unit.kv = unit.head * job->plan->kv_heads / heads;
+    unit.block = blocks - 1 - rest % blocks; /* the long rows of a causal triangle first */
+    unit.segment = fv__attn_segment(job->plan, job->x, number);
+    unit.drop = fv__drop_of(job->dropout, job->plan->options.seed, (uint64_t)(number * heads + unit.head));
+    return unit;
+}
+
+static void T(ahead_of)(const T(job) * job, const T(unit) * next, int64_t calls, T(ahead) * a) {
+    const fv__segment *s = &next->segment;
+    const int64_t i0 = next->block * FV_TILE_BLOCK_Q;
+    *a = (T(ahead)){.count = 0};
+    T(ahead_add)(a, &job->v, s->batch, next->kv, s->k_start, job->plan->d_v, s->k_len);
+    T(ahead_add)(a, &job->k, s->batch, next->kv, s->k_start, job->plan->d_qk, s->k_len);
+    T(ahead_add)(a, &job->q, s->batch, next->head, s->q_start + i0, job->plan->d_qk, s->q_len - i0);
+    T(ahead_share)(a, calls);
+}
+
+/* ---- one tile */
+
 static void T(tile_begin)(const T(job) * job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows,
                           T(tile) * t) {
     const int64_t width = job->simd->width;
-    t->i0 = i0, t->rows = rows, t->started = false;
+    t->i0 = i0, t->rows = rows, t->started = t->ragged = false;
     t->lanes = rows > FV_TILE_LANES / 2 ? FV_TILE_LANES : (rows + width - 1) / width * width;
     const R *q = T(at)(&job->q, segment->batch, head, segment->q_start + i0);
     job->simd->pack(t->q, t->lanes, q, job->q.l, rows, job->plan->d_qk, job->w.data ? 1 : job->scale2);
@@ -38,13 +71,51 @@ static void T(tile_begin)(const T(job) * job, const fv__segment *segment, int64_
     T(look)(job, segment, i0, rows, &t->sight);
 }
 
-/* Hides what query q of the tile does not see among the keys a, a+1, ... */
+/* Hides what query q of the tile does not see among the keys a, a+1, ...: of those that all see nothing is touched. */
 static void T(hide)(const T(job) * job, T(forward_scratch) * w, const T(tile) * t, R *s, int64_t a, int64_t rows) {
+    const int64_t every = t->sight.every - a, end = t->sight.every_end - a;
     for (int64_t q = 0; q < t->lanes; q++) {
         w->start[q] = q < t->rows ? (R)(t->sight.start[q] - a) : 0;
         w->end[q] = q < t->rows ? (R)(t->sight.end[q] - a) : (R)rows;
     }
-    job->simd->band_tile(s, rows, t->lanes, w->start, w->end);
+    const int64_t left = every < 0 ? 0 : every < rows ? every : rows, right = end > left ? end : left;
+    job->simd->band_tile(s, 0, left, t->lanes, w->start, w->end);
+    job->simd->band_tile(s, right, rows, t->lanes, w->start, w->end);
+}
+
+/* Keys [a, b) without the tiles of the block mask that are empty at either end. */
+static void T(narrow)(const T(job) * job, const T(unit) * unit, T(tile) * t, int64_t *a, int64_t *b) {
+    int64_t first = *b, last = *b;
+    t->ragged = false;
+    for (int64_t j = *a; j < *b; j += FV_BLOCK_KEYS) {
+        const int64_t end = j + FV_BLOCK_KEYS < *b ? j + FV_BLOCK_KEYS : *b;
+        const fv_block_kind kind =
+            fv__blocks_kind(job->blocks, unit->segment.batch, unit->head, t->i0, t->i0 + t->rows, j, end);
+        if (kind == FV_BLOCK_EMPTY) continue;
+        if (first == *b) first = last = j;
+        t->ragged |= kind == FV_BLOCK_PARTIAL || last != j; /* or an empty tile between two others */
+        last = end;
+    }
+    *a = first, *b = last;
+}
+
+/* Hides what the block mask does, among the keys [a, b) of the step that begins at j0. */
+static void T(hide_bits)(const T(job) * job, const T(unit) * unit, const T(tile) * t, R *s, int64_t j0, int64_t a,
+                         int64_t b) {
+    uint64_t words[FV_TILE_BLOCK_K];
+    for (int64_t j = j0; j < b; j += FV_BLOCK_KEYS)
+        if (j + FV_BLOCK_KEYS > a)
+            fv__blocks_columns(job->blocks, unit->segment.batch, unit->head, t->i0, j, words + (j - j0));
+    job->simd->bits_tile(s, b - a, t->lanes, words + (a - j0));
+}
+
+/* Is a value that is hidden from a query not finite? Then its weight 0 does not make it 0. */
+static bool T(poisoned)(const T(job) * job, const T(tile) * t, const R *v, int64_t a, int64_t rows) {
+    int64_t left = t->sight.every - a, right = t->sight.every_end - a;
+    left = job->addend || t->ragged ? rows : left < 0 ? 0 : left < rows ? left : rows;
+    right = right > left ? right : left;
+    if (left > 0 && !job->simd->finite_tile(v, job->v.l, left, job->plan->d_v)) return true;
+    return right < rows && !job->simd->finite_tile(v + right * job->v.l, job->v.l, rows - right, job->plan->d_v);
 }
 
 /* The addend with a query per lane; a plain bias is turned where it lies. */
@@ -60,32 +131,82 @@ static void T(turn_addend)(const T(job) * job, T(forward_scratch) * w, const T(t
     job->simd->pack(w->turned, t->lanes, from, ld, t->rows, rows, 1);
 }
 
+/* Which of the keys a, a+1, ... each half of a tile sees: on the edge of a band the other half is not computed. */
+typedef struct T(halves) {
+    int64_t split, first[2], end[2]; /* queries of the first half; keys */
+} T(halves);
+
+static T(halves) T(halves_of)(const T(job) * job, const T(tile) * t, int64_t a, int64_t rows, bool partial) {
+    T(halves) h = {t->rows, {0, 0}, {rows, rows}};
+    const int64_t half = FV_TILE_LANES / 2;
+    if (!partial || job->w.data || t->rows <= half) return h;
+    h.split = half;
+    for (int n = 0; n < 2; n++) {
+        const int64_t start = t->sight.start[n * half] - a, end = t->sight.end[n ? t->rows - 1 : half - 1] - a;
+        h.first[n] = start < 0 ? 0 : start < rows ? start : rows;
+        h.end[n] = end < h.first[n] ? h.first[n] : end < rows ? end : rows;
+    }
+    return h;
+}
+
+/* Scores of the keys that both halves see, and of those that only one of them does. */
+static void T(scores)(const T(job) * job, const T(tile) * t, const T(halves) * h, R *s, const R *k) {
+    const int64_t lanes = t->lanes, ld = job->k.l, d = job->plan->d_qk, half = FV_TILE_LANES / 2;
+    const int64_t left = h->first[1] < h->end[0] ? h->first[1] : h->end[0], right = h->end[0] > left ? h->end[0] : left;
+    const int64_t second = right > h->first[1] ? right : h->first[1];
+    if (h->first[0] < left)
+        job->simd->gemm(s + h->first[0] * lanes, lanes, k + h->first[0] * ld, ld, 1, t->q, lanes, left - h->first[0],
+                        half, d, false);
+    if (left < right && h->first[1] < h->end[0])
+        job->simd->gemm(s + left * lanes, lanes, k + left * ld, ld, 1, t->q, lanes, right - left, lanes, d, false);
+    if (second < h->end[1])
+        job->simd->gemm(s + second * lanes + half, lanes, k + second * ld, ld, 1, t->q + half, lanes,
+                        h->end[1] - second, lanes - half, d, false);
+}
+
+/* O += P V, each half of the queries with the keys it sees. */
+static void T(values)(const T(job) * job, const T(tile) * t, const T(halves) * h, const R *s, const R *v,
+                      bool careful) {
+    const int64_t dv = job->plan->d_v, lanes = t->lanes;
+    for (int n = 0; n < 2; n++) {
+        const int64_t q = n ? h->split : 0, queries = n ? t->rows - h->split : h->split, j = h->first[n];
+        if (queries <= 0 || (j >= h->end[n] && t->started)) continue;
+        (careful ? job->simd->gemm_careful : job->simd->gemm)(t->o + q * dv, dv, s + j * lanes + q, 1, lanes,
+                                                              v + j * job->v.l, job->v.l, queries, dv, h->end[n] - j,
+                                                              t->started);
+    }
+}
+
 /* Keys [a, b) of the block that begins at j0 join the sums of the tile. a - j0 is a multiple of 4, see softmax_tile. */
-static void T(forward_step)(const T(job) * job, T(forward_scratch) * w, T(tile) * t, const fv__segment *segment,
-                            int64_t head, int64_t j0, int64_t a, int64_t b, const fv__drop *drop) {
+static void T(forward_step)(const T(job) * job, T(forward_scratch) * w, T(tile) * t, const T(unit) * unit, int64_t j0,
+                            int64_t a, int64_t b, T(ahead) * ahead) {
     const SIMD *simd = job->simd;
-    const int64_t lanes = t->lanes, rows = b - a, kv = head * job->plan->kv_heads / job->plan->heads;
-    const R *k = T(at)(&job->k, segment->batch, kv, segment->k_start + a);
-    const R *v = T(at)(&job->v, segment->batch, kv, segment->k_start + a);
+    const fv__segment *segment = &unit->segment;
+    const int64_t lanes = t->lanes, rows = b - a, dv = job->plan->d_v;
+    const R *k = T(at)(&job->k, segment->batch, unit->kv, segment->k_start + a);
+    const R *v = T(at)(&job->v, segment->batch, unit->kv, segment->k_start + a);
+    const bool partial = a < t->sight.every || b > t->sight.every_end;
+    const T(halves) halves = T(halves_of)(job, t, a, rows, partial);
     R *s = w->s + (a - j0) * lanes;
+    T(fetch)(ahead);
     if (job->w.data)
-        simd->additive_tile(s, k, job->k.l, t->q, lanes, job->w.data + head * job->w.h, rows, job->plan->d_qk,
+        simd->additive_tile(s, k, job->k.l, t->q, lanes, job->w.data + unit->head * job->w.h, rows, job->plan->d_qk,
                             job->scale2);
     else
-        simd->gemm(s, lanes, k, job->k.l, 1, t->q, lanes, rows, lanes, job->plan->d_qk, false);
+        T(scores)(job, t, &halves, s, k);
     if (job->cap2 != 0) simd->softcap_tile(s, rows * lanes, job->cap2);
     if (job->addend) {
-        T(turn_addend)(job, w, t, segment, head, a, rows);
+        T(turn_addend)(job, w, t, segment, unit->head, a, rows);
         simd->bias_tile(s, w->turned, rows * lanes, (R)1.44269504088896340736);
     }
-    const bool partial = a < t->sight.every || b > t->sight.every_end;
     if (partial) T(hide)(job, w, t, s, a, rows);
+    if (t->ragged) T(hide_bits)(job, unit, t, s, j0, a, b);
     if (simd->softmax_tile(s, rows, lanes, t->m, t->l, w->alpha) && t->started)
-        simd->scale_lanes(t->o, job->plan->d_v, lanes, w->alpha);
-    if (drop->threshold) simd->drop_lanes(w->s, b - j0, lanes, t->i0, j0, drop);
-    const bool careful = (partial || job->addend) && !simd->finite_tile(v, job->v.l, rows, job->plan->d_v);
-    (careful ? simd->gemm_careful : simd->gemm)(t->o, lanes, v, 1, job->v.l, s, lanes, job->plan->d_v, lanes, rows,
-                                                t->started);
+        simd->scale_rows(t->o, dv, t->o, dv, t->rows, dv, w->alpha);
+    if (unit->drop.threshold) simd->drop_lanes(w->s, b - j0, lanes, t->i0, j0, &unit->drop);
+    T(fetch)(ahead);
+    const bool careful = (partial || job->addend || t->ragged) && T(poisoned)(job, t, v, a, rows);
+    T(values)(job, t, &halves, s, v, careful);
     t->started = true;
 }
 
@@ -93,48 +214,56 @@ static void T(tile_end)(const T(job) * job, T(forward_scratch) * w, T(tile) * t,
                         int64_t head, const fv__drop *drop) {
     const SIMD *simd = job->simd;
     const int64_t row = segment->q_start + t->i0;
-    if (!t->started) simd->fill(t->o, 0, job->plan->d_v * t->lanes);
+    const int64_t dv = job->plan->d_v;
+    if (!t->started) simd->fill(t->o, 0, dv * t->rows);
     const R sink = job->sinks ? T(per_head)(job, job->sinks, FV_SINKS, head) * (R)1.44269504088896340736 : (R)-INFINITY;
     R *factor = w->alpha, *lse = w->start;
     simd->finish_lanes(factor, lse, t->m, t->l, t->lanes, sink, (R)drop->scale);
-    simd->unpack(T(at)(&job->out, segment->batch, head, row), job->out.l, t->o, t->lanes, t->rows, job->plan->d_v,
-                 factor, false);
+    simd->scale_rows(T(at)(&job->out, segment->batch, head, row), job->out.l, t->o, dv, t->rows, dv, factor);
     const fv_tensor *to = &job->x->t[FV_LSE];
     if (!to->rank) return;
     R *p = (R *)to->data + segment->batch * to->stride[0] + head * to->stride[1] + row * to->stride[2];
     for (int64_t q = 0; q < t->rows; q++) p[q * to->stride[2]] = lse[q];
 }
 
-static void T(forward_task)(void *context, int64_t index, int worker) {
-    const T(job) *job = context;
-    const int64_t heads = job->plan->heads;
-    int64_t number, block;
-    fv__tile_locate(job->first, job->plan->sequences, index / heads, &number, &block);
-    const int64_t blocks = job->first[number + 1] - job->first[number], rest = index - job->first[number] * heads;
-    const int64_t head = rest / blocks;
-    block = blocks - 1 - rest % blocks; /* the long rows of a causal triangle first */
-    const fv__segment segment = fv__attn_segment(job->plan, job->x, number);
-    const fv__drop drop = fv__drop_of(job->dropout, job->plan->options.seed, (uint64_t)(number * heads + head));
-    T(forward_scratch) w;
-    T(forward_carve)(job, worker, &w);
+static void T(forward_unit)(const T(job) * job, T(forward_scratch) * w, const T(unit) * unit, const T(unit) * next) {
+    enum { TILES = FV_TILE_BLOCK_Q / FV_TILE_LANES };
+    const int64_t q_len = unit->segment.q_len;
     int64_t any = INT64_MAX, any_end = 0;
     int tiles = 0;
-    for (int64_t i = block * FV_TILE_BLOCK_Q; i < segment.q_len && tiles < FV_TILE_BLOCK_Q / FV_TILE_LANES;
-         i += FV_TILE_LANES) {
-        T(tile) *t = &w.tile[tiles++];
-        T(tile_begin)(job, &segment, head, i, segment.q_len - i < FV_TILE_LANES ? segment.q_len - i : FV_TILE_LANES, t);
+    for (int64_t i = unit->block * FV_TILE_BLOCK_Q; i < q_len && tiles < TILES; i += FV_TILE_LANES) {
+        T(tile) *t = &w->tile[tiles++];
+        T(tile_begin)
+        (job, &unit->segment, unit->head, i, q_len - i < FV_TILE_LANES ? q_len - i : FV_TILE_LANES, t);
         if (t->sight.any < any) any = t->sight.any;
         if (t->sight.any_end > any_end) any_end = t->sight.any_end;
     }
-    for (int64_t j0 = any / FV_TILE_BLOCK_K * FV_TILE_BLOCK_K; j0 < any_end; j0 += FV_TILE_BLOCK_K)
+    any = any / FV_TILE_BLOCK_K * FV_TILE_BLOCK_K;
+    T(ahead) ahead = {.count = 0};
+    if (next && job->fetches && any_end > any)
+        T(ahead_of)(job, next, 2 * tiles * ((any_end - any + FV_TILE_BLOCK_K - 1) / FV_TILE_BLOCK_K), &ahead);
+    for (int64_t j0 = any; j0 < any_end; j0 += FV_TILE_BLOCK_K)
         for (int n = 0; n < tiles; n++) {
-            T(tile) *t = &w.tile[n];
+            T(tile) *t = &w->tile[n];
             int64_t a = j0, b = j0 + FV_TILE_BLOCK_K;
-            if (t->sight.any > a) a += (t->sight.any - a) & ~(int64_t)3;
             if (t->sight.any_end < b) b = t->sight.any_end;
-            if (a < b) T(forward_step)(job, &w, t, &segment, head, j0, a, b, &drop);
+            if (job->blocks) T(narrow)(job, unit, t, &a, &b);
+            if (t->sight.any > a) a += (t->sight.any - a) & ~(int64_t)3;
+            if (a < b) T(forward_step)(job, w, t, unit, j0, a, b, &ahead);
         }
-    for (int n = 0; n < tiles; n++) T(tile_end)(job, &w, &w.tile[n], &segment, head, &drop);
+    for (int n = 0; n < tiles; n++) T(tile_end)(job, w, &w->tile[n], &unit->segment, unit->head, &unit->drop);
+}
+
+static void T(forward_task)(void *context, int64_t index, int worker) {
+    const T(job) *job = context;
+    const int64_t start = index * job->cut.group, units = job->first[job->plan->sequences] * job->plan->heads;
+    T(forward_scratch) w;
+    T(forward_carve)(job, worker, &w);
+    T(unit) unit = T(unit_of)(job, start), next = unit;
+    for (int64_t n = start; n < start + job->cut.group && n < units; n++, unit = next) {
+        if (n + 1 < units) next = T(unit_of)(job, n + 1);
+        T(forward_unit)(job, &w, &unit, n + 1 < units ? &next : NULL);
+    }
 }
 
 static int64_t T(count_blocks)(const T(job) * job) {
@@ -150,5 +279,6 @@ static void T(forward)(const fv_attention_plan *plan, const fv_attention_tensors
     T(job) job = T(job_of)(plan, x, false);
     job.first = scratch;
     job.workers = (char *)scratch + job.cut.shared_bytes;
-    fv__parallel_for(T(count_blocks)(&job) * plan->heads, T(forward_task), &job);
+    const int64_t units = T(count_blocks)(&job) * plan->heads;
+    fv__parallel_for((units + job.cut.group - 1) / job.cut.group, T(forward_task), &job);
 }

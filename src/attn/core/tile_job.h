@@ -16,12 +16,15 @@ typedef struct T(job) {
     R scale2, cap2; /* in units of log 2 */
     double dropout;
     bool banded, addend;
-    T(view) w; /* additive scores: (H,D) as row h; data NULL for products */
+    const fv_block_mask *blocks;
+    bool fetches; /* the tensors are larger than near caches: what comes next is fetched ahead */
+    T(view) w;    /* additive scores: (H,D) as row h; data NULL for products */
     /* backward only */
     R *lse2, *delta;                         /* per head and query */
     double *sink_sum, *slope_sum, *bias_sum; /* one number per task and head, combined in the order of tasks */
     R *w_sum;                                /* D numbers per task and head */
     int64_t round, phase;
+    bool mirrored; /* rounds are the other diagonals */
 } T(job);
 
 static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward) {
@@ -39,8 +42,14 @@ static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensor
     }
     job.scale2 = (R)(plan->options.scale * log2e), job.cap2 = (R)(plan->options.softcap * log2e);
     job.dropout = plan->options.dropout;
+    job.fetches = plan->batch *
+                      (plan->heads * plan->q_len * (plan->d_qk + plan->d_v) +
+                       plan->kv_heads * plan->k_len * (plan->d_qk + plan->d_v)) *
+                      (int64_t)sizeof(R) >
+                  FV_TILE_NEAR;
     job.banded = plan->window_left >= 0 || plan->window_right >= 0;
     job.addend = job.bias.data || job.mask || job.slopes;
+    job.blocks = plan->options.blocks;
     const fv__tile_tuning *tuning = plan->tuning;
     if (tuning && tuning->score == FV_SCORE_ADD)
         job.w = (T(view)){x->t[FV_W0].data, 0, x->t[FV_W0].stride[0], 0, x->t[FV_W0].stride[1]};
@@ -94,4 +103,38 @@ static void T(fill_addend)(const T(job) * job, const fv__segment *segment, int64
     if (job->slopes)
         job->simd->slope_tile(to, rows, ld, T(per_head)(job, job->slopes, FV_SLOPES, head),
                               (R)(i0 + segment->q_offset - j0), 1, -1);
+}
+
+/* ---- what comes next is fetched a little with every step of what is done now: a short sequence is over before the hardware has seen a
+ * pattern in its addresses, and would wait for memory at every row. */
+
+typedef struct T(ahead) {
+    const char *at[5];
+    int64_t stride[5], width[5], rows[5]; /* bytes, bytes, rows left */
+    int64_t count, share;                 /* streams, rows a call */
+} T(ahead);
+
+static void T(ahead_add)(T(ahead) * a, const T(view) * v, int64_t b, int64_t h, int64_t l, int64_t width,
+                         int64_t rows) {
+    if (!v->data || rows <= 0) return;
+    const int64_t n = a->count++;
+    a->at[n] = (const char *)T(at)(v, b, h, l);
+    a->stride[n] = v->l * (int64_t)sizeof(R), a->width[n] = width * (int64_t)sizeof(R);
+    a->rows[n] = rows < FV_TILE_BLOCK_Q ? rows : FV_TILE_BLOCK_Q;
+}
+
+/* All rows are to be fetched after so many calls. */
+static void T(ahead_share)(T(ahead) * a, int64_t calls) {
+    int64_t rows = 0;
+    for (int64_t n = 0; n < a->count; n++) rows += a->rows[n];
+    a->share = calls > 0 ? (rows + calls - 1) / calls : 0;
+}
+
+static void T(fetch)(T(ahead) * a) {
+    for (int64_t n = 0; n < a->share && a->count > 0; n++) {
+        const int64_t i = a->count - 1;
+        for (int64_t b = 0; b < a->width[i]; b += 64) __builtin_prefetch(a->at[i] + b, 0, 2);
+        a->at[i] += a->stride[i];
+        if (--a->rows[i] == 0) a->count--;
+    }
 }

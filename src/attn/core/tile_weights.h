@@ -1,4 +1,9 @@
-/* Scores and weights of chosen rows for the real type R: recomputed from the log-sum-exp, nothing else of the matrix is touched. */
+/* Scores and weights of chosen rows for the real type R, recomputed from the log-sum-exp; nothing else of the matrix is touched.
+ *
+ * A task owns LANES keys of all chosen rows: the keys are turned once for up to ROWS of them. Everything is small enough for the stack,
+ * so a look costs no scratch: the width is walked in pieces. */
+
+enum { T(map_lanes) = 64, T(map_rows) = 16, T(map_depth) = 64 };
 
 typedef struct T(weights_job) {
     const T(job) * job;
@@ -6,73 +11,102 @@ typedef struct T(weights_job) {
     fv_stage stage;
     int64_t head;
     const int64_t *rows;
+    int64_t count;
     const fv_tensor *to;
+    fv__drop drop;
 } T(weights_job);
 
-/* The weight of a score: exp(s - lse), with the sink in the denominator if there is one. */
-static double T(weight_of)(const T(weights_job) * w, double score, double lse) {
-    if (score == -INFINITY || lse == -INFINITY) return 0;
-    double norm = lse;
-    if (w->job->sinks) {
-        const double sink = (double)T(per_head)(w->job, w->job->sinks, FV_SINKS, w->head),
-                     top = sink > lse ? sink : lse;
-        norm = top + log(exp(lse - top) + exp(sink - top));
-    }
-    return exp(score - norm);
+/* ln of the denominator of a row, with the sink in it; +inf where nothing is seen, which makes every weight 0. */
+static double T(norm_of)(const T(job) * job, const fv__segment *s, int64_t head, int64_t i) {
+    const fv_tensor *t = &job->x->t[FV_LSE];
+    const int64_t at = s->batch * t->stride[0] + head * t->stride[1] + (s->q_start + i) * t->stride[2];
+    const double lse = (double)((const R *)t->data)[at];
+    if (lse == -INFINITY) return INFINITY;
+    if (!job->sinks) return lse;
+    const double sink = (double)T(per_head)(job, job->sinks, FV_SINKS, head), top = sink > lse ? sink : lse;
+    return top + log(exp(lse - top) + exp(sink - top));
 }
 
-static double T(addend_at)(const T(weights_job) * w, int64_t i, int64_t j) {
-    R a[FV_TILE_LANES]; /* slopes are added a whole vector at a time */
-    T(fill_addend)(w->job, &w->segment, w->head, i, 1, j, 1, a, FV_TILE_LANES);
-    return (double)a[0];
-}
-
-static double T(raw_score)(const T(weights_job) * w, const R *q, int64_t j) {
+/* Scores of `count` chosen rows and `keys` keys from j0, before the softcap. */
+static void T(map_scores)(const T(weights_job) * w, const int64_t *rows, int64_t count, int64_t j0, int64_t keys,
+                          R *s) {
+    enum { LANES = T(map_lanes), DEPTH = T(map_depth) };
     const T(job) *job = w->job;
-    const fv__segment *s = &w->segment;
+    const fv__segment *at = &w->segment;
     const int64_t kv = w->head * job->plan->kv_heads / job->plan->heads, d = job->plan->d_qk;
-    const R *k = T(at)(&job->k, s->batch, kv, s->k_start + j);
-    if (!job->w.data) return (double)job->simd->dot(q, k, d) * job->plan->options.scale;
-    double sum = 0;
-    for (int64_t c = 0; c < d; c++)
-        sum += (double)job->w.data[w->head * job->w.h + c * job->w.d] * tanh((double)(q[c] + k[c]));
-    return sum * job->plan->options.scale;
+    const R scale = (R)job->plan->options.scale;
+    R kt[DEPTH * LANES], q[T(map_rows) * DEPTH], part[T(map_rows) * LANES];
+    job->simd->fill(s, 0, count * LANES);
+    for (int64_t c = 0; c < d; c += DEPTH) {
+        const int64_t depth = d - c < DEPTH ? d - c : DEPTH;
+        job->simd->pack(kt, LANES, T(at)(&job->k, at->batch, kv, at->k_start + j0) + c, job->k.l, keys, depth,
+                        job->w.data ? 1 : scale);
+        for (int64_t r = 0; r < count; r++)
+            memcpy(q + r * DEPTH, T(at)(&job->q, at->batch, w->head, at->q_start + rows[r]) + c,
+                   (size_t)depth * sizeof(R));
+        if (job->w.data) {
+            job->simd->additive_tile(part, q, DEPTH, kt, LANES, job->w.data + w->head * job->w.h + c, count, depth,
+                                     scale);
+            job->simd->add(s, s, part, count * LANES);
+        } else {
+            job->simd->gemm(s, LANES, q, DEPTH, 1, kt, LANES, count, LANES, depth, true);
+        }
+    }
+}
+
+/* Row i of the tile becomes what the stage asks for. `keep`: what the dropout multiplies with, NULL for none. */
+static void T(map_row)(const T(weights_job) * w, R *s, int64_t i, int64_t j0, int64_t keys, const R *keep) {
+    enum { LANES = T(map_lanes) };
+    const T(job) *job = w->job;
+    const bool weights = w->stage >= FV_STAGE_SOFTMAX;
+    R a[LANES];
+    int64_t start, end;
+    fv__attn_visible(job->plan, &w->segment, i, &start, &end);
+    if (job->addend) T(fill_addend)(job, &w->segment, w->head, i, 1, j0, keys, a, LANES);
+    if (job->addend && w->stage >= FV_STAGE_BIASED) job->simd->add(s, s, a, keys);
+    if (weights) {
+        const R norm = (R)T(norm_of)(job, &w->segment, w->head, i);
+        for (int64_t c = 0; c < keys; c++) s[c] -= norm;
+        job->simd->exp(s, s, keys);
+    }
+    if (keep) job->simd->mul(s, s, keep, keys);
+    for (int64_t c = 0; c < LANES; c++) {
+        bool seen = c < keys && j0 + c >= start && j0 + c < end && !(job->addend && a[c] == (R)-INFINITY);
+        if (seen && job->blocks) seen = fv_block_mask_sees(job->blocks, w->segment.batch, w->head, i, j0 + c);
+        if (!seen) s[c] = weights ? 0 : (R)-INFINITY;
+    }
 }
 
 static void T(weights_task)(void *context, int64_t index, int worker) {
+    enum { LANES = T(map_lanes), ROWS = T(map_rows), BLOCK = 32 };
     const T(weights_job) *w = context;
     const T(job) *job = w->job;
-    const fv_attention_plan *plan = job->plan;
-    const fv__segment *s = &w->segment;
-    const int64_t i = w->rows[index];
-    int64_t start, end;
+    const int64_t j0 = index * LANES, left = w->segment.k_len - j0, width = w->to->dim[1] - j0;
+    const int64_t keys = left < 0 ? 0 : left < LANES ? left : LANES;
+    const R cap = (R)job->plan->options.softcap;
+    R s[ROWS * LANES], keep[BLOCK * LANES];
+    int64_t drawn = -1;
     (void)worker;
-    fv__attn_visible(plan, s, i, &start, &end);
-    const R *q = T(at)(&job->q, s->batch, w->head, s->q_start + i);
-    const fv_tensor *lse = &job->x->t[FV_LSE];
-    const double norm = w->stage != FV_STAGE_SOFTMAX
-                            ? 0
-                            : (double)((const R *)lse->data)[s->batch * lse->stride[0] + w->head * lse->stride[1] +
-                                                             (s->q_start + i) * lse->stride[2]];
-    const double cap = plan->options.softcap, outside = w->stage == FV_STAGE_SOFTMAX ? 0 : -INFINITY;
-    R *to = (R *)w->to->data + index * w->to->stride[0];
-    for (int64_t j = 0; j < w->to->dim[1]; j++) {
-        double score = -INFINITY;
-        if (j >= start && j < end) {
-            const double add = job->addend ? T(addend_at)(w, i, j) : 0;
-            if (add > -INFINITY) score = T(raw_score)(w, q, j);
-            if (w->stage != FV_STAGE_RAW && cap != 0 && score > -INFINITY) score = cap * tanh(score / cap);
-            if (w->stage >= FV_STAGE_BIASED) score += add;
+    for (int64_t n = 0; n < w->count; n += ROWS) {
+        const int64_t count = w->count - n < ROWS ? w->count - n : ROWS;
+        if (keys) T(map_scores)(w, w->rows + n, count, j0, keys, s);
+        if (keys && cap != 0 && w->stage >= FV_STAGE_SOFTCAPPED) job->simd->softcap_tile(s, count * LANES, cap);
+        for (int64_t r = 0; r < count; r++) {
+            const int64_t i = w->rows[n + r];
+            R *row = (R *)w->to->data + (n + r) * w->to->stride[0] + j0 * w->to->stride[1];
+            const bool drop = w->stage == FV_STAGE_DROPOUT && keys;
+            if (drop && i / BLOCK != drawn)
+                job->simd->drop_rows(keep, BLOCK, LANES, (drawn = i / BLOCK) * BLOCK, j0, &w->drop);
+            T(map_row)(w, s + r * LANES, i, j0, keys, drop ? keep + i % BLOCK * LANES : NULL);
+            for (int64_t c = 0; c < LANES && c < width; c++) row[c * w->to->stride[1]] = s[r * LANES + c];
         }
-        to[j * w->to->stride[1]] = (R)(score == -INFINITY             ? outside
-                                       : w->stage == FV_STAGE_SOFTMAX ? T(weight_of)(w, score, norm)
-                                                                      : score);
     }
 }
 
 static void T(weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
                        int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
     const T(job) job = T(job_of)(plan, x, false);
-    T(weights_job) w = {&job, fv__attn_segment(plan, x, batch), stage, head, rows, out};
-    fv__parallel_for(count, T(weights_task), &w);
+    T(weights_job) w = {&job, fv__attn_segment(plan, x, batch), stage, head, rows, count, out, {0, 0, 0, 1}};
+    w.drop = fv__drop_of(job.dropout, plan->options.seed, (uint64_t)(batch * plan->heads + head));
+    fv__parallel_for((out->dim[1] + T(map_lanes) - 1) / T(map_lanes), T(weights_task), &w);
 }

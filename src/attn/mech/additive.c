@@ -51,5 +51,7 @@ const fv__mechanism fv__mech_additive = {
     .backward = fv__tile_backward,
     .reference = reference,
     .weights = fv__tile_weights,
+    .survey_scratch = fv__tile_survey_scratch,
+    .survey = fv__tile_survey,
     .describe = fv__tile_describe,
 };

@@ -6,10 +6,10 @@
 
 enum {
     FV_EXACT_NEEDS = 1 << FV_Q | 1 << FV_K | 1 << FV_V,
-    FV_EXACT_TAKES =
-        1 << FV_BIAS | 1 << FV_SINKS | 1 << FV_SLOPES | 1 << FV_MASK | 1 << FV_KV_LEN | 1 << FV_CU_Q | 1 << FV_CU_K,
+    FV_EXACT_TAKES = 1 << FV_BIAS | 1 << FV_SINKS | 1 << FV_SLOPES | 1 << FV_MASK | 1 << FV_KV_LEN |
+                     1 << FV_PREFIX_LEN | 1 << FV_CU_Q | 1 << FV_CU_K,
     FV_EXACT_CAN = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GROUPED | FV_CAN_PACKED | FV_CAN_LENGTHS | FV_CAN_WEIGHTS |
-                   FV_CAN_DROPOUT
+                   FV_CAN_DROPOUT | FV_CAN_BLOCKS
 };
 
 /* Backward needs `lse` of the forward. */

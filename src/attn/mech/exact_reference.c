@@ -13,7 +13,7 @@ typedef struct row {
     fv__raw_score *raw;
     const fv_attention_plan *plan;
     const fv_attention_tensors *x;
-    int64_t sequence, b, h, kv, i, q_start, k_start, q_len, k_len, offset;
+    int64_t sequence, b, h, kv, i, q_start, k_start, q_len, k_len, offset, prefix;
 } row;
 
 static double get4(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d) {
@@ -27,9 +27,11 @@ static int64_t whole(const fv_tensor *t, int64_t i) { return (int64_t)fv_tensor_
 static bool hidden(const row *r, int64_t j) {
     const fv_attention_options *o = &r->plan->options;
     const int64_t at = r->i + r->offset;
-    if (r->plan->causal && j > at) return true;
+    const bool inside = j < r->prefix; /* of the prefix: seen from everywhere */
+    if (r->plan->causal && j > at && !inside) return true;
     if (r->plan->window_left >= 0 && j < at - r->plan->window_left) return true;
-    if (r->plan->window_right >= 0 && j > at + r->plan->window_right) return true;
+    if (r->plan->window_right >= 0 && j > at + r->plan->window_right && !inside) return true;
+    if (o->blocks && !fv_block_mask_sees(o->blocks, r->b, r->h, r->i, j)) return true;
     const fv_tensor *mask = &r->x->t[FV_MASK];
     if (!mask->rank) return false;
     const bool set = get4(mask, r->b, r->h, r->q_start + r->i, r->k_start + j) != 0;
@@ -115,6 +117,7 @@ void fv__plain_reference(const fv_attention_plan *plan, const fv_attention_tenso
             r.k_start = whole(k, n), r.k_len = whole(k, n + 1) - r.k_start;
         }
         if (x->t[FV_KV_LEN].rank && whole(&x->t[FV_KV_LEN], n) < r.k_len) r.k_len = whole(&x->t[FV_KV_LEN], n);
+        if (x->t[FV_PREFIX_LEN].rank) r.prefix = whole(&x->t[FV_PREFIX_LEN], n);
         r.offset = plan->lower_right ? r.k_len - r.q_len : plan->options.q_offset;
         for (r.h = 0; r.h < plan->heads; r.h++)
             for (r.i = 0, r.kv = r.h * plan->kv_heads / plan->heads; r.i < r.q_len; r.i++) one_row(&r);

@@ -35,14 +35,15 @@ static fv_status accept(fv_attention_plan *plan) {
 typedef struct plain {
     const fv_attention_plan *plan;
     const fv_attention_tensors *x;
-    int64_t b, h, kv, q_row, i, k_start, k_len, offset;
+    int64_t b, h, kv, q_row, i, k_start, k_len, offset, prefix;
 } plain;
 
 static bool visible(const plain *r, int64_t j) {
     const int64_t at = r->i + r->offset;
-    if (r->plan->causal && j > at) return false;
+    const bool inside = j < r->prefix;
+    if (r->plan->causal && j > at && !inside) return false;
     if (r->plan->window_left >= 0 && j < at - r->plan->window_left) return false;
-    if (r->plan->window_right >= 0 && j > at + r->plan->window_right) return false;
+    if (r->plan->window_right >= 0 && j > at + r->plan->window_right && !inside) return false;
     const fv_tensor *m = &r->x->t[FV_MASK];
     if (!m->rank) return true;
     const int64_t index[4] = {m->dim[0] == 1 ? 0 : r->b, m->dim[1] == 1 ? 0 : r->h, m->dim[2] == 1 ? 0 : r->q_row,
@@ -109,6 +110,7 @@ static void reference(const fv_attention_plan *plan, const fv_attention_tensors 
             r.k_start = whole(k, n), r.k_len = whole(k, n + 1) - r.k_start;
         }
         if (x->t[FV_KV_LEN].rank && whole(&x->t[FV_KV_LEN], n) < r.k_len) r.k_len = whole(&x->t[FV_KV_LEN], n);
+        if (r.x->t[FV_PREFIX_LEN].rank) r.prefix = whole(&r.x->t[FV_PREFIX_LEN], n);
         r.offset = plan->lower_right ? r.k_len - q_len : plan->options.q_offset;
         for (r.h = 0; r.h < plan->heads; r.h++)
             for (r.i = 0, r.kv = r.h * plan->kv_heads / plan->heads; r.i < q_len; r.i++)
@@ -122,8 +124,8 @@ const fv__mechanism fv__mech_topk = {
              .citation = "Zhao et al. 2019, arXiv 1912.11637",
              .cost = "O(n m d) time, O(n d) memory",
              .needs = FV_EXACT_NEEDS,
-             .takes = 1 << FV_MASK | 1 << FV_KV_LEN | 1 << FV_CU_Q | 1 << FV_CU_K,
-             .can = FV_EXACT_CAN & ~FV_CAN_DROPOUT,
+             .takes = 1 << FV_MASK | 1 << FV_KV_LEN | 1 << FV_PREFIX_LEN | 1 << FV_CU_Q | 1 << FV_CU_K,
+             .can = FV_EXACT_CAN & ~(FV_CAN_DROPOUT | FV_CAN_BLOCKS),
              .params = params},
     .params_size = sizeof(topk_params),
     .accept = accept,

@@ -47,5 +47,7 @@ const fv__mechanism fv__mech_window = {
     .backward = fv__tile_backward,
     .reference = fv__exact_reference,
     .weights = fv__tile_weights,
+    .survey_scratch = fv__tile_survey_scratch,
+    .survey = fv__tile_survey,
     .describe = fv__tile_describe,
 };

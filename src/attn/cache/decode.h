@@ -32,7 +32,7 @@ struct fv_decode_plan {
 /* How the scratch is cut; depends on plan, cache and threads only. */
 typedef struct fv__decode_cut {
     int64_t chunks; /* of all sequences together, at most */
-    size_t first_bytes, query_bytes, part_bytes, worker_bytes, bytes;
+    size_t first_bytes, left_bytes, part_bytes, worker_bytes, bytes;
 } fv__decode_cut;
 fv__decode_cut fv__decode_cut_of(const fv_decode_plan *plan, const fv_kv_cache *cache);
 

@@ -229,6 +229,18 @@ out softmax,"1,2,96,16",f32,1,both,upper-left
 out softmax,"1,2,96,16",f64,1,both,none
 out softmax,"1,2,96,16",f64,1,backward,upper-left
 
+case benchmark of decoding
+do fovea bench decode --shape 1,4/2,300,24 -r 2 --dtype f32,bf16,f16 -o tsv | cut -f 1-3
+out 1,4/2,300,24	f32	1
+out 1,4/2,300,24	bf16	1
+out 1,4/2,300,24	f16	1
+err~ every result agreed with attention over the same keys
+
+case benchmark of decoding from a type that is not stored
+do fovea bench decode --dtype f64
+exit 2
+err fovea: error: --dtype f64: a cache stores f32, bf16 or f16
+
 case benchmark of half precision
 do fovea bench attention --shape 1,2,96,16 -r 1 --dtype bf16,f16 -o tsv -q | cut -f 1-5
 out softmax	1,2,96,16	bf16	1	both

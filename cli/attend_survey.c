@@ -28,15 +28,17 @@ static fv_status parse_list(const char *text, int *wanted) {
 }
 
 static fv_status parse_pool(const char *text, fv_survey *want) {
+    const int64_t most = INT64_C(1) << 48;
     char *end;
     errno = 0;
     want->pool_q = strtoll(text, &end, 10);
     bool good = end != text && *end == ',' && errno == 0;
     const char *second = good ? end + 1 : text;
     want->pool_k = strtoll(second, &end, 10);
-    good = good && end != second && *end == '\0' && errno == 0 && want->pool_q > 0 && want->pool_k > 0;
+    good = good && end != second && *end == '\0' && errno == 0 && want->pool_q > 0 && want->pool_k > 0 &&
+           want->pool_q <= most && want->pool_k <= most;
     if (good) return FV_OK;
-    return cli_fail(FV_USAGE, "--pool %s: wrong sizes\n  expected BQ,BK, both above 0, such as 64,64", text);
+    return cli_fail(FV_USAGE, "--pool %s: wrong sizes\n  expected BQ,BK, both from 1 to 2^48, such as 64,64", text);
 }
 
 /* The longest packed sequence; without packing the length of all. */

@@ -8,8 +8,11 @@
 /* Multiply-adds a second of one thread in the vectors of these kernels, counted twice: measured, not looked up. */
 double cli_peak_flops(const char *isa, fv_dtype dtype);
 
-/* Bytes a second that `threads` read together from a block of `bytes`: the best of `repeat` rounds. */
-double cli_peak_read(size_t bytes, int threads, int64_t repeat);
+/* Memory to be read: `windows` windows of `bytes`, one a round. Returns the seconds that `threads` need for one together. */
+typedef struct cli_reader cli_reader;
+cli_reader *cli_reader_new(size_t bytes, int64_t windows, int threads);
+double cli_reader_seconds(cli_reader *reader, int64_t round);
+void cli_reader_free(cli_reader *reader);
 
 typedef struct cli_timing {
     double median, sd, best;

@@ -224,6 +224,13 @@ static inline void case_free(attn_case *c) {
 
 typedef enum run_what { RUN_FORWARD = 1, RUN_BACKWARD = 2, RUN_REFERENCE = 4 } run_what;
 
+/* A case that wants no gradient has no backward. */
+static inline bool case_wants(const attn_case *c) {
+    bool wanted = false;
+    for (int p = 0; p < FV_MASK; p++) wanted |= c->x.d[p].rank != 0;
+    return wanted;
+}
+
 /* Scratch starts as NaN: what is read before it is written shows. */
 static inline fv_status case_run(attn_case *c, int what) {
     fv_attention_plan *plan;
@@ -237,7 +244,7 @@ static inline fv_status case_run(attn_case *c, int what) {
     if (what & RUN_REFERENCE) status = fv_attention_reference(plan, &c->x);
     if (status == FV_OK && (what & RUN_FORWARD)) status = fv_attention_forward(plan, &c->x, scratch);
     memset(scratch, 0xff, bytes);
-    if (status == FV_OK && (what & RUN_BACKWARD)) status = fv_attention_backward(plan, &c->x, scratch);
+    if (status == FV_OK && case_wants(c) && (what & RUN_BACKWARD)) status = fv_attention_backward(plan, &c->x, scratch);
     for (int i = 0; i < 64; i++)
         if (scratch[bytes + (size_t)i] != 0x5a)
             status = fv__fail(FV_FAIL, "scratch: written beyond the announced size");

@@ -79,6 +79,7 @@ static void guard_case(attn_case *c, bool at_end, bool backward) {
 }
 
 static fv_status one_call(attn_case *c, const fv_attention_plan *plan, bool at_end, bool backward) {
+    if (backward && !case_wants(c)) return FV_OK;
     guard_case(c, at_end, backward);
     guarded *g;
     const size_t bytes = fv_attention_scratch(plan, backward);

@@ -422,13 +422,15 @@ static void halves_test(void **state) { (void)state, every_table(check_halves); 
 static void one_product(const fv__simd_f32 *k) {
     const int64_t m = below(40), n = below(70), depth = below(70), lda = 70 + below(9), ldb = 70 + below(9),
                   ldc = 70 + below(9);
-    static float a[80 * 80], b[80 * 80], c[80 * 80], d[80 * 80], start[80 * 80];
-    const bool turned = below(2), add = below(2);
+    static float a[80 * 80], b[80 * 80], c[80 * 80], d[80 * 80], start[80 * 80], alone[80 * 80];
+    const bool turned = below(2);
+    const fv__gemm_add add = (fv__gemm_add)below(3);
     for (int i = 0; i < 80 * 80; i++)
         a[i] = (float)uniform(), b[i] = (float)uniform(), c[i] = d[i] = start[i] = (float)uniform();
     const int64_t row = turned ? 1 : lda, col = turned ? lda : 1;
     k->gemm(c, ldc, a, row, col, b, ldb, m, n, depth, add);
     k->gemm_careful(d, ldc, a, row, col, b, ldb, m, n, depth, add);
+    k->gemm(alone, ldc, a, row, col, b, ldb, m, n, depth, FV_GEMM_SET);
     for (int64_t i = 0; i < 80; i++)
         for (int64_t j = 0; j < ldc && i * ldc + j < 80 * 80; j++) {
             const int64_t at = i * ldc + j;
@@ -440,6 +442,7 @@ static void one_product(const fv__simd_f32 *k) {
             for (int64_t t = 0; t < depth; t++) sum += (double)a[i * row + t * col] * (double)b[t * ldb + j];
             close_to((double)c[at], sum, 3);
             assert_true(c[at] == d[at]);
+            if (add == FV_GEMM_PLUS) assert_true(c[at] == start[at] + alone[at]);
         }
 }
 static void check_products(const fv__simd_f32 *k) {

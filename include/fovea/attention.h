@@ -22,7 +22,8 @@ extern "C" {
 
 /* ---- tensors -----------------------------------------------------------------------------------------------------
  * A mechanism reads and writes named tensors, its ports. One numbering serves all mechanisms; each says which it takes.
- * Shapes are logical (batch, heads, length, width) with any strides, unit stride on the last axis of q k v out.
+ * Shapes are logical (batch, heads, length, width) with any strides, unit stride on the last axis of q k v out; data is aligned to its
+ * element. Inputs may overlap (packed QKV, one tensor as k and v); what is written overlaps nothing else, nor itself by a stride of 0.
  * Dtype of q k v out and all differentiable ports: f32, or f64 for all of them, or bf16 or f16 with arithmetic in f32: then q k v out
  * are of one type, lse and aux are f32, the other ports either; results are rounded to nearest even. A gradient has its tensor's type.
  * 16-bit tensors are converted in scratch, which the plan announces; rows that a length hides are not read. */
@@ -46,8 +47,8 @@ typedef enum fv_port {
     FV_KV_LEN,     /* i32 or i64 (B): keys at and beyond it do not exist */
     FV_PREFIX_LEN, /* i32 or i64 (B), packed (N): every query sees the keys below it, whatever causal and window_right say;
                       window_left holds (prefix-LM: Raffel et al., T5, 2020, arXiv 1910.10683) */
-    FV_CU_Q,       /* i32 (N+1) cu_seqlens: B is 1 and sequence n owns rows [cu[n], cu[n+1]) of q */
-    FV_CU_K,       /* i32 (N+1) the same for k and v; absent = FV_CU_Q */
+    FV_CU_Q,       /* i32 or i64 (N+1) cu_seqlens: B is 1 and sequence n owns rows [cu[n], cu[n+1]) of q */
+    FV_CU_K,       /* the same for k and v; absent = FV_CU_Q */
     FV_INDEX,      /* integers of selecting mechanisms (block tables, clusters) */
     FV_OUT,        /* (B,H,Lq,Dv) output */
     FV_LSE,        /* (B,H,Lq) natural log of the softmax denominator (sinks not counted); needed by backward */
@@ -74,8 +75,9 @@ typedef enum fv_mask_means { FV_MASK_KEEP, FV_MASK_DROP } fv_mask_means; /* what
  * A row with nothing to see gives zeros, LSE -inf and zero gradients; what is masked is never read. */
 typedef struct fv_attention_options {
     const char *mechanism; /* "softmax", "topk:k=32", "window:left=64,right=0"; NULL is softmax */
-    double scale;          /* 0: 1/sqrt(D) */
-    double softcap;        /* 0: none; else cap*tanh(s/cap) */
+    double
+        scale; /* 0: 1/sqrt(D); may be negative. Of a size that the arithmetic, f32 or f64, has, as softcap (FV_USAGE) */
+    double softcap; /* 0: none; else cap*tanh(s/cap) */
     fv_causal causal;
     int64_t q_offset;     /* position of query 0 among the keys; with UPPER_LEFT, NONE and windows */
     int64_t window_left;  /* keys visible to the left of a query besides itself; -1: no limit */
@@ -91,12 +93,14 @@ typedef struct fv_attention_options {
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
-/* One call: plan, scratch, forward; then backward if any gradient of an input is present in x->d. */
+/* One call: plan, scratch, forward; then backward if any gradient of an input is present in x->d. options NULL: FV_ATTENTION_DEFAULT.
+ * FV_USAGE as for a plan, FV_NO_RESOURCES without memory for the scratch. */
 FV_API fv_status fv_attention(const fv_attention_options *options, const fv_attention_tensors *x);
 
 /* A plan is immutable and may be shared between threads. Only shapes and dtypes of `shapes` are read (data may be NULL,
  * rank 0 = absent): ports in t that will be given, and in d the gradients that will be given or wanted.
- * Refuses with the reason: FV_USAGE for wrong shapes or options, or what the mechanism cannot do. */
+ * Refuses with the reason: FV_USAGE for wrong shapes or options, or what the mechanism cannot do. Free it with _plan_free; the text of
+ * options->mechanism may end before, options->blocks may not. */
 typedef struct fv_attention_plan fv_attention_plan;
 FV_API fv_status fv_attention_plan_create(fv_attention_plan **plan, const fv_attention_options *options,
                                           const fv_attention_tensors *shapes);
@@ -108,10 +112,12 @@ FV_API size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward)
 /* "softmax: tile f32 avx512 48x128, 2 threads, scratch 1.2 MiB" and what is switched on. Returns the length it needs. */
 FV_API size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *text, size_t size);
 
-/* Multiply-adds counted twice, visible (query, key) pairs only; backward alone is 2.5 times the forward of softmax. */
+/* Multiply-adds counted twice, of the (query, key) pairs that shapes and options leave visible: lengths, prefixes and masks are values
+ * and not known to a plan, packed sequences are taken for equal ones. Backward of softmax is 2.5 times the forward when Dv is D. */
 FV_API double fv_attention_flops(const fv_attention_plan *plan, bool backward);
 
-/* Shapes must be those of the plan; values of lengths and cu_seqlens are checked. Nothing is allocated. */
+/* Shapes must be those of the plan; values of lengths and cu_seqlens are checked. Nothing is allocated. Lse and aux may be left out of a
+ * forward, planned gradients out of a backward. FV_USAGE: other tensors than planned, a backward of a plan without gradients. */
 FV_API fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
 FV_API fv_status fv_attention_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
 

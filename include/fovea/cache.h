@@ -105,7 +105,7 @@ FV_API void fv_decode_plan_free(fv_decode_plan *plan);
 /* Bytes of scratch a call needs, for whatever lengths fit into the cache as it is now and for fv_threads(). Any alignment will do. */
 FV_API size_t fv_decode_scratch(const fv_decode_plan *plan, const fv_kv_cache *cache);
 
-/* "decode bf16 avx512, group 4, chunks of 512 keys, 2 threads, scratch 0.3 MiB". Returns the length it needs. */
+/* "decode bf16 avx512, group 4, chunks of 1024 keys, 2 threads, scratch 0.3 MiB". Returns the length it needs. */
 FV_API size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, char *text, size_t size);
 
 /* Bytes of keys and values that a call with `rows` new rows in every sequence reads. */

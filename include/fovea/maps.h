@@ -29,7 +29,7 @@ extern "C" {
  * Tensors may be longer than the sequence needs on their last axes (longer than all need, with cu_seqlens): the rest becomes 0. */
 typedef struct fv_survey {
     int64_t batch, head;    /* one sequence (with cu_seqlens its number), one head; -1: all */
-    int64_t pool_q, pool_k; /* queries and keys of a block of mean and max */
+    int64_t pool_q, pool_k; /* queries and keys of a block of mean and max, 1 to 2^48 */
     bool dropout;           /* mean, max and columns of the weights after dropout, as they multiplied the values */
     fv_tensor mean;         /* (N, heads, blocks of queries, blocks of keys) mean weight of each block */
     fv_tensor max;          /* ... and its largest */

@@ -1,6 +1,7 @@
 /* Everything that can be wrong with a call is found here, before anything runs: ports, shapes, dtypes, options. */
 #include "attn/attn.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -185,6 +186,14 @@ static fv_status check_own(const fv_attention_plan *plan) {
     return FV_OK;
 }
 
+fv_status fv__attn_check_number(const char *where, double value, fv_dtype arithmetic) {
+    const double least = arithmetic == FV_F64 ? DBL_MIN : FLT_MIN,
+                 most = (arithmetic == FV_F64 ? DBL_MAX : FLT_MAX) / 2;
+    if (value == 0 || (fabs(value) >= least && fabs(value) <= most)) return FV_OK;
+    return fv__fail(FV_USAGE, "%s\n  expected 0, or a size from %.2g to %.2g, as %s has them\n  found:   %g", where,
+                    least, most, fv_dtype_name(arithmetic), value);
+}
+
 static fv_status check_options(const fv_attention_plan *plan) {
     const fv_attention_options *o = &plan->options;
     const uint32_t can = plan->mechanism->info.can;
@@ -195,6 +204,12 @@ static fv_status check_options(const fv_attention_plan *plan) {
                         o->scale);
     if (!(o->softcap >= 0) || !isfinite(o->softcap))
         return fv__fail(FV_USAGE, "attention: softcap\n  expected 0 or more\n  found:   %g", o->softcap);
+    FV_TRY(fv__attn_check_number("attention: scale", o->scale, plan->dtype));
+    FV_TRY(fv__attn_check_number("attention: softcap", o->softcap, plan->dtype));
+    if ((unsigned)o->causal > FV_CAUSAL_LOWER_RIGHT)
+        return fv__fail(FV_USAGE, "attention: causal %d is none of fv_causal", (int)o->causal);
+    if ((unsigned)o->mask_means > FV_MASK_DROP)
+        return fv__fail(FV_USAGE, "attention: mask_means %d is none of fv_mask_means", (int)o->mask_means);
     if (!(o->dropout >= 0 && o->dropout < 1))
         return fv__fail(FV_USAGE, "attention: dropout\n  expected 0 <= p < 1\n  found:   %g", o->dropout);
     if (o->window_left < -1 || o->window_right < -1)

@@ -60,4 +60,8 @@ fv__segment fv__attn_segment(const fv_attention_plan *plan, const fv_attention_t
 void fv__attn_visible(const fv_attention_plan *plan, const fv__segment *segment, int64_t i, int64_t *start,
                       int64_t *end);
 
+/* Refuses a number that the arithmetic does not have: too large, or so small that it would be taken for 0. In units of log 2 it is half
+ * as large again, so half of the largest is the most. */
+fv_status fv__attn_check_number(const char *where, double value, fv_dtype arithmetic);
+
 #endif

@@ -27,6 +27,7 @@ static fv_status check_weights(const fv_attention_plan *plan, const fv_attention
     if (batch < 0 || batch >= plan->sequences || head < 0 || head >= plan->heads)
         return fv__fail(FV_USAGE, "attention: weights of batch %lld, head %lld\n  expected below %lld and %lld",
                         (long long)batch, (long long)head, (long long)plan->sequences, (long long)plan->heads);
+    if (count < 0) return fv__fail(FV_USAGE, "attention: weights of %lld rows", (long long)count);
     const fv__segment segment = fv__attn_segment(plan, x, batch);
     for (int64_t i = 0; i < count; i++)
         if (rows[i] < 0 || rows[i] >= segment.q_len)
@@ -36,6 +37,8 @@ static fv_status check_weights(const fv_attention_plan *plan, const fv_attention
         weights->dtype != plan->dtype)
         return fv__fail(FV_USAGE, "attention: the tensor for weights\n  expected (%lld, %lld) of dtype %s",
                         (long long)count, (long long)plan->k_len, fv_dtype_name(plan->dtype));
+    if (!weights->data && fv_tensor_count(weights) > 0)
+        return fv__fail(FV_USAGE, "attention: the tensor for weights is without data");
     return FV_OK;
 }
 
@@ -128,8 +131,9 @@ static fv_status check_wishes(const fv_attention_plan *plan, const fv_survey *wa
         return fv__fail(
             FV_USAGE, "attention: survey of batch %lld, head %lld\n  expected below %lld and %lld, -1 for all",
             (long long)want->batch, (long long)want->head, (long long)plan->sequences, (long long)plan->heads);
-    if (any_block(want) && (want->pool_q < 1 || want->pool_k < 1))
-        return fv__fail(FV_USAGE, "attention: survey, blocks of %lld x %lld\n  expected 1 or more",
+    const int64_t far = INT64_C(1) << 48;
+    if (any_block(want) && (want->pool_q < 1 || want->pool_k < 1 || want->pool_q > far || want->pool_k > far))
+        return fv__fail(FV_USAGE, "attention: survey, blocks of %lld x %lld\n  expected 1 or more, up to 2^48",
                         (long long)want->pool_q, (long long)want->pool_k);
     if (!any_block(want) && !want->columns.rank && !want->entropy.rank)
         return fv__fail(FV_USAGE, "attention: survey\n  expected a tensor for mean, max, columns or entropy");

@@ -4,12 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
+
 fv_status fv_attention_plan_create(fv_attention_plan **out, const fv_attention_options *options,
                                    const fv_attention_tensors *shapes) {
     *out = NULL;
     fv_attention_plan *plan = fv__alloc(sizeof *plan);
     if (!plan) return FV_NO_RESOURCES;
-    static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
     plan->options = options ? *options : standard;
     fv_status status = fv__attn_parse(plan, plan->options.mechanism);
     if (status == FV_OK) status = fv__attn_check(plan, shapes);
@@ -91,11 +92,11 @@ static void port_dims(fv_tensor *shape, int rank, int64_t a, int64_t b, int64_t 
 
 fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_attention_tensors *shapes, fv_port port,
                                   fv_tensor *shape) {
-    fv_attention_plan plan = {.options = *options};
+    fv_attention_plan plan = {.options = options ? *options : standard};
     const fv_tensor *q = &shapes->t[FV_Q], *k = &shapes->t[FV_K], *v = &shapes->t[FV_V];
     const fv_dtype computed = fv__attn_is_half(q->dtype) ? FV_F32 : q->dtype;
     *shape = (fv_tensor){.dtype = port > FV_OUT ? computed : q->dtype};
-    fv_status status = fv__attn_parse(&plan, options->mechanism);
+    fv_status status = fv__attn_parse(&plan, plan.options.mechanism);
     if (status == FV_OK && q->rank != 4) status = fv__fail(FV_USAGE, "attention: the shape of q is needed, (B,H,L,D)");
     if (status == FV_OK) {
         plan.dtype = computed, plan.storage = q->dtype;

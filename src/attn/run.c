@@ -97,6 +97,8 @@ fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention
 fv_status fv_attention_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
     if (!(plan->mechanism->info.can & FV_CAN_BACKWARD))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no backward", plan->mechanism->info.name);
+    if (!fv__attn_wants_backward(plan)) /* what only a backward needs was not asked for when planning */
+        return fv__fail(FV_USAGE, "attention: no gradient was planned\n  try:     announce what is wanted in d");
     FV_TRY(fv__attn_check_run(plan, x, true));
     FV_TRY(check_scratch(plan, true, scratch));
     if (plan->storage != plan->dtype)

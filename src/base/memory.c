@@ -4,10 +4,22 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, PAGE = 4096, LARGE = 4 << 20 };
 
 static atomic_int_least64_t allocations, live;
+
+/* A large block in large pages, where the system has them: a long walk through memory then waits less for addresses. A wish only. */
+static void wish_large_pages(void *pointer, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+    const uintptr_t start = ((uintptr_t)pointer + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    if (bytes >= LARGE)
+        (void)madvise((void *)start, ((uintptr_t)pointer + bytes - start) & ~(size_t)(PAGE - 1), MADV_HUGEPAGE);
+#else
+    (void)pointer, (void)bytes;
+#endif
+}
 
 /* Asks the system; not zeroed. */
 static void *take(size_t bytes) {
@@ -18,6 +30,7 @@ static void *take(size_t bytes) {
         fv__fail(FV_NO_RESOURCES, "out of memory: %zu bytes asked for", bytes);
         return NULL;
     }
+    wish_large_pages(pointer, bytes);
     atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
     return pointer;

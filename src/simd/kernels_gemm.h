@@ -15,14 +15,14 @@ enum { MR = 4, NV = 8 };
 
 /* rows, vectors, masked and one of a_row, a_col are constants where this is inlined. */
 INLINE void K(block)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t k,
-                     bool add, const int rows, const int vectors, const int64_t tail) {
+                     fv__gemm_add add, const int rows, const int vectors, const int64_t tail) {
     vr sum[MR][NV];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
             const R *from = c + i * ldc + v * VL;
-            sum[i][v] = add ? (tail ? v_loadn(from, tail) : v_load(from)) : v_set(0);
+            sum[i][v] = add == FV_GEMM_ON ? (tail ? v_loadn(from, tail) : v_load(from)) : v_set(0);
         }
     for (int64_t t = 0; t < k; t++) {
         vr column[NV];
@@ -41,6 +41,7 @@ INLINE void K(block)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
             R *to = c + i * ldc + v * VL;
+            if (add == FV_GEMM_PLUS) sum[i][v] = v_add(tail ? v_loadn(to, tail) : v_load(to), sum[i][v]);
             if (tail)
                 v_storen(to, sum[i][v], tail);
             else
@@ -55,7 +56,7 @@ INLINE int K(block_rows)(int64_t m) {
 }
 
 INLINE void K(panel)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t m,
-                     int64_t k, bool add, const int vectors, const int64_t tail) {
+                     int64_t k, fv__gemm_add add, const int vectors, const int64_t tail) {
     while (m > 0) {
         const int rows = K(block_rows)(m);
         switch (rows) {
@@ -75,14 +76,14 @@ INLINE void K(panel)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col
 
 /* a_row and a_col as constants where they are 1: one base register instead of one per row */
 static void K(panel_full)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb,
-                          int64_t m, int64_t k, bool add) {
+                          int64_t m, int64_t k, fv__gemm_add add) {
     if (a_row == 1)
         K(panel)(c, ldc, a, 1, a_col, b, ldb, m, k, add, NV, 0);
     else
         K(panel)(c, ldc, a, a_row, 1, b, ldb, m, k, add, NV, 0);
 }
 static void K(panel_one)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb,
-                         int64_t m, int64_t k, bool add) {
+                         int64_t m, int64_t k, fv__gemm_add add) {
     if (a_row == 1)
         K(panel)(c, ldc, a, 1, a_col, b, ldb, m, k, add, 1, 0);
     else
@@ -90,7 +91,7 @@ static void K(panel_one)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a
 }
 #if VL > 1
 static void K(panel_tail)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb,
-                          int64_t m, int64_t k, bool add, int64_t tail) {
+                          int64_t m, int64_t k, fv__gemm_add add, int64_t tail) {
     if (a_row == 1)
         K(panel)(c, ldc, a, 1, a_col, b, ldb, m, k, add, 1, tail);
     else
@@ -99,7 +100,7 @@ static void K(panel_tail)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t 
 #endif
 
 static void K(gemm)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb, int64_t m,
-                    int64_t n, int64_t k, bool add) {
+                    int64_t n, int64_t k, fv__gemm_add add) {
     for (; n >= NV * VL; n -= NV * VL, b += NV * VL, c += NV * VL)
         K(panel_full)(c, ldc, a, a_row, a_col, b, ldb, m, k, add);
     for (; n >= VL; n -= VL, b += VL, c += VL) K(panel_one)(c, ldc, a, a_row, a_col, b, ldb, m, k, add);
@@ -109,15 +110,15 @@ static void K(gemm)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col,
 }
 
 static void K(gemm_careful)(R *c, int64_t ldc, const R *a, int64_t a_row, int64_t a_col, const R *b, int64_t ldb,
-                            int64_t m, int64_t n, int64_t k, bool add) {
+                            int64_t m, int64_t n, int64_t k, fv__gemm_add add) {
     for (int64_t row = 0; row < m; row++, c += ldc) FOR_VECTORS(n) {
-            vr sum = add ? LOAD(c) : v_set(0);
+            vr sum = add == FV_GEMM_ON ? LOAD(c) : v_set(0);
             for (int64_t t = 0; t < k; t++) {
                 const R factor = a[row * a_row + t * a_col];
                 if (factor == 0) continue;
                 vr column = LOAD(b + t * ldb);
                 sum = v_select(v_eq(column, v_set(0)), sum, v_fma(v_set(factor), column, sum));
             }
-            STORE(c, sum);
+            STORE(c, add == FV_GEMM_PLUS ? v_add(LOAD(c), sum) : sum);
         }
 }

@@ -26,6 +26,11 @@ typedef struct fv__drop {
     double scale;
 } fv__drop;
 
+/* What becomes of the C of a product: the chain of an element starts at 0 (SET), goes on from C (ON: how a sum is cut does not show), or
+ * starts at 0 and joins C at its end (PLUS: errors of long sums grow with the root of a block, not of the whole). False and true are the
+ * first two. */
+typedef enum fv__gemm_add { FV_GEMM_SET, FV_GEMM_ON, FV_GEMM_PLUS } fv__gemm_add;
+
 /* 0 <= rate < 1. */
 fv__drop fv__drop_of(double rate, uint64_t seed, uint64_t stream);
 bool fv__drop_keeps(const fv__drop *drop, uint64_t element); /* of an array: plain code, for tests and references */

@@ -98,7 +98,8 @@ static inline __attribute__((always_inline)) void v_transpose(vr *x) {
     }
 }
 
-static inline void v_prefetch(uintptr_t address) { _mm_prefetch((const char *)address, _MM_HINT_T0); }
+/* A macro: gcc takes a function that only does this for one without effect and drops the calls. */
+#define v_prefetch(address) _mm_prefetch((const char *)(address), _MM_HINT_T0)
 
 static inline vr v_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
 static inline vr v_loadn_f16(const uint16_t *p, int64_t n) {

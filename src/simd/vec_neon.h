@@ -88,7 +88,7 @@ static inline __attribute__((always_inline)) void v_transpose(vr *x) {
     x[2] = vzip1q_f32(b, d), x[3] = vzip2q_f32(b, d);
 }
 
-static inline void v_prefetch(uintptr_t address) { __builtin_prefetch((const char *)address, 0, 3); }
+#define v_prefetch(address) __builtin_prefetch((const char *)(address)) /* a macro: see vec_avx2.h */
 
 static inline vr v_load_f16(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
 static inline vr v_loadn_f16(const uint16_t *p, int64_t n) {

@@ -229,6 +229,18 @@ out softmax,"1,2,96,16",f32,1,both,upper-left
 out softmax,"1,2,96,16",f64,1,both,none
 out softmax,"1,2,96,16",f64,1,backward,upper-left
 
+case benchmark of decoding
+do fovea bench decode --shape 1,4/2,300,24 -r 2 --dtype f32,bf16,f16 -o tsv | cut -f 1-3
+out 1,4/2,300,24	f32	1
+out 1,4/2,300,24	bf16	1
+out 1,4/2,300,24	f16	1
+err~ every result agreed with attention over the same keys
+
+case benchmark of decoding from a type that is not stored
+do fovea bench decode --dtype f64
+exit 2
+err fovea: error: --dtype f64: a cache stores f32, bf16 or f16
+
 case benchmark of half precision
 do fovea bench attention --shape 1,2,96,16 -r 1 --dtype bf16,f16 -o tsv -q | cut -f 1-5
 out softmax	1,2,96,16	bf16	1	both
@@ -433,6 +445,12 @@ out columns	f32[1,2,3]	1.000000	1.000000
 out entropy	f32[1,2,3]	1.098612	1.098612
 out pooled_max	f32[1,2,2,3]	0.333333	0.333333
 out pooled_mean	f32[1,2,2,3]	0.333333	0.333333
+
+case a block of a survey that no sequence can have
+do npy q.npy '<f4' '(1, 2, 3, 4)' 96; fovea attend q.npy q.npy q.npy --survey pooled --pool 9223372036854775807,1
+exit 2
+err fovea: error: --pool 9223372036854775807,1: wrong sizes
+err expected BQ,BK, both from 1 to 2^48, such as 64,64
 
 case a survey of one head of two packed sequences
 do npy q.npy '<f4' '(1, 2, 3, 4)' 96; printf '\0\0\0\0\001\0\0\0\003\0\0\0' > raw; npy cu.npy '<i4' '(3,)' 0; cat raw >> cu.npy

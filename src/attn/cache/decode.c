@@ -1,7 +1,9 @@
 /* Plans of decoding, and everything that can be wrong with a call. */
 #include "attn/cache/decode.h"
+#include "attn/contract.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +15,8 @@ static fv_status check_numbers(const fv_decode_options *o) {
                         o->scale);
     if (!(o->softcap >= 0) || !isfinite(o->softcap))
         return fv__fail(FV_USAGE, "decode: softcap\n  expected 0 or more\n  found:   %g", o->softcap);
+    FV_TRY(fv__attn_check_number("decode: scale", o->scale, FV_F32));
+    FV_TRY(fv__attn_check_number("decode: softcap", o->softcap, FV_F32));
     if (o->window_left < -1)
         return fv__fail(FV_USAGE, "decode: window_left\n  expected 0 or more, or -1 for no limit\n  found:   %lld",
                         (long long)o->window_left);
@@ -70,22 +74,19 @@ static size_t whole(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
 fv__decode_cut fv__decode_cut_of(const fv_decode_plan *plan, const fv_kv_cache *cache) {
     const size_t rows = (size_t)(plan->group * plan->turn), kv_heads = (size_t)cache->o.kv_heads,
-                 batch = (size_t)cache->o.batch;
+                 batch = (size_t)cache->o.batch, q_pad = (size_t)plan->q_pad, o_pad = (size_t)plan->o_pad;
+    const size_t weights = rows * FV_DECODE_CHUNK,
+                 row = q_pad > 2 * o_pad ? q_pad : 2 * o_pad; /* or one of q, two of out */
     fv__decode_cut cut = {.chunks = most_chunks(plan, cache)};
-    size_t queries, parts;
+    size_t parts;
     cut.first_bytes = whole((batch + 1) * sizeof(int64_t));
-    cut.query_bytes = rows * (size_t)plan->q_pad * sizeof(float);
-    cut.part_bytes = whole(rows * (size_t)(plan->o_pad + 2) * sizeof(float));
-    size_t floats = rows * FV_DECODE_CHUNK; /* weights of a chunk; or a row of q, or two of out */
-    if (floats < (size_t)plan->q_pad) floats = (size_t)plan->q_pad;
-    if (floats < 2 * (size_t)plan->o_pad) floats = 2 * (size_t)plan->o_pad;
-    cut.worker_bytes = whole(floats * sizeof(float));
+    cut.left_bytes = whole(batch * kv_heads * sizeof(atomic_int));
+    cut.part_bytes = whole(rows * (o_pad + 2) * sizeof(float));
+    cut.worker_bytes = whole((rows * q_pad + (weights > row ? weights : row)) * sizeof(float));
     cut.bytes = SIZE_MAX;
-    if (!fv__mul_ok(cut.query_bytes, batch * kv_heads, &queries)) return cut;
     if (!fv__mul_ok(cut.part_bytes, (size_t)cut.chunks * kv_heads, &parts)) return cut;
-    size_t bytes = cut.first_bytes + (size_t)fv_threads() * cut.worker_bytes + 64;
-    if (!fv__add_ok(bytes, queries, &bytes) || !fv__add_ok(bytes, parts, &bytes)) return cut;
-    cut.bytes = bytes;
+    const size_t bytes = cut.first_bytes + cut.left_bytes + (size_t)fv_threads() * cut.worker_bytes + 64;
+    if (fv__add_ok(bytes, parts, &parts)) cut.bytes = parts;
     return cut;
 }
 

@@ -1,11 +1,11 @@
 /* Between the files of decoding: decode.c plans and checks, split.c runs.
  *
- * A task is (sequence, kv head, chunk of 512 positions). It reads the chunk of K, then that of V, once, for all rows of its group: `group`
- * query heads times the new rows, at most about 64 together (more are done in turns). Chunks begin at multiples of 512 of the absolute
+ * A task is (sequence, kv head, chunk of 1024 positions). It reads the chunk of K, then that of V, once, for all rows of its group: `group`
+ * query heads times the new rows, at most about 64 together (more are done in turns). Chunks begin at multiples of 1024 of the absolute
  * position, so the partial results (maximum, sum, weighted values) and their merge in the order of chunks depend on nothing but the
  * positions a row sees: not on threads, on the batch, on the kind of cache, or on how many rows are decoded together.
  *
- *      positions   0        512       1024      1300        head 0..3 of the group, new rows r
+ *      positions   0        1024      2048      2300        head 0..3 of the group, new rows r
  *      K, V        |---------|---------|-----|
  *      tasks          m l o     m l o   m l o      merge:  M = max m,  L = sum l 2^(m-M),  O = sum o 2^(m-M) / L
  */
@@ -16,10 +16,9 @@
 #include "simd/simd.h"
 
 enum {
-    FV_DECODE_CHUNK = 512, /* positions of a task; a multiple of 64 */
-    FV_DECODE_SPAN = 64,   /* positions whose K, or V, meets all rows before the next ones are read */
-    FV_DECODE_ROWS = 64,   /* rows of a group done together, unless one new row already has more heads */
-    FV_DECODE_PAD = 32     /* widths are padded to it */
+    FV_DECODE_CHUNK = 1024, /* positions of a task; a multiple of 64 */
+    FV_DECODE_ROWS = 64,    /* rows of a group done together, unless one new row already has more heads */
+    FV_DECODE_PAD = 32      /* widths are padded to it */
 };
 
 struct fv_decode_plan {
@@ -33,7 +32,7 @@ struct fv_decode_plan {
 /* How the scratch is cut; depends on plan, cache and threads only. */
 typedef struct fv__decode_cut {
     int64_t chunks; /* of all sequences together, at most */
-    size_t first_bytes, query_bytes, part_bytes, worker_bytes, bytes;
+    size_t first_bytes, left_bytes, part_bytes, worker_bytes, bytes;
 } fv__decode_cut;
 fv__decode_cut fv__decode_cut_of(const fv_decode_plan *plan, const fv_kv_cache *cache);
 

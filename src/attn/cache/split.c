@@ -1,7 +1,8 @@
-/* Decoding split over keys: pack the queries, a partial result for each chunk, merge. See decode.h. */
+/* Decoding split over keys: a partial result for each chunk; the last to finish of a kv head merges them. See decode.h. */
 #include "attn/cache/decode.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define LOG2E 1.44269504088896340736
@@ -27,9 +28,10 @@ typedef struct job {
     const fv__simd_f32 *simd;
     stored kernel;
     fv__decode_cut cut;
-    int64_t r0, n;  /* new rows of this turn */
-    int64_t *first; /* number of the first chunk of each sequence, counted over all */
-    char *queries, *parts, *workers;
+    int64_t r0, n;    /* new rows of this turn */
+    int64_t *first;   /* number of the first chunk of each sequence, counted over all */
+    atomic_int *left; /* chunks that are not done yet, of each (sequence, kv head) */
+    char *parts, *workers;
     int threads;
 } job;
 
@@ -61,13 +63,11 @@ static void count_chunks(job *j) {
     for (int64_t b = 0; b < j->plan->cache.batch; b++) {
         int64_t start, end;
         span_of(j, b, &start, &end);
-        const int64_t chunks = end > start ? (end - 1) / FV_DECODE_CHUNK - start / FV_DECODE_CHUNK + 1 : 0;
-        j->first[b + 1] = j->first[b] + chunks;
+        const int64_t chunks = end > start ? (end - 1) / FV_DECODE_CHUNK - start / FV_DECODE_CHUNK + 1 : 1;
+        j->first[b + 1] = j->first[b] + chunks; /* where nothing is seen one empty chunk says so */
+        for (int64_t kv = 0; kv < j->plan->cache.kv_heads; kv++)
+            atomic_init(&j->left[b * j->plan->cache.kv_heads + kv], (int)chunks);
     }
-}
-
-static float *queries_of(const job *j, int64_t b, int64_t kv) {
-    return (float *)(j->queries + (size_t)(b * j->plan->cache.kv_heads + kv) * j->cut.query_bytes);
 }
 
 /* A partial result: rows of values, then maxima, then sums. */
@@ -88,11 +88,11 @@ static char *row_of(const fv_tensor *t, int64_t b, int64_t h, int64_t r) {
 
 /* ---- queries: row r * group + g of a kv head is head kv * group + g of new row r, scaled to units of log 2 */
 
-static void pack_pair(const job *j, int64_t b, int64_t kv, float *room) {
+/* A task packs its own: that is quicker than waiting for somebody who packs for all. */
+static void pack(const job *j, int64_t b, int64_t kv, float *to, float *room) {
     const fv_decode_plan *p = j->plan;
     const fv_tensor *q = &j->x->q;
     const int64_t width = p->cache.d_qk;
-    float *to = queries_of(j, b, kv);
     for (int64_t r = 0; r < j->n; r++)
         for (int64_t g = 0; g < p->group; g++, to += p->q_pad) {
             const void *from = row_of(q, b, kv * p->group + g, j->r0 + r);
@@ -130,21 +130,21 @@ static int64_t ahead_of(const job *j, const stream *s, const unsigned char *here
     return (int64_t)((uintptr_t)there - (uintptr_t)here);
 }
 
-/* Positions that are asked for early: 16 KiB of them, which hides the latency of memory without crowding L1. */
+/* Bytes that are asked for before they are needed, which hides the latency of memory without crowding L1; and, so that memory does not rest
+ * while there is no reading, with each of the first rows that are weighed. */
+enum { EARLY = 8192, MEANWHILE = 4096 };
 static int64_t early(size_t pitch) {
-    const int64_t rows = 16384 / (int64_t)pitch / FV_KV_KEYS * FV_KV_KEYS;
+    const int64_t rows = EARLY / (int64_t)pitch / FV_KV_KEYS * FV_KV_KEYS;
     return rows < FV_KV_KEYS ? FV_KV_KEYS : rows;
 }
 
 /* Whole blocks of keys, also where only a part of one is seen: the other lanes are overwritten in weigh. */
-static void scores(const job *j, const stream *s, float *to, int64_t base) {
+static void scores(const job *j, const stream *s, const float *q, float *to, int64_t base) {
     const fv_decode_plan *p = j->plan;
     const int64_t rows = p->group * j->n, block = FV_KV_KEYS, from = s->start / block * block;
-    const float *q = queries_of(j, s->b, s->kv);
     for (int64_t at = from, n; at < s->end; at += n) {
         const fv__kv_place here = fv__kv_at(j->cache, s->b, s->kv, at);
-        n = s->end - at < FV_DECODE_SPAN ? s->end - at : FV_DECODE_SPAN;
-        if (here.run < n) n = here.run;
+        n = s->end - at < here.run ? s->end - at : here.run;
         const int64_t ahead = ahead_of(j, s, here.k, false, at - from + early(j->cache->k_pitch), &n);
         const int64_t blocks = (n + block - 1) / block;
         n = blocks * block;
@@ -167,6 +167,7 @@ static void alike(const job *j, const stream *s, int64_t r, int64_t *next, int64
 
 /* Softcap and slopes on what was computed, -inf on what a row does not see, then the softmax of the row within the chunk. */
 static void weigh(const job *j, const stream *s, float *w, int64_t base, part to) {
+    const uintptr_t soon = (uintptr_t)fv__kv_at(j->cache, s->b, s->kv, s->start).v + EARLY;
     const fv_decode_plan *p = j->plan;
     const int64_t block = FV_KV_KEYS, low = (s->start - base) & ~(int64_t)63, n = s->end - s->start;
     const int64_t high = (s->end - base + block - 1) / block * block;
@@ -187,6 +188,7 @@ static void weigh(const job *j, const stream *s, float *w, int64_t base, part to
             for (int64_t k = low; k < a - base; k++) row[k] = -INFINITY;
             for (int64_t k = z - base; k < high; k++) row[k] = -INFINITY;
             to.l[i] = j->simd->weights_row(row + low, high - low, &to.m[i]);
+            if (i < 4) j->simd->ask((const void *)(soon + (uintptr_t)i * MEANWHILE), MEANWHILE);
         }
     }
 }
@@ -200,48 +202,12 @@ static void values(const job *j, const stream *s, const float *w, int64_t base, 
         const int64_t row = r * p->group, rows = (next - r) * p->group;
         for (int64_t at = a, m; at < z; at += m) {
             const fv__kv_place here = fv__kv_at(j->cache, s->b, s->kv, at);
-            m = z - at < FV_DECODE_SPAN ? z - at : FV_DECODE_SPAN;
-            if (here.run < m) m = here.run;
+            m = z - at < here.run ? z - at : here.run;
             const int64_t ahead = ahead_of(j, s, here.v, true, at - s->start + early(j->cache->v_pitch), &m);
             j->kernel.values(to.o + row * p->o_pad, p->o_pad, w + row * FV_DECODE_CHUNK + at - base, FV_DECODE_CHUNK,
                              rows, here.v, m, p->cache.d_v, ahead);
         }
     }
-}
-
-/* (sequence, kv head, chunk) of a task, and which positions those are. False: there is no such task. */
-static bool locate(const job *j, int64_t task, int64_t *b, int64_t *kv, int64_t *chunk, int64_t *start, int64_t *end) {
-    const int64_t kv_heads = j->plan->cache.kv_heads;
-    int64_t low = 0, high = j->plan->cache.batch;
-    if (task >= j->first[high] * kv_heads) return false;
-    while (high - low > 1) {
-        const int64_t middle = low + (high - low) / 2;
-        if (j->first[middle] * kv_heads <= task)
-            low = middle;
-        else
-            high = middle;
-    }
-    const int64_t rest = task - j->first[low] * kv_heads;
-    *b = low, *kv = rest / chunks_of(j, low), *chunk = rest % chunks_of(j, low);
-    span_of(j, low, start, end);
-    const int64_t base = (*start / FV_DECODE_CHUNK + *chunk) * FV_DECODE_CHUNK;
-    if (*start < base) *start = base;
-    if (*end > base + FV_DECODE_CHUNK) *end = base + FV_DECODE_CHUNK;
-    return true;
-}
-
-static void chunk_task(void *context, int64_t index, int worker) {
-    const job *j = context;
-    stream s = {0};
-    int64_t chunk, other;
-    locate(j, index, &s.b, &s.kv, &chunk, &s.start, &s.end);
-    if (!locate(j, index + j->threads, &s.next_b, &s.next_kv, &other, &s.next_start, &s.next_end)) s.next_end = 0;
-    float *w = (float *)(j->workers + (size_t)worker * j->cut.worker_bytes);
-    const int64_t base = s.start / FV_DECODE_CHUNK * FV_DECODE_CHUNK;
-    const part to = part_of(j, s.b, s.kv, chunk);
-    scores(j, &s, w, base);
-    weigh(j, &s, w, base, to);
-    values(j, &s, w, base, to);
 }
 
 /* ---- merge */
@@ -289,41 +255,57 @@ static void merge_row(const job *j, int64_t b, int64_t kv, int64_t i, float *sum
     store_row(j, b, h, r, sum, seen ? (float)(1 / total) : 0, room);
 }
 
+static void merge(const job *j, int64_t b, int64_t kv, float *room) {
+    for (int64_t i = 0; i < j->plan->group * j->n; i++) merge_row(j, b, kv, i, room, room + j->plan->o_pad);
+}
+
 /* ---- all together */
 
-static void pack_task(void *context, int64_t index, int worker) {
-    const job *j = context;
+/* (sequence, kv head, chunk) of a task, and which positions those are. False: there is no such task. */
+static bool locate(const job *j, int64_t task, int64_t *b, int64_t *kv, int64_t *chunk, int64_t *start, int64_t *end) {
     const int64_t kv_heads = j->plan->cache.kv_heads;
-    pack_pair(j, index / kv_heads, index % kv_heads, (float *)(j->workers + (size_t)worker * j->cut.worker_bytes));
-}
-
-static void merge_task(void *context, int64_t index, int worker) {
-    const job *j = context;
-    const int64_t kv_heads = j->plan->cache.kv_heads;
-    float *sum = (float *)(j->workers + (size_t)worker * j->cut.worker_bytes), *room = sum + j->plan->o_pad;
-    for (int64_t i = 0; i < j->plan->group * j->n; i++) merge_row(j, index / kv_heads, index % kv_heads, i, sum, room);
-}
-
-/* Short sequences: all three steps of a (sequence, kv head) by one thread, so that threads meet once. */
-static void short_task(void *context, int64_t index, int worker) {
-    const job *j = context;
-    const int64_t kv_heads = j->plan->cache.kv_heads, b = index / kv_heads, chunks = chunks_of(j, b);
-    const int64_t task = j->first[b] * kv_heads + index % kv_heads * chunks;
-    pack_task(context, index, worker);
-    for (int64_t c = 0; c < chunks; c++) chunk_task(context, task + c, worker);
-    merge_task(context, index, worker);
-}
-
-static void one_turn(job *j) {
-    const int64_t batch = j->plan->cache.batch, pairs = batch * j->plan->cache.kv_heads;
-    count_chunks(j);
-    if (j->first[batch] <= batch) {
-        fv__parallel_for(pairs, short_task, j);
-        return;
+    int64_t low = 0, high = j->plan->cache.batch;
+    if (task >= j->first[high] * kv_heads) return false;
+    while (high - low > 1) {
+        const int64_t middle = low + (high - low) / 2;
+        if (j->first[middle] * kv_heads <= task)
+            low = middle;
+        else
+            high = middle;
     }
-    fv__parallel_for(pairs, pack_task, j);
-    fv__parallel_for(j->first[batch] * j->plan->cache.kv_heads, chunk_task, j);
-    fv__parallel_for(pairs, merge_task, j);
+    const int64_t rest = task - j->first[low] * kv_heads;
+    *b = low, *kv = rest / chunks_of(j, low), *chunk = rest % chunks_of(j, low);
+    span_of(j, low, start, end);
+    const int64_t base = (*start / FV_DECODE_CHUNK + *chunk) * FV_DECODE_CHUNK;
+    if (*start < base) *start = base;
+    if (*end > base + FV_DECODE_CHUNK) *end = base + FV_DECODE_CHUNK;
+    return true;
+}
+
+static void empty_part(const job *j, part to) {
+    const int64_t rows = j->plan->group * j->n;
+    memset(to.o, 0, (size_t)(rows * j->plan->o_pad) * sizeof(float));
+    for (int64_t i = 0; i < rows; i++) to.m[i] = -INFINITY, to.l[i] = 0;
+}
+
+static void chunk_task(void *context, int64_t index, int worker) {
+    const job *j = context;
+    stream s = {0};
+    int64_t chunk, other;
+    float *q = (float *)(j->workers + (size_t)worker * j->cut.worker_bytes),
+          *w = q + j->plan->group * j->n * j->plan->q_pad;
+    locate(j, index, &s.b, &s.kv, &chunk, &s.start, &s.end);
+    if (!locate(j, index + j->threads, &s.next_b, &s.next_kv, &other, &s.next_start, &s.next_end)) s.next_end = 0;
+    const int64_t base = s.start / FV_DECODE_CHUNK * FV_DECODE_CHUNK;
+    const part to = part_of(j, s.b, s.kv, chunk);
+    if (s.start < s.end) {
+        pack(j, s.b, s.kv, q, w);
+        scores(j, &s, q, w, base);
+        weigh(j, &s, w, base, to);
+        values(j, &s, w, base, to);
+    } else
+        empty_part(j, to);
+    if (atomic_fetch_sub(&j->left[s.b * j->plan->cache.kv_heads + s.kv], 1) == 1) merge(j, s.b, s.kv, w);
 }
 
 void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const fv_decode_tensors *x, void *scratch) {
@@ -333,11 +315,12 @@ void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const 
     j.kernel = stored_of(j.simd, cache->o.dtype);
     j.cut = fv__decode_cut_of(plan, cache);
     j.first = scratch;
-    j.queries = at += j.cut.first_bytes;
-    j.parts = at += j.cut.query_bytes * (size_t)(cache->o.batch * cache->o.kv_heads);
+    j.left = (atomic_int *)(at += j.cut.first_bytes);
+    j.parts = at += j.cut.left_bytes;
     j.workers = at + j.cut.part_bytes * (size_t)(j.cut.chunks * cache->o.kv_heads);
     for (j.r0 = 0; j.r0 < n; j.r0 += j.n) {
         j.n = n - j.r0 < plan->turn ? n - j.r0 : plan->turn;
-        one_turn(&j);
+        count_chunks(&j);
+        fv__parallel_for(j.first[cache->o.batch] * cache->o.kv_heads, chunk_task, &j);
     }
 }

@@ -37,18 +37,21 @@ static bool additive(const fv_attention_plan *plan) {
 
 /* ---- cutting */
 
-/* Rows of a backward chunk: at most as many as keep their four tiles near 768 KiB of f32, in the second level cache, and equal ones. A
- * chunk costs packing, so few are better; but when there are few heads a sequence is cut further, into an even number. */
-static int64_t chunk_of(const fv_attention_plan *plan) {
-    const int64_t side = FV_TILE_SIDE, heads = plan->sequences * plan->kv_heads;
-    int64_t most = plan->d_qk + plan->d_v > 0 ? 196608 / (2 * (plan->d_qk + plan->d_v)) / side * side : side;
-    most = most > 768 ? 768 : most < side ? side : most;
-    const int64_t rows = plan->q_len > plan->k_len ? plan->q_len : plan->k_len;
-    if (plan->packed || rows <= side || heads < 1) return most;
-    int64_t chunks = (rows + most - 1) / most;
-    while (chunks * heads < 8 && rows / (chunks + 1) >= 256) chunks++;
-    if (chunks > 1 && chunks * heads < 16) chunks += chunks % 2;
-    return ((rows + chunks - 1) / chunks + side - 1) / side * side;
+/* The largest chunk keeps its four tiles near 768 KiB of f32, in the second level cache: packing is paid per chunk, so few are better. */
+static int64_t largest_chunk(const fv_attention_plan *plan) {
+    const int64_t width = plan->d_qk + plan->d_v, most = width ? 98304 / width / FV_TILE_SIDE * FV_TILE_SIDE : 0;
+    return most > 768 ? 768 : most < FV_TILE_SIDE ? FV_TILE_SIDE : most;
+}
+
+/* Chunks of a sequence of so many rows; many of them in an even number, for two threads. */
+static int64_t chunks_of(const fv_attention_plan *plan, int64_t rows) {
+    const int64_t most = largest_chunk(plan), chunks = (rows + most - 1) / most;
+    return chunks < 5 ? chunks : chunks + chunks % 2;
+}
+
+int64_t fv__tile_chunk(const fv_attention_plan *plan, int64_t rows) {
+    const int64_t chunks = chunks_of(plan, rows), side = FV_TILE_SIDE;
+    return chunks < 1 ? side : ((rows + chunks - 1) / chunks + side - 1) / side * side;
 }
 
 /* Pieces of `size` rows over all sequences; of packed ones, whose lengths are not known yet, at most. */
@@ -77,7 +80,7 @@ fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
     const bool addend = plan->shape[FV_BIAS].rank || plan->shape[FV_MASK].rank || plan->shape[FV_SLOPES].rank;
     const bool blocks = plan->options.blocks != NULL; /* its partial tiles are an addend of backward */
     const int64_t lanes = FV_TILE_LANES, side = FV_TILE_SIDE, d = plan->d_qk, dv = plan->d_v;
-    fv__tile_cut cut = {.chunk = chunk_of(plan)};
+    fv__tile_cut cut = {.chunk = largest_chunk(plan)};
     cut.forward_tasks = pieces(plan, plan->q_len, FV_TILE_BLOCK_Q);
     cut.group = group_of(plan, cut.forward_tasks * plan->heads, FV_TILE_BLOCK_Q);
     cut.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
@@ -87,13 +90,16 @@ fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
             FV_TILE_BLOCK_Q / lanes * (block(d * lanes, e) + block(dv * lanes, e) + 2 * block(lanes, e));
         return cut;
     }
-    /* packed: chunks of queries and of keys are counted apart, which is never less than their maximum */
-    cut.chunks = plan->packed ? pieces(plan, plan->q_len + plan->k_len, cut.chunk)
-                              : pieces(plan, plan->q_len > plan->k_len ? plan->q_len : plan->k_len, cut.chunk);
+    const int64_t rows = plan->q_len > plan->k_len ? plan->q_len : plan->k_len;
+    const bool equal = !plan->packed && !plan->shape[FV_KV_LEN].rank; /* sequences have `rows`, others at most */
+    if (equal || cut.chunk > rows) cut.chunk = fv__tile_chunk(plan, rows);
+    cut.chunks = plan->packed ? (plan->q_len + plan->k_len) / largest_chunk(plan) + 2 * plan->sequences
+                              : chunks_of(plan, rows) * plan->sequences;
     const int64_t parts = cut.chunks * plan->heads * (3 + (additive(plan) ? d : 0));
     cut.group = group_of(plan, cut.chunks * plan->kv_heads, cut.chunk);
     cut.shared_bytes += 2 * block(plan->batch * plan->heads * plan->q_len, e) + block(parts, sizeof(double));
     cut.worker_bytes = 2 * (block(cut.chunk * d, e) + block(cut.chunk * dv, e)) + 3 * block(side, e);
+    if (plan->window_left >= 0 || plan->window_right >= 0) cut.worker_bytes += block(side * d, e) + block(side * dv, e);
     cut.worker_bytes += (2 + (addend || blocks ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * block(side * side, e);
     if (additive(plan)) cut.worker_bytes += block(d * side, e);
     return cut;
@@ -147,5 +153,5 @@ void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size) {
     const fv__simd_f32 *simd = fv__simd_f32_now();
     snprintf(text, size, "tile %s %s %dx%d, backward %dx%d in chunks of %d", fv_dtype_name(plan->dtype),
              plan->dtype == FV_F64 ? "scalar" : fv__isa_name(simd->isa), FV_TILE_LANES, FV_TILE_BLOCK_K, FV_TILE_SIDE,
-             FV_TILE_SIDE, (int)chunk_of(plan));
+             FV_TILE_SIDE, (int)fv__tile_chunk(plan, plan->q_len > plan->k_len ? plan->q_len : plan->k_len));
 }

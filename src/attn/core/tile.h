@@ -55,10 +55,14 @@ void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size);
 /* How a call is cut; depends on the shapes only. */
 typedef struct fv__tile_cut {
     int64_t forward_tasks, group; /* blocks of queries over all sequences; (block, head) pairs a forward task has */
-    int64_t chunk, chunks;        /* rows of a backward chunk, chunks over all sequences */
+    int64_t chunk, chunks;        /* rows of the largest backward chunk, chunks over all sequences */
     size_t worker_bytes, shared_bytes; /* scratch of each worker, and of all together */
 } fv__tile_cut;
 fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward);
+
+/* Rows of a backward chunk of a sequence with `rows` queries or keys: a function of its own length and the widths alone, so that the
+ * bits of its gradients do not depend on what else is in the batch. */
+int64_t fv__tile_chunk(const fv_attention_plan *plan, int64_t rows);
 
 /* Sequence and block of task number `task`: first[n] is the number of the first task of sequence n. */
 void fv__tile_locate(const int64_t *first, int64_t sequences, int64_t task, int64_t *sequence, int64_t *block);

@@ -5,8 +5,10 @@
  * `scale` is multiplied into the packed values and into delta, so dS leaves the tile already scaled. */
 
 typedef struct T(backward_scratch) {
-    R *k, *v;                  /* transposed tiles of the chunk: (D or Dv, lanes) each, one after the other */
-    R *dk, *dv;                /* (chunk, D or Dv) */
+    R *k, *v;   /* transposed tiles of the chunk: (D or Dv, lanes) each, one after the other */
+    R *dk, *dv; /* (chunk, D or Dv) */
+    R *strip_dk,
+        *strip_dv; /* (SIDE, D or Dv): those of a tile in strips, so that its sum is one chain however it is cut */
     R *s, *dp, *addend, *keep; /* (SIDE, SIDE) */
     R *start, *end, *ones;     /* SIDE */
     R *turned;                 /* additive scores: gradient of a tile of keys, (D, SIDE) */
@@ -18,6 +20,8 @@ static void T(backward_carve)(const T(job) * job, int worker, T(backward_scratch
     const int64_t chunk = job->cut.chunk, area = FV_TILE_SIDE * FV_TILE_SIDE;
     w->k = T(carve)(&at, chunk * job->plan->d_qk), w->v = T(carve)(&at, chunk * job->plan->d_v);
     w->dk = T(carve)(&at, chunk * job->plan->d_qk), w->dv = T(carve)(&at, chunk * job->plan->d_v);
+    w->strip_dk = job->banded ? T(carve)(&at, FV_TILE_SIDE * job->plan->d_qk) : NULL;
+    w->strip_dv = job->banded ? T(carve)(&at, FV_TILE_SIDE * job->plan->d_v) : NULL;
     w->s = T(carve)(&at, area), w->dp = T(carve)(&at, area);
     w->addend = job->addend || job->blocks ? T(carve)(&at, area) : NULL;
     w->keep = job->dropout > 0 ? T(carve)(&at, area) : NULL;
@@ -69,11 +73,11 @@ typedef struct T(pair) {
     const fv__segment *segment;
     const fv__drop *drop;
     int64_t head, kv, i0, rows, j0, keys, lanes, task;
-    int64_t ld, row0;      /* stride of kt and vt; row 0 of a strip among the queries of the block */
-    const R *q, *k, *dout; /* first row of the tile in the caller's tensors */
-    R *kt, *vt, *dk, *dv;  /* the tile of the chunk: transposed, gradients */
-    bool partial, ragged;  /* a band, a partial tile of the block mask is in it */
-    bool more, more_q;     /* dk and dv, dq have been written and are added to */
+    int64_t ld, row0;          /* stride of kt and vt; row 0 of a strip among the queries of the block */
+    const R *q, *k, *dout;     /* first row of the tile in the caller's tensors */
+    R *kt, *vt, *dk, *dv;      /* the tile of the chunk: transposed, gradients */
+    bool partial, ragged;      /* a band, a partial tile of the block mask is in it */
+    fv__gemm_add more, more_q; /* how the tile joins dk and dv, and dq: SET when they have not been written */
 } T(pair);
 
 /* Where the task keeps its part of a gradient that has one number per head. */
@@ -123,15 +127,15 @@ static void T(additive_sums)(const T(job) * job, T(backward_scratch) * w, const 
     job->simd->fill(w->turned, 0, d * p->lanes);
     job->simd->additive_back(dq, job->dq.l, job->dk.data ? w->turned : NULL, dw, w->dp, p->q, job->q.l, p->kt, p->lanes,
                              job->w.data + p->head * job->w.h, p->rows, d);
-    if (job->dk.data) job->simd->unpack(p->dk, d, w->turned, p->lanes, p->keys, d, w->ones, p->more);
+    if (job->dk.data) job->simd->unpack(p->dk, d, w->turned, p->lanes, p->keys, d, w->ones, p->more != FV_GEMM_SET);
 }
 
 /* dV += P^T dO, dK += dS^T Q, dQ += dS K of one tile */
 static void T(pair_sums)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, bool careful) {
     const SIMD *simd = job->simd;
     const int64_t lanes = p->lanes, d = job->plan->d_qk, dv = job->plan->d_v;
-    void (*gemm)(R *, int64_t, const R *, int64_t, int64_t, const R *, int64_t, int64_t, int64_t, int64_t, bool) =
-        careful ? simd->gemm_careful : simd->gemm;
+    void (*gemm)(R *, int64_t, const R *, int64_t, int64_t, const R *, int64_t, int64_t, int64_t, int64_t,
+                 fv__gemm_add) = careful ? simd->gemm_careful : simd->gemm;
     R *dq = job->dq.data ? T(at)(&job->dq, p->segment->batch, p->head, p->segment->q_start + p->i0) : NULL;
     if (job->dv.data && p->dout) gemm(p->dv, dv, w->s, 1, lanes, p->dout, job->dout.l, p->keys, dv, p->rows, p->more);
     if (job->w.data) {
@@ -178,25 +182,35 @@ static void T(pair_step)(const T(job) * job, T(backward_scratch) * w, const T(pa
     T(pair_sums)(job, w, p, careful);
 }
 
+static void T(join)(const T(job) * job, R *to, const R *from, int64_t count, fv__gemm_add how) {
+    if (how == FV_GEMM_SET)
+        memcpy(to, from, (size_t)count * sizeof(R));
+    else
+        job->simd->add(to, to, from, count);
+}
+
 /* A tile on the edge of a band, in strips of queries: of each only the keys between its first and its last visible one are computed. */
 static void T(pair_strips)(const T(job) * job, T(backward_scratch) * w, const T(pair) * tile, const T(sight) * sight) {
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v, width = job->simd->width;
-    const int64_t height = tile->rows > FV_TILE_SIDE / 2 ? FV_TILE_SIDE / 2 : FV_TILE_SIDE / 4;
-    if (!tile->more) T(zero_rows)(tile->dk, d, tile->keys, d), T(zero_rows)(tile->dv, dv, tile->keys, dv);
+    const int64_t height = FV_TILE_SIDE / 4;
+    T(zero_rows)(w->strip_dk, d, tile->keys, d), T(zero_rows)(w->strip_dv, dv, tile->keys, dv);
     for (int64_t r = 0; r < tile->rows; r += height) {
         T(pair) p = *tile;
-        p.row0 = r, p.i0 += r, p.rows = tile->rows - r < height ? tile->rows - r : height, p.more = true;
+        p.row0 = r, p.i0 += r, p.rows = tile->rows - r < height ? tile->rows - r : height, p.more = FV_GEMM_ON;
         p.q += r * job->q.l;
         if (p.dout) p.dout += r * job->dout.l;
         int64_t first = sight->start[r] - p.j0, end = sight->end[r + p.rows - 1] - p.j0;
         first = first < 0 ? 0 : first & ~(int64_t)15, end = end < p.keys ? end : p.keys;
         if (first < end) {
             p.j0 += first, p.keys = end - first, p.lanes = (p.keys + width - 1) / width * width;
-            p.k += first * job->k.l, p.kt += first, p.vt += first, p.dk += first * d, p.dv += first * dv;
+            p.k += first * job->k.l, p.kt += first, p.vt += first, p.dk = w->strip_dk + first * d,
+                                                                   p.dv = w->strip_dv + first * dv;
             T(pair_step)(job, w, &p, sight);
         } else if (!p.more_q && job->dq.data)
             T(zero_rows)(T(at)(&job->dq, p.segment->batch, p.head, p.segment->q_start + p.i0), job->dq.l, p.rows, d);
     }
+    T(join)(job, tile->dk, w->strip_dk, tile->keys * d, tile->more);
+    T(join)(job, tile->dv, w->strip_dv, tile->keys * dv, tile->more);
 }
 
 /* ---- one task of a round */
@@ -253,7 +267,7 @@ static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(pair) 
     const int64_t row = s->q_start + p->i0;
     p->q = T(at)(&job->q, s->batch, p->head, row);
     p->dout = job->dout.data ? T(at)(&job->dout, s->batch, p->head, row) : NULL;
-    p->more_q = job->round > 0;
+    p->more_q = job->round > 0 ? FV_GEMM_PLUS : FV_GEMM_SET;
     for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
         p->j0 = j, p->keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, p->lanes = T(tile_lanes)(job, p->keys);
         T(fetch)(ahead);
@@ -269,12 +283,12 @@ static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(pair) 
         p->k = T(at)(&job->k, s->batch, p->kv, s->k_start + j);
         p->kt = w->k + (j - j0) * job->plan->d_qk, p->dk = w->dk + (j - j0) * job->plan->d_qk;
         p->vt = w->v + (j - j0) * job->plan->d_v, p->dv = w->dv + (j - j0) * job->plan->d_v;
-        p->more = w->live >> tile & 1, p->ld = p->lanes;
+        p->more = w->live >> tile & 1 ? FV_GEMM_PLUS : FV_GEMM_SET, p->ld = p->lanes;
         if (p->partial && !job->w.data)
             T(pair_strips)(job, w, p, &sight);
         else
             T(pair_step)(job, w, p, &sight);
-        w->live |= UINT64_C(1) << tile, p->more_q = true;
+        w->live |= UINT64_C(1) << tile, p->more_q = FV_GEMM_PLUS;
     }
     if (!p->more_q && job->dq.data)
         T(zero_rows)(T(at)(&job->dq, s->batch, p->head, row), job->dq.l, p->rows, job->plan->d_qk);
@@ -296,8 +310,10 @@ typedef struct T(meeting) {
     bool idle; /* nothing to do: fewer chunks than rounds, or not this phase */
 } T(meeting);
 
+static int64_t T(rows_of)(const fv__segment *s) { return s->q_len > s->k_len ? s->q_len : s->k_len; }
+
 static T(meeting) T(meeting_of)(const T(job) * job, int64_t index) {
-    const int64_t kv_heads = job->plan->kv_heads, size = job->cut.chunk;
+    const int64_t kv_heads = job->plan->kv_heads;
     T(meeting) m = {.index = index};
     int64_t number, ignored;
     fv__tile_locate(job->first, job->plan->sequences, index / kv_heads, &number, &ignored);
@@ -305,6 +321,7 @@ static T(meeting) T(meeting_of)(const T(job) * job, int64_t index) {
     const int64_t chunk = rest % chunks;
     const int64_t other = job->mirrored ? (job->round + chunks - chunk) % chunks : (chunk + job->round) % chunks;
     m.segment = fv__attn_segment(job->plan, job->x, number), m.kv = rest / chunks;
+    const int64_t size = fv__tile_chunk(job->plan, T(rows_of)(&m.segment));
     m.idle = job->round >= chunks || (job->phase >= 0 && job->phase != m.segment.batch * kv_heads + m.kv);
     m.j0 = chunk * size, m.j1 = m.j0 + size < m.segment.k_len ? m.j0 + size : m.segment.k_len;
     m.i0 = other * size, m.i1 = m.i0 + size < m.segment.q_len ? m.i0 + size : m.segment.q_len;
@@ -400,8 +417,7 @@ static int64_t T(count_chunks)(const T(job) * job, int64_t *most) {
     *most = 0;
     for (int64_t n = 0; n < job->plan->sequences; n++) {
         const fv__segment s = fv__attn_segment(job->plan, job->x, n);
-        const int64_t rows = s.q_len > s.k_len ? s.q_len : s.k_len,
-                      chunks = (rows + job->cut.chunk - 1) / job->cut.chunk;
+        const int64_t size = fv__tile_chunk(job->plan, T(rows_of)(&s)), chunks = (T(rows_of)(&s) + size - 1) / size;
         job->first[n] = count, count += chunks;
         if (chunks > *most) *most = chunks;
     }

@@ -173,7 +173,7 @@ static void T(values)(const T(job) * job, const T(tile) * t, const T(halves) * h
         if (queries <= 0 || (j >= h->end[n] && t->started)) continue;
         (careful ? job->simd->gemm_careful : job->simd->gemm)(t->o + q * dv, dv, s + j * lanes + q, 1, lanes,
                                                               v + j * job->v.l, job->v.l, queries, dv, h->end[n] - j,
-                                                              t->started);
+                                                              t->started ? FV_GEMM_PLUS : FV_GEMM_SET);
     }
 }
 

@@ -33,6 +33,7 @@ static fv_status take_position(const fv_tensor *given, const fv_tensor *x, fv_te
     if (position->rank != 2 || position->dim[1] != x->dim[2] ||
         (position->dim[0] != 1 && position->dim[0] != x->dim[0]))
         return wrong("positions", given, "(L) or (B|1,L)");
+    if (!given->data && fv_tensor_count(given) > 0) return wrong("positions", given, "data");
     return FV_OK;
 }
 
@@ -47,6 +48,7 @@ static fv_status take_tables(const fv_rope_options *o, const fv_tensor *x, int64
     if (!fv__dtype_is_float(c->dtype) || !fv__dtype_is_float(s->dtype)) return wrong("tables", c, "a float type");
     if ((c->rank != 2 && c->rank != 3) || !fv_tensor_same_shape(c, s) || c->dim[c->rank - 1] != pairs)
         return wrong("tables", c, "cosine and sine of one shape, (P,R/2) or (B|1,L,R/2)");
+    if ((!c->data || !s->data) && fv_tensor_count(c) > 0) return wrong("tables", c, "data");
     table->cosine = *c, table->sine = *s, table->first = o->offset;
     if (c->rank == 3) {
         if (c->dim[1] != x->dim[2] || (c->dim[0] != 1 && c->dim[0] != x->dim[0]))

@@ -1,0 +1,129 @@
+/* Calls that cannot mean anything are refused with FV_USAGE before anything runs, and the message names what is wrong. Numbers that the
+ * arithmetic of a plan cannot hold would otherwise be computed as something else: a softcap of 1e-60 in f32 as none, a scale of 1e39 as
+ * NaN. */
+#include "fovea/attention.h"
+#include "fovea/cache.h"
+#include "fovea/maps.h"
+#include "fovea/rope.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+enum { L = 4, D = 8 };
+
+static double q[L * D], out[L * D], lse[L];
+
+static fv_attention_tensors tensors(fv_dtype dtype) {
+    fv_attention_tensors x = {0};
+    for (int p = FV_Q; p <= FV_V; p++) x.t[p] = fv_bhld(q, dtype, 1, 1, L, D);
+    x.t[FV_OUT] = fv_bhld(out, dtype, 1, 1, L, D);
+    x.t[FV_LSE] = fv_tensor_of(lse, dtype, 3, (int64_t[]){1, 1, L});
+    return x;
+}
+
+static void refused(fv_status status, const char *words) {
+    assert_int_equal(status, FV_USAGE);
+    if (!strstr(fv_message(), words)) fail_msg("expected \"%s\" in: %s", words, fv_message());
+}
+
+static void numbers_of_the_type(void **state) {
+    (void)state;
+    static const double not_f32[] = {1e-60, 1e-300, 1e39, 3e38, 1e300}, f32[] = {1e-37, 1e-3, 1e37};
+    fv_attention_tensors x = tensors(FV_F32), y = tensors(FV_F64);
+    fv_attention_options how = FV_ATTENTION_DEFAULT;
+    for (size_t i = 0; i < sizeof not_f32 / sizeof *not_f32; i++) {
+        how.scale = -not_f32[i], refused(fv_attention(&how, &x), "scale"), how.scale = 0;
+        how.softcap = not_f32[i], refused(fv_attention(&how, &x), "softcap");
+        assert_int_equal(fv_attention(&how, &y), FV_OK), how.softcap = 0;
+    }
+    for (size_t i = 0; i < sizeof f32 / sizeof *f32; i++) {
+        how.scale = -f32[i], how.softcap = f32[i];
+        assert_int_equal(fv_attention(&how, &x), FV_OK);
+    }
+    how = (fv_attention_options)FV_ATTENTION_DEFAULT, how.softcap = 1.5e308, refused(fv_attention(&how, &y), "softcap");
+}
+
+static void numbers_of_decoding(void **state) {
+    (void)state;
+    const fv_cache_options keep = {.batch = 1, .kv_heads = 1, .d_qk = D, .d_v = D, .dtype = FV_F32, .capacity = 16};
+    fv_kv_cache *cache;
+    fv_decode_plan *plan;
+    fv_decode_options how = FV_DECODE_DEFAULT;
+    assert_int_equal(fv_kv_cache_create(&cache, &keep), FV_OK);
+    how.softcap = 1e-60, refused(fv_decode_plan_create(&plan, &how, cache, 1, 1), "softcap"), how.softcap = 0;
+    how.scale = 1e39, refused(fv_decode_plan_create(&plan, &how, cache, 1, 1), "scale");
+    fv_kv_cache_free(cache);
+}
+
+static void names_of_choices(void **state) {
+    (void)state;
+    fv_attention_tensors x = tensors(FV_F32);
+    fv_attention_options how = FV_ATTENTION_DEFAULT;
+    how.causal = (fv_causal)7, refused(fv_attention(&how, &x), "causal"), how.causal = FV_CAUSAL_NONE;
+    how.mask_means = (fv_mask_means)9, refused(fv_attention(&how, &x), "mask_means");
+    assert_int_equal(fv_attention(NULL, &x), FV_OK); /* the standard options */
+    fv_tensor shape;
+    assert_int_equal(fv_attention_port_shape(NULL, &x, FV_LSE, &shape), FV_OK);
+    assert_true(shape.rank == 3 && shape.dim[2] == L);
+}
+
+static void gradients_nobody_planned(void **state) {
+    (void)state;
+    fv_attention_tensors x = tensors(FV_F32);
+    x.t[FV_LSE].rank = 0;
+    fv_attention_plan *plan;
+    assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
+    void *scratch = malloc(fv_attention_scratch(plan, true));
+    refused(fv_attention_backward(plan, &x, scratch), "no gradient was planned");
+    free(scratch);
+    fv_attention_plan_free(plan);
+}
+
+static void positions_without_data(void **state) {
+    (void)state;
+    fv_tensor x = fv_bhld(q, FV_F32, 1, 1, L, D);
+    fv_rope_options how = FV_ROPE_DEFAULT;
+    how.position = fv_tensor_1d(NULL, FV_I64, L);
+    refused(fv_rope_forward(&how, &x, &x), "rope: positions\n  expected data"), how.position.rank = 0;
+    how.cosine = how.sine = fv_tensor_2d(NULL, FV_F32, L, D / 2);
+    refused(fv_rope_forward(&how, &x, &x), "rope: tables\n  expected data");
+}
+
+static void maps(void **state) {
+    (void)state;
+    fv_attention_tensors x = tensors(FV_F32);
+    fv_attention_plan *plan;
+    const int64_t row = 0;
+    float mean[1], some[L];
+    assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
+    fv_tensor to = fv_tensor_2d(NULL, FV_F32, 1, L);
+    refused(fv_attention_weights(plan, &x, FV_STAGE_RAW, 0, 0, &row, 1, &to), "without data");
+    to.data = some;
+    refused(fv_attention_weights(plan, &x, FV_STAGE_RAW, 0, 0, &row, -1, &to), "-1 rows");
+    assert_int_equal(fv_attention_weights(plan, &x, FV_STAGE_RAW, 0, 0, NULL, 0, &to), FV_OK);
+    fv_survey want = FV_SURVEY_DEFAULT;
+    want.mean = fv_tensor_of(mean, FV_F32, 4, (int64_t[]){1, 1, 1, 1});
+    want.pool_q = want.pool_k = INT64_MAX;
+    assert_int_equal(fv_attention_survey_scratch(plan, &want), 0);
+    refused(fv_attention_survey(plan, &x, &want, q), "blocks of");
+    want.pool_q = want.pool_k = INT64_C(1) << 48; /* one block of everything */
+    void *scratch = malloc(fv_attention_survey_scratch(plan, &want));
+    memset(q, 0, sizeof q), memset(lse, 0, sizeof lse);
+    assert_int_equal(fv_attention(NULL, &x), FV_OK);
+    assert_int_equal(fv_attention_survey(plan, &x, &want, scratch), FV_OK);
+    assert_true(mean[0] > 0.2499f && mean[0] < 0.2501f);
+    free(scratch);
+    fv_attention_plan_free(plan);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_of_the_type),    cmocka_unit_test(numbers_of_decoding),
+        cmocka_unit_test(names_of_choices),       cmocka_unit_test(gradients_nobody_planned),
+        cmocka_unit_test(positions_without_data), cmocka_unit_test(maps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

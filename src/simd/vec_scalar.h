@@ -20,8 +20,14 @@
 #define v_sub(a, b) ((a) - (b))
 #define v_mul(a, b) ((a) * (b))
 #define v_div(a, b) ((a) / (b))
-#define v_fma(a, b, c) ((a) * (b) + (c))    /* a b + c */
-#define v_fnma(a, b, c) ((c) - (a) * (b))   /* c - a b */
+/* a b + c and c - a b. Fused wherever there is an instruction for it: left to the compiler, copies of a loop could differ in bits. */
+#if defined(FP_FAST_FMAF) && defined(FP_FAST_FMA)
+#define v_fma(a, b, c) ((R)(sizeof(R) == 4 ? fmaf((float)(a), (float)(b), (float)(c)) : fma(a, b, c)))
+#define v_fnma(a, b, c) v_fma(-(a), b, c)
+#else
+#define v_fma(a, b, c) ((a) * (b) + (c))
+#define v_fnma(a, b, c) ((c) - (a) * (b))
+#endif
 #define v_max(a, b) ((a) > (b) ? (a) : (b)) /* b when either is NaN */
 #define v_min(a, b) ((a) < (b) ? (a) : (b)) /* b when either is NaN */
 #define v_sqrt(a) ((R)(sizeof(R) == 4 ? sqrtf((float)(a)) : sqrt((double)(a))))

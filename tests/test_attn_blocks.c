@@ -1,14 +1,10 @@
 /* Block masks: tiles are classified exactly, and attention with one is attention with the same picture as a mask, whatever else is asked.
  * A failure of the random part names mechanism and case.   test_attn_blocks MECHANISM CASE repeats it. */
 #include "attn_check.h"
+#include "attn_call.h"
 
 #include "attn/blocks/block_mask.h"
 #include "fovea/grad.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
 
 /* ---- pictures: the predicates of docs/how-to/masks.md, and random ones */
 
@@ -203,36 +199,13 @@ static void threads(void **state) {
 /* ---- laws on dense f32 calls */
 
 enum { B = 1, H = 2, L = 300, D = 24 };
-typedef struct call {
-    fv_attention_options how;
-    fv_attention_tensors x;
-    float *memory[2 * FV_PORTS];
-} call;
-
 static call make_call(fv_block_mask *mask) {
-    static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
-    static const int64_t dim[4] = {B, H, L, D};
-    call c = {.how = standard};
-    for (int slot = 0; slot < 2 * FV_PORTS; slot++) {
-        const int p = slot % FV_PORTS;
-        if (p > FV_V && p != FV_OUT && slot != FV_LSE) continue;
-        fv_tensor t = fv_tensor_of(NULL, FV_F32, p == FV_LSE ? 3 : 4, dim);
-        t.data = c.memory[slot] = malloc((size_t)fv_tensor_count(&t) * 4);
-        for (int64_t i = 0; i < fv_tensor_count(&t); i++)
-            c.memory[slot][i] = (float)(2 * fv__random_uniform(3, (uint64_t)slot, (uint64_t)i) - 1);
-        *(slot < FV_PORTS ? &c.x.t[p] : &c.x.d[p]) = t;
-    }
+    call c = call_make(B, H, H, L, L, D, D);
+    c.x.d[FV_LSE].rank = 0;
     c.how.blocks = mask;
     return c;
 }
-static void free_call(call *c) {
-    for (int i = 0; i < 2 * FV_PORTS; i++) free(c->memory[i]);
-}
-static void run(call *c) {
-    const fv_status status = fv_attention(&c->how, &c->x);
-    if (status != FV_OK) fprintf(stderr, "%s\n", fv_message());
-    assert_int_equal(status, FV_OK);
-}
+
 static void same_bytes_of(const call *a, const call *b) {
     assert_memory_equal(a->memory[FV_OUT], b->memory[FV_OUT], H * L * D * 4);
     assert_memory_equal(a->memory[FV_LSE], b->memory[FV_LSE], H * L * 4);
@@ -247,14 +220,14 @@ static void ends(void **state) {
     fv_block_mask *full = mask_of(&all, 1, 1, L, L), *empty = mask_of(&nobody, 1, 1, L, L);
     call plain = make_call(NULL), a = make_call(full), b = make_call(empty);
     for (int64_t i = 0; i < H * L * D; i++) b.memory[FV_K][i] = b.memory[FV_V][i] = b.memory[FV_Q][i] = NAN;
-    run(&plain), run(&a), run(&b);
+    call_run(&plain), call_run(&a), call_run(&b);
     same_bytes_of(&plain, &a);
     for (int64_t i = 0; i < H * L * D; i++) {
         assert_true(b.memory[FV_OUT][i] == 0);
         for (int p = FV_Q; p <= FV_V; p++) assert_true(b.memory[FV_PORTS + p][i] == 0);
     }
     for (int64_t i = 0; i < H * L; i++) assert_true(b.memory[FV_LSE][i] == -INFINITY);
-    free_call(&plain), free_call(&a), free_call(&b);
+    call_free(&plain), call_free(&a), call_free(&b);
     fv_block_mask_free(full), fv_block_mask_free(empty);
 }
 
@@ -276,14 +249,14 @@ static void poisoned(void **state) {
             if (!gap(NULL, 0, 0, n % L, 0))
                 b.memory[FV_Q][n * D + d] = NAN, b.memory[FV_PORTS + FV_OUT][n * D + d] = NAN;
         }
-    run(&a), run(&b);
+    call_run(&a), call_run(&b);
     same_bytes_of(&a, &b);
     for (int64_t n = 0; n < H * L; n++) {
         assert_true(gap(NULL, 0, 0, n % L, 0) == (a.memory[FV_LSE][n] > -INFINITY));
         for (int64_t d = 0; d < D && !gap(NULL, 0, 0, 0, n % L); d++)
             assert_true(a.memory[FV_PORTS + FV_K][n * D + d] == 0 && a.memory[FV_PORTS + FV_V][n * D + d] == 0);
     }
-    free_call(&a), free_call(&b);
+    call_free(&a), call_free(&b);
     fv_block_mask_free(mask);
 }
 
@@ -298,7 +271,7 @@ static void usual_pictures(void **state) {
         option.how.causal = FV_CAUSAL_UPPER_LEFT;
         if (s == WINDOW) option.how.window_left = 49;
         if (s == PREFIX) option.x.t[FV_PREFIX_LEN] = fv_tensor_1d(&length, FV_I32, 1);
-        run(&blocks), run(&option);
+        call_run(&blocks), call_run(&option);
         for (int64_t i = 0; i < H * L * D; i++) {
             assert_true(fabsf(blocks.memory[FV_OUT][i] - option.memory[FV_OUT][i]) < 2e-6f);
             for (int n = FV_Q; n <= FV_V; n++)
@@ -312,7 +285,7 @@ static void usual_pictures(void **state) {
         assert_non_null(strstr(text, "blocks"));
         if (s != PREFIX) assert_true(fv_attention_flops(a, true) == fv_attention_flops(b, true));
         fv_attention_plan_free(a), fv_attention_plan_free(b);
-        free_call(&blocks), free_call(&option);
+        call_free(&blocks), call_free(&option);
         fv_block_mask_free(mask);
     }
 }
@@ -324,7 +297,7 @@ static void documents(void **state) {
     fv_block_mask *mask = mask_of(&p, 1, 1, L, L);
     call all = make_call(mask);
     all.how.causal = FV_CAUSAL_UPPER_LEFT;
-    run(&all);
+    call_run(&all);
     for (int64_t start = 0; start < L; start += 70) {
         const int64_t length = L - start < 70 ? L - start : 70;
         call one = make_call(NULL);
@@ -336,7 +309,7 @@ static void documents(void **state) {
         one.x.t[FV_OUT] = fv_tensor_slice(one.x.t[FV_OUT], 2, 0, length),
         one.x.t[FV_LSE] = fv_tensor_slice(one.x.t[FV_LSE], 2, 0, length);
         one.x.d[FV_OUT] = fv_tensor_slice(all.x.d[FV_OUT], 2, start, length);
-        run(&one);
+        call_run(&one);
         double size;
         for (int p2 = FV_Q; p2 <= FV_V; p2++) {
             const fv_tensor part = fv_tensor_slice(all.x.d[p2], 2, start, length);
@@ -344,9 +317,9 @@ static void documents(void **state) {
         }
         const fv_tensor part = fv_tensor_slice(all.x.t[FV_OUT], 2, start, length);
         assert_true(difference(&one.x.t[FV_OUT], &part, &size) < 2e-6);
-        free_call(&one);
+        call_free(&one);
     }
-    free_call(&all);
+    call_free(&all);
     fv_block_mask_free(mask);
 }
 
@@ -356,7 +329,7 @@ static void weights(void **state) {
     const picture p = {.scene = DILATED, .number = 9};
     fv_block_mask *mask = mask_of(&p, 1, 1, L, L);
     call c = make_call(mask);
-    run(&c);
+    call_run(&c);
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, &c.how, &c.x), FV_OK);
     static float w[3 * L];
@@ -373,7 +346,7 @@ static void weights(void **state) {
             assert_true(fabs(sum - (double)c.memory[FV_OUT][(L + rows[r]) * D + d]) < 1e-6);
         }
     fv_attention_plan_free(plan);
-    free_call(&c);
+    call_free(&c);
     fv_block_mask_free(mask);
 }
 
@@ -399,11 +372,6 @@ static void graph_plans(void **state) {
 
 /* ---- refusals */
 
-static void refuse(call *c, const char *words) {
-    assert_int_equal(fv_attention(&c->how, &c->x), FV_USAGE);
-    if (!strstr(fv_message(), words)) fprintf(stderr, "expected \"%s\", got \"%s\"\n", words, fv_message());
-    assert_non_null(strstr(fv_message(), words));
-}
 static void refusals(void **state) {
     (void)state;
     const picture p = {.scene = SCATTER, .percent = 50};
@@ -412,14 +380,14 @@ static void refusals(void **state) {
     call c = make_call(good), packed = c;
     for (int i = 0; i < 5; i++) {
         mask = mask_of(&p, wrong[i][0], wrong[i][1], wrong[i][2], wrong[i][3]);
-        c.how.blocks = mask, refuse(&c, "the block mask");
+        c.how.blocks = mask, call_refused(&c, "the block mask");
         fv_block_mask_free(mask);
     }
     c.how.blocks = good;
-    c.how.mechanism = "topk", refuse(&c, "takes no block mask");
-    c.how.mechanism = "linear", refuse(&c, "takes no block mask");
+    c.how.mechanism = "topk", call_refused(&c, "takes no block mask");
+    c.how.mechanism = "linear", call_refused(&c, "takes no block mask");
     int32_t cu[3] = {0, 9, L};
-    packed.x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 3), refuse(&packed, "packed");
+    packed.x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 3), call_refused(&packed, "packed");
     assert_int_equal(fv_block_mask_create(&mask, NULL, NULL, 1, 1, 1, 1), FV_USAGE);
     assert_int_equal(fv_block_mask_create(&mask, sees, (void *)&p, 1, 1, -1, 1), FV_USAGE);
     assert_int_equal(fv_block_mask_create(&mask, sees, (void *)&p, 1, 1, INT64_MAX, INT64_MAX), FV_NO_RESOURCES);
@@ -437,7 +405,7 @@ static void refusals(void **state) {
         assert_true(mask == NULL && fv__alloc_live() == live);
     }
     fv_block_mask_free(mask), fv_block_mask_free(good);
-    free_call(&c);
+    call_free(&c);
 }
 
 int main(int argc, char **argv) {

@@ -1,47 +1,16 @@
 /* Prefix-LM: keys of the prefix are seen from everywhere, the others causally. Against the same picture drawn as a mask, and laws. The
  * random calls of the other tests have prefixes too. */
-#include "attn_case.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
+#define CALL_REAL double
+#include "attn_call.h"
 
 enum { B = 2, H = 4, KV = 2, L = 150, LK = 170, D = 16 };
 
-typedef struct call {
-    fv_attention_options how;
-    fv_attention_tensors x;
-    double *memory[2 * FV_PORTS];
-} call;
-
-static void give(call *c, int slot, fv_tensor *to, int rank, const int64_t *dim) {
-    *to = fv_tensor_of(NULL, FV_F64, rank, dim);
-    const int64_t count = fv_tensor_count(to);
-    to->data = c->memory[slot] = malloc((size_t)count * 8);
-    for (int64_t i = 0; i < count; i++) c->memory[slot][i] = 2 * fv__random_uniform(9, (uint64_t)slot, (uint64_t)i) - 1;
-}
-
 static call make_call(int64_t batch, int64_t lq, int64_t lk) {
-    static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
-    call c = {.how = standard};
-    const int64_t q[4] = {batch, H, lq, D}, k[4] = {batch, KV, lk, D};
-    for (int p = FV_Q; p <= FV_V; p++) {
-        give(&c, p, &c.x.t[p], 4, p == FV_Q ? q : k);
-        give(&c, FV_PORTS + p, &c.x.d[p], 4, p == FV_Q ? q : k);
-    }
-    give(&c, FV_OUT, &c.x.t[FV_OUT], 4, q), give(&c, FV_PORTS + FV_OUT, &c.x.d[FV_OUT], 4, q);
-    give(&c, FV_LSE, &c.x.t[FV_LSE], 3, q);
+    call c = call_make(batch, H, KV, lq, lk, D, D);
+    c.x.d[FV_LSE].rank = 0;
     return c;
 }
-static void free_call(call *c) {
-    for (int i = 0; i < 2 * FV_PORTS; i++) free(c->memory[i]);
-}
-static void run(call *c) {
-    const fv_status status = fv_attention(&c->how, &c->x);
-    if (status != FV_OK) fprintf(stderr, "%s\n", fv_message());
-    assert_int_equal(status, FV_OK);
-}
+
 static void same(const call *a, const call *b, double tolerance) {
     static const fv_port ports[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V};
     for (int i = 0; i < 5; i++) {
@@ -72,9 +41,9 @@ static void as_mask(void **state) {
                 for (int64_t i = 0; i < B * L * LK; i++)
                     keep[i] = sees(&a.how, i / LK % L + (corner ? LK - L : 0), prefix[n][i / (L * LK)], i % LK);
                 b.x.t[FV_MASK] = fv_tensor_of(keep, FV_BOOL, 4, dim);
-                run(&a), run(&b);
+                call_run(&a), call_run(&b);
                 same(&a, &b, 1e-12);
-                free_call(&a), free_call(&b);
+                call_free(&a), call_free(&b);
             }
 }
 
@@ -86,9 +55,9 @@ static void ends(void **state) {
         int64_t prefix[B] = {whole ? LK : 0, whole ? LK : 0};
         a.how.causal = FV_CAUSAL_UPPER_LEFT, b.how.causal = whole ? FV_CAUSAL_NONE : FV_CAUSAL_UPPER_LEFT;
         a.x.t[FV_PREFIX_LEN] = fv_tensor_1d(prefix, FV_I64, B);
-        run(&a), run(&b);
+        call_run(&a), call_run(&b);
         same(&a, &b, 0);
-        free_call(&a), free_call(&b);
+        call_free(&a), call_free(&b);
     }
 }
 
@@ -100,7 +69,7 @@ static void packed(void **state) {
     call all = make_call(1, L, L);
     all.how.causal = FV_CAUSAL_UPPER_LEFT;
     all.x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, N + 1), all.x.t[FV_PREFIX_LEN] = fv_tensor_1d(prefix, FV_I32, N);
-    run(&all);
+    call_run(&all);
     for (int n = 0; n < N; n++) {
         const int64_t length = cu[n + 1] - cu[n];
         call one = make_call(1, length, length);
@@ -110,13 +79,13 @@ static void packed(void **state) {
             const fv_tensor part = fv_tensor_slice(all.x.t[p], 2, cu[n], length);
             assert_int_equal(fv_tensor_copy(&one.x.t[p], &part), FV_OK);
         }
-        run(&one);
+        call_run(&one);
         const fv_tensor part = fv_tensor_slice(all.x.t[FV_OUT], 2, cu[n], length);
         double size;
         assert_true(difference(&one.x.t[FV_OUT], &part, &size) == 0);
-        free_call(&one);
+        call_free(&one);
     }
-    free_call(&all);
+    call_free(&all);
 }
 
 /* A key beyond the prefix and in the future of a row does not reach it, also when it is NaN. */
@@ -129,33 +98,28 @@ static void hidden(void **state) {
     a.x.t[FV_KV_LEN] = b.x.t[FV_KV_LEN] = fv_tensor_1d(&live, FV_I32, 1);
     for (int64_t h = 0; h < KV; h++)
         for (int64_t i = 90 * D; i < L * D; i++) b.memory[FV_K][h * L * D + i] = b.memory[FV_V][h * L * D + i] = NAN;
-    run(&a), run(&b);
+    call_run(&a), call_run(&b);
     for (int64_t h = 0; h < H; h++)
         assert_memory_equal(a.memory[FV_OUT] + h * L * D, b.memory[FV_OUT] + h * L * D, 90 * D * 8);
     assert_true(isnan(b.memory[FV_OUT][90 * D]));
     prefix = L; /* beyond kv_len: only what exists */
-    run(&a);
+    call_run(&a);
     for (int64_t i = 0; i < H * L; i++) assert_true(isfinite(a.memory[FV_LSE][i]));
-    free_call(&a), free_call(&b);
+    call_free(&a), call_free(&b);
 }
 
-static void refuse(call *c, const char *words) {
-    assert_int_equal(fv_attention(&c->how, &c->x), FV_USAGE);
-    if (!strstr(fv_message(), words)) fprintf(stderr, "expected \"%s\", got \"%s\"\n", words, fv_message());
-    assert_non_null(strstr(fv_message(), words));
-}
 static void refusals(void **state) {
     (void)state;
     call good = make_call(B, L, LK), c = good;
     int32_t prefix[3] = {1, 2, 3};
-    c.x.t[FV_PREFIX_LEN] = fv_tensor_1d(prefix, FV_I32, 3), refuse(&c, "prefix_len");
-    c.x.t[FV_PREFIX_LEN] = fv_tensor_1d(prefix, FV_F32, B), refuse(&c, "i32 or i64");
+    c.x.t[FV_PREFIX_LEN] = fv_tensor_1d(prefix, FV_I32, 3), call_refused(&c, "prefix_len");
+    c.x.t[FV_PREFIX_LEN] = fv_tensor_1d(prefix, FV_F32, B), call_refused(&c, "i32 or i64");
     c.x.t[FV_PREFIX_LEN] = fv_tensor_1d(prefix, FV_I32, B);
-    run(&c);
-    prefix[1] = -1, refuse(&c, "0 to 170");
-    prefix[1] = LK + 1, refuse(&c, "0 to 170");
-    prefix[1] = 0, c.how.mechanism = "linear", refuse(&c, "does not take port \"prefix_len\"");
-    free_call(&good);
+    call_run(&c);
+    prefix[1] = -1, call_refused(&c, "0 to 170");
+    prefix[1] = LK + 1, call_refused(&c, "0 to 170");
+    prefix[1] = 0, c.how.mechanism = "linear", call_refused(&c, "does not take port \"prefix_len\"");
+    call_free(&good);
 }
 
 int main(void) {

@@ -46,6 +46,17 @@ struct fv__mechanism {
     void (*describe)(const fv_attention_plan *plan, char *text, size_t size); /* engine, tiles; may be NULL */
 };
 
+/* Bytes that `count` elements take in scratch, where every array begins at a line of 64. */
+static inline size_t fv__attn_lines(int64_t count, size_t element) {
+    return ((size_t)count * element + 63) & ~(size_t)63;
+}
+
+/* Element i of a tensor of i32 or i64 with one axis: lengths, cu_seqlens. */
+static inline int64_t fv__attn_integer(const fv_tensor *t, int64_t i) {
+    const int64_t at = i * t->stride[0];
+    return t->dtype == FV_I64 ? ((const int64_t *)t->data)[at] : ((const int32_t *)t->data)[at];
+}
+
 /* A sequence of the batch, packed or not: where its rows are and which keys exist. */
 typedef struct fv__segment {
     int64_t batch;  /* index on axis 0 of the tensors (0 when packed) */

@@ -23,17 +23,12 @@ static fv_status compare(fv_port port, const char *what, const fv_tensor *planne
     return FV_OK;
 }
 
-static int64_t integer_at(const fv_tensor *t, int64_t i) {
-    const int64_t at = i * t->stride[0];
-    return t->dtype == FV_I64 ? ((const int64_t *)t->data)[at] : ((const int32_t *)t->data)[at];
-}
-
 /* 0 = cu[0] <= cu[1] <= ... <= cu[N] = total */
 static fv_status check_cu(fv_port port, const fv_tensor *cu, int64_t total) {
     if (!cu->rank) return FV_OK;
     int64_t before = 0;
     for (int64_t i = 0; i < cu->dim[0]; i++) {
-        const int64_t now = integer_at(cu, i);
+        const int64_t now = fv__attn_integer(cu, i);
         if (now < before || now > total || (i == 0 && now != 0))
             return fv__fail(FV_USAGE,
                             "attention: port \"%s\", element %lld\n  expected 0, then numbers that do not fall, up to "
@@ -49,9 +44,9 @@ static fv_status check_cu(fv_port port, const fv_tensor *cu, int64_t total) {
 
 static fv_status check_lengths(fv_port port, const fv_tensor *len, int64_t most) {
     for (int64_t i = 0; len->rank && i < len->dim[0]; i++)
-        if (integer_at(len, i) < 0 || integer_at(len, i) > most)
+        if (fv__attn_integer(len, i) < 0 || fv__attn_integer(len, i) > most)
             return fv__fail(FV_USAGE, "attention: port \"%s\", element %lld\n  expected 0 to %lld\n  found:   %lld",
-                            fv_port_name(port), (long long)i, (long long)most, (long long)integer_at(len, i));
+                            fv_port_name(port), (long long)i, (long long)most, (long long)fv__attn_integer(len, i));
     return FV_OK;
 }
 

@@ -1,25 +1,20 @@
 /* Sequences of a call, and which keys a query may see. */
 #include "attn/contract.h"
 
-static int64_t integer_at(const fv_tensor *t, int64_t i) {
-    const int64_t at = i * t->stride[0];
-    return t->dtype == FV_I64 ? ((const int64_t *)t->data)[at] : ((const int32_t *)t->data)[at];
-}
-
 fv__segment fv__attn_segment(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t number) {
     fv__segment s = {.batch = number, .number = number, .q_len = plan->q_len, .k_len = plan->k_len};
     if (plan->packed) {
         const fv_tensor *q = &x->t[FV_CU_Q], *k = x->t[FV_CU_K].rank ? &x->t[FV_CU_K] : q;
         s.batch = 0;
-        s.q_start = integer_at(q, number), s.q_len = integer_at(q, number + 1) - s.q_start;
-        s.k_start = integer_at(k, number), s.k_len = integer_at(k, number + 1) - s.k_start;
+        s.q_start = fv__attn_integer(q, number), s.q_len = fv__attn_integer(q, number + 1) - s.q_start;
+        s.k_start = fv__attn_integer(k, number), s.k_len = fv__attn_integer(k, number + 1) - s.k_start;
     }
     if (x->t[FV_KV_LEN].rank) {
-        const int64_t live = integer_at(&x->t[FV_KV_LEN], number);
+        const int64_t live = fv__attn_integer(&x->t[FV_KV_LEN], number);
         if (live < s.k_len) s.k_len = live;
     }
     if (x->t[FV_PREFIX_LEN].rank) {
-        s.prefix = integer_at(&x->t[FV_PREFIX_LEN], number);
+        s.prefix = fv__attn_integer(&x->t[FV_PREFIX_LEN], number);
         if (s.prefix > s.k_len) s.prefix = s.k_len;
     }
     s.q_offset = plan->lower_right ? s.k_len - s.q_len : plan->q_offset;

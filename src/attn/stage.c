@@ -30,7 +30,7 @@ typedef struct stage {
 
 bool fv__attn_is_half(fv_dtype dtype) { return dtype == FV_BF16 || dtype == FV_F16; }
 
-static size_t room(const fv_tensor *t) { return ((size_t)fv_tensor_count(t) * sizeof(float) + 63) & ~(size_t)63; }
+static size_t room(const fv_tensor *t) { return fv__attn_lines(fv_tensor_count(t), sizeof(float)); }
 
 /* ---- what is converted */
 

@@ -70,8 +70,6 @@ static int64_t most_chunks(const fv_decode_plan *plan, const fv_kv_cache *cache)
     return chunks;
 }
 
-static size_t whole(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
-
 fv__decode_cut fv__decode_cut_of(const fv_decode_plan *plan, const fv_kv_cache *cache) {
     const size_t rows = (size_t)(plan->group * plan->turn), kv_heads = (size_t)cache->o.kv_heads,
                  batch = (size_t)cache->o.batch, q_pad = (size_t)plan->q_pad, o_pad = (size_t)plan->o_pad;
@@ -79,10 +77,10 @@ fv__decode_cut fv__decode_cut_of(const fv_decode_plan *plan, const fv_kv_cache *
                  row = q_pad > 2 * o_pad ? q_pad : 2 * o_pad; /* or one of q, two of out */
     fv__decode_cut cut = {.chunks = most_chunks(plan, cache)};
     size_t parts;
-    cut.first_bytes = whole((batch + 1) * sizeof(int64_t));
-    cut.left_bytes = whole(batch * kv_heads * sizeof(atomic_int));
-    cut.part_bytes = whole(rows * (o_pad + 2) * sizeof(float));
-    cut.worker_bytes = whole((rows * q_pad + (weights > row ? weights : row)) * sizeof(float));
+    cut.first_bytes = fv__attn_lines((int64_t)batch + 1, sizeof(int64_t));
+    cut.left_bytes = fv__attn_lines((int64_t)(batch * kv_heads), sizeof(atomic_int));
+    cut.part_bytes = fv__attn_lines((int64_t)(rows * (o_pad + 2)), sizeof(float));
+    cut.worker_bytes = fv__attn_lines((int64_t)(rows * q_pad + (weights > row ? weights : row)), sizeof(float));
     cut.bytes = SIZE_MAX;
     if (!fv__mul_ok(cut.part_bytes, (size_t)cut.chunks * kv_heads, &parts)) return cut;
     const size_t bytes = cut.first_bytes + cut.left_bytes + (size_t)fv_threads() * cut.worker_bytes + 64;

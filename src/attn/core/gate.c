@@ -33,7 +33,7 @@ int64_t fv__gate_most_blocks(const fv_attention_plan *plan) {
 }
 
 size_t fv__gate_first_bytes(const fv_attention_plan *plan) {
-    return fv__gate_block(plan->sequences + 1, sizeof(int64_t));
+    return fv__attn_lines(plan->sequences + 1, sizeof(int64_t));
 }
 
 int64_t fv__gate_count(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t *first) {

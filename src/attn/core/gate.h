@@ -13,13 +13,9 @@ enum { FV_GATE_ROWS = 256 };
 fv_status fv__gate_accept(fv_attention_plan *plan);
 void fv__gate_describe(const fv_attention_plan *plan, char *text, size_t size);
 
-/* Bytes of `count` elements, in whole cache lines. */
-static inline size_t fv__gate_block(int64_t count, size_t element) {
-    return ((size_t)count * element + 63) & ~(size_t)63;
-}
 static inline void *fv__gate_carve(char **at, int64_t count, size_t element) {
     void *p = *at;
-    *at += fv__gate_block(count, element);
+    *at += fv__attn_lines(count, element);
     return p;
 }
 

@@ -93,18 +93,17 @@ static int64_t most_spans(const fv_attention_plan *plan) {
     return spans_in(q + max_of(0, min_of(k, plan->q_offset + plan->window_right))) * plan->sequences;
 }
 
-static size_t block(int64_t count, size_t element) { return ((size_t)count * element + 63) & ~(size_t)63; }
-
 fv__recur_cut fv__recur_cut_of(const fv_attention_plan *plan, bool backward) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
     const int64_t c = FV_RECUR_CHUNK, d = plan->d_qk, dv = plan->d_v;
     fv__recur_cut cut = {.spans = most_spans(plan), .state = d * (dv + 1)};
-    cut.first_bytes = block(plan->sequences + 1, sizeof(int64_t));
-    cut.states_bytes = block(plan->kv_heads * (cut.spans + plan->sequences) * cut.state, e);
-    cut.worker_bytes = block(cut.state, e) + 3 * block(c * d, e) + block(c * c, e) + block(c, e);
+    cut.first_bytes = fv__attn_lines(plan->sequences + 1, sizeof(int64_t));
+    cut.states_bytes = fv__attn_lines(plan->kv_heads * (cut.spans + plan->sequences) * cut.state, e);
+    cut.worker_bytes =
+        fv__attn_lines(cut.state, e) + 3 * fv__attn_lines(c * d, e) + fv__attn_lines(c * c, e) + fv__attn_lines(c, e);
     if (!backward) return cut;
-    cut.rows_bytes = block(plan->batch * plan->heads * plan->q_len, e);
-    cut.worker_bytes += block(c * c, e) + 3 * block(c * (dv + 1), e) + block(c * d, e);
+    cut.rows_bytes = fv__attn_lines(plan->batch * plan->heads * plan->q_len, e);
+    cut.worker_bytes += fv__attn_lines(c * c, e) + 3 * fv__attn_lines(c * (dv + 1), e) + fv__attn_lines(c * d, e);
     return cut;
 }
 

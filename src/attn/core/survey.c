@@ -2,8 +2,6 @@
 #include "attn/core/survey.h"
 #include "attn/core/tile.h"
 
-static size_t block(int64_t count, size_t element) { return ((size_t)count * element + 63) & ~(size_t)63; }
-
 static int64_t pieces(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 /* Spans whose sequence has more than one: only those can share a block of queries. Packed lengths are not known here; of a sequence
@@ -23,14 +21,15 @@ fv__survey_cut fv__survey_cut_of(const fv_attention_plan *plan, const fv_survey 
     const int64_t units = pieces(pieces(plan->q_len, FV_SURVEY_SPANS), unit);
     cut.span = unit * (units > 0 ? units : 1);
     cut.key_blocks = pooled ? pieces(plan->k_len, want->pool_k) : 0;
-    cut.first_bytes = block(2 * (cut.sequences + 1), sizeof(int64_t));
+    cut.first_bytes = fv__attn_lines(2 * (cut.sequences + 1), sizeof(int64_t));
     const int64_t batches = want->batch >= 0 ? 1 : plan->batch;
     if (want->columns.rank)
-        cut.column_bytes = block(pieces(plan->q_len, cut.span) * batches * cut.heads * plan->k_len, e);
+        cut.column_bytes = fv__attn_lines(pieces(plan->q_len, cut.span) * batches * cut.heads * plan->k_len, e);
     if (pooled)
-        cut.shared_bytes = block(most_shared(plan, want, cut.span, cut.sequences) * cut.heads * 4 * cut.key_blocks, e);
-    cut.worker_bytes = block(plan->d_qk * side, e) + 3 * block(side * side, e) + 2 * block(cut.span, e) +
-                       2 * block(cut.span, sizeof(int64_t));
+        cut.shared_bytes =
+            fv__attn_lines(most_shared(plan, want, cut.span, cut.sequences) * cut.heads * 4 * cut.key_blocks, e);
+    cut.worker_bytes = fv__attn_lines(plan->d_qk * side, e) + 3 * fv__attn_lines(side * side, e) +
+                       2 * fv__attn_lines(cut.span, e) + 2 * fv__attn_lines(cut.span, sizeof(int64_t));
     return cut;
 }
 

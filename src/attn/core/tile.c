@@ -60,8 +60,6 @@ static int64_t pieces(const fv_attention_plan *plan, int64_t rows, int64_t size)
     return (rows + size - 1) / size * plan->sequences;
 }
 
-static size_t block(int64_t count, size_t element) { return ((size_t)count * element + 63) & ~(size_t)63; }
-
 /* Pairs of block and head for a task: short sequences come in groups, so that handing out work costs little and the memory of the next
  * can be fetched during the one before; at least 16 tasks remain. */
 static int64_t group_of(const fv_attention_plan *plan, int64_t units, int64_t side) {
@@ -81,13 +79,13 @@ fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
     const bool blocks = plan->options.blocks != NULL; /* its partial tiles are an addend of backward */
     const int64_t lanes = FV_TILE_LANES, side = FV_TILE_SIDE, d = plan->d_qk, dv = plan->d_v;
     fv__tile_cut cut = {.chunk = largest_chunk(plan)};
-    cut.forward_tasks = pieces(plan, plan->q_len, FV_TILE_BLOCK_Q);
-    cut.group = group_of(plan, cut.forward_tasks * plan->heads, FV_TILE_BLOCK_Q);
     cut.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
     if (!backward) {
-        cut.worker_bytes = block(FV_TILE_BLOCK_K * lanes, e) * (addend ? 3 : 1) + 3 * block(lanes, e);
+        cut.group = group_of(plan, pieces(plan, plan->q_len, FV_TILE_BLOCK_Q) * plan->heads, FV_TILE_BLOCK_Q);
+        cut.worker_bytes = fv__attn_lines(FV_TILE_BLOCK_K * lanes, e) * (addend ? 3 : 1) + 3 * fv__attn_lines(lanes, e);
         cut.worker_bytes +=
-            FV_TILE_BLOCK_Q / lanes * (block(d * lanes, e) + block(dv * lanes, e) + 2 * block(lanes, e));
+            FV_TILE_BLOCK_Q / lanes *
+            (fv__attn_lines(d * lanes, e) + fv__attn_lines(dv * lanes, e) + 2 * fv__attn_lines(lanes, e));
         return cut;
     }
     const int64_t rows = plan->q_len > plan->k_len ? plan->q_len : plan->k_len;
@@ -97,11 +95,15 @@ fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
                               : chunks_of(plan, rows) * plan->sequences;
     const int64_t parts = cut.chunks * plan->heads * (3 + (additive(plan) ? d : 0));
     cut.group = group_of(plan, cut.chunks * plan->kv_heads, cut.chunk);
-    cut.shared_bytes += 2 * block(plan->batch * plan->heads * plan->q_len, e) + block(parts, sizeof(double));
-    cut.worker_bytes = 2 * (block(cut.chunk * d, e) + block(cut.chunk * dv, e)) + 3 * block(side, e);
-    if (plan->window_left >= 0 || plan->window_right >= 0) cut.worker_bytes += block(side * d, e) + block(side * dv, e);
-    cut.worker_bytes += (2 + (addend || blocks ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * block(side * side, e);
-    if (additive(plan)) cut.worker_bytes += block(d * side, e);
+    cut.shared_bytes +=
+        2 * fv__attn_lines(plan->batch * plan->heads * plan->q_len, e) + fv__attn_lines(parts, sizeof(double));
+    cut.worker_bytes =
+        2 * (fv__attn_lines(cut.chunk * d, e) + fv__attn_lines(cut.chunk * dv, e)) + 3 * fv__attn_lines(side, e);
+    if (plan->window_left >= 0 || plan->window_right >= 0)
+        cut.worker_bytes += fv__attn_lines(side * d, e) + fv__attn_lines(side * dv, e);
+    cut.worker_bytes +=
+        (2 + (addend || blocks ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * fv__attn_lines(side * side, e);
+    if (additive(plan)) cut.worker_bytes += fv__attn_lines(d * side, e);
     return cut;
 }
 

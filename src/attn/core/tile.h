@@ -54,8 +54,8 @@ void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size);
 
 /* How a call is cut; depends on the shapes only. */
 typedef struct fv__tile_cut {
-    int64_t forward_tasks, group; /* blocks of queries over all sequences; (block, head) pairs a forward task has */
-    int64_t chunk, chunks;        /* rows of the largest backward chunk, chunks over all sequences */
+    int64_t group;                     /* (block, head) pairs of a forward task, or meetings of a backward one */
+    int64_t chunk, chunks;             /* rows of the largest backward chunk, chunks over all sequences */
     size_t worker_bytes, shared_bytes; /* scratch of each worker, and of all together */
 } fv__tile_cut;
 fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward);

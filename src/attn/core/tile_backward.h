@@ -55,10 +55,9 @@ static void T(prepare_rows)(const T(job) * job, const fv__segment *segment, int6
         const double own = (double)from[r * lse->stride[2]];
         double all = own, gain = 1;
         if (job->sinks) { /* the weights are those of the softmax with the sink in its denominator */
-            const double top = own > sink ? own : sink;
-            all = top == -INFINITY ? top : top + log(exp(own - top) + exp(sink - top));
+            all = T(with_sink)(own, sink);
             gain = exp(fmin(all - own, FAR_SINK));
-            if (top > -INFINITY && own > -INFINITY) *sink_sum -= exp(sink - all) * (double)delta[r];
+            if (own > -INFINITY) *sink_sum -= exp(sink - all) * (double)delta[r];
         }
         if (d && own > -INFINITY) delta[r] -= (R)((double)d[r * dlse->stride[2]] * gain);
         all = fmin(all, own + FAR_SINK);

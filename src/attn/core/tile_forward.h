@@ -152,12 +152,12 @@ static T(halves) T(halves_of)(const T(job) * job, const T(tile) * t, int64_t a, 
 /* Scores of the keys that both halves see, and of those that only one of them does. */
 static void T(scores)(const T(job) * job, const T(tile) * t, const T(halves) * h, R *s, const R *k) {
     const int64_t lanes = t->lanes, ld = job->k.l, d = job->plan->d_qk, half = FV_TILE_LANES / 2;
-    const int64_t left = h->first[1] < h->end[0] ? h->first[1] : h->end[0], right = h->end[0] > left ? h->end[0] : left;
-    const int64_t second = right > h->first[1] ? right : h->first[1];
+    const int64_t left = h->first[1] < h->end[0] ? h->first[1] : h->end[0], right = h->end[0];
+    const int64_t second = h->first[1] > right ? h->first[1] : right;
     if (h->first[0] < left)
         job->simd->gemm(s + h->first[0] * lanes, lanes, k + h->first[0] * ld, ld, 1, t->q, lanes, left - h->first[0],
                         half, d, false);
-    if (left < right && h->first[1] < h->end[0])
+    if (left < right)
         job->simd->gemm(s + left * lanes, lanes, k + left * ld, ld, 1, t->q, lanes, right - left, lanes, d, false);
     if (second < h->end[1])
         job->simd->gemm(s + second * lanes + half, lanes, k + second * ld, ld, 1, t->q + half, lanes,

@@ -60,6 +60,12 @@ static inline R T(per_head)(const T(job) * job, const R *values, fv_port port, i
     return values[head * job->x->t[port].stride[0]];
 }
 
+/* ln of a softmax denominator with a sink in it: -inf only when nothing is seen and there is no sink. */
+static inline double T(with_sink)(double lse, double sink) {
+    const double top = lse > sink ? lse : sink;
+    return top == -INFINITY ? top : top + log(exp(lse - top) + exp(sink - top));
+}
+
 /* Which keys a group of up to FV_TILE_SIDE queries sees: query i sees [start[i], end[i]); all of them see [every, every_end), nobody
  * sees a key outside [any, any_end). */
 typedef struct T(sight) {

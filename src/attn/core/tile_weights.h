@@ -23,8 +23,7 @@ static double T(norm_of)(const T(job) * job, const fv__segment *s, int64_t head,
     const double lse = (double)((const R *)t->data)[at];
     if (lse == -INFINITY) return INFINITY;
     if (!job->sinks) return lse;
-    const double sink = (double)T(per_head)(job, job->sinks, FV_SINKS, head), top = sink > lse ? sink : lse;
-    return top + log(exp(lse - top) + exp(sink - top));
+    return T(with_sink)(lse, (double)T(per_head)(job, job->sinks, FV_SINKS, head));
 }
 
 /* Scores of `count` chosen rows and `keys` keys from j0, before the softcap. */

@@ -20,7 +20,7 @@ static inline R *T(at)(const T(view) * v, int64_t b, int64_t h, int64_t l) {
 
 static inline R *T(carve)(char **at, int64_t count) {
     R *p = (R *)*at;
-    *at += ((size_t)count * sizeof(R) + 63) & ~(size_t)63;
+    *at += fv__attn_lines(count, sizeof(R));
     return p;
 }
 

@@ -47,13 +47,32 @@ static T(unit) T(unit_of)(const T(job) * job, int64_t index) {
     return unit;
 }
 
-static void T(ahead_of)(const T(job) * job, const T(unit) * next, int64_t calls, T(ahead) * a) {
-    const fv__segment *s = &next->segment;
-    const int64_t i0 = next->block * FV_TILE_BLOCK_Q;
+/* Fetched while a unit is done: the rows it will write, the queries of the next unit, and a share of the keys and values of the next head,
+ * so that all of them are near when the last unit of this head ends. */
+static void T(ahead_of)(const T(job) * job, int64_t index, const T(unit) * unit, int64_t calls, T(ahead) * a) {
+    const int64_t number = unit->segment.number, blocks = job->first[number + 1] - job->first[number];
+    const int64_t units = job->first[job->plan->sequences] * job->plan->heads, size = FV_TILE_BLOCK_Q;
     *a = (T(ahead)){.count = 0};
-    T(ahead_add)(a, &job->v, s->batch, next->kv, s->k_start, job->plan->d_v, s->k_len);
-    T(ahead_add)(a, &job->k, s->batch, next->kv, s->k_start, job->plan->d_qk, s->k_len);
-    T(ahead_add)(a, &job->q, s->batch, next->head, s->q_start + i0, job->plan->d_qk, s->q_len - i0);
+    if (index + blocks < units) {
+        const T(unit) later = T(unit_of)(job, index + blocks);
+        const fv__segment *s = &later.segment;
+        const int64_t shares = (s->q_len + size - 1) / size, share = (s->k_len + shares - 1) / shares;
+        const int64_t j = (shares - 1 - later.block) * share;
+        const int64_t rows = s->k_len - j < share ? s->k_len - j : share;
+        if (s->number != number || later.kv != unit->kv) {
+            T(ahead_add)(a, &job->v, s->batch, later.kv, s->k_start + j, job->plan->d_v, rows);
+            T(ahead_add)(a, &job->k, s->batch, later.kv, s->k_start + j, job->plan->d_qk, rows);
+        }
+    }
+    if (index + 1 < units) {
+        const T(unit) next = T(unit_of)(job, index + 1);
+        const fv__segment *s = &next.segment;
+        const int64_t i = next.block * size;
+        T(ahead_add)(a, &job->q, s->batch, next.head, s->q_start + i, job->plan->d_qk, s->q_len - i);
+    }
+    const fv__segment *s = &unit->segment;
+    const int64_t i = unit->block * size;
+    T(ahead_add)(a, &job->out, s->batch, unit->head, s->q_start + i, job->plan->d_v, s->q_len - i);
     T(ahead_share)(a, calls);
 }
 
@@ -226,7 +245,7 @@ static void T(tile_end)(const T(job) * job, T(forward_scratch) * w, T(tile) * t,
     for (int64_t q = 0; q < t->rows; q++) p[q * to->stride[2]] = lse[q];
 }
 
-static void T(forward_unit)(const T(job) * job, T(forward_scratch) * w, const T(unit) * unit, const T(unit) * next) {
+static void T(forward_unit)(const T(job) * job, T(forward_scratch) * w, int64_t index, const T(unit) * unit) {
     enum { TILES = FV_TILE_BLOCK_Q / FV_TILE_LANES };
     const int64_t q_len = unit->segment.q_len;
     int64_t any = INT64_MAX, any_end = 0;
@@ -240,8 +259,8 @@ static void T(forward_unit)(const T(job) * job, T(forward_scratch) * w, const T(
     }
     any = any / FV_TILE_BLOCK_K * FV_TILE_BLOCK_K;
     T(ahead) ahead = {.count = 0};
-    if (next && job->fetches && any_end > any)
-        T(ahead_of)(job, next, 2 * tiles * ((any_end - any + FV_TILE_BLOCK_K - 1) / FV_TILE_BLOCK_K), &ahead);
+    if (job->fetches && any_end > any)
+        T(ahead_of)(job, index, unit, 2 * tiles * ((any_end - any + FV_TILE_BLOCK_K - 1) / FV_TILE_BLOCK_K), &ahead);
     for (int64_t j0 = any; j0 < any_end; j0 += FV_TILE_BLOCK_K)
         for (int n = 0; n < tiles; n++) {
             T(tile) *t = &w->tile[n];
@@ -259,10 +278,9 @@ static void T(forward_task)(void *context, int64_t index, int worker) {
     const int64_t start = index * job->cut.group, units = job->first[job->plan->sequences] * job->plan->heads;
     T(forward_scratch) w;
     T(forward_carve)(job, worker, &w);
-    T(unit) unit = T(unit_of)(job, start), next = unit;
-    for (int64_t n = start; n < start + job->cut.group && n < units; n++, unit = next) {
-        if (n + 1 < units) next = T(unit_of)(job, n + 1);
-        T(forward_unit)(job, &w, &unit, n + 1 < units ? &next : NULL);
+    for (int64_t n = start; n < start + job->cut.group && n < units; n++) {
+        const T(unit) unit = T(unit_of)(job, n);
+        T(forward_unit)(job, &w, n, &unit);
     }
 }
 

@@ -117,7 +117,7 @@ static void T(fill_addend)(const T(job) * job, const fv__segment *segment, int64
 typedef struct T(ahead) {
     const char *at[5];
     int64_t stride[5], width[5], rows[5]; /* bytes, bytes, rows left */
-    int64_t count, share;                 /* streams, rows a call */
+    int64_t count, column, share;         /* streams, bytes of the row that are fetched, lines a call */
 } T(ahead);
 
 static void T(ahead_add)(T(ahead) * a, const T(view) * v, int64_t b, int64_t h, int64_t l, int64_t width,
@@ -129,18 +129,20 @@ static void T(ahead_add)(T(ahead) * a, const T(view) * v, int64_t b, int64_t h, 
     a->rows[n] = rows < FV_TILE_BLOCK_Q ? rows : FV_TILE_BLOCK_Q;
 }
 
-/* All rows are to be fetched after so many calls. */
+/* All lines are to be fetched after so many calls. */
 static void T(ahead_share)(T(ahead) * a, int64_t calls) {
-    int64_t rows = 0;
-    for (int64_t n = 0; n < a->count; n++) rows += a->rows[n];
-    a->share = calls > 0 ? (rows + calls - 1) / calls : 0;
+    int64_t lines = 0;
+    for (int64_t n = 0; n < a->count; n++) lines += a->rows[n] * ((a->width[n] + 63) / 64);
+    a->share = calls > 0 ? (lines + calls - 1) / calls : 0;
 }
 
 static void T(fetch)(T(ahead) * a) {
     for (int64_t n = 0; n < a->share && a->count > 0; n++) {
         const int64_t i = a->count - 1;
-        for (int64_t b = 0; b < a->width[i]; b += 64) __builtin_prefetch(a->at[i] + b, 0, 2);
-        a->at[i] += a->stride[i];
+        __builtin_prefetch(a->at[i] + a->column, 0, 2);
+        a->column += 64;
+        if (a->column < a->width[i]) continue;
+        a->column = 0, a->at[i] += a->stride[i];
         if (--a->rows[i] == 0) a->count--;
     }
 }

@@ -249,6 +249,26 @@ static bool is_name(const void *context, const char *name, size_t size) {
 }
 
 /* Flags that mean nothing without another one: whoever gives them expects something. */
+static fv_status check_partners(void) {
+    const bool rope = attend_rope_wanted(&o), scaling = strcmp(o.rope_scaling, "none") != 0;
+    const struct {
+        const char *name, *partner;
+        bool alone;
+    } flag[] = {
+        {"survey-dropout", "--survey", o.survey_dropout && !o.survey},
+        {"pool", "--survey pooled", strcmp(o.pool, "64,64") != 0 && !(o.survey && strstr(o.survey, "pooled"))},
+        {"rope-base", "--rope", o.rope_base != 10000 && !rope},
+        {"rope-dim", "--rope", o.rope_dim != 0 && !rope},
+        {"rope-scaling", "--rope", scaling && !rope},
+        {"rope-factor", "--rope-scaling", o.rope_factor != 1 && !scaling},
+        {"rope-length", "--rope-scaling", o.rope_length != 0 && !scaling},
+    };
+    for (size_t i = 0; i < sizeof flag / sizeof *flag; i++)
+        if (flag[i].alone)
+            return cli_fail(FV_USAGE, "--%s without %s\n  alone it changes nothing", flag[i].name, flag[i].partner);
+    return FV_OK;
+}
+
 static fv_status check_flags(const job *j) {
     if (o.rows && !o.weights)
         return cli_fail(FV_USAGE,
@@ -258,8 +278,6 @@ static fv_status check_flags(const job *j) {
         return cli_fail(FV_USAGE,
                         "--head-list without --weights or --survey\n  it chooses what of them is written\n"
                         "  try:     --weights softmax");
-    if (o.survey_dropout && !o.survey)
-        return cli_fail(FV_USAGE, "--survey-dropout without --survey\n  it chooses what is counted");
     if ((o.heads || o.kv_heads) && j->layout != ATTEND_BLD)
         return cli_fail(FV_USAGE, "--%s without --layout bld\n  the other layouts say it in their shape",
                         o.heads ? "heads" : "kv-heads");
@@ -275,6 +293,7 @@ static fv_status load(job *j) {
     if (j->layout == ATTEND_BLD && heads == 0)
         return cli_missing("heads", "--layout bld does not say how many heads there are");
     fv_status status = check_flags(j);
+    if (status == FV_OK) status = check_partners();
     if (status == FV_OK) status = choose_types(j);
     if (status == FV_OK) status = load_main(j, "q", heads, &j->x.t[FV_Q]);
     if (status == FV_OK && j->x.t[FV_Q].rank == 0 && o.in) return attend_nothing(&o, "q");
@@ -286,6 +305,8 @@ static fv_status load(job *j) {
     if (status == FV_OK && wants(j, FV_K)) status = join_past(j, "past_k", kv_heads, &j->x.t[FV_K]);
     if (status == FV_OK && wants(j, FV_V)) status = join_past(j, "past_v", kv_heads, &j->x.t[FV_V]);
     for (int port = FV_BIAS; status == FV_OK && port < FV_OUT; ++port) status = load_port(j, port);
+    if (status == FV_OK && j->how.mask_means != FV_MASK_KEEP && j->x.t[FV_MASK].rank == 0)
+        status = cli_fail(FV_USAGE, "--mask-means without a mask\n  alone it changes nothing");
     if (status != FV_OK) return status;
     for (int port = FV_Q; port < FV_OUT; ++port)
         if ((j->mechanism->needs >> port & 1) && j->x.t[port].rank == 0)

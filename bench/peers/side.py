@@ -11,6 +11,8 @@ import time
 
 import numpy
 
+import tensor_file
+
 
 class Wrong(Exception):
     """A side whose result is not the true one, or that cannot do the case."""
@@ -128,17 +130,8 @@ KINDS = {"F32": numpy.float32, "F64": numpy.float64, "I32": numpy.int32}
 
 
 def write_safetensors(path, tensors):
-    header, at = {}, 0
-    for name, x in tensors.items():
-        kind = next(kind for kind, dtype in KINDS.items() if x.dtype == dtype)
-        header[name] = {"dtype": kind, "shape": list(x.shape), "data_offsets": [at, at + x.nbytes]}
-        at += x.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for x in tensors.values():
-            file.write(numpy.ascontiguousarray(x).data)
+    kinds = {numpy.dtype(dtype): kind for kind, dtype in KINDS.items()}
+    tensor_file.write(path, {name: (kinds[x.dtype], x.shape, numpy.ascontiguousarray(x).data) for name, x in tensors.items()})
 
 
 def read_safetensors(path):

@@ -489,3 +489,23 @@ do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention
 exit 2
 err~ mechanism "topk" has no survey: its weights do not follow from lse tile by tile
 err   expected one of softmax, window, additive
+
+case the size of blocks without a survey of them
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --pool 8,8 --survey entropy
+exit 2
+err fovea: error: --pool without --survey pooled
+
+case rotary positions that are not switched on
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --rope-base 500000
+exit 2
+err fovea: error: --rope-base without --rope
+
+case a factor of rotary positions without the scaling it belongs to
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --rope half --rope-factor 4
+exit 2
+err fovea: error: --rope-factor without --rope-scaling
+
+case the meaning of a mask that is not there
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --mask-means drop
+exit 2
+err fovea: error: --mask-means without a mask

@@ -19,6 +19,8 @@ import warnings
 import onnx
 from onnx import helper, numpy_helper
 
+import tensor_file
+
 OPERATORS = ["Attention", "RotaryEmbedding", "LayerNormalization", "RMSNormalization", "Gelu"]
 TYPES = {"float32": "F32", "float64": "F64", "float16": "F16", "bfloat16": "BF16", "bool": "BOOL",
          "int8": "I8", "uint8": "U8", "int16": "I16", "uint16": "U16", "int32": "I32", "uint32": "U32",
@@ -64,16 +66,7 @@ def attribute(value):
 
 
 def write(path, tensors, metadata):
-    header, data, at = {"__metadata__": metadata}, [], 0
-    for name, value in tensors.items():
-        raw = value.tobytes()
-        header[name] = {"dtype": TYPES[value.dtype.name], "shape": list(value.shape), "data_offsets": [at, at + len(raw)]}
-        data.append(raw)
-        at += len(raw)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text + b"".join(data))
+    tensor_file.write(path, {name: (TYPES[x.dtype.name], x.shape, x.tobytes()) for name, x in tensors.items()}, metadata)
 
 
 def sample(model, inputs, outputs, tolerances):

@@ -4,23 +4,20 @@ import json
 import numpy
 import torch
 
+import tensor_file
+
 TYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.bool: "BOOL",
          torch.int32: "I32", torch.int64: "I64"}
 DTYPES = {name: dtype for dtype, name in TYPES.items()}
 
 
+def raw(tensor):
+    flat = tensor.detach().contiguous().flatten()
+    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
+
+
 def write(path, tensors):
-    header, data, at = {}, [], 0
-    for name, tensor in tensors.items():
-        flat = tensor.detach().contiguous().flatten()
-        raw = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
-        header[name] = {"dtype": TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [at, at + len(raw)]}
-        data.append(raw)
-        at += len(raw)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text + b"".join(data))
+    tensor_file.write(path, {name: (TYPES[x.dtype], x.shape, raw(x)) for name, x in tensors.items()})
 
 
 def read(path):

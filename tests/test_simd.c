@@ -504,6 +504,31 @@ static void check_online(const fv__simd_f32 *k) {
 }
 static void online_test(void **state) { (void)state, every_table(check_online); }
 
+/* Scores that leave every maximum where it is, or grow it a little: one pass has the bits of two. A large one is noticed, in any row and
+ * lane, and the sums stay. */
+static void check_stays(const fv__simd_f32 *k) {
+    enum { ROWS = 11, LANES = 32 };
+    static float s[ROWS * LANES], twice[ROWS * LANES], m[LANES], l[LANES], m2[LANES], l2[LANES], alpha[LANES];
+    for (int at = -1; at < ROWS * LANES; at++) {
+        for (int i = 0; i < ROWS * LANES; i++) s[i] = i % 7 == 2 ? -INFINITY : (float)(-8 + 12 * uniform());
+        for (int q = 0; q < LANES; q++) m[q] = 0, l[q] = (float)(1 + q);
+        if (at >= 0) s[at] = 4.25f;
+        memcpy(twice, s, sizeof s), memcpy(m2, m, sizeof m), memcpy(l2, l, sizeof l);
+        assert_int_equal(k->softmax_stays(s, ROWS, LANES, m, l, alpha), at < 0);
+        const bool grew = k->softmax_tile(twice, ROWS, LANES, m2, l2, alpha);
+        assert_int_equal(grew, at >= 0);
+        if (at < 0) {
+            assert_memory_equal(s, twice, sizeof s), assert_memory_equal(l, l2, sizeof l);
+            assert_memory_equal(m, m2, sizeof m);
+        } else
+            for (int q = 0; q < LANES; q++) {
+                assert_true(l[q] == (float)(1 + q) && m2[q] == (q == at % LANES ? 4.25f : 0));
+                assert_true((alpha[q] == 1) == (q != at % LANES));
+            }
+    }
+}
+static void stays_test(void **state) { (void)state, every_table(check_stays); }
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accuracy_test), cmocka_unit_test(sweep_test),   cmocka_unit_test(weights_test),
@@ -511,7 +536,7 @@ int main(void) {
         cmocka_unit_test(slopes_test),   cmocka_unit_test(norms_test),   cmocka_unit_test(adamw_test),
         cmocka_unit_test(dropout_test),  cmocka_unit_test(rate_test),    cmocka_unit_test(halves_test),
         cmocka_unit_test(products_test), cmocka_unit_test(careful_test), cmocka_unit_test(turning_test),
-        cmocka_unit_test(online_test),
+        cmocka_unit_test(online_test),   cmocka_unit_test(stays_test),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

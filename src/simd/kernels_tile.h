@@ -130,6 +130,10 @@ static R K(slope_back)(const R *ds, int64_t rows, int64_t lanes, R distance, R r
 
 /* ---- softmax */
 
+/* A maximum that would grow by no more than this stays as it is, and with it the sums that refer to it: weights reach 2^4 instead of 1.
+ * After FlashAttention-4 (Dao and others), which allows 2^8. */
+#define SLACK 4
+
 /* Four chains hide the latency of the maximum and of the sum. Row r always belongs to chain r % 4, so hidden rows at the end change no
  * bit of the sum. */
 static inline bool K(softmax_column)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *alpha) {
@@ -141,7 +145,8 @@ static inline bool K(softmax_column)(R *s, int64_t rows, int64_t lanes, R *m, R 
 #pragma GCC unroll 4
         for (int u = 0; u < 4; u++) top[u] = v_max(v_load(s + (r + u) * lanes), top[u]);
     for (; r < rows; r++) top[0] = v_max(v_load(s + r * lanes), top[0]);
-    const vr now = v_max(v_max(top[0], top[1]), v_max(top[2], top[3]));
+    const vr most = v_max(v_max(top[0], top[1]), v_max(top[2], top[3]));
+    const vr now = v_select(v_le(most, v_add(before, v_set(SLACK))), before, most);
     const vr safe = v_select(v_eq(now, v_set(-INFINITY)), v_set(0), now);
     for (r = 0; r + 4 <= rows; r += 4)
 #pragma GCC unroll 4
@@ -168,6 +173,39 @@ static bool K(softmax_tile)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *al
     bool any = false;
     for (int64_t q = 0; q < lanes; q += VL) any |= K(softmax_column)(s + q, rows, lanes, m + q, l + q, alpha + q);
     return any;
+}
+
+static inline bool K(softmax_column_stays)(R *s, int64_t rows, int64_t lanes, const R *m, const R *l, R *next) {
+    vr top[4], sum[4];
+    const vr before = v_load(m);
+    for (int u = 0; u < 4; u++) top[u] = before, sum[u] = v_set(0);
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4)
+#pragma GCC unroll 4
+        for (int u = 0; u < 4; u++) {
+            const vr x = v_load(s + (r + u) * lanes), p = K(v_exp2)(v_sub(x, before));
+            top[u] = v_max(x, top[u]);
+            v_store(s + (r + u) * lanes, p);
+            sum[u] = v_add(sum[u], p);
+        }
+#pragma GCC unroll 3
+    for (int u = 0; u < 3; u++) {
+        if (r + u >= rows) break;
+        const vr x = v_load(s + (r + u) * lanes), p = K(v_exp2)(v_sub(x, before));
+        top[u] = v_max(x, top[u]);
+        v_store(s + (r + u) * lanes, p);
+        sum[u] = v_add(sum[u], p);
+    }
+    v_store(next, v_add(v_load(l), v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]))));
+    const vr most = v_max(v_max(top[0], top[1]), v_max(top[2], top[3]));
+    return !v_any(v_lt(v_add(before, v_set(SLACK)), most));
+}
+
+static bool K(softmax_stays)(R *s, int64_t rows, int64_t lanes, const R *m, R *l, R *next) {
+    for (int64_t q = 0; q < lanes; q += VL)
+        if (!K(softmax_column_stays)(s + q, rows, lanes, m + q, l + q, next + q)) return false;
+    for (int64_t q = 0; q < lanes; q += VL) v_store(l + q, v_load(next + q));
+    return true;
 }
 
 static void K(scale_rows)(R *to, int64_t ldto, const R *from, int64_t ld, int64_t rows, int64_t cols, const R *factor) {

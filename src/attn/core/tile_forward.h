@@ -4,6 +4,7 @@ typedef struct T(tile) {
     R *q, *o, *m, *l; /* (D, lanes), (lanes, Dv), lanes, lanes */
     int64_t i0, rows, lanes;
     bool started;
+    bool steady; /* the last step left the maxima as they were, and so will the next, perhaps */
     bool ragged; /* a partial tile of the block mask is in this step */
     T(sight) sight;
 } T(tile);
@@ -81,7 +82,7 @@ static void T(ahead_of)(const T(job) * job, int64_t index, const T(unit) * unit,
 static void T(tile_begin)(const T(job) * job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows,
                           T(tile) * t) {
     const int64_t width = job->simd->width;
-    t->i0 = i0, t->rows = rows, t->started = t->ragged = false;
+    t->i0 = i0, t->rows = rows, t->started = t->steady = t->ragged = false;
     t->lanes = rows > FV_TILE_LANES / 2 ? FV_TILE_LANES : (rows + width - 1) / width * width;
     const R *q = T(at)(&job->q, segment->batch, head, segment->q_start + i0);
     job->simd->pack(t->q, t->lanes, q, job->q.l, rows, job->plan->d_qk, job->w.data ? 1 : job->scale2);
@@ -89,6 +90,9 @@ static void T(tile_begin)(const T(job) * job, const fv__segment *segment, int64_
     job->simd->fill(t->l, 0, t->lanes);
     T(look)(job, segment, i0, rows, &t->sight);
 }
+
+/* Does a query of the tile not see one of the keys [a, b)? */
+static bool T(is_edge)(const T(tile) * t, int64_t a, int64_t b) { return a < t->sight.every || b > t->sight.every_end; }
 
 /* Hides what query q of the tile does not see among the keys a, a+1, ...: of those that all see nothing is touched. */
 static void T(hide)(const T(job) * job, T(forward_scratch) * w, const T(tile) * t, R *s, int64_t a, int64_t rows) {
@@ -196,35 +200,48 @@ static void T(values)(const T(job) * job, const T(tile) * t, const T(halves) * h
     }
 }
 
+/* Scores of the keys [a, b) as the softmax takes them: capped, with the addend, -inf where they are hidden. */
+static void T(all_scores)(const T(job) * job, T(forward_scratch) * w, const T(tile) * t, const T(unit) * unit,
+                          const T(halves) * halves, int64_t j0, int64_t a, int64_t b) {
+    const SIMD *simd = job->simd;
+    const fv__segment *segment = &unit->segment;
+    const int64_t lanes = t->lanes, rows = b - a;
+    const R *k = T(at)(&job->k, segment->batch, unit->kv, segment->k_start + a);
+    R *s = w->s + (a - j0) * lanes;
+    if (job->w.data)
+        simd->additive_tile(s, k, job->k.l, t->q, lanes, job->w.data + unit->head * job->w.h, rows, job->plan->d_qk,
+                            job->scale2);
+    else
+        T(scores)(job, t, halves, s, k);
+    if (job->cap2 != 0) simd->softcap_tile(s, rows * lanes, job->cap2);
+    if (job->addend) {
+        T(turn_addend)(job, w, t, segment, unit->head, a, rows);
+        simd->bias_tile(s, w->turned, rows * lanes, (R)1.44269504088896340736);
+    }
+    if (T(is_edge)(t, a, b)) T(hide)(job, w, t, s, a, rows);
+    if (t->ragged) T(hide_bits)(job, unit, t, s, j0, a, b);
+}
+
 /* Keys [a, b) of the block that begins at j0 join the sums of the tile. a - j0 is a multiple of 4, see softmax_tile. */
 static void T(forward_step)(const T(job) * job, T(forward_scratch) * w, T(tile) * t, const T(unit) * unit, int64_t j0,
                             int64_t a, int64_t b, T(ahead) * ahead) {
     const SIMD *simd = job->simd;
     const fv__segment *segment = &unit->segment;
     const int64_t lanes = t->lanes, rows = b - a, dv = job->plan->d_v;
-    const R *k = T(at)(&job->k, segment->batch, unit->kv, segment->k_start + a);
     const R *v = T(at)(&job->v, segment->batch, unit->kv, segment->k_start + a);
-    const bool partial = a < t->sight.every || b > t->sight.every_end;
-    const T(halves) halves = T(halves_of)(job, t, a, rows, partial);
+    const bool edge = T(is_edge)(t, a, b);
+    const T(halves) halves = T(halves_of)(job, t, a, rows, edge);
     R *s = w->s + (a - j0) * lanes;
     T(fetch)(ahead);
-    if (job->w.data)
-        simd->additive_tile(s, k, job->k.l, t->q, lanes, job->w.data + unit->head * job->w.h, rows, job->plan->d_qk,
-                            job->scale2);
-    else
-        T(scores)(job, t, &halves, s, k);
-    if (job->cap2 != 0) simd->softcap_tile(s, rows * lanes, job->cap2);
-    if (job->addend) {
-        T(turn_addend)(job, w, t, segment, unit->head, a, rows);
-        simd->bias_tile(s, w->turned, rows * lanes, (R)1.44269504088896340736);
+    T(all_scores)(job, w, t, unit, &halves, j0, a, b);
+    if (!t->steady || !simd->softmax_stays(s, rows, lanes, t->m, t->l, w->alpha)) {
+        if (t->steady) T(all_scores)(job, w, t, unit, &halves, j0, a, b); /* they are spoiled: a maximum grew */
+        t->steady = !simd->softmax_tile(s, rows, lanes, t->m, t->l, w->alpha);
+        if (!t->steady && t->started) simd->scale_rows(t->o, dv, t->o, dv, t->rows, dv, w->alpha);
     }
-    if (partial) T(hide)(job, w, t, s, a, rows);
-    if (t->ragged) T(hide_bits)(job, unit, t, s, j0, a, b);
-    if (simd->softmax_tile(s, rows, lanes, t->m, t->l, w->alpha) && t->started)
-        simd->scale_rows(t->o, dv, t->o, dv, t->rows, dv, w->alpha);
     if (unit->drop.threshold) simd->drop_lanes(w->s, b - j0, lanes, t->i0, j0, &unit->drop);
     T(fetch)(ahead);
-    const bool careful = (partial || job->addend || t->ragged) && T(poisoned)(job, t, v, a, rows);
+    const bool careful = (edge || job->addend || t->ragged) && T(poisoned)(job, t, v, a, rows);
     T(values)(job, t, &halves, s, v, careful);
     t->started = true;
 }

@@ -305,8 +305,6 @@ static fv_status load(job *j) {
     if (status == FV_OK && wants(j, FV_K)) status = join_past(j, "past_k", kv_heads, &j->x.t[FV_K]);
     if (status == FV_OK && wants(j, FV_V)) status = join_past(j, "past_v", kv_heads, &j->x.t[FV_V]);
     for (int port = FV_BIAS; status == FV_OK && port < FV_OUT; ++port) status = load_port(j, port);
-    if (status == FV_OK && j->how.mask_means != FV_MASK_KEEP && j->x.t[FV_MASK].rank == 0)
-        status = cli_fail(FV_USAGE, "--mask-means without a mask\n  alone it changes nothing");
     if (status != FV_OK) return status;
     for (int port = FV_Q; port < FV_OUT; ++port)
         if ((j->mechanism->needs >> port & 1) && j->x.t[port].rank == 0)

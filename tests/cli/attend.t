@@ -504,8 +504,3 @@ case a factor of rotary positions without the scaling it belongs to
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --rope half --rope-factor 4
 exit 2
 err fovea: error: --rope-factor without --rope-scaling
-
-case the meaning of a mask that is not there
-do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --mask-means drop
-exit 2
-err fovea: error: --mask-means without a mask

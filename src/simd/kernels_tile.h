@@ -136,35 +136,45 @@ static R K(slope_back)(const R *ds, int64_t rows, int64_t lanes, R distance, R r
 
 /* Four chains hide the latency of the maximum and of the sum. Row r always belongs to chain r % 4, so hidden rows at the end change no
  * bit of the sum. */
-static inline bool K(softmax_column)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *alpha) {
-    vr top[4], sum[4];
-    const vr before = v_load(m);
-    for (int u = 0; u < 4; u++) top[u] = before, sum[u] = v_set(0);
+INLINE vr K(column_top)(const R *s, int64_t rows, int64_t lanes, vr before) {
+    vr top[4] = {before, before, before, before};
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4)
 #pragma GCC unroll 4
         for (int u = 0; u < 4; u++) top[u] = v_max(v_load(s + (r + u) * lanes), top[u]);
     for (; r < rows; r++) top[0] = v_max(v_load(s + r * lanes), top[0]);
-    const vr most = v_max(v_max(top[0], top[1]), v_max(top[2], top[3]));
+    return v_max(v_max(top[0], top[1]), v_max(top[2], top[3]));
+}
+
+INLINE void K(weight)(R *s, vr base, vr *sum, vr *top) {
+    const vr x = v_load(s), p = K(v_exp2)(v_sub(x, base));
+    if (top) *top = v_max(x, *top);
+    v_store(s, p);
+    *sum = v_add(*sum, p);
+}
+
+/* s = exp2(s - base), and their sum; *most becomes the largest of itself and the scores (NULL: not wanted). */
+INLINE vr K(column_weights)(R *s, int64_t rows, int64_t lanes, vr base, vr *most) {
+    const vr zero = v_set(0), low = most ? *most : zero;
+    vr sum[4] = {zero, zero, zero, zero}, top[4] = {low, low, low, low};
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4)
+#pragma GCC unroll 4
+        for (int u = 0; u < 4; u++) K(weight)(s + (r + u) * lanes, base, &sum[u], most ? &top[u] : NULL);
+#pragma GCC unroll 3
+    for (int u = 0; u < 3; u++)
+        if (r + u < rows) K(weight)(s + (r + u) * lanes, base, &sum[u], most ? &top[u] : NULL);
+    if (most) *most = v_max(v_max(top[0], top[1]), v_max(top[2], top[3]));
+    return v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]));
+}
+
+static inline bool K(softmax_column)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *alpha) {
+    const vr before = v_load(m), most = K(column_top)(s, rows, lanes, before);
     const vr now = v_select(v_le(most, v_add(before, v_set(SLACK))), before, most);
     const vr safe = v_select(v_eq(now, v_set(-INFINITY)), v_set(0), now);
-    for (r = 0; r + 4 <= rows; r += 4)
-#pragma GCC unroll 4
-        for (int u = 0; u < 4; u++) {
-            vr p = K(v_exp2)(v_sub(v_load(s + (r + u) * lanes), safe));
-            v_store(s + (r + u) * lanes, p);
-            sum[u] = v_add(sum[u], p);
-        }
-#pragma GCC unroll 3
-    for (int u = 0; u < 3; u++) {
-        if (r + u >= rows) break;
-        vr p = K(v_exp2)(v_sub(v_load(s + (r + u) * lanes), safe));
-        v_store(s + (r + u) * lanes, p);
-        sum[u] = v_add(sum[u], p);
-    }
-    const vr shrink = K(v_exp2)(v_sub(before, safe));
+    const vr sum = K(column_weights)(s, rows, lanes, safe, NULL), shrink = K(v_exp2)(v_sub(before, safe));
     v_store(m, now);
-    v_store(l, v_fma(v_load(l), shrink, v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]))));
+    v_store(l, v_fma(v_load(l), shrink, sum));
     v_store(alpha, shrink);
     return v_any(v_lt(shrink, v_set(1)));
 }
@@ -175,35 +185,13 @@ static bool K(softmax_tile)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *al
     return any;
 }
 
-static inline bool K(softmax_column_stays)(R *s, int64_t rows, int64_t lanes, const R *m, const R *l, R *next) {
-    vr top[4], sum[4];
-    const vr before = v_load(m);
-    for (int u = 0; u < 4; u++) top[u] = before, sum[u] = v_set(0);
-    int64_t r = 0;
-    for (; r + 4 <= rows; r += 4)
-#pragma GCC unroll 4
-        for (int u = 0; u < 4; u++) {
-            const vr x = v_load(s + (r + u) * lanes), p = K(v_exp2)(v_sub(x, before));
-            top[u] = v_max(x, top[u]);
-            v_store(s + (r + u) * lanes, p);
-            sum[u] = v_add(sum[u], p);
-        }
-#pragma GCC unroll 3
-    for (int u = 0; u < 3; u++) {
-        if (r + u >= rows) break;
-        const vr x = v_load(s + (r + u) * lanes), p = K(v_exp2)(v_sub(x, before));
-        top[u] = v_max(x, top[u]);
-        v_store(s + (r + u) * lanes, p);
-        sum[u] = v_add(sum[u], p);
-    }
-    v_store(next, v_add(v_load(l), v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]))));
-    const vr most = v_max(v_max(top[0], top[1]), v_max(top[2], top[3]));
-    return !v_any(v_lt(v_add(before, v_set(SLACK)), most));
-}
-
 static bool K(softmax_stays)(R *s, int64_t rows, int64_t lanes, const R *m, R *l, R *next) {
-    for (int64_t q = 0; q < lanes; q += VL)
-        if (!K(softmax_column_stays)(s + q, rows, lanes, m + q, l + q, next + q)) return false;
+    for (int64_t q = 0; q < lanes; q += VL) {
+        const vr before = v_load(m + q);
+        vr top = before;
+        v_store(next + q, v_add(v_load(l + q), K(column_weights)(s + q, rows, lanes, before, &top)));
+        if (v_any(v_lt(v_add(before, v_set(SLACK)), top))) return false;
+    }
     for (int64_t q = 0; q < lanes; q += VL) v_store(l + q, v_load(next + q));
     return true;
 }

@@ -24,19 +24,19 @@ static void K(rope_halves)(R *to, int64_t ld_to, const R *from, int64_t ld_from,
 
 /* The partner of each element comes to its place, with a sine of sign - + - + ... */
 INLINE void K(rope_pairs_row)(R *to, const R *from, const R *cosine, const R *sine, int64_t pairs, vr sign, bool add) {
-    if (VL > 1) {
-        FOR_VECTORS(2 * pairs) {
-            const vr x = LOAD(from), c = v_twice(cosine + i / 2, left), s = v_mul(sign, v_twice(sine + i / 2, left));
-            const vr y = v_fma(v_swap_pairs(x), s, v_mul(x, c));
-            STORE(to, add ? v_add(LOAD(to), y) : y);
-        }
-        return;
+#if VL > 1
+    FOR_VECTORS(2 * pairs) {
+        const vr x = LOAD(from), c = v_twice(cosine + i / 2, left), s = v_mul(sign, v_twice(sine + i / 2, left));
+        const vr y = v_fma(v_swap_pairs(x), s, v_mul(x, c));
+        STORE(to, add ? v_add(LOAD(to), y) : y);
     }
-    const R *g = (const R *)&sign; /* a vector of one */
-    for (int64_t i = 0; i < pairs; i++, to += 2, from += 2) {
-        const R a = from[0], b = from[1], s = *g * sine[i], x = a * cosine[i] - b * s, y = a * s + b * cosine[i];
+#else
+    for (int64_t i = 0; i < pairs; i++, to += 2, from += 2) { /* the same fused operations as halves: the same bits */
+        const R a = from[0], b = from[1], c = cosine[i], s = v_mul(sign, sine[i]);
+        const R x = v_fnma(b, s, v_mul(a, c)), y = v_fma(a, s, v_mul(b, c));
         to[0] = add ? to[0] + x : x, to[1] = add ? to[1] + y : y;
     }
+#endif
 }
 
 static void K(rope_pairs)(R *to, int64_t ld_to, const R *from, int64_t ld_from, const R *cosine, const R *sine,

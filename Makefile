@@ -44,6 +44,8 @@ LIBS    := -ldnnl $(PKG_LIBS) -lm $(OMPFLAG) $(SANFLAG)
 
 # ---- sources: a folder is a layer, src/PART/**.c; one runtime of parallel_for; the ISA tables of this architecture
 ISAS    := scalar $(if $(filter x86_64,$(ARCH)),avx2 avx512)$(if $(filter aarch64,$(ARCH)),neon)
+# the scalar vocabulary says itself where a product is fused; the compiler's choice differs from one copy of a kernel to the next
+ISA_scalar := -ffp-contract=off
 ISA_avx2   := -mavx2 -mfma -mf16c
 ISA_avx512 := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mf16c -mprefer-vector-width=512
 SRC     := $(foreach p,$(PARTS),$(wildcard src/$(p)/*.c src/$(p)/*/*.c))

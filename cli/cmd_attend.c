@@ -251,17 +251,20 @@ static bool is_name(const void *context, const char *name, size_t size) {
 /* Flags that mean nothing without another one: whoever gives them expects something. */
 static fv_status check_partners(void) {
     const bool rope = attend_rope_wanted(&o), scaling = strcmp(o.rope_scaling, "none") != 0;
+    attend_options standard;
+    fv_options_init(rope_rows, &standard);
+    fv_options_init(output_rows, &standard);
     const struct {
         const char *name, *partner;
         bool alone;
     } flag[] = {
         {"survey-dropout", "--survey", o.survey_dropout && !o.survey},
-        {"pool", "--survey pooled", strcmp(o.pool, "64,64") != 0 && !(o.survey && strstr(o.survey, "pooled"))},
-        {"rope-base", "--rope", o.rope_base != 10000 && !rope},
-        {"rope-dim", "--rope", o.rope_dim != 0 && !rope},
+        {"pool", "--survey pooled", strcmp(o.pool, standard.pool) != 0 && !(o.survey && strstr(o.survey, "pooled"))},
+        {"rope-base", "--rope", o.rope_base != standard.rope_base && !rope},
+        {"rope-dim", "--rope", o.rope_dim != standard.rope_dim && !rope},
         {"rope-scaling", "--rope", scaling && !rope},
-        {"rope-factor", "--rope-scaling", o.rope_factor != 1 && !scaling},
-        {"rope-length", "--rope-scaling", o.rope_length != 0 && !scaling},
+        {"rope-factor", "--rope-scaling", o.rope_factor != standard.rope_factor && !scaling},
+        {"rope-length", "--rope-scaling", o.rope_length != standard.rope_length && !scaling},
     };
     for (size_t i = 0; i < sizeof flag / sizeof *flag; i++)
         if (flag[i].alone)
@@ -269,6 +272,7 @@ static fv_status check_partners(void) {
     return FV_OK;
 }
 
+/* Others that mean nothing alone, with something better to try, and pairs that contradict each other. */
 static fv_status check_flags(const job *j) {
     if (o.rows && !o.weights)
         return cli_fail(FV_USAGE,

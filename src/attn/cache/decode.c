@@ -1,5 +1,6 @@
 /* Plans of decoding, and everything that can be wrong with a call. */
 #include "attn/cache/decode.h"
+#include "attn/attn.h"
 #include "attn/contract.h"
 
 #include <math.h>
@@ -216,6 +217,6 @@ fv_status fv_decode(const fv_decode_plan *plan, const fv_kv_cache *cache, const 
     if (!scratch)
         return fv__fail(FV_USAGE, "decode: no scratch\n  expected %zu bytes, see fv_decode_scratch",
                         fv_decode_scratch(plan, cache));
-    fv__decode_run(plan, cache, x, (void *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63));
+    fv__decode_run(plan, cache, x, fv__attn_aligned(scratch));
     return FV_OK;
 }

@@ -3,11 +3,7 @@
 
 enum { C = FV_RECUR_CHUNK };
 
-/* A tensor as (batch, head, row) with strides in elements; the last axis has stride 1. */
-typedef struct T(view) {
-    R *data;
-    int64_t b, h, l;
-} T(view);
+#include "attn/core/view.h"
 
 typedef struct T(job) {
     const fv_attention_plan *plan;
@@ -24,20 +20,6 @@ typedef struct T(job) {
     int64_t spans, group; /* heads that share a kv head */
     bool causal;
 } T(job);
-
-static T(view) T(view_of)(const fv_tensor *t) {
-    return t->rank ? (T(view)){t->data, t->stride[0], t->stride[1], t->stride[2]} : (T(view)){0};
-}
-
-static inline R *T(at)(const T(view) * v, int64_t b, int64_t h, int64_t l) {
-    return v->data + b * v->b + h * v->h + l * v->l;
-}
-
-static inline R *T(carve)(char **at, int64_t count) {
-    R *p = (R *)*at;
-    *at += fv__attn_lines(count, sizeof(R));
-    return p;
-}
 
 static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch, bool backward) {
     T(job) job = {.plan = plan, .x = x, .simd = SIMD_NOW(), .cut = fv__recur_cut_of(plan, backward)};

@@ -4,7 +4,7 @@
 
 #include "fovea/attention.h"
 #include "fovea/files.h"
-#include "fovea/maps.h"
+#include "fovea/statistics.h"
 
 typedef enum attend_layout { ATTEND_BHLD, ATTEND_BLHD, ATTEND_BLD } attend_layout;
 

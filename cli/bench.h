@@ -3,7 +3,7 @@
 #define CLI_BENCH_H
 
 #include "output.h"
-#include "trial.h"
+#include "problem.h"
 
 /* Multiply-adds a second of one thread in the vectors of these kernels, counted twice: measured, not looked up. */
 double cli_peak_flops(const char *isa, fv_dtype dtype);

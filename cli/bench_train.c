@@ -4,7 +4,7 @@
 #include "flags.h"
 #include "fovea/train.h"
 #include "output.h"
-#include "trial.h"
+#include "problem.h"
 
 #include <stdio.h>
 #include <stdlib.h>

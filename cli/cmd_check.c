@@ -6,7 +6,7 @@
 #include "fovea/files.h"
 #include "fovea/model.h"
 #include "output.h"
-#include "survey.h"
+#include "corpus_statistics.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -8,7 +8,7 @@
 #include "flags.h"
 #include "mechanism.h"
 #include "output.h"
-#include "trial.h"
+#include "problem.h"
 
 #include <inttypes.h>
 #include <math.h>

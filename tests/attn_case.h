@@ -3,7 +3,7 @@
 #ifndef FV_TESTS_ATTN_CASE_H
 #define FV_TESTS_ATTN_CASE_H
 
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 #include "base/base.h"
 #include "simd/simd.h"
 

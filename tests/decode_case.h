@@ -2,7 +2,7 @@
 #ifndef FV_TESTS_DECODE_CASE_H
 #define FV_TESTS_DECODE_CASE_H
 
-#include "attn/cache/cache.h"
+#include "attn/cache/kv_cache.h"
 #include "attn/cache/decode.h"
 #include "base/base.h"
 

@@ -3,7 +3,7 @@
  *     test_attn_maps MECHANISM SEED */
 #include "attn_case.h"
 
-#include "fovea/maps.h"
+#include "fovea/statistics.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
  * NaN. */
 #include "fovea/attention.h"
 #include "fovea/cache.h"
-#include "fovea/maps.h"
+#include "fovea/statistics.h"
 #include "fovea/rope.h"
 
 #include <setjmp.h>

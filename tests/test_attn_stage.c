@@ -4,7 +4,7 @@
 #define _GNU_SOURCE
 #include "attn_case.h"
 
-#include "fovea/maps.h"
+#include "fovea/statistics.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -10,7 +10,7 @@
 
 #include "fovea/attention.h"
 #include "fovea/files.h"
-#include "fovea/maps.h"
+#include "fovea/statistics.h"
 
 #include <dirent.h>
 #include <math.h>

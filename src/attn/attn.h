@@ -2,7 +2,7 @@
 #ifndef FV_ATTN_ATTN_H
 #define FV_ATTN_ATTN_H
 
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 
 /* "name:key=value,key=value" into plan->mechanism and plan->params. */
 fv_status fv__attn_parse(fv_attention_plan *plan, const char *text);

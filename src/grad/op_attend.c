@@ -1,9 +1,9 @@
 /* The one adapter between the graph and attention: any mechanism of the table, with gradients of every differentiable port.
  * Forward runs the plan into nodes; backward lets the plan write gradients, straight into the inputs' gradients where nothing
  * else has contributed yet, otherwise beside them and then adds. */
-#include "grad/attend.h"
+#include "grad/op_attend.h"
 
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 #include "grad/sequences.h"
 
 #include <string.h>

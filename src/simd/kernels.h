@@ -6,7 +6,7 @@
 #include "simd/kernels_gemm.h"
 #include "simd/kernels_rope.h"
 #include "simd/kernels_tile.h"
-#include "simd/kernels_map.h"
+#include "simd/kernels_statistics.h"
 #if !FV_REAL_IS_DOUBLE
 #include "simd/kernels_decode.h"
 #endif

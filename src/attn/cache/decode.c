@@ -1,7 +1,7 @@
 /* Plans of decoding, and everything that can be wrong with a call. */
 #include "attn/cache/decode.h"
 #include "attn/attn.h"
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 
 #include <math.h>
 #include <stdatomic.h>

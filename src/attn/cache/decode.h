@@ -12,7 +12,7 @@
 #ifndef FV_ATTN_DECODE_H
 #define FV_ATTN_DECODE_H
 
-#include "attn/cache/cache.h"
+#include "attn/cache/kv_cache.h"
 #include "simd/simd.h"
 
 enum {

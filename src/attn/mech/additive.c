@@ -5,7 +5,7 @@
  *   backward   de as in softmax;  t = tanh(a_i + b_j), dt = scale de_ij w (1 - t^2)
  *              da_i = sum_j dt   db_j = sum_i dt   dw = scale sum_ij de_ij t
  * t is computed again in each tile, never stored. */
-#include "attn/core/tile.h"
+#include "attn/engine/tile/tile.h"
 #include "attn/mech/exact.h"
 
 #include <math.h>

@@ -2,7 +2,7 @@
 #ifndef FV_ATTN_EXACT_H
 #define FV_ATTN_EXACT_H
 
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 
 enum {
     FV_EXACT_NEEDS = 1 << FV_Q | 1 << FV_K | 1 << FV_V,

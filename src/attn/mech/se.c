@@ -7,7 +7,7 @@
  *
  * W1 is (H, R, D), W2 is (H, D, R) with R = max(1, D / reduction). Rows beyond kv_len do not exist: they are not in the mean, are never
  * read, and their outputs and gradients are zero. */
-#include "attn/core/gate.h"
+#include "attn/engine/gate/gate.h"
 #include "simd/simd.h"
 
 #include <math.h>

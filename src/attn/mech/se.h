@@ -1,5 +1,5 @@
 /* Squeeze and excitation for the real type R; see se.c, which includes this once for each type. */
-#include "attn/core/gate_job.h"
+#include "attn/engine/gate/gate_job.h"
 
 /* Between the passes over rows, per sequence and head. */
 typedef struct T(kept) {

@@ -4,7 +4,7 @@
  *   forward    S = scale Q K^T (+ softcap, bias, masks)   P = softmax of rows   O = P V   LSE = ln of the sum of exp(S)
  *   backward   dV = P^T dO   dP = dO V^T   D = rowsum(dO O) - dLSE   dS = P (dP - D)   dQ = scale dS K   dK = scale dS^T Q
  */
-#include "attn/core/tile.h"
+#include "attn/engine/tile/tile.h"
 #include "attn/mech/exact.h"
 
 const fv__mechanism fv__mech_softmax = {

@@ -4,8 +4,8 @@
  *   forward    S = Q K^T, hidden ones -inf;  the k largest of a row stay, the others become -inf (not 0);  P = softmax(scale S)   O = P V
  *   backward   that of softmax on what stayed; the choice itself has no gradient
  * Of equal scores the one with the lowest index stays, so exactly min(k, visible) keys are used. */
-#include "attn/core/rowblock.h"
-#include "attn/core/tile.h"
+#include "attn/engine/rows/rows.h"
+#include "attn/engine/tile/tile.h"
 #include "attn/mech/exact.h"
 
 #include <math.h>

@@ -5,7 +5,7 @@
  *   query 3 sees                   x x x x
  *
  * Formulas are those of softmax over the visible keys; cost grows with the window, not with the length. */
-#include "attn/core/tile.h"
+#include "attn/engine/tile/tile.h"
 #include "attn/mech/exact.h"
 
 typedef struct window_params {

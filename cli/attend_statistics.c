@@ -1,4 +1,4 @@
-/* `fovea attend --survey`: pooled maps, columns and entropy of all weights, head by head. */
+/* `fovea attend --statistics`: pooled means and maxima, columns and entropy of all weights, head by head. */
 #include "attend.h"
 #include "console.h"
 #include "flags.h"
@@ -18,7 +18,7 @@ static fv_status parse_list(const char *text, int *wanted) {
         while (known < 3 && (strlen(names[known]) != size || strncmp(names[known], at, size) != 0)) ++known;
         if (known == 3)
             return cli_fail(FV_USAGE,
-                            "--survey %s: unknown part\n  expected a list of pooled, columns, entropy\n"
+                            "--statistics %s: unknown part\n  expected a list of pooled, columns, entropy\n"
                             "  found:   %.*s",
                             text, (int)size, at);
         *wanted |= 1 << known;
@@ -27,7 +27,7 @@ static fv_status parse_list(const char *text, int *wanted) {
     return FV_OK;
 }
 
-static fv_status parse_pool(const char *text, fv_survey *want) {
+static fv_status parse_pool(const char *text, fv_attention_statistics *want) {
     const int64_t most = INT64_C(1) << 48;
     char *end;
     errno = 0;
@@ -59,11 +59,11 @@ static fv_tensor output(fv_dtype dtype, int rank, const int64_t *dim) {
 }
 
 /* Room for everything that is wanted, `heads` heads each. */
-static fv_survey make_outputs(const fv_attention_tensors *x, fv_dtype dtype, const fv_survey *how, int wanted,
-                              int64_t heads) {
+static fv_attention_statistics make_outputs(const fv_attention_tensors *x, fv_dtype dtype,
+                                            const fv_attention_statistics *how, int wanted, int64_t heads) {
     const fv_tensor *q = &x->t[FV_Q], *k = &x->t[FV_K], *cu_q = &x->t[FV_CU_Q],
                     *cu_k = x->t[FV_CU_K].rank ? &x->t[FV_CU_K] : cu_q;
-    fv_survey all = *how;
+    fv_attention_statistics all = *how;
     int64_t bq = (longest(cu_q, q->dim[2]) + how->pool_q - 1) / how->pool_q;
     int64_t bk = (longest(cu_k, k->dim[2]) + how->pool_k - 1) / how->pool_k;
     int64_t blocks[4] = {cu_q->rank ? cu_q->dim[0] - 1 : q->dim[0], heads, bq, bk};
@@ -77,32 +77,32 @@ static fv_survey make_outputs(const fv_attention_tensors *x, fv_dtype dtype, con
 
 static fv_tensor of_head(const fv_tensor *t, int64_t head) { return t->rank ? fv_tensor_slice(*t, 1, head, 1) : *t; }
 
-fv_status attend_survey_check(const attend_options *o) {
-    fv_survey how;
+fv_status attend_statistics_check(const attend_options *o) {
+    fv_attention_statistics how;
     int wanted;
-    fv_status status = o->survey ? parse_list(o->survey, &wanted) : FV_OK;
+    fv_status status = o->statistics ? parse_list(o->statistics, &wanted) : FV_OK;
     return status == FV_OK ? parse_pool(o->pool, &how) : status;
 }
 
-fv_status attend_survey(const attend_options *o, const fv_attention_plan *plan, const fv_attention_tensors *x,
-                        fv_dtype dtype) {
-    fv_survey how = FV_SURVEY_DEFAULT;
+fv_status attend_statistics(const attend_options *o, const fv_attention_plan *plan, const fv_attention_tensors *x,
+                            fv_dtype dtype) {
+    fv_attention_statistics how = FV_ATTENTION_STATISTICS_DEFAULT;
     int64_t *head = NULL, heads = 0;
     int wanted;
-    fv_status status = parse_list(o->survey, &wanted);
+    fv_status status = parse_list(o->statistics, &wanted);
     if (status == FV_OK) status = parse_pool(o->pool, &how);
     if (status == FV_OK) status = attend_numbers("--head-list", o->head_list, x->t[FV_Q].dim[1], &head, &heads);
     if (status != FV_OK) return status;
-    how.dropout = o->survey_dropout;
+    how.dropout = o->statistics_dropout;
     const bool keys = x->t[FV_K].rank > 0; /* without them the library says what cannot be */
-    fv_survey all = keys ? make_outputs(x, dtype, &how, wanted, heads) : how;
+    fv_attention_statistics all = keys ? make_outputs(x, dtype, &how, wanted, heads) : how;
     for (int64_t i = 0; i < heads && status == FV_OK; ++i) {
-        fv_survey one = all;
+        fv_attention_statistics one = all;
         one.head = head[i];
         one.mean = of_head(&all.mean, i), one.max = of_head(&all.max, i);
         one.columns = of_head(&all.columns, i), one.entropy = of_head(&all.entropy, i);
-        void *scratch = cli_alloc(fv_attention_survey_scratch(plan, &one) + 1);
-        status = fv_attention_survey(plan, x, &one, scratch);
+        void *scratch = cli_alloc(fv_attention_statistics_scratch(plan, &one) + 1);
+        status = fv_attention_statistics_compute(plan, x, &one, scratch);
         cli_free(scratch);
     }
     cli_free(head);

@@ -86,7 +86,8 @@ fv_status cli_bench_train(const cli_bench_options *o) {
     setup.event_context = &m;
     if (status == FV_OK) status = fv_train(&model, &result, set, NULL, &setup);
     if (status == FV_OK && m.last <= m.first)
-        status = cli_fail(FV_USAGE, "--updates %lld: too few to time, 20 or more were expected", (long long)o->updates);
+        status = cli_fail(FV_USAGE, "--updates: too few to time\n  expected 20 or more\n  found:   %lld",
+                          (long long)o->updates);
     if (status == FV_OK) {
         cli_table *table = cli_table_new(columns, 6);
         double tokens = (double)result.tokens / (double)result.updates,

@@ -1,4 +1,4 @@
-/* What is in a file or folder people point at. See survey.h. */
+/* What is in a file or folder people point at. See corpus_statistics.h. */
 #include "corpus_statistics.h"
 #include "console.h"
 #include "flags.h"
@@ -35,7 +35,7 @@ static int64_t *class_counts(const fv_dataset *data) {
     return count;
 }
 
-void cli_survey_of(const fv_dataset *data, cli_survey *s) {
+void cli_corpus_statistics_of(const fv_dataset *data, cli_corpus_statistics *s) {
     memset(s, 0, sizeof *s);
     s->texts = data->texts.count;
     s->classes = data->label ? data->classes.count : 0;
@@ -53,7 +53,7 @@ void cli_survey_of(const fv_dataset *data, cli_survey *s) {
     cli_free(count);
 }
 
-void cli_survey_print(const fv_dataset *data, const cli_survey *s) {
+void cli_corpus_statistics_print(const fv_dataset *data, const cli_corpus_statistics *s) {
     static const char *const columns[] = {"class", "texts", "share"};
     cli_format format = cli_format_of(cli_global.format);
     int64_t *count = class_counts(data);

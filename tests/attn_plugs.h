@@ -1,6 +1,7 @@
-/* Random problems of exact attention over all its plugs, for the tests of `softmax` and `window`. A problem is a function of (mechanism,
- * seed) alone. First the plugs are drawn, each with its own chance, then a problem that has exactly those; so how often each plug and
- * each pair of plugs was tried can be counted, and a test asserts a minimum. */
+/* Random problems of exact attention over all its plugs, for the tests of `softmax` and `window`. A problem is a
+ * function of (mechanism, seed) alone. First the plugs are drawn, each with its own chance, then a problem that has
+ * exactly those; so how often each plug and each pair of plugs was tried can be counted, and a test asserts a
+ * minimum. */
 #ifndef FV_TESTS_ATTN_PLUGS_H
 #define FV_TESTS_ATTN_PLUGS_H
 
@@ -64,7 +65,8 @@ typedef struct exact_case {
     int64_t left, right; /* windows of the mechanism and of the options together, -1: no limit */
 } exact_case;
 
-/* splitmix64 (Steele, Lea and Flood, OOPSLA 2014): millions of values are filled in, Philox would take most of the time */
+/* splitmix64 (Steele, Lea and Flood, OOPSLA 2014): millions of values are filled in, Philox would take most of the
+ * time */
 static inline uint64_t exact_bits(exact_case *e) {
     uint64_t z = e->state += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -327,7 +329,7 @@ static inline bool exact_sees(const exact_case *e, const exact_sequence *s, int6
     if (c->how.causal != FV_CAUSAL_NONE && j > at && !inside) return false;
     if (e->left >= 0 && j < at - e->left) return false;
     if (e->right >= 0 && j > at + e->right && !inside) return false;
-    if (c->how.blocks && !fv_block_mask_sees(c->how.blocks, s->b, h, i, j)) return false;
+    if (c->how.blocks && !fv_block_mask_visible(c->how.blocks, s->b, h, i, j)) return false;
     const fv_tensor *mask = &c->x.t[FV_MASK], *bias = &c->x.t[FV_BIAS];
     if (mask->rank) {
         const bool set = ((const unsigned char *)mask->data)[exact_plane_at(mask, s->b, h, s->q0 + i, s->k0 + j)];
@@ -336,7 +338,8 @@ static inline bool exact_sees(const exact_case *e, const exact_sequence *s, int6
     return !bias->rank || get_at(bias, exact_plane_at(bias, s->b, h, s->q0 + i, s->k0 + j)) > -INFINITY;
 }
 
-/* ---- what nobody sees becomes NaN: keys and values by all queries of their heads, queries (with dO and dLSE) that see no key */
+/* ---- what nobody sees becomes NaN: keys and values by all queries of their heads, queries (with dO and dLSE) that see
+ * no key */
 
 static inline void exact_poison_row(const fv_tensor *t, int64_t b, int64_t h, int64_t l) {
     if (!t->rank) return;

@@ -31,14 +31,14 @@ static fv_status check_dtype(const fv_attention_plan *plan, fv_port port, const 
         return t->dtype == FV_BOOL || t->dtype == FV_U8 ? FV_OK : wrong_shape(plan, port, t, "dtype bool or u8");
     if (is_integer_port(port))
         return t->dtype == FV_I32 || t->dtype == FV_I64 ? FV_OK : wrong_shape(plan, port, t, "dtype i32 or i64");
-    const bool half = fv__attn_is_half(plan->storage), exact = port == FV_LSE || port == FV_AUX,
+    const bool bits16 = fv__attn_is_16bit(plan->storage), exact = port == FV_LSE || port == FV_AUX,
                same = port <= FV_V || port == FV_OUT;
-    if (t->dtype == (exact ? plan->dtype : plan->storage) || (half && !same && t->dtype == FV_F32)) return FV_OK;
+    if (t->dtype == (exact ? plan->dtype : plan->storage) || (bits16 && !same && t->dtype == FV_F32)) return FV_OK;
     char text[64];
     snprintf(text, sizeof text, "dtype %s%s", fv_dtype_name(exact ? plan->dtype : plan->storage),
-             exact           ? ""
-             : half && !same ? ", as q, or f32"
-                             : ", as q");
+             exact             ? ""
+             : bits16 && !same ? ", as q, or f32"
+                               : ", as q");
     return wrong_shape(plan, port, t, text);
 }
 
@@ -124,7 +124,7 @@ static fv_status check_qkv_shapes(const fv_attention_plan *plan) {
     if (s[FV_K].rank != 4) return wrong_shape(plan, FV_K, &s[FV_K], "(B,Hkv,Lk,D)");
     if (kh <= 0 ? h > 0 : h % kh != 0)
         return wrong_shape(plan, FV_K, &s[FV_K], "a number of kv heads that divides the heads of q");
-    if (kh != h && !(plan->mechanism->info.can & FV_CAN_GROUPED))
+    if (kh != h && !(plan->mechanism->info.can & FV_CAN_GQA))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" takes as many kv heads as heads",
                         plan->mechanism->info.name);
     const int64_t k_dim[4] = {b, kh, lk, plan->d_qk}, v_dim[4] = {b, kh, lk, plan->d_v},
@@ -159,7 +159,7 @@ static fv_status check_qkv_shapes(const fv_attention_plan *plan) {
 static fv_status check_packed(const fv_attention_plan *plan) {
     if (!plan->packed)
         return present(&plan->shape[FV_CU_K]) ? fv__fail(FV_USAGE, "attention: port \"cu_k\" without \"cu_q\"") : FV_OK;
-    if (!(plan->mechanism->info.can & FV_CAN_PACKED))
+    if (!(plan->mechanism->info.can & FV_CAN_VARLEN))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" does not take packed sequences",
                         plan->mechanism->info.name);
     const fv_tensor *q = &plan->shape[FV_CU_Q], *k = &plan->shape[FV_CU_K];
@@ -221,7 +221,7 @@ static fv_status check_options(const fv_attention_plan *plan) {
     const bool band = o->causal != FV_CAUSAL_NONE || o->window_left >= 0 || o->window_right >= 0;
     if (band && !(can & FV_CAN_CAUSAL))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has neither causal masks nor windows", name);
-    if (present(&plan->shape[FV_KV_LEN]) && !(can & FV_CAN_LENGTHS))
+    if (present(&plan->shape[FV_KV_LEN]) && !(can & FV_CAN_KV_LEN))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" does not take \"kv_len\"", name);
     return FV_OK;
 }
@@ -259,7 +259,7 @@ fv_status fv__attn_check(fv_attention_plan *plan, const fv_attention_tensors *sh
     memcpy(plan->grad, shapes->d, sizeof plan->grad);
     const fv_tensor *q = &plan->shape[FV_Q], *k = &plan->shape[FV_K], *v = &plan->shape[FV_V];
     FV_TRY(check_presence(plan));
-    if (q->dtype != FV_F32 && q->dtype != FV_F64 && !fv__attn_is_half(q->dtype))
+    if (q->dtype != FV_F32 && q->dtype != FV_F64 && !fv__attn_is_16bit(q->dtype))
         return wrong_shape(plan, FV_Q, q, "dtype f32 or f64, or bf16 or f16 with arithmetic in f32");
     plan->storage = q->dtype, plan->dtype = q->dtype == FV_F64 ? FV_F64 : FV_F32;
     FV_TRY(check_tensors(plan));

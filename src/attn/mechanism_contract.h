@@ -1,8 +1,9 @@
 /* The contract between the dispatcher (attn.c) and a mechanism (mech/NAME.c).
  *
- * A mechanism is one constant of type fv__mechanism, named fv__mech_NAME, and one row in list.def. The dispatcher checks
- * everything the public row promises (ports, shapes, dtypes, abilities) before it calls; what only the mechanism knows is
- * checked in `accept`. After a plan exists nothing can fail: forward and backward return void and never allocate. */
+ * A mechanism is one constant of type fv__mechanism, named fv__mech_NAME, and one row in list.def. The dispatcher
+ * checks everything the public row promises (ports, shapes, dtypes, abilities) before it calls; what only the mechanism
+ * knows is checked in `accept`. After a plan exists nothing can fail: forward and backward return void and never
+ * allocate. */
 #ifndef FV_ATTN_CONTRACT_H
 #define FV_ATTN_CONTRACT_H
 
@@ -18,7 +19,7 @@ struct fv_attention_plan {
     fv_attention_options options;              /* scale, causal -> q_offset and windows already resolved, see below */
     fv_tensor shape[FV_PORTS], grad[FV_PORTS]; /* shapes announced; rank 0 = absent */
     fv_dtype dtype;                            /* of the arithmetic, and of all a mechanism sees: f32 or f64 */
-    fv_dtype storage;                          /* of the caller's q k v out: dtype, or bf16 or f16, see stage.c */
+    fv_dtype storage;                          /* of the caller's q k v out: dtype, or bf16 or f16, see cast.c */
     int64_t batch, heads, kv_heads, q_len, k_len, d_qk, d_v;
     int64_t sequences; /* batch, or N of cu_seqlens */
     int64_t q_offset;  /* per plan; with LOWER_RIGHT it is k_len - q_len of each sequence: see `lower_right` */
@@ -38,11 +39,12 @@ struct fv__mechanism {
     void (*forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
     void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
     void (*reference)(const fv_attention_plan *plan, const fv_attention_tensors *x);
-    void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+    void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
                     int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out); /* NULL: cannot */
-    /* Scratch and work of fv_attention_survey; both NULL: cannot. Of `want` everything is checked. */
-    size_t (*survey_scratch)(const fv_attention_plan *plan, const fv_survey *want);
-    void (*survey)(const fv_attention_plan *plan, const fv_attention_tensors *x, const fv_survey *want, void *scratch);
+    /* Scratch and work of fv_attention_statistics_compute; both NULL: cannot. Of `want` everything is checked. */
+    size_t (*statistics_scratch)(const fv_attention_plan *plan, const fv_attention_statistics *want);
+    void (*statistics)(const fv_attention_plan *plan, const fv_attention_tensors *x,
+                       const fv_attention_statistics *want, void *scratch);
     void (*describe)(const fv_attention_plan *plan, char *text, size_t size); /* engine, tiles; may be NULL */
 };
 
@@ -58,21 +60,22 @@ static inline int64_t fv__attn_integer(const fv_tensor *t, int64_t i) {
 }
 
 /* A sequence of the batch, packed or not: where its rows are and which keys exist. */
-typedef struct fv__segment {
+typedef struct fv__sequence {
     int64_t batch;  /* index on axis 0 of the tensors (0 when packed) */
     int64_t number; /* number of the sequence: addresses dropout */
     int64_t q_start, q_len, k_start, k_len;
     int64_t q_offset; /* position of its query 0 among its keys */
     int64_t prefix;   /* keys every query sees, at most k_len */
-} fv__segment;
-fv__segment fv__attn_segment(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t number);
+} fv__sequence;
+fv__sequence fv__attn_sequence(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t number);
 
-/* First and one-past-last key that query i (inside the segment) may see by causality, windows and prefix; empty: *end <= *start. */
-void fv__attn_visible(const fv_attention_plan *plan, const fv__segment *segment, int64_t i, int64_t *start,
+/* First and one-past-last key that query i (inside the sequence) may see by causality, windows and prefix; empty: *end
+ * <= *start. */
+void fv__attn_visible(const fv_attention_plan *plan, const fv__sequence *sequence, int64_t i, int64_t *start,
                       int64_t *end);
 
-/* Refuses a number that the arithmetic does not have: too large, or so small that it would be taken for 0. In units of log 2 it is half
- * as large again, so half of the largest is the most. */
+/* Refuses a number that the arithmetic does not have: too large, or so small that it would be taken for 0. In units of
+ * log 2 it is half as large again, so half of the largest is the most. */
 fv_status fv__attn_check_number(const char *where, double value, fv_dtype arithmetic);
 
 #endif

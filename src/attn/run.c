@@ -1,5 +1,5 @@
-/* Running a plan: the tensors are compared with what was planned, then the mechanism is called. Nothing is allocated, except by the
- * one-call form at the end. */
+/* Running a plan: the tensors are compared with what was planned, then the mechanism is called. Nothing is allocated,
+ * except by the one-call form at the end. */
 #include "attn/attn.h"
 
 #include <string.h>
@@ -83,7 +83,7 @@ fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention
     FV_TRY(fv__attn_check_run(plan, x, false));
     FV_TRY(check_scratch(plan, false, scratch));
     if (plan->storage != plan->dtype)
-        fv__stage_run(plan, x, false, fv__attn_aligned(scratch));
+        fv__cast_run(plan, x, false, fv__attn_aligned(scratch));
     else
         plan->mechanism->forward(plan, x, fv__attn_aligned(scratch));
     return FV_OK;
@@ -97,7 +97,7 @@ fv_status fv_attention_backward(const fv_attention_plan *plan, const fv_attentio
     FV_TRY(fv__attn_check_run(plan, x, true));
     FV_TRY(check_scratch(plan, true, scratch));
     if (plan->storage != plan->dtype)
-        fv__stage_run(plan, x, true, fv__attn_aligned(scratch));
+        fv__cast_run(plan, x, true, fv__attn_aligned(scratch));
     else
         plan->mechanism->backward(plan, x, fv__attn_aligned(scratch));
     return FV_OK;

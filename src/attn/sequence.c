@@ -1,8 +1,8 @@
 /* Sequences of a call, and which keys a query may see. */
 #include "attn/mechanism_contract.h"
 
-fv__segment fv__attn_segment(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t number) {
-    fv__segment s = {.batch = number, .number = number, .q_len = plan->q_len, .k_len = plan->k_len};
+fv__sequence fv__attn_sequence(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t number) {
+    fv__sequence s = {.batch = number, .number = number, .q_len = plan->q_len, .k_len = plan->k_len};
     if (plan->packed) {
         const fv_tensor *q = &x->t[FV_CU_Q], *k = x->t[FV_CU_K].rank ? &x->t[FV_CU_K] : q;
         s.batch = 0;
@@ -21,13 +21,13 @@ fv__segment fv__attn_segment(const fv_attention_plan *plan, const fv_attention_t
     return s;
 }
 
-void fv__attn_visible(const fv_attention_plan *plan, const fv__segment *segment, int64_t i, int64_t *start,
+void fv__attn_visible(const fv_attention_plan *plan, const fv__sequence *sequence, int64_t i, int64_t *start,
                       int64_t *end) {
-    const int64_t at = i + segment->q_offset;
-    *start = 0, *end = segment->k_len;
+    const int64_t at = i + sequence->q_offset;
+    *start = 0, *end = sequence->k_len;
     if (plan->window_left >= 0 && at - plan->window_left > 0) *start = at - plan->window_left;
-    if (*start > segment->k_len) *start = segment->k_len;
+    if (*start > sequence->k_len) *start = sequence->k_len;
     if (plan->window_right >= 0 && at + plan->window_right + 1 < *end) *end = at + plan->window_right + 1;
-    if (*end < segment->prefix) *end = segment->prefix;
+    if (*end < sequence->prefix) *end = sequence->prefix;
     if (*end < *start) *end = *start;
 }

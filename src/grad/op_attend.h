@@ -4,8 +4,8 @@
 
 #include "grad/graph.h"
 
-/* A plan and the outputs its mechanism has. The seed of dropout is not part of a plan's identity: the adapter sets it before
- * every run, so that a training loop plans once. */
+/* A plan and the outputs its mechanism has. The seed of dropout is not part of a plan's identity: the adapter sets it
+ * before every run, so that a training loop plans once. */
 typedef struct fv__planned {
     fv_attention_plan *plan;
     fv_tensor out, lse, state, aux; /* shapes; rank 0: the mechanism has no such output */

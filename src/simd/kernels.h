@@ -1,4 +1,5 @@
-/* All kernels for one vocabulary and one real type; the includer defines R, K(name), FV_REAL_IS_DOUBLE and includes a vec_*.h. */
+/* All kernels for one vocabulary and one real type; the includer defines R, K(name), FV_REAL_IS_DOUBLE and includes a
+ * vec_*.h. */
 #include "simd/vec_math.h"
 #include "simd/kernels_array.h"
 #include "simd/kernels_row.h"

@@ -1,4 +1,5 @@
-/* Making a block mask: every pair is asked for once, a row of tiles after the other in parallel; bits stay for partial tiles only. */
+/* Making a block mask: the predicate is called once for every pair, a row of tiles after the other in parallel; bits
+ * stay for partial tiles only. */
 #include "attn/blocks/block_mask.h"
 
 #include <stdatomic.h>
@@ -6,7 +7,7 @@
 
 typedef struct build {
     fv_block_mask *mask;
-    fv_sees *sees;
+    fv_mask_predicate *predicate;
     void *context;
     int64_t *pairs; /* of each row of tiles */
     _Atomic(bool) failed;
@@ -17,13 +18,13 @@ typedef struct corner {
     int64_t batch, head, i0, j0, rows, columns;
 } corner;
 
-static int32_t ask(const build *b, const corner *at, uint64_t *words, int64_t *pairs) {
+static int32_t classify_tile(const build *b, const corner *at, uint64_t *words, int64_t *pairs) {
     const uint64_t all = at->columns < FV_BLOCK_KEYS ? ~(~UINT64_C(0) << at->columns) : ~UINT64_C(0);
     bool empty = true, full = true;
     memset(words, 0, FV_BLOCK_QUERIES * sizeof *words);
     for (int64_t i = 0; i < at->rows; i++) {
         for (int64_t j = 0; j < at->columns; j++)
-            words[i] |= (uint64_t)b->sees(b->context, at->batch, at->head, at->i0 + i, at->j0 + j) << j;
+            words[i] |= (uint64_t)b->predicate(b->context, at->batch, at->head, at->i0 + i, at->j0 + j) << j;
         empty = empty && !words[i], full = full && words[i] == all;
         *pairs += __builtin_popcountll(words[i]);
     }
@@ -42,7 +43,7 @@ static void row_task(void *context, int64_t index, int worker) {
         corner at = {plane / m->info.heads, plane % m->info.heads, i0, c * FV_BLOCK_KEYS, 0, 0};
         at.rows = m->info.q_len - i0 < FV_BLOCK_QUERIES ? m->info.q_len - i0 : FV_BLOCK_QUERIES;
         at.columns = m->info.k_len - at.j0 < FV_BLOCK_KEYS ? m->info.k_len - at.j0 : FV_BLOCK_KEYS;
-        int32_t tile = ask(b, &at, words, &b->pairs[index]);
+        int32_t tile = classify_tile(b, &at, words, &b->pairs[index]);
         if (tile == 0) {
             if (FV_GROW(&row->bits, &row->capacity, (partial + 1) * FV_BLOCK_QUERIES) != FV_OK) {
                 b->failed = true;
@@ -68,8 +69,8 @@ static void count(build *b, int64_t rows) {
     info->bytes += sizeof *b->mask + (size_t)(rows * b->mask->columns) * sizeof *b->mask->tile;
 }
 
-static fv_status fill(fv_block_mask *m, fv_sees *sees, void *context, int64_t rows) {
-    build b = {.mask = m, .sees = sees, .context = context};
+static fv_status fill(fv_block_mask *m, fv_mask_predicate *predicate, void *context, int64_t rows) {
+    build b = {.mask = m, .predicate = predicate, .context = context};
     b.pairs = fv__alloc_array((size_t)rows, sizeof *b.pairs);
     if (!b.pairs) return FV_NO_RESOURCES;
     fv__parallel_for(rows, row_task, &b);
@@ -79,17 +80,18 @@ static fv_status fill(fv_block_mask *m, fv_sees *sees, void *context, int64_t ro
     return fv__fail(FV_NO_RESOURCES, "block mask: out of memory for the bits of partial tiles");
 }
 
-fv_status fv_block_mask_create(fv_block_mask **out, fv_sees *sees, void *context, int64_t batch, int64_t heads,
-                               int64_t q_len, int64_t k_len) {
+fv_status fv_block_mask_create(fv_block_mask **out, fv_mask_predicate *predicate, void *context, int64_t batch,
+                               int64_t heads, int64_t q_len, int64_t k_len) {
     static _Atomic(uint64_t) made;
     const int64_t dim[4] = {batch, heads, q_len / FV_BLOCK_QUERIES + 1, k_len / FV_BLOCK_KEYS + 1};
     size_t bytes;
     *out = NULL;
-    if (!sees || batch < 0 || heads < 0 || q_len < 0 || k_len < 0)
-        return fv__fail(FV_USAGE,
-                        "block mask: sizes\n  expected a function and sizes of 0 or more\n  found:   batch %lld, heads "
-                        "%lld, %lld queries, %lld keys",
-                        (long long)batch, (long long)heads, (long long)q_len, (long long)k_len);
+    if (!predicate || batch < 0 || heads < 0 || q_len < 0 || k_len < 0)
+        return fv__fail(
+            FV_USAGE,
+            "block mask: sizes\n  expected a predicate and sizes of 0 or more\n  found:   batch %lld, heads "
+            "%lld, %lld queries, %lld keys",
+            (long long)batch, (long long)heads, (long long)q_len, (long long)k_len);
     if (!fv__size_of(dim, 4, 64, &bytes)) return fv__fail(FV_NO_RESOURCES, "block mask: sizes overflow");
     fv_block_mask *m = fv__alloc(sizeof *m);
     if (!m) return FV_NO_RESOURCES;
@@ -100,7 +102,7 @@ fv_status fv_block_mask_create(fv_block_mask **out, fv_sees *sees, void *context
     const int64_t rows = batch * heads * m->rows;
     m->tile = fv__alloc_array((size_t)(rows * m->columns), sizeof *m->tile);
     m->row = m->tile ? fv__alloc_array((size_t)rows, sizeof *m->row) : NULL;
-    const fv_status status = m->row ? fill(m, sees, context, rows) : FV_NO_RESOURCES;
+    const fv_status status = m->row ? fill(m, predicate, context, rows) : FV_NO_RESOURCES;
     if (status == FV_OK)
         *out = m;
     else

@@ -51,7 +51,7 @@ static int64_t slots_of(const fv_cache_options *o) {
     return o->capacity == 0 || slots > o->pages ? o->pages : slots;
 }
 
-static void give_up(fv_kv_cache *c) {
+static void release(fv_kv_cache *c) {
     fv__free(c->table), fv__free(c->unused), fv__free(c->length), fv__free(c->first), fv__free(c->k), fv__free(c->v);
 }
 
@@ -68,8 +68,8 @@ static fv_status block(const char *what, size_t element, int64_t a, int64_t b, i
     return memory ? FV_OK : FV_NO_RESOURCES;
 }
 
-/* Takes all memory of a cache with these options; what was taken before a failure is for give_up. */
-static fv_status take(fv_kv_cache *c, const fv_cache_options *o) {
+/* Allocates all memory of a cache with these options; what was allocated before a failure is for release. */
+static fv_status allocate(fv_kv_cache *c, const fv_cache_options *o) {
     const bool paged = o->kind == FV_CACHE_PAGED;
     const size_t element = fv_dtype_size(o->dtype);
     *c = (fv_kv_cache){.o = *o,
@@ -94,7 +94,7 @@ fv_status fv_kv_cache_create(fv_kv_cache **out, const fv_cache_options *options)
     FV_TRY(check_options(options));
     fv_kv_cache *cache = fv__alloc(sizeof *cache);
     if (!cache) return FV_NO_RESOURCES;
-    fv_status status = take(cache, options);
+    fv_status status = allocate(cache, options);
     if (status == FV_OK)
         *out = cache;
     else
@@ -104,7 +104,7 @@ fv_status fv_kv_cache_create(fv_kv_cache **out, const fv_cache_options *options)
 
 void fv_kv_cache_free(fv_kv_cache *cache) {
     if (!cache) return;
-    give_up(cache);
+    release(cache);
     fv__free(cache);
 }
 
@@ -142,9 +142,9 @@ fv_status fv_kv_cache_grow(fv_kv_cache *cache, int64_t size) {
         o.capacity = size;
     FV_TRY(check_options(&o));
     fv_kv_cache bigger;
-    fv_status status = take(&bigger, &o);
+    fv_status status = allocate(&bigger, &o);
     if (status != FV_OK) {
-        give_up(&bigger);
+        release(&bigger);
         return status;
     }
     if (paged) move_table(&bigger, cache);
@@ -152,7 +152,7 @@ fv_status fv_kv_cache_grow(fv_kv_cache *cache, int64_t size) {
         bigger.first[b] = cache->first[b], bigger.length[b] = cache->length[b];
         move_rows(&bigger, cache, b);
     }
-    give_up(cache);
+    release(cache);
     *cache = bigger;
     return FV_OK;
 }

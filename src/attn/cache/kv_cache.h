@@ -1,16 +1,17 @@
 /* The cache as decoding sees it.
  *
- * Memory is pages of `rows` positions, (page, kv head, position): a page holds the rows of all heads, and those of one head lie together. A
- * contiguous cache and a ring have one page for each sequence, page number b; a ring comes back to row 0. So one function finds every
- * row, and what is computed from the rows cannot depend on the kind.
+ * Memory is pages of `rows` positions, (page, kv head, position): a page holds the rows of all heads, and those of one
+ * head lie together. A contiguous cache and a ring have one page for each sequence, page number b; a ring comes back to
+ * row 0. So one function finds every row, and what is computed from the rows cannot depend on the kind.
  *
  *   paged, rows = 32     table of sequence 0:  7 2      positions 0..31 in page 7, 32..63 in page 2
  *                        table of sequence 1:  5        positions 0..31 in page 5
  *                        unused:               0 1 3 4 6
  *
- * A row of V is its columns. Keys stand in blocks of 16 positions, a key per lane, so that scores are sums of whole vectors: (pair of columns,
- * 2, 16 keys), and for bf16 (pair of columns, 16 keys, 2), which is widened in one operation a column. `rows` is a multiple of 16, so
- * position p is lane p % 16 of its block wherever it is. An odd width has a column of zeros behind it. */
+ * A row of V is its columns. Keys stand in blocks of 16 positions, a key per lane, so that scores are sums of whole
+ * vectors: (pair of columns, 2, 16 keys), and for bf16 (pair of columns, 16 keys, 2), which is widened in one operation
+ * a column. `rows` is a multiple of 16, so position p is lane p % 16 of its block wherever it is. An odd width has a
+ * column of zeros behind it. */
 #ifndef FV_ATTN_CACHE_H
 #define FV_ATTN_CACHE_H
 
@@ -31,8 +32,8 @@ struct fv_kv_cache {
 
 enum { FV_KV_KEYS = 16 }; /* of a block */
 
-/* Where position `at` of (sequence, kv head) is: the block with its key, the row with its values. run: positions from `at` on whose blocks
- * and rows lie behind one another. */
+/* Where position `at` of (sequence, kv head) is: the block with its key, the row with its values. run: positions from
+ * `at` on whose blocks and rows lie behind one another. */
 typedef struct fv__kv_place {
     unsigned char *k, *v;
     int64_t run;

@@ -30,7 +30,7 @@ static void put_key(const fv_kv_cache *c, void *block, int64_t at, const void *f
     for (int64_t d0 = 0; d0 < c->o.d_qk; d0 += 64) {
         union {
             float whole[64];
-            uint16_t half[64];
+            uint16_t bits[64];
         } some = {{0}};
         const int64_t left = c->o.d_qk - d0, n = left < 64 ? left : 64, even = n + n % 2;
         convert(&some, dtype, (const char *)from + (size_t)d0 * fv_dtype_size(from_type), from_type, n);
@@ -39,7 +39,7 @@ static void put_key(const fv_kv_cache *c, void *block, int64_t at, const void *f
             if (dtype == FV_F32)
                 ((float *)block)[to] = some.whole[d];
             else
-                ((uint16_t *)block)[to] = some.half[d];
+                ((uint16_t *)block)[to] = some.bits[d];
         }
     }
 }
@@ -74,7 +74,7 @@ static fv_status check_rows(const char *where, const fv_tensor *t, int rank, int
 static int64_t pages_for(int64_t length, int64_t rows) { return length / rows + (length % rows != 0); }
 
 /* Room of one sequence; *pages counts what the pool must give. */
-static fv_status check_room(const fv_kv_cache *c, int64_t b, int64_t n, int64_t *pages) {
+static fv_status check_capacity(const fv_kv_cache *c, int64_t b, int64_t n, int64_t *pages) {
     const int64_t length = c->length[b];
     const bool paged = c->o.kind == FV_CACHE_PAGED;
     int64_t most = INT64_MAX / 4;
@@ -82,7 +82,7 @@ static fv_status check_room(const fv_kv_cache *c, int64_t b, int64_t n, int64_t 
     if (paged) most = c->o.capacity > 0 && c->o.capacity < c->slots * c->rows ? c->o.capacity : c->slots * c->rows;
     if (n > most - length)
         return fv__fail(FV_NO_RESOURCES,
-                        "kv cache: append to sequence %lld\n  expected room for %lld rows\n  found:   %lld of %lld "
+                        "kv cache: append to sequence %lld\n  expected capacity for %lld rows\n  found:   %lld of %lld "
                         "positions taken\n  try:     fv_kv_cache_grow, or truncate or reset the sequence",
                         (long long)b, (long long)n, (long long)length, (long long)most);
     if (paged) *pages += pages_for(length + n, c->rows) - pages_for(length, c->rows);
@@ -101,7 +101,7 @@ static fv_status check_append(const fv_kv_cache *c, const fv_tensor *k, const fv
         if (count < 0 || count > n)
             return fv__fail(FV_USAGE, "kv cache: append, count of sequence %lld\n  expected 0 to %lld\n  found:   %lld",
                             (long long)b, (long long)n, (long long)count);
-        FV_TRY(check_room(c, b, count, &pages));
+        FV_TRY(check_capacity(c, b, count, &pages));
     }
     if (pages > c->unused_count && o->kind == FV_CACHE_PAGED)
         return fv__fail(
@@ -114,7 +114,7 @@ static fv_status check_append(const fv_kv_cache *c, const fv_tensor *k, const fv
 
 /* ---- append */
 
-static void take_pages(fv_kv_cache *c, int64_t b, int64_t n) {
+static void allocate_pages(fv_kv_cache *c, int64_t b, int64_t n) {
     const int64_t need = pages_for(c->length[b] + n, c->rows);
     for (int64_t s = pages_for(c->length[b], c->rows); s < need; s++)
         c->table[b * c->slots + s] = c->unused[--c->unused_count];
@@ -150,7 +150,8 @@ fv_status fv_kv_cache_append(fv_kv_cache *cache, const fv_tensor *k, const fv_te
     FV_TRY(check_append(cache, k, v, counts));
     append_job job = {cache, k, v, counts};
     const int64_t batch = cache->o.batch, pairs = batch * cache->o.kv_heads, n = k->dim[2];
-    for (int64_t b = 0; cache->o.kind == FV_CACHE_PAGED && b < batch; b++) take_pages(cache, b, counts ? counts[b] : n);
+    for (int64_t b = 0; cache->o.kind == FV_CACHE_PAGED && b < batch; b++)
+        allocate_pages(cache, b, counts ? counts[b] : n);
     if (n > 16)
         fv__parallel_for(pairs, append_task, &job);
     else /* a few rows: copied sooner than threads wake up */

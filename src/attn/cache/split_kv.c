@@ -1,4 +1,5 @@
-/* Decoding split over keys: a partial result for each chunk; the last to finish of a kv head merges them. See decode.h. */
+/* Decoding split over keys: a partial result for each chunk; the last to finish of a kv head merges them. See
+ * decode.h. */
 #include "attn/cache/decode.h"
 
 #include <math.h>
@@ -10,9 +11,9 @@
 /* Kernels of one storage type. */
 typedef struct stored {
     void (*scores)(float *s, int64_t lds, const float *q, int64_t ldq, int64_t rows, const void *k, int64_t blocks,
-                   int64_t pairs, int64_t ahead);
+                   int64_t pairs, int64_t prefetch_distance);
     void (*values)(float *o, int64_t ldo, const float *p, int64_t ldp, int64_t rows, const void *v, int64_t count,
-                   int64_t width, int64_t ahead);
+                   int64_t width, int64_t prefetch_distance);
 } stored;
 
 static stored stored_of(const fv__simd_f32 *s, fv_dtype dtype) {
@@ -27,8 +28,8 @@ typedef struct job {
     const fv_decode_tensors *x;
     const fv__simd_f32 *simd;
     stored kernel;
-    fv__decode_cut cut;
-    int64_t r0, n;    /* new rows of this turn */
+    fv__decode_partition partition;
+    int64_t r0, n;    /* new rows of this batch of rows */
     int64_t *first;   /* number of the first chunk of each sequence, counted over all */
     atomic_int *left; /* chunks that are not done yet, of each (sequence, kv head) */
     char *parts, *workers;
@@ -39,17 +40,17 @@ typedef struct job {
 
 static int64_t count_of(const job *j, int64_t b) { return j->x->counts ? j->x->counts[b] : j->x->q.dim[2]; }
 
-/* Positions that row r of the turn sees. */
-static void sees(const job *j, int64_t b, int64_t r, int64_t *start, int64_t *end) {
-    fv__decode_sees(j->plan, j->cache, b, j->r0 + r, count_of(j, b), start, end);
+/* Positions that row r of the batch of rows sees. */
+static void visible(const job *j, int64_t b, int64_t r, int64_t *start, int64_t *end) {
+    fv__decode_visible(j->plan, j->cache, b, j->r0 + r, count_of(j, b), start, end);
 }
 
-/* Positions that any row of the turn sees. */
+/* Positions that any row of the batch of rows sees. */
 static void span_of(const job *j, int64_t b, int64_t *start, int64_t *end) {
     *start = INT64_MAX, *end = 0;
     for (int64_t r = 0; r < j->n; r++) {
         int64_t a, z;
-        sees(j, b, r, &a, &z);
+        visible(j, b, r, &a, &z);
         if (a < z && a < *start) *start = a;
         if (a < z && z > *end) *end = z;
     }
@@ -71,14 +72,14 @@ static void count_chunks(job *j) {
 }
 
 /* A partial result: rows of values, then maxima, then sums. */
-typedef struct part {
+typedef struct partial {
     float *o, *m, *l;
-} part;
-static part part_of(const job *j, int64_t b, int64_t kv, int64_t chunk) {
+} partial;
+static partial partial_of(const job *j, int64_t b, int64_t kv, int64_t chunk) {
     const int64_t number = j->first[b] * j->plan->cache.kv_heads + kv * chunks_of(j, b) + chunk,
                   rows = j->plan->group * j->n;
-    float *o = (float *)(j->parts + (size_t)number * j->cut.part_bytes);
-    return (part){o, o + rows * j->plan->o_pad, o + rows * (j->plan->o_pad + 1)};
+    float *o = (float *)(j->parts + (size_t)number * j->partition.part_bytes);
+    return (partial){o, o + rows * j->plan->o_pad, o + rows * (j->plan->o_pad + 1)};
 }
 
 static char *row_of(const fv_tensor *t, int64_t b, int64_t h, int64_t r) {
@@ -89,16 +90,16 @@ static char *row_of(const fv_tensor *t, int64_t b, int64_t h, int64_t r) {
 /* ---- queries: row r * group + g of a kv head is head kv * group + g of new row r, scaled to units of log 2 */
 
 /* A task packs its own: that is quicker than waiting for somebody who packs for all. */
-static void pack(const job *j, int64_t b, int64_t kv, float *to, float *room) {
+static void pack(const job *j, int64_t b, int64_t kv, float *to, float *workspace) {
     const fv_decode_plan *p = j->plan;
     const fv_tensor *q = &j->x->q;
     const int64_t width = p->cache.d_qk;
     for (int64_t r = 0; r < j->n; r++)
         for (int64_t g = 0; g < p->group; g++, to += p->q_pad) {
             const void *from = row_of(q, b, kv * p->group + g, j->r0 + r);
-            if (q->dtype == FV_BF16) j->simd->from_bf16(room, from, width);
-            if (q->dtype == FV_F16) j->simd->from_f16(room, from, width);
-            j->simd->scale(to, (float)(p->o.scale * LOG2E), q->dtype == FV_F32 ? from : room, width);
+            if (q->dtype == FV_BF16) j->simd->from_bf16(workspace, from, width);
+            if (q->dtype == FV_F16) j->simd->from_f16(workspace, from, width);
+            j->simd->scale(to, (float)(p->o.scale * LOG2E), q->dtype == FV_F32 ? from : workspace, width);
             for (int64_t d = width; d < p->q_pad; d++) to[d] = 0;
         }
 }
@@ -111,10 +112,10 @@ typedef struct stream {
     int64_t next_b, next_kv, next_start, next_end;
 } stream;
 
-/* A task reads K of its positions, then V of them, then K of the next task. The distance from `here`, in K or V, to what is read `x`
- * positions behind the first one of this part; *run is cut to what is in one piece there. */
-static int64_t ahead_of(const job *j, const stream *s, const unsigned char *here, bool values, int64_t x,
-                        int64_t *run) {
+/* A task reads K of its positions, then V of them, then K of the next task. The distance from `here`, in K or V, to
+ * what is read `x` positions behind the first one of this part; *run is limited to what is in one piece there. */
+static int64_t prefetch_distance_of(const job *j, const stream *s, const unsigned char *here, bool values, int64_t x,
+                                    int64_t *run) {
     int64_t at = s->start + x, end = s->end;
     bool next = false, v = values;
     if (at >= end) {
@@ -130,33 +131,35 @@ static int64_t ahead_of(const job *j, const stream *s, const unsigned char *here
     return (int64_t)((uintptr_t)there - (uintptr_t)here);
 }
 
-/* Bytes that are asked for before they are needed, which hides the latency of memory without crowding L1; and, so that memory does not rest
- * while there is no reading, with each of the first rows that are weighed. */
+/* Bytes that are prefetched before they are needed, which hides the latency of memory without crowding L1; and, so that
+ * memory does not rest while there is no reading, with each of the first rows whose weights are made. */
 enum { EARLY = 8192, MEANWHILE = 4096 };
 static int64_t early(size_t pitch) {
     const int64_t rows = EARLY / (int64_t)pitch / FV_KV_KEYS * FV_KV_KEYS;
     return rows < FV_KV_KEYS ? FV_KV_KEYS : rows;
 }
 
-/* Whole blocks of keys, also where only a part of one is seen: the other lanes are overwritten in weigh. */
+/* Whole blocks of keys, also where only a part of one is seen: the other lanes are overwritten in softmax_of_chunk. */
 static void scores(const job *j, const stream *s, const float *q, float *to, int64_t base) {
     const fv_decode_plan *p = j->plan;
     const int64_t rows = p->group * j->n, block = FV_KV_KEYS, from = s->start / block * block;
     for (int64_t at = from, n; at < s->end; at += n) {
         const fv__kv_place here = fv__kv_at(j->cache, s->b, s->kv, at);
         n = s->end - at < here.run ? s->end - at : here.run;
-        const int64_t ahead = ahead_of(j, s, here.k, false, at - from + early(j->cache->k_pitch), &n);
+        const int64_t prefetch_distance =
+            prefetch_distance_of(j, s, here.k, false, at - from + early(j->cache->k_pitch), &n);
         const int64_t blocks = (n + block - 1) / block;
         n = blocks * block;
-        j->kernel.scores(to + at - base, FV_DECODE_CHUNK, q, p->q_pad, rows, here.k, blocks, p->pairs, ahead);
+        j->kernel.scores(to + at - base, FV_DECODE_CHUNK, q, p->q_pad, rows, here.k, blocks, p->pairs,
+                         prefetch_distance);
     }
 }
 
-/* Rows [r, *next) of the turn that see the same positions of the chunk, [*a, *z). */
+/* Rows [r, *next) of the batch of rows that see the same positions of the chunk, [*a, *z). */
 static void alike(const job *j, const stream *s, int64_t r, int64_t *next, int64_t *a, int64_t *z) {
     for (*next = r; *next < j->n; ++*next) {
         int64_t start, end;
-        sees(j, s->b, *next, &start, &end);
+        visible(j, s->b, *next, &start, &end);
         if (start < s->start) start = s->start;
         if (end > s->end) end = s->end;
         if (end < start) start = end = s->start;
@@ -165,8 +168,9 @@ static void alike(const job *j, const stream *s, int64_t r, int64_t *next, int64
     }
 }
 
-/* Softcap and slopes on what was computed, -inf on what a row does not see, then the softmax of the row within the chunk. */
-static void weigh(const job *j, const stream *s, float *w, int64_t base, part to) {
+/* Softcap and slopes on what was computed, -inf on what a row does not see, then the softmax of the row within the
+ * chunk. */
+static void softmax_of_chunk(const job *j, const stream *s, float *w, int64_t base, partial to) {
     const uintptr_t soon = (uintptr_t)fv__kv_at(j->cache, s->b, s->kv, s->start).v + EARLY;
     const fv_decode_plan *p = j->plan;
     const int64_t block = FV_KV_KEYS, low = (s->start - base) & ~(int64_t)63, n = s->end - s->start;
@@ -178,22 +182,22 @@ static void weigh(const job *j, const stream *s, float *w, int64_t base, part to
         alike(j, s, r, &next, &a, &z);
         for (int64_t i = r * p->group; i < next * p->group; i++) {
             float *row = w + i * FV_DECODE_CHUNK;
-            if (p->o.softcap > 0) j->simd->softcap_tile(row + s->start - base, n, (float)(p->o.softcap * LOG2E));
+            if (p->o.softcap > 0) j->simd->softcap(row + s->start - base, n, (float)(p->o.softcap * LOG2E));
             if (j->x->slopes.rank) {
                 const int64_t head = s->kv * p->group + i % p->group,
                               at = j->cache->length[s->b] - count_of(j, s->b) + j->r0 + i / p->group;
-                j->simd->slope_tile(row + low, 1, high - low, (float)(slopes[head * slope_step] * LOG2E),
-                                    (float)(at - base - low), 0, -1);
+                j->simd->add_alibi(row + low, 1, high - low, (float)(slopes[head * slope_step] * LOG2E),
+                                   (float)(at - base - low), 0, -1);
             }
             for (int64_t k = low; k < a - base; k++) row[k] = -INFINITY;
             for (int64_t k = z - base; k < high; k++) row[k] = -INFINITY;
-            to.l[i] = j->simd->weights_row(row + low, high - low, &to.m[i]);
-            if (i < 4) j->simd->ask((const void *)(soon + (uintptr_t)i * MEANWHILE), MEANWHILE);
+            to.l[i] = j->simd->softmax_partial(row + low, high - low, &to.m[i]);
+            if (i < 4) j->simd->prefetch((const void *)(soon + (uintptr_t)i * MEANWHILE), MEANWHILE);
         }
     }
 }
 
-static void values(const job *j, const stream *s, const float *w, int64_t base, part to) {
+static void values(const job *j, const stream *s, const float *w, int64_t base, partial to) {
     const fv_decode_plan *p = j->plan;
     memset(to.o, 0, (size_t)(p->group * j->n * p->o_pad) * sizeof(float));
     for (int64_t r = 0, next; r < j->n; r = next) {
@@ -203,9 +207,10 @@ static void values(const job *j, const stream *s, const float *w, int64_t base, 
         for (int64_t at = a, m; at < z; at += m) {
             const fv__kv_place here = fv__kv_at(j->cache, s->b, s->kv, at);
             m = z - at < here.run ? z - at : here.run;
-            const int64_t ahead = ahead_of(j, s, here.v, true, at - s->start + early(j->cache->v_pitch), &m);
+            const int64_t prefetch_distance =
+                prefetch_distance_of(j, s, here.v, true, at - s->start + early(j->cache->v_pitch), &m);
             j->kernel.values(to.o + row * p->o_pad, p->o_pad, w + row * FV_DECODE_CHUNK + at - base, FV_DECODE_CHUNK,
-                             rows, here.v, m, p->cache.d_v, ahead);
+                             rows, here.v, m, p->cache.d_v, prefetch_distance);
         }
     }
 }
@@ -215,32 +220,32 @@ static void values(const job *j, const stream *s, const float *w, int64_t base, 
 /* 2^(m - top) without inf - inf. */
 static float rescale(float m, float top) { return m == top ? 1 : exp2f(m - top); }
 
-static void store_row(const job *j, int64_t b, int64_t h, int64_t r, const float *o, float factor, float *room) {
+static void store_row(const job *j, int64_t b, int64_t h, int64_t r, const float *o, float factor, float *workspace) {
     const fv_tensor *out = &j->x->out;
     void *to = row_of(out, b, h, r);
     const int64_t width = j->plan->cache.d_v;
-    float *plain = out->dtype == FV_F32 ? to : room;
+    float *plain = out->dtype == FV_F32 ? to : workspace;
     if (j->cache->o.dtype == FV_BF16) {
-        j->simd->split_back(plain, o, width);
+        j->simd->deinterleave(plain, o, width);
         o = plain;
     }
     j->simd->scale(plain, factor, o, width);
-    if (out->dtype == FV_BF16) j->simd->to_bf16(to, room, width);
-    if (out->dtype == FV_F16) j->simd->to_f16(to, room, width);
+    if (out->dtype == FV_BF16) j->simd->to_bf16(to, workspace, width);
+    if (out->dtype == FV_F16) j->simd->to_f16(to, workspace, width);
 }
 
-static void merge_row(const job *j, int64_t b, int64_t kv, int64_t i, float *sum, float *room) {
+static void merge_row(const job *j, int64_t b, int64_t kv, int64_t i, float *sum, float *workspace) {
     const fv_decode_plan *p = j->plan;
     const int64_t chunks = chunks_of(j, b), h = kv * p->group + i % p->group, r = j->r0 + i / p->group;
     float top = -INFINITY;
     double total = 0;
     for (int64_t c = 0; c < chunks; c++) {
-        const float m = part_of(j, b, kv, c).m[i];
+        const float m = partial_of(j, b, kv, c).m[i];
         if (m > top) top = m;
     }
     memset(sum, 0, (size_t)p->o_pad * sizeof *sum);
     for (int64_t c = 0; c < chunks; c++) {
-        const part from = part_of(j, b, kv, c);
+        const partial from = partial_of(j, b, kv, c);
         const float factor = rescale(from.m[i], top);
         total += (double)from.l[i] * (double)factor;
         j->simd->axpy(sum, factor, from.o + i * p->o_pad, p->o_pad);
@@ -252,11 +257,11 @@ static void merge_row(const job *j, int64_t b, int64_t kv, int64_t i, float *sum
         const double sink = (double)((const float *)j->x->sinks.data)[h * j->x->sinks.stride[0]];
         total += exp2(sink * LOG2E - (double)top);
     }
-    store_row(j, b, h, r, sum, seen ? (float)(1 / total) : 0, room);
+    store_row(j, b, h, r, sum, seen ? (float)(1 / total) : 0, workspace);
 }
 
-static void merge(const job *j, int64_t b, int64_t kv, float *room) {
-    for (int64_t i = 0; i < j->plan->group * j->n; i++) merge_row(j, b, kv, i, room, room + j->plan->o_pad);
+static void merge(const job *j, int64_t b, int64_t kv, float *workspace) {
+    for (int64_t i = 0; i < j->plan->group * j->n; i++) merge_row(j, b, kv, i, workspace, workspace + j->plan->o_pad);
 }
 
 /* ---- all together */
@@ -282,7 +287,7 @@ static bool locate(const job *j, int64_t task, int64_t *b, int64_t *kv, int64_t 
     return true;
 }
 
-static void empty_part(const job *j, part to) {
+static void empty_partial(const job *j, partial to) {
     const int64_t rows = j->plan->group * j->n;
     memset(to.o, 0, (size_t)(rows * j->plan->o_pad) * sizeof(float));
     for (int64_t i = 0; i < rows; i++) to.m[i] = -INFINITY, to.l[i] = 0;
@@ -292,19 +297,19 @@ static void chunk_task(void *context, int64_t index, int worker) {
     const job *j = context;
     stream s = {0};
     int64_t chunk, other;
-    float *q = (float *)(j->workers + (size_t)worker * j->cut.worker_bytes),
+    float *q = (float *)(j->workers + (size_t)worker * j->partition.worker_bytes),
           *w = q + j->plan->group * j->n * j->plan->q_pad;
     locate(j, index, &s.b, &s.kv, &chunk, &s.start, &s.end);
     if (!locate(j, index + j->threads, &s.next_b, &s.next_kv, &other, &s.next_start, &s.next_end)) s.next_end = 0;
     const int64_t base = s.start / FV_DECODE_CHUNK * FV_DECODE_CHUNK;
-    const part to = part_of(j, s.b, s.kv, chunk);
+    const partial to = partial_of(j, s.b, s.kv, chunk);
     if (s.start < s.end) {
         pack(j, s.b, s.kv, q, w);
         scores(j, &s, q, w, base);
-        weigh(j, &s, w, base, to);
+        softmax_of_chunk(j, &s, w, base, to);
         values(j, &s, w, base, to);
     } else
-        empty_part(j, to);
+        empty_partial(j, to);
     if (atomic_fetch_sub(&j->left[s.b * j->plan->cache.kv_heads + s.kv], 1) == 1) merge(j, s.b, s.kv, w);
 }
 
@@ -313,13 +318,13 @@ void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const 
     const int64_t n = x->q.dim[2];
     char *at = scratch;
     j.kernel = stored_of(j.simd, cache->o.dtype);
-    j.cut = fv__decode_cut_of(plan, cache);
+    j.partition = fv__decode_partition_of(plan, cache);
     j.first = scratch;
-    j.left = (atomic_int *)(at += j.cut.first_bytes);
-    j.parts = at += j.cut.left_bytes;
-    j.workers = at + j.cut.part_bytes * (size_t)(j.cut.chunks * cache->o.kv_heads);
+    j.left = (atomic_int *)(at += j.partition.first_bytes);
+    j.parts = at += j.partition.left_bytes;
+    j.workers = at + j.partition.part_bytes * (size_t)(j.partition.chunks * cache->o.kv_heads);
     for (j.r0 = 0; j.r0 < n; j.r0 += j.n) {
-        j.n = n - j.r0 < plan->turn ? n - j.r0 : plan->turn;
+        j.n = n - j.r0 < plan->row_batch ? n - j.r0 : plan->row_batch;
         count_chunks(&j);
         fv__parallel_for(j.first[cache->o.batch] * cache->o.kv_heads, chunk_task, &j);
     }

@@ -1,5 +1,5 @@
-/* A tensor as (batch, head, row, column) with strides in elements, for the real type R; axes of size 1 that broadcast have stride 0.
- * Included by the engines, which define R and T(name). */
+/* A tensor as (batch, head, row, column) with strides in elements, for the real type R; axes of size 1 that broadcast
+ * have stride 0. Included by the engines, which define R and T(name). */
 
 typedef struct T(view) {
     R *data;

@@ -4,16 +4,17 @@
  *              m_i = f_i . z_i     o_i = S_i^T f_i / (m_i + eps)     LSE_i = ln(m_i + eps)
  *   backward   dn_i = do_i / (m_i + eps)     dm_i = (dLSE_i - do_i . o_i) / (m_i + eps)
  *              df_i = S_i dn_i + z_i dm_i    E_j = sum_{i >= j} f_i dn_i^T    e_j = sum_{i >= j} f_i dm_i
- *              dg_j = E_j v_j + e_j          dv_j = E_j^T g_j     dq = df phi'(q)     dk = dg phi'(k)     phi' = 1 above 0, else phi
+ *              dg_j = E_j v_j + e_j          dv_j = E_j^T g_j
+ *              dq = df phi'(q)     dk = dg phi'(k)     phi' = 1 above 0, else phi
  *
- * Without a causal mask all sums run over all i and j. There is no scale: `options.scale` says nothing here. The implied weights are
- * P_ij = f_i . g_j / (m_i + eps). */
+ * Without a causal mask all sums run over all i and j. There is no scale: `options.scale` says nothing here. The
+ * implied weights are P_ij = f_i . g_j / (m_i + eps). */
 #include "attn/engine/recurrent/recurrent.h"
 
 #include <math.h>
 
 static const fv_option params[] = {
-    {"eps", FV_OPT_FLOAT, offsetof(fv__recur, eps), "1e-6", 1e-30, 1, NULL, "added to the normaliser"},
+    {"eps", FV_OPT_FLOAT, offsetof(fv__recurrent, eps), "1e-6", 1e-30, 1, NULL, "added to the normaliser"},
     {0},
 };
 
@@ -46,7 +47,7 @@ static bool hidden(const row *r, int64_t j) {
 static void one_row(const row *r) {
     const fv_attention_tensors *x = r->x;
     const int64_t width = x->t[FV_OUT].dim[3];
-    const double eps = ((const fv__recur *)r->plan->params)->eps;
+    const double eps = ((const fv__recurrent *)r->plan->params)->eps;
     double total = 0;
     bool seen = false;
     for (int64_t e0 = 0; e0 == 0 || e0 < width; e0 += 64) { /* 64 columns at a time: nothing is stored */
@@ -87,9 +88,9 @@ static void reference(const fv_attention_plan *plan, const fv_attention_tensors 
 
 /* ---- the weights the recurrence never forms */
 
-static void weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+static void weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
                     int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
-    const fv__segment s = fv__attn_segment(plan, x, batch);
+    const fv__sequence s = fv__attn_sequence(plan, x, batch);
     row r = {.plan = plan,
              .x = x,
              .b = s.batch,
@@ -101,7 +102,7 @@ static void weights(const fv_attention_plan *plan, const fv_attention_tensors *x
         int64_t start, end;
         r.i = rows[n];
         fv__attn_visible(plan, &s, r.i, &start, &end);
-        const bool normal = stage == FV_STAGE_SOFTMAX;
+        const bool normal = capture == FV_CAPTURE_SOFTMAX;
         const double total = normal ? exp(fv_tensor_get(&x->t[FV_LSE], (int64_t[3]){r.b, head, s.q_start + r.i})) : 1;
         for (int64_t j = 0; j < out->dim[1]; j++) {
             const bool seen = j >= start && j < end;
@@ -117,15 +118,15 @@ const fv__mechanism fv__mech_linear = {
              .cost = "O(n d^2) time, O(n d) memory",
              .needs = 1 << FV_Q | 1 << FV_K | 1 << FV_V,
              .takes = 1 << FV_KV_LEN | 1 << FV_CU_Q | 1 << FV_CU_K,
-             .can = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GROUPED | FV_CAN_PACKED | FV_CAN_LENGTHS | FV_CAN_WEIGHTS,
+             .can = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS,
              .params = params},
-    .params_size = sizeof(fv__recur),
-    .accept = fv__recur_accept,
-    .scratch = fv__recur_scratch,
-    .flops = fv__recur_flops,
-    .forward = fv__recur_forward,
-    .backward = fv__recur_backward,
+    .params_size = sizeof(fv__recurrent),
+    .accept = fv__recurrent_accept,
+    .scratch = fv__recurrent_scratch,
+    .flops = fv__recurrent_flops,
+    .forward = fv__recurrent_forward,
+    .backward = fv__recurrent_backward,
     .reference = reference,
     .weights = weights,
-    .describe = fv__recur_describe,
+    .describe = fv__recurrent_describe,
 };

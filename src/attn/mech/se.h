@@ -95,7 +95,7 @@ static void T(input_task)(void *context, int64_t index, int worker) {
 
 /* The blocks of a sequence added in their order, over the number of its rows for the mean. Returns that number. */
 static int64_t T(combine)(const T(job) * job, int64_t sequence, int64_t head, const R *parts, bool mean, R *to) {
-    const int64_t d = job->plan->d_qk, n = fv__attn_segment(job->plan, job->x, sequence).k_len;
+    const int64_t d = job->plan->d_qk, n = fv__attn_sequence(job->plan, job->x, sequence).k_len;
     for (int64_t i = 0; i < d; i++) {
         double sum = 0;
         for (int64_t b = job->first[sequence]; b < job->first[sequence + 1]; b++)

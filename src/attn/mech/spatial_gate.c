@@ -1,5 +1,6 @@
-/* The per-pixel gate: every position scales its own channels. Roy et al., Concurrent Spatial and Channel Squeeze & Excitation, 2018,
- * arXiv 1803.02579 (there sSE: a 1x1 convolution to one channel). Positions are rows of x; each head is a gate of its own.
+/* The spatial gate (sSE): every position scales its own channels. Roy et al., Concurrent Spatial and Channel Squeeze &
+ * Excitation, 2018, arXiv 1803.02579 (there sSE: a 1x1 convolution to one channel). Positions are rows of x; each head
+ * is a gate of its own.
  *
  *   forward    s_p = w . x_p + b     g_p = sigmoid(s_p)     y_p = g_p x_p
  *   backward   t_p = dy_p . x_p      ds_p = t_p g_p (1 - g_p)
@@ -77,14 +78,14 @@ static void reference(const fv_attention_plan *plan, const fv_attention_tensors 
             }
 }
 
-const fv__mechanism fv__mech_pixel_gate = {
-    .info = {.name = "pixel-gate",
-             .summary = "every position scales its own channels by a sigmoid of them",
+const fv__mechanism fv__mech_spatial_gate = {
+    .info = {.name = "spatial-gate",
+             .summary = "spatial gate (sSE): every position scales its own channels by a sigmoid of them",
              .citation = "Roy et al. 2018, arXiv 1803.02579",
              .cost = "O(n d) time and memory",
              .needs = 1 << FV_Q | 1 << FV_W0 | 1 << FV_W1,
              .takes = 1 << FV_KV_LEN | 1 << FV_CU_Q,
-             .can = FV_CAN_BACKWARD | FV_CAN_PACKED | FV_CAN_LENGTHS | FV_CAN_SELF,
+             .can = FV_CAN_BACKWARD | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_SELF,
              .port_names = {"w", "b"}},
     .accept = fv__gate_accept,
     .port_shape = port_shape,

@@ -1,4 +1,4 @@
-/* The per-pixel gate for the real type R; see pixel_gate.c, which includes this once for each type. */
+/* The spatial gate for the real type R; see spatial_gate.c, which includes this once for each type. */
 #include "attn/engine/gate/gate_job.h"
 
 typedef struct T(job) {

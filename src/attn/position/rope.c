@@ -1,4 +1,5 @@
-/* Rotary embedding: what can be wrong with a call, and the table it turns by. The turning is in turn.c, the angles in angles.c. */
+/* Rotary embedding: what can be wrong with a call, and the table it rotates by. The rotation is in rope_rotate.c, the
+ * angles in rope_angles.c. */
 #include "attn/position/rope_call.h"
 
 #include "tensor/dtype.h"
@@ -11,10 +12,10 @@ static fv_status wrong(const char *what, const fv_tensor *found, const char *exp
 
 static fv_status check_tensors(const fv_tensor *from, const fv_tensor *to) {
     size_t bytes;
-    if (from->rank != 4) return wrong("the tensor to turn", from, "(B,H,L,D)");
-    if (!fv__dtype_is_float(from->dtype)) return wrong("the tensor to turn", from, "dtype f32, f64, bf16 or f16");
+    if (from->rank != 4) return wrong("the tensor to rotate", from, "(B,H,L,D)");
+    if (!fv__dtype_is_float(from->dtype)) return wrong("the tensor to rotate", from, "dtype f32, f64, bf16 or f16");
     if (!fv__size_of(from->dim, 4, 8, &bytes))
-        return wrong("the tensor to turn", from, "dimensions that fit in memory");
+        return wrong("the tensor to rotate", from, "dimensions that fit in memory");
     if (!fv_tensor_same_shape(from, to) || from->dtype != to->dtype)
         return wrong("the tensor to write", to, "shape and dtype of the one to read");
     if ((!from->data || !to->data) && fv_tensor_count(from) > 0) return wrong("a tensor", from, "data");
@@ -99,13 +100,13 @@ fv_status fv__rope(const fv_rope_options *o, const fv_tensor *from, const fv_ten
     void *memory = NULL;
     FV_TRY(check_tensors(from, to));
     FV_TRY(fv__rope_columns(o, from->dim[3], &call.columns));
-    if (o->pairing != FV_ROPE_HALVES && o->pairing != FV_ROPE_PAIRS)
+    if (o->pairing != FV_ROPE_HALF && o->pairing != FV_ROPE_INTERLEAVED)
         return fv__fail(FV_USAGE, "rope: pairing %d is none of fv_rope_pairing", (int)o->pairing);
     FV_TRY(take_position(&o->position, from, &table.position));
     if (!o->cosine.rank != !o->sine.rank) return fv__fail(FV_USAGE, "rope: one of the tables is missing");
     const fv_status status = o->cosine.rank ? take_tables(o, from, call.columns / 2, &table)
                                             : make_tables(o, from, call.columns / 2, &table, &memory);
-    if (status == FV_OK) fv__rope_turn(&call);
+    if (status == FV_OK) fv__rope_rotate(&call);
     fv__free(memory);
     return status;
 }

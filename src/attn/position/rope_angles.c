@@ -1,4 +1,5 @@
-/* The angles of rotary embedding: frequencies of the pairs, their scalings for long contexts, tables. Everything in double. */
+/* The angles of rotary embedding: frequencies of the pairs, their scalings for long contexts, tables. Everything in
+ * double. */
 #include "attn/position/rope_call.h"
 
 #include <math.h>
@@ -11,7 +12,7 @@ static fv_status check_scaling(const fv_rope_options *o) {
     if (o->scaling < FV_ROPE_UNSCALED || o->scaling > FV_ROPE_LLAMA3)
         return fv__fail(FV_USAGE, "rope: scaling %d is none of fv_rope_scaling", (int)o->scaling);
     if (!isfinite(o->magnitude))
-        return fv__fail(FV_USAGE, "rope: magnitude\n  expected a finite number, 1 for a pure turn\n  found:   %g",
+        return fv__fail(FV_USAGE, "rope: magnitude\n  expected a finite number, 1 for a pure rotation\n  found:   %g",
                         o->magnitude);
     if (o->scaling == FV_ROPE_UNSCALED) return FV_OK;
     if (!(o->factor >= 1) || !isfinite(o->factor))
@@ -29,23 +30,22 @@ static fv_status check_scaling(const fv_rope_options *o) {
     return FV_OK;
 }
 
-fv_status fv__rope_columns(const fv_rope_options *o, int64_t width, int64_t *columns) {
-    *columns = o->columns ? o->columns : width;
-    if (*columns >= 0 && *columns <= width && *columns % 2 == 0) return FV_OK;
-    return fv__fail(FV_USAGE,
-                    "rope: columns\n  expected an even number up to the width of a head, %lld\n  found:   %lld",
-                    (long long)width, (long long)*columns);
+fv_status fv__rope_columns(const fv_rope_options *o, int64_t head_dim, int64_t *columns) {
+    *columns = o->columns ? o->columns : head_dim;
+    if (*columns >= 0 && *columns <= head_dim && *columns % 2 == 0) return FV_OK;
+    return fv__fail(FV_USAGE, "rope: columns\n  expected an even number up to head_dim, %lld\n  found:   %lld",
+                    (long long)head_dim, (long long)*columns);
 }
 
 /* ---- scalings */
 
-/* YaRN: the pair index, as a real number, that makes `turns` within the original length. */
-static double index_of_turns(const fv_rope_options *o, int64_t columns, double turns) {
-    return (double)columns * log(o->original_length / (turns * TWO_PI)) / (2 * log(o->base));
+/* YaRN: the pair index, as a real number, that makes `rotations` within the original length. */
+static double index_of_rotations(const fv_rope_options *o, int64_t columns, double rotations) {
+    return (double)columns * log(o->original_length / (rotations * TWO_PI)) / (2 * log(o->base));
 }
 
 static void scale_yarn(const fv_rope_options *o, int64_t columns, double *frequency) {
-    double from = index_of_turns(o, columns, o->beta_fast), to = index_of_turns(o, columns, o->beta_slow);
+    double from = index_of_rotations(o, columns, o->beta_fast), to = index_of_rotations(o, columns, o->beta_slow);
     if (o->whole_ramp) from = floor(from), to = ceil(to);
     from = fmax(from, 0), to = fmin(to, (double)(columns - 1));
     if (to <= from) to = from + 1e-3; /* a step */
@@ -57,8 +57,8 @@ static void scale_yarn(const fv_rope_options *o, int64_t columns, double *freque
 
 static void scale_llama3(const fv_rope_options *o, int64_t columns, double *frequency) {
     for (int64_t i = 0; i < columns / 2; i++) {
-        const double turns = o->original_length * frequency[i] / TWO_PI; /* L0 / wave length */
-        const double fast = fmin(fmax((turns - o->low) / (o->high - o->low), 0), 1);
+        const double rotations = o->original_length * frequency[i] / TWO_PI; /* L0 / wave length */
+        const double fast = fmin(fmax((rotations - o->low) / (o->high - o->low), 0), 1);
         frequency[i] *= (1 - fast) / o->factor + fast;
     }
 }
@@ -73,9 +73,9 @@ static void fill_frequencies(const fv_rope_options *o, int64_t columns, double *
     if (o->scaling == FV_ROPE_LLAMA3) scale_llama3(o, columns, frequency);
 }
 
-fv_status fv_rope_frequencies(const fv_rope_options *options, int64_t width, double *frequency) {
+fv_status fv_rope_frequencies(const fv_rope_options *options, int64_t head_dim, double *frequency) {
     int64_t columns;
-    FV_TRY(fv__rope_columns(options, width, &columns));
+    FV_TRY(fv__rope_columns(options, head_dim, &columns));
     FV_TRY(check_scaling(options));
     fill_frequencies(options, columns, frequency);
     return FV_OK;
@@ -129,7 +129,7 @@ fv_status fv_rope_tables(const fv_rope_options *options, const fv_tensor *cosine
         return fv__fail(FV_USAGE, "rope: tables\n  expected two tensors (P,R/2) of f32 or f64");
     const int64_t pairs = cosine->dim[1];
     if (pairs > INT64_MAX / 4 || (options->columns && options->columns / 2 != pairs))
-        return fv__fail(FV_USAGE, "rope: tables\n  expected half of the columns that turn, %lld\n  found:   %lld",
+        return fv__fail(FV_USAGE, "rope: tables\n  expected half of the rotated columns, %lld\n  found:   %lld",
                         (long long)(options->columns / 2), (long long)pairs);
     FV_TRY(check_scaling(options));
     double *frequency = fv__alloc_array((size_t)pairs, sizeof *frequency);

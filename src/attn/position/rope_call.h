@@ -5,14 +5,14 @@
 #include "base/base.h"
 #include "fovea/rope.h"
 
-/* What both directions are: to = or += the turn of `from`, by the negative angle when `backward`. Nothing is allocated when the
- * options hold tables. */
+/* What both directions are: to = or += the rotation of `from`, by the negative angle when `backward`. Nothing is
+ * allocated when the options hold tables. */
 fv_status fv__rope(const fv_rope_options *options, const fv_tensor *from, const fv_tensor *to, bool backward, bool add);
 
-/* ---- between angles.c, rope.c and turn.c */
+/* ---- between rope_angles.c, rope.c and rope_rotate.c */
 
-/* Columns that turn, of `width`; FV_USAGE when they are odd or too many. */
-fv_status fv__rope_columns(const fv_rope_options *options, int64_t width, int64_t *columns);
+/* rotated columns, of `head_dim`; FV_USAGE when they are odd or too many. */
+fv_status fv__rope_columns(const fv_rope_options *options, int64_t head_dim, int64_t *columns);
 
 /* Cosines and sines, rows of `pairs`: row r of the table for row l of batch b is position[b,l], or b * batch + l. */
 typedef struct fv__rope_table {
@@ -31,9 +31,9 @@ typedef struct fv__rope_call {
     int64_t columns;
     fv_rope_pairing pairing;
     bool backward, add;
-    int64_t rows; /* of a task; set by fv__rope_turn */
+    int64_t rows; /* of a task; set by fv__rope_rotate */
 } fv__rope_call;
-void fv__rope_turn(const fv__rope_call *call);
+void fv__rope_rotate(const fv__rope_call *call);
 
 static inline int64_t fv__rope_position(const fv_tensor *t, int64_t b, int64_t l) {
     const int64_t at = (t->dim[0] == 1 ? 0 : b * t->stride[0]) + l * t->stride[1];

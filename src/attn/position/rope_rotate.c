@@ -1,5 +1,5 @@
-/* Turning of rows by a table of cosines and sines. A task owns some rows of all heads of one batch entry, so a table of another
- * type or order is converted once for all heads. turn.h is written for a type R. */
+/* Rotation of rows by a table of cosines and sines. A task owns some rows of all heads of one batch entry, so a table
+ * of another type or order is converted once for all heads. rope_rotate.h is written for a type R. */
 #include "attn/position/rope_call.h"
 #include "simd/simd.h"
 #include "tensor/dtype.h"
@@ -27,12 +27,13 @@ enum { PAIRS = 64, TABLE = 4096 }; /* of a row of a block at most; numbers of a 
 #define TYPE FV_F64
 #include "attn/position/rope_rotate.h"
 
-void fv__rope_turn(const fv__rope_call *call) {
+void fv__rope_rotate(const fv__rope_call *call) {
     const int64_t *dim = call->to->dim, row = call->columns / 2 < PAIRS ? call->columns / 2 : PAIRS;
-    fv__rope_call cut = *call;
+    fv__rope_call split = *call;
     if (!dim[1] || !dim[3]) return;
-    cut.rows = TABLE / (row ? row : 1);
-    while (cut.rows > 16 && dim[0] * ((dim[2] + cut.rows - 1) / cut.rows) < 8) cut.rows /= 2; /* work for all threads */
-    const int64_t tasks = dim[0] * ((dim[2] + cut.rows - 1) / cut.rows);
-    fv__parallel_for(tasks, call->to->dtype == FV_F64 ? turn_task_f64 : turn_task_f32, &cut);
+    split.rows = TABLE / (row ? row : 1);
+    while (split.rows > 16 && dim[0] * ((dim[2] + split.rows - 1) / split.rows) < 8)
+        split.rows /= 2; /* work for all threads */
+    const int64_t tasks = dim[0] * ((dim[2] + split.rows - 1) / split.rows);
+    fv__parallel_for(tasks, call->to->dtype == FV_F64 ? rotate_task_f64 : rotate_task_f32, &split);
 }

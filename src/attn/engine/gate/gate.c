@@ -40,7 +40,7 @@ int64_t fv__gate_count(const fv_attention_plan *plan, const fv_attention_tensors
     int64_t count = 0;
     for (int64_t n = 0; n < plan->sequences; n++) {
         first[n] = count;
-        count += (fv__attn_segment(plan, x, n).q_len + FV_GATE_ROWS - 1) / FV_GATE_ROWS;
+        count += (fv__attn_sequence(plan, x, n).q_len + FV_GATE_ROWS - 1) / FV_GATE_ROWS;
     }
     return first[plan->sequences] = count;
 }
@@ -55,7 +55,7 @@ fv__gate_rows fv__gate_rows_of(const fv_attention_plan *plan, const fv_attention
         else
             high = middle;
     }
-    const fv__segment s = fv__attn_segment(plan, x, low);
+    const fv__sequence s = fv__attn_sequence(plan, x, low);
     const int64_t start = (block - first[low]) * FV_GATE_ROWS;
     fv__gate_rows r = {
         .sequence = low, .batch = s.batch, .row = s.q_start + start, .rows = s.q_len - start, .live = s.k_len - start};

@@ -1,4 +1,5 @@
-/* What the gates share for the real type R: rows of x and y, parameters without gaps. Included with R, T(name) and SIMD defined. */
+/* What the gates share for the real type R: rows of x and y, parameters without gaps. Included with R, T(name) and SIMD
+ * defined. */
 
 /* A tensor as (batch, head, row); the last axis has stride 1. */
 typedef struct T(view) {

@@ -1,4 +1,4 @@
-/* ROWBLOCK for f64. See rowblock.h. */
+/* ROWS for f64. See rows.h. */
 #include "attn/engine/rows/rows.h"
 #include "simd/simd.h"
 
@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define R double
-#define T(name) fv__rowblock_##name##_f64
+#define T(name) fv__rows_##name##_f64
 #define SIMD fv__simd_f64
 #define SIMD_NOW fv__simd_f64_now
 #define FV_REAL_IS_DOUBLE 1

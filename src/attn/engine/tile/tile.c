@@ -1,4 +1,4 @@
-/* TILE: how a call is cut, what scratch it needs, and the choice of the type. See tile.h. */
+/* TILE: how a call is partitioned, what scratch it needs, and the choice of the type. See tile.h. */
 #include "attn/engine/tile/tile.h"
 #include "attn/blocks/block_mask.h"
 #include "simd/simd.h"
@@ -17,9 +17,9 @@ void fv__tile_backward(const fv_attention_plan *plan, const fv_attention_tensors
     engine_of(plan)->backward(plan, x, scratch);
 }
 
-void fv__tile_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+void fv__tile_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
                       int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
-    engine_of(plan)->weights(plan, x, stage, batch, head, rows, count, out);
+    engine_of(plan)->weights(plan, x, capture, batch, head, rows, count, out);
 }
 
 fv_status fv__tile_tune(fv_attention_plan *plan, fv__tile_score score) {
@@ -35,9 +35,10 @@ static bool additive(const fv_attention_plan *plan) {
     return tuning && tuning->score == FV_SCORE_ADD;
 }
 
-/* ---- cutting */
+/* ---- partition */
 
-/* The largest chunk keeps its four tiles near 768 KiB of f32, in the second level cache: packing is paid per chunk, so few are better. */
+/* The largest chunk keeps its four tiles near 768 KiB of f32, in the second level cache: packing is paid per chunk, so
+ * few are better. */
 static int64_t largest_chunk(const fv_attention_plan *plan) {
     const int64_t width = plan->d_qk + plan->d_v, most = width ? 98304 / width / FV_TILE_SIDE * FV_TILE_SIDE : 0;
     return most > 768 ? 768 : most < FV_TILE_SIDE ? FV_TILE_SIDE : most;
@@ -60,8 +61,8 @@ static int64_t pieces(const fv_attention_plan *plan, int64_t rows, int64_t size)
     return (rows + size - 1) / size * plan->sequences;
 }
 
-/* Pairs of block and head for a task: short sequences come in groups, so that handing out work costs little and the memory of the next
- * can be fetched during the one before; at least 16 tasks remain. */
+/* Pairs of block and head for a task: short sequences come in groups, so that handing out work costs little and the
+ * memory of the next can be prefetched during the one before; at least 16 tasks remain. */
 static int64_t group_of(const fv_attention_plan *plan, int64_t units, int64_t side) {
     const int64_t sequences = plan->packed && plan->sequences ? plan->sequences : 1;
     int64_t q = plan->q_len / sequences + 1, k = plan->k_len / sequences + 1;
@@ -73,38 +74,39 @@ static int64_t group_of(const fv_attention_plan *plan, int64_t units, int64_t si
     return group < 1 ? 1 : group;
 }
 
-fv__tile_cut fv__tile_cut_of(const fv_attention_plan *plan, bool backward) {
+fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool backward) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
-    const bool addend = plan->shape[FV_BIAS].rank || plan->shape[FV_MASK].rank || plan->shape[FV_SLOPES].rank;
-    const bool blocks = plan->options.blocks != NULL; /* its partial tiles are an addend of backward */
+    const bool biased = plan->shape[FV_BIAS].rank || plan->shape[FV_MASK].rank || plan->shape[FV_SLOPES].rank;
+    const bool blocks = plan->options.blocks != NULL; /* its partial tiles are a bias tile of backward */
     const int64_t lanes = FV_TILE_LANES, side = FV_TILE_SIDE, d = plan->d_qk, dv = plan->d_v;
-    fv__tile_cut cut = {.chunk = largest_chunk(plan)};
-    cut.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
+    fv__tile_partition partition = {.chunk = largest_chunk(plan)};
+    partition.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
     if (!backward) {
-        cut.group = group_of(plan, pieces(plan, plan->q_len, FV_TILE_BLOCK_Q) * plan->heads, FV_TILE_BLOCK_Q);
-        cut.worker_bytes = fv__attn_lines(FV_TILE_BLOCK_K * lanes, e) * (addend ? 3 : 1) + 3 * fv__attn_lines(lanes, e);
-        cut.worker_bytes +=
+        partition.group = group_of(plan, pieces(plan, plan->q_len, FV_TILE_BLOCK_Q) * plan->heads, FV_TILE_BLOCK_Q);
+        partition.worker_bytes =
+            fv__attn_lines(FV_TILE_BLOCK_K * lanes, e) * (biased ? 3 : 1) + 3 * fv__attn_lines(lanes, e);
+        partition.worker_bytes +=
             FV_TILE_BLOCK_Q / lanes *
             (fv__attn_lines(d * lanes, e) + fv__attn_lines(dv * lanes, e) + 2 * fv__attn_lines(lanes, e));
-        return cut;
+        return partition;
     }
     const int64_t rows = plan->q_len > plan->k_len ? plan->q_len : plan->k_len;
     const bool equal = !plan->packed && !plan->shape[FV_KV_LEN].rank; /* sequences have `rows`, others at most */
-    if (equal || cut.chunk > rows) cut.chunk = fv__tile_chunk(plan, rows);
-    cut.chunks = plan->packed ? (plan->q_len + plan->k_len) / largest_chunk(plan) + 2 * plan->sequences
-                              : chunks_of(plan, rows) * plan->sequences;
-    const int64_t parts = cut.chunks * plan->heads * (3 + (additive(plan) ? d : 0));
-    cut.group = group_of(plan, cut.chunks * plan->kv_heads, cut.chunk);
-    cut.shared_bytes +=
+    if (equal || partition.chunk > rows) partition.chunk = fv__tile_chunk(plan, rows);
+    partition.chunks = plan->packed ? (plan->q_len + plan->k_len) / largest_chunk(plan) + 2 * plan->sequences
+                                    : chunks_of(plan, rows) * plan->sequences;
+    const int64_t parts = partition.chunks * plan->heads * (3 + (additive(plan) ? d : 0));
+    partition.group = group_of(plan, partition.chunks * plan->kv_heads, partition.chunk);
+    partition.shared_bytes +=
         2 * fv__attn_lines(plan->batch * plan->heads * plan->q_len, e) + fv__attn_lines(parts, sizeof(double));
-    cut.worker_bytes =
-        2 * (fv__attn_lines(cut.chunk * d, e) + fv__attn_lines(cut.chunk * dv, e)) + 3 * fv__attn_lines(side, e);
+    partition.worker_bytes = 2 * (fv__attn_lines(partition.chunk * d, e) + fv__attn_lines(partition.chunk * dv, e)) +
+                             3 * fv__attn_lines(side, e);
     if (plan->window_left >= 0 || plan->window_right >= 0)
-        cut.worker_bytes += fv__attn_lines(side * d, e) + fv__attn_lines(side * dv, e);
-    cut.worker_bytes +=
-        (2 + (addend || blocks ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * fv__attn_lines(side * side, e);
-    if (additive(plan)) cut.worker_bytes += fv__attn_lines(d * side, e);
-    return cut;
+        partition.worker_bytes += fv__attn_lines(side * d, e) + fv__attn_lines(side * dv, e);
+    partition.worker_bytes +=
+        (2 + (biased || blocks ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * fv__attn_lines(side * side, e);
+    if (additive(plan)) partition.worker_bytes += fv__attn_lines(d * side, e);
+    return partition;
 }
 
 void fv__tile_locate(const int64_t *first, int64_t sequences, int64_t task, int64_t *sequence, int64_t *piece) {
@@ -120,8 +122,8 @@ void fv__tile_locate(const int64_t *first, int64_t sequences, int64_t task, int6
 }
 
 size_t fv__tile_scratch(const fv_attention_plan *plan, bool backward) {
-    const fv__tile_cut cut = fv__tile_cut_of(plan, backward);
-    return cut.shared_bytes + (size_t)fv_threads() * cut.worker_bytes;
+    const fv__tile_partition partition = fv__tile_partition_of(plan, backward);
+    return partition.shared_bytes + (size_t)fv_threads() * partition.worker_bytes;
 }
 
 /* ---- what it costs and what it is */
@@ -139,7 +141,7 @@ static double mean_seen(const fv_attention_plan *plan, int64_t i, int64_t start,
 double fv__tile_flops(const fv_attention_plan *plan, bool backward) {
     /* packed lengths are not known here: equal ones are assumed */
     const int64_t share = plan->packed ? plan->sequences : 1;
-    fv__segment s = {.q_len = plan->q_len / (share ? share : 1), .k_len = plan->k_len / (share ? share : 1)};
+    fv__sequence s = {.q_len = plan->q_len / (share ? share : 1), .k_len = plan->k_len / (share ? share : 1)};
     s.q_offset = plan->lower_right ? s.k_len - s.q_len : plan->q_offset;
     double pairs = 0;
     for (int64_t i = 0; i < s.q_len; i++) {

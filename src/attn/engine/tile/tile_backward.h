@@ -1,40 +1,41 @@
-/* Backward of TILE for the real type R. See tile.h for the rounds.
+/* Backward of TILE for the real type R. See tile.h for the waves.
  *
- *   P = exp(S - LSE)   dV = (P keep)^T dO   dP = keep (dO V^T)   dS = P (dP - delta)   dQ = scale dS K   dK = scale dS^T Q
+ *   P = exp(S - LSE)   dV = (P keep)^T dO   dP = keep (dO V^T)   dS = P (dP - delta)
+ *   dQ = scale dS K   dK = scale dS^T Q
  *   delta_i = dO_i . O_i - dLSE_i, also with dropout and sinks (then LSE counts the sink, O is the output with it).
  * `scale` is multiplied into the packed values and into delta, so dS leaves the tile already scaled. */
 
 typedef struct T(backward_scratch) {
     R *k, *v;   /* transposed tiles of the chunk: (D or Dv, lanes) each, one after the other */
     R *dk, *dv; /* (chunk, D or Dv) */
-    R *strip_dk,
-        *strip_dv; /* (SIDE, D or Dv): those of a tile in strips, so that its sum is one chain however it is cut */
-    R *s, *dp, *addend, *keep; /* (SIDE, SIDE) */
-    R *start, *end, *ones;     /* SIDE */
-    R *turned;                 /* additive scores: gradient of a tile of keys, (D, SIDE) */
-    uint64_t live;             /* bit t: tile t of dk and dv has been written by this task */
+    /* (SIDE, D or Dv): those of a tile in strips, so that its sum is one chain however many strips there are */
+    R *strip_dk, *strip_dv;
+    R *s, *dp, *bias_tile, *keep; /* (SIDE, SIDE) */
+    R *start, *end, *ones;        /* SIDE */
+    R *dk_transposed;             /* additive scores: gradient of a tile of keys, (D, SIDE) */
+    uint64_t live;                /* bit t: tile t of dk and dv has been written by this task */
 } T(backward_scratch);
 
 static void T(backward_carve)(const T(job) * job, int worker, T(backward_scratch) * w) {
-    char *at = job->workers + (size_t)worker * job->cut.worker_bytes;
-    const int64_t chunk = job->cut.chunk, area = FV_TILE_SIDE * FV_TILE_SIDE;
+    char *at = job->workers + (size_t)worker * job->partition.worker_bytes;
+    const int64_t chunk = job->partition.chunk, area = FV_TILE_SIDE * FV_TILE_SIDE;
     w->k = T(carve)(&at, chunk * job->plan->d_qk), w->v = T(carve)(&at, chunk * job->plan->d_v);
     w->dk = T(carve)(&at, chunk * job->plan->d_qk), w->dv = T(carve)(&at, chunk * job->plan->d_v);
     w->strip_dk = job->banded ? T(carve)(&at, FV_TILE_SIDE * job->plan->d_qk) : NULL;
     w->strip_dv = job->banded ? T(carve)(&at, FV_TILE_SIDE * job->plan->d_v) : NULL;
     w->s = T(carve)(&at, area), w->dp = T(carve)(&at, area);
-    w->addend = job->addend || job->blocks ? T(carve)(&at, area) : NULL;
+    w->bias_tile = job->biased || job->blocks ? T(carve)(&at, area) : NULL;
     w->keep = job->dropout > 0 ? T(carve)(&at, area) : NULL;
     w->start = T(carve)(&at, FV_TILE_SIDE), w->end = T(carve)(&at, FV_TILE_SIDE), w->ones = T(carve)(&at, FV_TILE_SIDE);
-    w->turned = job->w.data ? T(carve)(&at, job->plan->d_qk * FV_TILE_SIDE) : NULL;
+    w->dk_transposed = job->w.data ? T(carve)(&at, job->plan->d_qk * FV_TILE_SIDE) : NULL;
     job->simd->fill(w->ones, 1, FV_TILE_SIDE);
 }
 
-/* ---- in the first round: delta and LSE per row */
+/* ---- in the first wave: delta and LSE per row */
 
-static void T(prepare_rows)(const T(job) * job, const fv__segment *segment, int64_t head, int64_t i0, int64_t rows,
+static void T(prepare_rows)(const T(job) * job, const fv__sequence *sequence, int64_t head, int64_t i0, int64_t rows,
                             double *sink_sum) {
-    const int64_t row = segment->q_start + i0, b = segment->batch, dv = job->plan->d_v;
+    const int64_t row = sequence->q_start + i0, b = sequence->batch, dv = job->plan->d_v;
     const int64_t at = (b * job->plan->heads + head) * job->plan->q_len + row;
     R *lse2 = job->lse2 + at, *delta = job->delta + at;
     if (job->dout.data)
@@ -49,7 +50,8 @@ static void T(prepare_rows)(const T(job) * job, const fv__segment *segment, int6
                      : NULL;
     const R log2e = (R)1.44269504088896340736, scale = (R)job->plan->options.scale;
     const double sink = job->sinks ? (double)T(per_head)(job, job->sinks, FV_SINKS, head) : -INFINITY;
-    /* A sink further above takes all: weights of e^-40 instead of less, so that they and the gain of dLSE stay normal numbers. */
+    /* A sink further above takes all: weights of e^-40 instead of less, so that they and the gain of dLSE stay normal
+     * numbers. */
     enum { FAR_SINK = 40 };
     for (int64_t r = 0; r < rows; r++) {
         const double own = (double)from[r * lse->stride[2]];
@@ -68,35 +70,36 @@ static void T(prepare_rows)(const T(job) * job, const fv__segment *segment, int6
 
 /* ---- one tile: up to SIDE queries from i0, up to SIDE keys from j0 */
 
-typedef struct T(pair) {
-    const fv__segment *segment;
+typedef struct T(tile_pair) {
+    const fv__sequence *sequence;
     const fv__drop *drop;
     int64_t head, kv, i0, rows, j0, keys, lanes, task;
-    int64_t ld, row0;          /* stride of kt and vt; row 0 of a strip among the queries of the block */
-    const R *q, *k, *dout;     /* first row of the tile in the caller's tensors */
-    R *kt, *vt, *dk, *dv;      /* the tile of the chunk: transposed, gradients */
-    bool partial, ragged;      /* a band, a partial tile of the block mask is in it */
-    fv__gemm_add more, more_q; /* how the tile joins dk and dv, and dq: SET when they have not been written */
-} T(pair);
+    int64_t ld, row0;         /* stride of kt and vt; row 0 of a strip among the queries of the block */
+    const R *q, *k, *dout;    /* first row of the tile in the caller's tensors */
+    R *kt, *vt, *dk, *dv;     /* the tile of the chunk: transposed, gradients */
+    bool partial, bit_masked; /* a band, a partial tile of the block mask is in it */
+    fv__gemm_mode more,
+        more_q; /* how the tile joins dk and dv, and dq: OVERWRITE as long as they have not been written */
+} T(tile_pair);
 
 /* Where the task keeps its part of a gradient that has one number per head. */
-static double *T(part)(const T(job) * job, double *parts, const T(pair) * p) {
+static double *T(part)(const T(job) * job, double *parts, const T(tile_pair) * p) {
     const int64_t group = job->plan->heads / job->plan->kv_heads;
     return parts + p->task * group + p->head % group;
 }
 
-static void T(store_bias)(const T(job) * job, const T(backward_scratch) * w, const T(pair) * p) {
+static void T(store_bias)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
     const T(view) *b = &job->dbias;
     const SIMD *simd = job->simd;
-    const R unscale = (R)(1 / job->plan->options.scale), distance = (R)(p->i0 + p->segment->q_offset - p->j0);
+    const R unscale = (R)(1 / job->plan->options.scale), distance = (R)(p->i0 + p->sequence->q_offset - p->j0);
     if (job->slope_sum)
         *T(part)(job, job->slope_sum, p) +=
-            (double)(unscale * simd->slope_back(w->addend, p->rows, p->lanes, distance, 1, -1));
+            (double)(unscale * simd->alibi_backward(w->bias_tile, p->rows, p->lanes, distance, 1, -1));
     if (!b->data) return;
     for (int64_t r = 0; r < p->rows; r++) {
-        const R *from = w->addend + r * p->lanes;
-        R *to = T(at)(b, p->segment->batch, p->head, p->segment->q_start + p->i0 + r) +
-                (p->segment->k_start + p->j0) * b->d;
+        const R *from = w->bias_tile + r * p->lanes;
+        R *to = T(at)(b, p->sequence->batch, p->head, p->sequence->q_start + p->i0 + r) +
+                (p->sequence->k_start + p->j0) * b->d;
         if (job->bias_sum)
             *T(part)(job, job->bias_sum, p) += (double)(unscale * simd->sum(from, p->keys));
         else if (b->d == 1)
@@ -106,10 +109,11 @@ static void T(store_bias)(const T(job) * job, const T(backward_scratch) * w, con
     }
 }
 
-static void T(band_rows)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, const T(sight) * sight) {
+static void T(band_rows)(const T(job) * job, T(backward_scratch) * w, const T(tile_pair) * p,
+                         const T(visible_ranges) * visible) {
     for (int64_t r = 0; r < p->rows; r++) {
-        w->start[r] = job->banded ? (R)(sight->start[p->row0 + r] - p->j0) : 0;
-        const int64_t end = job->banded ? sight->end[p->row0 + r] - p->j0 : p->keys;
+        w->start[r] = job->banded ? (R)(visible->start[p->row0 + r] - p->j0) : 0;
+        const int64_t end = job->banded ? visible->end[p->row0 + r] - p->j0 : p->keys;
         w->end[r] = (R)(end < p->keys ? end : p->keys);
     }
 }
@@ -119,23 +123,24 @@ static void T(zero_rows)(R *p, int64_t ld, int64_t rows, int64_t cols) {
 }
 
 /* dQ, dK and dw of additive scores; the kernel adds. */
-static void T(additive_sums)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, R *dq) {
+static void T(additive_sums)(const T(job) * job, T(backward_scratch) * w, const T(tile_pair) * p, R *dq) {
     const int64_t d = job->plan->d_qk, group = job->plan->heads / job->plan->kv_heads;
     R *dw = job->w_sum + (p->task * group + p->head % group) * d;
-    if (dq && !p->more_q) T(zero_rows)(dq, job->dq.l, p->rows, d);
-    job->simd->fill(w->turned, 0, d * p->lanes);
-    job->simd->additive_back(dq, job->dq.l, job->dk.data ? w->turned : NULL, dw, w->dp, p->q, job->q.l, p->kt, p->lanes,
-                             job->w.data + p->head * job->w.h, p->rows, d);
-    if (job->dk.data) job->simd->unpack(p->dk, d, w->turned, p->lanes, p->keys, d, w->ones, p->more != FV_GEMM_SET);
+    if (dq && p->more_q == FV_GEMM_OVERWRITE) T(zero_rows)(dq, job->dq.l, p->rows, d);
+    job->simd->fill(w->dk_transposed, 0, d * p->lanes);
+    job->simd->additive_scores_backward(dq, job->dq.l, job->dk.data ? w->dk_transposed : NULL, dw, w->dp, p->q,
+                                        job->q.l, p->kt, p->lanes, job->w.data + p->head * job->w.h, p->rows, d);
+    if (job->dk.data)
+        job->simd->unpack(p->dk, d, w->dk_transposed, p->lanes, p->keys, d, w->ones, p->more != FV_GEMM_OVERWRITE);
 }
 
 /* dV += P^T dO, dK += dS^T Q, dQ += dS K of one tile */
-static void T(pair_sums)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, bool careful) {
+static void T(tile_pair_gemms)(const T(job) * job, T(backward_scratch) * w, const T(tile_pair) * p, bool masked) {
     const SIMD *simd = job->simd;
     const int64_t lanes = p->lanes, d = job->plan->d_qk, dv = job->plan->d_v;
     void (*gemm)(R *, int64_t, const R *, int64_t, int64_t, const R *, int64_t, int64_t, int64_t, int64_t,
-                 fv__gemm_add) = careful ? simd->gemm_careful : simd->gemm;
-    R *dq = job->dq.data ? T(at)(&job->dq, p->segment->batch, p->head, p->segment->q_start + p->i0) : NULL;
+                 fv__gemm_mode) = masked ? simd->gemm_masked : simd->gemm;
+    R *dq = job->dq.data ? T(at)(&job->dq, p->sequence->batch, p->head, p->sequence->q_start + p->i0) : NULL;
     if (job->dv.data && p->dout) gemm(p->dv, dv, w->s, 1, lanes, p->dout, job->dout.l, p->keys, dv, p->rows, p->more);
     if (job->w.data) {
         T(additive_sums)(job, w, p, dq);
@@ -145,81 +150,85 @@ static void T(pair_sums)(const T(job) * job, T(backward_scratch) * w, const T(pa
     if (dq) gemm(dq, job->dq.l, w->dp, lanes, 1, p->k, job->k.l, p->rows, d, p->keys, p->more_q);
 }
 
-/* What the block mask hides becomes -inf in the addend. */
-static void T(bits_addend)(const T(job) * job, const T(backward_scratch) * w, const T(pair) * p) {
+/* What the block mask hides becomes -inf in the bias tile. */
+static void T(bits_into_bias)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
     uint64_t words[FV_TILE_SIDE];
-    fv__blocks_rows(job->blocks, p->segment->batch, p->head, p->i0, p->rows, p->j0, words);
-    if (!job->addend) job->simd->fill(w->addend, 0, p->rows * p->lanes);
-    job->simd->bits_tile(w->addend, p->rows, p->lanes, words);
+    fv__blocks_rows(job->blocks, p->sequence->batch, p->head, p->i0, p->rows, p->j0, words);
+    if (!job->biased) job->simd->fill(w->bias_tile, 0, p->rows * p->lanes);
+    job->simd->bit_mask(w->bias_tile, p->rows, p->lanes, words);
 }
 
-static void T(pair_step)(const T(job) * job, T(backward_scratch) * w, const T(pair) * p, const T(sight) * sight) {
+static void T(tile_pair_step)(const T(job) * job, T(backward_scratch) * w, const T(tile_pair) * p,
+                              const T(visible_ranges) * visible) {
     const SIMD *simd = job->simd;
     const fv_attention_plan *plan = job->plan;
-    const int64_t lanes = p->lanes, row = p->segment->q_start + p->i0, d = plan->d_qk, dv = plan->d_v;
-    const int64_t at = (p->segment->batch * plan->heads + p->head) * plan->q_len + row;
+    const int64_t lanes = p->lanes, row = p->sequence->q_start + p->i0, d = plan->d_qk, dv = plan->d_v;
+    const int64_t at = (p->sequence->batch * plan->heads + p->head) * plan->q_len + row;
     const R *wh = job->w.data ? job->w.data + p->head * job->w.h : NULL;
     if (wh)
-        simd->additive_tile(w->s, p->q, job->q.l, p->kt, lanes, wh, p->rows, d, job->scale2);
+        simd->additive_scores(w->s, p->q, job->q.l, p->kt, lanes, wh, p->rows, d, job->scale2);
     else
-        simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, p->ld, p->rows, lanes, d, false);
+        simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, p->ld, p->rows, lanes, d, FV_GEMM_OVERWRITE);
     if (p->dout)
-        simd->gemm(w->dp, lanes, p->dout, job->dout.l, 1, p->vt, p->ld, p->rows, lanes, dv, false);
+        simd->gemm(w->dp, lanes, p->dout, job->dout.l, 1, p->vt, p->ld, p->rows, lanes, dv, FV_GEMM_OVERWRITE);
     else
         simd->fill(w->dp, 0, p->rows * lanes);
-    if (job->addend) T(fill_addend)(job, p->segment, p->head, p->i0, p->rows, p->j0, p->keys, w->addend, lanes);
-    if (p->ragged) T(bits_addend)(job, w, p);
+    if (job->biased) T(fill_bias_tile)(job, p->sequence, p->head, p->i0, p->rows, p->j0, p->keys, w->bias_tile, lanes);
+    if (p->bit_masked) T(bits_into_bias)(job, w, p);
     if (w->keep) simd->drop_rows(w->keep, p->rows, lanes, p->i0, p->j0, p->drop);
-    const bool addend = job->addend || p->ragged, hidden = p->partial || addend || wh;
-    if (hidden) T(band_rows)(job, w, p, sight);
-    simd->back_tile(w->s, w->dp, p->rows, lanes, job->lse2 + at, job->delta + at, hidden ? w->start : NULL,
-                    hidden ? w->end : NULL, addend ? w->addend : NULL, w->keep, job->cap2);
+    const bool biased = job->biased || p->bit_masked, hidden = p->partial || biased || wh;
+    if (hidden) T(band_rows)(job, w, p, visible);
+    simd->softmax_backward_from_lse(w->s, w->dp, p->rows, lanes, job->lse2 + at, job->delta + at,
+                                    hidden ? w->start : NULL, hidden ? w->end : NULL, biased ? w->bias_tile : NULL,
+                                    w->keep, job->cap2);
     if (job->dbias.data || job->slope_sum) T(store_bias)(job, w, p);
-    const bool careful =
+    const bool masked =
         hidden && !(simd->finite_tile(p->q, job->q.l, p->rows, d) && simd->finite_tile(p->k, job->k.l, p->keys, d) &&
                     (!p->dout || simd->finite_tile(p->dout, job->dout.l, p->rows, dv)));
-    T(pair_sums)(job, w, p, careful);
+    T(tile_pair_gemms)(job, w, p, masked);
 }
 
-static void T(join)(const T(job) * job, R *to, const R *from, int64_t count, fv__gemm_add how) {
-    if (how == FV_GEMM_SET)
+static void T(join)(const T(job) * job, R *to, const R *from, int64_t count, fv__gemm_mode how) {
+    if (how == FV_GEMM_OVERWRITE)
         memcpy(to, from, (size_t)count * sizeof(R));
     else
         job->simd->add(to, to, from, count);
 }
 
-/* A tile on the edge of a band, in strips of queries: of each only the keys between its first and its last visible one are computed. */
-static void T(pair_strips)(const T(job) * job, T(backward_scratch) * w, const T(pair) * tile, const T(sight) * sight) {
+/* A boundary tile, in strips of queries: of each only the keys between its first and its last visible one are
+ * computed. */
+static void T(tile_pair_strips)(const T(job) * job, T(backward_scratch) * w, const T(tile_pair) * tile,
+                                const T(visible_ranges) * visible) {
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v, width = job->simd->width;
     const int64_t height = FV_TILE_SIDE / 4;
     T(zero_rows)(w->strip_dk, d, tile->keys, d), T(zero_rows)(w->strip_dv, dv, tile->keys, dv);
     for (int64_t r = 0; r < tile->rows; r += height) {
-        T(pair) p = *tile;
-        p.row0 = r, p.i0 += r, p.rows = tile->rows - r < height ? tile->rows - r : height, p.more = FV_GEMM_ON;
+        T(tile_pair) p = *tile;
+        p.row0 = r, p.i0 += r, p.rows = tile->rows - r < height ? tile->rows - r : height, p.more = FV_GEMM_CONTINUE;
         p.q += r * job->q.l;
         if (p.dout) p.dout += r * job->dout.l;
-        int64_t first = sight->start[r] - p.j0, end = sight->end[r + p.rows - 1] - p.j0;
+        int64_t first = visible->start[r] - p.j0, end = visible->end[r + p.rows - 1] - p.j0;
         first = first < 0 ? 0 : first & ~(int64_t)15, end = end < p.keys ? end : p.keys;
         if (first < end) {
             p.j0 += first, p.keys = end - first, p.lanes = (p.keys + width - 1) / width * width;
             p.k += first * job->k.l, p.kt += first, p.vt += first, p.dk = w->strip_dk + first * d,
                                                                    p.dv = w->strip_dv + first * dv;
-            T(pair_step)(job, w, &p, sight);
-        } else if (!p.more_q && job->dq.data)
-            T(zero_rows)(T(at)(&job->dq, p.segment->batch, p.head, p.segment->q_start + p.i0), job->dq.l, p.rows, d);
+            T(tile_pair_step)(job, w, &p, visible);
+        } else if (p.more_q == FV_GEMM_OVERWRITE && job->dq.data)
+            T(zero_rows)(T(at)(&job->dq, p.sequence->batch, p.head, p.sequence->q_start + p.i0), job->dq.l, p.rows, d);
     }
     T(join)(job, tile->dk, w->strip_dk, tile->keys * d, tile->more);
     T(join)(job, tile->dv, w->strip_dv, tile->keys * dv, tile->more);
 }
 
-/* ---- one task of a round */
+/* ---- one task of a wave */
 
 static int64_t T(tile_lanes)(const T(job) * job, int64_t keys) {
     const int64_t width = job->simd->width;
     return keys < FV_TILE_SIDE ? (keys + width - 1) / width * width : FV_TILE_SIDE;
 }
 
-static void T(chunk_load)(const T(job) * job, T(backward_scratch) * w, const fv__segment *s, int64_t kv, int64_t j0,
+static void T(chunk_load)(const T(job) * job, T(backward_scratch) * w, const fv__sequence *s, int64_t kv, int64_t j0,
                           int64_t j1) {
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
     for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
@@ -233,10 +242,10 @@ static void T(chunk_load)(const T(job) * job, T(backward_scratch) * w, const fv_
     w->live = 0;
 }
 
-/* Rows j0.. of a gradient: the first round writes, later ones add. */
+/* Rows j0.. of a gradient: the first wave writes, later ones add. */
 static void T(tile_store)(const T(job) * job, const T(backward_scratch) * w, R *to, int64_t ld, const R *from,
                           int64_t keys, int64_t cols, bool live) {
-    if (job->round > 0) {
+    if (job->wave > 0) {
         for (int64_t r = 0; live && r < keys; r++) job->simd->axpy(to + r * ld, 1, from + r * cols, cols);
     } else if (live)
         job->simd->scale_rows(to, ld, from, cols, keys, cols, w->ones);
@@ -244,7 +253,7 @@ static void T(tile_store)(const T(job) * job, const T(backward_scratch) * w, R *
         T(zero_rows)(to, ld, keys, cols);
 }
 
-static void T(chunk_store)(const T(job) * job, const T(backward_scratch) * w, const fv__segment *s, int64_t kv,
+static void T(chunk_store)(const T(job) * job, const T(backward_scratch) * w, const fv__sequence *s, int64_t kv,
                            int64_t j0, int64_t j1) {
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
     for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
@@ -258,43 +267,43 @@ static void T(chunk_store)(const T(job) * job, const T(backward_scratch) * w, co
 }
 
 /* SIDE queries against the keys [j0, j1) of the chunk */
-static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(pair) * p, int64_t j0, int64_t j1,
-                           T(ahead) * ahead) {
-    const fv__segment *s = p->segment;
-    T(sight) sight;
-    T(look)(job, s, p->i0, p->rows, &sight);
+static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(tile_pair) * p, int64_t j0, int64_t j1,
+                           T(prefetch_stream) * stream) {
+    const fv__sequence *s = p->sequence;
+    T(visible_ranges) visible;
+    T(visible_ranges_of)(job, s, p->i0, p->rows, &visible);
     const int64_t row = s->q_start + p->i0;
     p->q = T(at)(&job->q, s->batch, p->head, row);
     p->dout = job->dout.data ? T(at)(&job->dout, s->batch, p->head, row) : NULL;
-    p->more_q = job->round > 0 ? FV_GEMM_PLUS : FV_GEMM_SET;
+    p->more_q = job->wave > 0 ? FV_GEMM_ACCUMULATE : FV_GEMM_OVERWRITE;
     for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
         p->j0 = j, p->keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, p->lanes = T(tile_lanes)(job, p->keys);
-        T(fetch)(ahead);
-        if (j >= sight.any_end || j + p->keys <= sight.any) continue;
+        T(prefetch)(stream);
+        if (j >= visible.any_end || j + p->keys <= visible.any) continue;
         if (job->blocks) {
             const fv_block_kind kind =
                 fv__blocks_kind(job->blocks, s->batch, p->head, p->i0, p->i0 + p->rows, j, j + p->keys);
             if (kind == FV_BLOCK_EMPTY) continue;
-            p->ragged = kind == FV_BLOCK_PARTIAL;
+            p->bit_masked = kind == FV_BLOCK_PARTIAL;
         }
         const int64_t tile = (j - j0) / FV_TILE_SIDE;
-        p->partial = j < sight.every || j + p->keys > sight.every_end;
+        p->partial = j < visible.every || j + p->keys > visible.every_end;
         p->k = T(at)(&job->k, s->batch, p->kv, s->k_start + j);
         p->kt = w->k + (j - j0) * job->plan->d_qk, p->dk = w->dk + (j - j0) * job->plan->d_qk;
         p->vt = w->v + (j - j0) * job->plan->d_v, p->dv = w->dv + (j - j0) * job->plan->d_v;
-        p->more = w->live >> tile & 1 ? FV_GEMM_PLUS : FV_GEMM_SET, p->ld = p->lanes;
+        p->more = w->live >> tile & 1 ? FV_GEMM_ACCUMULATE : FV_GEMM_OVERWRITE, p->ld = p->lanes;
         if (p->partial && !job->w.data)
-            T(pair_strips)(job, w, p, &sight);
+            T(tile_pair_strips)(job, w, p, &visible);
         else
-            T(pair_step)(job, w, p, &sight);
-        w->live |= UINT64_C(1) << tile, p->more_q = FV_GEMM_PLUS;
+            T(tile_pair_step)(job, w, p, &visible);
+        w->live |= UINT64_C(1) << tile, p->more_q = FV_GEMM_ACCUMULATE;
     }
-    if (!p->more_q && job->dq.data)
+    if (p->more_q == FV_GEMM_OVERWRITE && job->dq.data)
         T(zero_rows)(T(at)(&job->dq, s->batch, p->head, row), job->dq.l, p->rows, job->plan->d_qk);
 }
 
 /* Does any query of [i0, i1) see any key of [j0, j1)? */
-static bool T(meet)(const T(job) * job, const fv__segment *s, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
+static bool T(any_visible)(const T(job) * job, const fv__sequence *s, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
     if (i0 >= i1 || j0 >= j1) return false;
     int64_t start, end, ignored;
     fv__attn_visible(job->plan, s, i0, &start, &ignored);
@@ -302,110 +311,112 @@ static bool T(meet)(const T(job) * job, const fv__segment *s, int64_t i0, int64_
     return start < j1 && end > j0;
 }
 
-/* A chunk of keys of one kv head and the chunk of queries of this round. */
-typedef struct T(meeting) {
-    fv__segment segment;
+/* A chunk of keys of one kv head and the chunk of queries of this wave. */
+typedef struct T(chunk_pair) {
+    fv__sequence sequence;
     int64_t index, kv, i0, i1, j0, j1;
-    bool idle; /* nothing to do: fewer chunks than rounds, or not this phase */
-} T(meeting);
+    bool skip; /* nothing to do: fewer chunks than waves, or another group is running */
+} T(chunk_pair);
 
-static int64_t T(rows_of)(const fv__segment *s) { return s->q_len > s->k_len ? s->q_len : s->k_len; }
+static int64_t T(rows_of)(const fv__sequence *s) { return s->q_len > s->k_len ? s->q_len : s->k_len; }
 
-static T(meeting) T(meeting_of)(const T(job) * job, int64_t index) {
+static T(chunk_pair) T(chunk_pair_of)(const T(job) * job, int64_t index) {
     const int64_t kv_heads = job->plan->kv_heads;
-    T(meeting) m = {.index = index};
+    T(chunk_pair) m = {.index = index};
     int64_t number, ignored;
     fv__tile_locate(job->first, job->plan->sequences, index / kv_heads, &number, &ignored);
     const int64_t chunks = job->first[number + 1] - job->first[number], rest = index - job->first[number] * kv_heads;
     const int64_t chunk = rest % chunks;
-    const int64_t other = job->mirrored ? (job->round + chunks - chunk) % chunks : (chunk + job->round) % chunks;
-    m.segment = fv__attn_segment(job->plan, job->x, number), m.kv = rest / chunks;
-    const int64_t size = fv__tile_chunk(job->plan, T(rows_of)(&m.segment));
-    m.idle = job->round >= chunks || (job->phase >= 0 && job->phase != m.segment.batch * kv_heads + m.kv);
-    m.j0 = chunk * size, m.j1 = m.j0 + size < m.segment.k_len ? m.j0 + size : m.segment.k_len;
-    m.i0 = other * size, m.i1 = m.i0 + size < m.segment.q_len ? m.i0 + size : m.segment.q_len;
+    const int64_t other = job->antidiagonal ? (job->wave + chunks - chunk) % chunks : (chunk + job->wave) % chunks;
+    m.sequence = fv__attn_sequence(job->plan, job->x, number), m.kv = rest / chunks;
+    const int64_t size = fv__tile_chunk(job->plan, T(rows_of)(&m.sequence));
+    m.skip = job->wave >= chunks || (job->exclusive >= 0 && job->exclusive != m.sequence.batch * kv_heads + m.kv);
+    m.j0 = chunk * size, m.j1 = m.j0 + size < m.sequence.k_len ? m.j0 + size : m.sequence.k_len;
+    m.i0 = other * size, m.i1 = m.i0 + size < m.sequence.q_len ? m.i0 + size : m.sequence.q_len;
     return m;
 }
 
-/* In round 0 every row of a gradient is written once, also where nobody meets. */
-static void T(first_round)(const T(job) * job, const T(meeting) * m, bool met) {
+/* In wave 0 every row of a gradient is written once, also where nothing is visible. */
+static void T(first_wave)(const T(job) * job, const T(chunk_pair) * m, bool any) {
     const int64_t group = job->plan->heads / job->plan->kv_heads, d = job->plan->d_qk, dv = job->plan->d_v;
-    const fv__segment *s = &m->segment;
+    const fv__sequence *s = &m->sequence;
     for (int64_t g = 0; g < group && m->i0 < m->i1; g++) {
         const int64_t head = m->kv * group + g, rows = m->i1 - m->i0;
         double sink_sum = 0;
         T(prepare_rows)(job, s, head, m->i0, rows, &sink_sum);
         if (job->sink_sum) job->sink_sum[m->index * group + g] = sink_sum;
-        if (!met && job->dq.data) T(zero_rows)(T(at)(&job->dq, s->batch, head, s->q_start + m->i0), job->dq.l, rows, d);
+        if (!any && job->dq.data) T(zero_rows)(T(at)(&job->dq, s->batch, head, s->q_start + m->i0), job->dq.l, rows, d);
     }
-    if (met || m->j0 >= m->j1) return;
+    if (any || m->j0 >= m->j1) return;
     if (job->dk.data) T(zero_rows)(T(at)(&job->dk, s->batch, m->kv, s->k_start + m->j0), job->dk.l, m->j1 - m->j0, d);
     if (job->dv.data) T(zero_rows)(T(at)(&job->dv, s->batch, m->kv, s->k_start + m->j0), job->dv.l, m->j1 - m->j0, dv);
 }
 
-/* While a block of queries is worked on: the block after it, or what the next meeting begins with. */
-static void T(backward_ahead)(const T(job) * job, const T(meeting) * now, const T(meeting) * next, const T(pair) * p,
-                              T(ahead) * a) {
+/* While a block of queries is worked on: the block after it, or what the next chunk pair begins with. */
+static void T(backward_prefetch)(const T(job) * job, const T(chunk_pair) * now, const T(chunk_pair) * next,
+                                 const T(tile_pair) * p, T(prefetch_stream) * a) {
     const int64_t group = job->plan->heads / job->plan->kv_heads, side = FV_TILE_SIDE;
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v, after = p->i0 + side, rows = now->i1 - after;
-    *a = (T(ahead)){.count = 0};
+    *a = (T(prefetch_stream)){.count = 0};
     if (rows > 0) {
-        const int64_t b = now->segment.batch, row = now->segment.q_start + after, some = rows < side ? rows : side;
-        T(ahead_add)(a, &job->dq, b, p->head, row, d, some);
-        T(ahead_add)(a, &job->dout, b, p->head, row, dv, some);
-        T(ahead_add)(a, &job->q, b, p->head, row, d, some);
+        const int64_t b = now->sequence.batch, row = now->sequence.q_start + after, some = rows < side ? rows : side;
+        T(prefetch_add)(a, &job->dq, b, p->head, row, d, some);
+        T(prefetch_add)(a, &job->dout, b, p->head, row, dv, some);
+        T(prefetch_add)(a, &job->q, b, p->head, row, d, some);
     } else if (next && (p->head + 1) % group == 0) {
-        const fv__segment *s = &next->segment;
+        const fv__sequence *s = &next->sequence;
         const int64_t head = next->kv * group, row = s->q_start + next->i0, queries = next->i1 - next->i0;
-        if (job->round == 0) T(ahead_add)(a, &job->out, s->batch, head, row, dv, queries);
-        T(ahead_add)(a, &job->dout, s->batch, head, row, dv, queries);
-        T(ahead_add)(a, &job->q, s->batch, head, row, d, queries);
-        T(ahead_add)(a, &job->v, s->batch, next->kv, s->k_start + next->j0, dv, next->j1 - next->j0);
-        T(ahead_add)(a, &job->k, s->batch, next->kv, s->k_start + next->j0, d, next->j1 - next->j0);
+        if (job->wave == 0) T(prefetch_add)(a, &job->out, s->batch, head, row, dv, queries);
+        T(prefetch_add)(a, &job->dout, s->batch, head, row, dv, queries);
+        T(prefetch_add)(a, &job->q, s->batch, head, row, d, queries);
+        T(prefetch_add)(a, &job->v, s->batch, next->kv, s->k_start + next->j0, dv, next->j1 - next->j0);
+        T(prefetch_add)(a, &job->k, s->batch, next->kv, s->k_start + next->j0, d, next->j1 - next->j0);
     }
-    T(ahead_share)(a, (now->j1 - now->j0 + side - 1) / side);
+    T(prefetch_share)(a, (now->j1 - now->j0 + side - 1) / side);
 }
 
 /* Does the block mask let any head of the group see anything here? */
-static bool T(blocks_meet)(const T(job) * job, const T(meeting) * m) {
+static bool T(any_visible_block)(const T(job) * job, const T(chunk_pair) * m) {
     const int64_t group = job->plan->heads / job->plan->kv_heads;
     for (int64_t head = m->kv * group; head < (m->kv + 1) * group; head++)
-        if (fv__blocks_kind(job->blocks, m->segment.batch, head, m->i0, m->i1, m->j0, m->j1) != FV_BLOCK_EMPTY)
+        if (fv__blocks_kind(job->blocks, m->sequence.batch, head, m->i0, m->i1, m->j0, m->j1) != FV_BLOCK_EMPTY)
             return true;
     return false;
 }
 
-static void T(meeting_run)(const T(job) * job, T(backward_scratch) * w, const T(meeting) * m, const T(meeting) * next) {
+static void T(chunk_pair_run)(const T(job) * job, T(backward_scratch) * w, const T(chunk_pair) * m,
+                              const T(chunk_pair) * next) {
     const fv_attention_plan *plan = job->plan;
     const int64_t group = plan->heads / plan->kv_heads;
-    const fv__segment *s = &m->segment;
-    if (m->idle) return;
-    const bool met = T(meet)(job, s, m->i0, m->i1, m->j0, m->j1) && (!job->blocks || T(blocks_meet)(job, m));
-    if (job->round == 0) T(first_round)(job, m, met);
-    if (!met) return;
-    T(ahead) ahead = {.count = 0};
+    const fv__sequence *s = &m->sequence;
+    if (m->skip) return;
+    const bool any =
+        T(any_visible)(job, s, m->i0, m->i1, m->j0, m->j1) && (!job->blocks || T(any_visible_block)(job, m));
+    if (job->wave == 0) T(first_wave)(job, m, any);
+    if (!any) return;
+    T(prefetch_stream) stream = {.count = 0};
     T(chunk_load)(job, w, s, m->kv, m->j0, m->j1);
     for (int64_t head = m->kv * group; head < (m->kv + 1) * group; head++) {
         const fv__drop drop = fv__drop_of(job->dropout, plan->options.seed, (uint64_t)(s->number * plan->heads + head));
-        T(pair) p = {.segment = s, .drop = &drop, .head = head, .kv = m->kv, .task = m->index};
+        T(tile_pair) p = {.sequence = s, .drop = &drop, .head = head, .kv = m->kv, .task = m->index};
         for (p.i0 = m->i0; p.i0 < m->i1; p.i0 += FV_TILE_SIDE) {
             p.rows = m->i1 - p.i0 < FV_TILE_SIDE ? m->i1 - p.i0 : FV_TILE_SIDE;
-            if (job->fetches) T(backward_ahead)(job, m, next, &p, &ahead);
-            T(query_block)(job, w, &p, m->j0, m->j1, &ahead);
+            if (job->prefetches) T(backward_prefetch)(job, m, next, &p, &stream);
+            T(query_block)(job, w, &p, m->j0, m->j1, &stream);
         }
     }
     T(chunk_store)(job, w, s, m->kv, m->j0, m->j1);
 }
 
-static void T(round_task)(void *context, int64_t index, int worker) {
+static void T(wave_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
-    const int64_t all = job->first[job->plan->sequences] * job->plan->kv_heads, start = index * job->cut.group;
+    const int64_t all = job->first[job->plan->sequences] * job->plan->kv_heads, start = index * job->partition.group;
     T(backward_scratch) w;
     T(backward_carve)(job, worker, &w);
-    T(meeting) m = T(meeting_of)(job, start), next = m;
-    for (int64_t n = start; n < start + job->cut.group && n < all; n++, m = next) {
-        if (n + 1 < all) next = T(meeting_of)(job, n + 1);
-        T(meeting_run)(job, &w, &m, n + 1 < all ? &next : NULL);
+    T(chunk_pair) m = T(chunk_pair_of)(job, start), next = m;
+    for (int64_t n = start; n < start + job->partition.group && n < all; n++, m = next) {
+        if (n + 1 < all) next = T(chunk_pair_of)(job, n + 1);
+        T(chunk_pair_run)(job, &w, &m, n + 1 < all ? &next : NULL);
     }
 }
 
@@ -415,7 +426,7 @@ static int64_t T(count_chunks)(const T(job) * job, int64_t *most) {
     int64_t count = 0;
     *most = 0;
     for (int64_t n = 0; n < job->plan->sequences; n++) {
-        const fv__segment s = fv__attn_segment(job->plan, job->x, n);
+        const fv__sequence s = fv__attn_sequence(job->plan, job->x, n);
         const int64_t size = fv__tile_chunk(job->plan, T(rows_of)(&s)), chunks = (T(rows_of)(&s) + size - 1) / size;
         job->first[n] = count, count += chunks;
         if (chunks > *most) *most = chunks;
@@ -459,7 +470,7 @@ static void T(combine_w)(const T(job) * job, const fv_tensor *to) {
 }
 
 /* When a gradient of the bias is shared by batches or heads, their tasks must not run side by side. */
-static int64_t T(phases)(const T(job) * job) {
+static int64_t T(exclusive_groups)(const T(job) * job) {
     const fv_tensor *b = &job->x->d[FV_BIAS];
     const bool shared =
         b->rank && ((b->dim[0] == 1 && job->plan->batch > 1) || (b->dim[1] == 1 && job->plan->heads > 1));
@@ -476,14 +487,14 @@ static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensor
     const fv_tensor *b = &x->d[FV_BIAS];
     job.dq = T(view_of)(&x->d[FV_Q]), job.dk = T(view_of)(&x->d[FV_K]), job.dv = T(view_of)(&x->d[FV_V]);
     job.dout = T(view_of)(&x->d[FV_OUT]), job.dbias = T(view_of)(b);
-    job.mirrored = plan->window_right >= 0 && plan->window_left < 0;
+    job.antidiagonal = plan->window_right >= 0 && plan->window_left < 0;
     char *at = scratch;
     job.first = (int64_t *)at, at += (size_t)(plan->sequences + 8) / 8 * 64;
     job.lse2 = T(carve)(&at, rows), job.delta = T(carve)(&at, rows);
     double *parts = (double *)at;
-    job.workers = (char *)scratch + job.cut.shared_bytes;
+    job.workers = (char *)scratch + job.partition.shared_bytes;
     int64_t most;
-    const int64_t tasks = T(count_chunks)(&job, &most) * plan->kv_heads, phases = T(phases)(&job);
+    const int64_t tasks = T(count_chunks)(&job, &most) * plan->kv_heads, groups = T(exclusive_groups)(&job);
     const int64_t numbers = tasks ? tasks * (plan->heads / plan->kv_heads) : 0;
     memset(parts, 0, (size_t)(numbers * 3) * sizeof(double));
     job.sink_sum = x->d[FV_SINKS].rank ? parts : NULL;
@@ -494,9 +505,9 @@ static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensor
     T(zero)(b), T(zero_heads)(&x->d[FV_SINKS]), T(zero_heads)(&x->d[FV_SLOPES]);
     if (plan->heads == 0) return;
     if (x->t[FV_KV_LEN].rank) T(zero)(&x->d[FV_K]), T(zero)(&x->d[FV_V]); /* rows no chunk has */
-    for (job.phase = phases ? 0 : -1; job.phase < phases; job.phase++)
-        for (job.round = 0; job.round < most; job.round++)
-            fv__parallel_for((tasks + job.cut.group - 1) / job.cut.group, T(round_task), &job);
+    for (job.exclusive = groups ? 0 : -1; job.exclusive < groups; job.exclusive++)
+        for (job.wave = 0; job.wave < most; job.wave++)
+            fv__parallel_for((tasks + job.partition.group - 1) / job.partition.group, T(wave_task), &job);
     if (job.sink_sum) T(combine)(&job, job.sink_sum, &x->d[FV_SINKS], false);
     if (job.slope_sum) T(combine)(&job, job.slope_sum, &x->d[FV_SLOPES], false);
     if (job.bias_sum) T(combine)(&job, job.bias_sum, b, true);

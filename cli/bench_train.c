@@ -13,14 +13,14 @@
 /* Words w0 .. w4095; the class is the parity of the first, so there is something to learn. */
 static fv_status make_texts(const cli_bench_options *o, fv_dataset **set) {
     static const char *const names[] = {"even", "odd"};
-    int64_t count = o->batch_size * o->updates, room = o->length * 6 + 1;
-    char *bytes = cli_alloc((size_t)(count * room));
+    int64_t count = o->batch_size * o->updates, capacity = o->length * 6 + 1;
+    char *bytes = cli_alloc((size_t)(count * capacity));
     const char **text = cli_alloc((size_t)count * sizeof *text);
     size_t *size = cli_alloc((size_t)count * sizeof *size);
     int32_t *label = cli_alloc((size_t)count * sizeof *label);
     cli_random r = {1};
     for (int64_t i = 0; i < count; ++i) {
-        char *at = bytes + i * room;
+        char *at = bytes + i * capacity;
         text[i] = at;
         for (int64_t k = 0; k < o->length; ++k) {
             int64_t word = cli_random_below(&r, 4096);

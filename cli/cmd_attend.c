@@ -113,7 +113,7 @@ typedef struct job {
 
 static bool wants(const job *j, fv_port port) { return ((j->mechanism->needs | j->mechanism->takes) >> port & 1) != 0; }
 
-static void take_options(job *j) {
+static void read_options(job *j) {
     j->how = (fv_attention_options)FV_ATTENTION_DEFAULT;
     j->how.mechanism = o.attention;
     j->how.scale = o.scale;
@@ -354,8 +354,8 @@ static int64_t extent(const fv_tensor *cu, int64_t n, int64_t whole) {
     return (int64_t)(fv_tensor_get(cu, &next) - fv_tensor_get(cu, &n));
 }
 
-/* weights: (sequences, heads asked for, rows asked for, keys); rows and keys a sequence does not have stay zero. */
-static fv_status look(const job *j, const fv_attention_plan *plan) {
+/* weights: (sequences, heads wanted, rows wanted, keys); rows and keys a sequence does not have stay zero. */
+static fv_status write_weights(const job *j, const fv_attention_plan *plan) {
     const fv_tensor *q = &j->x.t[FV_Q], *k = &j->x.t[wants(j, FV_K) ? FV_K : FV_Q], *cu_q = &j->x.t[FV_CU_Q];
     const fv_tensor *cu_k = j->x.t[FV_CU_K].rank ? &j->x.t[FV_CU_K] : cu_q;
     int64_t *row = NULL, *head = NULL, rows, heads, sequences = cu_q->rank ? cu_q->dim[0] - 1 : q->dim[0];
@@ -439,7 +439,7 @@ static fv_status compute(const job *j, const fv_attention_plan *plan) {
         status = attend_rope_backward(&o, &j->how, &j->x, j->past);
     if (status != FV_OK) return status;
     put_outputs(j);
-    if (o.weights) status = look(j, plan);
+    if (o.weights) status = write_weights(j, plan);
     if (status == FV_OK && o.statistics) status = attend_statistics(&o, plan, &j->x, arithmetic(j));
     return status == FV_OK ? attend_write(&o) : status;
 }
@@ -447,7 +447,7 @@ static fv_status compute(const job *j, const fv_attention_plan *plan) {
 static fv_status run_job(job *j) {
     fv_attention_plan *plan = NULL;
     fv_status status = cli_mechanism_find(o.attention, &j->mechanism);
-    if (status == FV_OK) take_options(j);
+    if (status == FV_OK) read_options(j);
     if (status == FV_OK) status = attend_statistics_check(&o);
     if (status == FV_OK) status = attend_open(&o);
     if (status == FV_OK) status = load(j);

@@ -254,7 +254,7 @@ typedef struct oracle_gap {
 /* What underflows may be lost: weights below 2^-126 of the largest, gradients of values near the smallest normal
  * number. A sink far above all scores leaves gradients below e^-40, which are lost as well. */
 static inline double oracle_floor(const exact_case *e, bool gradient) {
-    if (e->on[PLUG_SINKS]) return gradient ? 1e-14 : 1e-34; /* f64 as well */
+    if (e->on[FEATURE_SINKS]) return gradient ? 1e-14 : 1e-34; /* f64 as well */
     return e->c.dtype == FV_F64 ? 1e-290 : 1e-34;
 }
 

@@ -316,7 +316,7 @@ static void additive_uniform(void **state) {
     call_free(&c);
 }
 
-/* Weights of chosen rows: those of the forward, with every plug. sum_j P_ij v_j is the output. */
+/* Weights of chosen rows: those of the forward, with every feature. sum_j P_ij v_j is the output. */
 static void one_weights(const char *text, uint64_t seed) {
     attn_case c;
     case_make(&c, text, seed, FV_F64, 60);
@@ -406,7 +406,8 @@ static void refusals(void **state) {
     c = good, c.x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 3), call_refused(&c, "batch 1");
     call_free(&good);
     call p = call_make(1, 1, 1, 10, 10, 4, 4);
-    p.x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 3), call_refused(&p, "ends at 9");
+    p.x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 3),
+    call_refused(&p, "last element\n  expected the number of packed rows, 10\n  found:   9");
     cu[1] = 11, call_refused(&p, "do not fall");
     cu[1] = 7, cu[2] = 10, call_run(&p);
     call_free(&p);

@@ -1,5 +1,5 @@
 /* Weights of rows and statistics of whole sequences against the plain reference: with the identity for values its output is the matrix of
- * weights, with every plug, and from that blocks, columns and entropies follow. A failure prints the line that repeats it:
+ * weights, with every feature, and from that blocks, columns and entropies follow. A failure prints the line that repeats it:
  *     test_attn_maps MECHANISM SEED */
 #include "attn_case.h"
 
@@ -138,7 +138,7 @@ static void check_rows(attn_case *c, const attn_case *exact, const oracle *o, co
 /* memory of the outputs: slots of gradients that integer ports do not have */
 enum { MEAN = FV_PORTS + FV_MASK, MAX, COLUMNS, ENTROPY };
 
-static fv_attention_statistics random_wishes(attn_case *c, const oracle *o) {
+static fv_attention_statistics random_request(attn_case *c, const oracle *o) {
     static const int64_t sizes[] = {1, 2, 7, 16, 50, 64, 100, 128, 200, 1000};
     fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
     const bool packed = c->x.t[FV_CU_Q].rank != 0;
@@ -281,7 +281,7 @@ static void look(const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t l
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, &c.how, &c.x), FV_OK);
     check_rows(&c, exact, o, plan, where, tolerance);
-    const fv_attention_statistics want = random_wishes(&c, o);
+    const fv_attention_statistics want = random_request(&c, o);
     if (statistics(plan, &c.x, &want) != FV_OK) complain(&c, where, fv_message(), 0, 0);
     for (int slot = MEAN; slot <= ENTROPY; slot++) check_output(&c, o, &want, where, slot, tolerance);
     fv_attention_plan_free(plan);

@@ -1,5 +1,5 @@
 /* bf16 and f16 tensors: bit for bit the f32 call on the same values, rounded to nearest even; near the reference in double; for every
- * mechanism, every plug, any threads; nothing hidden is read. A failure prints the line that repeats it:
+ * mechanism, every feature, any threads; nothing hidden is read. A failure prints the line that repeats it:
  *     test_attn_stage MECHANISM SEED */
 #define _GNU_SOURCE
 #include "attn_case.h"

@@ -306,7 +306,7 @@ static void offset_law(void **state) {
     fv_tensor from = one_head(x, L, D), to = one_head(all, L, D);
     fv_rope_options o = standard;
     assert_int_equal(fv_rope_forward(&o, &from, &to), FV_OK);
-    assert_memory_equal(all, x, D * sizeof *x);    /* position 0 does not turn */
+    assert_memory_equal(all, x, D * sizeof *x);    /* position 0 is not rotated */
     for (o.offset = 0; o.offset < L; o.offset++) { /* row after row, as in decoding */
         fv_tensor row = one_head(x + o.offset * D, 1, D), out = one_head(part, 1, D);
         assert_int_equal(fv_rope_forward(&o, &row, &out), FV_OK);
@@ -438,9 +438,9 @@ static void refusals(void **state) {
     o = standard, o.cosine = fv_tensor_2d(c, FV_F32, 5, 4), refuse_options(o, "missing");
     o.sine = fv_tensor_2d(c, FV_F32, 4, 5), refuse_options(o, "tables");
     o.sine = o.cosine, assert_int_equal(fv_rope_forward(&o, &t, &t), FV_OK);
-    o.offset = 1, refuse_options(o, "position 5");
+    o.offset = 1, refuse_options(o, "found:   5");
     o.offset = -1, refuse_options(o, "position -1");
-    o.offset = 0, o.position = fv_tensor_2d(p, FV_I32, 2, 5), p[7] = 5, refuse_options(o, "position 5");
+    o.offset = 0, o.position = fv_tensor_2d(p, FV_I32, 2, 5), p[7] = 5, refuse_options(o, "found:   5");
     p[7] = -1, refuse_options(o, "position -1");
     o.position.rank = 0, o.columns = 6, refuse_options(o, "tables");
     const int64_t rows[3] = {1, 5, 4};

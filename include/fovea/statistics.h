@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 /* What is wanted. Tensors of rank 0 are not computed; the others have the dtype of the arithmetic (f64 when q is f64,
- * else f32) and any strides. The leading axis N counts the sequences asked for, the next one the heads asked for.
+ * else f32) and any strides. The leading axis N counts the sequences wanted, the next one the heads.
  *
  * A block (a, b) is the queries a*pool_q ... and the keys b*pool_k ... of one sequence; the last ones may be smaller.
  * Keys beyond kv_len belong to no block. The weights are those of the softmax (with sinks: their share is missing from

@@ -207,15 +207,19 @@ static fv_status check_options(const fv_attention_plan *plan) {
     FV_TRY(fv__attn_check_number("attention: scale", o->scale, plan->dtype));
     FV_TRY(fv__attn_check_number("attention: softcap", o->softcap, plan->dtype));
     if ((unsigned)o->causal > FV_CAUSAL_LOWER_RIGHT)
-        return fv__fail(FV_USAGE, "attention: causal %d is none of fv_causal", (int)o->causal);
+        return fv__fail(FV_USAGE, "attention: causal\n  expected one of fv_causal\n  found:   %d", (int)o->causal);
     if ((unsigned)o->mask_means > FV_MASK_DROP)
-        return fv__fail(FV_USAGE, "attention: mask_means %d is none of fv_mask_means", (int)o->mask_means);
+        return fv__fail(FV_USAGE, "attention: mask_means\n  expected one of fv_mask_means\n  found:   %d",
+                        (int)o->mask_means);
     if (!(o->dropout >= 0 && o->dropout < 1))
         return fv__fail(FV_USAGE, "attention: dropout\n  expected 0 <= p < 1\n  found:   %g", o->dropout);
     if (o->window_left < -1 || o->window_right < -1)
-        return fv__fail(FV_USAGE, "attention: window\n  expected 0 or more, or -1 for no limit");
+        return fv__fail(FV_USAGE, "attention: window\n  expected 0 or more, or -1 for no limit\n  found:   %lld, %lld",
+                        (long long)o->window_left, (long long)o->window_right);
     if (o->q_offset > far || o->q_offset < -far || o->window_left > far || o->window_right > far)
-        return fv__fail(FV_USAGE, "attention: q_offset or window is beyond 2^48");
+        return fv__fail(FV_USAGE,
+                        "attention: q_offset, window\n  expected sizes up to 2^48\n  found:   %lld, %lld, %lld",
+                        (long long)o->q_offset, (long long)o->window_left, (long long)o->window_right);
     if (o->dropout > 0 && !(can & FV_CAN_DROPOUT))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no dropout", name);
     const bool band = o->causal != FV_CAUSAL_NONE || o->window_left >= 0 || o->window_right >= 0;

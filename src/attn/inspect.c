@@ -22,18 +22,22 @@ static fv_status check_weights(const fv_attention_plan *plan, const fv_attention
     if (!plan->mechanism->weights)
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no weights to show", name);
     if ((unsigned)capture > FV_CAPTURE_DROPOUT)
-        return fv__fail(FV_USAGE, "attention: weights of capture %d\n  expected one of fv_capture", (int)capture);
+        return fv__fail(FV_USAGE, "attention: weights, capture\n  expected one of fv_capture\n  found:   %d",
+                        (int)capture);
     FV_TRY(fv__attn_check_run(plan, x, false));
     if (capture >= FV_CAPTURE_SOFTMAX) FV_TRY(check_lse(plan, x, "weights"));
     if (batch < 0 || batch >= plan->sequences || head < 0 || head >= plan->heads)
-        return fv__fail(FV_USAGE, "attention: weights of batch %lld, head %lld\n  expected below %lld and %lld",
-                        (long long)batch, (long long)head, (long long)plan->sequences, (long long)plan->heads);
-    if (count < 0) return fv__fail(FV_USAGE, "attention: weights of %lld rows", (long long)count);
+        return fv__fail(FV_USAGE,
+                        "attention: weights, batch and head\n  expected below %lld and %lld\n  found:   %lld and %lld",
+                        (long long)plan->sequences, (long long)plan->heads, (long long)batch, (long long)head);
+    if (count < 0)
+        return fv__fail(FV_USAGE, "attention: weights, number of rows\n  expected 0 or more\n  found:   %lld",
+                        (long long)count);
     const fv__sequence sequence = fv__attn_sequence(plan, x, batch);
     for (int64_t i = 0; i < count; i++)
         if (rows[i] < 0 || rows[i] >= sequence.q_len)
-            return fv__fail(FV_USAGE, "attention: weights of row %lld\n  expected 0 to %lld", (long long)rows[i],
-                            (long long)sequence.q_len - 1);
+            return fv__fail(FV_USAGE, "attention: weights, row\n  expected 0 to %lld\n  found:   %lld",
+                            (long long)sequence.q_len - 1, (long long)rows[i]);
     if (weights->rank != 2 || weights->dim[0] < count || weights->dim[1] < sequence.k_len ||
         weights->dtype != plan->dtype)
         return fv__fail(FV_USAGE, "attention: the tensor for weights\n  expected (%lld, %lld) of dtype %s",
@@ -120,7 +124,7 @@ static fv_status check_output(const fv_attention_plan *plan, const fv_tensor *t,
 static bool any_block(const fv_attention_statistics *want) { return want->mean.rank || want->max.rank; }
 
 /* What does not depend on the values of lengths. */
-static fv_status check_wishes(const fv_attention_plan *plan, const fv_attention_statistics *want) {
+static fv_status check_wanted(const fv_attention_plan *plan, const fv_attention_statistics *want) {
     char text[256];
     if (!plan->mechanism->statistics)
         return fv__fail(
@@ -131,13 +135,17 @@ static fv_status check_wishes(const fv_attention_plan *plan, const fv_attention_
     if (!plan->shape[FV_LSE].rank)
         return fv__fail(FV_USAGE, "attention: statistics need \"lse\"\n  try:     announce it when planning");
     if (want->batch < -1 || want->batch >= plan->sequences || want->head < -1 || want->head >= plan->heads)
-        return fv__fail(
-            FV_USAGE, "attention: statistics of batch %lld, head %lld\n  expected below %lld and %lld, -1 for all",
-            (long long)want->batch, (long long)want->head, (long long)plan->sequences, (long long)plan->heads);
+        return fv__fail(FV_USAGE,
+                        "attention: statistics, batch and head\n  expected below %lld and %lld, -1 for all\n  found:   "
+                        "%lld and %lld",
+                        (long long)plan->sequences, (long long)plan->heads, (long long)want->batch,
+                        (long long)want->head);
     const int64_t far = INT64_C(1) << 48;
     if (any_block(want) && (want->pool_q < 1 || want->pool_k < 1 || want->pool_q > far || want->pool_k > far))
-        return fv__fail(FV_USAGE, "attention: statistics, blocks of %lld x %lld\n  expected 1 or more, up to 2^48",
-                        (long long)want->pool_q, (long long)want->pool_k);
+        return fv__fail(
+            FV_USAGE,
+            "attention: statistics, pool_q and pool_k\n  expected 1 or more, up to 2^48\n  found:   %lld and %lld",
+            (long long)want->pool_q, (long long)want->pool_k);
     if (!any_block(want) && !want->columns.rank && !want->entropy.rank)
         return fv__fail(FV_USAGE, "attention: statistics\n  expected a tensor for mean, max, columns or entropy");
     return FV_OK;
@@ -167,7 +175,7 @@ static fv_status check_statistics(const fv_attention_plan *plan, const fv_attent
 }
 
 size_t fv_attention_statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want) {
-    if (check_wishes(plan, want) != FV_OK) return 0;
+    if (check_wanted(plan, want) != FV_OK) return 0;
     const bool one = want->batch >= 0 && want->head >= 0;
     const size_t staged = plan->storage != plan->dtype ? fv__cast_inputs_bytes(plan, one) : 0;
     return staged + plan->mechanism->statistics_scratch(plan, want) + 64;
@@ -175,7 +183,7 @@ size_t fv_attention_statistics_scratch(const fv_attention_plan *plan, const fv_a
 
 fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const fv_attention_tensors *x,
                                           const fv_attention_statistics *want, void *scratch) {
-    FV_TRY(check_wishes(plan, want));
+    FV_TRY(check_wanted(plan, want));
     FV_TRY(fv__attn_check_run(plan, x, false));
     if (!x->t[FV_LSE].rank) return check_lse(plan, x, "statistics");
     FV_TRY(check_statistics(plan, x, want));

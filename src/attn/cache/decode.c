@@ -169,8 +169,8 @@ static fv_status check_tensors(const fv_decode_plan *plan, const fv_decode_tenso
     if (n < 0) return wrong("q", &x->q, "(B,H,n,Dqk)");
     const int64_t q[4] = {c->batch, plan->heads, n, c->d_qk}, out[4] = {c->batch, plan->heads, n, c->d_v};
     if (n > plan->rows)
-        return fv__fail(FV_USAGE, "decode: q has %lld rows\n  expected up to %lld, as planned", (long long)n,
-                        (long long)plan->rows);
+        return fv__fail(FV_USAGE, "decode: q, rows\n  expected up to %lld, as planned\n  found:   %lld",
+                        (long long)plan->rows, (long long)n);
     FV_TRY(check_rows("q", &x->q, q, "(B,H,n,Dqk) of the plan"));
     FV_TRY(check_rows("out", &x->out, out, "(B,H,n,Dv) with n of q"));
     FV_TRY(check_extra("lse", &x->lse, 3, out, "f32 (B,H,n) with n of q"));

@@ -170,11 +170,11 @@ static void T(forward)(const fv_attention_plan *plan, const fv_attention_tensors
 
 static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
     T(job) job = T(job_of)(plan, x, scratch);
-    const int64_t tasks = job.blocks * plan->heads, pairs = plan->sequences * plan->heads;
+    const int64_t tasks = job.blocks * plan->heads, planes = plan->sequences * plan->heads;
     fv__parallel_for(tasks, T(sum_task), &job);
     fv__parallel_for(tasks, T(product_task), &job);
-    fv__parallel_for(pairs, T(excite_task), &job);
-    fv__parallel_for(pairs, T(excite_back_task), &job);
+    fv__parallel_for(planes, T(excite_task), &job);
+    fv__parallel_for(planes, T(excite_back_task), &job);
     if (job.din.data) fv__parallel_for(tasks, T(input_task), &job);
     fv__parallel_for(plan->heads * job.units, T(parameter_task), &job);
 }

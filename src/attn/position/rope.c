@@ -23,7 +23,7 @@ static fv_status check_tensors(const fv_tensor *from, const fv_tensor *to) {
 }
 
 /* (L) or (B|1,L) as (B|1,L) */
-static fv_status take_position(const fv_tensor *given, const fv_tensor *x, fv_tensor *position) {
+static fv_status read_position(const fv_tensor *given, const fv_tensor *x, fv_tensor *position) {
     *position = *given;
     if (!given->rank) return FV_OK;
     if (given->dtype != FV_I32 && given->dtype != FV_I64) return wrong("positions", given, "dtype i32 or i64");
@@ -39,12 +39,12 @@ static fv_status take_position(const fv_tensor *given, const fv_tensor *x, fv_te
 }
 
 static fv_status outside(int64_t found, int64_t rows) {
-    return fv__fail(FV_USAGE, "rope: position %lld\n  expected 0 to %lld, the rows of the tables", (long long)found,
-                    (long long)rows - 1);
+    return fv__fail(FV_USAGE, "rope: position\n  expected 0 to %lld, the rows of the tables\n  found:   %lld",
+                    (long long)rows - 1, (long long)found);
 }
 
 /* Tables of the caller, checked against the tensor and the positions. */
-static fv_status take_tables(const fv_rope_options *o, const fv_tensor *x, int64_t pairs, fv__rope_table *table) {
+static fv_status read_tables(const fv_rope_options *o, const fv_tensor *x, int64_t pairs, fv__rope_table *table) {
     const fv_tensor *c = &o->cosine, *s = &o->sine;
     if (!fv__dtype_is_float(c->dtype) || !fv__dtype_is_float(s->dtype)) return wrong("tables", c, "a float type");
     if ((c->rank != 2 && c->rank != 3) || !fv_tensor_same_shape(c, s) || c->dim[c->rank - 1] != pairs)
@@ -73,7 +73,8 @@ static fv_status take_tables(const fv_rope_options *o, const fv_tensor *x, int64
 static fv_status make_tables(const fv_rope_options *o, const fv_tensor *x, int64_t pairs, fv__rope_table *table,
                              void **memory) {
     const int64_t far = INT64_C(1) << 48;
-    if (o->offset > far || o->offset < -far) return fv__fail(FV_USAGE, "rope: offset is beyond 2^48");
+    if (o->offset > far || o->offset < -far)
+        return fv__fail(FV_USAGE, "rope: offset\n  expected a size up to 2^48\n  found:   %lld", (long long)o->offset);
     const fv_tensor position = table->position;
     const int64_t batch = position.rank ? position.dim[0] : 1, length = x->dim[2];
     const fv_dtype dtype = x->dtype == FV_F64 ? FV_F64 : FV_F32;
@@ -101,10 +102,10 @@ fv_status fv__rope(const fv_rope_options *o, const fv_tensor *from, const fv_ten
     FV_TRY(check_tensors(from, to));
     FV_TRY(fv__rope_columns(o, from->dim[3], &call.columns));
     if (o->pairing != FV_ROPE_HALF && o->pairing != FV_ROPE_INTERLEAVED)
-        return fv__fail(FV_USAGE, "rope: pairing %d is none of fv_rope_pairing", (int)o->pairing);
-    FV_TRY(take_position(&o->position, from, &table.position));
+        return fv__fail(FV_USAGE, "rope: pairing\n  expected one of fv_rope_pairing\n  found:   %d", (int)o->pairing);
+    FV_TRY(read_position(&o->position, from, &table.position));
     if (!o->cosine.rank != !o->sine.rank) return fv__fail(FV_USAGE, "rope: one of the tables is missing");
-    const fv_status status = o->cosine.rank ? take_tables(o, from, call.columns / 2, &table)
+    const fv_status status = o->cosine.rank ? read_tables(o, from, call.columns / 2, &table)
                                             : make_tables(o, from, call.columns / 2, &table, &memory);
     if (status == FV_OK) fv__rope_rotate(&call);
     fv__free(memory);

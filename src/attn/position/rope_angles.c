@@ -10,7 +10,7 @@ static fv_status check_scaling(const fv_rope_options *o) {
     if (!(o->base > 1) || !isfinite(o->base))
         return fv__fail(FV_USAGE, "rope: base\n  expected a number above 1\n  found:   %g", o->base);
     if (o->scaling < FV_ROPE_UNSCALED || o->scaling > FV_ROPE_LLAMA3)
-        return fv__fail(FV_USAGE, "rope: scaling %d is none of fv_rope_scaling", (int)o->scaling);
+        return fv__fail(FV_USAGE, "rope: scaling\n  expected one of fv_rope_scaling\n  found:   %d", (int)o->scaling);
     if (!isfinite(o->magnitude))
         return fv__fail(FV_USAGE, "rope: magnitude\n  expected a finite number, 1 for a pure rotation\n  found:   %g",
                         o->magnitude);

@@ -11,7 +11,7 @@ enum {
 
 /* Depends on shapes and on what is wanted only, so that no bit depends on threads. */
 typedef struct fv__statistics_partition {
-    int64_t sequences, heads; /* asked for */
+    int64_t sequences, heads; /* wanted */
     int64_t span;             /* queries of a task */
     int64_t key_blocks;       /* blocks of keys, at most */
     size_t first_bytes, column_bytes, shared_bytes, worker_bytes;

@@ -74,18 +74,18 @@ typedef struct T(tile_pair) {
     const fv__sequence *sequence;
     const fv__drop *drop;
     int64_t head, kv, i0, rows, j0, keys, lanes, task;
-    int64_t ld, row0;         /* stride of kt and vt; row 0 of a strip among the queries of the block */
-    const R *q, *k, *dout;    /* first row of the tile in the caller's tensors */
-    R *kt, *vt, *dk, *dv;     /* the tile of the chunk: transposed, gradients */
-    bool partial, bit_masked; /* a band, a partial tile of the block mask is in it */
+    int64_t ld, row0;          /* stride of kt and vt; row 0 of a strip among the queries of the block */
+    const R *q, *k, *dout;     /* first row of the tile in the caller's tensors */
+    R *kt, *vt, *dk, *dv;      /* the tile of the chunk: transposed, gradients */
+    bool boundary, bit_masked; /* a band, a partial tile of the block mask is in it */
     fv__gemm_mode more,
         more_q; /* how the tile joins dk and dv, and dq: OVERWRITE as long as they have not been written */
 } T(tile_pair);
 
-/* Where the task keeps its part of a gradient that has one number per head. */
-static double *T(part)(const T(job) * job, double *parts, const T(tile_pair) * p) {
+/* Where the task keeps its partial sum of a gradient that has one number per head. */
+static double *T(partial_of_head)(const T(job) * job, double *partials, const T(tile_pair) * p) {
     const int64_t group = job->plan->heads / job->plan->kv_heads;
-    return parts + p->task * group + p->head % group;
+    return partials + p->task * group + p->head % group;
 }
 
 static void T(store_bias)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
@@ -93,7 +93,7 @@ static void T(store_bias)(const T(job) * job, const T(backward_scratch) * w, con
     const SIMD *simd = job->simd;
     const R unscale = (R)(1 / job->plan->options.scale), distance = (R)(p->i0 + p->sequence->q_offset - p->j0);
     if (job->slope_sum)
-        *T(part)(job, job->slope_sum, p) +=
+        *T(partial_of_head)(job, job->slope_sum, p) +=
             (double)(unscale * simd->alibi_backward(w->bias_tile, p->rows, p->lanes, distance, 1, -1));
     if (!b->data) return;
     for (int64_t r = 0; r < p->rows; r++) {
@@ -101,7 +101,7 @@ static void T(store_bias)(const T(job) * job, const T(backward_scratch) * w, con
         R *to = T(at)(b, p->sequence->batch, p->head, p->sequence->q_start + p->i0 + r) +
                 (p->sequence->k_start + p->j0) * b->d;
         if (job->bias_sum)
-            *T(part)(job, job->bias_sum, p) += (double)(unscale * simd->sum(from, p->keys));
+            *T(partial_of_head)(job, job->bias_sum, p) += (double)(unscale * simd->sum(from, p->keys));
         else if (b->d == 1)
             simd->axpy(to, unscale, from, p->keys);
         else
@@ -176,7 +176,7 @@ static void T(tile_pair_step)(const T(job) * job, T(backward_scratch) * w, const
     if (job->biased) T(fill_bias_tile)(job, p->sequence, p->head, p->i0, p->rows, p->j0, p->keys, w->bias_tile, lanes);
     if (p->bit_masked) T(bits_into_bias)(job, w, p);
     if (w->keep) simd->drop_rows(w->keep, p->rows, lanes, p->i0, p->j0, p->drop);
-    const bool biased = job->biased || p->bit_masked, hidden = p->partial || biased || wh;
+    const bool biased = job->biased || p->bit_masked, hidden = p->boundary || biased || wh;
     if (hidden) T(band_rows)(job, w, p, visible);
     simd->softmax_backward_from_lse(w->s, w->dp, p->rows, lanes, job->lse2 + at, job->delta + at,
                                     hidden ? w->start : NULL, hidden ? w->end : NULL, biased ? w->bias_tile : NULL,
@@ -287,12 +287,12 @@ static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(tile_p
             p->bit_masked = kind == FV_BLOCK_PARTIAL;
         }
         const int64_t tile = (j - j0) / FV_TILE_SIDE;
-        p->partial = j < visible.every || j + p->keys > visible.every_end;
+        p->boundary = j < visible.every || j + p->keys > visible.every_end;
         p->k = T(at)(&job->k, s->batch, p->kv, s->k_start + j);
         p->kt = w->k + (j - j0) * job->plan->d_qk, p->dk = w->dk + (j - j0) * job->plan->d_qk;
         p->vt = w->v + (j - j0) * job->plan->d_v, p->dv = w->dv + (j - j0) * job->plan->d_v;
         p->more = w->live >> tile & 1 ? FV_GEMM_ACCUMULATE : FV_GEMM_OVERWRITE, p->ld = p->lanes;
-        if (p->partial && !job->w.data)
+        if (p->boundary && !job->w.data)
             T(tile_pair_strips)(job, w, p, &visible);
         else
             T(tile_pair_step)(job, w, p, &visible);
@@ -434,8 +434,8 @@ static int64_t T(count_chunks)(const T(job) * job, int64_t *most) {
     return job->first[job->plan->sequences] = count;
 }
 
-/* Gradients with one number per head: the parts of all tasks, in their order. */
-static void T(combine)(const T(job) * job, const double *part, const fv_tensor *to, bool bias) {
+/* Gradients with one number per head: the partials of all tasks, in their order. */
+static void T(combine)(const T(job) * job, const double *partial, const fv_tensor *to, bool bias) {
     const fv_attention_plan *plan = job->plan;
     const int64_t heads_of_task = plan->kv_heads, per_task = plan->heads / plan->kv_heads;
     for (int64_t n = 0; n < plan->sequences; n++) {
@@ -448,12 +448,12 @@ static void T(combine)(const T(job) * job, const double *part, const fv_tensor *
                     p += (to->dim[0] == 1 ? 0 : n * to->stride[0]) + (to->dim[1] == 1 ? 0 : head * to->stride[1]);
                 else
                     p += head * to->stride[0];
-                *p += (R)part[(job->first[n] * heads_of_task + t) * per_task + g];
+                *p += (R)partial[(job->first[n] * heads_of_task + t) * per_task + g];
             }
     }
 }
 
-/* The gradient of w: part[task][head of the group][c] over all tasks in their order. */
+/* The gradient of w: partial[task][head of the group][c] over all tasks in their order. */
 static void T(combine_w)(const T(job) * job, const fv_tensor *to) {
     const int64_t group = job->plan->heads / job->plan->kv_heads, d = job->plan->d_qk;
     for (int64_t h = 0; h < to->dim[0]; h++)
@@ -462,9 +462,9 @@ static void T(combine_w)(const T(job) * job, const fv_tensor *to) {
         const int64_t tasks = job->first[n + 1] - job->first[n];
         for (int64_t t = 0; t < tasks * job->plan->kv_heads; t++)
             for (int64_t g = 0; g < group; g++) {
-                const R *part = job->w_sum + ((job->first[n] * job->plan->kv_heads + t) * group + g) * d;
+                const R *partial = job->w_sum + ((job->first[n] * job->plan->kv_heads + t) * group + g) * d;
                 R *p = (R *)to->data + (t / tasks * group + g) * to->stride[0];
-                for (int64_t c = 0; c < d; c++) p[c * to->stride[1]] += part[c];
+                for (int64_t c = 0; c < d; c++) p[c * to->stride[1]] += partial[c];
             }
     }
 }
@@ -491,16 +491,16 @@ static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensor
     char *at = scratch;
     job.first = (int64_t *)at, at += (size_t)(plan->sequences + 8) / 8 * 64;
     job.lse2 = T(carve)(&at, rows), job.delta = T(carve)(&at, rows);
-    double *parts = (double *)at;
+    double *partials = (double *)at;
     job.workers = (char *)scratch + job.partition.shared_bytes;
     int64_t most;
     const int64_t tasks = T(count_chunks)(&job, &most) * plan->kv_heads, groups = T(exclusive_groups)(&job);
     const int64_t numbers = tasks ? tasks * (plan->heads / plan->kv_heads) : 0;
-    memset(parts, 0, (size_t)(numbers * 3) * sizeof(double));
-    job.sink_sum = x->d[FV_SINKS].rank ? parts : NULL;
-    job.slope_sum = x->d[FV_SLOPES].rank ? parts + numbers : NULL;
-    job.bias_sum = b->rank && b->dim[2] == 1 && b->dim[3] == 1 ? parts + 2 * numbers : NULL;
-    job.w_sum = (R *)(parts + 3 * numbers);
+    memset(partials, 0, (size_t)(numbers * 3) * sizeof(double));
+    job.sink_sum = x->d[FV_SINKS].rank ? partials : NULL;
+    job.slope_sum = x->d[FV_SLOPES].rank ? partials + numbers : NULL;
+    job.bias_sum = b->rank && b->dim[2] == 1 && b->dim[3] == 1 ? partials + 2 * numbers : NULL;
+    job.w_sum = (R *)(partials + 3 * numbers);
     if (job.w.data) memset(job.w_sum, 0, (size_t)(numbers * plan->d_qk) * sizeof(R));
     T(zero)(b), T(zero_heads)(&x->d[FV_SINKS]), T(zero_heads)(&x->d[FV_SLOPES]);
     if (plan->heads == 0) return;

@@ -164,10 +164,10 @@ typedef struct T(halves) {
     int64_t split, first[2], end[2]; /* queries of the first half; keys */
 } T(halves);
 
-static T(halves) T(halves_of)(const T(job) * job, const T(tile) * t, int64_t a, int64_t rows, bool partial) {
+static T(halves) T(halves_of)(const T(job) * job, const T(tile) * t, int64_t a, int64_t rows, bool boundary) {
     T(halves) h = {t->rows, {0, 0}, {rows, rows}};
     const int64_t half = FV_TILE_LANES / 2;
-    if (!partial || job->w.data || t->rows <= half) return h;
+    if (!boundary || job->w.data || t->rows <= half) return h;
     h.split = half;
     for (int n = 0; n < 2; n++) {
         const int64_t start = t->visible.start[n * half] - a, end = t->visible.end[n ? t->rows - 1 : half - 1] - a;

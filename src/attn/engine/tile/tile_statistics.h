@@ -293,10 +293,10 @@ static void T(statistics)(const fv_attention_plan *plan, const fv_attention_tens
     at += v.partition.first_bytes;
     v.columns = want->columns.rank ? (R *)at : NULL, at += v.partition.column_bytes;
     v.shared = (R *)at, v.job.workers = at + v.partition.shared_bytes;
-    const int64_t pairs = v.partition.sequences * v.partition.heads;
+    const int64_t planes = v.partition.sequences * v.partition.heads;
     fv__parallel_for(T(count_spans)(&v) * v.partition.heads, T(statistics_task), &v);
-    if (want->columns.rank || want->entropy.rank) fv__parallel_for(pairs, T(rows_task), &v);
+    if (want->columns.rank || want->entropy.rank) fv__parallel_for(planes, T(rows_task), &v);
     v.rows = want->mean.rank ? want->mean.dim[2] : 0;
     if (want->max.rank && want->max.dim[2] > v.rows) v.rows = want->max.dim[2];
-    fv__parallel_for(pairs * v.rows, T(blocks_task), &v);
+    fv__parallel_for(planes * v.rows, T(blocks_task), &v);
 }

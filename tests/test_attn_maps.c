@@ -23,7 +23,7 @@ static void complain(const attn_case *c, const char *where, const char *what, do
 /* w[((n * H + h) * Lq + i) * Lk + j], i and j inside sequence n; zero where nothing is. */
 typedef struct oracle {
     double *before, *after; /* dropout */
-    fv__sequence *segment;
+    fv__sequence *sequence;
     int64_t sequences;
 } oracle;
 
@@ -41,9 +41,9 @@ static double *matrices(const attn_case *c, double dropout, oracle *o) {
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
     o->sequences = plan->sequences;
-    o->segment = realloc(o->segment, (size_t)(plan->sequences + 1) * sizeof *o->segment);
+    o->sequence = realloc(o->sequence, (size_t)(plan->sequences + 1) * sizeof *o->sequence);
     for (int64_t n = 0; n < plan->sequences; n++) {
-        const fv__sequence s = o->segment[n] = fv__attn_sequence(plan, &x, n);
+        const fv__sequence s = o->sequence[n] = fv__attn_sequence(plan, &x, n);
         for (int64_t h = 0; h < c->kv; h++)
             for (int64_t j = 0; j < s.k_len; j++) v[((s.batch * c->kv + h) * c->lk + s.k_start + j) * c->lk + j] = 1;
     }
@@ -51,9 +51,9 @@ static double *matrices(const attn_case *c, double dropout, oracle *o) {
     double *w = calloc((size_t)(plan->sequences * c->h * c->lq * c->lk) + 1, 8);
     for (int64_t n = 0; n < plan->sequences; n++)
         for (int64_t h = 0; h < c->h; h++)
-            for (int64_t i = 0; i < o->segment[n].q_len; i++)
+            for (int64_t i = 0; i < o->sequence[n].q_len; i++)
                 memcpy(w + ((n * c->h + h) * c->lq + i) * c->lk,
-                       out + ((o->segment[n].batch * c->h + h) * c->lq + o->segment[n].q_start + i) * c->lk,
+                       out + ((o->sequence[n].batch * c->h + h) * c->lq + o->sequence[n].q_start + i) * c->lk,
                        (size_t)c->lk * 8);
     fv_attention_plan_free(plan);
     free(v), free(out);
@@ -68,7 +68,7 @@ static oracle oracle_of(const attn_case *c) {
 }
 static void oracle_free(oracle *o) {
     if (o->after != o->before) free(o->after);
-    free(o->before), free(o->segment);
+    free(o->before), free(o->sequence);
 }
 
 /* ---- weights of rows */
@@ -101,8 +101,8 @@ static double plain_score(const attn_case *c, const fv_attention_plan *plan, con
 static void check_rows(attn_case *c, const attn_case *exact, const oracle *o, const fv_attention_plan *plan,
                        const char *where, double tolerance) {
     const int64_t n = below(c, o->sequences > 0 ? o->sequences : 1), h = below(c, c->h);
-    if (!o->sequences || !o->segment[n].q_len) return;
-    const fv__sequence *s = &o->segment[n];
+    if (!o->sequences || !o->sequence[n].q_len) return;
+    const fv__sequence *s = &o->sequence[n];
     int64_t rows[40];
     const int64_t count = 1 + below(c, 40);
     for (int64_t i = 0; i < count; i++) rows[i] = below(c, s->q_len);
@@ -149,8 +149,8 @@ static fv_attention_statistics random_request(attn_case *c, const oracle *o) {
     int64_t q_len = 0, k_len = 0;
     for (int64_t n = 0; n < o->sequences; n++) {
         if (want.batch >= 0 && n != want.batch) continue;
-        if (o->segment[n].q_len > q_len) q_len = o->segment[n].q_len;
-        if (o->segment[n].k_len > k_len) k_len = o->segment[n].k_len;
+        if (o->sequence[n].q_len > q_len) q_len = o->sequence[n].q_len;
+        if (o->sequence[n].k_len > k_len) k_len = o->sequence[n].k_len;
     }
     const bool one = want.batch >= 0;
     const int64_t n = one ? 1 : o->sequences, h = want.head >= 0 ? 1 : c->h;
@@ -183,7 +183,7 @@ static void expect_blocks(const attn_case *c, const oracle *o, const fv_attentio
     for (int64_t n = 0; n < t->dim[0]; n++)
         for (int64_t h = 0; h < t->dim[1]; h++) {
             const int64_t number = want->batch >= 0 ? want->batch : n, head = want->head >= 0 ? want->head : h;
-            const fv__sequence *s = &o->segment[number];
+            const fv__sequence *s = &o->sequence[number];
             double *plane = to + (n * t->dim[1] + h) * t->dim[2] * t->dim[3];
             for (int64_t i = 0; i < s->q_len; i++)
                 for (int64_t j = 0; j < s->k_len; j++) {
@@ -203,7 +203,7 @@ static void expect_lines(const attn_case *c, const oracle *o, const fv_attention
     const double *all = columns && want->dropout ? o->after : o->before;
     for (int64_t number = one ? want->batch : 0; number < (one ? want->batch + 1 : o->sequences); number++)
         for (int64_t h = 0; h < t->dim[1]; h++) {
-            const fv__sequence *s = &o->segment[number];
+            const fv__sequence *s = &o->sequence[number];
             const int64_t head = want->head >= 0 ? want->head : h, n = one ? 0 : s->batch;
             double *line = to + (n * t->dim[1] + h) * t->dim[2] + (one ? 0 : columns ? s->k_start : s->q_start);
             for (int64_t i = 0; i < s->q_len; i++)

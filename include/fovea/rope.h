@@ -32,8 +32,8 @@ typedef enum fv_rope_pairing {
 /* Ways to run a model on more positions than it was trained with; `factor` s is how many times more.
  *   LINEAR  frequency / s: positions are squeezed. Chen et al., Position Interpolation, 2023, arXiv 2306.15595.
  *   NTK     base * s^(R/(R-2)): the fastest pair keeps its frequency, the slowest is divided by s. For "dynamic" NTK
- *           choose s by the length at hand, s L/L0 - (s-1) (and keep keys unrotated, as the rotation of old rows changes
- *           with it).
+ *           choose s by the length at hand, s L/L0 - (s-1) (and keep keys unrotated, as the rotation of old rows
+ *           changes with it).
  *   YARN    frequency / s for slow pairs, unchanged for fast ones, a ramp over the pair index between those that make
  *           beta_slow and beta_fast rotations in L0. Peng et al., 2023, arXiv 2309.00071. See fv_rope_attention_factor.
  *   LLAMA3  frequency / s where the wave is longer than L0/low, unchanged below L0/high, between them a blend linear in

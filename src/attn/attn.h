@@ -1,4 +1,4 @@
-/* Between the files of the dispatcher: text.c, check.c, plan.c, run.c. */
+/* Between the files of the dispatcher: mechanism_text.c, check_call.c, plan.c, run.c. */
 #ifndef FV_ATTN_ATTN_H
 #define FV_ATTN_ATTN_H
 

@@ -1,6 +1,6 @@
-/* The contract between the dispatcher (attn.c) and a mechanism (mech/NAME.c).
+/* The contract between the dispatcher and a mechanism (mech/NAME.c).
  *
- * A mechanism is one constant of type fv__mechanism, named fv__mech_NAME, and one row in list.def. The dispatcher
+ * A mechanism is one constant of type fv__mechanism, named fv__mech_NAME, and one row in mechanisms.def. The dispatcher
  * checks everything the public row promises (ports, shapes, dtypes, abilities) before it calls; what only the mechanism
  * knows is checked in `accept`. After a plan exists nothing can fail: forward and backward return void and never
  * allocate. */

@@ -439,9 +439,9 @@ static void refusals(void **state) {
     o.sine = fv_tensor_2d(c, FV_F32, 4, 5), refuse_options(o, "tables");
     o.sine = o.cosine, assert_int_equal(fv_rope_forward(&o, &t, &t), FV_OK);
     o.offset = 1, refuse_options(o, "found:   5");
-    o.offset = -1, refuse_options(o, "position -1");
+    o.offset = -1, refuse_options(o, "found:   -1");
     o.offset = 0, o.position = fv_tensor_2d(p, FV_I32, 2, 5), p[7] = 5, refuse_options(o, "found:   5");
-    p[7] = -1, refuse_options(o, "position -1");
+    p[7] = -1, refuse_options(o, "found:   -1");
     o.position.rank = 0, o.columns = 6, refuse_options(o, "tables");
     const int64_t rows[3] = {1, 5, 4};
     o.columns = 0, o.cosine = o.sine = fv_tensor_of(c, FV_F32, 3, rows);

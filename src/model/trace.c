@@ -205,8 +205,8 @@ fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int64_t la
     int64_t *all = rows ? NULL : all_rows(count);
     if (!rows && !all) return FV_NO_RESOURCES;
     fv_tensor weights = fv_tensor_2d(out, FV_F32, count, trace->tokens->count);
-    fv_status status =
-        fv_attention_weights(record.plan, &record.x, capture, 0, head, rows ? rows : all, count, &weights);
+    fv_status status = fv_attention_weights(record.plan, &record.call, &record.x, capture, 0, head, rows ? rows : all,
+                                            count, &weights);
     fv__free(all);
     return status;
 }

@@ -193,9 +193,9 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     add_input(c, FV_Q, 4, q, size, true);
     if (m->needs >> FV_K & 1) add_input(c, FV_K, 4, k, size, true);
     if (m->needs >> FV_V & 1) add_input(c, FV_V, 4, v, 1, true);
-    for (int p = FV_W0; p <= FV_W5; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         fv_tensor shape;
-        if (!((m->needs | m->takes) >> p & 1)) continue;
+        if (!fv_mechanism_own(m, (fv_operand)p)) continue;
         if (fv_attention_operand_shape(&c->how, &c->x, (fv_operand)p, &shape) != FV_OK || !shape.rank) continue;
         if (!(m->needs >> p & 1) && chance(c, 40)) continue;
         add_input(c, (fv_operand)p, shape.rank, shape.dim, 1, true);
@@ -229,7 +229,8 @@ typedef enum run_what { RUN_FORWARD = 1, RUN_BACKWARD = 2, RUN_REFERENCE = 4 } r
 /* A case that wants no gradient has no backward. */
 static inline bool case_wants(const attn_case *c) {
     bool wanted = false;
-    for (int p = 0; p < FV_MASK; p++) wanted |= c->x.d[p].rank != 0;
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE)) wanted |= c->x.d[p].rank != 0;
     return wanted;
 }
 

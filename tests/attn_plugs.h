@@ -428,7 +428,7 @@ static inline void exact_make(exact_case *e, const char *mechanism, uint64_t see
 /* Outputs and gradients as before any run. */
 static inline void exact_reset(exact_case *e) {
     for (int p = 0; p < FV_OPERANDS; p++) {
-        const bool output = p >= FV_OUT;
+        const bool output = fv_operand_is(p, FV_ROLE_RESULT);
         const fv_tensor *t = output ? &e->c.x.t[p] : &e->c.x.d[p];
         const int slot = output ? p : FV_OPERANDS + p;
         for (size_t i = 0; t->rank && i < e->c.elements[slot]; i++) set_at(t, (int64_t)i, CANARY);

@@ -73,8 +73,8 @@ static void release_all(void) {
 
 static void guard_case(attn_case *c, bool at_end, bool backward) {
     for (int p = 0; p < FV_OPERANDS; p++) {
-        guard_tensor(&c->x.t[p], at_end, p < FV_OUT || backward);
-        if (backward) guard_tensor(&c->x.d[p], at_end, p >= FV_OUT);
+        guard_tensor(&c->x.t[p], at_end, !fv_operand_is(p, FV_ROLE_RESULT) || backward);
+        if (backward) guard_tensor(&c->x.d[p], at_end, fv_operand_is(p, FV_ROLE_RESULT));
     }
 }
 

@@ -31,8 +31,10 @@ static void one_thread_law(const char *text, uint64_t seed, int64_t longest) {
         case_make(&again, text, seed, FV_F32, longest);
         assert_int_equal(case_run(&again, RUN_FORWARD | RUN_BACKWARD), FV_OK);
         for (int p = 0; p < FV_OPERANDS; p++) {
-            if (p >= FV_OUT && first.x.t[p].rank) assert_true(same_bytes(&first.x.t[p], &again.x.t[p]));
-            if (p < FV_MASK && first.x.d[p].rank) assert_true(same_bytes(&first.x.d[p], &again.x.d[p]));
+            if (fv_operand_is(p, FV_ROLE_RESULT) && first.x.t[p].rank)
+                assert_true(same_bytes(&first.x.t[p], &again.x.t[p]));
+            if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) && first.x.d[p].rank)
+                assert_true(same_bytes(&first.x.d[p], &again.x.d[p]));
         }
         case_free(&again);
     }
@@ -56,8 +58,8 @@ static void batch_law(void **state) {
         call one = call_make(1, H, H, L, L, D, DV);
         one.how = all.how, one.call = all.call;
         for (int g = 0; g < 2; g++)
-            for (int p = 0; p <= FV_OUT; p++)
-                if (one.memory[g * FV_OPERANDS + p]) {
+            for (int p = 0; p < FV_OPERANDS; p++)
+                if (p != FV_LSE && one.memory[g * FV_OPERANDS + p]) {
                     const size_t count = (size_t)fv_tensor_count(g ? &one.x.d[p] : &one.x.t[p]);
                     memcpy(one.memory[g * FV_OPERANDS + p], all.memory[g * FV_OPERANDS + p] + (size_t)b * count,
                            count * 4);
@@ -85,8 +87,9 @@ static void packed_law(void **state) {
         call one = call_make(1, H, 1, length, length, D, D);
         one.how = all.how, one.call = all.call;
         for (int g = 0; g < 2; g++)
-            for (int p = 0; p <= FV_OUT; p++)
-                for (int64_t h = 0; one.memory[g * FV_OPERANDS + p] && h < (g ? one.x.d[p] : one.x.t[p]).dim[1]; h++)
+            for (int p = 0; p < FV_OPERANDS; p++)
+                for (int64_t h = 0;
+                     p != FV_LSE && one.memory[g * FV_OPERANDS + p] && h < (g ? one.x.d[p] : one.x.t[p]).dim[1]; h++)
                     memcpy(one.memory[g * FV_OPERANDS + p] + h * length * D,
                            all.memory[g * FV_OPERANDS + p] + (h * TOTAL + start) * D, (size_t)(length * D) * 4);
         for (int64_t h = 0; h < H; h++)
@@ -147,7 +150,8 @@ static void prefix_law(void **state) {
     for (int64_t t = 1; t < L; t += 7) {
         call part = call_make(1, 1, 1, t, t, D, D);
         part.how = whole.how, part.call = whole.call;
-        for (int p = FV_Q; p <= FV_V; p++) memcpy(data(&part, p), data(&whole, p), (size_t)(t * D) * 4);
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p)) memcpy(data(&part, p), data(&whole, p), (size_t)(t * D) * 4);
         call_run(&part);
         assert_memory_equal(data(&part, FV_OUT), data(&whole, FV_OUT), (size_t)(t * D) * 4);
         assert_memory_equal(data(&part, FV_LSE), data(&whole, FV_LSE), (size_t)t * 4);
@@ -175,7 +179,8 @@ static void hidden_law(void **state) {
     call_run(&a), call_run(&b);
     assert_memory_equal(data(&a, FV_OUT), data(&b, FV_OUT), LQ * D * 4);
     assert_memory_equal(data(&a, FV_LSE), data(&b, FV_LSE), LQ * 4);
-    for (int p = FV_Q; p <= FV_V; p++) assert_memory_equal(grad(&a, p), grad(&b, p), (p ? LK : LQ) * D * 4);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) assert_memory_equal(grad(&a, p), grad(&b, p), (p ? LK : LQ) * D * 4);
     for (int d = 0; d < D; d++) {
         assert_true(data(&a, FV_OUT)[5 * D + d] == 0 && grad(&a, FV_Q)[5 * D + d] == 0);
         assert_true(grad(&a, FV_K)[D + d] == 0 && grad(&a, FV_V)[4 * D + d] == 0);
@@ -361,7 +366,8 @@ static void scratch_is_linear(void **state) {
     (void)state;
     fv_attention_tensors x = {0};
     const int64_t lse[3] = {1, 1, 65536};
-    for (int p = FV_Q; p <= FV_V; p++) x.t[p] = x.d[p] = fv_bhld(NULL, FV_F32, 1, 1, 65536, 64);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) x.t[p] = x.d[p] = fv_bhld(NULL, FV_F32, 1, 1, 65536, 64);
     x.t[FV_OUT] = x.d[FV_OUT] = x.t[FV_Q], x.t[FV_LSE] = fv_tensor_of(NULL, FV_F32, 3, lse);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     how.dropout = 0.1;

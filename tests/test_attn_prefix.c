@@ -75,10 +75,11 @@ static void packed(void **state) {
         call one = make_call(1, length, length);
         one.how = all.how, one.call = all.call;
         one.x.t[FV_PREFIX_LEN] = fv_tensor_1d(&prefix[n], FV_I32, 1);
-        for (int p = FV_Q; p <= FV_V; p++) {
-            const fv_tensor part = fv_tensor_slice(all.x.t[p], 2, cu[n], length);
-            assert_int_equal(fv_tensor_copy(&one.x.t[p], &part), FV_OK);
-        }
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p)) {
+                const fv_tensor part = fv_tensor_slice(all.x.t[p], 2, cu[n], length);
+                assert_int_equal(fv_tensor_copy(&one.x.t[p], &part), FV_OK);
+            }
         call_run(&one);
         const fv_tensor part = fv_tensor_slice(all.x.t[FV_OUT], 2, cu[n], length);
         double size;

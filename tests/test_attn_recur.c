@@ -354,7 +354,8 @@ static void costs(void **state) {
     for (int i = 0; i < 2; i++) {
         const int64_t length = i ? 1 << 20 : 1 << 16;
         fv_attention_tensors x = {0};
-        for (int p = FV_Q; p <= FV_V; p++) x.t[p] = x.d[p] = fv_bhld(NULL, FV_F32, 1, 1, length, 64);
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p)) x.t[p] = x.d[p] = fv_bhld(NULL, FV_F32, 1, 1, length, 64);
         x.t[FV_OUT] = x.d[FV_OUT] = x.t[FV_Q];
         fv_attention_plan *plan;
         assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);

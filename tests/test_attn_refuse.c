@@ -18,7 +18,8 @@ static double q[L * D], out[L * D], lse[L];
 
 static fv_attention_tensors tensors(fv_dtype dtype) {
     fv_attention_tensors x = {0};
-    for (int p = FV_Q; p <= FV_V; p++) x.t[p] = fv_bhld(q, dtype, 1, 1, L, D);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) x.t[p] = fv_bhld(q, dtype, 1, 1, L, D);
     x.t[FV_OUT] = fv_bhld(out, dtype, 1, 1, L, D);
     x.t[FV_LSE] = fv_tensor_of(lse, dtype, 3, (int64_t[]){1, 1, L});
     return x;
@@ -69,6 +70,8 @@ static void names_of_choices(void **state) {
     fv_attention_call call = {.q_offset = (INT64_C(1) << 48) + 1};
     refused(fv_attention(NULL, &call, &x), "q_offset of the call"), call.q_offset = 0;
     call.reserved[7] = 1, refused(fv_attention(NULL, &call, &x), "reserved words of fv_attention_call");
+    x.t[FV_OPERANDS].rank = 1, refused(fv_attention(NULL, NULL, &x), "this library knows"), x.t[FV_OPERANDS].rank = 0;
+    x.t[FV_K].dim[3]++, refused(fv_attention(NULL, NULL, &x), "(B,Hkv,Lk,D) = (1,1,"), x.t[FV_K].dim[3]--;
     fv_tensor shape;
     assert_int_equal(fv_attention_operand_shape(NULL, &x, FV_LSE, &shape), FV_OK);
     assert_true(shape.rank == 3 && shape.dim[2] == L);

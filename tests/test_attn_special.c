@@ -218,9 +218,10 @@ static void empty_case(const int64_t *size, int features) {
     for (int p = 0; p < FV_OPERANDS; p++)
         for (int i = 0; i < 256; i++) memory[p][0][i] = memory[p][1][i] = 7;
     const int64_t *dims[] = {q, k, v};
-    for (int p = FV_Q; p <= FV_V; p++)
-        x.t[p] = fv_tensor_of(memory[p][0], FV_F32, 4, dims[p]),
-        x.d[p] = fv_tensor_of(memory[p][1], FV_F32, 4, dims[p]);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p))
+            x.t[p] = fv_tensor_of(memory[p][0], FV_F32, 4, dims[p]),
+            x.d[p] = fv_tensor_of(memory[p][1], FV_F32, 4, dims[p]);
     x.t[FV_OUT] = fv_tensor_of(memory[FV_OUT][0], FV_F32, 4, out);
     x.d[FV_OUT] = fv_tensor_of(memory[FV_OUT][1], FV_F32, 4, out);
     x.t[FV_LSE] = fv_tensor_of(memory[FV_LSE][0], FV_F32, 3, out),
@@ -251,9 +252,10 @@ static void empty_case(const int64_t *size, int features) {
     for (int64_t i = 0; hidden && i < fv_tensor_count(&x.t[FV_OUT]); i++) assert_true(memory[FV_OUT][0][i] == 0);
     for (int64_t i = 0; hidden && i < fv_tensor_count(&x.t[FV_LSE]); i++)
         assert_true(memory[FV_LSE][0][i] == -INFINITY);
-    for (int p = 0; p < FV_MASK; p++)
-        for (int64_t i = 0; x.d[p].rank && (hidden || size[2] == 0) && i < fv_tensor_count(&x.d[p]); i++)
-            assert_true(memory[p][1][i] == 0);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE))
+            for (int64_t i = 0; x.d[p].rank && (hidden || size[2] == 0) && i < fv_tensor_count(&x.d[p]); i++)
+                assert_true(memory[p][1][i] == 0);
 }
 static void empty_one(void) {
     for (int zero = 0; zero < 64; zero++)
@@ -286,7 +288,7 @@ static void alignment_test(void **state) {
             attn_case c = e.c;
             for (int p = 0; p < 2 * FV_OPERANDS; p++) {
                 fv_tensor *t = p < FV_OPERANDS ? &c.x.t[p] : &c.x.d[p - FV_OPERANDS];
-                if (!t->rank || (p >= FV_MASK && p <= FV_INDEX)) continue;
+                if (!t->rank || fv_operand_is(p % FV_OPERANDS, FV_ROLE_INTEGER)) continue;
                 const size_t bytes = c.elements[p] * 4;
                 moved[p] = malloc(bytes + 256);
                 char *at = (char *)(((uintptr_t)moved[p] + 63) & ~(uintptr_t)63) + 4 * ((shift + p) % 16);
@@ -335,8 +337,9 @@ static void far_apart_test(void **state) {
         assert_int_equal(case_run(&e.c, RUN_FORWARD | RUN_BACKWARD), FV_OK);
         assert_int_equal(case_run(&c, RUN_FORWARD | RUN_BACKWARD), FV_OK);
         for (int p = 0; p < FV_OPERANDS; p++) {
-            if (p >= FV_OUT && c.x.t[p].rank) assert_true(same_bytes(&e.c.x.t[p], &c.x.t[p]));
-            if (p < FV_MASK && c.x.d[p].rank) assert_true(same_bytes(&e.c.x.d[p], &c.x.d[p]));
+            if (fv_operand_is(p, FV_ROLE_RESULT) && c.x.t[p].rank) assert_true(same_bytes(&e.c.x.t[p], &c.x.t[p]));
+            if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) && c.x.d[p].rank)
+                assert_true(same_bytes(&e.c.x.d[p], &c.x.d[p]));
         }
         exact_free(&e);
         madvise(map, bytes, MADV_DONTNEED);

@@ -198,7 +198,8 @@ static output_mode mode_of(const sample *s) {
 static void unmasked(sample *s, const call *c, fv_capture capture) {
     call bare = *c;
     fv_attention_tensors x = {0};
-    for (int operand = FV_Q; operand <= FV_V; operand++) x.t[operand] = c->x.t[operand];
+    for (int operand = 0; operand < FV_OPERANDS; operand++)
+        if (fv_operand_is_qkv(operand)) x.t[operand] = c->x.t[operand];
     x.t[FV_OUT] = sample_new(c->dtype, 4, (int64_t[]){c->batch, c->heads, c->q_len, x.t[FV_V].dim[3]});
     bare.how.causal = FV_CAUSAL_NONE, bare.how.window_left = bare.how.window_right = -1;
     solve(s, &bare, &bare.how, &x, capture, &c->scores);

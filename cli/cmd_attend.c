@@ -125,8 +125,7 @@ static void read_options(job *j) {
                     : strcmp(o.causal, "upper-left") == 0 ? FV_CAUSAL_UPPER_LEFT
                                                           : FV_CAUSAL_LOWER_RIGHT;
     j->call.q_offset = o.q_offset;
-    j->how.window_left = o.window_left;
-    j->how.window_right = o.window_right;
+    if (o.window_left >= 0 || o.window_right >= 0) j->how.window = FV_WINDOW(o.window_left, o.window_right);
     j->how.mask_means = strcmp(o.mask_means, "drop") == 0 ? FV_MASK_DROP : FV_MASK_KEEP;
     j->how.dropout = o.dropout;
     j->call.seed = (uint64_t)o.seed;

@@ -130,8 +130,8 @@ static void add_structure(cli_problem *problem, cli_random *r, bool packed) {
         add_word(problem, problem->how.causal == FV_CAUSAL_UPPER_LEFT ? "causal upper-left" : "causal lower-right");
     }
     if (can & FV_CAN_CAUSAL && cli_random_below(r, 3) == 0) {
-        problem->how.window_left = cli_random_below(r, 20);
-        problem->how.window_right = cli_random_below(r, 2) ? -1 : cli_random_below(r, 20);
+        problem->how.window = FV_WINDOW(cli_random_below(r, 20), -1);
+        if (!cli_random_below(r, 2)) problem->how.window.right = cli_random_below(r, 20);
         add_word(problem, "window");
     }
     if (takes >> FV_MASK & 1 && !packed && cli_random_below(r, 3) == 0) add_mask(problem, r);
@@ -196,8 +196,8 @@ static void onto_grid(const fv_tensor *t) {
 /* What a mechanism's row does not say it cannot do, and it refuses: windows. */
 static fv_status plan_without_windows(cli_problem *problem) {
     fv_status status = fv_attention_plan_create(&problem->plan, &problem->how, &problem->x);
-    if (status != FV_USAGE || (problem->how.window_left < 0 && problem->how.window_right < 0)) return status;
-    problem->how.window_left = problem->how.window_right = -1;
+    if (status != FV_USAGE || !problem->how.window.limited) return status;
+    problem->how.window = (fv_window){0};
     add_word(problem, "(left out)");
     return fv_attention_plan_create(&problem->plan, &problem->how, &problem->x);
 }

@@ -140,13 +140,21 @@ static inline void add_plane(attn_case *c, fv_operand operand) {
     c->x.t[operand] = t;
 }
 
+/* One side of the window; the other stays. */
+static inline void case_window_left(fv_attention_options *how, int64_t left) {
+    how->window = FV_WINDOW(left, how->window.limited ? how->window.right : -1);
+}
+static inline void case_window_right(fv_attention_options *how, int64_t right) {
+    how->window = FV_WINDOW(how->window.limited ? how->window.left : -1, right);
+}
+
 static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool packed) {
     if (chance(c, 30)) c->how.scale = 0.1 + fv__random_uniform(c->seed, 3, c->draw++);
     if (can & FV_CAN_CAUSAL) {
         if (chance(c, 40)) c->how.causal = chance(c, 50) ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
         if (chance(c, 15)) c->call.q_offset = below(c, 40) - 20;
-        if (chance(c, 25)) c->how.window_left = below(c, 60);
-        if (chance(c, 20)) c->how.window_right = below(c, 60);
+        if (chance(c, 25)) case_window_left(&c->how, below(c, 60));
+        if (chance(c, 20)) case_window_right(&c->how, below(c, 60));
     }
     if ((can & FV_CAN_DROPOUT) && chance(c, 25))
         c->how.dropout = 0.05 + 0.7 * fv__random_uniform(c->seed, 3, c->draw++), c->call.seed = c->seed * 77;

@@ -248,10 +248,11 @@ static inline void exact_options(exact_case *e) {
     if (e->on[FEATURE_UPPER_LEFT]) c->how.causal = FV_CAUSAL_UPPER_LEFT;
     if (e->on[FEATURE_LOWER_RIGHT]) c->how.causal = FV_CAUSAL_LOWER_RIGHT;
     if (e->on[FEATURE_OFFSET]) c->call.q_offset = exact_below(e, 60) - 20;
-    if (e->on[FEATURE_LEFT]) c->how.window_left = exact_below(e, exact_chance(e, 50) ? 8 : 150);
-    if (e->on[FEATURE_RIGHT]) c->how.window_right = exact_below(e, exact_chance(e, 50) ? 8 : 150);
+    if (e->on[FEATURE_LEFT]) case_window_left(&c->how, exact_below(e, exact_chance(e, 50) ? 8 : 150));
+    if (e->on[FEATURE_RIGHT]) case_window_right(&c->how, exact_below(e, exact_chance(e, 50) ? 8 : 150));
     if (e->on[FEATURE_DROPOUT]) c->how.dropout = 0.05 + 0.7 * exact_unit(e), c->call.seed = exact_bits(e);
-    e->left = c->how.window_left, e->right = c->how.window_right;
+    e->left = e->right = -1;
+    if (c->how.window.limited) e->left = c->how.window.left, e->right = c->how.window.right;
     long long left, right;
     if (sscanf(c->how.mechanism, "window:left=%lld,right=%lld", &left, &right) != 2) return;
     if (left >= 0 && (e->left < 0 || left < e->left)) e->left = left;

@@ -272,7 +272,7 @@ static void usual_pictures(void **state) {
         fv_block_mask *mask = mask_of(&p, 1, 1, L, L);
         call blocks = make_call(mask), option = make_call(NULL);
         option.how.causal = FV_CAUSAL_UPPER_LEFT;
-        if (s == WINDOW) option.how.window_left = 49;
+        if (s == WINDOW) option.how.window = FV_WINDOW(49, -1);
         if (s == PREFIX) option.x.t[FV_PREFIX_LEN] = fv_tensor_1d(&length, FV_I32, 1);
         call_run(&blocks), call_run(&option);
         for (int64_t i = 0; i < H * L * D; i++) {

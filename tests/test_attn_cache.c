@@ -260,7 +260,7 @@ static void rows_of_a_prefill(void **state) {
         }
         fv_attention_options how = FV_ATTENTION_DEFAULT;
         fv_attention_tensors x = {0};
-        how.scale = c.how.scale, how.softcap = c.how.softcap, how.window_left = c.how.window_left;
+        how.scale = c.how.scale, how.softcap = c.how.softcap, how.window = FV_WINDOW(c.how.window_left, -1);
         how.causal = FV_CAUSAL_LOWER_RIGHT;
         const fv_tensor rows = fv_tensor_slice(c.x.q, 2, 0, n);
         x.t[FV_K] = fv_bhld(malloc((size_t)(length * c.keep.kv_heads * c.keep.d_qk) * 4), FV_F32, 1, c.keep.kv_heads,

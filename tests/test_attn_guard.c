@@ -126,7 +126,7 @@ static void guarded_case(attn_case *c, const char *mechanism, const char *where)
 static void make_any(attn_case *c, const char *mechanism, uint64_t seed, fv_dtype dtype) {
     fv_attention_plan *plan;
     case_make(c, mechanism, seed, dtype, seed % 25 ? 60 : 200);
-    if (fv_attention_plan_create(&plan, &c->how, &c->x) != FV_OK) c->how.window_left = c->how.window_right = -1;
+    if (fv_attention_plan_create(&plan, &c->how, &c->x) != FV_OK) c->how.window = (fv_window){0};
     fv_attention_plan_free(plan);
 }
 

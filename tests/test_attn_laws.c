@@ -52,7 +52,7 @@ static void batch_law(void **state) {
     (void)state;
     enum { B = 3, H = 2, L = 83, D = 20, DV = 13 };
     call all = call_make(B, H, H, L, L, D, DV);
-    all.how.causal = FV_CAUSAL_UPPER_LEFT, all.how.window_left = 30;
+    all.how.causal = FV_CAUSAL_UPPER_LEFT, all.how.window = FV_WINDOW(30, -1);
     call_run(&all);
     for (int64_t b = 0; b < B; b++) {
         call one = call_make(1, H, H, L, L, D, DV);
@@ -133,7 +133,7 @@ static void window_law(void **state) {
     (void)state;
     call a = call_make(2, 2, 2, 150, 150, 32, 32), b = call_make(2, 2, 2, 150, 150, 32, 32);
     copy_inputs(&b, &a);
-    b.how.window_left = b.how.window_right = 150;
+    b.how.window = FV_WINDOW(150, 150);
     call_run(&a), call_run(&b);
     assert_memory_equal(data(&a, FV_OUT), data(&b, FV_OUT), 2 * 2 * 150 * 32 * 4);
     assert_memory_equal(grad(&a, FV_Q), grad(&b, FV_Q), 2 * 2 * 150 * 32 * 4);
@@ -210,7 +210,7 @@ static void identities(void **state) {
     (void)state;
     enum { H = 2, L = 190, D = 32 };
     call c = call_make(1, H, H, L, L, D, D);
-    c.how.window_left = 60;
+    c.how.window = FV_WINDOW(60, -1);
     memset(grad(&c, FV_LSE), 0, H * L * 4);
     call_run(&c);
     for (int h = 0; h < H; h++) {
@@ -392,7 +392,9 @@ static void refusals(void **state) {
     c = good, c.how.dropout = 1, call_refused(&c, "dropout");
     c = good, c.how.scale = NAN, call_refused(&c, "scale");
     c = good, c.how.softcap = -1, call_refused(&c, "softcap");
-    c = good, c.how.window_left = -2, call_refused(&c, "window");
+    c = good, c.how.window = FV_WINDOW(-2, -1), call_refused(&c, "window");
+    c = good, c.how.window.left = 5, call_refused(&c, "FV_WINDOW(5, 0)");
+    c = good, c.how.reserved[0] = 1, call_refused(&c, "reserved words of fv_attention_options");
     c = good, c.how.mechanism = "topk", c.how.softcap = 1, call_refused(&c, "softcap");
     c = good, c.how.mechanism = "topk", c.how.dropout = 0.5, call_refused(&c, "dropout");
     c = good, c.x.t[FV_V].rank = 0, c.x.d[FV_V].rank = 0, call_refused(&c, "needs operand \"v\"");

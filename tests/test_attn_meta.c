@@ -430,7 +430,7 @@ static void whole_relation(const char *m, uint64_t seed) {
     exact_case a, b;
     exact_make(&a, m, seed, FV_F32, 300000, NO(LEFT) | NO(RIGHT) | NO(OFFSET));
     twin(&a, &b);
-    b.c.how.window_left = b.c.how.window_right = a.c.lq + a.c.lk;
+    b.c.how.window = FV_WINDOW(a.c.lq + a.c.lk, a.c.lq + a.c.lk);
     oracle o;
     oracle_run(&o, &a, RULE_SOFT);
     run(&a), run(&b);

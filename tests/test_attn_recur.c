@@ -7,7 +7,9 @@
 #include <cmocka.h>
 
 /* A state has no left window. */
-static void fit(attn_case *c) { c->how.window_left = -1; }
+static void fit(attn_case *c) {
+    if (c->how.window.limited) c->how.window.left = -1;
+}
 
 /* The quadratic reference makes long cases dear: few of them, and `recurrence` below. */
 static int64_t longest_of(uint64_t seed) { return seed % 100 == 0 ? 300 : seed % 8 == 7 ? 90 : seed % 2 ? 40 : 20; }
@@ -333,10 +335,10 @@ static void refusals(void **state) {
     (void)state;
     fv_attention_tensors x = fixed_tensors(&one, L);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
-    how.mechanism = "linear", how.window_left = 5;
+    how.mechanism = "linear", how.window = FV_WINDOW(5, -1);
     assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
-    assert_non_null(strstr(fv_message(), "window_left"));
-    how.window_left = -1, how.softcap = 2;
+    assert_non_null(strstr(fv_message(), "window.left"));
+    how.window = (fv_window){0}, how.softcap = 2;
     assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
     how.softcap = 0, how.mechanism = "linear:eps=0";
     assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);

@@ -60,6 +60,23 @@ static void numbers_of_decoding(void **state) {
     fv_kv_cache_free(cache);
 }
 
+/* What is not set is as in the default. */
+static void zeros_are_defaults(void **state) {
+    (void)state;
+    fv_attention_tensors x = tensors(FV_F32);
+    fv_attention_options how = FV_ATTENTION_DEFAULT, some = {.scale = .5};
+    float first[64];
+    const size_t bytes = (size_t)fv_tensor_count(&x.t[FV_OUT]) * sizeof(float);
+    assert_true(bytes <= sizeof first);
+    how.scale = .5;
+    for (int i = 0; i < L * D; i++) ((float *)x.t[FV_Q].data)[i] = (float)(i % 7) / 3 - 1;
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
+    memcpy(first, x.t[FV_OUT].data, bytes), memset(x.t[FV_OUT].data, 0, bytes);
+    assert_int_equal(fv_attention(&some, NULL, &x), FV_OK);
+    assert_memory_equal(first, x.t[FV_OUT].data, bytes);
+    assert_memory_equal(&how, &some, sizeof how);
+}
+
 static void names_of_choices(void **state) {
     (void)state;
     fv_attention_tensors x = tensors(FV_F32);
@@ -129,9 +146,13 @@ static void maps(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_of_the_type),    cmocka_unit_test(numbers_of_decoding),
-        cmocka_unit_test(names_of_choices),       cmocka_unit_test(gradients_nobody_planned),
-        cmocka_unit_test(positions_without_data), cmocka_unit_test(maps),
+        cmocka_unit_test(numbers_of_the_type),
+        cmocka_unit_test(numbers_of_decoding),
+        cmocka_unit_test(names_of_choices),
+        cmocka_unit_test(zeros_are_defaults),
+        cmocka_unit_test(gradients_nobody_planned),
+        cmocka_unit_test(positions_without_data),
+        cmocka_unit_test(maps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,7 +153,7 @@ static int hide(call *c, hiding way) {
     static const int32_t live[1] = {60}, cu_q[3] = {0, 20, LQ}, cu_k[3] = {0, 60, LK};
     start(c);
     if (way == BY_CAUSAL) c->how.causal = FV_CAUSAL_UPPER_LEFT, c->call.q_offset = 40;
-    if (way == BY_WINDOW) c->how.window_right = 9, c->call.q_offset = 31;
+    if (way == BY_WINDOW) c->how.window = FV_WINDOW(-1, 9), c->call.q_offset = 31;
     if (way == BY_MASK) use_mask(c);
     if (way == BY_BIAS) use_bias(c);
     for (int i = 0; i < LQ * LK && (way == BY_MASK || way == BY_BIAS); i++)
@@ -237,7 +237,8 @@ static void empty_case(const int64_t *size, int features) {
     if (features & 8)
         x.t[FV_SLOPES] = fv_tensor_1d(memory[FV_SLOPES][0], FV_F32, size[1]),
         x.d[FV_SLOPES] = fv_tensor_1d(memory[FV_SLOPES][1], FV_F32, size[1]);
-    if (features & 16) how.causal = FV_CAUSAL_LOWER_RIGHT, how.dropout = 0.5, how.window_left = 1, how.softcap = 2;
+    if (features & 16)
+        how.causal = FV_CAUSAL_LOWER_RIGHT, how.dropout = 0.5, how.window = FV_WINDOW(1, -1), how.softcap = 2;
     if (features & 32 && size[0] == 1)
         x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 2), x.t[FV_CU_K] = fv_tensor_1d(cu_k, FV_I32, 2);
     else if (features & 32)

@@ -73,7 +73,8 @@ static void make_half(half_case *c, int slot, bool integer) {
 }
 
 static void fit(attn_case *c) {
-    if (!strcmp(c->how.mechanism, "linear")) c->how.window_left = -1; /* a state has no left window */
+    if (!strcmp(c->how.mechanism, "linear") && c->how.window.limited)
+        c->how.window.left = -1; /* a state has no left window */
 }
 
 static void make_pair(half_case *c, const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t longest) {

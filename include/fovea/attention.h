@@ -44,7 +44,8 @@ typedef struct fv_attention_tensors {
 typedef enum fv_causal { FV_CAUSAL_NONE, FV_CAUSAL_UPPER_LEFT, FV_CAUSAL_LOWER_RIGHT } fv_causal;
 typedef enum fv_mask_means { FV_MASK_KEEP, FV_MASK_DROP } fv_mask_means; /* what a true element says */
 
-/* Order: scale, softcap, bias and slopes, masks, softmax with sinks, dropout/(1-p), values.
+/* All zeros are the defaults: `fv_attention_options how = {.scale = .5}`.
+ * Order: scale, softcap, bias and slopes, masks, softmax with sinks, dropout/(1-p), values.
  * A row without visible keys gives zeros, LSE -inf and zero gradients; what is masked is never read. */
 typedef struct fv_attention_options {
     const char *mechanism; /* "softmax", "topk:k=32", "window:left=64,right=0"; NULL is softmax */
@@ -52,15 +53,15 @@ typedef struct fv_attention_options {
     double scale;
     double softcap; /* 0: none; else cap*tanh(s/cap) */
     fv_causal causal;
-    int64_t window_left;  /* keys visible to the left of a query besides itself; -1: no limit */
-    int64_t window_right; /* ... to the right; -1: no limit */
+    fv_window window; /* FV_WINDOW(left, right); zeros: none */
     fv_mask_means mask_means;
     double dropout; /* probability of dropping a weight; bits are addressed by (seed of the call, b, h, i, j) */
     const fv_block_mask
-        *blocks; /* which query sees which key, besides all the above (not with cu_seqlens); NULL: all */
+        *blocks;          /* which query sees which key, besides all the above (not with cu_seqlens); NULL: all */
+    uint64_t reserved[8]; /* zero; anything else is FV_USAGE */
 } fv_attention_options;
 #define FV_ATTENTION_DEFAULT \
-    { NULL, 0, 0, FV_CAUSAL_NONE, -1, -1, FV_MASK_KEEP, 0, NULL }
+    { 0 }
 
 /* What may differ from call to call of one plan; NULL in its place is all zeros. The backward, the weights and the
  * statistics of a forward take the call of that forward. */

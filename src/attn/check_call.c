@@ -185,11 +185,27 @@ fv_status fv__attn_check_number(const char *where, double value, fv_dtype arithm
                     least, most, fv_dtype_name(arithmetic), value);
 }
 
+static fv_status check_window(const fv_window *w) {
+    const int64_t far = INT64_C(1) << 48;
+    if (!w->limited && (w->left || w->right))
+        return fv__fail(
+            FV_USAGE,
+            "attention: window\n  expected limited, or zeros for none\n  found:   left %lld, right %lld, not "
+            "limited\n  try:     FV_WINDOW(%lld, %lld)",
+            (long long)w->left, (long long)w->right, (long long)w->left, (long long)w->right);
+    if (w->left < -1 || w->right < -1)
+        return fv__fail(FV_USAGE, "attention: window\n  expected 0 or more, or -1 for no limit\n  found:   %lld, %lld",
+                        (long long)w->left, (long long)w->right);
+    if (w->left > far || w->right > far)
+        return fv__fail(FV_USAGE, "attention: window\n  expected sizes up to 2^48\n  found:   %lld, %lld",
+                        (long long)w->left, (long long)w->right);
+    return FV_OK;
+}
+
 static fv_status check_options(const fv_attention_plan *plan) {
     const fv_attention_options *o = &plan->options;
     const uint32_t can = plan->mechanism->info.can;
     const char *name = plan->mechanism->info.name;
-    const int64_t far = INT64_C(1) << 48;
     if (!isfinite(o->scale))
         return fv__fail(FV_USAGE, "attention: scale\n  expected a finite number, 0 for 1/sqrt(D)\n  found:   %g",
                         o->scale);
@@ -204,15 +220,15 @@ static fv_status check_options(const fv_attention_plan *plan) {
                         (int)o->mask_means);
     if (!(o->dropout >= 0 && o->dropout < 1))
         return fv__fail(FV_USAGE, "attention: dropout\n  expected 0 <= p < 1\n  found:   %g", o->dropout);
-    if (o->window_left < -1 || o->window_right < -1)
-        return fv__fail(FV_USAGE, "attention: window\n  expected 0 or more, or -1 for no limit\n  found:   %lld, %lld",
-                        (long long)o->window_left, (long long)o->window_right);
-    if (o->window_left > far || o->window_right > far)
-        return fv__fail(FV_USAGE, "attention: window\n  expected sizes up to 2^48\n  found:   %lld, %lld",
-                        (long long)o->window_left, (long long)o->window_right);
+    FV_TRY(check_window(&o->window));
+    for (size_t i = 0; i < sizeof o->reserved / sizeof *o->reserved; i++)
+        if (o->reserved[i])
+            return fv__fail(FV_USAGE,
+                            "attention: reserved words of fv_attention_options\n  expected zeros\n  try:     "
+                            "start from fv_attention_options how = {0}");
     if (o->dropout > 0 && !(can & FV_CAN_DROPOUT))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no dropout", name);
-    const bool band = o->causal != FV_CAUSAL_NONE || o->window_left >= 0 || o->window_right >= 0;
+    const bool band = o->causal != FV_CAUSAL_NONE || plan->window_left >= 0 || plan->window_right >= 0;
     if (band && !(can & FV_CAN_CAUSAL))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has neither causal masks nor windows", name);
     if (o->softcap > 0 && present(&plan->shape[FV_K]) && !(plan->mechanism->info.takes & FV_OPERAND_BIT(FV_SLOPES)))
@@ -245,7 +261,8 @@ static void resolve(fv_attention_plan *plan) {
     const fv_attention_options *o = &plan->options;
     plan->causal = o->causal != FV_CAUSAL_NONE;
     plan->lower_right = o->causal == FV_CAUSAL_LOWER_RIGHT;
-    plan->window_left = o->window_left, plan->window_right = o->window_right;
+    plan->window_left = o->window.limited ? o->window.left : -1;
+    plan->window_right = o->window.limited ? o->window.right : -1;
     if (plan->causal) plan->window_right = 0;
 }
 

@@ -37,8 +37,8 @@ static int64_t extent(const fv_attention_plan *plan, const char *name, size_t le
     const struct {
         const char *name;
         int64_t size;
-    } known[] = {{"B", plan->batch}, {"H", plan->heads},  {"Hkv", plan->kv_heads}, {"Lq", plan->q_len},
-                 {"Lk", plan->k_len}, {"D", plan->d_qk}, {"Dv", plan->d_v},       {"N", plan->sequences}};
+    } known[] = {{"B", plan->batch},  {"H", plan->heads}, {"Hkv", plan->kv_heads}, {"Lq", plan->q_len},
+                 {"Lk", plan->k_len}, {"D", plan->d_qk},  {"Dv", plan->d_v},       {"N", plan->sequences}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strlen(known[i].name) == length && memcmp(known[i].name, name, length) == 0) return known[i].size;
     return plan->mechanism->extent ? plan->mechanism->extent(plan, *name) : 0;
@@ -89,8 +89,8 @@ void fv__attn_shape_text(const fv_attention_plan *plan, fv_operand operand, char
     while (*text && used < size) {
         const char *start = text;
         const fv__shape shape = fv__attn_parse_shape(plan, &text);
-        used += (size_t)snprintf(out + used, size - used, "%s(%.*s) = (", used ? " or " : "",
-                                 (int)strcspn(start, " "), start);
+        used += (size_t)snprintf(out + used, size - used, "%s(%.*s) = (", used ? " or " : "", (int)strcspn(start, " "),
+                                 start);
         for (int a = 0; a < shape.rank && used < size; a++)
             used += (size_t)snprintf(out + used, size - used, "%s%lld%s", a ? "," : "", (long long)shape.dim[a],
                                      shape.broadcast[a] ? "|1" : "");

@@ -202,18 +202,13 @@ static fv_status plan_without_windows(cli_problem *problem) {
     return fv_attention_plan_create(&problem->plan, &problem->how, &problem->x);
 }
 
-/* Parameters that matter at these lengths, where the usual ones would not. */
-static const char *text_of(const char *name) {
-    return strcmp(name, "window") == 0 ? "window:left=9,right=4" : strcmp(name, "topk") == 0 ? "topk:k=6" : name;
-}
-
 fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64_t seed, fv_dtype dtype, bool grid) {
     static const int64_t widths[] = {1, 3, 8, 16, 24, 33, 64};
     cli_random r = {seed * 0x2545f4914f6cdd1du + 1};
     memset(problem, 0, sizeof *problem);
     problem->mechanism = m;
     problem->how = (fv_attention_options)FV_ATTENTION_DEFAULT;
-    problem->how.mechanism = text_of(m->name);
+    problem->how.mechanism = m->examples[0];
     bool gate = (m->needs >> FV_K & 1) == 0, packed = m->can & FV_CAN_VARLEN && cli_random_below(&r, 4) == 0;
     int64_t b = packed ? 1 : 1 + cli_random_below(&r, 2), hkv = 1 + cli_random_below(&r, 2),
             group = m->can & FV_CAN_GQA ? 1 + cli_random_below(&r, 3) : 1;

@@ -16,10 +16,6 @@ static void copy_inputs(call *to, const call *from) {
 
 /* ---- bits */
 
-static const char *const texts[][4] = {
-#include "attn_texts.def"
-};
-
 /* 1, 2, 3 and 4 threads: the same bytes of every output and gradient. */
 static void one_thread_law(const char *text, uint64_t seed, int64_t longest) {
     attn_case first, again;
@@ -43,8 +39,9 @@ static void one_thread_law(const char *text, uint64_t seed, int64_t longest) {
 }
 static void threads_law(void **state) {
     (void)state;
-    for (size_t m = 0; m < sizeof texts / sizeof *texts; m++)
-        for (uint64_t seed = 1; seed <= 24; seed++) one_thread_law(texts[m][0], seed, seed % 12 == 0 ? 700 : 150);
+    for (size_t m = 0; m < fv_mechanism_count(); m++)
+        for (uint64_t seed = 1; case_example(m, 0) && seed <= 24; seed++)
+            one_thread_law(case_example(m, 0), seed, seed % 12 == 0 ? 700 : 150);
 }
 
 /* A sequence alone, in a batch, and among packed ones. */
@@ -356,8 +353,8 @@ static void one_weights(const char *text, uint64_t seed) {
 }
 static void weights_law(void **state) {
     (void)state;
-    for (size_t m = 0; m < sizeof texts / sizeof *texts; m++)
-        for (uint64_t seed = 1; seed <= 60; seed++) one_weights(texts[m][0], seed);
+    for (size_t m = 0; m < fv_mechanism_count(); m++)
+        for (uint64_t seed = 1; case_example(m, 0) && seed <= 60; seed++) one_weights(case_example(m, 0), seed);
 }
 
 /* ---- promises of the plan */
@@ -438,14 +435,39 @@ static void empties(void **state) {
         }
 }
 
+/* What a mechanism's row promises, its engine can do; its examples are calls of it; its parameters have shapes. */
+static void rows_of_mechanisms(void **state) {
+    (void)state;
+    fv_attention_tensors x = {0};
+    x.t[FV_Q] = x.t[FV_K] = x.t[FV_V] = fv_bhld(NULL, FV_F32, 1, 2, 5, 8);
+    for (size_t i = 0; i < fv_mechanism_count(); i++) {
+        const fv_mechanism *m = fv_mechanism_at(i);
+        const fv__engine *engine = ((const fv__mechanism *)m)->engine;
+        assert_int_equal(m->can & ~engine->can, 0);
+        assert_true(!(engine->can & FV_CAN_WEIGHTS) || engine->weights);
+        assert_true(!engine->statistics == !engine->statistics_scratch);
+        assert_non_null(m->examples[0]);
+        for (int e = 0; e < 4 && m->examples[e]; e++) {
+            fv_attention_options how = {.mechanism = m->examples[e]};
+            fv_tensor shape;
+            assert_memory_equal(m->examples[e], m->name, strlen(m->name));
+            for (const fv_mechanism_operand *row = m->operands; row && row->name; row++) {
+                assert_int_equal(fv_attention_operand_shape(&how, &x, row->operand, &shape), FV_OK);
+                assert_true(shape.rank > 0 && fv_tensor_count(&shape) > 0);
+                assert_ptr_equal(fv_mechanism_own(m, row->operand), row);
+            }
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(threads_law),      cmocka_unit_test(batch_law),   cmocka_unit_test(packed_law),
-        cmocka_unit_test(grouped_law),      cmocka_unit_test(window_law),  cmocka_unit_test(prefix_law),
-        cmocka_unit_test(hidden_law),       cmocka_unit_test(future_law),  cmocka_unit_test(identities),
-        cmocka_unit_test(shift_law),        cmocka_unit_test(extremes),    cmocka_unit_test(known_answers),
-        cmocka_unit_test(additive_uniform), cmocka_unit_test(weights_law), cmocka_unit_test(scratch_is_linear),
-        cmocka_unit_test(refusals),         cmocka_unit_test(empties),
+        cmocka_unit_test(rows_of_mechanisms), cmocka_unit_test(threads_law),      cmocka_unit_test(batch_law),
+        cmocka_unit_test(packed_law),         cmocka_unit_test(grouped_law),      cmocka_unit_test(window_law),
+        cmocka_unit_test(prefix_law),         cmocka_unit_test(hidden_law),       cmocka_unit_test(future_law),
+        cmocka_unit_test(identities),         cmocka_unit_test(shift_law),        cmocka_unit_test(extremes),
+        cmocka_unit_test(known_answers),      cmocka_unit_test(additive_uniform), cmocka_unit_test(weights_law),
+        cmocka_unit_test(scratch_is_linear),  cmocka_unit_test(refusals),         cmocka_unit_test(empties),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -161,10 +161,6 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
     case_free(&exact);
 }
 
-static const char *const texts[][4] = {
-#include "attn_texts.def"
-};
-
 static int64_t longest_of(uint64_t seed) { return seed % 50 == 0 ? 300 : seed % 4 == 2 ? 90 : 20; }
 
 /* FOVEA_TEST_QUICK is for sanitizers, which are thirty times slower. */
@@ -174,10 +170,10 @@ static void random_calls(void **state) {
     (void)state;
     failures = 0;
     int64_t count = 0;
-    for (size_t m = 0; m < sizeof texts / sizeof *texts; m++)
-        for (int t = 0; t < 4 && texts[m][t]; t++)
+    for (size_t m = 0; m < fv_mechanism_count(); m++)
+        for (int t = 0; case_example(m, t); t++)
             for (uint64_t seed = 1; seed <= (uint64_t)per_text(); seed++, count++)
-                one(texts[m][t], seed, longest_of(seed));
+                one(case_example(m, t), seed, longest_of(seed));
     assert_true(count >= (getenv("FOVEA_TEST_QUICK") ? 1000 : 5000));
     assert_int_equal(failures, 0);
 }

@@ -97,15 +97,13 @@ static void check(attend_case *c, const char *what) {
     for (int i = 0; i < count; i++) fv__free(leaf[i].data);
 }
 
-static const char *text_of(const fv_mechanism *m) { return strcmp(m->name, "topk") == 0 ? "topk:k=3" : m->name; }
-
 static void every_mechanism(void **state) {
     (void)state;
     for (size_t i = 0; i < fv_mechanism_count(); i++) {
         const fv_mechanism *m = fv_mechanism_at(i);
         if (!(m->can & FV_CAN_BACKWARD)) continue;
         attend_case c = {.m = m, .options = FV_ATTENTION_DEFAULT};
-        c.options.mechanism = text_of(m);
+        c.options.mechanism = m->examples[0];
         check(&c, "plain");
         c.one_projection = true;
         check(&c, "one projection");
@@ -126,7 +124,7 @@ static void gradient_of_lse(void **state) {
         const fv_mechanism *m = fv_mechanism_at(i);
         if (!(m->can & FV_CAN_BACKWARD) || !has_keys(m)) continue;
         attend_case c = {.m = m, .options = FV_ATTENTION_DEFAULT, .use_lse = true};
-        c.options.mechanism = text_of(m);
+        c.options.mechanism = m->examples[0];
         check(&c, "lse");
     }
     attend_case c = {

@@ -163,6 +163,7 @@ typedef struct fv_mechanism {
     uint32_t can;               /* FV_CAN_... */
     const fv_option *params;    /* its settings, ended by a NULL name */
     const fv_mechanism_operand *operands; /* its own parameters, ended by a NULL name; NULL: none */
+    const char *examples[4]; /* calls that show it at small lengths: tests and `fovea verify` run them; at least one */
 } fv_mechanism;
 
 FV_API size_t fv_mechanism_count(void);

@@ -82,7 +82,8 @@ const fv__mechanism fv__mech_topk = {
              .takes = FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_PREFIX_LEN) |
                       FV_OPERAND_BIT(FV_CU_Q) | FV_OPERAND_BIT(FV_CU_K),
              .can = FV_ROWS_CAN,
-             .params = params},
+             .params = params,
+             .examples = {"topk:k=3", "topk:k=1", "topk:k=12"}},
     .params_size = sizeof(topk_params),
     .engine = &fv__rows,
     .setup = setup,

@@ -125,6 +125,7 @@ FV_API fv_status fv_attention_backward(const fv_attention_plan *plan, const fv_a
 FV_API fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_attention_tensors *x);
 
 /* Scores or weights of chosen query rows of one (batch, head), after a forward that gave FV_LSE.
+ * rows NULL: all rows in order, and `count` is not read; no row at all is a list of 0.
  * With cu_seqlens, `batch` is the number of the sequence and rows count inside it. weights: (rows, Lk) of the plan's dtype;
  * keys that do not exist or are masked get 0 (weights) or -inf (scores). SOFTMAX is before dropout, DROPOUT after it: what multiplied
  * the values. For 16-bit tensors the weights are f32, and memory is taken for an f32 copy of the keys of the head (FV_NO_RESOURCES). */

@@ -15,7 +15,7 @@ static fv_status check_lse(const fv_attention_plan *plan, const fv_attention_ten
 }
 
 static fv_status check_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage,
-                               int64_t batch, int64_t head, const int64_t *rows, int64_t count,
+                               int64_t batch, int64_t head, const int64_t *rows, int64_t *rows_wanted,
                                const fv_tensor *weights) {
     const char *name = plan->mechanism->info.name;
     if (!plan->mechanism->weights)
@@ -27,9 +27,11 @@ static fv_status check_weights(const fv_attention_plan *plan, const fv_attention
     if (batch < 0 || batch >= plan->sequences || head < 0 || head >= plan->heads)
         return fv__fail(FV_USAGE, "attention: weights of batch %lld, head %lld\n  expected below %lld and %lld",
                         (long long)batch, (long long)head, (long long)plan->sequences, (long long)plan->heads);
-    if (count < 0) return fv__fail(FV_USAGE, "attention: weights of %lld rows", (long long)count);
     const fv__segment segment = fv__attn_segment(plan, x, batch);
-    for (int64_t i = 0; i < count; i++)
+    if (!rows) *rows_wanted = segment.q_len;
+    const int64_t count = *rows_wanted;
+    if (count < 0) return fv__fail(FV_USAGE, "attention: weights of %lld rows", (long long)count);
+    for (int64_t i = 0; rows && i < count; i++)
         if (rows[i] < 0 || rows[i] >= segment.q_len)
             return fv__fail(FV_USAGE, "attention: weights of row %lld\n  expected 0 to %lld", (long long)rows[i],
                             (long long)segment.q_len - 1);
@@ -42,6 +44,23 @@ static fv_status check_weights(const fv_attention_plan *plan, const fv_attention
     return FV_OK;
 }
 
+/* Mechanisms take lists of rows. Without one all rows are listed, a few at a time: nothing is allocated. */
+static void weigh_rows(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+                       int64_t head, const int64_t *rows, int64_t count, const fv_tensor *weights) {
+    enum { AT_ONCE = 256 };
+    int64_t list[AT_ONCE];
+    if (rows) {
+        plan->mechanism->weights(plan, x, stage, batch, head, rows, count, weights);
+        return;
+    }
+    for (int64_t first = 0; first < count; first += AT_ONCE) {
+        const int64_t now = count - first < AT_ONCE ? count - first : AT_ONCE;
+        for (int64_t i = 0; i < now; i++) list[i] = first + i;
+        const fv_tensor to = fv_tensor_slice(*weights, 0, first, now);
+        plan->mechanism->weights(plan, x, stage, batch, head, list, now, &to);
+    }
+}
+
 /* A bias of 16 bits is converted a row at a time: its plane is as large as the weights of the whole sequence. */
 static void rows_with_bias(const fv_attention_plan *plan, fv_attention_tensors *y, const fv_tensor *bias,
                            fv_stage stage, int64_t batch, int64_t head, const int64_t *rows, int64_t count,
@@ -49,13 +68,14 @@ static void rows_with_bias(const fv_attention_plan *plan, fv_attention_tensors *
     const fv__segment s = fv__attn_segment(plan, y, batch);
     const int64_t n = bias->dim[3], at[3] = {s.batch, head, 0};
     for (int64_t i = 0; i < count; i++) {
+        const int64_t number = rows ? rows[i] : i;
         fv_tensor row = *bias, to = *weights;
         for (int a = 0; a < 3; a++)
-            row = fv_tensor_slice(row, a, bias->dim[a] == 1 ? 0 : a < 2 ? at[a] : s.q_start + rows[i], 1);
+            row = fv_tensor_slice(row, a, bias->dim[a] == 1 ? 0 : a < 2 ? at[a] : s.q_start + number, 1);
         y->t[FV_BIAS] = fv_tensor_of(memory, FV_F32, 4, (int64_t[]){1, 1, 1, n});
         fv_tensor_copy(&y->t[FV_BIAS], &row);
         to.data = (char *)to.data + i * to.stride[0] * (int64_t)sizeof(float);
-        plan->mechanism->weights(plan, y, stage, batch, head, rows + i, 1, &to);
+        plan->mechanism->weights(plan, y, stage, batch, head, &number, 1, &to);
     }
 }
 
@@ -74,7 +94,7 @@ static fv_status half_weights(const fv_attention_plan *plan, const fv_attention_
     if (half_bias)
         rows_with_bias(plan, &y, bias, stage, batch, head, rows, count, weights, memory + bytes);
     else
-        plan->mechanism->weights(plan, &y, stage, batch, head, rows, count, weights);
+        weigh_rows(plan, &y, stage, batch, head, rows, count, weights);
     fv__free(memory);
     return FV_OK;
 }
@@ -82,10 +102,10 @@ static fv_status half_weights(const fv_attention_plan *plan, const fv_attention_
 fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage,
                                int64_t batch, int64_t head, const int64_t *rows, int64_t count,
                                const fv_tensor *weights) {
-    FV_TRY(check_weights(plan, x, stage, batch, head, rows, count, weights));
+    FV_TRY(check_weights(plan, x, stage, batch, head, rows, &count, weights));
     if (stage == FV_STAGE_DROPOUT && plan->options.dropout == 0) stage = FV_STAGE_SOFTMAX;
     if (plan->storage != plan->dtype) return half_weights(plan, x, stage, batch, head, rows, count, weights);
-    plan->mechanism->weights(plan, x, stage, batch, head, rows, count, weights);
+    weigh_rows(plan, x, stage, batch, head, rows, count, weights);
     return FV_OK;
 }
 

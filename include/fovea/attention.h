@@ -99,7 +99,8 @@ FV_API fv_status fv_attention(const fv_attention_options *options, const fv_atte
 
 /* A plan is immutable and may be shared between threads. Only shapes and dtypes of `shapes` are read (data may be NULL,
  * rank 0 = absent): ports in t that will be given, and in d the gradients that will be given or wanted.
- * Refuses with the reason: FV_USAGE for wrong shapes or options, or what the mechanism cannot do. Free it with _plan_free; the text of
+ * Refuses with the reason: FV_USAGE for wrong shapes or options, or what the mechanism cannot do; FV_NO_RESOURCES when the scratch
+ * would be 2^48 bytes or more, or the rows of all sequences and heads are beyond 2^63. Free it with _plan_free; the text of
  * options->mechanism may end before, options->blocks may not. */
 typedef struct fv_attention_plan fv_attention_plan;
 FV_API fv_status fv_attention_plan_create(fv_attention_plan **plan, const fv_attention_options *options,

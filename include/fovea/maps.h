@@ -45,7 +45,8 @@ typedef struct fv_survey {
     { -1, -1, 64, 64, false, FV_NO_TENSOR, FV_NO_TENSOR, FV_NO_TENSOR, FV_NO_TENSOR }
 
 /* Bytes of scratch for this plan and these wishes, for fv_threads() as it is now; of `want` the tensors' shapes are read. About
- * 16 numbers per key and head when columns are wanted, 64 per block of keys and head when blocks are; 0 when the survey is refused. */
+ * 16 numbers per key and head when columns are wanted, 64 per block of keys and head when blocks are; 0 when the survey is refused
+ * (FV_NO_RESOURCES: 2^48 bytes or more). */
 FV_API size_t fv_attention_survey_scratch(const fv_attention_plan *plan, const fv_survey *want);
 
 /* x: the tensors of the forward, with the LSE it wrote. The same bits for any number of threads; nothing is allocated.

@@ -137,6 +137,12 @@ static fv_status check_output(const fv_attention_plan *plan, const fv_tensor *t,
 
 static bool any_block(const fv_survey *want) { return want->mean.rank || want->max.rank; }
 
+static size_t survey_bytes(const fv_attention_plan *plan, const fv_survey *want) {
+    const bool one = want->batch >= 0 && want->head >= 0;
+    const size_t staged = plan->storage != plan->dtype ? fv__stage_inputs_bytes(plan, one) : 0;
+    return staged + plan->mechanism->survey_scratch(plan, want) + 64;
+}
+
 /* What does not depend on the values of lengths. */
 static fv_status check_wishes(const fv_attention_plan *plan, const fv_survey *want) {
     char text[256];
@@ -157,6 +163,10 @@ static fv_status check_wishes(const fv_attention_plan *plan, const fv_survey *wa
                         (long long)want->pool_q, (long long)want->pool_k);
     if (!any_block(want) && !want->columns.rank && !want->entropy.rank)
         return fv__fail(FV_USAGE, "attention: survey\n  expected a tensor for mean, max, columns or entropy");
+    if (survey_bytes(plan, want) >= (size_t)FV_ATTN_MOST)
+        return fv__fail(FV_NO_RESOURCES,
+                        "attention: survey, its scratch\n  expected less than 2^48 bytes\n"
+                        "  found:   more\n  try:     one batch and head at a time");
     return FV_OK;
 }
 
@@ -183,10 +193,7 @@ static fv_status check_survey(const fv_attention_plan *plan, const fv_attention_
 }
 
 size_t fv_attention_survey_scratch(const fv_attention_plan *plan, const fv_survey *want) {
-    if (check_wishes(plan, want) != FV_OK) return 0;
-    const bool one = want->batch >= 0 && want->head >= 0;
-    const size_t staged = plan->storage != plan->dtype ? fv__stage_inputs_bytes(plan, one) : 0;
-    return staged + plan->mechanism->survey_scratch(plan, want) + 64;
+    return check_wishes(plan, want) == FV_OK ? survey_bytes(plan, want) : 0;
 }
 
 fv_status fv_attention_survey(const fv_attention_plan *plan, const fv_attention_tensors *x, const fv_survey *want,

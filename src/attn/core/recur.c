@@ -88,22 +88,24 @@ void fv__recur_locate(const int64_t *first, int64_t sequences, int64_t span, int
 static int64_t most_spans(const fv_attention_plan *plan) {
     const int64_t q = plan->q_len, k = plan->k_len;
     if (plan->packed) return (q + k) / FV_RECUR_SPAN + plan->sequences;
-    if (plan->window_right < 0) return spans_in(max_of(q, k)) * plan->sequences;
-    if (plan->lower_right) return spans_in(k) * plan->sequences;
-    return spans_in(q + max_of(0, min_of(k, plan->q_offset + plan->window_right))) * plan->sequences;
+    if (plan->window_right < 0) return fv__attn_times(spans_in(max_of(q, k)), plan->sequences);
+    if (plan->lower_right) return fv__attn_times(spans_in(k), plan->sequences);
+    return fv__attn_times(spans_in(q + max_of(0, min_of(k, plan->q_offset + plan->window_right))), plan->sequences);
 }
 
 fv__recur_cut fv__recur_cut_of(const fv_attention_plan *plan, bool backward) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
     const int64_t c = FV_RECUR_CHUNK, d = plan->d_qk, dv = plan->d_v;
-    fv__recur_cut cut = {.spans = most_spans(plan), .state = d * (dv + 1)};
+    fv__recur_cut cut = {.spans = most_spans(plan), .state = fv__attn_times(d, dv + 1)};
     cut.first_bytes = fv__attn_lines(plan->sequences + 1, sizeof(int64_t));
-    cut.states_bytes = fv__attn_lines(plan->kv_heads * (cut.spans + plan->sequences) * cut.state, e);
-    cut.worker_bytes =
-        fv__attn_lines(cut.state, e) + 3 * fv__attn_lines(c * d, e) + fv__attn_lines(c * c, e) + fv__attn_lines(c, e);
+    cut.states_bytes =
+        fv__attn_lines(fv__attn_times(fv__attn_times(plan->kv_heads, cut.spans + plan->sequences), cut.state), e);
+    cut.worker_bytes = fv__attn_lines(cut.state, e) + 3 * fv__attn_lines(fv__attn_times(c, d), e) +
+                       fv__attn_lines(c * c, e) + fv__attn_lines(c, e);
     if (!backward) return cut;
-    cut.rows_bytes = fv__attn_lines(plan->batch * plan->heads * plan->q_len, e);
-    cut.worker_bytes += fv__attn_lines(c * c, e) + 3 * fv__attn_lines(c * (dv + 1), e) + fv__attn_lines(c * d, e);
+    cut.rows_bytes = fv__attn_lines(fv__attn_times(fv__attn_times(plan->batch, plan->heads), plan->q_len), e);
+    cut.worker_bytes += fv__attn_lines(c * c, e) + 3 * fv__attn_lines(fv__attn_times(c, dv + 1), e) +
+                        fv__attn_lines(fv__attn_times(c, d), e);
     return cut;
 }
 

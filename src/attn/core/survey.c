@@ -9,7 +9,7 @@ static int64_t pieces(int64_t count, int64_t size) { return (count + size - 1) /
 static int64_t most_shared(const fv_attention_plan *plan, const fv_survey *want, int64_t span, int64_t sequences) {
     const int64_t spans = pieces(plan->q_len, span);
     if (spans < 2 || span % want->pool_q == 0) return 0;
-    return plan->packed && want->batch < 0 ? 2 * spans : spans * sequences;
+    return plan->packed && want->batch < 0 ? 2 * spans : fv__attn_times(spans, sequences);
 }
 
 fv__survey_cut fv__survey_cut_of(const fv_attention_plan *plan, const fv_survey *want) {
@@ -24,11 +24,15 @@ fv__survey_cut fv__survey_cut_of(const fv_attention_plan *plan, const fv_survey 
     cut.first_bytes = fv__attn_lines(2 * (cut.sequences + 1), sizeof(int64_t));
     const int64_t batches = want->batch >= 0 ? 1 : plan->batch;
     if (want->columns.rank)
-        cut.column_bytes = fv__attn_lines(pieces(plan->q_len, cut.span) * batches * cut.heads * plan->k_len, e);
-    if (pooled)
-        cut.shared_bytes =
-            fv__attn_lines(most_shared(plan, want, cut.span, cut.sequences) * cut.heads * 4 * cut.key_blocks, e);
-    cut.worker_bytes = fv__attn_lines(plan->d_qk * side, e) + 3 * fv__attn_lines(side * side, e) +
+        cut.column_bytes = fv__attn_lines(
+            fv__attn_times(fv__attn_times(pieces(plan->q_len, cut.span), fv__attn_times(batches, cut.heads)),
+                           plan->k_len),
+            e);
+    if (pooled) {
+        const int64_t shared = fv__attn_times(most_shared(plan, want, cut.span, cut.sequences), cut.heads);
+        cut.shared_bytes = fv__attn_lines(fv__attn_times(shared, fv__attn_times(4, cut.key_blocks)), e);
+    }
+    cut.worker_bytes = fv__attn_lines(fv__attn_times(plan->d_qk, side), e) + 3 * fv__attn_lines(side * side, e) +
                        2 * fv__attn_lines(cut.span, e) + 2 * fv__attn_lines(cut.span, sizeof(int64_t));
     return cut;
 }

@@ -159,7 +159,7 @@ static void wraps(const char *mechanism, int how, int64_t b, int64_t h, int64_t 
 static void sizes_that_wrap(void **state) {
     (void)state;
     const int64_t m = INT64_C(1) << 20;
-    /* 2^20 sequences of 2^11 keys: 2^22 spans of states of 2^40 elements come to 2^64 bytes, which is 0 */
+    /* the first wraps: a state of 2^40 numbers for each span of 2^20 sequences */
     wraps("linear", 0, m, 1, 2048, 2048, m, m, "\"linear\", scratch\n  expected less than 2^48 bytes");
     wraps("linear", 0, 4, 4, 16, 16, INT64_C(1) << 40, INT64_C(1) << 40, "\"linear\", scratch\n");
     wraps("linear", PACKED, m, m, 8, 8, 512 * 16, m, "\"linear\", scratch\n");

@@ -137,10 +137,10 @@ static fv_status settle_vectors(const fv_model_kind *kind) {
     if (!(kind->can & FV_MODEL_TAKES_VECTORS))
         return cli_fail(FV_USAGE, "--unlabelled: --model %s has no word vectors\n  try:     --model transformer",
                         o.model);
-    if (!cli_given("vector-width")) vectors.width = setup.model.width;
-    if (vectors.width == setup.model.width) return FV_OK;
-    return cli_fail(FV_USAGE, "--vector-width and --width differ\n  expected the same number\n  found:   %lld and %lld",
-                    (long long)vectors.width, (long long)setup.model.width);
+    if (!cli_given("vector-dim")) vectors.dim = setup.model.d_model;
+    if (vectors.dim == setup.model.d_model) return FV_OK;
+    return cli_fail(FV_USAGE, "--vector-dim and --d-model differ\n  expected the same number\n  found:   %lld and %lld",
+                    (long long)vectors.dim, (long long)setup.model.d_model);
 }
 
 static fv_status settle(void) {
@@ -245,8 +245,8 @@ static fv_status learn_vectors(const char *texts, fv_vectors **out) {
     double start = cli_now();
     if (status == FV_OK) status = fv_vectors_train(out, set->texts, &vectors);
     if (status == FV_OK)
-        cli_say("vectors  %lld words of width %lld from %lld texts in %.1f s", (long long)(*out)->count,
-                (long long)(*out)->width, (long long)set->texts.count, cli_now() - start);
+        cli_say("vectors  %lld words of dimension %lld from %lld texts in %.1f s", (long long)(*out)->count,
+                (long long)(*out)->dim, (long long)set->texts.count, cli_now() - start);
     fv_dataset_free(set);
     return status;
 }

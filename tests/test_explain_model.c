@@ -204,8 +204,8 @@ static void other_mechanisms_are_explained(void **state) {
         fv_train_setup how;
         fv_model *model;
         assert_int_equal(fv_train_setup_init(&how, "transformer"), FV_OK);
-        how.model.width = 8, how.model.heads = 2, how.model.layers = 1, how.train.epochs = 1;
-        how.model.attention = m->name;
+        how.model.d_model = 8, how.model.heads = 2, how.model.layers = 1, how.train.epochs = 1;
+        how.model.mechanism = m->name;
         if (fv_train(&model, NULL, data, NULL, &how) != FV_OK) continue; /* needs what a text does not give */
         fv_explanation *e = explained(model, "great word7 poor", NULL);
         bool weights = m->can & FV_CAN_WEIGHTS;

@@ -21,7 +21,7 @@ static fv_model *good;
 static fv_status train_toy(fv_model **model, const char *kind, const char *run) {
     fv_train_setup how;
     FV_TRY(fv_train_setup_init(&how, kind));
-    how.model.width = 16, how.model.heads = 2, how.model.ffn = 16, how.model.layers = 1;
+    how.model.d_model = 16, how.model.heads = 2, how.model.d_ff = 16, how.model.layers = 1;
     how.train.epochs = 2, how.train.batch_size = 8, how.train.eval_every = "4u", how.train.save_every = "4u";
     how.folder = run;
     return fv_train(model, NULL, train, valid, &how);

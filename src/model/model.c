@@ -68,10 +68,10 @@ void fv_model_free(fv_model *model) {
 }
 
 fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors) {
-    if (model->layers.embed_table < 0 || vectors->width != model->options.width)
+    if (model->layers.embed_table < 0 || vectors->dim != model->options.d_model)
         return fv__fail(FV_USAGE,
-                        "word vectors of width %lld do not fit\n  expected width %lld\n  try:     --width %lld",
-                        (long long)vectors->width, (long long)model->options.width, (long long)vectors->width);
+                        "word vectors of dimension %lld do not fit\n  expected d_model %lld\n  try:     --d-model %lld",
+                        (long long)vectors->dim, (long long)model->options.d_model, (long long)vectors->dim);
     float *table = fv_params_get(model->params, model->layers.embed_table).value.data;
     int64_t found = fv_vectors_fill(vectors, model->tokenizer, table);
     fv__log(FV_LOG_INFO, "%lld of %d words start from word vectors", (long long)found, (int)model->sizes.vocabulary);

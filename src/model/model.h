@@ -29,9 +29,9 @@ typedef struct fv__run {
 
 /* Nodes a trace wants to see again. NULL where a kind has no such thing. */
 typedef struct fv__nodes {
-    fv_node *input;        /* (T, width) what each token brings in */
-    fv_node *pool_weights; /* (T, 1) */
-    fv_node *logits;       /* (N, classes) */
+    fv_node *input;           /* (T, d_model) what each token brings in */
+    fv_node *pooling_weights; /* (T, 1) */
+    fv_node *logits;          /* (N, classes) */
 } fv__nodes;
 
 typedef struct fv__kind fv__kind;
@@ -48,7 +48,7 @@ struct fv__kind {
 
 /* Layers of neural kinds; each kind fills what it uses. */
 typedef struct fv__layers {
-    fv_layer *embed, *ngrams, *positions, *norm, *pool, *out;
+    fv_layer *embed, *ngrams, *positions, *norm, *pooling, *out;
     fv_layer **block;             /* (options.layers) */
     int embed_table, ngram_table; /* parameters that are looked up by row, -1 if absent */
 } fv__layers;
@@ -72,7 +72,7 @@ struct fv_model {
  * are still to be fitted have grams -1 and no parameters yet. */
 fv_status fv__model_create(fv_model **model, const fv_model_options *options, fv_classes classes,
                            fv_tokenizer *tokenizer, int64_t grams, uint64_t seed);
-/* Starts the embedding from word vectors; their width must be the model's. */
+/* Starts the embedding from word vectors; their dimension must be the model's. */
 fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors);
 
 /* Encoded texts as this model reads them. */
@@ -122,11 +122,11 @@ void fv__probabilities(float *probability, const float *logit, int64_t classes);
 #define FV__ROW_VECTORS                                                                                      \
     FV__ROW("vectors", FV_OPT_STRING, vectors, NULL, 0, 0, "FILE", "word vectors that start the embedding"), \
         FV__ROW("freeze-vectors", FV_OPT_BOOL, freeze_vectors, "false", 0, 0, NULL, "do not train the embedding")
-#define FV__ROW_WIDTH(standard) FV__ROW("width", FV_OPT_INT, width, standard, 1, 65536, NULL, "numbers per token")
+#define FV__ROW_D_MODEL(standard) FV__ROW("d-model", FV_OPT_INT, d_model, standard, 1, 65536, NULL, "numbers per token")
 #define FV__ROW_HEADS(standard) \
-    FV__ROW("heads", FV_OPT_INT, heads, standard, 1, 1024, NULL, "attention heads; they divide the width")
-#define FV__ROW_ATTENTION                                                                     \
-    FV__ROW("attention", FV_OPT_STRING, attention, "softmax", 0, 0, "NAME[:param=value,...]", \
+    FV__ROW("heads", FV_OPT_INT, heads, standard, 1, 1024, NULL, "attention heads; they divide d_model")
+#define FV__ROW_MECHANISM                                                                     \
+    FV__ROW("mechanism", FV_OPT_STRING, mechanism, "softmax", 0, 0, "NAME[:param=value,...]", \
             "mechanism, see `fovea mechanisms`")
 #define FV__ROW_DROPOUT(standard) \
     FV__ROW("dropout", FV_OPT_FLOAT, dropout, standard, 0, 0.99, NULL, "share of activations dropped while training")

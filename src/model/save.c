@@ -44,16 +44,16 @@ fv_status fv_model_save(const fv_model *model, const char *folder) {
 /* A config may ask for more than the file can hold; say so before taking the memory. */
 static fv_status check_room(const fv__config *config, const fv_tensor_file *file) {
     const fv_model_options *o = &config->options;
-    size_t width = (size_t)o->width, held = file->bytes.size, need = 0, part = 0;
+    size_t d_model = (size_t)o->d_model, held = file->bytes.size, need = 0, part = 0;
     size_t features = (size_t)(config->vocabulary + config->grams), classes = (size_t)config->classes.count;
     bool fits = true;
-    if (width == 0)
+    if (d_model == 0)
         fits = fv__mul_ok(features, classes, &need);
     else {
-        fits = fv__mul_ok(features, width, &need);
+        fits = fv__mul_ok(features, d_model, &need);
         if (o->ngrams.ngram_bits > 0)
-            fits &= fv__mul_ok((size_t)1 << o->ngrams.ngram_bits, width, &part) && fv__add_ok(need, part, &need);
-        fits &= fv__mul_ok((size_t)o->layers, 4 * width * width, &part) && fv__add_ok(need, part, &need);
+            fits &= fv__mul_ok((size_t)1 << o->ngrams.ngram_bits, d_model, &part) && fv__add_ok(need, part, &need);
+        fits &= fv__mul_ok((size_t)o->layers, 4 * d_model * d_model, &part) && fv__add_ok(need, part, &need);
     }
     fits &= fv__mul_ok(need, sizeof(float), &need) && need <= held;
     if (fits) return FV_OK;

@@ -34,7 +34,7 @@ void fv__journal_close(fv__journal *journal) {
 
 static fv_status fill_step(fv__json *o, const fv_event *e) {
     FV_TRY(fv__json_set(o, "loss", fv__json_of_float(e->loss)));
-    FV_TRY(fv__json_set(o, "learn_rate", fv__json_of_float(e->learn_rate)));
+    FV_TRY(fv__json_set(o, "learning_rate", fv__json_of_float(e->learning_rate)));
     FV_TRY(fv__json_set(o, "gradient_norm", fv__json_of_float(e->gradient_norm)));
     return fv__json_set(o, "tokens_per_second", fv__json_of_float(e->tokens_per_second));
 }
@@ -82,8 +82,8 @@ static fv_status write_log(const fv__journal *journal, const fv_event *e) {
     fv__buf_printf(&line, "%s  %-5s  update %lld/%lld", clock, name_of(e->kind), (long long)e->step,
                    (long long)e->total);
     if (e->kind == FV_EVENT_STEP)
-        fv__buf_printf(&line, "  loss %.4f  lr %.3g  gnorm %.3f  %.0f tok/s", e->loss, e->learn_rate, e->gradient_norm,
-                       e->tokens_per_second);
+        fv__buf_printf(&line, "  loss %.4f  lr %.3g  gnorm %.3f  %.0f tok/s", e->loss, e->learning_rate,
+                       e->gradient_norm, e->tokens_per_second);
     if (e->kind == FV_EVENT_EVAL)
         fv__buf_printf(&line, "  val loss %.4f  acc %.4f  macro-f1 %.4f%s", e->valid_loss, e->valid_accuracy,
                        e->valid_macro_f1, e->best ? "  best so far" : "");

@@ -26,12 +26,12 @@ typedef struct trainer {
     int64_t total; /* updates in all, 0: not known */
     int64_t saved; /* update of the last checkpoint, -1: none */
     int slot;
-    float *best;                            /* weights that were judged best */
-    float *raw;                             /* the weights while their average is in their place, NULL: no average */
-    double started, elapsed_before;         /* clock */
-    double learn_rate, gradient_norm, loss; /* of the last update */
-    double speed, speed_weight;             /* tokens a second, an average that forgets */
-    int64_t done_here;                      /* updates of this process */
+    float *best;                               /* weights that were judged best */
+    float *raw;                                /* the weights while their average is in their place, NULL: no average */
+    double started, elapsed_before;            /* clock */
+    double learning_rate, gradient_norm, loss; /* of the last update */
+    double speed, speed_weight;                /* tokens a second, an average that forgets */
+    int64_t done_here;                         /* updates of this process */
 } trainer;
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
@@ -64,7 +64,7 @@ static fv_status tell_step(trainer *t) {
     if (!due(t, t->log_every) && t->done_here > 10) return FV_OK;
     fv_event e = {.kind = FV_EVENT_STEP,
                   .loss = t->state.loss_sum / (double)t->state.loss_count,
-                  .learn_rate = t->learn_rate,
+                  .learning_rate = t->learning_rate,
                   .gradient_norm = t->gradient_norm};
     if (due(t, t->log_every)) t->state.loss_sum = 0, t->state.loss_count = 0;
     return tell(t, e);
@@ -152,12 +152,12 @@ static fv_status diverged(const trainer *t, const char *what) {
     if (folder && t->saved >= 0)
         return fv__fail(FV_DIVERGED,
                         "%s at update %lld (lr %g)\n  last good state: %s/last%s\n  try:     --resume %s "
-                        "--learn-rate %g",
-                        what, (long long)s->updates + 1, t->how->learn_rate, folder, place, folder,
-                        t->how->learn_rate / 10);
+                        "--learning-rate %g",
+                        what, (long long)s->updates + 1, t->how->learning_rate, folder, place, folder,
+                        t->how->learning_rate / 10);
     return fv__fail(FV_DIVERGED,
-                    "%s at update %lld (lr %g)\n  last good state: none was saved\n  try:     --learn-rate %g", what,
-                    (long long)s->updates + 1, t->how->learn_rate, t->how->learn_rate / 10);
+                    "%s at update %lld (lr %g)\n  last good state: none was saved\n  try:     --learning-rate %g", what,
+                    (long long)s->updates + 1, t->how->learning_rate, t->how->learning_rate / 10);
 }
 
 static fv_status interrupted(trainer *t) {
@@ -171,7 +171,7 @@ static fv_status interrupted(trainer *t) {
 /* ---- one update --------------------------------------------------------------------------------------------------- */
 
 static uint64_t step_seed(const trainer *t, int64_t part) {
-    uint64_t index = (uint64_t)(t->state.updates * t->how->accumulate + part), seed = (uint64_t)t->how->seed;
+    uint64_t index = (uint64_t)(t->state.updates * t->how->gradient_accumulation + part), seed = (uint64_t)t->how->seed;
     return (uint64_t)fv__random_u32(seed, STREAM_STEP, 2 * index) << 32 |
            fv__random_u32(seed, STREAM_STEP, 2 * index + 1);
 }
@@ -187,7 +187,7 @@ static fv_status learn_from(trainer *t, int64_t part, double *loss, int64_t *tok
     fv_targets targets = {.labels = batch.label, .label_smoothing = t->how->label_smoothing};
     fv_node *mean = fv_op_cross_entropy(t->run.graph, nodes.logits, &targets);
     FV_TRY(fv_graph_backward(t->run.graph, mean, NULL));
-    *loss += fv_node_scalar(mean) / (double)t->how->accumulate;
+    *loss += fv_node_scalar(mean) / (double)t->how->gradient_accumulation;
     *tokens += batch.tokens;
     return FV_OK;
 }
@@ -221,14 +221,15 @@ static double share_done(const trainer *t) {
 static fv_status update(trainer *t) {
     double start = fv__now(), loss = 0;
     int64_t tokens = 0;
-    for (int64_t part = 0; part < t->how->accumulate; part++) FV_TRY(learn_from(t, part, &loss, &tokens));
-    double norm = fv__optimizer_norm(&t->optimizer) / (double)t->how->accumulate;
+    for (int64_t part = 0; part < t->how->gradient_accumulation; part++) FV_TRY(learn_from(t, part, &loss, &tokens));
+    double norm = fv__optimizer_norm(&t->optimizer) / (double)t->how->gradient_accumulation;
     if (!isfinite(loss)) return diverged(t, isnan(loss) ? "loss became NaN" : "loss became infinite");
     if (!isfinite(norm)) return diverged(t, "a gradient became NaN or infinite");
-    double clip = t->how->clip_norm, scale = clip > 0 && norm > clip ? clip / norm : 1;
-    t->learn_rate = t->how->learn_rate * fv__schedule(t->how, share_done(t));
+    double clip = t->how->max_grad_norm, scale = clip > 0 && norm > clip ? clip / norm : 1;
+    t->learning_rate = t->how->learning_rate * fv__schedule(t->how, share_done(t));
     t->gradient_norm = norm, t->loss = loss;
-    fv__optimizer_update(&t->optimizer, t->state.updates + 1, t->learn_rate, scale / (double)t->how->accumulate);
+    fv__optimizer_update(&t->optimizer, t->state.updates + 1, t->learning_rate,
+                         scale / (double)t->how->gradient_accumulation);
     fv__optimizer_zero(&t->optimizer);
     advance(t, fv__now() - start, tokens);
     return tell_step(t);
@@ -292,7 +293,8 @@ static fv_status describe(trainer *t, const fv_dataset *train) {
 
 /* These make other batches or another network; the rest may be changed by somebody who knows that the result changes. */
 static bool must_stay(const trainer *t, const char *name) {
-    static const char *const fixed[] = {"batch-size", "max-tokens", "bucket", "accumulate", "average", "seed", NULL};
+    static const char *const fixed[] = {"batch-size", "max-tokens", "bucket", "gradient-accumulation",
+                                        "ema-decay",  "seed",       NULL};
     for (int i = 0; fixed[i]; i++)
         if (strcmp(name, fixed[i]) == 0) return true;
     for (const fv_option *row = t->model->kind->info.options; row->name; row++)
@@ -302,6 +304,14 @@ static bool must_stay(const trainer *t, const char *name) {
 
 /* When lines are written and checkpoints made changes nothing that is learnt. */
 static bool is_harmless(const char *name) { return strcmp(name, "log-every") == 0 || strcmp(name, "save-every") == 0; }
+
+/* What the run had for an option, under its name or an earlier one; NULL: nothing. */
+static const char *value_before(const fv__json *options, const char *name) {
+    const fv__json *value = fv__json_get(options, name);
+    const char *other;
+    for (size_t i = 0; !value && (other = fv_option_earlier_name(name, i)); i++) value = fv__json_get(options, other);
+    return fv__json_text(value);
+}
 
 static fv_status compare(trainer *t, const fv__json *was) {
     const char *data = fv__json_text(fv__json_get(was, "data")), *now = fv__json_text(fv__json_get(t->about, "data"));
@@ -313,7 +323,7 @@ static fv_status compare(trainer *t, const fv__json *was) {
     fv__json *options = fv__json_get(t->about, "options"), *before = fv__json_get(was, "options");
     for (void *i = fv__json_first(options); i; i = fv__json_next(options, i)) {
         const char *name = fv__json_key(i), *value = fv__json_text(fv__json_value(i));
-        const char *old = fv__json_text(fv__json_get(before, name));
+        const char *old = value_before(before, name);
         if (is_harmless(name) || (old && strcmp(old, value) == 0)) continue;
         if (must_stay(t, name))
             return fv__fail(FV_USAGE,
@@ -371,7 +381,7 @@ static int64_t count_updates(const trainer *t) {
         double part = fmin(1, amount - (double)epoch);
         batches += part * (double)fv_batches_count(t->batches, epoch);
     }
-    int64_t updates = (int64_t)(batches / (double)t->how->accumulate + 1e-9);
+    int64_t updates = (int64_t)(batches / (double)t->how->gradient_accumulation + 1e-9);
     return updates > 0 ? updates : 1;
 }
 
@@ -395,8 +405,8 @@ static fv_status prepare(trainer *t, const fv_dataset *train) {
     FV_TRY(fv__run_create(&t->run, t->model));
     FV_TRY(fv__optimizer_create(&t->optimizer, t->model, t->how));
     t->best = fv__alloc(weight_bytes(t));
-    if (t->how->average > 0) t->raw = fv__alloc(weight_bytes(t));
-    if (!t->best || (t->how->average > 0 && !t->raw)) return FV_NO_RESOURCES;
+    if (t->how->ema_decay > 0) t->raw = fv__alloc(weight_bytes(t));
+    if (!t->best || (t->how->ema_decay > 0 && !t->raw)) return FV_NO_RESOURCES;
     memcpy(t->best, weights_of(t), weight_bytes(t));
     t->total = count_updates(t);
     FV_TRY(describe(t, train));

@@ -1,5 +1,5 @@
 /* What a training says while it runs: one line that is redrawn, lines that stay for evaluations, JSON on request. */
-#include "train.h"
+#include "train_command.h"
 #include "console.h"
 
 #include <inttypes.h>

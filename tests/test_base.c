@@ -194,17 +194,17 @@ static void memory_refuses_the_impossible(void **state) {
     assert_null(fv__alloc(SIZE_MAX / 2));
     assert_null(fv__alloc_array(SIZE_MAX / 4, 8));
     assert_non_null(strstr(fv_message(), "out of memory"));
-    int64_t calls = fv__door_calls(FV_DOOR_ALLOC);
-    fv__inject(FV_DOOR_ALLOC, 2, false);
+    int64_t calls = fv__fault_point_calls(FV_FAULT_ALLOC);
+    fv__inject(FV_FAULT_ALLOC, 2, false);
     void *first = fv__alloc(1), *second = fv__alloc(1), *third = fv__alloc(1);
     assert_true(first && !second && third);
-    assert_int_equal(fv__door_calls(FV_DOOR_ALLOC), calls + 3);
+    assert_int_equal(fv__fault_point_calls(FV_FAULT_ALLOC), calls + 3);
     assert_string_equal(fv_message(), "out of memory: 1 bytes asked for");
-    fv__inject(FV_DOOR_ALLOC, 1, true);
+    fv__inject(FV_FAULT_ALLOC, 1, true);
     assert_true(!fv__alloc(1) && !fv__alloc(1) && !fv__strdup("x"));
     unsigned char *kept = fv__realloc(first, 1, 5);
     assert_null(kept);
-    fv__inject(FV_DOOR_ALLOC, 0, false);
+    fv__inject(FV_FAULT_ALLOC, 0, false);
     fv__free(first);
     fv__free(third);
 }
@@ -298,7 +298,7 @@ static void buffer_grows_and_remembers_failure(void **state) {
     assert_int_equal(b.size, 1 + 2 + 3 + 599);
     assert_memory_equal(b.data, "a\0b12|xxx", 9);
     assert_int_equal(b.data[b.size], 0);
-    fv__inject(FV_DOOR_ALLOC, 1, false);
+    fv__inject(FV_FAULT_ALLOC, 1, false);
     for (int i = 0; i < 5; i++) fv__buf_text(&b, long_text);
     assert_int_equal(fv__buf_status(&b), FV_NO_RESOURCES);
     fv__buf_free(&b);
@@ -439,14 +439,14 @@ static void map_survives_every_failed_allocation(void **state) {
     for (int nth = 1;; nth++) {
         fv__map *map = NULL;
         char key[32];
-        fv__inject(FV_DOOR_ALLOC, nth, false);
+        fv__inject(FV_FAULT_ALLOC, nth, false);
         fv_status status = fv__map_create(&map);
         int stored = 0;
         for (; status == FV_OK && stored < 5000; stored += status == FV_OK) {
             int n = snprintf(key, sizeof key, "%d", stored);
             status = fv__map_set(map, key, (size_t)n, stored);
         }
-        fv__inject(FV_DOOR_ALLOC, 0, false);
+        fv__inject(FV_FAULT_ALLOC, 0, false);
         for (int i = 0; i < stored; i++) {
             int n = snprintf(key, sizeof key, "%d", i);
             assert_int_equal(fv__map_get(map, key, (size_t)n, -1), i);

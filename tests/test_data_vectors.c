@@ -220,10 +220,10 @@ static void test_no_memory(void **state) {
     bool done = false;
     for (int n = 1; n < 1000 && !done; n++) {
         fv_vectors *v = NULL, *u = NULL;
-        fv__inject(FV_DOOR_ALLOC, n, false);
+        fv__inject(FV_FAULT_ALLOC, n, false);
         fv_status status = fv_vectors_train(&v, (fv_texts){4, text, size}, &o);
         done = status == FV_OK;
-        fv__inject(FV_DOOR_ALLOC, 0, false);
+        fv__inject(FV_FAULT_ALLOC, 0, false);
         assert_true(done || status == FV_NO_RESOURCES);
         fv_vectors_free(v);
         fv_vectors_free(u);

@@ -188,10 +188,10 @@ static void every_allocation_fails_once(void **state) {
     for (int64_t nth = 1;; nth++) {
         model m;
         double loss;
-        fv__inject(FV_DOOR_ALLOC, nth, false);
+        fv__inject(FV_FAULT_ALLOC, nth, false);
         fv_status status = make(&m);
         if (status == FV_OK) status = step(&m, &b, 1, &loss);
-        fv__inject(FV_DOOR_ALLOC, 0, false);
+        fv__inject(FV_FAULT_ALLOC, 0, false);
         bool works = m.g && m.out && step(&m, &b, 1, &loss) == FV_OK;
         assert_true(works || !m.g);
         drop(&m);

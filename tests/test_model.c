@@ -7,7 +7,7 @@
 #include <math.h>
 
 #include "fovea/train.h"
-#include "model/lbfgs.h"
+#include "optim/lbfgs.h"
 #include "scratch.h"
 #include "toy.h"
 

@@ -459,13 +459,13 @@ static void test_resume_refuses_another_run(void **state) {
 
 static void test_two_trainers(void **state) {
     (void)state;
-    fv__journal first;
+    fv__run_log first;
     fv_model *model;
     fv_train_setup how = quick(scratch_path("locked"));
-    OK(fv__journal_open(&first, how.folder));
+    OK(fv__run_log_open(&first, how.folder));
     assert_int_equal(fv_train(&model, NULL, train_data, valid_data, &how), FV_FAIL);
     assert_non_null(strstr(fv_message(), "lock"));
-    fv__journal_close(&first);
+    fv__run_log_close(&first);
     OK(fv_train(&model, NULL, train_data, valid_data, &how));
     fv_model_free(model);
 }

@@ -27,7 +27,7 @@ typedef struct fv_model fv_model;
 typedef struct fv_model_options {
     const char *kind; /* "bayes", "linear", "bag", "attention", "transformer" */
 
-    /* counting kinds */
+    /* count-based kinds */
     double alpha;        /* bayes: pseudo-count added to every word of every class */
     double c;            /* linear: inverse strength of the L2 penalty */
     int64_t word_ngrams; /* bayes, linear: longest run of words that is a feature */
@@ -128,7 +128,7 @@ typedef struct fv_trace {
     const float *probability;     /* (classes) */
     int64_t predicted;            /* class with the highest probability */
     const float *pooling_weights; /* (tokens) share of each token in the pooled vector, sums to 1; NULL: no such thing
-                                    (max pooling, counting kinds). mean+attention: the attention half */
+                                    (max pooling, count-based kinds). mean+attention: the attention half */
     struct fv__trace *store;
 } fv_trace;
 
@@ -148,7 +148,7 @@ FV_API fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer,
                                            int64_t count, float *out);
 
 /* What each token added to the logit of the target: gradient times input for neural kinds, the sum of its features'
- * weights for counting kinds. out: (tokens). */
+ * weights for count-based kinds. out: (tokens). */
 FV_API fv_status fv_trace_contributions(const fv_trace *trace, float *out);
 FV_API void fv_trace_free(fv_trace *trace);
 

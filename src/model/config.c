@@ -55,7 +55,7 @@ static fv_status fill(fv__json *json, const fv_model *model) {
     FV_TRY(fv__json_set(json, "format", fv__json_of_int(FORMAT)));
     FV_TRY(fv__json_set(json, "kind", fv__json_of_text(model->kind->info.name)));
     FV_TRY(fv__json_set(json, "vocab_size", fv__json_of_int(model->sizes.vocabulary)));
-    if (model->kind->fit) FV_TRY(fv__json_set(json, "grams", fv__json_of_int(model->sizes.grams)));
+    if (model->kind->fit) FV_TRY(fv__json_set(json, "grams", fv__json_of_int(model->sizes.ngrams)));
     FV_TRY(write_labels(json, model));
     return write_options(json, model);
 }
@@ -144,13 +144,13 @@ static fv_status read_labels(fv__config *config, fv__json_at_file top) {
 
 static fv_status read_sizes(fv__config *config, fv__json_at_file at) {
     FV_TRY(fv__json_need_int(at, "vocab_size", 0, &config->vocabulary));
-    FV_TRY(fv__json_need_int(at, "grams", 0, &config->grams));
+    FV_TRY(fv__json_need_int(at, "grams", 0, &config->ngrams));
     if (config->vocabulary < 1 || config->vocabulary > INT32_MAX)
         return fv__fail(FV_BAD_MODEL, "%s: \"vocab_size\" is %lld\n  expected at least 1", at.where,
                         (long long)config->vocabulary);
-    if (config->grams < 0 || config->grams > INT32_MAX - config->vocabulary)
+    if (config->ngrams < 0 || config->ngrams > INT32_MAX - config->vocabulary)
         return fv__fail(FV_BAD_MODEL, "%s: \"grams\" is %lld\n  expected 0 or more, below 2^31 with vocab_size",
-                        at.where, (long long)config->grams);
+                        at.where, (long long)config->ngrams);
     return FV_OK;
 }
 

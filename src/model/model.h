@@ -1,6 +1,6 @@
 /* The contract between the rest of the library and a kind of model (one file per kind, one row in list.def).
  *
- * Kinds come in two sorts. Counting kinds turn a text into counted features and are fitted in one go (`fit`). Neural kinds
+ * Kinds come in two sorts. Count-based kinds turn a text into counted features and are fitted in one go (`fit`). Neural kinds
  * build a graph of fovea/grad.h for a packed batch (`build`) and are trained step by step by src/train. Both keep what
  * they learnt as named parameters, so saving, loading and checking are the same for all. */
 #ifndef FV_MODEL_MODEL_H
@@ -14,7 +14,7 @@
 typedef struct fv__sizes {
     int32_t vocabulary; /* of the tokenizer */
     int32_t classes;
-    int64_t grams; /* counting kinds: features beyond single tokens */
+    int64_t ngrams; /* count-based kinds: features beyond single tokens */
 } fv__sizes;
 
 /* A neural model at work: one graph and the buffers of one thread. */
@@ -23,7 +23,7 @@ typedef struct fv__run {
     fv_graph *graph;
     int64_t *offset; /* bags of the batch as the graph wants them */
     int32_t *id;     /* ids after word dropout */
-    size_t offset_room, id_room;
+    size_t offset_capacity, id_capacity;
     uint64_t seed; /* of the step */
 } fv__run;
 
@@ -39,7 +39,7 @@ struct fv__kind {
     fv_model_kind info; /* public row; first, so a pointer to it is a pointer to this */
     fv_status (*check)(const fv_model_options *options); /* beyond the ranges of the rows; may be NULL */
     fv_status (*make)(fv_model *model);                  /* adds the parameters of model->sizes */
-    /* counting kinds */
+    /* count-based kinds */
     fv_status (*fit)(fv_model *model, const fv_dataset *train);
     bool mean_pooled; /* neural kinds: every token has the same share in the pooled vector */
     /* neural kinds */
@@ -62,13 +62,13 @@ struct fv_model {
     fv__sizes sizes;
     uint64_t seed;
     fv_params *params;
-    int32_t *gram;       /* (sizes.grams, 2) counting kinds: feature that is the prefix, token that follows */
-    fv__map *gram_index; /* the same, to look up */
-    bool *is_term;       /* (vocabulary) counting kinds: tokens that are counted */
+    int32_t *ngram;       /* (sizes.ngrams, 2) count-based kinds: feature that is the prefix, token that follows */
+    fv__map *ngram_index; /* the same, to look up */
+    bool *is_term;        /* (vocabulary) count-based kinds: tokens that are counted */
     fv__layers layers;
 };
 
-/* A model with initial parameters. Takes the tokenizer (frees it on failure as well); copies the rest. Counting kinds that
+/* A model with initial parameters. Takes the tokenizer (frees it on failure as well); copies the rest. Count-based kinds that
  * are still to be fitted have grams -1 and no parameters yet. */
 fv_status fv__model_create(fv_model **model, const fv_model_options *options, fv_classes classes,
                            fv_tokenizer *tokenizer, int64_t grams, uint64_t seed);
@@ -86,7 +86,7 @@ fv_status fv__config_write(const fv_model *model, const char *path);
 typedef struct fv__config {
     fv_model_options options; /* strings belong to `json` */
     fv_classes classes;       /* so do the names */
-    int64_t vocabulary, grams;
+    int64_t vocabulary, ngrams;
     struct json_t *json;
 } fv__config;
 fv_status fv__config_read(fv__config *config, const char *path);

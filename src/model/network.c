@@ -102,7 +102,7 @@ static bool drops(const fv__run *run, const fv_batch *batch, int32_t token) {
 
 static fv_node *embed_words(fv__run *run, const fv_batch *batch) {
     int32_t unknown = fv_tokenizer_special(run->model->tokenizer).unk;
-    fv_status status = FV_GROW(&run->id, &run->id_room, (size_t)batch->tokens + 1);
+    fv_status status = FV_GROW(&run->id, &run->id_capacity, (size_t)batch->tokens + 1);
     if (status != FV_OK) return fv_graph_failed(run->graph, status);
     for (int32_t i = 0; i < batch->tokens; i++) run->id[i] = drops(run, batch, i) ? unknown : batch->id[i];
     return fv_layer_embed(run->model->layers.embed, run->graph, run->id, batch->tokens);
@@ -110,7 +110,7 @@ static fv_node *embed_words(fv__run *run, const fv_batch *batch) {
 
 /* The n-grams of a dropped word stay: they teach the model to do with half of what it knows about a word. */
 static fv_node *embed_ngrams(fv__run *run, const fv_batch *batch) {
-    fv_status status = FV_GROW(&run->offset, &run->offset_room, (size_t)batch->tokens + 1);
+    fv_status status = FV_GROW(&run->offset, &run->offset_capacity, (size_t)batch->tokens + 1);
     if (status != FV_OK) return fv_graph_failed(run->graph, status);
     for (int32_t i = 0; i <= batch->tokens; i++) run->offset[i] = batch->cu_bags[i];
     return fv_layer_embed_bags(run->model->layers.ngrams, run->graph, batch->bag, run->offset, batch->tokens,

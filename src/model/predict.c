@@ -7,7 +7,7 @@
 
 enum { CHUNK = 4096 }; /* texts that are encoded at a time: bounds the memory */
 
-/* ---- counting kinds ---------------------------------------------------------------------------------------------- */
+/* ---- count-based kinds ---------------------------------------------------------------------------------------------- */
 
 static fv_status count_and_score(const fv_model *model, fv_texts texts, float *probability) {
     fv__counts x;

@@ -18,7 +18,7 @@ struct fv__trace {
     fv_corpus *corpus;
     fv_batches *batches;
     fv__nodes nodes;
-    /* counting kinds */
+    /* count-based kinds */
     fv__occurrences found;
     fv__counts features; /* the one row */
 };

@@ -67,10 +67,10 @@ static fv_status write_start(const fv_model *model, const char *folder) {
     return status;
 }
 
-/* ---- counting kinds: one go ---------------------------------------------------------------------------------------- */
+/* ---- count-based kinds: one go ---------------------------------------------------------------------------------------- */
 
-static fv_status judge(const fv_model *model, fv_train_result *r, const fv_dataset *valid, const fv_train_setup *setup,
-                       fv__journal *journal) {
+static fv_status evaluate(const fv_model *model, fv_train_result *r, const fv_dataset *valid,
+                          const fv_train_setup *setup, fv__run_log *run_log) {
     fv_metrics *m;
     if (!valid || valid->texts.count == 0) return FV_OK;
     FV_TRY(fv_evaluate(&m, model, valid));
@@ -84,14 +84,14 @@ static fv_status judge(const fv_model *model, fv_train_result *r, const fv_datas
                   .best = true,
                   .eta = -1};
     if (setup->event) setup->event(setup->event_context, &e);
-    fv_status status = fv__journal_write(journal, &e);
-    if (status == FV_OK) status = fv__journal_judgement(journal, model, m, 1);
+    fv_status status = fv__run_log_write(run_log, &e);
+    if (status == FV_OK) status = fv__run_log_evaluation(run_log, model, m, 1);
     fv_metrics_free(m);
     return status;
 }
 
 static fv_status train_at_once(fv_model *model, fv_train_result *r, const fv_dataset *train, const fv_dataset *valid,
-                               const fv_train_setup *setup, fv__journal *journal) {
+                               const fv_train_setup *setup, fv__run_log *run_log) {
     double start = fv__now();
     FV_TRY(model->kind->fit(model, train));
     *r = (fv_train_result){.updates = 1,
@@ -100,13 +100,13 @@ static fv_status train_at_once(fv_model *model, fv_train_result *r, const fv_dat
                            .seconds = fv__now() - start,
                            .parameters = fv_model_parameters(model)};
     if (setup->folder) FV_TRY(fv_model_save(model, setup->folder));
-    return judge(model, r, valid, setup, journal);
+    return evaluate(model, r, valid, setup, run_log);
 }
 
 /* ---- all kinds ----------------------------------------------------------------------------------------------------- */
 
 static fv_status train_model(fv_model **out, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
-                             const fv_train_setup *setup, const fv_vectors *vectors, fv__journal *journal) {
+                             const fv_train_setup *setup, const fv_vectors *vectors, fv__run_log *run_log) {
     fv_tokenizer *tokenizer;
     fv_model *model;
     bool by_gradient = fv_model_kind_find(setup->model.kind)->can & FV_MODEL_BY_GRADIENT;
@@ -115,12 +115,12 @@ static fv_status train_model(fv_model **out, fv_train_result *result, const fv_d
     fv_status status = FV_OK;
     if (vectors && !setup->resume) status = fv__model_fill_vectors(model, vectors);
     if (status == FV_OK && setup->folder && !setup->resume) {
-        status = fv__journal_cut(journal, 0);
+        status = fv__run_log_cut(run_log, 0);
         if (status == FV_OK) status = write_start(model, setup->folder);
     }
     if (status == FV_OK)
-        status = by_gradient ? fv__train_by_gradient(model, result, train, valid, setup, journal)
-                             : train_at_once(model, result, train, valid, setup, journal);
+        status = by_gradient ? fv__train_by_gradient(model, result, train, valid, setup, run_log)
+                             : train_at_once(model, result, train, valid, setup, run_log);
     if (status == FV_OK)
         *out = model;
     else
@@ -148,15 +148,15 @@ fv_status fv_train(fv_model **model, fv_train_result *result, const fv_dataset *
     fv_train_result unused;
     const fv_vectors *vectors;
     fv_vectors *own;
-    fv__journal journal;
+    fv__run_log run_log;
     *model = NULL;
     FV_TRY(fv_train_setup_check(setup));
     FV_TRY(check_data(train, valid));
     FV_TRY(check_folder(setup));
     FV_TRY(find_vectors(&vectors, &own, setup));
-    fv_status status = fv__journal_open(&journal, setup->folder);
-    if (status == FV_OK) status = train_model(model, result ? result : &unused, train, valid, setup, vectors, &journal);
-    fv__journal_close(&journal);
+    fv_status status = fv__run_log_open(&run_log, setup->folder);
+    if (status == FV_OK) status = train_model(model, result ? result : &unused, train, valid, setup, vectors, &run_log);
+    fv__run_log_close(&run_log);
     fv_vectors_free(own);
     return status;
 }

@@ -118,7 +118,7 @@ typedef struct reader {
     fv__map *seen;
     const char **word;
     float *data;
-    size_t words, word_room, data_room;
+    size_t words, word_capacity, data_capacity;
     int64_t dim, line, twice;
 } reader;
 
@@ -152,8 +152,8 @@ static fv_status add_line(reader *r, char *line) {
         r->twice++;
         return FV_OK;
     }
-    FV_TRY(FV_GROW(&r->data, &r->data_room, (r->words + 1) * (size_t)r->dim));
-    FV_TRY(FV_GROW(&r->word, &r->word_room, r->words + 1));
+    FV_TRY(FV_GROW(&r->data, &r->data_capacity, (r->words + 1) * (size_t)r->dim));
+    FV_TRY(FV_GROW(&r->word, &r->word_capacity, r->words + 1));
     int64_t found = read_numbers(gap + 1, r->data + r->words * (size_t)r->dim, r->dim);
     if (found != r->dim) return wrong_line(r, found);
     FV_TRY(fv__map_set(r->seen, line, strlen(line), 1));

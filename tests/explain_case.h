@@ -60,7 +60,7 @@ static inline fv_explanation *all_hostile(void) {
     const float w[9] = {.5f, .25f, .25f, 0, 1, 0, .1f, .2f, .7f}, a[3] = {.2f, .3f, .5f};
     assert_int_equal(fv_explanation_create(&e, hostile, hostile), FV_OK);
     e->kind = fv__explain_text(e, hostile, size);
-    e->attention = e->kind;
+    e->mechanism = e->kind;
     assert_int_equal(fv_explanation_add_note(e, hostile, hostile), FV_OK);
     assert_int_equal(fv_explanation_add_class(e, hostile, .7, 1), FV_OK);
     assert_int_equal(fv_explanation_add_class(e, "net", .3, 1), FV_OK);

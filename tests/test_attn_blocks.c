@@ -394,9 +394,9 @@ static void refusals(void **state) {
     assert_null(mask);
     const int64_t live = fv__alloc_live();
     for (int nth = 1;; nth++) { /* every allocation fails in turn */
-        fv__inject(FV_DOOR_ALLOC, nth, false);
+        fv__inject(FV_FAULT_ALLOC, nth, false);
         const fv_status status = fv_block_mask_create(&mask, sees, (void *)&p, 1, 2, 100, 200);
-        fv__inject(FV_DOOR_ALLOC, 0, false);
+        fv__inject(FV_FAULT_ALLOC, 0, false);
         if (status == FV_OK) {
             assert_true(nth > 10);
             break;

@@ -35,11 +35,11 @@ static void every_allocation_fails_once(void **state) {
     int64_t failures = 0;
     assert_int_equal(everything_that_allocates(), FV_OK);
     for (int64_t n = 1;; n++) {
-        const int64_t before = fv__door_calls(FV_DOOR_ALLOC);
-        fv__inject(FV_DOOR_ALLOC, n, false);
+        const int64_t before = fv__fault_point_calls(FV_FAULT_ALLOC);
+        fv__inject(FV_FAULT_ALLOC, n, false);
         const fv_status status = everything_that_allocates();
-        fv__inject(FV_DOOR_ALLOC, 0, false);
-        if (fv__door_calls(FV_DOOR_ALLOC) - before < n) break;
+        fv__inject(FV_FAULT_ALLOC, 0, false);
+        if (fv__fault_point_calls(FV_FAULT_ALLOC) - before < n) break;
         if (status != FV_OK) failures++;
         assert_int_equal(fv__alloc_live(), live);
         if (status != FV_OK) assert_int_equal(status, FV_NO_RESOURCES);

@@ -269,9 +269,9 @@ static void unreadable(void **state) {
     const fv_tensor to = fv_tensor_2d(w, FV_F32, 1, L);
     assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_SOFTMAX, 0, 0, &row, 1, &to), FV_OK);
     assert_true(w[LIVE - 1] > 0 && w[LIVE] == 0);
-    fv__inject(FV_DOOR_ALLOC, 1, false); /* the copy of the keys */
+    fv__inject(FV_FAULT_ALLOC, 1, false); /* the copy of the keys */
     assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_SOFTMAX, 0, 0, &row, 1, &to), FV_NO_RESOURCES);
-    fv__inject(FV_DOOR_ALLOC, 0, false);
+    fv__inject(FV_FAULT_ALLOC, 0, false);
     free(scratch);
     fv_attention_plan_free(plan);
     x.t[FV_Q] = x.t[FV_K];

@@ -83,7 +83,7 @@ typedef struct settings {
 static const fv_option rows[] = {
     {"shuffle", FV_OPT_BOOL, offsetof(settings, shuffle), "true", 0, 0, NULL, "mix the order"},
     {"batch-size", FV_OPT_INT, offsetof(settings, batch_size), "32", 1, 65536, NULL, "texts per step"},
-    {"learn-rate", FV_OPT_FLOAT, offsetof(settings, rate), "0.001", 0, 10, NULL, "step size"},
+    {"learning-rate", FV_OPT_FLOAT, offsetof(settings, rate), "0.001", 0, 10, NULL, "step size"},
     {"model", FV_OPT_STRING, offsetof(settings, model), NULL, 0, 0, "FILE", "what to load"},
     {"pooling", FV_OPT_CHOICE, offsetof(settings, pooling), "mean", 0, 0, "mean|max|cls|attention", "how to pool"},
     {0},
@@ -114,7 +114,7 @@ static void options_are_set_from_text(void **state) {
     }
     assert_int_equal(fv_options_set(rows, &s, "batch_size", "65536"), FV_OK); /* '_' is '-' */
     assert_int_equal(s.batch_size, 65536);
-    assert_int_equal(fv_options_set(rows, &s, "learn-rate", "3e-4"), FV_OK);
+    assert_int_equal(fv_options_set(rows, &s, "learning-rate", "3e-4"), FV_OK);
     assert_true(s.rate == 3e-4);
     assert_int_equal(fv_options_set(rows, &s, "pooling", "cls"), FV_OK);
     assert_string_equal(s.pooling, "cls");
@@ -127,15 +127,15 @@ static void options_refuse_with_a_reason(void **state) {
     static const struct {
         const char *name, *value, *message;
     } cases[] = {
-        {"learn-rte", "1", "unknown option \"learn-rte\"\n  did you mean \"learn-rate\"?"},
+        {"learning-rte", "1", "unknown option \"learning-rte\"\n  did you mean \"learning-rate\"?"},
         {"zzzzzz", "1",
-         "unknown option \"zzzzzz\"\n  expected one of: shuffle, batch-size, learn-rate, model, pooling"},
+         "unknown option \"zzzzzz\"\n  expected one of: shuffle, batch-size, learning-rate, model, pooling"},
         {"shuffle", "maybe", "option \"shuffle\"\n  expected true or false\n  found:   \"maybe\""},
         {"batch-size", "0", "option \"batch-size\"\n  expected a whole number from 1 to 65536\n  found:   \"0\""},
         {"batch-size", "3.5", "option \"batch-size\"\n  expected a whole number from 1 to 65536\n  found:   \"3.5\""},
         {"batch-size", "", "option \"batch-size\"\n  expected a whole number from 1 to 65536\n  found:   \"\""},
-        {"learn-rate", "nan", "option \"learn-rate\"\n  expected a number from 0 to 10\n  found:   \"nan\""},
-        {"learn-rate", "-1", "option \"learn-rate\"\n  expected a number from 0 to 10\n  found:   \"-1\""},
+        {"learning-rate", "nan", "option \"learning-rate\"\n  expected a number from 0 to 10\n  found:   \"nan\""},
+        {"learning-rate", "-1", "option \"learning-rate\"\n  expected a number from 0 to 10\n  found:   \"-1\""},
         {"pooling", "maen",
          "option \"pooling\"\n  expected one of: mean|max|cls|attention\n  found:   \"maen\"\n  did you mean "
          "\"mean\"?"},
@@ -194,17 +194,17 @@ static void memory_refuses_the_impossible(void **state) {
     assert_null(fv__alloc(SIZE_MAX / 2));
     assert_null(fv__alloc_array(SIZE_MAX / 4, 8));
     assert_non_null(strstr(fv_message(), "out of memory"));
-    int64_t calls = fv__door_calls(FV_DOOR_ALLOC);
-    fv__inject(FV_DOOR_ALLOC, 2, false);
+    int64_t calls = fv__fault_point_calls(FV_FAULT_ALLOC);
+    fv__inject(FV_FAULT_ALLOC, 2, false);
     void *first = fv__alloc(1), *second = fv__alloc(1), *third = fv__alloc(1);
     assert_true(first && !second && third);
-    assert_int_equal(fv__door_calls(FV_DOOR_ALLOC), calls + 3);
+    assert_int_equal(fv__fault_point_calls(FV_FAULT_ALLOC), calls + 3);
     assert_string_equal(fv_message(), "out of memory: 1 bytes asked for");
-    fv__inject(FV_DOOR_ALLOC, 1, true);
+    fv__inject(FV_FAULT_ALLOC, 1, true);
     assert_true(!fv__alloc(1) && !fv__alloc(1) && !fv__strdup("x"));
     unsigned char *kept = fv__realloc(first, 1, 5);
     assert_null(kept);
-    fv__inject(FV_DOOR_ALLOC, 0, false);
+    fv__inject(FV_FAULT_ALLOC, 0, false);
     fv__free(first);
     fv__free(third);
 }
@@ -298,7 +298,7 @@ static void buffer_grows_and_remembers_failure(void **state) {
     assert_int_equal(b.size, 1 + 2 + 3 + 599);
     assert_memory_equal(b.data, "a\0b12|xxx", 9);
     assert_int_equal(b.data[b.size], 0);
-    fv__inject(FV_DOOR_ALLOC, 1, false);
+    fv__inject(FV_FAULT_ALLOC, 1, false);
     for (int i = 0; i < 5; i++) fv__buf_text(&b, long_text);
     assert_int_equal(fv__buf_status(&b), FV_NO_RESOURCES);
     fv__buf_free(&b);
@@ -385,8 +385,8 @@ static void utf8_is_checked(void **state) {
 
 static void nearest_name_is_found(void **state) {
     (void)state;
-    static const char *const names[] = {"learn-rate", "batch-size", "heads", "seed", NULL};
-    assert_string_equal(fv__nearest("learn-rte", names), "learn-rate");
+    static const char *const names[] = {"learning-rate", "batch-size", "heads", "seed", NULL};
+    assert_string_equal(fv__nearest("learning-rte", names), "learning-rate");
     assert_string_equal(fv__nearest("batch_size", names), "batch-size");
     assert_string_equal(fv__nearest("BATCHSIZE", names), "batch-size");
     assert_string_equal(fv__nearest("haeds", names), "heads"); /* two neighbours swapped are one edit */
@@ -439,14 +439,14 @@ static void map_survives_every_failed_allocation(void **state) {
     for (int nth = 1;; nth++) {
         fv__map *map = NULL;
         char key[32];
-        fv__inject(FV_DOOR_ALLOC, nth, false);
+        fv__inject(FV_FAULT_ALLOC, nth, false);
         fv_status status = fv__map_create(&map);
         int stored = 0;
         for (; status == FV_OK && stored < 5000; stored += status == FV_OK) {
             int n = snprintf(key, sizeof key, "%d", stored);
             status = fv__map_set(map, key, (size_t)n, stored);
         }
-        fv__inject(FV_DOOR_ALLOC, 0, false);
+        fv__inject(FV_FAULT_ALLOC, 0, false);
         for (int i = 0; i < stored; i++) {
             int n = snprintf(key, sizeof key, "%d", i);
             assert_int_equal(fv__map_get(map, key, (size_t)n, -1), i);

@@ -189,15 +189,15 @@ static void a_killed_writer_leaves_no_litter_behind_the_next(void **state) {
     unlink(path);
 }
 
-/* Every call of the file door and of memory fails once; then all later calls do. */
-static void every_failure_leaves_old_or_new(fv__door door, bool persistent) {
+/* Every call of the file point and of memory fails once; then all later calls do. */
+static void every_failure_leaves_old_or_new(fv__fault_point point, bool persistent) {
     int failures = 0;
     for (int nth = 1;; nth++) {
         int64_t live = fv__alloc_live();
         const char *path = scratch_file("precious", "old", 3);
-        fv__inject(door, nth, persistent);
+        fv__inject(point, nth, persistent);
         fv_status status = fv__write_file(path, "newer", 5);
-        fv__inject(door, 0, false);
+        fv__inject(point, 0, false);
         assert_int_equal(fv__alloc_live(), live);
         assert_int_equal(scratch_count(), 1);
         if (status == FV_OK) break;
@@ -207,15 +207,15 @@ static void every_failure_leaves_old_or_new(fv__door door, bool persistent) {
     }
     assert_true(scratch_holds(scratch_path("precious"), "newer", 5));
     assert_true(failures >=
-                (door == FV_DOOR_FILE ? 5 : 2)); /* open, write, fsync, rename, open and fsync of the folder */
+                (point == FV_FAULT_FILE ? 5 : 2)); /* open, write, fsync, rename, open and fsync of the folder */
     unlink(scratch_path("precious"));
 }
 
 static void every_failing_call_leaves_old_or_new(void **state) {
     (void)state;
     for (int persistent = 0; persistent < 2; persistent++) {
-        every_failure_leaves_old_or_new(FV_DOOR_FILE, persistent);
-        every_failure_leaves_old_or_new(FV_DOOR_ALLOC, persistent);
+        every_failure_leaves_old_or_new(FV_FAULT_FILE, persistent);
+        every_failure_leaves_old_or_new(FV_FAULT_ALLOC, persistent);
     }
 }
 
@@ -223,24 +223,24 @@ static void every_failing_call_of_reading_is_reported(void **state) {
     (void)state;
     const char *path = scratch_file("r", "text", 4);
     int64_t live = fv__alloc_live();
-    for (int door = 0; door < FV_DOORS; door++)
+    for (int point = 0; point < FV_FAULT_POINTS; point++)
         for (int nth = 1, done = 0; !done; nth++) {
             fv__file file;
-            fv__inject((fv__door)door, nth, true);
+            fv__inject((fv__fault_point)point, nth, true);
             fv_status status = fv__file_read(&file, path);
-            fv__inject((fv__door)door, 0, false);
+            fv__inject((fv__fault_point)point, 0, false);
             done = status == FV_OK;
             if (done)
                 assert_true(nth > 1);
             else
-                assert_int_equal(status, door == FV_DOOR_ALLOC ? FV_NO_RESOURCES : FV_BAD_DATA);
+                assert_int_equal(status, point == FV_FAULT_ALLOC ? FV_NO_RESOURCES : FV_BAD_DATA);
             fv__file_free(&file);
             assert_int_equal(fv__alloc_live(), live);
         }
     fv__file file; /* a machine that cannot map reads instead */
-    fv__inject(FV_DOOR_FILE, 2, false);
+    fv__inject(FV_FAULT_FILE, 2, false);
     assert_int_equal(fv__file_map(&file, path), FV_OK);
-    fv__inject(FV_DOOR_FILE, 0, false);
+    fv__inject(FV_FAULT_FILE, 0, false);
     assert_false(file.mapped);
     assert_memory_equal(file.data, "text", 4);
     fv__file_free(&file);
@@ -257,9 +257,9 @@ static void lines_are_appended(void **state) {
     assert_int_equal(fv__append_line(path, "three"), FV_OK);
     assert_true(scratch_holds(path, "one\nha\nthree\n", 13));
     for (int nth = 1; nth <= 3; nth++) {
-        fv__inject(FV_DOOR_FILE, nth, false);
+        fv__inject(FV_FAULT_FILE, nth, false);
         assert_int_not_equal(fv__append_line(path, "x"), FV_OK);
-        fv__inject(FV_DOOR_FILE, 0, false);
+        fv__inject(FV_FAULT_FILE, 0, false);
     }
     assert_int_equal(fv__append_line("/dev/full", "x"), FV_NO_RESOURCES);
     unlink(path);
@@ -334,10 +334,11 @@ static void the_environment_injects(void **state) {
     }
 }
 
-/* Prints which of three calls through each door must fail. */
+/* Prints which of three calls through each point must fail. */
 static int probe(void) {
-    for (int door = 0; door < FV_DOORS; door++)
-        for (int i = 0; i < 3; i++) printf("%d%s", fv__injected((fv__door)door), i < 2 ? "" : door ? "\n" : " ");
+    for (int point = 0; point < FV_FAULT_POINTS; point++)
+        for (int i = 0; i < 3; i++)
+            printf("%d%s", fv__injected((fv__fault_point)point), i < 2 ? "" : point ? "\n" : " ");
     return 0;
 }
 

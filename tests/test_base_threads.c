@@ -106,9 +106,9 @@ static void several_callers_at_once(void **state) {
 static void fewer_threads_than_asked_give_the_same(void **state) {
     (void)state;
     for (int nth = 1; nth <= 4; nth++) {
-        fv__inject(FV_DOOR_ALLOC, nth, true);
+        fv__inject(FV_FAULT_ALLOC, nth, true);
         check_loop(16 + nth, N);
-        fv__inject(FV_DOOR_ALLOC, 0, false);
+        fv__inject(FV_FAULT_ALLOC, 0, false);
     }
     check_loop(20, N);
 }

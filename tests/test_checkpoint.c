@@ -17,8 +17,8 @@ static fv_dataset *train_data, *valid_data;
 static fv_train_setup quick(const char *folder) {
     fv_train_setup how;
     assert_int_equal(fv_train_setup_init(&how, "transformer"), FV_OK);
-    how.model.width = 8, how.model.heads = 2, how.model.ffn = 8, how.model.layers = 1;
-    how.train.epochs = 1, how.train.batch_size = 16, how.train.save_every = "100e", how.train.average = 0.9;
+    how.model.d_model = 8, how.model.heads = 2, how.model.d_ff = 8, how.model.layers = 1;
+    how.train.epochs = 1, how.train.batch_size = 16, how.train.save_every = "100e", how.train.ema_decay = 0.9;
     how.folder = folder;
     return how;
 }
@@ -120,10 +120,10 @@ static void test_filled_by_hand(void **unused) {
     (void)unused;
     fv_train_setup how = quick(NULL);
     assert_int_equal(fv_train_setup_check(&how), FV_OK);
-    how.train.accumulate = 0;
+    how.train.gradient_accumulation = 0;
     assert_int_equal(fv_train_setup_check(&how), FV_USAGE);
-    assert_string_equal(fv_message(), "accumulate is out of range\n  expected 1 to 1048576\n  found:   0");
-    how = quick(NULL), how.train.learn_rate = NAN;
+    assert_string_equal(fv_message(), "gradient-accumulation is out of range\n  expected 1 to 1048576\n  found:   0");
+    how = quick(NULL), how.train.learning_rate = NAN;
     assert_int_equal(fv_train_setup_check(&how), FV_USAGE);
     how = quick(NULL), how.train.schedule = NULL;
     assert_int_equal(fv_train_setup_check(&how), FV_USAGE);
@@ -132,7 +132,7 @@ static void test_filled_by_hand(void **unused) {
     assert_int_equal(fv_train_setup_check(&how), FV_USAGE);
     how = quick(NULL), how.train.until = "1e300u";
     assert_int_equal(fv_train_setup_check(&how), FV_USAGE);
-    how = quick(NULL), how.model.attention = "softmx";
+    how = quick(NULL), how.model.mechanism = "softmx";
     assert_int_equal(fv_train_setup_check(&how), FV_USAGE);
     assert_string_equal(fv_message(), "attention: unknown mechanism \"softmx\"\n  did you mean \"softmax\"?");
 }

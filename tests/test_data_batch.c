@@ -325,11 +325,11 @@ static void test_no_memory(void **state) {
     for (int n = 1; n < 20000 && !done; n += n < 300 ? 1 : 29) {
         made m;
         fv_batches *b = NULL;
-        fv__inject(FV_DOOR_ALLOC, n, false);
+        fv__inject(FV_FAULT_ALLOC, n, false);
         fv_status status = make(&m, 10, bags);
         if (status == FV_OK) status = fv_batches_create(&b, m.corpus, NULL);
         done = status == FV_OK;
-        fv__inject(FV_DOOR_ALLOC, 0, false);
+        fv__inject(FV_FAULT_ALLOC, 0, false);
         assert_true(done || status == FV_NO_RESOURCES);
         fv_batches_free(b);
         drop(&m);

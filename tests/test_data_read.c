@@ -353,11 +353,11 @@ static void test_no_memory(void **state) {
     bool done = false;
     for (int n = 1; n < 500 && !done; n++) {
         fv_dataset *d = NULL, *train = NULL, *valid = NULL;
-        fv__inject(FV_DOOR_ALLOC, n, false);
+        fv__inject(FV_FAULT_ALLOC, n, false);
         fv_status status = fv_dataset_parse(&d, "a.csv", text, strlen(text), &o, NULL, true);
         if (status == FV_OK) status = fv_dataset_split(&train, &valid, NULL, d, &by_hash);
         done = status == FV_OK;
-        fv__inject(FV_DOOR_ALLOC, 0, false);
+        fv__inject(FV_FAULT_ALLOC, 0, false);
         assert_true(done || status == FV_NO_RESOURCES);
         fv_dataset_free(d);
         fv_dataset_free(train);

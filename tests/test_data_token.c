@@ -509,12 +509,12 @@ static void test_no_memory(void **state) {
             fv_options_init(fv_tokenizer_option_rows(), &o);
             o.tokenizer = kinds[kind];
             o.vocab_size = kind ? 280 : 0;
-            fv__inject(FV_DOOR_ALLOC, n, false);
+            fv__inject(FV_FAULT_ALLOC, n, false);
             fv_status status = fv_tokenizer_train(&t, texts_of(&plain), &o);
             if (status == FV_OK) status = fv_tokenizer_save(t, scratch_path("m.json"));
             if (status == FV_OK) status = fv_tokenizer_encode(t, &tokens, plain.text[0], strlen(plain.text[0]));
             done = status == FV_OK;
-            fv__inject(FV_DOOR_ALLOC, 0, false);
+            fv__inject(FV_FAULT_ALLOC, 0, false);
             assert_true(done || status == FV_NO_RESOURCES);
             fv_tokenizer_free(t);
             fv_tokens_free(&tokens);

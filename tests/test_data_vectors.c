@@ -42,7 +42,7 @@ static void drop_corpus(corpus *c) {
 static fv_vectors_options small(void) {
     fv_vectors_options o;
     fv_options_init(fv_vectors_option_rows(), &o);
-    o.width = 8;
+    o.dim = 8;
     o.rank = 16;
     return o;
 }
@@ -55,7 +55,7 @@ static void test_neighbours(void **state) {
     fv_vectors *v;
     assert_int_equal(fv_vectors_train(&v, make_corpus(&texts), &o), FV_OK);
     assert_int_equal(v->count, SUBJECTS * WORDS + 20);
-    assert_int_equal(v->width, 8);
+    assert_int_equal(v->dim, 8);
     for (int s = 0; s < SUBJECTS; s++)
         for (int w = 0; w < WORDS; w++) {
             char word[16], begin[8];
@@ -74,7 +74,7 @@ static void test_neighbours(void **state) {
         }
     for (int64_t r = 0; r < v->count; r++) {
         double norm = 0;
-        for (int64_t j = 0; j < v->width; j++) norm += (double)v->data[r * 8 + j] * v->data[r * 8 + j];
+        for (int64_t j = 0; j < v->dim; j++) norm += (double)v->data[r * 8 + j] * v->data[r * 8 + j];
         assert_true(fabs(norm - 1) < 1e-5);
     }
     assert_int_equal(fv_vectors_find(v, "nosuchword"), -1);
@@ -93,7 +93,7 @@ static void test_any_number_of_threads(void **state) {
     }
     fv_set_threads(0);
     for (int i = 1; i < 4; i++)
-        assert_memory_equal(v[i]->data, v[0]->data, (size_t)(v[0]->count * v[0]->width) * sizeof(float));
+        assert_memory_equal(v[i]->data, v[0]->data, (size_t)(v[0]->count * v[0]->dim) * sizeof(float));
     for (int i = 0; i < 4; i++) fv_vectors_free(v[i]);
     drop_corpus(&texts);
 }
@@ -136,8 +136,8 @@ static void test_save_and_load(void **state) {
     assert_int_equal(fv_vectors_save(v, path), FV_OK);
     if (fv_vectors_load(&u, path) != FV_OK) fail_msg("%s", fv_message());
     assert_int_equal(u->count, v->count);
-    assert_int_equal(u->width, v->width);
-    assert_memory_equal(u->data, v->data, (size_t)(v->count * v->width) * sizeof(float));
+    assert_int_equal(u->dim, v->dim);
+    assert_memory_equal(u->data, v->data, (size_t)(v->count * v->dim) * sizeof(float));
     for (int64_t i = 0; i < v->count; i++) assert_string_equal(u->word[i], v->word[i]);
     fv_vectors_free(u);
     assert_int_equal(fv__write_file(scratch_path("v.safetensors.vocab.txt"), "one\ntwo\n", 8), FV_OK);
@@ -158,7 +158,7 @@ static void test_text_formats(void **state) {
         fv_vectors *v;
         if (fv_vectors_load(&v, scratch_file("w.vec", good[i], strlen(good[i]))) != FV_OK) fail_msg("%s", fv_message());
         assert_int_equal(v->count, 2);
-        assert_int_equal(v->width, 3);
+        assert_int_equal(v->dim, 3);
         assert_string_equal(v->word[1], "cat");
         assert_memory_equal(v->data, expected, sizeof expected);
         fv_vectors_free(v);
@@ -220,10 +220,10 @@ static void test_no_memory(void **state) {
     bool done = false;
     for (int n = 1; n < 1000 && !done; n++) {
         fv_vectors *v = NULL, *u = NULL;
-        fv__inject(FV_DOOR_ALLOC, n, false);
+        fv__inject(FV_FAULT_ALLOC, n, false);
         fv_status status = fv_vectors_train(&v, (fv_texts){4, text, size}, &o);
         done = status == FV_OK;
-        fv__inject(FV_DOOR_ALLOC, 0, false);
+        fv__inject(FV_FAULT_ALLOC, 0, false);
         assert_true(done || status == FV_NO_RESOURCES);
         fv_vectors_free(v);
         fv_vectors_free(u);

@@ -336,9 +336,9 @@ static void running_out_of_memory_is_reported(void **state) {
     assert_int_equal(build_and_merge(), FV_OK);
     int64_t failures = 0;
     for (int64_t n = 1; n < 1000; n++) {
-        fv__inject(FV_DOOR_ALLOC, n, false);
+        fv__inject(FV_FAULT_ALLOC, n, false);
         fv_status status = build_and_merge();
-        fv__inject(FV_DOOR_ALLOC, 0, false);
+        fv__inject(FV_FAULT_ALLOC, 0, false);
         if (status == FV_OK) break;
         assert_int_equal(status, FV_NO_RESOURCES);
         failures++;

@@ -204,8 +204,8 @@ static void other_mechanisms_are_explained(void **state) {
         fv_train_setup how;
         fv_model *model;
         assert_int_equal(fv_train_setup_init(&how, "transformer"), FV_OK);
-        how.model.width = 8, how.model.heads = 2, how.model.layers = 1, how.train.epochs = 1;
-        how.model.attention = m->name;
+        how.model.d_model = 8, how.model.heads = 2, how.model.layers = 1, how.train.epochs = 1;
+        how.model.mechanism = m->name;
         if (fv_train(&model, NULL, data, NULL, &how) != FV_OK) continue; /* needs what a text does not give */
         fv_explanation *e = explained(model, "great word7 poor", NULL);
         bool weights = m->can & FV_CAN_WEIGHTS;
@@ -317,9 +317,9 @@ static void running_out_of_memory_is_reported(void **state) {
         int64_t n = 1, step = 1;
         for (fv_status status = FV_FAIL; status != FV_OK; n += step, step += n > 40) {
             fv_explanation *e = NULL;
-            fv__inject(FV_DOOR_ALLOC, n, false);
+            fv__inject(FV_FAULT_ALLOC, n, false);
             status = fv_explain(&e, models[kinds[k]], "great love", 10, NULL);
-            fv__inject(FV_DOOR_ALLOC, 0, false);
+            fv__inject(FV_FAULT_ALLOC, 0, false);
             if (status != FV_OK) assert_int_equal(status, FV_NO_RESOURCES);
             if (status != FV_OK) assert_null(e);
             fv_explanation_free(e);

@@ -76,9 +76,9 @@ static void a_failed_file_leaves_the_old_one(void **state) {
     const char *path = scratch_file("page.html", "old", 3);
     int64_t failures = 0;
     for (int64_t n = 1; n < 100; n++) {
-        fv__inject(FV_DOOR_FILE, n, false);
+        fv__inject(FV_FAULT_FILE, n, false);
         fv_status status = fv_render_file(e, path, NULL);
-        fv__inject(FV_DOOR_FILE, 0, false);
+        fv__inject(FV_FAULT_FILE, 0, false);
         if (status == FV_OK) break;
         failures++;
         assert_true(scratch_holds(path, "old", 3) || failures > 1);
@@ -97,9 +97,9 @@ static void running_out_of_memory_is_reported(void **state) {
         for (fv_status status = FV_FAIL; status != FV_OK; n++) {
             fv__buf out = {0};
             size_t room = 100000000;
-            fv__inject(FV_DOOR_ALLOC, n, false);
+            fv__inject(FV_FAULT_ALLOC, n, false);
             status = fv_render(e, fv_renderer_at(i)->name, NULL, full, &room);
-            fv__inject(FV_DOOR_ALLOC, 0, false);
+            fv__inject(FV_FAULT_ALLOC, 0, false);
             if (status != FV_OK) assert_int_equal(status, FV_NO_RESOURCES);
             fv__buf_free(&out);
         }

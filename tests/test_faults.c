@@ -21,7 +21,7 @@ static fv_model *good;
 static fv_status train_toy(fv_model **model, const char *kind, const char *run) {
     fv_train_setup how;
     FV_TRY(fv_train_setup_init(&how, kind));
-    how.model.width = 16, how.model.heads = 2, how.model.ffn = 16, how.model.layers = 1;
+    how.model.d_model = 16, how.model.heads = 2, how.model.d_ff = 16, how.model.layers = 1;
     how.train.epochs = 2, how.train.batch_size = 8, how.train.eval_every = "4u", how.train.save_every = "4u";
     how.folder = run;
     return fv_train(model, NULL, train, valid, &how);
@@ -85,15 +85,15 @@ static void check_saved(void) {
     fv_model_free(model);
 }
 
-static void walk(scenario_fn *scenario, fv__door door, void (*after)(void), int64_t stride) {
+static void walk(scenario_fn *scenario, fv__fault_point point, void (*after)(void), int64_t stride) {
     assert_int_equal(scenario(), FV_OK); /* warm: pools and tables that live as long as the process */
     int64_t live = fv__alloc_live(), failures = 0;
     for (int64_t n = 1;; n += n < 200 ? 1 : stride) {
-        int64_t before = fv__door_calls(door);
-        fv__inject(door, n, false);
+        int64_t before = fv__fault_point_calls(point);
+        fv__inject(point, n, false);
         fv_status status = scenario();
-        fv__inject(door, 0, false);
-        if (fv__door_calls(door) - before < n) break; /* there is no n-th call: all have had their turn */
+        fv__inject(point, 0, false);
+        if (fv__fault_point_calls(point) - before < n) break; /* there is no n-th call: all have had their turn */
         if (status != FV_OK) {
             failures++;
             assert_true(fv_message()[0] != '\0');
@@ -107,15 +107,15 @@ static void walk(scenario_fn *scenario, fv__door door, void (*after)(void), int6
 }
 
 static int64_t stride(void) { return getenv("FOVEA_TEST_LONG") ? 1 : getenv("FOVEA_TEST_QUICK") ? 29 : 7; }
-static void train_alloc(void **s) { (void)s, walk(do_train, FV_DOOR_ALLOC, NULL, stride()); }
-static void train_file(void **s) { (void)s, walk(do_train, FV_DOOR_FILE, NULL, 1); }
-static void linear_alloc(void **s) { (void)s, walk(do_train_linear, FV_DOOR_ALLOC, NULL, stride()); }
-static void save_alloc(void **s) { (void)s, walk(do_save, FV_DOOR_ALLOC, check_saved, 1); }
-static void save_file(void **s) { (void)s, walk(do_save, FV_DOOR_FILE, check_saved, 1); }
-static void predict_alloc(void **s) { (void)s, walk(do_predict, FV_DOOR_ALLOC, NULL, stride()); }
-static void predict_file(void **s) { (void)s, walk(do_predict, FV_DOOR_FILE, NULL, 1); }
-static void explain_alloc(void **s) { (void)s, walk(do_explain, FV_DOOR_ALLOC, NULL, stride()); }
-static void explain_file(void **s) { (void)s, walk(do_explain, FV_DOOR_FILE, NULL, 1); }
+static void train_alloc(void **s) { (void)s, walk(do_train, FV_FAULT_ALLOC, NULL, stride()); }
+static void train_file(void **s) { (void)s, walk(do_train, FV_FAULT_FILE, NULL, 1); }
+static void linear_alloc(void **s) { (void)s, walk(do_train_linear, FV_FAULT_ALLOC, NULL, stride()); }
+static void save_alloc(void **s) { (void)s, walk(do_save, FV_FAULT_ALLOC, check_saved, 1); }
+static void save_file(void **s) { (void)s, walk(do_save, FV_FAULT_FILE, check_saved, 1); }
+static void predict_alloc(void **s) { (void)s, walk(do_predict, FV_FAULT_ALLOC, NULL, stride()); }
+static void predict_file(void **s) { (void)s, walk(do_predict, FV_FAULT_FILE, NULL, 1); }
+static void explain_alloc(void **s) { (void)s, walk(do_explain, FV_FAULT_ALLOC, NULL, stride()); }
+static void explain_file(void **s) { (void)s, walk(do_explain, FV_FAULT_FILE, NULL, 1); }
 
 static int setup(void **state) {
     (void)state;

@@ -48,26 +48,26 @@ static fv_status make(model *m) {
     fv_block_options block;
     memset(m, 0, sizeof *m);
     fv_options_init(fv_block_rows, &block);
-    block.width = WIDTH;
+    block.d_model = WIDTH;
     block.heads = HEADS;
     block.dropout = 0.1;
     block.attention_dropout = 0.1;
     FV_TRY(fv_params_create(&m->params, FV_F32, 4));
     FV_TRY(fv_layer_embedding(&m->words, m->params, "words",
-                              &(fv_embedding_options){.vocabulary = VOCABULARY, .width = WIDTH}));
+                              &(fv_embedding_options){.vocabulary = VOCABULARY, .d_model = WIDTH}));
     FV_TRY(fv_layer_embedding(&m->grams, m->params, "grams",
-                              &(fv_embedding_options){.vocabulary = GRAMS, .width = WIDTH}));
+                              &(fv_embedding_options){.vocabulary = GRAMS, .d_model = WIDTH}));
     FV_TRY(fv_layer_positions(&m->positions, m->params, "positions",
-                              &(fv_positions_options){.width = WIDTH, .max_length = 40, .kind = "learned"}));
+                              &(fv_positions_options){.d_model = WIDTH, .max_length = 40, .positions = "learned"}));
     FV_TRY(fv_layer_block(&m->block[0], m->params, "block0", &block));
     block.positions = "rope";
     block.norm = "rms";
     block.activation = "swiglu";
     block.kv_heads = 2;
     FV_TRY(fv_layer_block(&m->block[1], m->params, "block1", &block));
-    FV_TRY(fv_layer_norm(&m->norm, m->params, "norm", &(fv_norm_options){.width = WIDTH}));
-    FV_TRY(
-        fv_layer_pooling(&m->pool, m->params, "pool", &(fv_pooling_options){.width = WIDTH, .kind = "mean+attention"}));
+    FV_TRY(fv_layer_norm(&m->norm, m->params, "norm", &(fv_norm_options){.d_model = WIDTH}));
+    FV_TRY(fv_layer_pooling(&m->pool, m->params, "pool",
+                            &(fv_pooling_options){.d_model = WIDTH, .pooling = "mean+attention"}));
     FV_TRY(fv_layer_linear(&m->out, m->params, "out",
                            &(fv_linear_options){.in = 2 * WIDTH, .out = CLASSES, .bias = true}));
     return fv_graph_create(&m->g, m->params);
@@ -188,10 +188,10 @@ static void every_allocation_fails_once(void **state) {
     for (int64_t nth = 1;; nth++) {
         model m;
         double loss;
-        fv__inject(FV_DOOR_ALLOC, nth, false);
+        fv__inject(FV_FAULT_ALLOC, nth, false);
         fv_status status = make(&m);
         if (status == FV_OK) status = step(&m, &b, 1, &loss);
-        fv__inject(FV_DOOR_ALLOC, 0, false);
+        fv__inject(FV_FAULT_ALLOC, 0, false);
         bool works = m.g && m.out && step(&m, &b, 1, &loss) == FV_OK;
         assert_true(works || !m.g);
         drop(&m);

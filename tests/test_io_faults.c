@@ -142,22 +142,22 @@ static bool is_old_or_whole(const char *path, const fv__file *whole) {
     return first;
 }
 
-static int fail_every_call(work *run, fv__door door, bool persistent, const fv__file *whole) {
+static int fail_every_call(work *run, fv__fault_point point, bool persistent, const fv__file *whole) {
     int failures = 0;
     for (int nth = 1;; nth++) {
         int64_t live = fv__alloc_live();
         const char *path = scratch_file("precious", "old", 3);
-        fv__inject(door, nth, persistent);
+        fv__inject(point, nth, persistent);
         fv_status status = run(path);
-        bool fired = fv__injected(door) || status != FV_OK; /* the question counts as one call more */
-        fv__inject(door, 0, false);
+        bool fired = fv__injected(point) || status != FV_OK; /* the question counts as one call more */
+        fv__inject(point, 0, false);
         assert_int_equal(fv__alloc_live(), live);
         assert_int_equal(scratch_count(), 2);
         if (!is_old_or_whole(path, whole)) fail_msg("call %d left a broken file", nth);
         if (status == FV_OK && fired) break; /* the work is shorter than nth calls */
         if (status == FV_OK) continue;       /* it found another way: reading instead of mapping */
         bool expected =
-            status == FV_NO_RESOURCES || (door == FV_DOOR_FILE && (status == FV_FAIL || status == FV_BAD_DATA));
+            status == FV_NO_RESOURCES || (point == FV_FAULT_FILE && (status == FV_FAIL || status == FV_BAD_DATA));
         if (!expected || !*fv_message() || strstr(fv_message(), "something else"))
             fail_msg("call %d: %s", nth, fv_message());
         failures++;
@@ -171,8 +171,8 @@ static void fail_everything(work *run, int least_allocations, int least_calls) {
     assert_int_equal(fv__file_read(&whole, scratch_path("precious")), FV_OK);
     scratch_file("whole", whole.data, whole.size);
     for (int persistent = 0; persistent < 2; persistent++) {
-        int allocations = fail_every_call(run, FV_DOOR_ALLOC, persistent, &whole);
-        int calls = fail_every_call(run, FV_DOOR_FILE, persistent, &whole);
+        int allocations = fail_every_call(run, FV_FAULT_ALLOC, persistent, &whole);
+        int calls = fail_every_call(run, FV_FAULT_FILE, persistent, &whole);
         if (allocations < least_allocations || calls < least_calls)
             fail_msg("only %d and %d calls failed", allocations, calls);
     }

@@ -7,7 +7,7 @@
 #include <math.h>
 
 #include "fovea/train.h"
-#include "model/lbfgs.h"
+#include "optim/lbfgs.h"
 #include "scratch.h"
 #include "toy.h"
 
@@ -25,10 +25,10 @@ static const char *kind_name(size_t i) { return fv_model_kind_at(i)->name; }
 
 static void small(fv_train_setup *how, const char *kind) {
     OK(fv_train_setup_init(how, kind));
-    if (how->model.width) how->model.width = 16;
+    if (how->model.d_model) how->model.d_model = 16;
     if (how->model.heads) how->model.heads = 4;
     if (how->model.ngrams.ngram_bits) how->model.ngrams.ngram_bits = 8;
-    how->train.epochs = 8, how->train.learn_rate = 0.01, how->train.batch_size = 16;
+    how->train.epochs = 8, how->train.learning_rate = 0.01, how->train.batch_size = 16;
 }
 
 static fv_model *trained(const char *kind) {
@@ -77,20 +77,20 @@ static void test_impossible_options(void **state) {
     (void)state;
     fv_model_options good, o;
     OK(fv_model_options_init(&good, "transformer"));
-    o = good, o.width = 100;
-    refused(o, "heads must divide the width\n  found:   heads 8, width 100");
+    o = good, o.d_model = 100;
+    refused(o, "heads must divide d_model\n  found:   heads 8, d_model 100");
     o = good, o.heads = 0;
     refused(o, "heads is out of range\n  expected 1 to 1024\n  found:   0");
     o = good, o.layers = -1;
     refused(o, "layers is out of range\n  expected 0 to 1000\n  found:   -1");
-    o = good, o.width = INT64_MAX;
-    refused(o, "width is out of range\n  expected 1 to 65536\n  found:   9223372036854775807");
+    o = good, o.d_model = INT64_MAX;
+    refused(o, "d-model is out of range\n  expected 1 to 65536\n  found:   9223372036854775807");
     o = good, o.dropout = 1;
     refused(o, "dropout is out of range\n  expected 0 to 0.99\n  found:   1");
-    o = good, o.pool = "median";
-    refused(o, "unknown pool\n  expected mean|max|cls|attention|mean+attention\n  found:   median");
-    o = good, o.positions = "rope", o.width = 24;
-    refused(o, "positions rope needs an even number of columns in each head\n  found:   width 24 / heads 8 = 3");
+    o = good, o.pooling = "median";
+    refused(o, "unknown pooling\n  expected mean|max|cls|attention|mean+attention\n  found:   median");
+    o = good, o.positions = "rope", o.d_model = 24;
+    refused(o, "positions rope needs an even number of columns in each head\n  found:   d_model 24 / heads 8 = 3");
     o = good, o.ngrams.ngram_min = 6;
     refused(o, "ngram-min is larger than ngram-max\n  found:   6 and 5");
 }
@@ -234,7 +234,7 @@ static void test_trace(void **state) {
         assert_string_equal(trace->text, text);
         assert_int_equal(trace->tokens->start[1], 6);
         assert_int_equal(trace->tokens->end[1], 10);
-        assert_int_equal(trace->pool != NULL, i >= 2);
+        assert_int_equal(trace->pooling_weights != NULL, i >= 2);
         check_attention(trace);
         check_gradients(trace);
         fv_trace_free(trace);
@@ -269,7 +269,7 @@ static void test_trace_of_cls_and_long_text(void **state) {
     fv_trace *trace;
     const char *text = "one two three four five six seven";
     small(&how, "transformer");
-    how.model.pool = "cls", how.model.positions = "learned", how.model.max_length = 5;
+    how.model.pooling = "cls", how.model.positions = "learned", how.model.max_length = 5;
     OK(toy_data(&data, 100, 1));
     OK(fv_train(&model, NULL, data, NULL, &how));
     OK(fv_model_trace(&trace, model, text, strlen(text)));
@@ -279,7 +279,7 @@ static void test_trace_of_cls_and_long_text(void **state) {
     assert_int_equal(trace->tokens->word[0], -1);
     assert_int_equal(trace->tokens->start[1], 0);
     assert_int_equal(trace->tokens->end[1], 3);
-    assert_true(trace->pool[0] == 1 && trace->pool[1] == 0);
+    assert_true(trace->pooling_weights[0] == 1 && trace->pooling_weights[1] == 0);
     fv_trace_free(trace);
     fv_model_free(model);
     fv_dataset_free(data);
@@ -289,20 +289,13 @@ static void test_trace_of_cls_and_long_text(void **state) {
 
 static void test_choices(void **state) {
     (void)state;
-    static const char *const settings[][2] = {{"positions", "sinusoidal"},
-                                              {"positions", "learned"},
-                                              {"positions", "rope"},
-                                              {"positions", "alibi"},
-                                              {"pool", "mean"},
-                                              {"pool", "max"},
-                                              {"pool", "cls"},
-                                              {"pool", "mean+attention"},
-                                              {"activation", "relu"},
-                                              {"ngram-bits", "8"},
-                                              {"attention", "topk:k=3"},
-                                              {"tokenizer", "bpe"},
-                                              {"tokenizer", "wordpiece"},
-                                              {"layers", "0"},
+    static const char *const settings[][2] = {{"positions", "sinusoidal"}, {"positions", "learned"},
+                                              {"positions", "rope"},       {"positions", "alibi"},
+                                              {"pooling", "mean"},         {"pooling", "max"},
+                                              {"pooling", "cls"},          {"pooling", "mean+attention"},
+                                              {"activation", "relu"},      {"ngram-bits", "8"},
+                                              {"mechanism", "topk:k=3"},   {"tokenizer", "bpe"},
+                                              {"tokenizer", "wordpiece"},  {"layers", "0"},
                                               {"attention-dropout", "0.1"}};
     fv_dataset *data;
     OK(toy_data(&data, 120, 1));

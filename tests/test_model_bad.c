@@ -65,15 +65,15 @@ static void config(const char *from, const char *to) {
 static void test_config_values(void **state) {
     (void)state;
     config("\"heads\": 2", "\"heads\": 3");
-    expect("%s/config.json: heads must divide the width\n  found:   heads 3, width 16");
+    expect("%s/config.json: heads must divide d_model\n  found:   heads 3, d_model 16");
     config("\"heads\": 2", "\"heads\": 0");
     expect("%s/config.json: heads is out of range\n  expected 1 to 1024\n  found:   0");
-    config("\"width\": 16", "\"width\": -16");
-    expect("%s/config.json: width is out of range\n  expected 1 to 65536\n  found:   -16");
+    config("\"d-model\": 16", "\"d-model\": -16");
+    expect("%s/config.json: d-model is out of range\n  expected 1 to 65536\n  found:   -16");
     config("\"layers\": 1", "\"layers\": 99999999999");
     expect("%s/config.json: layers is out of range\n  expected 0 to 1000\n  found:   99999999999");
-    config("\"pool\": \"attention\"", "\"pool\": \"best\"");
-    expect("%s/config.json: unknown pool\n  expected mean|max|cls|attention|mean+attention\n  found:   best");
+    config("\"pooling\": \"attention\"", "\"pooling\": \"best\"");
+    expect("%s/config.json: unknown pooling\n  expected mean|max|cls|attention|mean+attention\n  found:   best");
     config("\"kind\": \"transformer\"", "\"kind\": \"transformr\"");
     expect(
         "%s/config.json: unknown model 'transformr'      did you mean transformer?\n"
@@ -82,18 +82,18 @@ static void test_config_values(void **state) {
     expect("%s/config.json: unknown format\n  expected \"format\": 1\n  found:   7");
     config("\"model_type\": \"fovea\"", "\"model_type\": \"bert\"");
     expect("%s/config.json: not a model of fovea\n  expected \"model_type\": \"fovea\"\n  found:   \"bert\"");
-    config("\"attention\": \"softmax\"", "\"attention\": \"softmx\"");
+    config("\"mechanism\": \"softmax\"", "\"mechanism\": \"softmx\"");
     expect_part("attention", "softmx");
 }
 
 static void test_config_types(void **state) {
     (void)state;
-    config("\"width\": 16", "\"width\": \"16\"");
-    expect_part("/config.json", "width");
-    config("\"pool\": \"attention\"", "\"pool\": 3");
-    expect_part("/config.json", "pool");
-    config("\"width\": 16", "\"width\": 16.5");
-    expect_part("/config.json", "width");
+    config("\"d-model\": 16", "\"d-model\": \"16\"");
+    expect_part("/config.json", "d-model");
+    config("\"pooling\": \"attention\"", "\"pooling\": 3");
+    expect_part("/config.json", "pooling");
+    config("\"d-model\": 16", "\"d-model\": 16.5");
+    expect_part("/config.json", "d-model");
     config("\"vocab_size\": ", "\"vocab_size\": -");
     expect_part("/config.json", "\"vocab_size\" is -");
     config("\"0\": \"no\"", "\"7\": \"no\"");
@@ -115,7 +115,7 @@ static void test_config_types(void **state) {
 
 static void test_sizes_that_overflow(void **state) {
     (void)state;
-    config("\"width\": 16", "\"width\": 65536");
+    config("\"d-model\": 16", "\"d-model\": 65536");
     expect_part("/model.safetensors: too small for its config.json\n  expected ", " bytes or more\n  found:   ");
     config("\"layers\": 1", "\"layers\": 1000");
     expect_part("/model.safetensors: too small for its config.json", "");
@@ -280,7 +280,7 @@ static void test_skipped_id(void **state) {
         char *text;
         OK(fv_train_setup_init(&how, kinds[k / 3]));
         how.tokenizer.tokenizer = tokenizers[k % 3], how.tokenizer.vocab_size = k % 3 ? 400 : 0;
-        if (k / 3 == 2) how.model.width = 8, how.train.until = "2u";
+        if (k / 3 == 2) how.model.d_model = 8, how.train.until = "2u";
         OK(toy_data(&data, 60, 1));
         OK(fv_train(&model, NULL, data, NULL, &how));
         shell("rm -rf %s", bad);
@@ -317,7 +317,7 @@ static void make(const char *kind, const char *folder) {
     fv_dataset *data;
     fv_model *model;
     OK(fv_train_setup_init(&how, kind));
-    how.model.width = 16, how.model.heads = 2, how.model.layers = 1, how.train.until = "2u";
+    how.model.d_model = 16, how.model.heads = 2, how.model.layers = 1, how.train.until = "2u";
     OK(toy_data(&data, 60, 1));
     OK(fv_train(&model, NULL, data, NULL, &how));
     OK(fv_model_save(model, folder));

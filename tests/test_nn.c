@@ -46,29 +46,29 @@ typedef struct layer_case {
 static const layer_case cases[] = {
     {"linear", "in=@ out=5"},
     {"linear", "in=@ out=1 bias=false init=0.5"},
-    {"norm", "width=@"},
-    {"norm", "width=@ kind=rms"},
-    {"norm", "width=@ kind=none"},
+    {"norm", "d-model=@"},
+    {"norm", "d-model=@ norm=rms"},
+    {"norm", "d-model=@ norm=none"},
     {"dropout", "p=0.4"},
-    {"feed-forward", "width=@ hidden=6"},
-    {"feed-forward", "width=@ hidden=6 activation=gelu-tanh dropout=0.3"},
-    {"feed-forward", "width=@ hidden=6 activation=silu bias=false"},
-    {"feed-forward", "width=@ activation=swiglu"},
-    {"multi-head", "width=@ heads=2"},
-    {"multi-head", "width=@ heads=4 kv-heads=2 bias=false positions=rope causal=true sinks=true"},
-    {"multi-head", "width=@ heads=2 head-width=3 positions=alibi softcap=3 dropout=0.2"},
-    {"multi-head", "width=@ heads=2 positions=rope-pairs window-left=1 window-right=1 projected=false"},
-    {"positions", "width=@ kind=none"},
-    {"positions", "width=@ kind=sinusoidal"},
-    {"positions", "width=@ kind=learned max-length=6"},
-    {"pooling", "width=@ kind=mean"},
-    {"pooling", "width=@ kind=max"},
-    {"pooling", "width=@ kind=first"},
-    {"pooling", "width=@ kind=attention"},
-    {"pooling", "width=@ kind=mean+attention"},
-    {"block", "width=@ heads=2 hidden=6"},
-    {"block", "width=@ heads=2 hidden=6 order=post norm=rms dropout=0.2 attention-dropout=0.1 activation=gelu-tanh"},
-    {"block", "width=@ heads=2 kv-heads=1 activation=swiglu causal=true bias=false positions=rope sinks=true"},
+    {"feed-forward", "d-model=@ d-ff=6"},
+    {"feed-forward", "d-model=@ d-ff=6 activation=gelu-tanh dropout=0.3"},
+    {"feed-forward", "d-model=@ d-ff=6 activation=silu bias=false"},
+    {"feed-forward", "d-model=@ activation=swiglu"},
+    {"multi-head", "d-model=@ heads=2"},
+    {"multi-head", "d-model=@ heads=4 kv-heads=2 bias=false positions=rope causal=true sinks=true"},
+    {"multi-head", "d-model=@ heads=2 head-dim=3 positions=alibi softcap=3 dropout=0.2"},
+    {"multi-head", "d-model=@ heads=2 positions=rope-pairs window-left=1 window-right=1 projected=false"},
+    {"positions", "d-model=@ positions=none"},
+    {"positions", "d-model=@ positions=sinusoidal"},
+    {"positions", "d-model=@ positions=learned max-length=6"},
+    {"pooling", "d-model=@ pooling=mean"},
+    {"pooling", "d-model=@ pooling=max"},
+    {"pooling", "d-model=@ pooling=first"},
+    {"pooling", "d-model=@ pooling=attention"},
+    {"pooling", "d-model=@ pooling=mean+attention"},
+    {"block", "d-model=@ heads=2 d-ff=6"},
+    {"block", "d-model=@ heads=2 d-ff=6 order=post norm=rms dropout=0.2 attention-dropout=0.1 activation=gelu-tanh"},
+    {"block", "d-model=@ heads=2 kv-heads=1 activation=swiglu causal=true bias=false positions=rope sinks=true"},
 };
 
 static void set_options(const fv_layer_kind *kind, void *options, char *settings) {
@@ -125,7 +125,7 @@ static void every_other_layer(void **state) {
         const char *name = fv_layer_kind_at(i)->name;
         bool found = strcmp(name, "embedding") == 0 || strcmp(name, "cross-attention") == 0; /* below */
         for (size_t j = 0; j < sizeof cases / sizeof *cases; j++) found = found || strcmp(cases[j].kind, name) == 0;
-        if (!found) check(name, "width=8");
+        if (!found) check(name, "d-model=8");
     }
 }
 
@@ -136,7 +136,7 @@ static void every_mechanism(void **state) {
         const fv_mechanism *m = fv_mechanism_at(i);
         char settings[128];
         if (!(m->can & FV_CAN_BACKWARD)) continue;
-        snprintf(settings, sizeof settings, "width=8 heads=2 mechanism=%s",
+        snprintf(settings, sizeof settings, "d-model=8 heads=2 mechanism=%s",
                  strcmp(m->name, "topk") == 0 ? "topk:k=2" : m->name);
         check("multi-head", settings);
     }
@@ -216,10 +216,10 @@ static void embeddings(void **state) {
     double worst;
     assert_int_equal(fv_params_create(&params, FV_F64, 5), FV_OK);
     assert_int_equal(fv_layer_embedding(&both[0], params, "word",
-                                        &(fv_embedding_options){.vocabulary = 5, .width = 3, .scaled = true}),
+                                        &(fv_embedding_options){.vocabulary = 5, .d_model = 3, .scaled = true}),
                      FV_OK);
-    assert_int_equal(fv_layer_embedding(&both[1], params, "part", &(fv_embedding_options){.vocabulary = 7, .width = 3}),
-                     FV_OK);
+    assert_int_equal(
+        fv_layer_embedding(&both[1], params, "part", &(fv_embedding_options){.vocabulary = 7, .d_model = 3}), FV_OK);
     if (fv_grad_check(embed, both, NULL, 0, params, 2, TOLERANCE, &worst) != FV_OK) fail_msg("%s", fv_message());
     fv_params_free(params);
 }
@@ -236,7 +236,7 @@ static void cross_attention(void **state) {
         fv_multi_head_options o;
         double worst;
         fv_options_init(fv_multi_head_rows, &o);
-        o.width = WIDTH;
+        o.d_model = WIDTH;
         o.heads = 2;
         o.positions = rope ? "rope" : "none";
         assert_int_equal(fv_params_create(&params, FV_F64, 5), FV_OK);
@@ -270,7 +270,7 @@ static void parameter_names(void **state) {
     fv_layer *layer;
     fv_block_options o;
     fv_options_init(fv_block_rows, &o);
-    o.width = 16;
+    o.d_model = 16;
     o.heads = 4;
     assert_int_equal(fv_params_create(&params, FV_F32, 5), FV_OK);
     assert_int_equal(fv_layer_block(&layer, params, "block0", &o), FV_OK);
@@ -300,17 +300,17 @@ static void refused(const char *kind, const char *settings, const char *part) {
 static void refusals(void **state) {
     (void)state;
     refused("linear", "in=8", "out");
-    refused("multi-head", "width=10 heads=4", "divide the width");
-    refused("multi-head", "width=8 heads=4 kv-heads=3", "divide the heads");
-    refused("multi-head", "width=6 heads=2 positions=rope", "even");
-    refused("multi-head", "width=8 heads=2 mechanism=softmax:k=3", "no parameters");
-    refused("block", "width=10 heads=4", "encoder.attention");
+    refused("multi-head", "d-model=10 heads=4", "divide d_model");
+    refused("multi-head", "d-model=8 heads=4 kv-heads=3", "divide the heads");
+    refused("multi-head", "d-model=6 heads=2 positions=rope", "even");
+    refused("multi-head", "d-model=8 heads=2 mechanism=softmax:k=3", "no parameters");
+    refused("block", "d-model=10 heads=4", "encoder.attention");
     fv_params *params;
     fv_layer *layer;
     assert_int_equal(fv_params_create(&params, FV_F32, 5), FV_OK);
     assert_int_equal(fv_layer_create(&layer, "multi-heads", params, "x", NULL), FV_USAGE);
     assert_non_null(strstr(fv_message(), "multi-head"));
-    fv_norm_options bad = {.width = 4, .kind = "batch"};
+    fv_norm_options bad = {.d_model = 4, .norm = "batch"};
     assert_int_equal(fv_layer_norm(&layer, params, "x", &bad), FV_USAGE);
     assert_non_null(strstr(fv_message(), "layer|rms|none"));
     fv_params_free(params);
@@ -326,13 +326,13 @@ static void sequences_are_apart(void **state) {
     float data[ROWS * WIDTH], together[2 * WIDTH * 2];
     for (int i = 0; i < ROWS * WIDTH; i++) data[i] = (float)fv__random_normal(2, 2, (uint64_t)i);
     fv_options_init(fv_block_rows, &o);
-    o.width = WIDTH;
+    o.d_model = WIDTH;
     o.heads = 2;
     o.positions = "alibi";
     assert_int_equal(fv_params_create(&params, FV_F32, 5), FV_OK);
     assert_int_equal(fv_layer_block(&block, params, "block", &o), FV_OK);
     assert_int_equal(
-        fv_layer_pooling(&pool, params, "pool", &(fv_pooling_options){.width = WIDTH, .kind = "mean+attention"}),
+        fv_layer_pooling(&pool, params, "pool", &(fv_pooling_options){.d_model = WIDTH, .pooling = "mean+attention"}),
         FV_OK);
     assert_int_equal(fv_layer_out(pool), 2 * WIDTH);
     assert_int_equal(fv_graph_create(&g, params), FV_OK);
@@ -364,15 +364,15 @@ static void empty_batch(void **state) {
     fv_layer *embed, *block, *pool;
     fv_block_options o;
     fv_options_init(fv_block_rows, &o);
-    o.width = WIDTH;
+    o.d_model = WIDTH;
     o.heads = 2;
     o.positions = "rope";
     assert_int_equal(fv_params_create(&params, FV_F32, 5), FV_OK);
-    assert_int_equal(fv_layer_embedding(&embed, params, "e", &(fv_embedding_options){.vocabulary = 5, .width = WIDTH}),
-                     FV_OK);
+    assert_int_equal(
+        fv_layer_embedding(&embed, params, "e", &(fv_embedding_options){.vocabulary = 5, .d_model = WIDTH}), FV_OK);
     assert_int_equal(fv_layer_block(&block, params, "block", &o), FV_OK);
     assert_int_equal(
-        fv_layer_pooling(&pool, params, "pool", &(fv_pooling_options){.width = WIDTH, .kind = "mean+attention"}),
+        fv_layer_pooling(&pool, params, "pool", &(fv_pooling_options){.d_model = WIDTH, .pooling = "mean+attention"}),
         FV_OK);
     assert_int_equal(fv_graph_create(&g, params), FV_OK);
     fv_sequences s = {1, (const int32_t[]){0, 0}};

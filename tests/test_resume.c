@@ -29,7 +29,7 @@ static int child(const char *run, int threads) {
     if (!status) status = toy_data(&valid, 60, 2);
     if (!status) status = fv_train_setup_init(&how, "transformer");
     if (!status) {
-        how.model.width = 32, how.model.heads = 4, how.model.ffn = 64, how.model.layers = 2;
+        how.model.d_model = 32, how.model.heads = 4, how.model.d_ff = 64, how.model.layers = 2;
         how.train.epochs = 12, how.train.batch_size = 8, how.train.eval_every = "20u", how.train.save_every = "7u";
         how.train.early_stopping = 0;
         how.folder = run, how.resume = fv_train_can_resume(run);

@@ -452,9 +452,9 @@ static void refusals(void **state) {
     assert_int_equal(fv_rope_tables(&standard, &narrow, &narrow), FV_USAGE);
     o = standard, o.columns = 6, narrow.dtype = FV_F32;
     assert_int_equal(fv_rope_tables(&o, &narrow, &narrow), FV_USAGE);
-    fv__inject(FV_DOOR_ALLOC, 1, false);
+    fv__inject(FV_FAULT_ALLOC, 1, false);
     assert_int_equal(fv_rope_forward(&standard, &t, &t), FV_NO_RESOURCES);
-    fv__inject(FV_DOOR_ALLOC, 0, false);
+    fv__inject(FV_FAULT_ALLOC, 0, false);
 }
 
 int main(void) {

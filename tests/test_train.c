@@ -113,10 +113,10 @@ static void test_setup(void **state) {
     OK(fv_train_setup_init(&how, "transformer"));
     OK(fv_train_setup_set(&how, "layers", "3"));
     OK(fv_train_setup_set(&how, "lowercase", "false"));
-    OK(fv_train_setup_set(&how, "learn-rate", "0.5"));
-    assert_true(how.model.layers == 3 && !how.tokenizer.lowercase && how.train.learn_rate == 0.5);
-    refused(FV_USAGE, fv_train_setup_set(&how, "learn-rte", "1"),
-            "unknown option 'learn-rte'      did you mean learn-rate?");
+    OK(fv_train_setup_set(&how, "learning-rate", "0.5"));
+    assert_true(how.model.layers == 3 && !how.tokenizer.lowercase && how.train.learning_rate == 0.5);
+    refused(FV_USAGE, fv_train_setup_set(&how, "learning-rte", "1"),
+            "unknown option 'learning-rte'      did you mean learning-rate?");
     assert_int_equal(fv_train_setup_set(&how, "alpha", "1"), FV_USAGE); /* belongs to bayes */
     for (size_t i = 0; i < fv_preset_count(); i++) {
         OK(fv_train_setup_preset(&how, fv_preset_at(i)->name));
@@ -133,10 +133,10 @@ static fv_dataset *train_data, *valid_data;
 static fv_train_setup quick(const char *folder) {
     fv_train_setup how;
     OK(fv_train_setup_init(&how, "transformer"));
-    how.model.width = 16, how.model.heads = 2, how.model.ffn = 32, how.model.layers = 1,
+    how.model.d_model = 16, how.model.heads = 2, how.model.d_ff = 32, how.model.layers = 1,
     how.model.ngrams.ngram_bits = 8;
-    how.train.epochs = 4, how.train.batch_size = 8, how.train.learn_rate = 0.005;
-    how.train.eval_every = "10u", how.train.save_every = "9u", how.train.average = 0.9;
+    how.train.epochs = 4, how.train.batch_size = 8, how.train.learning_rate = 0.005;
+    how.train.eval_every = "10u", how.train.save_every = "9u", how.train.ema_decay = 0.9;
     how.folder = folder;
     return how;
 }
@@ -197,10 +197,10 @@ static void test_counts_and_best(void **state) {
     run_hash(&how, &r);
     assert_int_equal(r.updates, 7);
     assert_int_equal(r.best_update, 7);
-    how.train.until = NULL, how.train.accumulate = 4, how.train.epochs = 1.5;
+    how.train.until = NULL, how.train.gradient_accumulation = 4, how.train.epochs = 1.5;
     run_hash(&how, &r);
     assert_int_equal(r.updates, 5); /* 22 batches and a half, four an update */
-    how.train.accumulate = 1, how.train.epochs = 50, how.train.early_stopping = 2;
+    how.train.gradient_accumulation = 1, how.train.epochs = 50, how.train.early_stopping = 2;
     run_hash(&how, &r);
     assert_true(r.stopped_early && r.updates == r.best_update + 20);
 }
@@ -212,7 +212,7 @@ static void test_accumulation(void **state) {
     for (int i = 0; i < 2; i++) {
         fv_train_setup how = quick(NULL);
         how.model.dropout = how.model.word_dropout = 0, how.train.bucket = 1, how.train.until = "3u";
-        how.train.average = 0, how.train.batch_size = i ? 30 : 10, how.train.accumulate = i ? 1 : 3,
+        how.train.ema_decay = 0, how.train.batch_size = i ? 30 : 10, how.train.gradient_accumulation = i ? 1 : 3,
         how.train.epsilon = 1e-3;
         OK(fv_train(&model[i], NULL, train_data, NULL, &how));
     }
@@ -234,7 +234,7 @@ static void test_average(void **state) {
     fv_train_setup how = quick(NULL);
     fv_model *model;
     fv__optimizer o;
-    how.train.average = 0.8, how.train.until = "1u";
+    how.train.ema_decay = 0.8, how.train.until = "1u";
     OK(fv_train(&model, NULL, train_data, NULL, &how));
     OK(fv__optimizer_create(&o, model, &how.train));
     fv_tensor flat = fv_params_flat(model->params), grads = fv_params_flat_grads(model->params);
@@ -273,7 +273,8 @@ static void test_adamw(void **state) {
     fv_train_setup how = quick(NULL);
     fv_model *model;
     fv__optimizer o;
-    how.train.average = 0, how.train.until = "1u", how.train.weight_decay = 0.1, how.train.table_rate = 1;
+    how.train.ema_decay = 0, how.train.until = "1u", how.train.weight_decay = 0.1,
+    how.train.embedding_lr_multiplier = 1;
     OK(fv_train(&model, NULL, train_data, NULL, &how));
     OK(fv__optimizer_create(&o, model, &how.train));
     fv_param p = fv_params_get(model->params, fv_params_find(model->params, "out.weight"));
@@ -450,21 +451,21 @@ static void test_resume_refuses_another_run(void **state) {
              folder);
     refused(FV_USAGE, fv_train(&model, NULL, valid_data, valid_data, &how), message);
     stop s = {.at = -1};
-    how.event = stop_at, how.event_context = &s, how.train.learn_rate = 0.002, how.train.until = "14u";
+    how.event = stop_at, how.event_context = &s, how.train.learning_rate = 0.002, how.train.until = "14u";
     OK(fv_train(&model, NULL, train_data, valid_data, &how));
-    assert_int_equal(s.notes, 2); /* learn-rate, until */
+    assert_int_equal(s.notes, 2); /* learning-rate, until */
     fv_model_free(model);
 }
 
 static void test_two_trainers(void **state) {
     (void)state;
-    fv__journal first;
+    fv__run_log first;
     fv_model *model;
     fv_train_setup how = quick(scratch_path("locked"));
-    OK(fv__journal_open(&first, how.folder));
+    OK(fv__run_log_open(&first, how.folder));
     assert_int_equal(fv_train(&model, NULL, train_data, valid_data, &how), FV_FAIL);
     assert_non_null(strstr(fv_message(), "lock"));
-    fv__journal_close(&first);
+    fv__run_log_close(&first);
     OK(fv_train(&model, NULL, train_data, valid_data, &how));
     fv_model_free(model);
 }
@@ -474,13 +475,13 @@ static void test_divergence(void **state) {
     fv_train_setup how = quick(scratch_path("diverged"));
     fv_model *model;
     char expected[700];
-    how.train.learn_rate = 1e6, how.train.clip_norm = 0, how.train.weight_decay = 1e3, how.train.save_every = "1u",
-    how.train.warmup = 0;
+    how.train.learning_rate = 1e6, how.train.max_grad_norm = 0, how.train.weight_decay = 1e3,
+    how.train.save_every = "1u", how.train.warmup = 0;
     how.train.schedule = "constant";
     assert_int_equal(fv_train(&model, NULL, train_data, valid_data, &how), FV_DIVERGED);
     snprintf(expected, sizeof expected, "last good state: %s/last (update ", how.folder);
     assert_non_null(strstr(fv_message(), expected));
-    assert_non_null(strstr(fv_message(), "--learn-rate 100000"));
+    assert_non_null(strstr(fv_message(), "--learning-rate 100000"));
 }
 
 static void test_bad_data(void **state) {
@@ -524,9 +525,9 @@ static void test_vectors_start_the_embedding(void **state) {
     fv_model *model;
     fv_train_setup how = quick(NULL);
     fv_options_init(fv_vectors_option_rows(), &o);
-    o.width = 16, o.rank = 20, o.min_count = 1;
+    o.dim = 16, o.rank = 20, o.min_count = 1;
     OK(fv_vectors_train(&vectors, train_data->texts, &o));
-    how.train.average = 0, how.vectors = vectors, how.train.until = "1u", how.train.learn_rate = 0,
+    how.train.ema_decay = 0, how.vectors = vectors, how.train.until = "1u", how.train.learning_rate = 0,
     how.model.freeze_vectors = true;
     OK(fv_train(&model, NULL, train_data, NULL, &how));
     fv_tensor table = fv_model_tensor(model, 0, NULL);
@@ -534,9 +535,9 @@ static void test_vectors_start_the_embedding(void **state) {
     assert_true(id >= 0);
     assert_memory_equal((float *)table.data + id * 16, vectors->data, 16 * sizeof(float));
     fv_model_free(model);
-    how.model.width = 32;
+    how.model.d_model = 32;
     refused(FV_USAGE, fv_train(&model, NULL, train_data, NULL, &how),
-            "word vectors of width 16 do not fit\n  expected width 32\n  try:     --width 16");
+            "word vectors of dimension 16 do not fit\n  expected d_model 32\n  try:     --d-model 16");
     fv_vectors_free(vectors);
 }
 

@@ -84,6 +84,14 @@ FV_API void fv_options_init(const fv_option *rows, void *options);
  * FV_USAGE: unknown name (the message suggests the nearest), malformed or out of range value. */
 FV_API fv_status fv_options_set(const fv_option *rows, void *options, const char *name, const char *value);
 
+/* The row an option's name means: its own name, '_' for '-', or another name it has; NULL: none. Earlier names of an option
+ * and those of other tools stay valid wherever options are read: "learn-rate" and "lr" are "learning-rate". */
+FV_API const fv_option *fv_option_find(const fv_option *rows, const char *name);
+
+/* The other names of an option, from index 0; NULL at the end. The second: only those it had in earlier versions. */
+FV_API const char *fv_option_alias(const char *name, size_t index);
+FV_API const char *fv_option_earlier_name(const char *name, size_t index);
+
 /* The value of a row as text, as fv_options_set would read it back. Returns the length; writes at most `size` bytes. */
 FV_API size_t fv_options_print(const fv_option *row, const void *options, char *text, size_t size);
 

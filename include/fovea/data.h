@@ -207,17 +207,17 @@ FV_API void fv_batches_free(fv_batches *batches);
 /* ---- word vectors ------------------------------------------------------------------------------------------------ */
 
 typedef struct fv_vectors_options {
-    int64_t width, rank, min_count, window, passes; /* columns kept, rank of the SVD, ..., subspace iterations */
-    double context_power;                           /* exponent of the context counts */
+    int64_t dim, rank, min_count, window, passes; /* columns kept, rank of the SVD, ..., subspace iterations */
+    double context_power;                         /* exponent of the context counts */
     bool lowercase;
     int64_t seed;
 } fv_vectors_options;
 FV_API const fv_option *fv_vectors_option_rows(void);
 
 typedef struct fv_vectors {
-    int64_t count, width;
+    int64_t count, dim;
     const char *const *word; /* (count), most frequent first */
-    const float *data;       /* (count, width), rows of length 1 when trained here */
+    const float *data;       /* (count, dim), rows of length 1 when trained here */
     struct fv__vectors *store;
 } fv_vectors;
 
@@ -231,7 +231,7 @@ FV_API fv_status fv_vectors_load(fv_vectors **vectors, const char *path);
 FV_API int64_t fv_vectors_find(const fv_vectors *vectors, const char *word); /* row, or -1 */
 /* Rows with the highest cosine to row `of` (itself left out), best first. Returns how many were written. */
 FV_API int64_t fv_vectors_nearest(const fv_vectors *vectors, int64_t of, int64_t *row, float *cosine, int64_t room);
-/* Copies vectors over the rows of an embedding table (size of tokenizer, width): returns how many tokens had one. */
+/* Copies vectors over the rows of an embedding table (size of tokenizer, dim): returns how many tokens had one. */
 FV_API int64_t fv_vectors_fill(const fv_vectors *vectors, const fv_tokenizer *tokenizer, float *table);
 FV_API void fv_vectors_free(fv_vectors *vectors);
 

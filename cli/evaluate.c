@@ -1,5 +1,5 @@
 /* What predict, eval and explain have in common. See judge.h. */
-#include "judge.h"
+#include "evaluate.h"
 #include "console.h"
 #include "flags.h"
 #include "folder.h"

@@ -91,10 +91,10 @@ static fv_status add_prediction(work *w) {
     w->e->kind = fv__explain_text(w->e, kind, strlen(kind));
     if (!w->e->kind) return FV_NO_RESOURCES;
     if (t->layers == 0) return FV_OK;
-    const char *mechanism = how->attention ? how->attention : "softmax";
-    w->e->attention = fv__explain_text(w->e, mechanism, strlen(mechanism));
-    w->e->width = how->width;
-    return w->e->attention ? FV_OK : FV_NO_RESOURCES;
+    const char *mechanism = how->mechanism ? how->mechanism : "softmax";
+    w->e->mechanism = fv__explain_text(w->e, mechanism, strlen(mechanism));
+    w->e->d_model = how->d_model;
+    return w->e->mechanism ? FV_OK : FV_NO_RESOURCES;
 }
 
 /* ---- maps ------------------------------------------------------------------------------------------------------ */
@@ -157,7 +157,7 @@ static fv_status add_pool_map(work *w) {
     const fv_explain_token pooled = {.piece = "pooled", .word = -1};
     FV_TRY(fv_explanation_add_sequence(w->e, "pooled output", NULL, 0, &pooled, 1, &query));
     FV_TRY(fv_explanation_add_map(w->e, "pool", "Pooling", query, 0, true, false, &map));
-    return fv_explanation_add_head(w->e, map, -1, -1, "pool", "Pooling attention", w->trace->pool);
+    return fv_explanation_add_head(w->e, map, -1, -1, "pool", "Pooling attention", w->trace->pooling_weights);
 }
 
 /* ---- attributions ---------------------------------------------------------------------------------------------- */
@@ -177,7 +177,7 @@ static const float *seen_through(const fv_explanation *e, bool *rollout) {
 }
 
 static fv_status add_class_attention(work *w) {
-    const float *pool = w->trace->pool, even = 1 / (float)w->tokens;
+    const float *pool = w->trace->pooling_weights, even = 1 / (float)w->tokens;
     bool rollout;
     const float *through = seen_through(w->e, &rollout);
     if (!through && !w->has_pool) return FV_OK;
@@ -303,9 +303,9 @@ fv_status fv_explain(fv_explanation **out, const fv_model *model, const char *te
     fv_status status = fv_model_trace(&w.trace, model, text, size);
     if (status == FV_OK) {
         w.tokens = w.trace->tokens->count;
-        w.has_weights = w.trace->layers > 0 && mechanism_has_weights(fv_model_options_of(model)->attention);
-        const char *pool = fv_model_options_of(model)->pool;
-        w.has_pool = w.trace->pool && pool && strstr(pool, "attention");
+        w.has_weights = w.trace->layers > 0 && mechanism_has_weights(fv_model_options_of(model)->mechanism);
+        const char *pool = fv_model_options_of(model)->pooling;
+        w.has_pool = w.trace->pooling_weights && pool && strstr(pool, "attention");
         status = create(&w, text, size);
     }
     if (status == FV_OK) status = fill(&w, size, options ? options : &standard);

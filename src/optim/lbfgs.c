@@ -1,5 +1,5 @@
 /* L-BFGS, see lbfgs.h. All sums run over fixed blocks in order: the same bits for any number of threads. */
-#include "model/lbfgs.h"
+#include "optim/lbfgs.h"
 
 #include <math.h>
 #include <string.h>

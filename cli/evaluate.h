@@ -1,6 +1,6 @@
 /* What predict, eval and explain have in common: a model by its name, and texts to give it. */
-#ifndef CLI_JUDGE_H
-#define CLI_JUDGE_H
+#ifndef CLI_EVALUATE_H
+#define CLI_EVALUATE_H
 
 #include "command.h"
 #include "fovea/model.h"

@@ -29,7 +29,7 @@ fv_status fv_vectors_save(const fv_vectors *v, const char *path) {
         fv__buf_text(&text, v->word[i]);
         fv__buf_add(&text, "\n", 1);
     }
-    fv_named_tensor tensor = {tensor_name, fv_tensor_2d((void *)(uintptr_t)v->data, FV_F32, v->count, v->width)};
+    fv_named_tensor tensor = {tensor_name, fv_tensor_2d((void *)(uintptr_t)v->data, FV_F32, v->count, v->dim)};
     fv_status status = fv__buf_status(&text);
     if (status == FV_OK) status = words_path(&beside, path);
     if (status == FV_OK) status = fv__write_file(beside, text.data, text.size);
@@ -118,8 +118,8 @@ typedef struct reader {
     fv__map *seen;
     const char **word;
     float *data;
-    size_t words, word_room, data_room;
-    int64_t width, line, twice;
+    size_t words, word_capacity, data_capacity;
+    int64_t dim, line, twice;
 } reader;
 
 /* Numbers of a line behind its word; returns how many, -1 for something that is none. */
@@ -138,9 +138,9 @@ static fv_status wrong_line(const reader *r, int64_t found) {
     if (found < 0)
         return fv__fail(FV_BAD_DATA,
                         "%s:%lld: expected a word and %lld numbers\n  found:    something that is not a number",
-                        r->path, (long long)r->line, (long long)r->width);
+                        r->path, (long long)r->line, (long long)r->dim);
     return fv__fail(FV_BAD_DATA, "%s:%lld: expected a word and %lld numbers\n  found:    %lld numbers", r->path,
-                    (long long)r->line, (long long)r->width, (long long)found);
+                    (long long)r->line, (long long)r->dim, (long long)found);
 }
 
 /* The first of equal words counts. */
@@ -152,26 +152,26 @@ static fv_status add_line(reader *r, char *line) {
         r->twice++;
         return FV_OK;
     }
-    FV_TRY(FV_GROW(&r->data, &r->data_room, (r->words + 1) * (size_t)r->width));
-    FV_TRY(FV_GROW(&r->word, &r->word_room, r->words + 1));
-    int64_t found = read_numbers(gap + 1, r->data + r->words * (size_t)r->width, r->width);
-    if (found != r->width) return wrong_line(r, found);
+    FV_TRY(FV_GROW(&r->data, &r->data_capacity, (r->words + 1) * (size_t)r->dim));
+    FV_TRY(FV_GROW(&r->word, &r->word_capacity, r->words + 1));
+    int64_t found = read_numbers(gap + 1, r->data + r->words * (size_t)r->dim, r->dim);
+    if (found != r->dim) return wrong_line(r, found);
     FV_TRY(fv__map_set(r->seen, line, strlen(line), 1));
     r->word[r->words++] = line;
     return FV_OK;
 }
 
-/* "COUNT WIDTH", or the width of the first row. */
+/* "COUNT WIDTH", or the dim of the first row. */
 static fv_status read_width(reader *r, const char *line, bool *header) {
     char *end;
-    long long count = strtoll(line, &end, 10), width = end > line && *end == ' ' ? strtoll(end, &end, 10) : -1;
-    *header = width > 0 && count >= 0 && !end[strspn(end, " \r")];
+    long long count = strtoll(line, &end, 10), dim = end > line && *end == ' ' ? strtoll(end, &end, 10) : -1;
+    *header = dim > 0 && count >= 0 && !end[strspn(end, " \r")];
     if (*header)
-        r->width = width;
+        r->dim = dim;
     else
         for (const char *at = line; (at = strpbrk(at, " \t")); at += strspn(at, " \t"))
-            r->width += at[strspn(at, " \t\r")] != 0;
-    if (r->width >= 1 && r->width <= 65536) return FV_OK;
+            r->dim += at[strspn(at, " \t\r")] != 0;
+    if (r->dim >= 1 && r->dim <= 65536) return FV_OK;
     return fv__fail(FV_BAD_DATA, "%s:1: expected a word and its numbers, or a line \"COUNT WIDTH\"", r->path);
 }
 
@@ -206,7 +206,7 @@ static fv_status load_text(fv_vectors **vectors, const char *path, const fv__fil
         status = read_lines(&r, text);
     }
     if (status == FV_OK) {
-        status = fv__vectors_build(vectors, r.data, (int64_t)r.words, r.width, r.word);
+        status = fv__vectors_build(vectors, r.data, (int64_t)r.words, r.dim, r.word);
         r.data = NULL;
     }
     fv__free(r.data);

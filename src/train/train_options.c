@@ -13,18 +13,19 @@ static const fv_option rows[] = {
     ROW("batch-size", FV_OPT_INT, batch_size, "32", 1, 1 << 20, NULL, "texts in a batch"),
     ROW("max-tokens", FV_OPT_INT, max_tokens, "0", 0, 1 << 30, NULL, "at most so many tokens in a batch; 0: no limit"),
     ROW("bucket", FV_OPT_INT, bucket, "16", 1, 1 << 20, NULL, "batches that are sorted by length together"),
-    ROW("accumulate", FV_OPT_INT, accumulate, "1", 1, 1 << 20, NULL, "batches an update"),
-    ROW("learn-rate", NUMBERS, learn_rate, "0.001", 0, 1e6, NULL, "highest learning rate"),
-    ROW("table-rate", NUMBERS, table_rate, "1", 0, 1e6, NULL, "learning rate of embedding tables, times learn-rate"),
+    ROW("gradient-accumulation", FV_OPT_INT, gradient_accumulation, "1", 1, 1 << 20, NULL, "batches an update"),
+    ROW("learning-rate", NUMBERS, learning_rate, "0.001", 0, 1e6, NULL, "highest learning rate"),
+    ROW("embedding-lr-multiplier", NUMBERS, embedding_lr_multiplier, "1", 0, 1e6, NULL,
+        "learning rate of embedding tables, times learning-rate"),
     ROW("schedule", FV_OPT_CHOICE, schedule, "linear", 0, 0, "constant|linear|cosine", "of the rate after the warmup"),
     ROW("warmup", NUMBERS, warmup, "0.06", 0, 1, NULL, "share of all updates in which the rate climbs"),
     ROW("weight-decay", NUMBERS, weight_decay, "0.01", 0, 1e3, NULL, "decoupled, of matrices"),
     ROW("beta1", NUMBERS, beta1, "0.9", 0, 0.999999, NULL, "AdamW: memory of the gradient"),
     ROW("beta2", NUMBERS, beta2, "0.999", 0, 0.9999999, NULL, "AdamW: memory of its square"),
     ROW("epsilon", NUMBERS, epsilon, "1e-08", 1e-30, 1, NULL, "AdamW: added to the root of the square"),
-    ROW("clip-norm", NUMBERS, clip_norm, "1", 0, 1e9, NULL, "longest gradient; 0: no limit"),
+    ROW("max-grad-norm", NUMBERS, max_grad_norm, "1", 0, 1e9, NULL, "longest gradient; 0: no limit"),
     ROW("label-smoothing", NUMBERS, label_smoothing, "0", 0, 0.99, NULL, "share of the target spread over all classes"),
-    ROW("average", NUMBERS, average, "0", 0, 0.999999, NULL,
+    ROW("ema-decay", NUMBERS, ema_decay, "0", 0, 0.999999, NULL,
         "memory of the mean of the weights that is kept; 0: the last weights"),
     ROW("early-stopping", FV_OPT_INT, early_stopping, "0", 0, 1 << 20, NULL,
         "stop after so many evaluations without a better one; 0: never"),
@@ -94,12 +95,6 @@ fv_status fv_train_setup_check(const fv_train_setup *setup) {
     return check_duration("save-every", how->save_every);
 }
 
-static bool has(const fv_option *table, const char *name) {
-    for (; table->name; table++)
-        if (strcmp(table->name, name) == 0) return true;
-    return false;
-}
-
 static fv_status unknown(const fv_option *const *tables, const char *name) {
     const char *names[128] = {NULL};
     size_t count = 0;
@@ -115,7 +110,7 @@ fv_status fv_train_setup_set(fv_train_setup *setup, const char *name, const char
     const fv_option *tables[] = {kind->options, fv_tokenizer_option_rows(), rows};
     void *const structs[] = {&setup->model, &setup->tokenizer, &setup->train};
     for (int t = 0; t < 3; t++)
-        if (has(tables[t], name)) return fv_options_set(tables[t], structs[t], name, value);
+        if (fv_option_find(tables[t], name)) return fv_options_set(tables[t], structs[t], name, value);
     return unknown(tables, name);
 }
 

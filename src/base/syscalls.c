@@ -1,5 +1,5 @@
 /* The door to files. See door.h. */
-#include "base/door.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,12 +12,12 @@ enum { LARGEST_CALL = 1 << 30 };
 
 /* An injected failure looks like the system's. */
 static bool refused(int reason) {
-    if (!fv__injected(FV_DOOR_FILE)) return false;
+    if (!fv__injected(FV_FAULT_FILE)) return false;
     errno = reason;
     return true;
 }
 
-int fv__door_open(const char *path, int flags) {
+int fv__sys_open(const char *path, int flags) {
     if (refused(EIO)) return -1;
     int fd;
     do fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0666);
@@ -25,7 +25,7 @@ int fv__door_open(const char *path, int flags) {
     return fd;
 }
 
-int64_t fv__door_read(int fd, void *bytes, size_t count) {
+int64_t fv__sys_read(int fd, void *bytes, size_t count) {
     if (refused(EIO)) return -1;
     ssize_t got;
     do got = read(fd, bytes, count < LARGEST_CALL ? count : LARGEST_CALL);
@@ -33,7 +33,7 @@ int64_t fv__door_read(int fd, void *bytes, size_t count) {
     return got;
 }
 
-bool fv__door_write(int fd, const void *bytes, size_t count) {
+bool fv__sys_write(int fd, const void *bytes, size_t count) {
     const char *p = bytes;
     while (count > 0) {
         if (refused(ENOSPC)) return false;
@@ -46,7 +46,7 @@ bool fv__door_write(int fd, const void *bytes, size_t count) {
     return true;
 }
 
-bool fv__door_sync(int fd) {
+bool fv__sys_sync(int fd) {
     if (refused(EIO)) return false;
     int failed;
     do failed = fsync(fd);
@@ -54,7 +54,7 @@ bool fv__door_sync(int fd) {
     return !failed || errno == EINVAL || errno == ENOTSUP || errno == EROFS;
 }
 
-bool fv__door_close(int fd) {
+bool fv__sys_close(int fd) {
     bool injected = refused(EIO);
     int reason = errno;
     bool closed = close(fd) == 0 || errno == EINTR;
@@ -62,23 +62,23 @@ bool fv__door_close(int fd) {
     return closed && !injected;
 }
 
-bool fv__door_rename(const char *from, const char *to) {
+bool fv__sys_rename(const char *from, const char *to) {
     if (refused(EIO)) return false;
     return rename(from, to) == 0;
 }
 
-bool fv__door_make_dir(const char *path) {
+bool fv__sys_make_dir(const char *path) {
     if (refused(EIO)) return false;
     return mkdir(path, 0777) == 0;
 }
 
-void *fv__door_map(int fd, size_t bytes) {
+void *fv__sys_map(int fd, size_t bytes) {
     if (refused(ENOMEM)) return NULL;
     void *pointer = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     return pointer == MAP_FAILED ? NULL : pointer;
 }
 
-bool fv__door_sync_folder(const char *path) {
+bool fv__sys_sync_folder(const char *path) {
     char folder[4096];
     const char *slash = strrchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) : 0;
@@ -88,9 +88,9 @@ bool fv__door_sync_folder(const char *path) {
     }
     memcpy(folder, path, length);
     folder[length] = '\0';
-    int fd = fv__door_open(length ? folder : slash ? "/" : ".", O_RDONLY | O_DIRECTORY);
+    int fd = fv__sys_open(length ? folder : slash ? "/" : ".", O_RDONLY | O_DIRECTORY);
     if (fd < 0) return errno == EACCES; /* a folder we may write to but not read cannot be synced */
-    bool synced = fv__door_sync(fd);
+    bool synced = fv__sys_sync(fd);
     int reason = errno;
     close(fd);
     errno = reason;

@@ -49,10 +49,10 @@ static fv_status make_slopes(multi_head *l, fv_params *params) {
 }
 
 /* The shapes of a call with sequences of some length: what decides whether a plan is possible and how large parameters are. */
-static fv_attention_tensors sample(const multi_head *l, fv_dtype dtype, int64_t width) {
+static fv_attention_tensors sample(const multi_head *l, fv_dtype dtype, int64_t d_model) {
     enum { ROWS = 256 };
     fv_attention_tensors x = {.t = {[FV_Q] = {.rank = 0}}};
-    x.t[FV_Q] = l->gate ? fv_bhld(NULL, dtype, 1, 1, ROWS, width) : fv_bhld(NULL, dtype, 1, l->heads, ROWS, l->head);
+    x.t[FV_Q] = l->gate ? fv_bhld(NULL, dtype, 1, 1, ROWS, d_model) : fv_bhld(NULL, dtype, 1, l->heads, ROWS, l->head);
     if (!l->gate) x.t[FV_K] = x.t[FV_V] = fv_bhld(NULL, dtype, 1, l->kv_heads, ROWS, l->head);
     if (l->packed) x.t[FV_CU_Q] = fv_tensor_1d(NULL, FV_I32, 3);
     x.t[FV_SLOPES] = l->slopes;
@@ -111,7 +111,7 @@ fv_status fv__mechanism_prepare(multi_head *l, fv_params *params, const fv_multi
 fv_status fv__mechanism_params(multi_head *l, fv_params *params, const fv_multi_head_options *o) {
     const fv_mechanism *m;
     FV_TRY(find(o->mechanism, &m));
-    fv_attention_tensors x = sample(l, fv__params_dtype(params), o->width);
+    fv_attention_tensors x = sample(l, fv__params_dtype(params), o->d_model);
     for (int p = FV_W0; p <= FV_W5; p++) {
         const char *name = m->port_names[p - FV_W0];
         if (!name || !((m->needs | m->takes) & bit(p))) continue;

@@ -53,7 +53,7 @@ fv_status fv_explanation_create(fv_explanation **out, const char *title, const c
         fv_explanation_free(e);
         return status;
     }
-    e->kind = e->attention = "";
+    e->kind = e->mechanism = "";
     e->predicted = e->expected = -1;
     *out = e;
     return FV_OK;

@@ -7,8 +7,8 @@ typedef struct linear {
 } linear;
 
 const fv_option fv_linear_rows[] = {
-    FV__WIDTH(fv_linear_options, in, "in", "columns of the input"),
-    FV__WIDTH(fv_linear_options, out, "out", "columns of the output"),
+    FV__D_MODEL(fv_linear_options, in, "in", "columns of the input"),
+    FV__D_MODEL(fv_linear_options, out, "out", "columns of the output"),
     FV__FIELD(fv_linear_options, BOOL, bias, "bias", "true", 0, 0, NULL, "add a learned row"),
     FV__FIELD(fv_linear_options, FLOAT, init, "init", "0", 0, 1e3, NULL,
               "standard deviation at the start; 0: Xavier uniform"),

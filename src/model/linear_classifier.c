@@ -3,7 +3,7 @@
  *
  * Objective, over n texts:  mean cross-entropy + |W|^2 / (2 c n).  The bias is not penalised. */
 #include "model/features.h"
-#include "model/lbfgs.h"
+#include "optim/lbfgs.h"
 
 #include <math.h>
 #include <string.h>
@@ -125,7 +125,7 @@ static fv_status weigh(fv_model *model, fv__counts *x) {
 static fv_status fit(fv_model *model, const fv_dataset *train) {
     fv__counts x = {0};
     FV_TRY(fv__features_learn(model, train->texts));
-    FV_TRY(fv__counting_make(model));
+    FV_TRY(fv__count_based_make(model));
     fv_status status = fv__features_count(&x, model, train->texts);
     if (status == FV_OK) status = weigh(model, &x);
     if (status == FV_OK) status = learn(model, &x, train->label);
@@ -144,6 +144,6 @@ static const fv_option options[] = {
 const fv__kind fv__kind_linear = {
     .info = {"linear", "TF-IDF of words and pairs, multinomial logistic regression",
              "Joachims, ECML 1998; Genkin et al. 2007", 0, options},
-    .make = fv__counting_make,
+    .make = fv__count_based_make,
     .fit = fit,
 };

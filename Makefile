@@ -95,7 +95,7 @@ parity: all                 ## outputs and gradients on random configurations be
 	$(Q)tests/parity/run $(B)/fovea
 
 .PHONY: test-programs
-test-programs: $(TESTS)
+test-programs: $(TESTS) $(if $(MISSING),,$(B)/tests/bits/record)
 
 bench: all $(BENCHES)       ## speed of attention on this machine; checks before it times
 	$(Q)$(B)/fovea bench attention
@@ -157,7 +157,11 @@ $(B)/tests/%: tests/%.c $(LIB_A) $(wildcard tests/*.h)
 	$(call say,TEST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $< $(LIB_A) -o $@ $(LIBS) -lcmocka
-# sees the public headers and the exported names only
+# these see the public headers only
+$(B)/tests/bits/record: tests/bits/record.c $(wildcard tests/bits/*.h) $(LIB_A)
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -Isrc,$(ALL_CFLAGS)) $< $(LIB_A) -o $@ $(LIBS)
 $(B)/tests/conformance/onnx: $(wildcard tests/conformance/*.[ch]) $(LIB_SO)
 	$(call say,TEST)
 	@mkdir -p $(@D)

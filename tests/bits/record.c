@@ -290,8 +290,8 @@ static fv_status make_problem(problem *p, const char *name) {
 
 /* Every stage, three rows of the first and of the last sequence and head. */
 static void print_weights(const problem *p, const fv_attention_plan *plan) {
-    static const fv_stage stages[] = {FV_STAGE_RAW, FV_STAGE_SOFTCAPPED, FV_STAGE_BIASED, FV_STAGE_SOFTMAX,
-                                      FV_STAGE_DROPOUT};
+    static const fv_capture stages[] = {FV_CAPTURE_RAW, FV_CAPTURE_SOFTCAPPED, FV_CAPTURE_BIASED, FV_CAPTURE_SOFTMAX,
+                                      FV_CAPTURE_DROPOUT};
     uint64_t hash = hash_of("", 0);
     for (int i = 0; i < 10; i++) {
         const bool last = i >= 5, packed = has(p->name, "cu");
@@ -317,11 +317,11 @@ static void print_statistics(const problem *p, const fv_attention_plan *plan) {
         const fv_dtype dtype = arithmetic_of(p->name);
         const piece each[4] = {new_piece(dtype, 4, map, NULL), new_piece(dtype, 4, map, NULL),
                                new_piece(dtype, 3, columns, NULL), new_piece(dtype, 3, rows, NULL)};
-        fv_survey want = FV_SURVEY_DEFAULT;
+        fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
         want.pool_q = 16, want.pool_k = 48, want.dropout = dropped;
         want.mean = each[0].t, want.max = each[1].t, want.columns = each[2].t, want.entropy = each[3].t;
-        void *scratch = take(fv_attention_survey_scratch(plan, &want));
-        if (fv_attention_survey(plan, &p->x, &want, scratch) != FV_OK) return; /* mechanisms that have none */
+        void *scratch = take(fv_attention_statistics_scratch(plan, &want));
+        if (fv_attention_statistics_compute(plan, &p->x, &want, scratch) != FV_OK) return; /* mechanisms that have none */
         for (int i = 0; i < 4; i++) hash = hash_more(hash, each[i].t.data, each[i].bytes);
     }
     print_hash("stats", hash);
@@ -446,7 +446,7 @@ static fv_status record_rotary(const char *name) {
     const char *layout = text_of(name, "layout");
     const piece from = new_piece(dtype_of(name), 4, dim, layout), to = new_piece(dtype_of(name), 4, dim, NULL),
                 back = new_piece(dtype_of(name), 4, dim, layout);
-    o.pairing = has(name, "pairs") ? FV_ROPE_PAIRS : FV_ROPE_HALVES;
+    o.pairing = has(name, "pairs") ? FV_ROPE_INTERLEAVED : FV_ROPE_HALF;
     for (int i = 0; i < 5; i++)
         if (has(name, scalings[i])) o.scaling = (fv_rope_scaling)i;
     o.columns = size_of(name, "columns", 0), o.base = number_of(name, "base", 10000),

@@ -14,8 +14,8 @@ static int failures;
 
 static void complain(const exact_case *e, const char *what, double found, double wanted) {
     if (failures++ > 20) return;
-    fprintf(stderr, "attn/test_metamorphic %s '%s' %llu   (%s: %.9g, wanted %.9g; %s B%d H%d/%d L%d,%d D%d,%d)\n", relation,
-            e->c.how.mechanism, (unsigned long long)e->c.seed, what, found, wanted,
+    fprintf(stderr, "attn/test_metamorphic %s '%s' %llu   (%s: %.9g, wanted %.9g; %s B%d H%d/%d L%d,%d D%d,%d)\n",
+            relation, e->c.how.mechanism, (unsigned long long)e->c.seed, what, found, wanted,
             fv__isa_name(fv__simd_f32_now()->isa), (int)e->c.b, (int)e->c.h, (int)e->c.kv, (int)e->c.lq, (int)e->c.lk,
             (int)e->c.d, (int)e->c.dv);
 }

@@ -287,4 +287,20 @@ static inline bool same_bytes(const fv_tensor *a, const fv_tensor *b) {
     return true;
 }
 
+/* sum dO O + sum dLSE LSE over the finite ones, by a forward of the case: what gradients are held against. */
+static inline double case_loss(void *context) {
+    attn_case *c = context;
+    if (case_run(c, RUN_FORWARD) != FV_OK) return NAN;
+    const fv_port outputs[] = {FV_OUT, FV_LSE};
+    double sum = 0;
+    for (int i = 0; i < 2; i++) {
+        const fv_tensor *t = &c->x.t[outputs[i]], *d = &c->x.d[outputs[i]];
+        for (int64_t n = 0; d->rank && n < fv_tensor_count(t); n++) {
+            const double y = get_at(t, place(t, n)), weight = get_at(d, place(d, n));
+            if (isfinite(y) && isfinite(weight)) sum += y * weight;
+        }
+    }
+    return sum;
+}
+
 #endif

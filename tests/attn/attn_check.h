@@ -4,6 +4,7 @@
 #define FV_TESTS_ATTN_CHECK_H
 
 #include "attn_case.h"
+#include "support/differences.h"
 
 typedef void fit_fn(attn_case *c);
 
@@ -66,44 +67,11 @@ static inline void check_reference(const char *mechanism, uint64_t seed, int64_t
 
 /* ---- gradients in f64 against central differences */
 
-/* sum dO O + sum dLSE LSE, over the finite ones */
-static inline double check_loss(attn_case *c) {
-    if (case_run(c, RUN_FORWARD) != FV_OK) return NAN;
-    const fv_port outputs[] = {FV_OUT, FV_LSE};
-    double sum = 0;
-    for (int i = 0; i < 2; i++) {
-        const fv_tensor *t = &c->x.t[outputs[i]], *d = &c->x.d[outputs[i]];
-        for (int64_t n = 0; d->rank && n < fv_tensor_count(t); n++) {
-            const double y = get_at(t, place(t, n));
-            const double weight = get_at(d, place(d, n));
-            if (isfinite(y) && isfinite(weight)) sum += y * weight;
-        }
-    }
-    return sum;
-}
-
-static inline double check_slope(attn_case *c, const fv_tensor *t, int64_t at, double h) {
-    const double x = get_at(t, at);
-    set_at(t, at, x + h);
-    const double high = check_loss(c);
-    set_at(t, at, x - h);
-    const double low = check_loss(c);
-    set_at(t, at, x);
-    return (high - low) / (2 * h);
-}
-
-/* Richardson: the errors of order h^2 and h^4 cancel. */
-static inline double check_derivative(attn_case *c, const fv_tensor *t, int64_t at, double h) {
-    const double a = check_slope(c, t, at, h), b = check_slope(c, t, at, h / 2), e = check_slope(c, t, at, h / 4);
-    const double ab = (4 * b - a) / 3, be = (4 * e - b) / 3;
-    return (16 * be - ab) / 15;
-}
-
 /* The features and relu have a kink: a step that crosses it is repeated with smaller ones, down to what doubles resolve. */
 static inline bool check_element(attn_case *c, const fv_tensor *t, int64_t at, double got, double size, double *want) {
     static const double steps[] = {4e-3, 2e-4, 2e-5};
     for (int i = 0; i < 3; i++) {
-        *want = check_derivative(c, t, at, steps[i]);
+        *want = richardson(case_loss, c, (double *)t->data + at, steps[i], NULL);
         if (fabs(*want - got) <= 1e-8 * fmax(size, 1)) return true;
     }
     return false;

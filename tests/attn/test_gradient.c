@@ -1,6 +1,7 @@
 /* Gradients of every mechanism in f64 against central differences with Richardson extrapolation, for every input, parameter and plug,
  * with random cotangents of out and lse. A failure prints the line that repeats it:  test_gradient MECHANISM SEED */
 #include "attn_case.h"
+#include "support/differences.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,37 +10,12 @@
 static int failures;
 static int64_t checked;
 
-/* sum dO O + sum dLSE LSE, over the finite ones */
-static double loss(attn_case *c) {
-    if (case_run(c, RUN_FORWARD) != FV_OK) return NAN;
-    const fv_port outputs[] = {FV_OUT, FV_LSE};
-    double sum = 0;
-    for (int i = 0; i < 2; i++) {
-        const fv_tensor *t = &c->x.t[outputs[i]], *d = &c->x.d[outputs[i]];
-        for (int64_t n = 0; d->rank && n < fv_tensor_count(t); n++) {
-            const double y = get_at(t, place(t, n));
-            if (isfinite(y)) sum += y * get_at(d, place(d, n));
-        }
-    }
-    return sum;
-}
-
-static double slope(attn_case *c, const fv_tensor *t, int64_t at, double h) {
-    const double x = get_at(t, at);
-    set_at(t, at, x + h);
-    const double high = loss(c);
-    set_at(t, at, x - h);
-    const double low = loss(c);
-    set_at(t, at, x);
-    return (high - low) / (2 * h);
-}
-
-/* Three steps: the errors of order h^2 and h^4 cancel. NaN at a kink, where a mechanism that chooses its keys changes its choice. */
+/* NaN at a kink, where a mechanism that chooses its keys changes its choice. */
 static double derivative(attn_case *c, const fv_tensor *t, int64_t at) {
-    const double h = 4e-3, a = slope(c, t, at, h), b = slope(c, t, at, h / 2), e = slope(c, t, at, h / 4);
-    if (!strncmp(c->how.mechanism, "topk", 4) && fabs(a - b) + fabs(b - e) > 1e-3 * fmax(1, fabs(e))) return NAN;
-    const double ab = (4 * b - a) / 3, be = (4 * e - b) / 3;
-    return (16 * be - ab) / 15;
+    double d[3];
+    const double best = richardson(case_loss, c, (double *)t->data + at, 4e-3, d);
+    const bool kink = fabs(d[0] - d[1]) + fabs(d[1] - d[2]) > 1e-3 * fmax(1, fabs(d[2]));
+    return kink && !strncmp(c->how.mechanism, "topk", 4) ? NAN : best;
 }
 
 static void check_port(attn_case *c, fv_port port) {

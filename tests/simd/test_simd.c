@@ -1,5 +1,6 @@
 /* Kernels: accuracy against long double, agreement with plain loops on every table, nothing read or written outside. */
 #include "simd/simd.h"
+#include "support/differences.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -295,35 +296,37 @@ static void slopes_test(void **state) {
     check_slope(k->gelu_tanh, k->gelu_tanh_back, false), check_slope(k->silu, k->silu_back, false);
 }
 
-static double norm_loss(const double *x, const double *w, const double *b, const double *dy, int64_t n, bool rms) {
+typedef struct norm_case {
+    double x[64], w[64], b[64], dy[64], mean, rstd;
+    int64_t n;
+    bool rms;
+} norm_case;
+
+static double norm_loss(void *context) {
+    norm_case *c = context;
     const fv__simd_f64 *k = fv__simd_f64_now();
-    double y[64], mean, rstd;
-    if (rms)
-        k->rms_norm(y, &rstd, x, w, n, 1e-5);
+    double y[64];
+    if (c->rms)
+        k->rms_norm(y, &c->rstd, c->x, c->w, c->n, 1e-5);
     else
-        k->layer_norm(y, &mean, &rstd, x, w, b, n, 1e-5);
-    return k->dot(y, dy, n);
+        k->layer_norm(y, &c->mean, &c->rstd, c->x, c->w, c->b, c->n, 1e-5);
+    return k->dot(y, c->dy, c->n);
 }
 
 static void check_norm(int64_t n, bool rms) {
     const fv__simd_f64 *k = fv__simd_f64_now();
-    double x[64], w[64], b[64], dy[64], y[64], mean, rstd, g[3][64] = {{0}};
-    for (int64_t i = 0; i < n; i++) x[i] = uniform(), w[i] = uniform(), b[i] = uniform(), dy[i] = uniform();
+    norm_case c = {.n = n, .rms = rms};
+    double g[3][64] = {{0}}, *input[3] = {c.x, c.w, c.b};
+    for (int64_t i = 0; i < n; i++) c.x[i] = uniform(), c.w[i] = uniform(), c.b[i] = uniform(), c.dy[i] = uniform();
+    norm_loss(&c);
     if (rms)
-        k->rms_norm(y, &rstd, x, w, n, 1e-5), k->rms_norm_back(g[0], g[1], dy, x, w, rstd, n);
+        k->rms_norm_back(g[0], g[1], c.dy, c.x, c.w, c.rstd, n);
     else
-        k->layer_norm(y, &mean, &rstd, x, w, b, n, 1e-5), k->layer_norm_back(g[0], g[1], g[2], dy, x, w, mean, rstd, n);
-    double *input[3] = {x, w, b};
+        k->layer_norm_back(g[0], g[1], g[2], c.dy, c.x, c.w, c.mean, c.rstd, n);
     for (int p = 0; p < (rms ? 2 : 3); p++)
-        for (int64_t i = 0; i < n; i++) {
-            const double h = 1e-5, keep = input[p][i];
-            input[p][i] = keep + h;
-            const double high = norm_loss(x, w, b, dy, n, rms);
-            input[p][i] = keep - h;
-            const double low = norm_loss(x, w, b, dy, n, rms);
-            input[p][i] = keep;
-            assert_true(fabs((high - low) / (2 * h) - g[p][i]) < 1e-7 * (1 + fabs(g[p][i])));
-        }
+        for (int64_t i = 0; i < n; i++)
+            assert_true(fabs(central_difference(norm_loss, &c, &input[p][i], 1e-5) - g[p][i]) <
+                        1e-7 * (1 + fabs(g[p][i])));
 }
 static void norms_test(void **state) {
     (void)state;

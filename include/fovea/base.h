@@ -3,6 +3,10 @@
  * Every function that can fail returns an fv_status; FV_OK is zero. The sentence that explains a failure is
  * kept per thread and read with fv_message(): it says what, where, found against expected, and one next step.
  * The library never prints, exits or aborts.
+ *
+ *     fv_set_threads(4);                                            // 0: the cores, or FOVEA_THREADS
+ *     fv_status status = fv_set_isa("scalar");
+ *     if (status != FV_OK) fprintf(stderr, "%s: %s\n", fv_status_name(status), fv_message());
  */
 #ifndef FOVEA_BASE_H
 #define FOVEA_BASE_H

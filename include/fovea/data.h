@@ -1,10 +1,11 @@
 /* fovea/data.h - text in: labelled texts, splits, tokenizers, character n-grams, batches, word vectors, recipes.
  *
- * From a file to batches:
- *     fv_dataset_read, fv_dataset_split, fv_tokenizer_train, fv_corpus_create, fv_batches_create, fv_batches_next
+ *     fv_dataset_read(&all, path, 1, NULL, NULL);            fv_dataset_split(&train, &valid, &test, all, NULL);
+ *     fv_tokenizer_train(&words, train->texts, NULL);        fv_corpus_create(&corpus, train, words, NULL);
+ *     fv_batches_create(&batches, corpus, NULL);             fv_batches_next(batches, &batch, &cursor);
+ *
  * Structs with visible fields are read-only for the caller; every object is freed with its own function (NULL is fine).
- * Every option struct has rows (base.h): fv_options_init(fv_dataset_option_rows(), &options) fills the defaults, and a
- * NULL pointer instead of options means the defaults.
+ * Option structs have rows (base.h): fv_options_init(fv_dataset_option_rows(), &o) fills the defaults, as NULL does.
  */
 #ifndef FOVEA_DATA_H
 #define FOVEA_DATA_H

@@ -5,12 +5,12 @@
  *     fv_params_add(params, "out.weight", 2, (int64_t[]){C, D}, FV_INIT(XAVIER, 1), FV_PARAM_DECAY, &w);
  *     fv_params_add(params, "out.bias", 1, (int64_t[]){C}, FV_INIT(ZEROS, 0), 0, &b);
  *     fv_graph_create(&g, params);
- *     for (step ...) {
+ *     for (int step = 0; step < 100; step++) {
  *         fv_graph_begin(g, FV_MODE_TRAIN, step_seed);                       // forgets the last step, keeps its memory
  *         fv_node *y = fv_op_linear(g, fv_op_constant(g, &x), fv_op_param(g, w), fv_op_param(g, b));
  *         fv_node *loss = fv_op_cross_entropy(g, y, &(fv_targets){.labels = labels, .label_smoothing = .1});
  *         fv_status status = fv_graph_backward(g, loss, NULL);               // also reports any failed operation
- *         ... optimizer: fv_params_get / fv_params_flat, then fv_params_zero_grads
+ *         ...                                                                // optimizer: fv_params_get or _flat, then _zero_grads
  *     }
  *
  * An operation computes at once; its value may be read straight away. The first failure stays on the graph: later

@@ -1,4 +1,4 @@
-/* The contract between the dispatcher and a mechanism (mech/NAME.c).
+/* The contract between the dispatcher (plan.c, run.c) and a mechanism (mech/NAME.c).
  *
  * A mechanism is one constant of type fv__mechanism, named fv__mech_NAME, and one row in mechanisms.def. The dispatcher
  * checks everything the public row promises (ports, shapes, dtypes, abilities) before it calls; what only the mechanism

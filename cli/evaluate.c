@@ -1,4 +1,4 @@
-/* What predict, eval and explain have in common. See judge.h. */
+/* What predict, eval and explain have in common. See evaluate.h. */
 #include "evaluate.h"
 #include "console.h"
 #include "flags.h"

@@ -235,7 +235,6 @@ FV_API int64_t fv_vectors_nearest(const fv_vectors *vectors, int64_t of, int64_t
 /* Copies vectors over the rows of an embedding table (size of tokenizer, dim): returns how many tokens had one. */
 FV_API int64_t fv_vectors_fill(const fv_vectors *vectors, const fv_tokenizer *tokenizer, float *table);
 FV_API void fv_vectors_free(fv_vectors *vectors);
-
 /* ---- recipes: real data sets, rebuilt from public packages ------------------------------------------------------- */
 
 typedef struct fv_recipe {

@@ -1,4 +1,4 @@
-/* The door to files. See door.h. */
+/* Calls of the system that can fail, with fault points. See syscalls.h. */
 #include "base/syscalls.h"
 
 #include <errno.h>

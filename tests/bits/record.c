@@ -291,7 +291,7 @@ static fv_status make_problem(problem *p, const char *name) {
 /* Every stage, three rows of the first and of the last sequence and head. */
 static void print_weights(const problem *p, const fv_attention_plan *plan) {
     static const fv_capture stages[] = {FV_CAPTURE_RAW, FV_CAPTURE_SOFTCAPPED, FV_CAPTURE_BIASED, FV_CAPTURE_SOFTMAX,
-                                      FV_CAPTURE_DROPOUT};
+                                        FV_CAPTURE_DROPOUT};
     uint64_t hash = hash_of("", 0);
     for (int i = 0; i < 10; i++) {
         const bool last = i >= 5, packed = has(p->name, "cu");
@@ -321,7 +321,8 @@ static void print_statistics(const problem *p, const fv_attention_plan *plan) {
         want.pool_q = 16, want.pool_k = 48, want.dropout = dropped;
         want.mean = each[0].t, want.max = each[1].t, want.columns = each[2].t, want.entropy = each[3].t;
         void *scratch = take(fv_attention_statistics_scratch(plan, &want));
-        if (fv_attention_statistics_compute(plan, &p->x, &want, scratch) != FV_OK) return; /* mechanisms that have none */
+        if (fv_attention_statistics_compute(plan, &p->x, &want, scratch) != FV_OK)
+            return; /* mechanisms that have none */
         for (int i = 0; i < 4; i++) hash = hash_more(hash, each[i].t.data, each[i].bytes);
     }
     print_hash("stats", hash);

@@ -1,4 +1,5 @@
-/* fovea/operands.h - the tensors of attention by name: one numbering for all mechanisms, a row for each in operands.def.
+/* fovea/operands.h - the tensors of attention by name: one numbering for all mechanisms, a row for each in
+ * operands.def.
  *
  * Whoever handles "all inputs" or "everything with a gradient" loops over the operands and asks their roles:
  *

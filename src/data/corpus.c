@@ -4,8 +4,8 @@
 #include "data/text.h"
 #include "data/token/contract.h"
 
-/* Characters of a word that n-grams are made of. A run of a million letters is no word, and each of its tokens would carry
- * the n-grams of all of it. */
+/* Characters of a word that n-grams are made of. A run of a million letters is no word, and each of its tokens would
+ * carry the n-grams of all of it. */
 enum { LONGEST_WORD = 256 };
 
 typedef struct builder {

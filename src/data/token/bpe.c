@@ -47,7 +47,8 @@ static inline int32_t rank_of(const fv_tokenizer *t, int32_t left, int32_t right
 }
 
 static fv_status finish(fv_tokenizer *t) {
-    /* a small vocabulary, or few and short texts, leave the bytes as they are: no merges, and no token that needs one */
+    /* a small vocabulary, or few and short texts, leave the bytes as they are: no merges, and no token that needs
+     * one */
     if (!t->merges && fv__map_size(t->ids) != 256 + t->added_count)
         return fv__fail(FV_BAD_MODEL,
                         "model.merges: empty\n  expected: one merge for every token that is longer than a byte");

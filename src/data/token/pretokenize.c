@@ -1,4 +1,5 @@
-/* pretokenize.c - normalisers and pre-tokenizers: from bytes to characters with their origin, cut into words, in linear time.
+/* pretokenize.c - normalisers and pre-tokenizers: from bytes to characters with their origin, cut into words, in
+ * linear time.
  *
  * The rules are those of Hugging Face's BertNormalizer, Lowercase, BertPreTokenizer, ByteLevel (the pattern of GPT-2),
  * Whitespace and WhitespaceSplit. */

@@ -21,13 +21,13 @@ extern "C" {
 #endif
 
 /* ---- tensors -----------------------------------------------------------------------------------------------------
- * A mechanism reads and writes named tensors, its operands. One numbering serves all mechanisms; each says which it takes.
- * Shapes are logical (batch, heads, length, head_dim) with any strides, unit stride on the last axis of q k v out; data
- * is aligned to its element. Inputs may overlap (packed QKV, one tensor as k and v); what is written overlaps nothing
- * else, nor itself by a stride of 0. Dtype of q k v out and all differentiable operands: f32, or f64 for all of them, or
- * bf16 or f16 with arithmetic in f32: then q k v out are of one type, lse and aux are f32, the other operands either;
- * results are rounded to nearest even. A gradient has its tensor's type. 16-bit tensors are converted in scratch, which
- * the plan announces; rows that a length hides are not read. */
+ * A mechanism reads and writes named tensors, its operands. One numbering serves all mechanisms; each says which it
+ * takes. Shapes are logical (batch, heads, length, head_dim) with any strides, unit stride on the last axis of q k v
+ * out; data is aligned to its element. Inputs may overlap (packed QKV, one tensor as k and v); what is written
+ * overlaps nothing else, nor itself by a stride of 0. Dtype of q k v out and all differentiable operands: f32, or
+ * f64 for all of them, or bf16 or f16 with arithmetic in f32: then q k v out are of one type, lse and aux are f32,
+ * the other operands either; results are rounded to nearest even. A gradient has its tensor's type. 16-bit tensors
+ * are converted in scratch, which the plan announces; rows that a length hides are not read. */
 typedef enum fv_operand {
     FV_Q,         /* (B,H,Lq,D)    queries; the input x of gates */
     FV_K,         /* (B,Hkv,Lk,D)  keys; head h reads kv head h*Hkv/H */
@@ -65,7 +65,7 @@ typedef struct fv_attention_tensors {
     fv_tensor d[FV_OPERANDS];
 } fv_attention_tensors;
 
-/* ---- options ----------------------------------------------------------------------------------------------------- */
+/* ---- options */
 
 /* Query i and key j are compared by position i + q_offset and j. UPPER_LEFT: q_offset as the call gives it (0).
  * LOWER_RIGHT: q_offset = Lk - Lq, the last query sees the last key. */
@@ -98,7 +98,7 @@ typedef struct fv_attention_call {
     uint64_t reserved[8]; /* zero; anything else is FV_USAGE */
 } fv_attention_call;
 
-/* ---- running ----------------------------------------------------------------------------------------------------- */
+/* ---- running */
 
 /* One call: plan, scratch, forward; then backward if any gradient of an input is present in x->d. options NULL:
  * FV_ATTENTION_DEFAULT. FV_USAGE as for a plan, FV_NO_RESOURCES without memory for the scratch. */
@@ -122,9 +122,9 @@ FV_API size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward)
  * needs. */
 FV_API size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *text, size_t size);
 
-/* 0 for a call that would be refused. Multiply-adds counted twice, of the (query, key) pairs that shapes and options leave visible: lengths, prefixes and
- * masks are values and not known to a plan, packed sequences are taken for equal ones. Backward of softmax is 2.5 times
- * the forward when Dv is D. */
+/* 0 for a call that would be refused. Multiply-adds counted twice, of the (query, key) pairs that shapes and options
+ * leave visible: lengths, prefixes and masks are values and not known to a plan, packed sequences are taken for
+ * equal ones. Backward of softmax is 2.5 times the forward when Dv is D. */
 FV_API double fv_attention_flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward);
 
 /* Shapes must be those of the plan; values of lengths and cu_seqlens are checked. Nothing is allocated. Lse and aux may
@@ -142,8 +142,9 @@ FV_API fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_
 /* Scores or weights of chosen query rows of one (batch, head), after a forward that gave FV_LSE; `capture` is the point
  * of the computation, as `qk_matmul_output_mode` of ONNX says. With cu_seqlens, `batch` is the number of the sequence
  * and rows count inside it. rows NULL: all rows in order, and `count` is not read; no row is a list of 0. weights:
- * (rows, Lk) of the plan's dtype; keys that do not exist or are masked get 0 (weights) or -inf (scores). SOFTMAX is before dropout, DROPOUT after it: what multiplied the values. For 16-bit
- * tensors the weights are f32, and memory is taken for an f32 copy of the keys of the head (FV_NO_RESOURCES). */
+ * (rows, Lk) of the plan's dtype; keys that do not exist or are masked get 0 (weights) or -inf (scores). SOFTMAX is
+ * before dropout, DROPOUT after it: what multiplied the values. For 16-bit tensors the weights are f32, and memory
+ * is taken for an f32 copy of the keys of the head (FV_NO_RESOURCES). */
 typedef enum fv_capture {
     FV_CAPTURE_RAW,        /* times scale */
     FV_CAPTURE_SOFTCAPPED, /* cap tanh(s/cap) */
@@ -155,7 +156,7 @@ FV_API fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_at
                                       const fv_attention_tensors *x, fv_capture capture, int64_t batch, int64_t head,
                                       const int64_t *rows, int64_t count, const fv_tensor *weights);
 
-/* ---- the table of mechanisms ------------------------------------------------------------------------------------- */
+/* ---- the table of mechanisms */
 
 enum { /* what a mechanism can do */
        FV_CAN_BACKWARD = 1,

@@ -70,8 +70,8 @@ static inline void *fv__setup_of(const fv_attention_plan *plan, const fv__engine
     return plan->mechanism->engine == engine ? plan->setup : NULL;
 }
 
-/* Scratch of 2^48 bytes and more is refused when planning: no machine has it. So sizes stop growing there, and sums of them, times the
- * threads, never wrap: what is too large is seen to be. */
+/* Scratch of 2^48 bytes and more is refused when planning: no machine has it. So sizes stop growing there, and sums
+ * of them, times the threads, never wrap: what is too large is seen to be. */
 #define FV_ATTN_MOST (INT64_C(1) << 48)
 
 /* a * b of two counts, at most FV_ATTN_MOST. */

@@ -38,7 +38,7 @@ int32_t *fv__sequences_positions(fv_graph *g, const fv_sequences *s) {
     return position;
 }
 
-/* ---- angles ------------------------------------------------------------------------------------------------------ */
+/* ---- angles */
 
 struct fv__angles {
     fv__angles *next;

@@ -1,5 +1,6 @@
-/* Weights of rows and statistics of whole sequences against the plain reference: with the identity for values its output is the matrix of
- * weights, with every feature, and from that blocks, columns and entropies follow. A failure prints the line that repeats it:
+/* Weights of rows and statistics of whole sequences against the plain reference: with the identity for values its
+ * output is the matrix of weights, with every feature, and from that blocks, columns and entropies follow. A failure
+ * prints the line that repeats it:
  *     test_maps MECHANISM SEED */
 #include "attn_case.h"
 
@@ -411,7 +412,8 @@ static void hidden_law(void **state) {
     assert_true(clean.entropy[5] == 0 && clean.columns[1] == 0 && clean.columns[LK - 1] == 0 && clean.columns[0] > 0);
 }
 
-/* Rows sum to one: so do the columns, together, to the number of queries, and the entropy of equal weights is ln of their number. */
+/* Rows sum to one: so do the columns, together, to the number of queries, and the entropy of equal weights is ln of
+ * their number. */
 static void identities(void **state) {
     (void)state;
     static result r;
@@ -529,7 +531,8 @@ static void all_rows_are_the_list_of_all(int storage, fv_capture capture) {
                     few = fv_tensor_2d(all, FV_F32, ALL - 1, ALL_KEYS);
     for (int i = 0; i < ALL_KEYS; i++) all[ALL * ALL_KEYS + i] = -7;
     assert_int_equal(fv_attention_weights(plan, NULL, &x, capture, 0, 0, rows, ALL, &a), FV_OK);
-    assert_int_equal(fv_attention_weights(plan, NULL, &x, capture, 0, 0, NULL, 2, &b), FV_OK); /* the count is not read */
+    /* the count is not read */
+    assert_int_equal(fv_attention_weights(plan, NULL, &x, capture, 0, 0, NULL, 2, &b), FV_OK);
     assert_memory_equal(listed, all, sizeof listed);
     for (int i = 0; i < ALL_KEYS; i++) assert_true(all[ALL * ALL_KEYS + i] == -7);
     assert_int_equal(fv_attention_weights(plan, NULL, &x, capture, 0, 0, NULL, 2, &few), FV_USAGE);

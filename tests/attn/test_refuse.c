@@ -1,6 +1,6 @@
-/* Calls that cannot mean anything are refused with FV_USAGE before anything runs, and the message names what is wrong. Numbers that the
- * arithmetic of a plan cannot hold would otherwise be computed as something else: a softcap of 1e-60 in f32 as none, a scale of 1e39 as
- * NaN. */
+/* Calls that cannot mean anything are refused with FV_USAGE before anything runs, and the message names what is
+ * wrong. Numbers that the arithmetic of a plan cannot hold would otherwise be computed as something else: a softcap
+ * of 1e-60 in f32 as none, a scale of 1e39 as NaN. */
 #include "fovea/attention.h"
 #include "fovea/cache.h"
 #include "fovea/statistics.h"
@@ -109,7 +109,8 @@ static void maps(void **state) {
     refused(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, &row, -1, &to),
             "number of rows\n  expected 0 or more\n  found:   -1");
     assert_int_equal(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, &row, 0, &to), FV_OK);
-    if (L > 1) refused(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, NULL, 1, &to), "the tensor for weights");
+    if (L > 1)
+        refused(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, NULL, 1, &to), "the tensor for weights");
     fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
     want.mean = fv_tensor_of(mean, FV_F32, 4, (int64_t[]){1, 1, 1, 1});
     want.pool_q = want.pool_k = INT64_MAX;

@@ -20,8 +20,8 @@
  * dK and dV. Chunks are made by positions of their own sequence: a result depends neither on threads nor on what else
  * is in the batch.
  *
- * A new recurrence (decay, delta rule) is a new field of fv__recurrent_setup, read where a chunk is combined with the state:
- * states and outputs. */
+ * A new recurrence (decay, delta rule) is a new field of fv__recurrent_setup, read where a chunk is combined with
+ * the state: states and outputs. */
 #ifndef FV_ATTN_RECURRENT_H
 #define FV_ATTN_RECURRENT_H
 

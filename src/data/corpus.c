@@ -1,6 +1,6 @@
 /* corpus.c - texts as token ids, with the bags of character n-grams of every different word. See data.h. */
 #include "data/text.h"
-#include "data/token/contract.h"
+#include "data/token/token_contract.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
  * in the test split, repeated paragraphs once.
  */
 #include "data/recipe/apt.h"
-#include "data/recipe/contract.h"
+#include "data/recipe/recipe_contract.h"
 #include "data/recipe/deb822.h"
 #include "data/recipe/md5.h"
 #include "data/text.h"

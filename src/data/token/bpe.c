@@ -4,7 +4,7 @@
  * applied lowest rank first. Short words take the plain loop; long ones keep a list of places for every rank, which is
  * linear in the length of the word but for a sort. */
 #include "data/text.h"
-#include "data/token/contract.h"
+#include "data/token/token_contract.h"
 
 #include <stdlib.h>
 #include <string.h>

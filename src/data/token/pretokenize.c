@@ -4,7 +4,7 @@
  * The rules are those of Hugging Face's BertNormalizer, Lowercase, BertPreTokenizer, ByteLevel (the pattern of GPT-2),
  * Whitespace and WhitespaceSplit. */
 #include "data/text.h"
-#include "data/token/contract.h"
+#include "data/token/token_contract.h"
 
 #include <string.h>
 #include <utf8proc.h>

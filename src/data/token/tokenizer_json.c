@@ -2,7 +2,7 @@
  * name.
  *
  * The post-processor (which adds [CLS] and [SEP]) has no part in encoding here: callers add what they need. */
-#include "data/token/contract.h"
+#include "data/token/token_contract.h"
 
 #include <string.h>
 

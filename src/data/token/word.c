@@ -1,5 +1,5 @@
 /* word.c - a vocabulary of whole words (WordLevel in tokenizer.json). */
-#include "data/token/contract.h"
+#include "data/token/token_contract.h"
 
 #include <stdlib.h>
 #include <string.h>

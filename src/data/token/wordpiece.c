@@ -3,7 +3,7 @@
  * Schuster and Nakajima, "Japanese and Korean voice search" (ICASSP 2012), as in BERT. Trained like Hugging Face's: by
  * merging the most frequent pairs of pieces. */
 #include "data/text.h"
-#include "data/token/contract.h"
+#include "data/token/token_contract.h"
 
 #include <stdlib.h>
 #include <string.h>

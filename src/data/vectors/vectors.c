@@ -1,7 +1,7 @@
 /* vectors.c - word vectors from texts: words, counts, positive pointwise mutual information, singular vectors. */
 #include "data/vectors/vectors.h"
 #include "data/text.h"
-#include "data/token/contract.h"
+#include "data/token/token_contract.h"
 
 #include <math.h>
 #include <string.h>

@@ -134,6 +134,7 @@ static inline void case_shape(decode_case *c, int64_t longest) {
         o->capacity = c->how.window_left + c->n + 40 + pick(c, 40); /* 40: what truncations may take back */
     } else
         o->capacity = longest + 60;
+    c->how.memory = c->how.window_left < 0 && pick(c, 5) == 0;
 }
 
 static inline void case_extras(decode_case *c) {
@@ -148,7 +149,7 @@ static inline void case_extras(decode_case *c) {
     if (pick(c, 5)) c->x.lse = case_tensor(c, 2, FV_F32, 3, out);
     for (int64_t b = 0; b < o->batch; b++) {
         c->counts[b] = pick(c, 3) ? c->n : pick(c, c->n + 1);
-        if (c->counts[b] > c->length[b]) c->counts[b] = c->length[b];
+        if (c->counts[b] > c->length[b] && !c->how.memory) c->counts[b] = c->length[b];
         for (int64_t h = 0; h < c->heads; h++)
             for (int64_t r = 0; r < c->counts[b]; r++)
                 for (int64_t d = 0; d < o->d_qk; d++) fv_tensor_set(&c->x.q, (int64_t[]){b, h, r, d}, 2 * uniform(c));
@@ -156,7 +157,7 @@ static inline void case_extras(decode_case *c) {
     c->x.counts = c->counts;
     fv_tensor *vectors[2] = {&c->x.sinks, &c->x.slopes};
     for (int i = 0; i < 2; i++) {
-        if (pick(c, 4)) continue;
+        if (pick(c, 4) || (i && c->how.memory)) continue;
         *vectors[i] = case_tensor(c, 3 + i, FV_F32, 1, &c->heads);
         for (int64_t h = 0; h < c->heads; h++)
             fv_tensor_set(vectors[i], &h, i ? 0.01 + 0.2 * fabs(uniform(c)) : 2 * uniform(c));
@@ -206,6 +207,33 @@ static inline fv_status case_run(const decode_case *c, const fv_kv_cache *cache,
     return status;
 }
 
+/* ---- the same bits */
+
+static inline fv_decode_tensors case_outputs(decode_case *c, int slot) {
+    fv_decode_tensors x = c->x;
+    free(c->block[slot]), free(c->block[slot + 1]);
+    x.out = case_tensor(c, slot, c->x.out.dtype, 4, c->x.out.dim);
+    x.lse = case_tensor(c, slot + 1, FV_F32, 3, c->x.out.dim);
+    return x;
+}
+
+static inline void case_check_same(const decode_case *c, const char *what, const fv_tensor *a, const fv_tensor *b) {
+    int64_t at[4] = {0};
+    for (int64_t i = 0; i < fv_tensor_count(a); i++) {
+        int64_t left = i;
+        for (int d = a->rank - 1; d >= 0; d--) at[d] = left % a->dim[d], left /= a->dim[d];
+        const double x = fv_tensor_get(a, at), y = fv_tensor_get(b, at);
+        if (memcmp(&x, &y, sizeof x)) fail_msg("seed %ld: %s: %.9g and %.9g", (long)c->seed, what, x, y);
+    }
+}
+
+static inline void case_check_run_same(decode_case *c, const fv_kv_cache *cache, const char *what) {
+    fv_decode_tensors again = case_outputs(c, 6);
+    if (case_run(c, cache, &again, c->n) != FV_OK) fail_msg("seed %ld: %s: %s", (long)c->seed, what, fv_message());
+    case_check_same(c, what, &again.out, &c->x.out);
+    if (c->x.lse.rank) case_check_same(c, what, &again.lse, &c->x.lse);
+}
+
 /* ---- the answer from the definition */
 
 typedef struct plain_row {
@@ -223,7 +251,7 @@ static inline void plain_answer(const decode_case *c, int64_t b, int64_t h, int6
     if (r >= count) return;
     for (int64_t j = 0; j < c->length[b]; j++) {
         s[j] = -INFINITY;
-        if (j < c->first[b] || (j > at && !c->how.see_all)) continue;
+        if (j < c->first[b] || (j > at && !c->how.see_all && !c->how.memory)) continue;
         if (c->how.window_left >= 0 && j < at - c->how.window_left) continue;
         double dot = 0;
         for (int64_t d = 0; d < o->d_qk; d++)

@@ -10,7 +10,7 @@
  *     fv_decode(plan, cache, &x, scratch);
  *
  * Positions are absolute: the first row ever appended to a sequence is position 0. Sequences of a batch have lengths of their own. Nothing
- * is allocated by append, truncate, reset or fv_decode. A cache is not locked: one thread at a time changes it, any number read it.
+ * is allocated by append, truncate, reset, copy, reorder or fv_decode. A cache is not locked: one thread at a time changes it, any number read it.
  */
 #ifndef FOVEA_CACHE_H
 #define FOVEA_CACHE_H
@@ -50,10 +50,10 @@ FV_API fv_status fv_kv_cache_grow(fv_kv_cache *cache, int64_t size);
 
 /* What the cache was made with, `capacity` and `pages` as they are now. */
 FV_API fv_cache_options fv_kv_cache_options(const fv_kv_cache *cache);
-FV_API size_t fv_kv_cache_bytes(const fv_kv_cache *cache); /* of keys and values together */
-FV_API int64_t fv_kv_cache_free_pages(const fv_kv_cache *cache);
+FV_API size_t fv_kv_cache_bytes(const fv_kv_cache *cache);       /* of keys and values together */
+FV_API int64_t fv_kv_cache_free_pages(const fv_kv_cache *cache); /* PAGED: that no sequence has; 0 for other kinds */
 
-/* Positions appended to sequence b so far, and the first of them that is still there (above 0 in rings only). */
+/* Positions appended to sequence b so far, and the first of them that is still there (above 0 in rings and copies of them). */
 FV_API int64_t fv_kv_cache_length(const fv_kv_cache *cache, int64_t b);
 FV_API int64_t fv_kv_cache_first(const fv_kv_cache *cache, int64_t b);
 
@@ -65,8 +65,22 @@ FV_API fv_status fv_kv_cache_append(fv_kv_cache *cache, const fv_tensor *k, cons
 /* Forgets positions from `length` on, for example rejected guesses. FV_USAGE: more than there are, or before the first kept. */
 FV_API fv_status fv_kv_cache_truncate(fv_kv_cache *cache, int64_t b, int64_t length);
 
-/* Sequence b (-1: every one) is empty again and starts at position 0; its pages go back to the pool. */
+/* Sequence b (-1: every one) is empty again and starts at position 0; pages that no other sequence has go back to the pool. */
 FV_API fv_status fv_kv_cache_reset(fv_kv_cache *cache, int64_t b);
+
+/* A new cache with the same options and contents. FV_NO_RESOURCES: not enough memory; *copy is NULL then. */
+FV_API fv_status fv_kv_cache_clone(fv_kv_cache **copy, const fv_kv_cache *cache);
+
+/* Sequence to_b of `to` becomes a copy of sequence from_b of `from`. Within one PAGED cache the two share pages, nothing is moved, and it
+ * takes no free page; a shared page is copied when one of them appends to it, which takes one. Otherwise the rows are copied: the caches
+ * may be of different kinds and sizes, but not of other kv heads, widths or dtype (FV_USAGE); a ring keeps the last `capacity` of them.
+ * FV_NO_RESOURCES: no room in `to`. On failure nothing has changed. */
+FV_API fv_status fv_kv_cache_copy(fv_kv_cache *to, int64_t to_b, const fv_kv_cache *from, int64_t from_b);
+
+/* For beams: every sequence b < n becomes a copy of what sequence parent[b] was, the others stay. PAGED caches share pages as in
+ * fv_kv_cache_copy; the others move rows, and only those of sequences that change. Needs no memory and no free page. FV_USAGE: n beyond the
+ * batch, a parent that is no sequence; nothing has changed then. */
+FV_API fv_status fv_kv_cache_reorder(fv_kv_cache *cache, const int64_t *parent, int64_t n);
 
 /* Copies positions start, start + 1, ... of sequence b: k is (Hkv,n,Dqk), v is (Hkv,n,Dv), any floating dtype; either may be NULL. */
 FV_API fv_status fv_kv_cache_read(const fv_kv_cache *cache, int64_t b, int64_t start, const fv_tensor *k,
@@ -81,9 +95,12 @@ typedef struct fv_decode_options {
     double softcap;      /* 0: none; else cap*tanh(s/cap) */
     int64_t window_left; /* keys visible to the left of a row besides itself; -1: all that are there */
     bool see_all;        /* rows also see the new rows behind them */
+    bool
+        memory; /* cross-attention: the cache holds an encoder's memory of any length, also 0, and every row sees all of it.
+                            Rows have no position in it: no window, no slopes */
 } fv_decode_options;
 #define FV_DECODE_DEFAULT \
-    { 0, 0, -1, false }
+    { 0, 0, -1, false, false }
 
 typedef struct fv_decode_tensors {
     fv_tensor q;      /* (B,H,n,Dqk) f32, bf16 or f16; n up to the rows planned; head h reads kv head h*Hkv/H */

@@ -10,6 +10,10 @@
 
 /* ---- plans */
 
+static fv_status missing(const char *what) {
+    return fv__fail(FV_USAGE, "decode: %s\n  expected a pointer\n  found:   NULL", what);
+}
+
 static fv_status check_numbers(const fv_decode_options *o) {
     if (!isfinite(o->scale))
         return fv__fail(FV_USAGE, "decode: scale\n  expected a finite number, 0 for 1/sqrt(Dqk)\n  found:   %g",
@@ -21,6 +25,10 @@ static fv_status check_numbers(const fv_decode_options *o) {
     if (o->window_left < -1)
         return fv__fail(FV_USAGE, "decode: window_left\n  expected 0 or more, or -1 for no limit\n  found:   %lld",
                         (long long)o->window_left);
+    if (o->memory && o->window_left >= 0)
+        return fv__fail(
+            FV_USAGE, "decode: window_left\n  expected -1 with memory, in which rows have no position\n  found:   %lld",
+            (long long)o->window_left);
     return FV_OK;
 }
 
@@ -29,8 +37,10 @@ static int64_t padded(int64_t width) { return (width + FV_DECODE_PAD - 1) / FV_D
 fv_status fv_decode_plan_create(fv_decode_plan **out, const fv_decode_options *options, const fv_kv_cache *cache,
                                 int64_t heads, int64_t rows) {
     static const fv_decode_options standard = FV_DECODE_DEFAULT;
-    const fv_cache_options *c = &cache->o;
+    if (!out) return missing("plan, where to put it");
     *out = NULL;
+    if (!cache) return missing("plan, cache");
+    const fv_cache_options *c = &cache->o;
     if (!options) options = &standard;
     FV_TRY(check_numbers(options));
     if (heads < 1 || heads > 65536 || heads % c->kv_heads != 0)
@@ -105,6 +115,7 @@ size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, 
                         (long long)plan->group, (long long)plan->turn, FV_DECODE_CHUNK, fv_threads(),
                         fv_threads() == 1 ? "" : "s", (double)fv_decode_scratch(plan, cache) / 1024);
     if (plan->o.window_left >= 0) used += snprintf(text + used, sizeof text - (size_t)used, ", window");
+    if (plan->o.memory) used += snprintf(text + used, sizeof text - (size_t)used, ", memory");
     if (plan->o.softcap > 0) used += snprintf(text + used, sizeof text - (size_t)used, ", softcap");
     if (size) snprintf(out, size, "%s", text);
     return (size_t)used;
@@ -115,7 +126,7 @@ void fv__decode_sees(const fv_decode_plan *plan, const fv_kv_cache *cache, int64
     const int64_t length = cache->length[b], at = length - n + r, left = plan->o.window_left;
     *start = *end = 0;
     if (r >= n) return;
-    *start = cache->first[b], *end = plan->o.see_all ? length : at + 1;
+    *start = cache->first[b], *end = plan->o.see_all || plan->o.memory ? length : at + 1;
     if (left >= 0 && at - left > *start) *start = at - left;
 }
 
@@ -123,7 +134,7 @@ double fv_decode_bytes(const fv_decode_plan *plan, const fv_kv_cache *cache, int
     double positions = 0;
     for (int64_t b = 0; b < cache->o.batch; b++) {
         int64_t start, first_end, last_start, end;
-        if (rows < 1 || rows > cache->length[b]) continue;
+        if (rows < 1 || (rows > cache->length[b] && !plan->o.memory)) continue;
         fv__decode_sees(plan, cache, b, 0, rows, &start, &first_end);
         fv__decode_sees(plan, cache, b, rows - 1, rows, &last_start, &end);
         positions += (double)(end - start);
@@ -173,6 +184,8 @@ static fv_status check_tensors(const fv_decode_plan *plan, const fv_decode_tenso
     FV_TRY(check_rows("q", &x->q, q, "(B,H,n,Dqk) of the plan"));
     FV_TRY(check_rows("out", &x->out, out, "(B,H,n,Dv) with n of q"));
     FV_TRY(check_extra("lse", &x->lse, 3, out, "f32 (B,H,n) with n of q"));
+    if (plan->o.memory && x->slopes.rank > 0)
+        return wrong("slopes", &x->slopes, "none with memory: rows have no position in it");
     FV_TRY(check_extra("sinks", &x->sinks, 1, &plan->heads, "f32 (H)"));
     return check_extra("slopes", &x->slopes, 1, &plan->heads, "f32 (H)");
 }
@@ -184,11 +197,12 @@ static fv_status check_sequence(const fv_decode_plan *plan, const fv_kv_cache *c
     if (count < 0 || count > n)
         return fv__fail(FV_USAGE, "decode: count of sequence %lld\n  expected 0 to %lld\n  found:   %lld", (long long)b,
                         (long long)n, (long long)count);
+    if (plan->o.memory) return FV_OK;
     if (count > length)
         return fv__fail(
             FV_USAGE,
             "decode: sequence %lld\n  expected at least the %lld new positions\n  found:   %lld\n  try:     "
-            "append the keys and values of the new rows first",
+            "append the keys and values of the new rows first, or plan with memory for an encoder's",
             (long long)b, (long long)count, (long long)length);
     if (first == 0 || count == 0) return FV_OK;
     const int64_t oldest = length - count - left; /* that row 0 sees */
@@ -209,6 +223,7 @@ static bool same_cache(const fv_cache_options *a, const fv_cache_options *b) {
 }
 
 fv_status fv_decode(const fv_decode_plan *plan, const fv_kv_cache *cache, const fv_decode_tensors *x, void *scratch) {
+    if (!plan || !cache || !x) return missing(!plan ? "plan" : !cache ? "cache" : "tensors");
     if (!same_cache(&plan->cache, &cache->o))
         return fv__fail(FV_USAGE, "decode: the cache has other sizes or another dtype than the one of the plan");
     FV_TRY(check_tensors(plan, x));

@@ -29,7 +29,8 @@ typedef struct job {
     stored kernel;
     fv__decode_cut cut;
     int64_t r0, n;    /* new rows of this turn */
-    int64_t *first;   /* number of the first chunk of each sequence, counted over all */
+    int64_t b0, b1;   /* sequences of this turn: all, unless shared pages make more chunks than the scratch holds */
+    int64_t *first;   /* number of the first chunk of each sequence, counted over those of the turn */
     atomic_int *left; /* chunks that are not done yet, of each (sequence, kv head) */
     char *parts, *workers;
     int threads;
@@ -58,12 +59,15 @@ static void span_of(const job *j, int64_t b, int64_t *start, int64_t *end) {
 
 static int64_t chunks_of(const job *j, int64_t b) { return j->first[b + 1] - j->first[b]; }
 
+/* Finds b1. One sequence always fits. */
 static void count_chunks(job *j) {
-    j->first[0] = 0;
-    for (int64_t b = 0; b < j->plan->cache.batch; b++) {
+    j->first[j->b0] = 0;
+    for (int64_t b = j->b0; b < j->plan->cache.batch; b++) {
         int64_t start, end;
         span_of(j, b, &start, &end);
         const int64_t chunks = end > start ? (end - 1) / FV_DECODE_CHUNK - start / FV_DECODE_CHUNK + 1 : 1;
+        if (j->first[b] + chunks > j->cut.chunks) return;
+        j->b1 = b + 1;
         j->first[b + 1] = j->first[b] + chunks; /* where nothing is seen one empty chunk says so */
         for (int64_t kv = 0; kv < j->plan->cache.kv_heads; kv++)
             atomic_init(&j->left[b * j->plan->cache.kv_heads + kv], (int)chunks);
@@ -264,7 +268,7 @@ static void merge(const job *j, int64_t b, int64_t kv, float *room) {
 /* (sequence, kv head, chunk) of a task, and which positions those are. False: there is no such task. */
 static bool locate(const job *j, int64_t task, int64_t *b, int64_t *kv, int64_t *chunk, int64_t *start, int64_t *end) {
     const int64_t kv_heads = j->plan->cache.kv_heads;
-    int64_t low = 0, high = j->plan->cache.batch;
+    int64_t low = j->b0, high = j->b1;
     if (task >= j->first[high] * kv_heads) return false;
     while (high - low > 1) {
         const int64_t middle = low + (high - low) / 2;
@@ -320,7 +324,9 @@ void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const 
     j.workers = at + j.cut.part_bytes * (size_t)(j.cut.chunks * cache->o.kv_heads);
     for (j.r0 = 0; j.r0 < n; j.r0 += j.n) {
         j.n = n - j.r0 < plan->turn ? n - j.r0 : plan->turn;
-        count_chunks(&j);
-        fv__parallel_for(j.first[cache->o.batch] * cache->o.kv_heads, chunk_task, &j);
+        for (j.b0 = 0; j.b0 < cache->o.batch; j.b0 = j.b1) {
+            count_chunks(&j);
+            fv__parallel_for(j.first[j.b1] * cache->o.kv_heads, chunk_task, &j);
+        }
     }
 }

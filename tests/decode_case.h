@@ -21,8 +21,8 @@ typedef struct decode_case {
     double *k[4], *v[4]; /* of each sequence: (position, kv head, column), as stored */
     fv_kv_cache *cache;
     fv_decode_tensors x;
-    void *block[8];
-    size_t size[8];
+    void *block[12];
+    size_t size[12];
 } decode_case;
 
 static inline int64_t pick(decode_case *c, int64_t n) { return fv__random_below(c->seed, 5, c->draw++, n); }
@@ -116,6 +116,8 @@ static inline void case_fill(decode_case *c, int64_t longest) {
 
 /* ---- a whole problem */
 
+static inline int64_t case_left(const decode_case *c) { return c->how.window.limited ? c->how.window.left : -1; }
+
 static inline void case_shape(decode_case *c, int64_t longest) {
     static const int64_t widths[] = {1,  2,  3,  5,  8,  15,  16,  17,  24,  31,  32,  33,  40,
                                      48, 64, 65, 80, 96, 100, 127, 128, 129, 160, 200, 255, 256};
@@ -126,15 +128,46 @@ static inline void case_shape(decode_case *c, int64_t longest) {
     o->kind = (fv_cache_kind)pick(c, 3);
     c->heads = o->kv_heads * (1 + pick(c, 9));
     c->n = pick(c, 3) ? 1 + pick(c, 4) : 1 + pick(c, 20);
-    c->how.window_left = pick(c, 3) == 0 ? pick(c, longest / 2) : -1;
+    if (pick(c, 3) == 0) c->how.window = FV_WINDOW(pick(c, longest / 2), -1);
+    if (pick(c, 6) == 0) c->how.window = FV_WINDOW(case_left(c), pick(c, c->n + 1));
     if (o->kind == FV_CACHE_PAGED)
         o->page_rows = 16 * (1 + pick(c, 5)), o->pages = o->batch * ((longest + 60) / o->page_rows + 1);
     else if (o->kind == FV_CACHE_RING) {
-        if (c->how.window_left < 0) c->how.window_left = pick(c, longest / 2);
-        o->capacity = c->how.window_left + c->n + 40 + pick(c, 40); /* 40: what truncations may take back */
+        if (case_left(c) < 0) c->how.window = FV_WINDOW(pick(c, longest / 2), -1);
+        o->capacity = c->how.window.left + c->n + 40 + pick(c, 40); /* 40: what truncations may take back */
     } else
         o->capacity = longest + 60;
-    c->how.memory = c->how.window_left < 0 && pick(c, 5) == 0;
+    c->how.memory = !c->how.window.limited && pick(c, 5) == 0;
+}
+
+/* (B|1,H|1,n|1,P|1): elements of the positions that there are, the others stay NaN or true. */
+static inline fv_tensor case_plane(decode_case *c, int slot, fv_dtype dtype, int64_t longest) {
+    const int64_t step = 1 + pick(c, 2), full[4] = {c->keep.batch, c->heads, c->n, longest};
+    int64_t dim[4];
+    for (int a = 0; a < 4; a++) dim[a] = pick(c, a == 3 ? 8 : 2) ? full[a] : 1;
+    dim[3] *= step;
+    fv_tensor t = case_tensor(c, slot, dtype, 4, dim);
+    t.dim[3] /= step, t.stride[3] = step;
+    for (int64_t i = 0; i < fv_tensor_count(&t); i++) {
+        const double bias = pick(c, 7) ? 2 * uniform(c) : -INFINITY, mask = (double)(pick(c, 5) == 0);
+        int64_t at[4], left = i;
+        for (int a = 3; a >= 0; a--) at[a] = left % t.dim[a], left /= t.dim[a];
+        if (t.dim[3] == 1 || t.dim[0] == 1 || at[3] < c->length[at[0]]) fv_tensor_set(&t, at, slot == 8 ? bias : mask);
+    }
+    return t;
+}
+
+static inline void case_masks(decode_case *c) {
+    static const fv_dtype types[] = {FV_F32, FV_F32, FV_BF16, FV_F16};
+    int64_t longest = 1;
+    for (int64_t b = 0; b < c->keep.batch; b++) longest = c->length[b] > longest ? c->length[b] : longest;
+    longest += pick(c, 2) ? 0 : pick(c, 4);
+    if (pick(c, 4) == 0) c->x.bias = case_plane(c, 8, types[pick(c, 4)], longest);
+    if (pick(c, 4) == 0) c->x.mask = case_plane(c, 9, pick(c, 2) ? FV_BOOL : FV_U8, longest);
+    if (pick(c, 3)) c->how.mask_means = FV_MASK_DROP; /* keeps more than it drops */
+    if (c->how.memory || pick(c, 5)) return;
+    c->x.prefix_len = case_tensor(c, 10, pick(c, 2) ? FV_I32 : FV_I64, 1, &c->keep.batch);
+    for (int64_t b = 0; b < c->keep.batch; b++) fv_tensor_set(&c->x.prefix_len, &b, (double)pick(c, c->length[b] + 3));
 }
 
 static inline void case_extras(decode_case *c) {
@@ -162,6 +195,7 @@ static inline void case_extras(decode_case *c) {
         for (int64_t h = 0; h < c->heads; h++)
             fv_tensor_set(vectors[i], &h, i ? 0.01 + 0.2 * fabs(uniform(c)) : 2 * uniform(c));
     }
+    case_masks(c);
 }
 
 static inline void case_begin(decode_case *c, uint64_t seed) {
@@ -170,7 +204,7 @@ static inline void case_begin(decode_case *c, uint64_t seed) {
 }
 
 /* `longest` positions at most. The options in c->keep, c->how, c->heads and c->n are set. */
-static inline void case_make(decode_case *c, int64_t longest) {
+static inline void case_open(decode_case *c, int64_t longest) {
     const fv_cache_options *o = &c->keep;
     for (int64_t b = 0; b < o->batch; b++) {
         const size_t rows = (size_t)(longest + 64) * (size_t)o->kv_heads;
@@ -180,11 +214,15 @@ static inline void case_make(decode_case *c, int64_t longest) {
     if (fv_kv_cache_create(&c->cache, o) != FV_OK) fail_msg("seed %ld: %s", (long)c->seed, fv_message());
     case_poison(c->cache);
     case_fill(c, longest);
+}
+
+static inline void case_make(decode_case *c, int64_t longest) {
+    case_open(c, longest);
     case_extras(c);
 }
 
 static inline void case_free(decode_case *c) {
-    for (int i = 0; i < 8; i++) free(c->block[i]);
+    for (int i = 0; i < 12; i++) free(c->block[i]);
     for (int i = 0; i < 4; i++) free(c->k[i]), free(c->v[i]);
     fv_kv_cache_free(c->cache);
 }
@@ -240,6 +278,22 @@ typedef struct plain_row {
     double out[256], lse, largest; /* largest |score| */
 } plain_row;
 
+static inline double plain_plane(const fv_tensor *t, int64_t b, int64_t h, int64_t r, int64_t j) {
+    return get4(t, t->dim[0] == 1 ? 0 : b, t->dim[1] == 1 ? 0 : h, t->dim[2] == 1 ? 0 : r, t->dim[3] == 1 ? 0 : j);
+}
+
+/* Does row r, which is position `at`, see position j? */
+static inline bool plain_sees(const decode_case *c, int64_t b, int64_t h, int64_t r, int64_t at, int64_t j) {
+    const fv_window *w = &c->how.window;
+    const bool in_prefix = c->x.prefix_len.rank && (double)j < fv_tensor_get(&c->x.prefix_len, &b);
+    if (j < c->first[b]) return false;
+    if (w->limited && w->left >= 0 && j < at - w->left) return false;
+    if (!in_prefix && w->limited && w->right >= 0 && j > at + w->right) return false;
+    if (!in_prefix && j > at && !c->how.see_all && !c->how.memory) return false;
+    if (c->x.bias.rank && plain_plane(&c->x.bias, b, h, r, j) == -INFINITY) return false;
+    return !c->x.mask.rank || (plain_plane(&c->x.mask, b, h, r, j) != 0) == (c->how.mask_means == FV_MASK_KEEP);
+}
+
 static inline void plain_answer(const decode_case *c, int64_t b, int64_t h, int64_t r, plain_row *to) {
     static double s[CASE_LONGEST + 64];
     const fv_cache_options *o = &c->keep;
@@ -251,8 +305,7 @@ static inline void plain_answer(const decode_case *c, int64_t b, int64_t h, int6
     if (r >= count) return;
     for (int64_t j = 0; j < c->length[b]; j++) {
         s[j] = -INFINITY;
-        if (j < c->first[b] || (j > at && !c->how.see_all && !c->how.memory)) continue;
-        if (c->how.window_left >= 0 && j < at - c->how.window_left) continue;
+        if (!plain_sees(c, b, h, r, at, j)) continue;
         double dot = 0;
         for (int64_t d = 0; d < o->d_qk; d++)
             dot += get4(&c->x.q, b, h, r, d) * c->k[b][(j * o->kv_heads + kv) * o->d_qk + d];
@@ -260,8 +313,14 @@ static inline void plain_answer(const decode_case *c, int64_t b, int64_t h, int6
         if (fabs(s[j]) > to->largest) to->largest = fabs(s[j]);
         if (c->how.softcap > 0) s[j] = c->how.softcap * tanh(s[j] / c->how.softcap);
         if (c->x.slopes.rank) s[j] -= fv_tensor_get(&c->x.slopes, &h) * fabs((double)(at - j));
+        if (c->x.bias.rank) {
+            const double bias = plain_plane(&c->x.bias, b, h, r, j);
+            s[j] += bias;
+            if (fabs(bias) > to->largest) to->largest = fabs(bias);
+        }
         if (s[j] > top) top = s[j];
     }
+    if (top == -INFINITY) return;
     for (int64_t j = 0; j < c->length[b]; j++) sum += exp(s[j] - top);
     to->lse = top + log(sum);
     if (c->x.sinks.rank) sum += exp(fv_tensor_get(&c->x.sinks, &h) - top);

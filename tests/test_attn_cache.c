@@ -132,7 +132,7 @@ static fv_kv_cache *of_kind(const decode_case *c, fv_cache_kind kind, int64_t pa
     fv_kv_cache *cache;
     o.kind = kind, o.capacity = CASE_LONGEST, o.page_rows = page_rows,
     o.pages = o.batch * (CASE_LONGEST / page_rows + 1);
-    if (kind == FV_CACHE_RING) o.capacity = c->how.window_left + c->n;
+    if (kind == FV_CACHE_RING) o.capacity = c->how.window.left + c->n;
     assert_int_equal(fv_kv_cache_create(&cache, &o), FV_OK);
     case_poison(cache);
     for (int64_t b = 0; b < o.batch; b++) copy_sequence(c->cache, b, cache, b);
@@ -148,7 +148,7 @@ static void any_kind_of_cache(void **state) {
         case_make(&c, CASE_LONGEST);
         assert_int_equal(case_run(&c, c.cache, &c.x, c.n), FV_OK);
         for (int kind = 0; kind < 5; kind++) {
-            if (kind == FV_CACHE_RING && c.how.window_left < 0) continue;
+            if (kind == FV_CACHE_RING && case_left(&c) < 0) continue;
             fv_kv_cache *other = of_kind(&c, kind > 2 ? FV_CACHE_PAGED : (fv_cache_kind)kind,
                                          kind == 3   ? 16
                                          : kind == 4 ? 48
@@ -160,6 +160,11 @@ static void any_kind_of_cache(void **state) {
     }
 }
 
+/* The part of a tensor that may be absent or broadcast on this axis. */
+static fv_tensor sliced(fv_tensor t, int axis, int64_t start, int64_t count) {
+    return t.rank == 0 || (t.rank == 4 && t.dim[axis] == 1) ? t : fv_tensor_slice(t, axis, start, count);
+}
+
 static void one_row_at_a_time(void **state) {
     (void)state;
     for (int64_t i = 0; i < times(30); i++) {
@@ -168,6 +173,9 @@ static void one_row_at_a_time(void **state) {
         case_shape(&c, i % 3 ? 80 : CASE_LONGEST);
         case_make(&c, i % 3 ? 80 : CASE_LONGEST);
         c.how.see_all = false;
+        for (int64_t b = 0; b < c.keep.batch && c.x.prefix_len.rank; b++) /* no row sees one that comes later */
+            if (fv_tensor_get(&c.x.prefix_len, &b) > (double)(c.length[b] - c.counts[b]))
+                fv_tensor_set(&c.x.prefix_len, &b, (double)(c.length[b] - c.counts[b]));
         assert_int_equal(case_run(&c, c.cache, &c.x, c.n), FV_OK);
         int64_t most = 0, ones[4];
         for (int64_t b = 0; b < c.keep.batch; b++) most = c.counts[b] > most ? c.counts[b] : most;
@@ -179,6 +187,7 @@ static void one_row_at_a_time(void **state) {
                     fail_msg("%s", fv_message());
             }
             const fv_tensor many = fv_tensor_slice(c.x.out, 2, r, 1);
+            x.bias = sliced(x.bias, 2, r, 1), x.mask = sliced(x.mask, 2, r, 1);
             x.q = fv_tensor_slice(x.q, 2, r, 1), x.counts = ones, x.lse.rank = 0;
             free(c.block[6]);
             x.out = case_tensor(&c, 6, many.dtype, 4, many.dim);
@@ -205,6 +214,8 @@ static void alone_or_in_a_batch(void **state) {
             assert_int_equal(fv_kv_cache_create(&single, &o), FV_OK);
             copy_sequence(c.cache, b, single, 0);
             const fv_tensor whole = fv_tensor_slice(c.x.out, 0, b, 1);
+            x.bias = sliced(x.bias, 0, b, 1), x.mask = sliced(x.mask, 0, b, 1);
+            x.prefix_len = sliced(x.prefix_len, 0, b, 1);
             x.q = fv_tensor_slice(x.q, 0, b, 1), x.counts = c.counts + b, x.lse.rank = 0;
             free(c.block[6]);
             x.out = case_tensor(&c, 6, whole.dtype, 4, whole.dim);
@@ -218,38 +229,62 @@ static void alone_or_in_a_batch(void **state) {
 
 /* ---- the last rows of a prefill */
 
+/* A tensor of these dimensions in memory of its own, with what the part of `from` holds. */
+static fv_tensor own(const fv_tensor *from, fv_dtype dtype) {
+    fv_tensor t = fv_tensor_of(NULL, dtype, from->rank, from->dim);
+    t.data = malloc((size_t)fv_tensor_count(&t) * fv_dtype_size(dtype) + 8);
+    assert_int_equal(fv_tensor_copy(&t, from), FV_OK);
+    return t;
+}
+
+static fv_tensor own_plane(const fv_tensor *from, fv_dtype dtype, int64_t n, int64_t length) {
+    const fv_tensor part = sliced(sliced(*from, 2, 0, n), 3, 0, length);
+    return own(&part, dtype);
+}
+
+static fv_tensor own_rows(int64_t heads, int64_t n, int64_t width) {
+    return fv_bhld(malloc((size_t)(n * heads * width) * 4 + 8), FV_F32, 1, heads, n, width);
+}
+
+/* The same problem for fv_attention: the whole sequence as keys, the new rows as queries. */
+static void prefill(const decode_case *c, int64_t n, fv_attention_tensors *x) {
+    const fv_cache_options *o = &c->keep;
+    const int64_t length = c->length[0], none = 0;
+    fv_attention_options how = FV_ATTENTION_DEFAULT;
+    const fv_tensor rows = fv_tensor_slice(c->x.q, 2, 0, n);
+    how.scale = c->how.scale, how.softcap = c->how.softcap, how.mask_means = c->how.mask_means;
+    how.causal = c->how.memory || c->how.see_all ? FV_CAUSAL_NONE : FV_CAUSAL_LOWER_RIGHT;
+    if (c->how.see_all && !c->how.memory) how.q_offset = length - n;
+    if (c->how.window.limited) how.window_left = c->how.window.left, how.window_right = c->how.window.right;
+    x->t[FV_Q] = own(&rows, FV_F32), x->t[FV_OUT] = own_rows(c->heads, n, o->d_v);
+    x->t[FV_K] = own_rows(o->kv_heads, length, o->d_qk), x->t[FV_V] = own_rows(o->kv_heads, length, o->d_v);
+    const fv_tensor k3 = fv_tensor_of(x->t[FV_K].data, FV_F32, 3, x->t[FV_K].dim + 1);
+    const fv_tensor v3 = fv_tensor_of(x->t[FV_V].data, FV_F32, 3, x->t[FV_V].dim + 1);
+    assert_int_equal(fv_kv_cache_read(c->cache, 0, 0, &k3, &v3), FV_OK);
+    x->t[FV_SINKS] = c->x.sinks, x->t[FV_SLOPES] = c->x.slopes;
+    if (c->x.bias.rank) x->t[FV_BIAS] = own_plane(&c->x.bias, FV_F32, n, length);
+    if (c->x.mask.rank) x->t[FV_MASK] = own_plane(&c->x.mask, c->x.mask.dtype, n, length);
+    if (c->x.prefix_len.rank) {
+        x->t[FV_PREFIX_LEN] = own(&c->x.prefix_len, FV_I64);
+        if (fv_tensor_get(&x->t[FV_PREFIX_LEN], &none) > (double)length)
+            fv_tensor_set(&x->t[FV_PREFIX_LEN], &none, (double)length);
+    }
+    if (fv_attention(&how, x) != FV_OK) fail_msg("seed %ld: %s", (long)c->seed, fv_message());
+}
+
 static void rows_of_a_prefill(void **state) {
+    static const fv_port owned[] = {FV_Q, FV_K, FV_V, FV_OUT, FV_BIAS, FV_MASK, FV_PREFIX_LEN};
     (void)state;
-    for (int64_t i = 0; i < times(60); i++) {
+    for (int64_t i = 0; i < times(200); i++) {
         decode_case c;
+        fv_attention_tensors x = {0};
         case_begin(&c, (uint64_t)(5000 + i));
         case_shape(&c, 300);
         c.keep.batch = 1, c.keep.dtype = FV_F32, c.keep.kind = FV_CACHE_CONTIGUOUS, c.keep.capacity = 400;
         case_make(&c, 300);
-        const int64_t length = c.length[0], n = c.counts[0];
-        c.how.see_all = false;
+        const int64_t n = c.counts[0];
         assert_int_equal(case_run(&c, c.cache, &c.x, c.n), FV_OK);
-        if (n == 0) {
-            case_free(&c);
-            continue;
-        }
-        fv_attention_options how = FV_ATTENTION_DEFAULT;
-        fv_attention_tensors x = {0};
-        how.scale = c.how.scale, how.softcap = c.how.softcap, how.window_left = c.how.window_left;
-        how.causal = c.how.memory ? FV_CAUSAL_NONE : FV_CAUSAL_LOWER_RIGHT;
-        const fv_tensor rows = fv_tensor_slice(c.x.q, 2, 0, n);
-        x.t[FV_K] = fv_bhld(malloc((size_t)(length * c.keep.kv_heads * c.keep.d_qk) * 4), FV_F32, 1, c.keep.kv_heads,
-                            length, c.keep.d_qk);
-        x.t[FV_V] = fv_bhld(malloc((size_t)(length * c.keep.kv_heads * c.keep.d_v) * 4), FV_F32, 1, c.keep.kv_heads,
-                            length, c.keep.d_v);
-        x.t[FV_Q] = fv_bhld(malloc((size_t)(n * c.heads * c.keep.d_qk) * 4), FV_F32, 1, c.heads, n, c.keep.d_qk);
-        x.t[FV_OUT] = fv_bhld(malloc((size_t)(n * c.heads * c.keep.d_v) * 4), FV_F32, 1, c.heads, n, c.keep.d_v);
-        const fv_tensor k3 = fv_tensor_of(x.t[FV_K].data, FV_F32, 3, x.t[FV_K].dim + 1);
-        const fv_tensor v3 = fv_tensor_of(x.t[FV_V].data, FV_F32, 3, x.t[FV_V].dim + 1);
-        assert_int_equal(fv_kv_cache_read(c.cache, 0, 0, &k3, &v3), FV_OK);
-        assert_int_equal(fv_tensor_copy(&x.t[FV_Q], &rows), FV_OK);
-        x.t[FV_SINKS] = c.x.sinks, x.t[FV_SLOPES] = c.x.slopes;
-        if (fv_attention(&how, &x) != FV_OK) fail_msg("%s", fv_message());
+        if (n > 0) prefill(&c, n, &x);
         for (int64_t h = 0; h < c.heads; h++)
             for (int64_t r = 0; r < n; r++)
                 for (int64_t d = 0; d < c.keep.d_v; d++) {
@@ -257,7 +292,46 @@ static void rows_of_a_prefill(void **state) {
                     if (!(fabs(a - b) <= 3e-5 + slack(c.x.out.dtype) * fabs(b)))
                         fail_msg("seed %ld: decoded %.9g, prefilled %.9g", (long)c.seed, a, b);
                 }
-        free(x.t[FV_K].data), free(x.t[FV_V].data), free(x.t[FV_Q].data), free(x.t[FV_OUT].data);
+        for (size_t p = 0; p < sizeof owned / sizeof *owned; p++) free(x.t[owned[p]].data);
+        case_free(&c);
+    }
+}
+
+/* Keys, values and biases that the mask hides from every row are never looked at: there may be anything. */
+static void what_is_masked(void **state) {
+    (void)state;
+    for (int64_t i = 0; i < times(60); i++) {
+        decode_case c;
+        case_begin(&c, (uint64_t)(5500 + i));
+        case_shape(&c, i % 4 ? 200 : 2000);
+        case_make(&c, i % 4 ? 200 : 2000);
+        int64_t longest = 1;
+        for (int64_t b = 0; b < c.keep.batch; b++) longest = c.length[b] > longest ? c.length[b] : longest;
+        const int64_t dim[4] = {c.keep.batch, 1, 1, longest};
+        free(c.block[9]);
+        c.x.mask = case_tensor(&c, 9, FV_U8, 4, dim);
+        c.how.mask_means = i % 2 ? FV_MASK_KEEP : FV_MASK_DROP;
+        for (int64_t b = 0; b < c.keep.batch; b++)
+            for (int64_t j = 0; j < longest; j++)
+                fv_tensor_set(&c.x.mask, (int64_t[]){b, 0, 0, j}, (pick(&c, 8) == 0) == (i % 2 == 0));
+        assert_int_equal(case_run(&c, c.cache, &c.x, c.n), FV_OK);
+        check_answer(&c);
+        for (int64_t b = 0; b < c.keep.batch; b++)
+            for (int64_t j = c.first[b]; j < c.length[b]; j++) {
+                if ((get4(&c.x.mask, b, 0, 0, j) != 0) != (i % 2 == 0)) continue;
+                for (int64_t h = 0; h < c.keep.kv_heads; h++) {
+                    const fv__kv_place at = fv__kv_at(c.cache, b, h, j);
+                    const size_t size = fv_dtype_size(c.keep.dtype);
+                    memset(at.v, 0xff, c.cache->v_pitch);
+                    for (int64_t d = 0; d < c.keep.d_qk; d++)
+                        memset(at.k + (size_t)fv__kv_element(c.keep.dtype, j, d) * size, 0xff, size);
+                }
+                for (int64_t h = 0; h < c.heads && c.x.bias.rank == 4 && c.x.bias.dim[0] > 1 && c.x.bias.dim[3] > 1;
+                     h++)
+                    for (int64_t r = 0; r < c.x.bias.dim[2]; r++)
+                        fv_tensor_set(&c.x.bias, (int64_t[]){b, c.x.bias.dim[1] == 1 ? 0 : h, r, j}, NAN);
+            }
+        case_check_run_same(&c, c.cache, "masked");
         case_free(&c);
     }
 }
@@ -344,42 +418,48 @@ static void *guarded(size_t bytes, void **base, size_t *whole) {
     return (char *)*base + page + inner - bytes;
 }
 
-/* Keys, values and queries end where the process may not read; the cache may not be written either. */
+/* The tensor ends where the process may not read, and may not be written either. */
+static void *guarded_tensor(fv_tensor *t, size_t *whole) {
+    const size_t size = fv_dtype_size(t->dtype), page = (size_t)sysconf(_SC_PAGESIZE);
+    int64_t last = 1;
+    void *base;
+    for (int a = 0; a < t->rank; a++) last += (t->dim[a] - 1) * t->stride[a];
+    t->data = memcpy(guarded((size_t)last * size, &base, whole), t->data, (size_t)last * size);
+    mprotect((char *)base + page, *whole - 2 * page, PROT_READ);
+    return base;
+}
+
+/* Keys, values and all inputs end where the process may not read. */
 static void reads_nothing_outside(void **state) {
     (void)state;
     for (int isa = 0; isa < FV_ISAS; isa++)
-        for (int64_t i = 0; i < times(30) && fv__simd_use((fv__isa)isa); i++) {
+        for (int64_t i = 0; i < times(60) && fv__simd_use((fv__isa)isa); i++) {
             decode_case c;
-            void *base[3];
-            size_t whole[3];
+            void *base[8];
+            size_t whole[8];
             case_begin(&c, (uint64_t)(7000 + i));
             case_shape(&c, 100);
             if (c.keep.kind != FV_CACHE_PAGED) c.keep.kind = FV_CACHE_CONTIGUOUS, c.keep.capacity = 96;
-            case_make(&c, 96);
+            case_open(&c, 96);
             int64_t rest[4], most = 0; /* the last row of all is in use */
             for (int64_t b = 0; b < c.keep.batch; b++) {
                 rest[b] = c.keep.kind == FV_CACHE_CONTIGUOUS ? 96 - c.length[b] : 0;
                 most = rest[b] > most ? rest[b] : most;
             }
             case_append(&c, rest, most);
-            const size_t positions = (size_t)(c.cache->pages * c.keep.kv_heads * c.cache->rows);
+            case_extras(&c);
+            const int64_t rows = c.cache->pages * c.keep.kv_heads * c.cache->rows;
             unsigned char *k = c.cache->k, *v = c.cache->v;
-            c.cache->k =
-                memcpy(guarded(positions * c.cache->k_pitch, &base[0], &whole[0]), k, positions * c.cache->k_pitch);
-            c.cache->v =
-                memcpy(guarded(positions * c.cache->v_pitch, &base[1], &whole[1]), v, positions * c.cache->v_pitch);
-            const size_t size = fv_dtype_size(c.x.q.dtype);
-            int64_t last = 1;
-            for (int a = 0; a < 4; a++) last += (c.x.q.dim[a] - 1) * c.x.q.stride[a];
-            c.x.q.data = memcpy(guarded((size_t)last * size, &base[2], &whole[2]), c.x.q.data, (size_t)last * size);
-            for (int m = 0; m < 3; m++) {
-                const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-                mprotect((char *)base[m] + page, whole[m] - 2 * page, PROT_READ);
-            }
-            assert_int_equal(case_run(&c, c.cache, &c.x, c.n), FV_OK);
+            fv_tensor kt = fv_tensor_1d(k, FV_U8, rows * (int64_t)c.cache->k_pitch),
+                      vt = fv_tensor_1d(v, FV_U8, rows * (int64_t)c.cache->v_pitch);
+            fv_tensor *inputs[8] = {&kt, &vt, &c.x.q, &c.x.sinks, &c.x.slopes, &c.x.bias, &c.x.mask, &c.x.prefix_len};
+            for (int m = 0; m < 8; m++) base[m] = inputs[m]->rank ? guarded_tensor(inputs[m], &whole[m]) : NULL;
+            c.cache->k = kt.data, c.cache->v = vt.data;
+            if (case_run(&c, c.cache, &c.x, c.n) != FV_OK) fail_msg("seed %ld: %s", (long)c.seed, fv_message());
             check_answer(&c);
             c.cache->k = k, c.cache->v = v;
-            for (int m = 0; m < 3; m++) munmap(base[m], whole[m]);
+            for (int m = 0; m < 8; m++)
+                if (base[m]) munmap(base[m], whole[m]);
             case_free(&c);
         }
     fv__simd_use(FV_ISAS);
@@ -445,9 +525,10 @@ int main(void) {
         cmocka_unit_test(agrees_with_plain_loops), cmocka_unit_test(every_instruction_set),
         cmocka_unit_test(any_number_of_threads),   cmocka_unit_test(any_kind_of_cache),
         cmocka_unit_test(one_row_at_a_time),       cmocka_unit_test(alone_or_in_a_batch),
-        cmocka_unit_test(rows_of_a_prefill),       cmocka_unit_test(keeps_what_was_appended),
-        cmocka_unit_test(pages_go_and_come),       cmocka_unit_test(reads_nothing_outside),
-        cmocka_unit_test(nothing_is_allocated),    cmocka_unit_test(what_is_not_finite),
+        cmocka_unit_test(rows_of_a_prefill),       cmocka_unit_test(what_is_masked),
+        cmocka_unit_test(keeps_what_was_appended), cmocka_unit_test(pages_go_and_come),
+        cmocka_unit_test(reads_nothing_outside),   cmocka_unit_test(nothing_is_allocated),
+        cmocka_unit_test(what_is_not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

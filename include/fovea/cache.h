@@ -15,7 +15,7 @@
 #ifndef FOVEA_CACHE_H
 #define FOVEA_CACHE_H
 
-#include "tensor.h"
+#include "attention.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -86,30 +86,48 @@ FV_API fv_status fv_kv_cache_reorder(fv_kv_cache *cache, const int64_t *parent, 
 FV_API fv_status fv_kv_cache_read(const fv_kv_cache *cache, int64_t b, int64_t start, const fv_tensor *k,
                                   const fv_tensor *v);
 
+/* How far a row sees: `left` positions before it and `right` behind it, -1 for no limit on that side. Zeros: no window. */
+typedef struct fv_window {
+    bool limited; /* left and right count; without it they must be 0 */
+    int64_t left, right;
+} fv_window;
+#define FV_WINDOW(left, right) ((fv_window){true, (left), (right)})
+
 /* ---- attention of new rows ------------------------------------------------------------------------------------------ */
 
 /* With `length` positions in a sequence and n new rows, row r is position length - n + r: append first, then decode.
- * Order as in fv_attention: scale, softcap, slopes, masks, softmax with sinks, values. */
+ * Order as in fv_attention: scale, softcap, bias and slopes, masks, softmax with sinks, values; the results are those of the last n rows of
+ * fv_attention over the whole sequence, up to rounding. Zeros are the defaults. */
 typedef struct fv_decode_options {
-    double scale;        /* 0: 1/sqrt(Dqk) */
-    double softcap;      /* 0: none; else cap*tanh(s/cap) */
-    int64_t window_left; /* keys visible to the left of a row besides itself; -1: all that are there */
-    bool see_all;        /* rows also see the new rows behind them */
+    double scale;             /* 0: 1/sqrt(Dqk) */
+    double softcap;           /* 0: none; else cap*tanh(s/cap) */
+    fv_window window;         /* positions seen to the left of a row besides itself, and with see_all to the right */
+    fv_mask_means mask_means; /* what a true element of the mask says */
+    bool see_all;             /* rows also see the new rows behind them */
     bool
-        memory; /* cross-attention: the cache holds an encoder's memory of any length, also 0, and every row sees all of it.
-                            Rows have no position in it: no window, no slopes */
+        memory; /* cross-attention: the cache holds an encoder's memory of any length, also 0, and every row sees all of
+                    it. Rows have no position in it: no window, no slopes, no prefix_len */
+    uint64_t reserved[8]; /* 0 */
 } fv_decode_options;
 #define FV_DECODE_DEFAULT \
-    { 0, 0, -1, false, false }
+    { 0 }
 
+/* `rank == 0`: absent. Only q and out are needed. */
 typedef struct fv_decode_tensors {
     fv_tensor q;      /* (B,H,n,Dqk) f32, bf16 or f16; n up to the rows planned; head h reads kv head h*Hkv/H */
     fv_tensor out;    /* (B,H,n,Dv) f32, bf16 or f16 */
-    fv_tensor lse;    /* (B,H,n) f32, natural log of the softmax denominator without sinks; rank 0: not wanted */
-    fv_tensor sinks;  /* (H) f32, learned logits that join the denominator; rank 0: none */
-    fv_tensor slopes; /* (H) f32, ALiBi: adds -slope*|i-j|; rank 0: none */
+    fv_tensor lse;    /* (B,H,n) f32, natural log of the softmax denominator without sinks */
+    fv_tensor sinks;  /* (H) f32, learned logits that join the denominator */
+    fv_tensor slopes; /* (H) f32, ALiBi: adds -slope*|i-j| */
     const int64_t
         *counts; /* rows of each sequence, the first ones of q; rows beyond give 0 and -inf. NULL: n for all */
+    fv_tensor
+        bias; /* (B|1,H|1,n|1,P|1) f32, bf16 or f16, any strides: added to the scores, element j to those of position j; P is the
+                       longest length or more. -inf masks */
+    fv_tensor
+        mask; /* (B|1,H|1,n|1,P|1) bool or u8, any strides; options.mask_means. What it hides is never looked at */
+    fv_tensor
+        prefix_len; /* (B) i32 or i64: rows see the positions below it, also those behind them; the window's left side holds */
 } fv_decode_tensors;
 
 /* A plan serves every cache of the same widths, heads, batch and dtype (all layers of a model) and any number of threads at once.

@@ -13,6 +13,7 @@
 #define FV_ATTN_DECODE_H
 
 #include "attn/cache/cache.h"
+#include "attn/contract.h"
 #include "simd/simd.h"
 
 enum {
@@ -21,10 +22,13 @@ enum {
     FV_DECODE_PAD = 32      /* widths are padded to it */
 };
 
+#define FV_DECODE_LOG2E 1.44269504088896340736
+
 struct fv_decode_plan {
     fv_decode_options o; /* scale filled in */
     fv_cache_options cache;
     int64_t heads, group, rows;
+    int64_t left, right;         /* the window, -1 for no limit; right counts with see_all only */
     int64_t turn;                /* new rows done together */
     int64_t pairs, q_pad, o_pad; /* pairs of columns of K; padded widths */
 };
@@ -36,9 +40,29 @@ typedef struct fv__decode_cut {
 } fv__decode_cut;
 fv__decode_cut fv__decode_cut_of(const fv_decode_plan *plan, const fv_kv_cache *cache);
 
-/* The positions that row r of n of sequence b sees: [*start, *end). */
+/* The positions that row r of n of sequence b sees: [*start, *end). prefix: of the sequence, 0 for none. */
 void fv__decode_sees(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t b, int64_t r, int64_t n,
-                     int64_t *start, int64_t *end);
+                     int64_t prefix, int64_t *start, int64_t *end);
+
+/* decode_bias.c: bias and mask of a call. A plane is a tensor (B|1,H|1,n|1,positions|1), steps are 0 where it is broadcast; without data it
+ * is absent. */
+typedef struct fv__decode_plane {
+    const void *data;
+    fv_dtype dtype;
+    int64_t step[4];
+} fv__decode_plane;
+typedef struct fv__decode_extras {
+    fv__decode_plane bias, mask;
+    bool drop; /* what a true element of the mask means */
+} fv__decode_extras;
+typedef struct fv__decode_row {
+    int64_t b, h, r;
+} fv__decode_row;
+fv__decode_extras fv__decode_extras_of(const fv_decode_plan *plan, const fv_decode_tensors *x);
+/* Adds the bias to the scores of positions [start, end), the first of which is s[0], and hides what it or the mask hides: -inf. */
+void fv__decode_add_extras(const fv__decode_extras *extras, const fv__simd_f32 *simd, const fv__decode_row *row,
+                           int64_t start, int64_t end, float *s);
+bool fv__decode_hides(const fv__decode_extras *extras, const fv__simd_f32 *simd, const fv__decode_row *row, int64_t at);
 
 /* Everything was checked; scratch is aligned. */
 void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const fv_decode_tensors *x, void *scratch);

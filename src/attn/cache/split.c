@@ -5,8 +5,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define LOG2E 1.44269504088896340736
-
 /* Kernels of one storage type. */
 typedef struct stored {
     void (*scores)(float *s, int64_t lds, const float *q, int64_t ldq, int64_t rows, const void *k, int64_t blocks,
@@ -27,6 +25,8 @@ typedef struct job {
     const fv_decode_tensors *x;
     const fv__simd_f32 *simd;
     stored kernel;
+    fv__decode_extras extras;
+    bool has_extras;
     fv__decode_cut cut;
     int64_t r0, n;    /* new rows of this turn */
     int64_t b0, b1;   /* sequences of this turn: all, unless shared pages make more chunks than the scratch holds */
@@ -42,7 +42,8 @@ static int64_t count_of(const job *j, int64_t b) { return j->x->counts ? j->x->c
 
 /* Positions that row r of the turn sees. */
 static void sees(const job *j, int64_t b, int64_t r, int64_t *start, int64_t *end) {
-    fv__decode_sees(j->plan, j->cache, b, j->r0 + r, count_of(j, b), start, end);
+    const int64_t prefix = j->x->prefix_len.rank ? fv__attn_integer(&j->x->prefix_len, b) : 0;
+    fv__decode_sees(j->plan, j->cache, b, j->r0 + r, count_of(j, b), prefix, start, end);
 }
 
 /* Positions that any row of the turn sees. */
@@ -102,7 +103,7 @@ static void pack(const job *j, int64_t b, int64_t kv, float *to, float *room) {
             const void *from = row_of(q, b, kv * p->group + g, j->r0 + r);
             if (q->dtype == FV_BF16) j->simd->from_bf16(room, from, width);
             if (q->dtype == FV_F16) j->simd->from_f16(room, from, width);
-            j->simd->scale(to, (float)(p->o.scale * LOG2E), q->dtype == FV_F32 ? from : room, width);
+            j->simd->scale(to, (float)(p->o.scale * FV_DECODE_LOG2E), q->dtype == FV_F32 ? from : room, width);
             for (int64_t d = width; d < p->q_pad; d++) to[d] = 0;
         }
 }
@@ -169,7 +170,13 @@ static void alike(const job *j, const stream *s, int64_t r, int64_t *next, int64
     }
 }
 
-/* Softcap and slopes on what was computed, -inf on what a row does not see, then the softmax of the row within the chunk. */
+/* Row i of a task among all rows of the call. */
+static fv__decode_row row_number(const job *j, const stream *s, int64_t i) {
+    const int64_t group = j->plan->group;
+    return (fv__decode_row){s->b, s->kv * group + i % group, j->r0 + i / group};
+}
+
+/* Softcap, slopes, bias and mask on what was computed, -inf on what a row does not see, then the softmax of the row within the chunk. */
 static void weigh(const job *j, const stream *s, float *w, int64_t base, part to) {
     const uintptr_t soon = (uintptr_t)fv__kv_at(j->cache, s->b, s->kv, s->start).v + EARLY;
     const fv_decode_plan *p = j->plan;
@@ -182,12 +189,17 @@ static void weigh(const job *j, const stream *s, float *w, int64_t base, part to
         alike(j, s, r, &next, &a, &z);
         for (int64_t i = r * p->group; i < next * p->group; i++) {
             float *row = w + i * FV_DECODE_CHUNK;
-            if (p->o.softcap > 0) j->simd->softcap_tile(row + s->start - base, n, (float)(p->o.softcap * LOG2E));
+            if (p->o.softcap > 0)
+                j->simd->softcap_tile(row + s->start - base, n, (float)(p->o.softcap * FV_DECODE_LOG2E));
             if (j->x->slopes.rank) {
                 const int64_t head = s->kv * p->group + i % p->group,
                               at = j->cache->length[s->b] - count_of(j, s->b) + j->r0 + i / p->group;
-                j->simd->slope_tile(row + low, 1, high - low, (float)(slopes[head * slope_step] * LOG2E),
+                j->simd->slope_tile(row + low, 1, high - low, (float)(slopes[head * slope_step] * FV_DECODE_LOG2E),
                                     (float)(at - base - low), 0, -1);
+            }
+            if (j->has_extras && a < z) {
+                const fv__decode_row place = row_number(j, s, i);
+                fv__decode_add_extras(&j->extras, j->simd, &place, a, z, row + a - base);
             }
             for (int64_t k = low; k < a - base; k++) row[k] = -INFINITY;
             for (int64_t k = z - base; k < high; k++) row[k] = -INFINITY;
@@ -212,6 +224,27 @@ static void values(const job *j, const stream *s, const float *w, int64_t base, 
                              rows, here.v, m, p->cache.d_v, ahead);
         }
     }
+}
+
+/* The same values row by row, without the positions that bias or mask hide. */
+static void values_seen(const job *j, const stream *s, const float *w, int64_t base, part to) {
+    const fv_decode_plan *p = j->plan;
+    memset(to.o, 0, (size_t)(p->group * j->n * p->o_pad) * sizeof(float));
+    for (int64_t i = 0; i < p->group * j->n; i++) {
+        const fv__decode_row place = row_number(j, s, i);
+        int64_t next, a, z;
+        alike(j, s, i / p->group, &next, &a, &z);
+        for (int64_t at = a; at < z; at++)
+            if (!fv__decode_hides(&j->extras, j->simd, &place, at))
+                j->kernel.values(to.o + i * p->o_pad, p->o_pad, w + i * FV_DECODE_CHUNK + at - base, FV_DECODE_CHUNK, 1,
+                                 fv__kv_at(j->cache, s->b, s->kv, at).v, 1, p->cache.d_v, 0);
+    }
+}
+
+/* Zero times what is not finite is not zero, but what is hidden must not show. */
+static void mend_values(const job *j, const stream *s, const float *w, int64_t base, part to) {
+    const int64_t rows = j->plan->group * j->n, pad = j->plan->o_pad;
+    if (!j->simd->finite_tile(to.o, pad, rows, pad)) values_seen(j, s, w, base, to);
 }
 
 /* ---- merge */
@@ -251,10 +284,11 @@ static void merge_row(const job *j, int64_t b, int64_t kv, int64_t i, float *sum
     }
     const bool seen = total != 0;
     if (j->x->lse.rank)
-        *(float *)row_of(&j->x->lse, b, h, r) = seen ? (float)(((double)top + log2(total)) / LOG2E) : -INFINITY;
+        *(float *)row_of(&j->x->lse, b, h, r) =
+            seen ? (float)(((double)top + log2(total)) / FV_DECODE_LOG2E) : -INFINITY;
     if (seen && j->x->sinks.rank) {
         const double sink = (double)((const float *)j->x->sinks.data)[h * j->x->sinks.stride[0]];
-        total += exp2(sink * LOG2E - (double)top);
+        total += exp2(sink * FV_DECODE_LOG2E - (double)top);
     }
     store_row(j, b, h, r, sum, seen ? (float)(1 / total) : 0, room);
 }
@@ -307,6 +341,7 @@ static void chunk_task(void *context, int64_t index, int worker) {
         scores(j, &s, q, w, base);
         weigh(j, &s, w, base, to);
         values(j, &s, w, base, to);
+        if (j->has_extras) mend_values(j, &s, w, base, to);
     } else
         empty_part(j, to);
     if (atomic_fetch_sub(&j->left[s.b * j->plan->cache.kv_heads + s.kv], 1) == 1) merge(j, s.b, s.kv, w);
@@ -317,6 +352,7 @@ void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const 
     const int64_t n = x->q.dim[2];
     char *at = scratch;
     j.kernel = stored_of(j.simd, cache->o.dtype);
+    j.extras = fv__decode_extras_of(plan, x), j.has_extras = x->bias.rank || x->mask.rank;
     j.cut = fv__decode_cut_of(plan, cache);
     j.first = scratch;
     j.left = (atomic_int *)(at += j.cut.first_bytes);

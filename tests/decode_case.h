@@ -25,6 +25,10 @@ typedef struct decode_case {
     size_t size[12];
 } decode_case;
 
+static inline int64_t case_times(int64_t normal) {
+    return getenv("FOVEA_TEST_LONG") ? 10 * normal : getenv("FOVEA_TEST_QUICK") ? normal / 10 + 1 : normal;
+}
+
 static inline int64_t pick(decode_case *c, int64_t n) { return fv__random_below(c->seed, 5, c->draw++, n); }
 static inline double uniform(decode_case *c) { return 2 * fv__random_uniform(c->seed, 6, c->draw++) - 1; }
 
@@ -327,6 +331,38 @@ static inline void plain_answer(const decode_case *c, int64_t b, int64_t h, int6
     for (int64_t j = 0; j < c->length[b]; j++)
         for (int64_t d = 0; d < o->d_v && s[j] > -INFINITY; d++)
             to->out[d] += exp(s[j] - top) / sum * c->v[b][(j * o->kv_heads + kv) * o->d_v + d];
+}
+
+static inline double case_slack(fv_dtype dtype) { return dtype == FV_BF16 ? 0x1p-8 : dtype == FV_F16 ? 0x1p-11 : 0; }
+
+/* A weight is off by at most the error of its score: rounding of the products, of softcap and of the distance of a slope. */
+static inline void case_check_answer(const decode_case *c) {
+    const fv_cache_options *o = &c->keep;
+    for (int64_t b = 0; b < o->batch; b++)
+        for (int64_t h = 0; h < c->heads; h++)
+            for (int64_t r = 0; r < c->n; r++) {
+                plain_row want;
+                plain_answer(c, b, h, r, &want);
+                const double allowed =
+                    4e-7 * (8 + 8 * want.largest + (c->x.slopes.rank ? 0.25 * (double)c->length[b] : 0));
+                for (int64_t d = 0; d < o->d_v; d++) {
+                    const double got = get4(&c->x.out, b, h, r, d), off = fabs(got - want.out[d]);
+                    if (!(off <=
+                          allowed + case_slack(c->x.out.dtype) * fabs(want.out[d]) + (r < c->counts[b] ? 1e-7 : 0)))
+                        fail_msg("seed %ld: out[%ld,%ld,%ld,%ld] is %.9g, not %.9g", (long)c->seed, (long)b, (long)h,
+                                 (long)r, (long)d, got, want.out[d]);
+                }
+                if (!c->x.lse.rank) continue;
+                const double lse = fv_tensor_get(&c->x.lse, (int64_t[]){b, h, r});
+                if (lse != want.lse && !(fabs(lse - want.lse) <= allowed + 1e-6 * fabs(want.lse)))
+                    fail_msg("seed %ld: lse[%ld,%ld,%ld] is %.9g, not %.9g", (long)c->seed, (long)b, (long)h, (long)r,
+                             lse, want.lse);
+            }
+}
+
+/* The part of a tensor that may be absent or broadcast on this axis. */
+static inline fv_tensor case_slice(fv_tensor t, int axis, int64_t start, int64_t count) {
+    return t.rank == 0 || (t.rank == 4 && t.dim[axis] == 1) ? t : fv_tensor_slice(t, axis, start, count);
 }
 
 #endif

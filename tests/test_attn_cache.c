@@ -1,5 +1,5 @@
-/* The K/V cache and decoding: against plain loops in double, bit for bit between kinds of caches, threads, batches and numbers of rows,
- * and against fv_attention. What is refused: test_attn_cache_bad.c. */
+/* The K/V cache and decoding: against plain loops in double, and bit for bit between kinds of caches, threads, batches and numbers of rows.
+ * Against fv_attention: test_attn_cache_masks.c. What is refused: test_attn_cache_bad.c. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -10,40 +10,9 @@
 #include <unistd.h>
 
 #include "decode_case.h"
-#include "fovea/attention.h"
 #include "simd/simd.h"
 
-static int64_t times(int64_t normal) {
-    return getenv("FOVEA_TEST_LONG") ? 10 * normal : getenv("FOVEA_TEST_QUICK") ? normal / 10 + 1 : normal;
-}
-
 /* ---- right */
-
-static double slack(fv_dtype dtype) { return dtype == FV_BF16 ? 0x1p-8 : dtype == FV_F16 ? 0x1p-11 : 0; }
-
-/* A weight is off by at most the error of its score: rounding of the products, of softcap and of the distance of a slope. */
-static void check_answer(const decode_case *c) {
-    const fv_cache_options *o = &c->keep;
-    for (int64_t b = 0; b < o->batch; b++)
-        for (int64_t h = 0; h < c->heads; h++)
-            for (int64_t r = 0; r < c->n; r++) {
-                plain_row want;
-                plain_answer(c, b, h, r, &want);
-                const double allowed =
-                    4e-7 * (8 + 8 * want.largest + (c->x.slopes.rank ? 0.25 * (double)c->length[b] : 0));
-                for (int64_t d = 0; d < o->d_v; d++) {
-                    const double got = get4(&c->x.out, b, h, r, d), off = fabs(got - want.out[d]);
-                    if (!(off <= allowed + slack(c->x.out.dtype) * fabs(want.out[d]) + (r < c->counts[b] ? 1e-7 : 0)))
-                        fail_msg("seed %ld: out[%ld,%ld,%ld,%ld] is %.9g, not %.9g", (long)c->seed, (long)b, (long)h,
-                                 (long)r, (long)d, got, want.out[d]);
-                }
-                if (!c->x.lse.rank) continue;
-                const double lse = fv_tensor_get(&c->x.lse, (int64_t[]){b, h, r});
-                if (lse != want.lse && !(fabs(lse - want.lse) <= allowed + 1e-6 * fabs(want.lse)))
-                    fail_msg("seed %ld: lse[%ld,%ld,%ld] is %.9g, not %.9g", (long)c->seed, (long)b, (long)h, (long)r,
-                             lse, want.lse);
-            }
-}
 
 /* Gaps between rows of the outputs are still what they were. */
 static void check_gaps(const decode_case *c) {
@@ -67,21 +36,22 @@ static void check_seed(uint64_t seed, int64_t longest) {
     case_shape(&c, longest);
     case_make(&c, longest);
     if (case_run(&c, c.cache, &c.x, c.n) != FV_OK) fail_msg("seed %ld: %s", (long)seed, fv_message());
-    check_answer(&c);
+    case_check_answer(&c);
     check_gaps(&c);
     case_free(&c);
 }
 
 static void agrees_with_plain_loops(void **state) {
     (void)state;
-    for (int64_t i = 0; i < times(1000); i++) check_seed((uint64_t)i, i % 25 == 0 ? CASE_LONGEST : i % 2 ? 90 : 30);
+    for (int64_t i = 0; i < case_times(1000); i++)
+        check_seed((uint64_t)i, i % 25 == 0 ? CASE_LONGEST : i % 2 ? 90 : 30);
 }
 
 static void every_instruction_set(void **state) {
     (void)state;
     for (int isa = 0; isa < FV_ISAS; isa++) {
         if (!fv__simd_use((fv__isa)isa)) continue;
-        for (int64_t i = 0; i < times(150); i++) check_seed((uint64_t)(50000 + i), i % 15 == 0 ? 700 : 60);
+        for (int64_t i = 0; i < case_times(150); i++) check_seed((uint64_t)(50000 + i), i % 15 == 0 ? 700 : 60);
     }
     fv__simd_use(FV_ISAS);
 }
@@ -91,7 +61,7 @@ static void every_instruction_set(void **state) {
 static void any_number_of_threads(void **state) {
     (void)state;
     const int before = fv_threads();
-    for (int64_t i = 0; i < times(20); i++) {
+    for (int64_t i = 0; i < case_times(20); i++) {
         decode_case c;
         case_begin(&c, (uint64_t)(1000 + i));
         case_shape(&c, CASE_LONGEST);
@@ -141,7 +111,7 @@ static fv_kv_cache *of_kind(const decode_case *c, fv_cache_kind kind, int64_t pa
 
 static void any_kind_of_cache(void **state) {
     (void)state;
-    for (int64_t i = 0; i < times(24); i++) {
+    for (int64_t i = 0; i < case_times(24); i++) {
         decode_case c;
         case_begin(&c, (uint64_t)(2000 + i));
         case_shape(&c, CASE_LONGEST);
@@ -160,14 +130,9 @@ static void any_kind_of_cache(void **state) {
     }
 }
 
-/* The part of a tensor that may be absent or broadcast on this axis. */
-static fv_tensor sliced(fv_tensor t, int axis, int64_t start, int64_t count) {
-    return t.rank == 0 || (t.rank == 4 && t.dim[axis] == 1) ? t : fv_tensor_slice(t, axis, start, count);
-}
-
 static void one_row_at_a_time(void **state) {
     (void)state;
-    for (int64_t i = 0; i < times(30); i++) {
+    for (int64_t i = 0; i < case_times(30); i++) {
         decode_case c;
         case_begin(&c, (uint64_t)(3000 + i));
         case_shape(&c, i % 3 ? 80 : CASE_LONGEST);
@@ -187,7 +152,7 @@ static void one_row_at_a_time(void **state) {
                     fail_msg("%s", fv_message());
             }
             const fv_tensor many = fv_tensor_slice(c.x.out, 2, r, 1);
-            x.bias = sliced(x.bias, 2, r, 1), x.mask = sliced(x.mask, 2, r, 1);
+            x.bias = case_slice(x.bias, 2, r, 1), x.mask = case_slice(x.mask, 2, r, 1);
             x.q = fv_tensor_slice(x.q, 2, r, 1), x.counts = ones, x.lse.rank = 0;
             free(c.block[6]);
             x.out = case_tensor(&c, 6, many.dtype, 4, many.dim);
@@ -200,7 +165,7 @@ static void one_row_at_a_time(void **state) {
 
 static void alone_or_in_a_batch(void **state) {
     (void)state;
-    for (int64_t i = 0; i < times(20); i++) {
+    for (int64_t i = 0; i < case_times(20); i++) {
         decode_case c;
         case_begin(&c, (uint64_t)(4000 + i));
         case_shape(&c, CASE_LONGEST);
@@ -214,8 +179,8 @@ static void alone_or_in_a_batch(void **state) {
             assert_int_equal(fv_kv_cache_create(&single, &o), FV_OK);
             copy_sequence(c.cache, b, single, 0);
             const fv_tensor whole = fv_tensor_slice(c.x.out, 0, b, 1);
-            x.bias = sliced(x.bias, 0, b, 1), x.mask = sliced(x.mask, 0, b, 1);
-            x.prefix_len = sliced(x.prefix_len, 0, b, 1);
+            x.bias = case_slice(x.bias, 0, b, 1), x.mask = case_slice(x.mask, 0, b, 1);
+            x.prefix_len = case_slice(x.prefix_len, 0, b, 1);
             x.q = fv_tensor_slice(x.q, 0, b, 1), x.counts = c.counts + b, x.lse.rank = 0;
             free(c.block[6]);
             x.out = case_tensor(&c, 6, whole.dtype, 4, whole.dim);
@@ -223,115 +188,6 @@ static void alone_or_in_a_batch(void **state) {
             case_check_same(&c, "alone", &x.out, &whole);
             fv_kv_cache_free(single);
         }
-        case_free(&c);
-    }
-}
-
-/* ---- the last rows of a prefill */
-
-/* A tensor of these dimensions in memory of its own, with what the part of `from` holds. */
-static fv_tensor own(const fv_tensor *from, fv_dtype dtype) {
-    fv_tensor t = fv_tensor_of(NULL, dtype, from->rank, from->dim);
-    t.data = malloc((size_t)fv_tensor_count(&t) * fv_dtype_size(dtype) + 8);
-    assert_int_equal(fv_tensor_copy(&t, from), FV_OK);
-    return t;
-}
-
-static fv_tensor own_plane(const fv_tensor *from, fv_dtype dtype, int64_t n, int64_t length) {
-    const fv_tensor part = sliced(sliced(*from, 2, 0, n), 3, 0, length);
-    return own(&part, dtype);
-}
-
-static fv_tensor own_rows(int64_t heads, int64_t n, int64_t width) {
-    return fv_bhld(malloc((size_t)(n * heads * width) * 4 + 8), FV_F32, 1, heads, n, width);
-}
-
-/* The same problem for fv_attention: the whole sequence as keys, the new rows as queries. */
-static void prefill(const decode_case *c, int64_t n, fv_attention_tensors *x) {
-    const fv_cache_options *o = &c->keep;
-    const int64_t length = c->length[0], none = 0;
-    fv_attention_options how = FV_ATTENTION_DEFAULT;
-    const fv_tensor rows = fv_tensor_slice(c->x.q, 2, 0, n);
-    how.scale = c->how.scale, how.softcap = c->how.softcap, how.mask_means = c->how.mask_means;
-    how.causal = c->how.memory || c->how.see_all ? FV_CAUSAL_NONE : FV_CAUSAL_LOWER_RIGHT;
-    if (c->how.see_all && !c->how.memory) how.q_offset = length - n;
-    if (c->how.window.limited) how.window_left = c->how.window.left, how.window_right = c->how.window.right;
-    x->t[FV_Q] = own(&rows, FV_F32), x->t[FV_OUT] = own_rows(c->heads, n, o->d_v);
-    x->t[FV_K] = own_rows(o->kv_heads, length, o->d_qk), x->t[FV_V] = own_rows(o->kv_heads, length, o->d_v);
-    const fv_tensor k3 = fv_tensor_of(x->t[FV_K].data, FV_F32, 3, x->t[FV_K].dim + 1);
-    const fv_tensor v3 = fv_tensor_of(x->t[FV_V].data, FV_F32, 3, x->t[FV_V].dim + 1);
-    assert_int_equal(fv_kv_cache_read(c->cache, 0, 0, &k3, &v3), FV_OK);
-    x->t[FV_SINKS] = c->x.sinks, x->t[FV_SLOPES] = c->x.slopes;
-    if (c->x.bias.rank) x->t[FV_BIAS] = own_plane(&c->x.bias, FV_F32, n, length);
-    if (c->x.mask.rank) x->t[FV_MASK] = own_plane(&c->x.mask, c->x.mask.dtype, n, length);
-    if (c->x.prefix_len.rank) {
-        x->t[FV_PREFIX_LEN] = own(&c->x.prefix_len, FV_I64);
-        if (fv_tensor_get(&x->t[FV_PREFIX_LEN], &none) > (double)length)
-            fv_tensor_set(&x->t[FV_PREFIX_LEN], &none, (double)length);
-    }
-    if (fv_attention(&how, x) != FV_OK) fail_msg("seed %ld: %s", (long)c->seed, fv_message());
-}
-
-static void rows_of_a_prefill(void **state) {
-    static const fv_port owned[] = {FV_Q, FV_K, FV_V, FV_OUT, FV_BIAS, FV_MASK, FV_PREFIX_LEN};
-    (void)state;
-    for (int64_t i = 0; i < times(200); i++) {
-        decode_case c;
-        fv_attention_tensors x = {0};
-        case_begin(&c, (uint64_t)(5000 + i));
-        case_shape(&c, 300);
-        c.keep.batch = 1, c.keep.dtype = FV_F32, c.keep.kind = FV_CACHE_CONTIGUOUS, c.keep.capacity = 400;
-        case_make(&c, 300);
-        const int64_t n = c.counts[0];
-        assert_int_equal(case_run(&c, c.cache, &c.x, c.n), FV_OK);
-        if (n > 0) prefill(&c, n, &x);
-        for (int64_t h = 0; h < c.heads; h++)
-            for (int64_t r = 0; r < n; r++)
-                for (int64_t d = 0; d < c.keep.d_v; d++) {
-                    const double a = get4(&c.x.out, 0, h, r, d), b = get4(&x.t[FV_OUT], 0, h, r, d);
-                    if (!(fabs(a - b) <= 3e-5 + slack(c.x.out.dtype) * fabs(b)))
-                        fail_msg("seed %ld: decoded %.9g, prefilled %.9g", (long)c.seed, a, b);
-                }
-        for (size_t p = 0; p < sizeof owned / sizeof *owned; p++) free(x.t[owned[p]].data);
-        case_free(&c);
-    }
-}
-
-/* Keys, values and biases that the mask hides from every row are never looked at: there may be anything. */
-static void what_is_masked(void **state) {
-    (void)state;
-    for (int64_t i = 0; i < times(60); i++) {
-        decode_case c;
-        case_begin(&c, (uint64_t)(5500 + i));
-        case_shape(&c, i % 4 ? 200 : 2000);
-        case_make(&c, i % 4 ? 200 : 2000);
-        int64_t longest = 1;
-        for (int64_t b = 0; b < c.keep.batch; b++) longest = c.length[b] > longest ? c.length[b] : longest;
-        const int64_t dim[4] = {c.keep.batch, 1, 1, longest};
-        free(c.block[9]);
-        c.x.mask = case_tensor(&c, 9, FV_U8, 4, dim);
-        c.how.mask_means = i % 2 ? FV_MASK_KEEP : FV_MASK_DROP;
-        for (int64_t b = 0; b < c.keep.batch; b++)
-            for (int64_t j = 0; j < longest; j++)
-                fv_tensor_set(&c.x.mask, (int64_t[]){b, 0, 0, j}, (pick(&c, 8) == 0) == (i % 2 == 0));
-        assert_int_equal(case_run(&c, c.cache, &c.x, c.n), FV_OK);
-        check_answer(&c);
-        for (int64_t b = 0; b < c.keep.batch; b++)
-            for (int64_t j = c.first[b]; j < c.length[b]; j++) {
-                if ((get4(&c.x.mask, b, 0, 0, j) != 0) != (i % 2 == 0)) continue;
-                for (int64_t h = 0; h < c.keep.kv_heads; h++) {
-                    const fv__kv_place at = fv__kv_at(c.cache, b, h, j);
-                    const size_t size = fv_dtype_size(c.keep.dtype);
-                    memset(at.v, 0xff, c.cache->v_pitch);
-                    for (int64_t d = 0; d < c.keep.d_qk; d++)
-                        memset(at.k + (size_t)fv__kv_element(c.keep.dtype, j, d) * size, 0xff, size);
-                }
-                for (int64_t h = 0; h < c.heads && c.x.bias.rank == 4 && c.x.bias.dim[0] > 1 && c.x.bias.dim[3] > 1;
-                     h++)
-                    for (int64_t r = 0; r < c.x.bias.dim[2]; r++)
-                        fv_tensor_set(&c.x.bias, (int64_t[]){b, c.x.bias.dim[1] == 1 ? 0 : h, r, j}, NAN);
-            }
-        case_check_run_same(&c, c.cache, "masked");
         case_free(&c);
     }
 }
@@ -361,7 +217,7 @@ static void check_kept(const decode_case *c) {
 
 static void keeps_what_was_appended(void **state) {
     (void)state;
-    for (int64_t i = 0; i < times(120); i++) {
+    for (int64_t i = 0; i < case_times(120); i++) {
         decode_case c;
         case_begin(&c, (uint64_t)(6000 + i));
         case_shape(&c, 120);
@@ -433,7 +289,7 @@ static void *guarded_tensor(fv_tensor *t, size_t *whole) {
 static void reads_nothing_outside(void **state) {
     (void)state;
     for (int isa = 0; isa < FV_ISAS; isa++)
-        for (int64_t i = 0; i < times(60) && fv__simd_use((fv__isa)isa); i++) {
+        for (int64_t i = 0; i < case_times(60) && fv__simd_use((fv__isa)isa); i++) {
             decode_case c;
             void *base[8];
             size_t whole[8];
@@ -456,7 +312,7 @@ static void reads_nothing_outside(void **state) {
             for (int m = 0; m < 8; m++) base[m] = inputs[m]->rank ? guarded_tensor(inputs[m], &whole[m]) : NULL;
             c.cache->k = kt.data, c.cache->v = vt.data;
             if (case_run(&c, c.cache, &c.x, c.n) != FV_OK) fail_msg("seed %ld: %s", (long)c.seed, fv_message());
-            check_answer(&c);
+            case_check_answer(&c);
             c.cache->k = k, c.cache->v = v;
             for (int m = 0; m < 8; m++)
                 if (base[m]) munmap(base[m], whole[m]);
@@ -525,7 +381,6 @@ int main(void) {
         cmocka_unit_test(agrees_with_plain_loops), cmocka_unit_test(every_instruction_set),
         cmocka_unit_test(any_number_of_threads),   cmocka_unit_test(any_kind_of_cache),
         cmocka_unit_test(one_row_at_a_time),       cmocka_unit_test(alone_or_in_a_batch),
-        cmocka_unit_test(rows_of_a_prefill),       cmocka_unit_test(what_is_masked),
         cmocka_unit_test(keeps_what_was_appended), cmocka_unit_test(pages_go_and_come),
         cmocka_unit_test(reads_nothing_outside),   cmocka_unit_test(nothing_is_allocated),
         cmocka_unit_test(what_is_not_finite),

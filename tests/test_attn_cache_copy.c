@@ -11,10 +11,6 @@
 
 enum { MOST = 5, LONGEST = 160, SLOTS = LONGEST / 16 + 1 };
 
-static int64_t times(int64_t normal) {
-    return getenv("FOVEA_TEST_LONG") ? 10 * normal : getenv("FOVEA_TEST_QUICK") ? normal / 10 + 1 : normal;
-}
-
 /* ---- the model: a row is a number, from which its keys and values follow; a page is a number, too */
 
 typedef struct model {
@@ -230,7 +226,7 @@ static void does_as_the_model(void **state) {
     static const char *const names[] = {"contiguous", "ring", "paged"};
     static model one, two;
     (void)state;
-    for (int64_t i = 0; i < times(400); i++) {
+    for (int64_t i = 0; i < case_times(400); i++) {
         decode_case c;
         fv_cache_options o = {.kv_heads = 1, .d_qk = 1, .d_v = 1};
         case_begin(&c, (uint64_t)(90000 + i));
@@ -282,7 +278,7 @@ static void moves_many_bytes(void **state) { /* enough that threads share the wo
  * announced before, the same bits as from a cache in which every sequence has its own rows. */
 static void decodes_from_shared_pages(void **state) {
     (void)state;
-    for (int64_t i = 0; i < times(12); i++) {
+    for (int64_t i = 0; i < case_times(12); i++) {
         decode_case c;
         case_begin(&c, (uint64_t)(91000 + i));
         case_shape(&c, CASE_LONGEST);

@@ -60,14 +60,14 @@ static void span_of(const job *j, int64_t b, int64_t *start, int64_t *end) {
 
 static int64_t chunks_of(const job *j, int64_t b) { return j->first[b + 1] - j->first[b]; }
 
-/* Finds b1. One sequence always fits. */
+/* Finds b1. One sequence fits always. */
 static void count_chunks(job *j) {
     j->first[j->b0] = 0;
     for (int64_t b = j->b0; b < j->plan->cache.batch; b++) {
         int64_t start, end;
         span_of(j, b, &start, &end);
         const int64_t chunks = end > start ? (end - 1) / FV_DECODE_CHUNK - start / FV_DECODE_CHUNK + 1 : 1;
-        if (j->first[b] + chunks > j->cut.chunks) return;
+        if (b > j->b0 && j->first[b] + chunks > j->cut.chunks) return;
         j->b1 = b + 1;
         j->first[b + 1] = j->first[b] + chunks; /* where nothing is seen one empty chunk says so */
         for (int64_t kv = 0; kv < j->plan->cache.kv_heads; kv++)

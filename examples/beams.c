@@ -1,5 +1,6 @@
-/* Beam search over a paged K/V cache: beams are sequences of the cache, and after every step fv_kv_cache_reorder lets each go on from its
- * parent. Beams share the pages of what they have in common. The best score is recomputed by attention over the whole sequence.
+/* Beam search over a paged K/V cache: beams are sequences of the cache, and after every step fv_kv_cache_reorder
+ * lets each go on from its parent. Beams share the pages of what they have in common. The best score is recomputed
+ * by attention over the whole sequence.
  *
  *     cc examples/beams.c $(pkg-config --cflags --libs fovea) -lm -o beams && ./beams */
 #include <fovea/fovea.h>

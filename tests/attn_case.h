@@ -1,9 +1,9 @@
-/* Random calls of attention for the tests: a case is a function of (mechanism, seed) alone, in f32 or f64 with the same values, with
- * strided tensors whose gaps hold NaN (inputs) or a canary (outputs). */
+/* Random calls of attention for the tests: a case is a function of (mechanism, seed) alone, in f32 or f64 with the same
+ * values, with strided tensors whose gaps hold NaN (inputs) or a canary (outputs). */
 #ifndef FV_TESTS_ATTN_CASE_H
 #define FV_TESTS_ATTN_CASE_H
 
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 #include "base/base.h"
 #include "simd/simd.h"
 
@@ -153,7 +153,7 @@ static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool 
     if ((takes >> FV_SLOPES & 1) && chance(c, 15)) c->how.softcap = 0.5 + 3 * fv__random_uniform(c->seed, 3, c->draw++);
     if ((takes >> FV_BIAS & 1) && chance(c, 25)) add_plane(c, FV_BIAS);
     if ((takes >> FV_MASK & 1) && chance(c, 25)) add_plane(c, FV_MASK);
-    if (!packed && (can & FV_CAN_LENGTHS) && chance(c, 25)) {
+    if (!packed && (can & FV_CAN_KV_LEN) && chance(c, 25)) {
         int64_t live[16];
         for (int64_t b = 0; b < c->b; b++) live[b] = chance(c, 15) ? 0 : below(c, c->lk + 1);
         add_integers(c, FV_KV_LEN, c->b, live);
@@ -177,8 +177,8 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     char name[32] = "";
     sscanf(mechanism, "%31[^:]", name);
     const fv_mechanism *m = fv_mechanism_find(name);
-    const bool packed = (m->can & FV_CAN_PACKED) && chance(c, 15), self = m->can & FV_CAN_SELF;
-    const int64_t group = (m->can & FV_CAN_GROUPED) ? 1 + below(c, 3) : 1;
+    const bool packed = (m->can & FV_CAN_VARLEN) && chance(c, 15), self = m->can & FV_CAN_SELF;
+    const int64_t group = (m->can & FV_CAN_GQA) ? 1 + below(c, 3) : 1;
     c->b = packed ? 1 : 1 + below(c, 3), c->kv = 1 + below(c, 3), c->h = c->kv * group;
     c->lq = some_length(c, longest), c->lk = chance(c, 40) ? c->lq : some_length(c, longest);
     c->d = widths[below(c, longest > 20 ? 12 : 6)],

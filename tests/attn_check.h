@@ -1,5 +1,6 @@
-/* Checks of one mechanism over random cases, for the tests of single mechanisms: engine against reference, gradients against central
- * differences, bits for any number of threads. A case is made by attn_case.h and then fitted to the mechanism by its test. */
+/* Checks of one mechanism over random cases, for the tests of single mechanisms: engine against reference, gradients
+ * against central differences, bits for any number of threads. A case is made by attn_case.h and then fitted to the
+ * mechanism by its test. */
 #ifndef FV_TESTS_ATTN_CHECK_H
 #define FV_TESTS_ATTN_CHECK_H
 
@@ -99,7 +100,8 @@ static inline double check_derivative(attn_case *c, const fv_tensor *t, int64_t 
     return (16 * be - ab) / 15;
 }
 
-/* The features and relu have a kink: a step that crosses it is repeated with smaller ones, down to what doubles resolve. */
+/* The features and relu have a kink: a step that crosses it is repeated with smaller ones, down to what doubles
+ * resolve. */
 static inline bool check_element(attn_case *c, const fv_tensor *t, int64_t at, double got, double size, double *want) {
     static const double steps[] = {4e-3, 2e-4, 2e-5};
     for (int i = 0; i < 3; i++) {
@@ -162,7 +164,8 @@ static inline void check_threads(const char *mechanism, uint64_t seed, int64_t l
     case_free(&one);
 }
 
-/* Sequence number `n` of a packed case as a case of its own, on the same inputs; outputs and gradients have memory of their own. */
+/* Sequence number `n` of a packed case as a case of its own, on the same inputs; outputs and gradients have memory of
+ * their own. */
 static inline void check_cut_out(attn_case *c, const attn_case *packed, int64_t n) {
     const int32_t *cu_q = packed->x.t[FV_CU_Q].data,
                   *cu_k = packed->x.t[FV_CU_K].rank ? packed->x.t[FV_CU_K].data : cu_q;

@@ -2,7 +2,7 @@
 #ifndef FV_TESTS_DECODE_CASE_H
 #define FV_TESTS_DECODE_CASE_H
 
-#include "attn/cache/cache.h"
+#include "attn/cache/kv_cache.h"
 #include "attn/cache/decode.h"
 #include "base/base.h"
 
@@ -101,12 +101,12 @@ static inline void case_fill(decode_case *c, int64_t longest) {
     for (int64_t round = 0; round < 40; round++) {
         int64_t most = 0, left = 0;
         for (int64_t b = 0; b < batch; b++) {
-            const int64_t room = aim[b] - c->length[b],
+            const int64_t capacity = aim[b] - c->length[b],
                           step = pick(c, 3) == 0 ? 1 + pick(c, 3) : 1 + pick(c, 1 + longest / 3);
-            counts[b] = room < step ? room : step;
+            counts[b] = capacity < step ? capacity : step;
             if (counts[b] < 0) counts[b] = 0;
             if (counts[b] > most) most = counts[b];
-            left += room > 0;
+            left += capacity > 0;
         }
         if (!left) break;
         case_append(c, counts, most + pick(c, 2));
@@ -335,7 +335,8 @@ static inline void plain_answer(const decode_case *c, int64_t b, int64_t h, int6
 
 static inline double case_slack(fv_dtype dtype) { return dtype == FV_BF16 ? 0x1p-8 : dtype == FV_F16 ? 0x1p-11 : 0; }
 
-/* A weight is off by at most the error of its score: rounding of the products, of softcap and of the distance of a slope. */
+/* A weight is off by at most the error of its score: rounding of the products, of softcap and of the distance of a
+ * slope. */
 static inline void case_check_answer(const decode_case *c) {
     const fv_cache_options *o = &c->keep;
     for (int64_t b = 0; b < o->batch; b++)

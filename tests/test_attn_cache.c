@@ -1,5 +1,6 @@
-/* The K/V cache and decoding: against plain loops in double, and bit for bit between kinds of caches, threads, batches and numbers of rows.
- * Against fv_attention: test_attn_cache_masks.c. What is refused: test_attn_cache_bad.c. */
+/* The K/V cache and decoding: against plain loops in double, and bit for bit between kinds of caches, threads,
+ * batches and numbers of rows. Against fv_attention: test_attn_cache_masks.c. What is refused:
+ * test_attn_cache_bad.c. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,5 +1,6 @@
-/* Copies of sequences and of caches: random sequences of append, truncate, reset, copy, reorder, clone and grow against arrays that know
- * which row stands where and which pages are shared; decoding over shared pages; what is refused. */
+/* Copies of sequences and of caches: random sequences of append, truncate, reset, copy, reorder, clone and grow
+ * against arrays that know which row stands where and which pages are shared; decoding over shared pages; what is
+ * refused. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -274,8 +275,9 @@ static void moves_many_bytes(void **state) { /* enough that threads share the wo
 
 /* ---- decoding over shared pages */
 
-/* All sequences refer to the pages of one, so that together they have more positions than there are in the pool: with the scratch that was
- * announced before, the same bits as from a cache in which every sequence has its own rows. */
+/* All sequences refer to the pages of one, so that together they have more positions than there are in the pool:
+ * with the scratch that was announced before, the same bits as from a cache in which every sequence has its own
+ * rows. */
 static void decodes_from_shared_pages(void **state) {
     (void)state;
     for (int64_t i = 0; i < case_times(12); i++) {

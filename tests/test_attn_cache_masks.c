@@ -1,5 +1,5 @@
-/* Decoding and what rows see: the last rows of fv_attention over the whole sequence, with every option that both have; what is hidden is
- * never looked at; windows and prefixes together. */
+/* Decoding and what rows see: the last rows of fv_attention over the whole sequence, with every option that both
+ * have; what is hidden is never looked at; windows and prefixes together. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -32,7 +32,7 @@ void fv_attention_plan_free(fv_attention_plan *plan) {
 
 size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward) {
     size_t bytes = plan->mechanism->scratch ? plan->mechanism->scratch(plan, backward) : 0;
-    if (plan->storage != plan->dtype) bytes += fv__stage_bytes(plan, backward);
+    if (plan->storage != plan->dtype) bytes += fv__cast_bytes(plan, backward);
     return bytes ? bytes + 64 : 0; /* run.c aligns what it is given */
 }
 
@@ -94,7 +94,7 @@ fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_
                                   fv_tensor *shape) {
     fv_attention_plan plan = {.options = options ? *options : standard};
     const fv_tensor *q = &shapes->t[FV_Q], *k = &shapes->t[FV_K], *v = &shapes->t[FV_V];
-    const fv_dtype computed = fv__attn_is_half(q->dtype) ? FV_F32 : q->dtype;
+    const fv_dtype computed = fv__attn_is_16bit(q->dtype) ? FV_F32 : q->dtype;
     *shape = (fv_tensor){.dtype = port > FV_OUT ? computed : q->dtype};
     fv_status status = fv__attn_parse(&plan, plan.options.mechanism);
     if (status == FV_OK && q->rank != 4) status = fv__fail(FV_USAGE, "attention: the shape of q is needed, (B,H,L,D)");

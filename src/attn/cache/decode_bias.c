@@ -1,4 +1,5 @@
-/* What a call of decoding adds to the scores of a row and hides from it, besides the range that it sees: bias and mask. */
+/* What a call of decoding adds to the scores of a row and hides from it, besides the range that it sees: bias and
+ * mask. */
 #include "attn/cache/decode.h"
 
 #include <math.h>
@@ -11,8 +12,8 @@ static fv__decode_plane plane_of(const fv_tensor *t) {
     return p;
 }
 
-fv__decode_extras fv__decode_extras_of(const fv_decode_plan *plan, const fv_decode_tensors *x) {
-    return (fv__decode_extras){
+fv__decode_bias_mask fv__decode_bias_mask_of(const fv_decode_plan *plan, const fv_decode_tensors *x) {
+    return (fv__decode_bias_mask){
         .bias = plane_of(&x->bias), .mask = plane_of(&x->mask), .drop = plan->o.mask_means == FV_MASK_DROP};
 }
 
@@ -36,13 +37,13 @@ static const float *load(const fv__simd_f32 *simd, const fv__decode_plane *p, in
     return some;
 }
 
-void fv__decode_add_extras(const fv__decode_extras *x, const fv__simd_f32 *simd, const fv__decode_row *row,
-                           int64_t start, int64_t end, float *s) {
+void fv__decode_add_bias_mask(const fv__decode_bias_mask *x, const fv__simd_f32 *simd, const fv__decode_row *row,
+                              int64_t start, int64_t end, float *s) {
     float some[PIECE];
     for (int64_t at = start, n; x->bias.data && at < end; at += n) {
         n = end - at < PIECE ? end - at : PIECE;
-        simd->bias_tile(s + at - start, load(simd, &x->bias, element(&x->bias, row, at), n, some), n,
-                        (float)FV_DECODE_LOG2E);
+        simd->add_bias(s + at - start, load(simd, &x->bias, element(&x->bias, row, at), n, some), n,
+                       (float)FV_DECODE_LOG2E);
     }
     if (!x->mask.data) return;
     const unsigned char *mask = (const unsigned char *)x->mask.data + element(&x->mask, row, start);
@@ -50,7 +51,7 @@ void fv__decode_add_extras(const fv__decode_extras *x, const fv__simd_f32 *simd,
     for (int64_t i = 0; i < end - start; i++) s[i] = (mask[i * step] != 0) == x->drop ? -INFINITY : s[i];
 }
 
-bool fv__decode_hides(const fv__decode_extras *x, const fv__simd_f32 *simd, const fv__decode_row *row, int64_t at) {
+bool fv__decode_hides(const fv__decode_bias_mask *x, const fv__simd_f32 *simd, const fv__decode_row *row, int64_t at) {
     float some[PIECE];
     if (x->bias.data && *load(simd, &x->bias, element(&x->bias, row, at), 1, some) == -INFINITY) return true;
     return x->mask.data && (((const unsigned char *)x->mask.data)[element(&x->mask, row, at)] != 0) == x->drop;

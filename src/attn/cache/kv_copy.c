@@ -1,5 +1,5 @@
 /* Copies of sequences and of whole caches. Within a paged cache only page numbers are copied, see kv_pages.c. */
-#include "attn/cache/cache.h"
+#include "attn/cache/kv_cache.h"
 
 #include <string.h>
 
@@ -80,9 +80,9 @@ void fv__kv_copy_all(fv_kv_cache *to, const fv_kv_cache *from) {
 }
 
 fv_status fv_kv_cache_clone(fv_kv_cache **copy, const fv_kv_cache *cache) {
-    if (!copy) return fv__kv_missing("clone, where to put it");
+    if (!copy) return fv__kv_null_pointer("clone, where to put it");
     *copy = NULL;
-    if (!cache) return fv__kv_missing("clone, cache");
+    if (!cache) return fv__kv_null_pointer("clone, cache");
     FV_TRY(fv_kv_cache_create(copy, &cache->o));
     fv__kv_copy_all(*copy, cache);
     return FV_OK;
@@ -107,15 +107,15 @@ static fv_status check_alike(const fv_cache_options *to, const fv_cache_options 
 }
 
 /* Is there room for `length` positions in the place of sequence b? */
-static fv_status check_room(const fv_kv_cache *to, int64_t b, int64_t length) {
-    const int64_t most = fv__kv_most(to);
+static fv_status check_capacity(const fv_kv_cache *to, int64_t b, int64_t length) {
+    const int64_t most = fv__kv_max_length(to);
     if (length > most)
         return fv__fail(FV_NO_RESOURCES,
                         "kv cache: copy to sequence %lld\n  expected at most %lld positions, its capacity\n  found:   "
                         "%lld\n  try:     fv_kv_cache_grow",
                         (long long)b, (long long)most, (long long)length);
     if (!is_paged(to)) return FV_OK;
-    const int64_t pages = fv__kv_pages_for(to, length), unused = to->unused_count + fv__kv_pages_alone(to, b);
+    const int64_t pages = fv__kv_pages_for(to, length), unused = to->unused_count + fv__kv_pages_exclusive(to, b);
     if (pages <= unused) return FV_OK;
     return fv__fail(FV_NO_RESOURCES,
                     "kv cache: copy to sequence %lld\n  expected %lld free pages of %lld rows\n  found:   %lld\n  try: "
@@ -131,7 +131,7 @@ static void share_pages(fv_kv_cache *c, int64_t to, int64_t from) {
 }
 
 fv_status fv_kv_cache_copy(fv_kv_cache *to, int64_t to_b, const fv_kv_cache *from, int64_t from_b) {
-    if (!to || !from) return fv__kv_missing(to ? "copy, from" : "copy, to");
+    if (!to || !from) return fv__kv_null_pointer(to ? "copy, from" : "copy, to");
     FV_TRY(check_alike(&to->o, &from->o));
     FV_TRY(check_number("copy, sequence to write", to_b, to->o.batch - 1));
     FV_TRY(check_number("copy, sequence to read", from_b, from->o.batch - 1));
@@ -141,7 +141,7 @@ fv_status fv_kv_cache_copy(fv_kv_cache *to, int64_t to_b, const fv_kv_cache *fro
     if (to == from && is_paged(to))
         share_pages(to, to_b, from_b);
     else {
-        FV_TRY(check_room(to, to_b, length));
+        FV_TRY(check_capacity(to, to_b, length));
         fv_kv_cache_reset(to, to_b);
         if (is_paged(to)) fv__kv_pages_append(to, to_b, length);
         copy_rows(to, to_b, from, from_b, first, length);
@@ -197,8 +197,9 @@ static void exchange(fv_kv_cache *c, int64_t a, int64_t b) {
 /* parent[b] of sequence b, itself beyond n */
 static int64_t parent_of(const int64_t *parent, int64_t n, int64_t b) { return b < n ? parent[b] : b; }
 
-/* Moves without a second copy of anything: first the sequences that nobody reads any more are written, each of which may free its parent
- * to be written. What is left then is read by one other each, that is, cycles, and they are turned by exchanges. */
+/* Moves without a second copy of anything: first the sequences that nobody reads any more are written, each of which
+ * may free its parent to be written. What is left then is read by one other each, that is, cycles, and they are
+ * turned by exchanges. */
 static void permute(fv_kv_cache *c, const int64_t *parent, int64_t n) {
     enum { DONE = -1 };
     int64_t *readers = c->readers;
@@ -217,9 +218,9 @@ static void permute(fv_kv_cache *c, const int64_t *parent, int64_t n) {
 }
 
 fv_status fv_kv_cache_reorder(fv_kv_cache *cache, const int64_t *parent, int64_t n) {
-    if (!cache) return fv__kv_missing("reorder, cache");
+    if (!cache) return fv__kv_null_pointer("reorder, cache");
     FV_TRY(check_number("reorder, n", n, cache->o.batch));
-    if (!parent && n > 0) return fv__kv_missing("reorder, parent");
+    if (!parent && n > 0) return fv__kv_null_pointer("reorder, parent");
     for (int64_t b = 0; b < n; b++)
         if (parent[b] < 0 || parent[b] >= cache->o.batch)
             return fv__fail(FV_USAGE,

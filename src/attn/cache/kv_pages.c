@@ -1,6 +1,6 @@
-/* The pool of pages of a paged cache. A page knows how many sequences refer to it; one that several refer to is copied before it is
- * written. */
-#include "attn/cache/cache.h"
+/* The pool of pages of a paged cache. A page knows how many sequences refer to it; one that several refer to is
+ * copied before it is written. */
+#include "attn/cache/kv_cache.h"
 
 #include <string.h>
 
@@ -34,7 +34,7 @@ void fv__kv_release(fv_kv_cache *c, int64_t b, int64_t length) {
 }
 
 /* Pages that nobody but sequence b has. */
-int64_t fv__kv_pages_alone(const fv_kv_cache *c, int64_t b) {
+int64_t fv__kv_pages_exclusive(const fv_kv_cache *c, int64_t b) {
     int64_t pages = 0;
     for (int64_t s = 0; s < fv__kv_pages_for(c, c->length[b]); s++)
         pages += c->references[c->table[b * c->slots + s]] == 1;
@@ -48,8 +48,8 @@ static int64_t *begun_page(const fv_kv_cache *c, int64_t b) {
     return c->length[b] % c->rows == 0 ? NULL : &c->table[b * c->slots + c->length[b] / c->rows];
 }
 
-/* Of a begun page with r references that a sequences append to, min(a, r - 1) copies are made: the last one to come has the page for
- * itself. The references are counted down to see that, and up again. */
+/* Of a begun page with r references that a sequences append to, min(a, r - 1) copies are made: the last one to come
+ * has the page for itself. The references are counted down to see that, and up again. */
 int64_t fv__kv_pages_to_append(fv_kv_cache *c, const int64_t *counts, int64_t n) {
     int64_t pages = 0;
     for (int64_t b = 0; b < c->o.batch; b++) {

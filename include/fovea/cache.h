@@ -151,7 +151,7 @@ FV_API size_t fv_decode_scratch(const fv_decode_plan *plan, const fv_kv_cache *c
 /* "decode bf16 avx512, group 4, chunks of 1024 keys, 2 threads, scratch 0.3 MiB". Returns the length it needs. */
 FV_API size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, char *text, size_t size);
 
-/* Bytes of keys and values that a call with `rows` new rows in every sequence reads. */
+/* Bytes of keys and values that a call with `rows` new rows in every sequence reads; without prefixes and masks. */
 FV_API double fv_decode_bytes(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t rows);
 
 /* K and V are read once, in their storage type, whatever the group and (up to some tens of rows) n. The same bits for

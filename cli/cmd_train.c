@@ -219,7 +219,7 @@ static fv_status claim(void) {
     if (status == FV_OK) {
         setup.folder = o.output = cli_keep(folder);
         if (strcmp(folder, wanted) != 0) cli_say("%s is in use, this run is %s", wanted, folder);
-        if (o.overwrite) status = cli_clear_run(folder);
+        if (o.overwrite) status = cli_check_free(folder);
     }
     cli_free(wanted);
     return status;
@@ -330,6 +330,7 @@ static fv_status train(parts *p) {
     fv_train_result result = {0};
     setup.folder = o.output;
     setup.resume = o.resume != NULL;
+    setup.overwrite = o.overwrite && !o.resume;
     setup.event = on_event;
     cli_say("data   %lld texts to train, %lld to validate, %lld to test, %d classes", (long long)p->train->texts.count,
             (long long)(p->valid ? p->valid->texts.count : 0), (long long)(p->test ? p->test->texts.count : 0),

@@ -494,13 +494,63 @@ static void refusals(void **state) {
     free_dense(&m);
 }
 
+/* ---- rows NULL: all of them */
+
+enum { ALL = 300, ALL_KEYS = 70, ALL_WIDTH = 16 };
+
+/* Storage 0: f32. 1: bf16. 2: bf16, the bias too, whose rows are converted one by one. */
+static void all_rows_are_the_list_of_all(int storage, fv_capture capture) {
+    static float q[ALL * ALL_WIDTH], k[ALL_KEYS * ALL_WIDTH], bias[ALL * ALL_KEYS], lse[ALL];
+    static float out[ALL * ALL_WIDTH], listed[ALL * ALL_KEYS], all[(ALL + 1) * ALL_KEYS];
+    const fv_dtype dtype = storage ? FV_BF16 : FV_F32;
+    for (int i = 0; i < ALL * ALL_WIDTH; i++) q[i] = (float)(i % 13) / 8 - .75f;
+    for (int i = 0; i < ALL_KEYS * ALL_WIDTH; i++) k[i] = (float)(i % 11) / 8 - .5f;
+    for (int i = 0; i < ALL * ALL_KEYS; i++) bias[i] = (float)(i % 17) / 16, all[i] = -7;
+    uint16_t half[3][ALL * ALL_KEYS], half_out[ALL * ALL_WIDTH];
+    fv_attention_tensors x = {0};
+    x.t[FV_Q] = fv_bhld(q, FV_F32, 1, 1, ALL, ALL_WIDTH), x.t[FV_K] = fv_bhld(k, FV_F32, 1, 1, ALL_KEYS, ALL_WIDTH);
+    x.t[FV_BIAS] = fv_bhld(bias, FV_F32, 1, 1, ALL, ALL_KEYS);
+    const int port[3] = {FV_Q, FV_K, FV_BIAS};
+    for (int i = 0; i < storage + (storage > 0); i++) {
+        fv_tensor to = fv_tensor_of(half[i], FV_BF16, 4, x.t[port[i]].dim);
+        fv_tensor_copy(&to, &x.t[port[i]]);
+        x.t[port[i]] = to;
+    }
+    x.t[FV_V] = x.t[FV_K];
+    x.t[FV_OUT] = fv_bhld(storage ? (void *)half_out : (void *)out, dtype, 1, 1, ALL, ALL_WIDTH);
+    x.t[FV_LSE] = fv_tensor_of(lse, FV_F32, 3, (int64_t[]){1, 1, ALL});
+    fv_attention_plan *plan;
+    assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
+    assert_int_equal(fv_attention(NULL, &x), FV_OK);
+    int64_t rows[ALL];
+    for (int i = 0; i < ALL; i++) rows[i] = i;
+    const fv_tensor a = fv_tensor_2d(listed, FV_F32, ALL, ALL_KEYS), b = fv_tensor_2d(all, FV_F32, ALL + 1, ALL_KEYS),
+                    few = fv_tensor_2d(all, FV_F32, ALL - 1, ALL_KEYS);
+    for (int i = 0; i < ALL_KEYS; i++) all[ALL * ALL_KEYS + i] = -7;
+    assert_int_equal(fv_attention_weights(plan, &x, capture, 0, 0, rows, ALL, &a), FV_OK);
+    assert_int_equal(fv_attention_weights(plan, &x, capture, 0, 0, NULL, 2, &b), FV_OK); /* the count is not read */
+    assert_memory_equal(listed, all, sizeof listed);
+    for (int i = 0; i < ALL_KEYS; i++) assert_true(all[ALL * ALL_KEYS + i] == -7);
+    assert_int_equal(fv_attention_weights(plan, &x, capture, 0, 0, NULL, 2, &few), FV_USAGE);
+    fv_attention_plan_free(plan);
+}
+
+static void test_all_rows(void **state) {
+    (void)state;
+    for (int storage = 0; storage < 3; storage++) {
+        all_rows_are_the_list_of_all(storage, FV_CAPTURE_BIASED);
+        all_rows_are_the_list_of_all(storage, FV_CAPTURE_SOFTMAX);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc == 3) {
         one(argv[1], strtoull(argv[2], NULL, 10));
         return failures != 0;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_maps),       cmocka_unit_test(threads_law),
-                                       cmocka_unit_test(hidden_law),        cmocka_unit_test(identities),
-                                       cmocka_unit_test(scratch_is_linear), cmocka_unit_test(refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_maps),   cmocka_unit_test(threads_law),
+                                       cmocka_unit_test(test_all_rows), cmocka_unit_test(hidden_law),
+                                       cmocka_unit_test(identities),    cmocka_unit_test(scratch_is_linear),
+                                       cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

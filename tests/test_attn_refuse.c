@@ -104,7 +104,8 @@ static void maps(void **state) {
     to.data = some;
     refused(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, &row, -1, &to),
             "number of rows\n  expected 0 or more\n  found:   -1");
-    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, NULL, 0, &to), FV_OK);
+    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, &row, 0, &to), FV_OK);
+    if (L > 1) refused(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, NULL, 1, &to), "the tensor for weights");
     fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
     want.mean = fv_tensor_of(mean, FV_F32, 4, (int64_t[]){1, 1, 1, 1});
     want.pool_q = want.pool_k = INT64_MAX;
@@ -120,8 +121,82 @@ static void maps(void **state) {
     fv_attention_plan_free(plan);
 }
 
+/* ---- sizes that wrap: 2^20 and more of everything over one element, by strides of 0 */
+
+enum { BACKWARD = 1, PACKED = 2, BF16 = 4, SELF = 8 };
+
+static void wraps(const char *mechanism, int how, int64_t b, int64_t h, int64_t lq, int64_t lk, int64_t d, int64_t dv,
+                  const char *words) {
+    static float one[64];
+    static int64_t zero;
+    fv_attention_options options = FV_ATTENTION_DEFAULT;
+    options.mechanism = mechanism;
+    const fv_dtype dtype = how & BF16 ? FV_BF16 : FV_F32;
+    const int64_t batch = how & PACKED ? 1 : b;
+    fv_attention_tensors x = {0};
+    x.t[FV_Q] = fv_bhld(one, dtype, batch, h, lq, d);
+    if (!(how & SELF)) x.t[FV_K] = fv_bhld(one, dtype, batch, h, lk, d);
+    if (!(how & SELF)) x.t[FV_V] = fv_bhld(one, dtype, batch, h, lk, dv);
+    x.t[FV_OUT] = fv_bhld(one, dtype, batch, h, lq, how & SELF ? d : dv);
+    if (!(how & SELF)) x.t[FV_LSE] = fv_tensor_of(one, FV_F32, 3, (int64_t[]){batch, h, lq});
+    if (how & PACKED) x.t[FV_CU_Q] = fv_tensor_1d(&zero, FV_I64, b + 1), x.t[FV_CU_K] = x.t[FV_CU_Q];
+    for (int p = FV_W0; p <= FV_W5; p++) {
+        fv_attention_port_shape(&options, &x, (fv_port)p, &x.t[p]);
+        x.t[p].data = one;
+    }
+    for (int p = 0; p < FV_PORTS; p++)
+        for (int a = 0; a + 1 < x.t[p].rank; a++) x.t[p].stride[a] = 0;
+    if (how & PACKED) x.t[FV_CU_Q].stride[0] = x.t[FV_CU_K].stride[0] = 0;
+    for (int p = 0; how & BACKWARD && p <= FV_OUT; p++)
+        if (p <= FV_V || p == FV_OUT) x.d[p] = x.t[p];
+    fv_attention_plan *plan;
+    const fv_status status = fv_attention_plan_create(&plan, &options, &x);
+    if (status != FV_NO_RESOURCES || !strstr(fv_message(), words))
+        fail_msg("%s %d %lld x %lld: %d, scratch %zu, %s", mechanism, how, (long long)b, (long long)lq, status,
+                 status == FV_OK ? fv_attention_scratch(plan, false) : 0, fv_message());
+    assert_null(plan);
+}
+
+static void sizes_that_wrap(void **state) {
+    (void)state;
+    const int64_t m = INT64_C(1) << 20;
+    /* the first wraps: a state of 2^40 numbers for each span of 2^20 sequences */
+    wraps("linear", 0, m, 1, 2048, 2048, m, m, "\"linear\", scratch\n  expected less than 2^48 bytes");
+    wraps("linear", 0, 4, 4, 16, 16, INT64_C(1) << 40, INT64_C(1) << 40, "\"linear\", scratch\n");
+    wraps("linear", PACKED, m, m, 8, 8, 512 * 16, m, "\"linear\", scratch\n");
+    wraps("softmax", 0, 1, 1, 4, 4, INT64_C(1) << 55, 8, "\"softmax\", scratch\n");
+    wraps("softmax", BACKWARD, 1, 1, 4, 4, INT64_C(1) << 54, 8, "\"softmax\", scratch");
+    wraps("softmax", BACKWARD, m, m, 1 << 14, 1, 8, 8, "\"softmax\", scratch of backward\n  expected less than 2^48");
+    wraps("softmax", BF16, m, m, 1 << 14, 1, 8, 8, "\"softmax\", scratch\n");
+    wraps("softmax", PACKED, INT64_C(1) << 57, 1, 4, 4, 8, 8, "\"softmax\", ");
+    wraps("softmax", PACKED, INT64_C(1) << 40, INT64_C(1) << 40, 4, 4, 8, 8,
+          "rows of all sequences and heads\n  expected fewer than 2^63");
+    wraps("topk:k=2", 0, 1, 1, 2, INT64_C(1) << 54, 8, 8, "\"topk\", scratch\n");
+    wraps("topk:k=2", 0, 1, 1, 2, 2, INT64_C(1) << 56, 2, "\"topk\", scratch\n");
+    wraps("spatial-gate", SELF | BACKWARD, m, m, 4, 4, 1 << 15, 0, "\"spatial-gate\", scratch");
+    wraps("se:reduction=16", SELF, m, m, 4, 4, 1 << 15, 0, "\"se\", scratch");
+}
+
+static void statistics_that_wrap(void **state) {
+    (void)state;
+    static float one[64];
+    const int64_t m = INT64_C(1) << 20;
+    fv_attention_tensors x = {0};
+    x.t[FV_Q] = fv_bhld(one, FV_F32, m, m, 1024, 8), x.t[FV_OUT] = x.t[FV_Q];
+    x.t[FV_K] = fv_bhld(one, FV_F32, m, m, 1 << 14, 8), x.t[FV_V] = x.t[FV_K];
+    x.t[FV_LSE] = fv_tensor_of(one, FV_F32, 3, (int64_t[]){m, m, 1024});
+    fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
+    want.columns = fv_tensor_of(one, FV_F32, 3, (int64_t[]){m, m, 1 << 14});
+    fv_attention_plan *plan;
+    assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
+    assert_int_equal(fv_attention_statistics_scratch(plan, &want), 0);
+    assert_non_null(strstr(fv_message(), "attention: statistics, its scratch\n  expected less than 2^48 bytes"));
+    fv_attention_plan_free(plan);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_that_wrap),        cmocka_unit_test(statistics_that_wrap),
         cmocka_unit_test(numbers_of_the_type),    cmocka_unit_test(numbers_of_decoding),
         cmocka_unit_test(names_of_choices),       cmocka_unit_test(gradients_nobody_planned),
         cmocka_unit_test(positions_without_data), cmocka_unit_test(maps),

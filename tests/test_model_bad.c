@@ -268,6 +268,50 @@ static void test_counting_model(void **state) {
     strcpy(good, keep);
 }
 
+/* A tokenizer that skips an id is sound: here 0, whose token was [PAD]. */
+static void test_skipped_id(void **state) {
+    (void)state;
+    static const char *const kinds[] = {"linear", "bayes", "bag"}, *const tokenizers[] = {"word", "wordpiece", "bpe"};
+    for (int k = 0; k < 9; k++) {
+        fv_train_setup how;
+        fv_dataset *data;
+        fv_model *model;
+        float probability[2 * 60];
+        char *text;
+        OK(fv_train_setup_init(&how, kinds[k / 3]));
+        how.tokenizer.tokenizer = tokenizers[k % 3], how.tokenizer.vocab_size = k % 3 ? 400 : 0;
+        if (k / 3 == 2) how.model.width = 8, how.train.until = "2u";
+        OK(toy_data(&data, 60, 1));
+        OK(fv_train(&model, NULL, data, NULL, &how));
+        shell("rm -rf %s", bad);
+        OK(fv_model_save(model, bad));
+        fv_model_free(model);
+        shell("sed -i '/\\[PAD\\]/d' %s/tokenizer.json && ! grep -q PAD %s/tokenizer.json", bad, bad);
+        OK(fv_model_load(&model, bad));
+        const fv_tokenizer *t = fv_model_tokenizer(model);
+        assert_null(fv_tokenizer_token(t, 0));
+        OK(fv_model_predict(model, data->texts, probability));
+        OK(fv_tokenizer_decode(t, &text, (int32_t[]){0, 1, 5}, 3));
+        fv_text_free(text);
+        fv_trace *trace;
+        OK(fv_model_trace(&trace, model, data->texts.text[0], data->texts.size[0]));
+        fv_trace_free(trace);
+        OK(fv_model_save(model, bad));
+        fv_model_free(model);
+        OK(fv_model_load(&model, bad)); /* what was saved skips the same id */
+        assert_null(fv_tokenizer_token(fv_model_tokenizer(model), 0));
+        if (k % 3 == 0) {
+            fv_tokenizer *more;
+            OK(fv_tokenizer_with_words(&more, fv_model_tokenizer(model), (const char *[]){"zebra"}, 1));
+            assert_string_equal(fv_tokenizer_token(more, fv_tokenizer_size(more) - 1), "zebra");
+            assert_int_equal(fv_tokenizer_size(more), fv_tokenizer_size(fv_model_tokenizer(model)) + 1);
+            fv_tokenizer_free(more);
+        }
+        fv_model_free(model);
+        fv_dataset_free(data);
+    }
+}
+
 static void make(const char *kind, const char *folder) {
     fv_train_setup how;
     fv_dataset *data;
@@ -292,13 +336,10 @@ static int start(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config_values),
-        cmocka_unit_test(test_config_types),
-        cmocka_unit_test(test_sizes_that_overflow),
-        cmocka_unit_test(test_unknown_keys_warn),
-        cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_weights_file),
-        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_skipped_id),        cmocka_unit_test(test_config_values),
+        cmocka_unit_test(test_config_types),      cmocka_unit_test(test_sizes_that_overflow),
+        cmocka_unit_test(test_unknown_keys_warn), cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_weights_file),      cmocka_unit_test(test_folder),
         cmocka_unit_test(test_counting_model),
     };
     return cmocka_run_group_tests_name("bad models", tests, start, scratch_remove);

@@ -125,9 +125,10 @@ FV_API fv_status fv_tokenizer_encode(const fv_tokenizer *tokenizer, fv_tokens *t
 /* The text of ids, special tokens left out. NUL-terminated, freed with fv_text_free. */
 FV_API fv_status fv_tokenizer_decode(const fv_tokenizer *tokenizer, char **text, const int32_t *id, int64_t count);
 FV_API void fv_text_free(char *text);
-FV_API int32_t fv_tokenizer_size(const fv_tokenizer *tokenizer);                  /* ids are 0..size-1 */
-FV_API const char *fv_tokenizer_kind(const fv_tokenizer *tokenizer);              /* "word", "bpe", "wordpiece" */
-FV_API const char *fv_tokenizer_token(const fv_tokenizer *tokenizer, int32_t id); /* as stored; NULL: no such id */
+FV_API int32_t fv_tokenizer_size(const fv_tokenizer *tokenizer);     /* ids are below it; some may be skipped */
+FV_API const char *fv_tokenizer_kind(const fv_tokenizer *tokenizer); /* "word", "bpe", "wordpiece" */
+FV_API const char *fv_tokenizer_token(const fv_tokenizer *tokenizer,
+                                      int32_t id); /* as stored; NULL: no such id, or a skipped one */
 FV_API int32_t fv_tokenizer_id(const fv_tokenizer *tokenizer, const char *token); /* -1 when unknown */
 FV_API fv_special fv_tokenizer_special(const fv_tokenizer *tokenizer);
 FV_API void fv_tokenizer_free(fv_tokenizer *tokenizer);

@@ -134,8 +134,8 @@ typedef struct fv_trace {
 
 FV_API fv_status fv_model_trace(fv_trace **trace, const fv_model *model, const char *text, size_t size);
 
-/* Scores or weights of chosen query rows (rows NULL: all) of one head: out is (count, tokens). From the fused path:
- * only what is asked for is computed. FV_USAGE when the mechanism has no weights. */
+/* Scores or weights of chosen query rows of one head: out is (count, tokens); rows NULL: all of them, and `count` is not
+ * read. From the fused path: only what is asked for is computed. FV_USAGE when the mechanism has no weights. */
 FV_API fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int64_t layer, int64_t head,
                                   const int64_t *rows, int64_t count, float *out);
 
@@ -143,7 +143,7 @@ FV_API fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int
  * calling it again with another class replaces the gradients. */
 FV_API fv_status fv_trace_backward(fv_trace *trace, int64_t target);
 
-/* d logit / d weights of chosen query rows of one head: out is (count, tokens). */
+/* d logit / d weights of chosen query rows of one head: out is (count, tokens); rows NULL: all, as above. */
 FV_API fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_t head, const int64_t *rows,
                                            int64_t count, float *out);
 

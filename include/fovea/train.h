@@ -77,8 +77,9 @@ typedef struct fv_train_setup {
     fv_model_options model;
     fv_tokenizer_options tokenizer;
     fv_train_options train;
-    const char *folder;        /* run folder, NULL: keep everything in memory */
-    bool resume;               /* go on where the folder's last checkpoint is */
+    const char *folder; /* run folder, NULL: keep everything in memory */
+    bool resume;        /* go on where the folder's last checkpoint is */
+    bool overwrite;     /* the folder may hold a run: its files (no others) go once the new run is ready to start */
     const fv_vectors *vectors; /* word vectors in memory; replaces model.vectors */
     fv_event_fn *event;        /* may be NULL */
     void *event_context;

@@ -16,6 +16,7 @@ static bool counts(const fv_tokenizer *tokenizer, int32_t id) {
     fv_special special = fv_tokenizer_special(tokenizer);
     if (id == special.pad || id == special.unk || id == special.cls) return false;
     const char *token = fv_tokenizer_token(tokenizer, id);
+    if (!token) return false; /* a number that the tokenizer skips */
     if (strcmp(fv_tokenizer_kind(tokenizer), "word") != 0) return true;
     if (!word_start((unsigned char)token[0])) return false;
     int characters = 0;

@@ -191,24 +191,13 @@ static fv_status find_record(const fv_trace *trace, int64_t layer, int64_t head,
     return fv_graph_attention(trace->store->run.graph, (int)layer, record);
 }
 
-static int64_t *all_rows(int64_t count) {
-    int64_t *rows = fv__alloc_array((size_t)count, sizeof *rows);
-    for (int64_t i = 0; rows && i < count; i++) rows[i] = i;
-    return rows;
-}
-
 fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int64_t layer, int64_t head, const int64_t *rows,
                            int64_t count, float *out) {
     fv_attention_record record;
     FV_TRY(find_record(trace, layer, head, rows, count, &record));
     if (!rows) count = trace->tokens->count;
-    int64_t *all = rows ? NULL : all_rows(count);
-    if (!rows && !all) return FV_NO_RESOURCES;
     fv_tensor weights = fv_tensor_2d(out, FV_F32, count, trace->tokens->count);
-    fv_status status =
-        fv_attention_weights(record.plan, &record.x, capture, 0, head, rows ? rows : all, count, &weights);
-    fv__free(all);
-    return status;
+    return fv_attention_weights(record.plan, &record.x, capture, 0, head, rows, count, &weights);
 }
 
 /* The gradient of weight (i, j) is the dot product of the output's gradient at i and the value at j. */

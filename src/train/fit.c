@@ -2,6 +2,7 @@
  * kinds) or to the loop (neural kinds). */
 #include "train/train.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- checks ------------------------------------------------------------------------------------------------------ */
@@ -24,7 +25,7 @@ static fv_status check_data(const fv_dataset *train, const fv_dataset *valid) {
 static fv_status check_folder(const fv_train_setup *setup) {
     const char *folder = setup->folder;
     if (setup->resume && !folder) return fv__fail(FV_USAGE, "resume needs a run folder");
-    if (folder && !setup->resume && fv_train_can_resume(folder))
+    if (folder && !setup->resume && !setup->overwrite && fv_train_can_resume(folder))
         return fv__fail(FV_USAGE, "%s: already holds a run\n  try:     --resume %s   or another folder", folder,
                         folder);
     return FV_OK;
@@ -67,6 +68,26 @@ static fv_status write_start(const fv_model *model, const char *folder) {
     return status;
 }
 
+/* What an earlier run wrote and this one may not write again. Files of other names are not ours. */
+static fv_status clear_run(const char *folder) {
+    static const char *const names[] = {"model.safetensors", "config.json",        "tokenizer.json",
+                                        "eval.json",         "last/a.safetensors", "last/b.safetensors"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path;
+        FV_TRY(fv__path_join(&path, folder, names[i]));
+        remove(path); /* one that is not there is as good as removed */
+        fv__free(path);
+    }
+    return FV_OK;
+}
+
+fv_status fv__train_begin(const fv_model *model, const fv_train_setup *setup, fv__journal *journal) {
+    if (!setup->folder || setup->resume) return FV_OK;
+    if (setup->overwrite) FV_TRY(clear_run(setup->folder));
+    FV_TRY(fv__journal_cut(journal, 0));
+    return write_start(model, setup->folder);
+}
+
 /* ---- counting kinds: one go ---------------------------------------------------------------------------------------- */
 
 static fv_status judge(const fv_model *model, fv_train_result *r, const fv_dataset *valid, const fv_train_setup *setup,
@@ -94,6 +115,7 @@ static fv_status train_at_once(fv_model *model, fv_train_result *r, const fv_dat
                                const fv_train_setup *setup, fv__journal *journal) {
     double start = fv__now();
     FV_TRY(model->kind->fit(model, train));
+    FV_TRY(fv__train_begin(model, setup, journal));
     *r = (fv_train_result){.updates = 1,
                            .best_update = 1,
                            .texts = train->texts.count,
@@ -114,10 +136,6 @@ static fv_status train_model(fv_model **out, fv_train_result *result, const fv_d
     FV_TRY(fv__model_create(&model, &setup->model, train->classes, tokenizer, -1, (uint64_t)setup->train.seed));
     fv_status status = FV_OK;
     if (vectors && !setup->resume) status = fv__model_fill_vectors(model, vectors);
-    if (status == FV_OK && setup->folder && !setup->resume) {
-        status = fv__journal_cut(journal, 0);
-        if (status == FV_OK) status = write_start(model, setup->folder);
-    }
     if (status == FV_OK)
         status = by_gradient ? fv__train_by_gradient(model, result, train, valid, setup, journal)
                              : train_at_once(model, result, train, valid, setup, journal);

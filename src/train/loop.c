@@ -419,6 +419,7 @@ static void report(const trainer *t, fv_train_result *r) {
 
 static fv_status run(trainer *t, const fv_dataset *train, fv_train_result *result) {
     FV_TRY(prepare(t, train));
+    FV_TRY(fv__train_begin(t->model, t->setup, t->journal));
     FV_TRY(tell(t, (fv_event){.kind = FV_EVENT_START}));
     FV_TRY(run_turns(t));
     if (!t->valid) FV_TRY(keep_last(t));

@@ -105,6 +105,8 @@ fv_status fv__journal_judgement(const fv__journal *journal, const fv_model *mode
 
 /* ---- the loop (loop.c) ------------------------------------------------------------------------------------------- */
 
+/* Makes the run folder that of this run: nothing of an earlier one is touched before everything was read, checked and taken. */
+fv_status fv__train_begin(const fv_model *model, const fv_train_setup *setup, fv__journal *journal);
 /* Trains a model that has its initial weights; on return it has the best ones. */
 fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train,
                                 const fv_dataset *valid, const fv_train_setup *setup, fv__journal *journal);

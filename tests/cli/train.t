@@ -196,6 +196,22 @@ err fovea: error: --vector-width and --width differ
 err   found:   32 and 16
 nofile a
 
+case overwriting costs nothing when the new run turns out to be impossible
+do cp -r "$FIX/transformer" a; echo mine > a/notes.txt; echo mine > a/last/notes.txt; cp -r a b
+do fovea train "$FIX/train.txt" -o a --overwrite --vectors nofile.vec -q; code=$?
+do fovea train "$FIX/train.txt" -o a --overwrite --unlabelled nofile.txt -q && echo 'possible'
+do printf '__label__x a b\n__label__x c d\n' > one.txt; fovea train one.txt -o a --overwrite -q && echo 'possible'
+do rm -f a/lock b/lock; diff -r a b && exit $code
+exit 3
+
+case overwriting removes the files of the run and no others
+do cp -r "$FIX/transformer" a; echo mine > a/notes.txt; echo mine > a/last/notes.txt; echo old > a/eval.json
+do fovea train "$FIX/train.txt" --model bayes -o a --overwrite -q >/dev/null; cat a/notes.txt a/last/notes.txt | grep -c mine; fovea predict a "$FIX/train.txt" -q | grep -c .
+out 2
+out 200
+not old
+nofile a/last/a.safetensors
+
 case a wrong flag does not cost the run that --overwrite names
 do fovea train "$FIX/train.txt" --model bag --width 8 --epochs 1 -o a -q >/dev/null; fovea train "$FIX/train.txt" --model bag --width 8 -o a --overwrite --until abc
 exit 2

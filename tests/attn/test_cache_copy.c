@@ -63,9 +63,10 @@ static void model_append(model *m, int64_t b, int64_t n) {
     if (m->o.kind == FV_CACHE_PAGED && n > 0) {
         const int64_t begun = m->length[b] / m->o.page_rows;
         if (m->length[b] % m->o.page_rows && is_shared(m, b, begun)) m->page[b][begun] = ++fresh;
-        for (int64_t s = slots_of(m, m->length[b]); s < slots_of(m, m->length[b] + n); s++) m->page[b][s] = ++fresh;
+        for (int64_t s = slots_of(m, m->length[b]); s < slots_of(m, m->length[b] + n); s++)
+            fresh += 1, m->page[b][s] = fresh;
     }
-    for (int64_t r = 0; r < n; r++) m->row[b][m->length[b]++] = ++fresh;
+    for (int64_t r = 0; r < n; r++) fresh += 1, m->row[b][m->length[b]++] = fresh;
     if (m->o.kind == FV_CACHE_RING && m->length[b] - m->o.capacity > m->first[b])
         m->first[b] = m->length[b] - m->o.capacity;
 }
@@ -157,7 +158,7 @@ static void try_copy(model *to, const model *from, decode_case *c) {
         const int64_t kept = from->length[b] - to->o.capacity;
         if (to->o.kind == FV_CACHE_RING && kept > after.first[a]) after.first[a] = kept;
         if (to->o.kind == FV_CACHE_PAGED && room) {
-            for (int64_t s = 0; s < slots_of(to, after.length[a]); s++) after.page[a][s] = ++fresh;
+            for (int64_t s = 0; s < slots_of(to, after.length[a]); s++) fresh += 1, after.page[a][s] = fresh;
             room = pages_held(&after) <= to->o.pages;
         }
     }

@@ -31,7 +31,7 @@ static bool is_blank(const char *text) { return text[strspn(text, " \t\r\n")] ==
 
 static int64_t *class_counts(const fv_dataset *data) {
     int64_t *count = cli_alloc((size_t)(data->classes.count + 1) * sizeof *count);
-    for (int64_t i = 0; data->label && i < data->texts.count; i++) ++count[data->label[i]];
+    for (int64_t i = 0; data->label && i < data->texts.count; i++) count[data->label[i]]++;
     return count;
 }
 

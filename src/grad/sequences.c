@@ -1,7 +1,7 @@
 /* Packed sequences as operations see them, and tables of angles for positions. */
-#include "grad/graph.h"
-
 #include "grad/sequences.h"
+
+#include "grad/graph.h"
 
 #include <math.h>
 

@@ -1,4 +1,5 @@
 /* Tables: opening, the header, the columns that were asked for. See table.h. */
+#include "io/table.h"
 #include "io/table_impl.h"
 
 #include <inttypes.h>

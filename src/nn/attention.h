@@ -2,7 +2,7 @@
 #ifndef FV_NN_ATTENTION_H
 #define FV_NN_ATTENTION_H
 
-#include "nn/contract.h"
+#include "nn/layer_contract.h"
 
 typedef struct multi_head {
     fv_layer base;

@@ -1,5 +1,5 @@
 /* The table of layers, and what creating and running has in common. */
-#include "nn/contract.h"
+#include "nn/layer_contract.h"
 
 #include "grad/graph.h"
 

@@ -3,11 +3,11 @@
  * The bytes of a word are written with 256 printable characters, so that the vocabulary is readable JSON; merges are
  * applied lowest rank first. Short words take the plain loop; long ones keep a list of places for every rank, which is
  * linear in the length of the word but for a sort. */
+#include "data/text.h"
+#include "data/token/token_contract.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "data/text.h"
-#include "data/token/contract.h"
 
 enum { DEFAULT_SIZE = 8000, MAX_COUNTED = 256, SHORT = 48, NO_RANK = INT32_MAX };
 

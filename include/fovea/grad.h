@@ -176,13 +176,6 @@ FV_API fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table,
                                     const fv_sequences *s); /* table [max, d_model] */
 FV_API fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, fv_rope_pairing pairing, double base);
 /* x (1,H,T,D) or [T,D]; rotates all of D (even) */
-/* The same for sequences that go on: row i of sequence n has the position first[n] + i, as when a step of decoding
- * follows first[n] rows. first [N], from 0; NULL: 0. */
-FV_API fv_node *fv_op_add_sinusoidal_at(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_t *first);
-FV_API fv_node *fv_op_add_positions_at(fv_graph *g, fv_node *x, fv_node *table, const fv_sequences *s,
-                                       const int64_t *first);
-FV_API fv_node *fv_op_rope_at(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_t *first,
-                              fv_rope_pairing pairing, double base);
 typedef enum fv_pool { FV_POOL_MEAN, FV_POOL_MAX, FV_POOL_FIRST, FV_POOL_SUM } fv_pool;
 FV_API fv_node *fv_op_pool(fv_graph *g, fv_node *x, const fv_sequences *s,
                            fv_pool kind);                                           /* [N, d_model]; empty: zero */

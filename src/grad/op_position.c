@@ -19,44 +19,34 @@ static double *sinusoids(fv_graph *g, int64_t width, int64_t positions) {
 }
 
 /* Vaswani et al. 2017, section 3.5: sin in even columns, cos in odd ones. */
-fv_node *fv_op_add_sinusoidal_at(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_t *first) {
+fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s) {
     fv_sequences seq;
-    int64_t positions;
     if (!fv__ready(g, "fv_op_add_sinusoidal", &x, 1)) return &g->empty;
     if (x->value.rank != 2) return fv__refuse(g, "fv_op_add_sinusoidal", "[T, width]", x);
     if (!fv__sequences_take(g, "fv_op_add_sinusoidal", s, x->value.dim[0], &seq)) return &g->empty;
-    if (!fv__sequences_positions(g, "fv_op_add_sinusoidal", &seq, first, &positions)) return &g->empty;
-    double *values = sinusoids(g, x->value.dim[1], positions);
+    int64_t longest = fv__sequences_longest(&seq);
+    double *values = sinusoids(g, x->value.dim[1], longest);
     if (!values) return &g->empty;
-    fv_tensor table = fv_tensor_2d(values, FV_F64, positions, x->value.dim[1]);
-    return fv_op_add_positions_at(g, x, fv_op_constant(g, &table), s, first);
+    fv_tensor table = fv_tensor_2d(values, FV_F64, longest, x->value.dim[1]);
+    return fv_op_add_positions(g, x, fv_op_constant(g, &table), s);
 }
 
-fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s) {
-    return fv_op_add_sinusoidal_at(g, x, s, NULL);
-}
-
-fv_node *fv_op_add_positions_at(fv_graph *g, fv_node *x, fv_node *table, const fv_sequences *s, const int64_t *first) {
+fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table, const fv_sequences *s) {
     fv_node *in[] = {x, table};
     fv_sequences seq;
-    int64_t positions;
     if (!fv__ready(g, "fv_op_add_positions", in, 2)) return &g->empty;
     if (x->value.rank != 2 || table->value.rank != 2)
         return fv__refuse(g, "fv_op_add_positions", "[T, width] and [max, width]", x);
     if (!fv__sequences_take(g, "fv_op_add_positions", s, x->value.dim[0], &seq)) return &g->empty;
-    int32_t *position = fv__sequences_positions(g, "fv_op_add_positions", &seq, first, &positions);
-    if (!position) return &g->empty;
-    if (positions > table->value.dim[0])
+    if (fv__sequences_longest(&seq) > table->value.dim[0])
         return fv_graph_failed(g,
                                fv__fail(FV_BAD_DATA,
                                         "fv_op_add_positions: a sequence of %lld tokens\n  expected: at most %lld, the "
                                         "rows of the table\n  try:      cut the text, or a larger max-length",
-                                        (long long)positions, (long long)table->value.dim[0]));
+                                        (long long)fv__sequences_longest(&seq), (long long)table->value.dim[0]));
+    int32_t *position = fv__sequences_positions(g, &seq);
+    if (!position) return &g->empty;
     return fv_op_add(g, x, fv_op_embedding(g, table, position, x->value.dim[0]));
-}
-
-fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table, const fv_sequences *s) {
-    return fv_op_add_positions_at(g, x, table, s, NULL);
 }
 
 /* ---- rotary (Su et al. 2021, arXiv 2104.09864) */
@@ -85,8 +75,7 @@ static bool can_turn(const fv_tensor *t) {
     return (t->rank == 2 || (t->rank == 4 && t->dim[0] == 1)) && t->dim[t->rank - 1] % 2 == 0;
 }
 
-fv_node *fv_op_rope_at(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_t *first, fv_rope_pairing pairing,
-                       double base) {
+fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, fv_rope_pairing pairing, double base) {
     fv_sequences seq;
     if (!fv__ready(g, "fv_op_rope", &x, 1)) return &g->empty;
     if (!can_turn(&x->value)) return fv__refuse(g, "fv_op_rope", "(1, H, T, D) or [T, D] with an even D", x);
@@ -94,24 +83,18 @@ fv_node *fv_op_rope_at(fv_graph *g, fv_node *x, const fv_sequences *s, const int
     int64_t rows = x->value.dim[x->value.rank - 2], width = fv__columns(x);
     if (!fv__sequences_take(g, "fv_op_rope", s, rows, &seq)) return &g->empty;
     const double *cosine, *sine;
-    int64_t positions;
-    int32_t *position = fv__sequences_positions(g, "fv_op_rope", &seq, first, &positions);
-    if (!position) return &g->empty;
-    size_t count = (size_t)(positions * (width / 2));
-    fv_status status = fv__angles_of(g, width, base, positions, &cosine, &sine);
+    int64_t longest = fv__sequences_longest(&seq);
+    size_t count = (size_t)(longest * (width / 2));
+    fv_status status = fv__angles_of(g, width, base, longest, &cosine, &sine);
     if (status != FV_OK) return fv_graph_failed(g, status);
     fv_rope_options how = FV_ROPE_DEFAULT;
     how.pairing = pairing;
-    how.position = fv_tensor_1d(position, FV_I32, rows);
-    how.cosine = fv_tensor_2d(fv__graph_copy(g, cosine, count, sizeof *cosine), FV_F64, positions, width / 2);
-    how.sine = fv_tensor_2d(fv__graph_copy(g, sine, count, sizeof *sine), FV_F64, positions, width / 2);
+    how.position = fv_tensor_1d(fv__sequences_positions(g, &seq), FV_I32, rows);
+    how.cosine = fv_tensor_2d(fv__graph_copy(g, cosine, count, sizeof *cosine), FV_F64, longest, width / 2);
+    how.sine = fv_tensor_2d(fv__graph_copy(g, sine, count, sizeof *sine), FV_F64, longest, width / 2);
     fv_node *y = fv__node_like(g, x, &x, 1, rope_back);
     if (g->status != FV_OK || !(y->saved = fv__graph_copy(g, &how, 1, sizeof how))) return &g->empty;
     const fv_tensor to = four_axes(y->value), from = four_axes(x->value);
     status = fv__rope(&how, &from, &to, false, false);
     return status == FV_OK ? y : fv_graph_failed(g, status);
-}
-
-fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, fv_rope_pairing pairing, double base) {
-    return fv_op_rope_at(g, x, s, NULL, pairing, base);
 }

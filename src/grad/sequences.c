@@ -23,24 +23,18 @@ bool fv__sequences_take(fv_graph *g, const char *where, const fv_sequences *s, i
     return out->cu != NULL;
 }
 
-static bool can_start(fv_graph *g, const char *where, int64_t sequence, int64_t rows, int64_t first) {
-    if (first >= 0 && first <= INT32_MAX - rows) return true;
-    fv_graph_failed(g,
-                    fv__fail(FV_USAGE, "%s: first position of sequence %lld\n  expected: 0 to %lld\n  found:    %lld",
-                             where, (long long)sequence, (long long)(INT32_MAX - rows), (long long)first));
-    return false;
+int64_t fv__sequences_longest(const fv_sequences *s) {
+    int64_t longest = 0;
+    for (int64_t n = 0; n < s->count; n++)
+        if (s->cu[n + 1] - s->cu[n] > longest) longest = s->cu[n + 1] - s->cu[n];
+    return longest;
 }
 
-int32_t *fv__sequences_positions(fv_graph *g, const char *where, const fv_sequences *s, const int64_t *first,
-                                 int64_t *positions) {
+int32_t *fv__sequences_positions(fv_graph *g, const fv_sequences *s) {
     int32_t *position = fv__graph_memory(g, (size_t)s->cu[s->count], sizeof *position);
-    *positions = 0;
-    for (int64_t n = 0; position && n < s->count; n++) {
-        int64_t start = first ? first[n] : 0, rows = s->cu[n + 1] - s->cu[n];
-        if (!can_start(g, where, n, rows, start)) return NULL;
-        for (int64_t i = 0; i < rows; i++) position[s->cu[n] + i] = (int32_t)(start + i);
-        if (rows > 0 && start + rows > *positions) *positions = start + rows;
-    }
+    if (!position) return NULL;
+    for (int64_t n = 0; n < s->count; n++)
+        for (int32_t row = s->cu[n]; row < s->cu[n + 1]; row++) position[row] = row - s->cu[n];
     return position;
 }
 

@@ -7,10 +7,9 @@
 /* Checks s against the rows it must cover and copies it into the step; NULL is one sequence of all rows. False:
  * failed. */
 bool fv__sequences_take(fv_graph *g, const char *where, const fv_sequences *s, int64_t rows, fv_sequences *out);
-/* Position of every row, first[n] + its place in sequence n (first NULL: 0), and how many positions there are: the
- * last one and one. NULL: failed; a first position below 0 or beyond int32 is FV_USAGE. */
-int32_t *fv__sequences_positions(fv_graph *g, const char *where, const fv_sequences *s, const int64_t *first,
-                                 int64_t *positions);
+int64_t fv__sequences_longest(const fv_sequences *s);
+/* Place of every row in its sequence. NULL: failed. */
+int32_t *fv__sequences_positions(fv_graph *g, const fv_sequences *s);
 
 /* cos and sin of position * base^(-2i/width), [positions, (width+1)/2]; kept by the graph for later steps. Pointers
  * hold until a later call asks for more positions of the same kind. */

@@ -85,21 +85,29 @@ typedef struct found {
     int64_t updates;
 } found;
 
+/* The names of what is kept tell optimizers apart. */
+static fv_status check_optimizer(const found *f, const char *path, const arrays *own) {
+    for (int i = 0; i < own->count; i++) {
+        if (fv_tensor_file_count(f->file) == own->count && fv_tensor_file_has(f->file, own->of[i].name)) continue;
+        return fv__fail(FV_BAD_MODEL,
+                        "%s: the state of another optimizer\n  expected \"%s\" and %d others\n  found:   %lld tensors\n"
+                        "  try:     the --optimizer the run began with",
+                        path, own->of[i].name, own->count - 1, (long long)fv_tensor_file_count(f->file));
+    }
+    return FV_OK;
+}
+
 static fv_status check(found *f, const char *path, const arrays *own) {
     f->state = fv_tensor_file_metadata(f->file, "state");
     f->fingerprint = fv_tensor_file_metadata(f->file, "about");
     const char *hash = fv_tensor_file_metadata(f->file, "hash");
     char expected[32];
     if (!f->state || !f->fingerprint || !hash) return fv__fail(FV_BAD_MODEL, "%s: is not a checkpoint", path);
+    FV_TRY(check_optimizer(f, path, own));
     f->array = *own;
     for (int i = 0; i < own->count; i++) {
         const fv_tensor *mine = &own->of[i].tensor;
         fv_tensor *its = &f->array.of[i].tensor;
-        if (!fv_tensor_file_has(f->file, own->of[i].name))
-            return fv__fail(FV_BAD_MODEL,
-                            "%s: the state of another optimizer\n  expected \"%s\"\n  try:     --optimizer as the run "
-                            "began, or a new run folder",
-                            path, own->of[i].name);
         FV_TRY(fv_tensor_file_find(f->file, own->of[i].name, its));
         if (its->dtype != mine->dtype || its->rank != 1 || its->dim[0] != mine->dim[0])
             return fv__fail(FV_BAD_MODEL,

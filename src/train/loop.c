@@ -284,8 +284,7 @@ static fv_status describe(trainer *t, const fv_dataset *train) {
  * changes. */
 static bool must_stay(const trainer *t, const char *name) {
     static const char *const fixed[] = {"batch-size", "max-tokens", "bucket",    "gradient-accumulation",
-                                        "ema-decay",  "seed",       "optimizer", "momentum",
-                                        NULL};
+                                        "ema-decay",  "seed",       "optimizer", NULL};
     for (int i = 0; fixed[i]; i++)
         if (strcmp(name, fixed[i]) == 0) return true;
     for (const fv_option *row = t->model->kind->info.options; row->name; row++)

@@ -14,10 +14,10 @@
  *     fv_optimizer_free(optimizer);
  *
  * Options that are zero mean the defaults; where zero is a value too, a number below zero says it. Frozen parameters
- * (FV_PARAM_FROZEN) stay as they are. Of tables that are read by row (FV_PARAM_SPARSE: those of embedding layers) a step
- * changes the rows that backward gave a gradient, all of them when an operation used the whole table; the others keep
- * their values and moments, which saves most of the work of a large vocabulary (lazy Adam, torch.optim.SparseAdam).
- * Results are the same bits for any number of threads.
+ * (FV_PARAM_FROZEN) stay as they are. Of tables that are read by row (FV_PARAM_SPARSE: those of embedding layers) a
+ * step changes the rows that backward gave a gradient, all of them when an operation used the whole table; the others
+ * keep their values and moments, which saves most of the work of a large vocabulary (lazy Adam, as
+ * torch.optim.SparseAdam). Results are the same bits for any number of threads.
  */
 #ifndef FOVEA_OPTIM_H
 #define FOVEA_OPTIM_H

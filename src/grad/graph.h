@@ -119,7 +119,7 @@ void fv__accumulate(const fv_tensor *y, const fv_tensor *x, bool overwrite);
 void *fv__params_memory(fv_params *params, size_t bytes);
 fv_dtype fv__params_dtype(const fv_params *params);
 
-/* These rows of a FV_PARAM_SPARSE parameter belong to the next update; NULL: every row. Nothing for other parameters. */
+/* These rows of a FV_PARAM_SPARSE parameter belong to the next step; NULL: every row. Nothing for other parameters. */
 fv_status fv__params_touch(fv_params *params, int index, const int32_t *rows, int64_t count);
 void fv__params_untouch(fv_params *params, int index); /* its gradients are zero again */
 

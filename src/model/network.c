@@ -1,6 +1,7 @@
 /* Parts of neural kinds, see network.h. */
-#include "grad/graph.h"
 #include "model/network.h"
+
+#include "grad/graph.h"
 
 #include <stdio.h>
 #include <string.h>

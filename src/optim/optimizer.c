@@ -254,9 +254,10 @@ static fv_status can_step(const fv_optimizer *o) {
                         "  found:   %d",
                         o->param_count, fv_params_count(o->params));
     if (!o->shown) return FV_OK;
-    return fv__fail(FV_USAGE,
-                    "fv_optimizer_step: the mean of the weights is shown\n  expected the weights\n  try:     "
-                    "fv_optimizer_hide_average");
+    return fv__fail(
+        FV_USAGE,
+        "fv_optimizer_step: what is in the place of the weights\n  expected the weights\n  found:   their mean\n"
+        "  try:     fv_optimizer_hide_average");
 }
 
 fv_status fv_optimizer_step(fv_optimizer *o) {

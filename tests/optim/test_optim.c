@@ -153,7 +153,7 @@ static void test_refused(void **state) {
     OK(fv_optimizer_create(&o, params, &(fv_optimizer_options){.ema_decay = 0.9}));
     fv_optimizer_show_average(o);
     refused(fv_optimizer_step(o),
-            "fv_optimizer_step: the mean of the weights is shown\n  expected the weights\n"
+            "fv_optimizer_step: what is in the place of the weights\n  expected the weights\n  found:   their mean\n"
             "  try:     fv_optimizer_hide_average");
     fv_optimizer_hide_average(o);
     OK(fv_params_add(params, "late", 1, (int64_t[]){3}, FV_INIT(ZEROS, 0), 0, NULL));

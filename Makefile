@@ -31,7 +31,8 @@ PKG_CFLAGS  := $(if $(MISSING),,$(shell pkg-config --cflags $(PKGS)))
 PKG_LIBS    := $(if $(MISSING),,$(shell pkg-config --libs $(PKGS)))
 
 # ---- flags
-WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith $(if $(WERROR),-Werror)
+# rows of options leave out their last fields, which then are zero
+WARN    := -Wall -Wextra -Wno-missing-field-initializers -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith $(if $(WERROR),-Werror)
 MATH    := -fno-math-errno -fno-trapping-math -ffp-contract=fast
 HARDEN  := -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 OPT     := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O3)

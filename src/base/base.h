@@ -131,6 +131,10 @@ double fv__now(void);                  /* monotonic seconds */
 /* A struct that was filled by hand has not been through fv_options_set: holds the field of one row against it. */
 fv_status fv__option_check(const fv_option *row, const void *options);
 
+/* What the rows say of a struct, as bytes that are equal only for equal values: a key to find things by. Returns the
+ * length; writes at most `size` bytes. */
+size_t fv__options_key(const fv_option *rows, const void *options, void *key, size_t size);
+
 /* ---- files */
 
 /* A read-only file in memory. Mapped or read; size checked against the real file. Directories and unreadable files are

@@ -7,8 +7,8 @@
  *     fv_layer_block(&block, params, "block0", &o);                     // block0.attention.qkv.weight, ...
  *     ...
  *     fv_node *x = fv_layer_embed(embed, g, ids, T);                    // [T, 128]: tokens of all sequences, no padding
- *     x = fv_layer_forward(block, g, x, &sequences);
- *     x = fv_layer_forward(pool, g, x, &sequences);                     // [N, 128]
+ *     x = fv_layer_apply(block, g, x, &sequences);
+ *     x = fv_layer_apply(pool, g, x, &sequences);                       // [N, 128]
  *
  * A layer belongs to the parameters it was made in and lives as long. It has no state of its own: a value of a run is a
  * node of the graph. Options are structs described by rows (names, defaults, ranges), so a configuration file, the
@@ -27,9 +27,37 @@ extern "C" {
 
 typedef struct fv_layer fv_layer;
 
-/* The one forward: x [T, d_model] of a packed batch -> [T, out] (pooling: [N, out]). `s` may be NULL where a layer
- * does not look across rows (linear, norms, feed-forward, dropout); NULL for others means one sequence of all rows. */
-FV_API fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s);
+/* Height and width of a picture whose rows of pixels, one after the other, are a sequence. */
+typedef struct fv_grid {
+    int64_t height, width;
+} fv_grid;
+
+/* What flows through layers, the one argument of every forward: x, and what a layer may want to know about it. A layer
+ * reads what it needs; a block hands the rest on to its parts. Zero is absent, everything is borrowed for the call. */
+typedef struct fv_flow {
+    fv_node *x;                           /* [T, d_model]: the rows of all sequences, no padding */
+    const fv_sequences *sequences;        /* NULL: one sequence of all rows */
+    fv_node *memory;                      /* [T', d_model], as many sequences: what cross-attention reads */
+    const fv_sequences *memory_sequences; /* NULL: one sequence */
+    const fv_grid *grid;                  /* [N] pictures of height * width rows; NULL: no pictures */
+    const int64_t *position;              /* [N] of the first row of each sequence; NULL: 0 */
+} fv_flow;
+
+/* The one forward: flow->x [T, d_model] of a packed batch -> [T, out] (pooling: [N, out]). */
+FV_API fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow);
+
+/* The common call: x and its sequences, nothing else. */
+static inline fv_node *fv_layer_apply(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *sequences) {
+    fv_flow flow = {x, sequences, NULL, NULL, NULL, NULL};
+    return fv_layer_forward(layer, g, &flow);
+}
+
+/* The same flow with another x: how a layer of layers calls its parts. */
+static inline fv_node *fv_layer_next(const fv_layer *layer, fv_graph *g, const fv_flow *flow, fv_node *x) {
+    fv_flow next = *flow;
+    next.x = x;
+    return fv_layer_forward(layer, g, &next);
+}
 FV_API const char *fv_layer_name(const fv_layer *layer);
 FV_API int64_t fv_layer_out(const fv_layer *layer); /* columns of what forward returns */
 
@@ -100,11 +128,9 @@ typedef struct fv_multi_head_options {
 FV_API extern const fv_option fv_multi_head_rows[];
 FV_API fv_status fv_layer_multi_head(fv_layer **layer, fv_params *params, const char *name,
                                      const fv_multi_head_options *o);
-/* Cross-attention: queries from x, keys and values from `memory` [T', d_model]; `cross` says so when creating. */
+/* Cross-attention: queries from flow.x, keys and values from flow.memory. */
 FV_API fv_status fv_layer_cross_attention(fv_layer **layer, fv_params *params, const char *name,
                                           const fv_multi_head_options *o);
-FV_API fv_node *fv_layer_attend(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s, fv_node *memory,
-                                const fv_sequences *memory_s);
 
 /* ---- positions added to token vectors */
 typedef struct fv_positions_options {

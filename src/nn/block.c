@@ -80,17 +80,17 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
                                                             .bias = o->bias});
 }
 
-static fv_node *half(const block *b, fv_graph *g, fv_node *x, const fv_sequences *s, const fv_layer *norm,
+static fv_node *half(const block *b, fv_graph *g, const fv_flow *flow, fv_node *x, const fv_layer *norm,
                      const fv_layer *inner) {
-    fv_node *in = b->post ? x : fv_layer_forward(norm, g, x, s);
-    fv_node *sum = fv_op_add(g, x, fv_op_dropout(g, fv_layer_forward(inner, g, in, s), b->dropout));
-    return b->post ? fv_layer_forward(norm, g, sum, s) : sum;
+    fv_node *in = b->post ? x : fv_layer_next(norm, g, flow, x);
+    fv_node *sum = fv_op_add(g, x, fv_op_dropout(g, fv_layer_next(inner, g, flow, in), b->dropout));
+    return b->post ? fv_layer_next(norm, g, flow, sum) : sum;
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     const block *b = (const block *)layer;
-    x = half(b, g, x, s, b->norm1, b->attention);
-    return half(b, g, x, s, b->norm2, b->feed_forward);
+    fv_node *x = half(b, g, flow, flow->x, b->norm1, b->attention);
+    return half(b, g, flow, x, b->norm2, b->feed_forward);
 }
 
 const fv__layer_kind fv__layer_block = {

@@ -45,11 +45,11 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
     return child(&f->down, layer, params, "down", d_ff, o->d_model, o->bias);
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     const feed_forward *f = (const feed_forward *)layer;
-    fv_node *inner = fv_op_activation(g, fv_layer_forward(f->gate ? f->gate : f->up, g, x, s), f->activation);
-    if (f->gate) inner = fv_op_mul(g, inner, fv_layer_forward(f->up, g, x, s));
-    return fv_layer_forward(f->down, g, fv_op_dropout(g, inner, f->dropout), s);
+    fv_node *inner = fv_op_activation(g, fv_layer_forward(f->gate ? f->gate : f->up, g, flow), f->activation);
+    if (f->gate) inner = fv_op_mul(g, inner, fv_layer_forward(f->up, g, flow));
+    return fv_layer_next(f->down, g, flow, fv_op_dropout(g, inner, f->dropout));
 }
 
 const fv__layer_kind fv__layer_feed_forward = {

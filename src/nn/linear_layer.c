@@ -27,10 +27,9 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
     return FV_OK;
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     const linear *l = (const linear *)layer;
-    (void)s;
-    return fv_op_linear(g, x, fv_op_param(g, l->weight), l->bias >= 0 ? fv_op_param(g, l->bias) : NULL);
+    return fv_op_linear(g, flow->x, fv_op_param(g, l->weight), l->bias >= 0 ? fv_op_param(g, l->bias) : NULL);
 }
 
 const fv__layer_kind fv__layer_linear = {

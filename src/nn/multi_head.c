@@ -38,18 +38,17 @@ static fv_status check_sizes(multi_head *l, const fv_multi_head_options *o) {
     const char *name = l->base.name;
     if (!o->head_dim && o->d_model % o->heads != 0)
         return fv__fail(FV_USAGE,
-                        "layer %s: heads that do not divide d_model\n  expected: a divisor of %lld\n  found:    %lld",
+                        "layer %s: heads that do not divide d_model\n  expected a divisor of %lld\n  found:   %lld",
                         name, (long long)o->d_model, (long long)o->heads);
     if (l->heads % l->kv_heads != 0)
         return fv__fail(
-            FV_USAGE,
-            "layer %s: kv-heads that do not divide the heads\n  expected: a divisor of %lld\n  found:    %lld", name,
-            (long long)l->heads, (long long)l->kv_heads);
+            FV_USAGE, "layer %s: kv-heads that do not divide the heads\n  expected a divisor of %lld\n  found:   %lld",
+            name, (long long)l->heads, (long long)l->kv_heads);
     l->rope = !fv__is(o->positions, "none") && !fv__is(o->positions, "alibi");
     l->pairing = fv__is(o->positions, "rope") ? FV_ROPE_HALF : FV_ROPE_INTERLEAVED;
     l->rope_base = o->rope_base;
     if (l->rope && l->head % 2 != 0)
-        return fv__fail(FV_USAGE, "layer %s: rotary positions need an even head_dim\n  found:    %lld", name,
+        return fv__fail(FV_USAGE, "layer %s: rotary positions need an even head_dim\n  found:   %lld", name,
                         (long long)l->head);
     return FV_OK;
 }
@@ -124,40 +123,60 @@ static fv_node *run(const multi_head *l, fv_graph *g, fv_node *q, fv_node *k, fv
         call.k_rows = l->packed ? memory : NULL;
         out = fv_op_merge_heads(g, fv_op_attend(g, &call, NULL, NULL));
     }
-    return l->project ? fv_layer_forward(l->project, g, out, s) : out;
+    return l->project ? fv_layer_apply(l->project, g, out, s) : out;
 }
 
-static fv_node *turned(const multi_head *l, fv_graph *g, fv_node *x, const fv_sequences *s) {
-    return l->rope ? fv_op_rope(g, x, s, l->pairing, l->rope_base) : x;
+/* Heads of one kind out of a projection's columns, turned to where their rows stand. */
+static fv_node *heads_at(const multi_head *l, fv_graph *g, fv_node *from, int64_t column, int64_t heads,
+                         const fv_sequences *s, const int64_t *position) {
+    fv_node *x = fv_op_heads(g, from, column, heads, l->head);
+    return l->rope ? fv_op_rope(g, x, s, position, l->pairing, l->rope_base) : x;
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
-    const multi_head *l = (const multi_head *)layer;
-    if (l->cross)
-        return fv_graph_failed(
-            g, fv__fail(FV_USAGE, "layer %s: cross-attention needs a memory\n  try: fv_layer_attend", layer->name));
-    if (l->gate) return run(l, g, fv_op_heads(g, x, 0, 1, layer->in), NULL, NULL, s, NULL);
+static fv_node *self_attention(const multi_head *l, fv_graph *g, const fv_flow *flow) {
     int64_t q = l->heads * l->head, kv = l->kv_heads * l->head;
-    fv_node *all = fv_layer_forward(l->query, g, x, s);
-    return run(l, g, turned(l, g, fv_op_heads(g, all, 0, l->heads, l->head), s),
-               turned(l, g, fv_op_heads(g, all, q, l->kv_heads, l->head), s),
+    const fv_sequences *s = flow->sequences;
+    fv_node *all = fv_layer_forward(l->query, g, flow);
+    return run(l, g, heads_at(l, g, all, 0, l->heads, s, flow->position),
+               heads_at(l, g, all, q, l->kv_heads, s, flow->position),
                fv_op_heads(g, all, q + kv, l->kv_heads, l->head), s, NULL);
 }
 
-fv_node *fv_layer_attend(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s, fv_node *memory,
-                         const fv_sequences *memory_s) {
+static fv_status check_memory(const multi_head *l, const fv_flow *flow) {
+    int64_t here = flow->sequences ? flow->sequences->count : 1;
+    int64_t there = flow->memory_sequences ? flow->memory_sequences->count : 1;
+    if (!flow->memory)
+        return fv__fail(FV_USAGE,
+                        "layer %s: cross-attention needs a memory\n  expected flow.memory, a node of %lld columns\n"
+                        "  found:   nothing",
+                        l->base.name, (long long)l->base.in);
+    if (here == there) return FV_OK;
+    return fv__fail(FV_USAGE, "layer %s: other sequences in the memory than in x\n  expected %lld\n  found:   %lld",
+                    l->base.name, (long long)here, (long long)there);
+}
+
+static fv_sequences sequences_of(const fv_sequences *given, const fv_node *x, int32_t cu[2]) {
+    cu[0] = 0, cu[1] = (int32_t)x->value.dim[0];
+    return given ? *given : (fv_sequences){1, cu};
+}
+
+static fv_node *cross_attention(const multi_head *l, fv_graph *g, const fv_flow *flow) {
+    fv_status status = check_memory(l, flow);
+    if (status != FV_OK) return fv_graph_failed(g, status);
+    int32_t cu[2], memory_cu[2];
+    fv_sequences s = sequences_of(flow->sequences, flow->x, cu);
+    fv_sequences memory = sequences_of(flow->memory_sequences, flow->memory, memory_cu);
+    bool one = !flow->sequences && !flow->memory_sequences;
+    fv_node *q = fv_layer_forward(l->query, g, flow), *kv = fv_layer_apply(l->memory, g, flow->memory, &memory);
+    return run(l, g, heads_at(l, g, q, 0, l->heads, &s, flow->position),
+               heads_at(l, g, kv, 0, l->kv_heads, &memory, NULL),
+               fv_op_heads(g, kv, l->kv_heads * l->head, l->kv_heads, l->head), one ? NULL : &s, one ? NULL : &memory);
+}
+
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     const multi_head *l = (const multi_head *)layer;
-    if (layer->kind == &fv__layer_multi_head) return fv_layer_forward(layer, g, x, s);
-    if (layer->kind != &fv__layer_cross_attention)
-        return fv_graph_failed(g,
-                               fv__fail(FV_USAGE, "layer %s: %s does not attend", layer->name, layer->kind->info.name));
-    if (!s != !memory_s || (s && s->count != memory_s->count))
-        return fv_graph_failed(
-            g, fv__fail(FV_USAGE, "layer %s: as many sequences are needed in x and in the memory", layer->name));
-    fv_node *q = fv_layer_forward(l->query, g, x, s), *kv = fv_layer_forward(l->memory, g, memory, memory_s);
-    return run(l, g, turned(l, g, fv_op_heads(g, q, 0, l->heads, l->head), s),
-               turned(l, g, fv_op_heads(g, kv, 0, l->kv_heads, l->head), memory_s),
-               fv_op_heads(g, kv, l->kv_heads * l->head, l->kv_heads, l->head), s, memory_s);
+    if (l->gate) return run(l, g, fv_op_heads(g, flow->x, 0, 1, layer->in), NULL, NULL, flow->sequences, NULL);
+    return l->cross ? cross_attention(l, g, flow) : self_attention(l, g, flow);
 }
 
 const fv__layer_kind fv__layer_multi_head = {

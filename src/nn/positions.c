@@ -25,10 +25,11 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
                            FV_PARAM_DECAY, &p->weight);
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     const positions *p = (const positions *)layer;
-    if (p->kind == SINUSOIDAL) return fv_op_add_sinusoidal(g, x, s);
-    return p->kind == LEARNED ? fv_op_add_positions(g, x, fv_op_param(g, p->weight), s) : x;
+    if (p->kind == SINUSOIDAL) return fv_op_add_sinusoidal(g, flow->x, flow->sequences, flow->position);
+    if (p->kind == NONE) return flow->x;
+    return fv_op_add_positions(g, flow->x, fv_op_param(g, p->weight), flow->sequences, flow->position);
 }
 
 const fv__layer_kind fv__layer_positions = {

@@ -1,8 +1,8 @@
 /* fovea/nn.h - layers: parameters with names, and a forward function over fovea/grad.h.
  *
  *     fv_layer *embed, *block, *pool, *out;
- *     fv_embedding_options e; fv_options_init(fv_embedding_rows, &e); e.vocabulary = V; e.d_model = 128;
- *     fv_block_options o;     fv_options_init(fv_block_rows, &o);     o.d_model = 128; o.heads = 8;
+ *     fv_embedding_options e = {.vocabulary = V, .d_model = 128};
+ *     fv_block_options o = {.d_model = 128, .heads = 8};                // zero means the default, in every field
  *     fv_layer_embedding(&embed, params, "embed", &e);
  *     fv_layer_block(&block, params, "block0", &o);                     // block0.attention.qkv.weight, ...
  *     ...
@@ -12,7 +12,8 @@
  *
  * A layer belongs to the parameters it was made in and lives as long. It has no state of its own: a value of a run is a
  * node of the graph. Options are structs described by rows (names, defaults, ranges), so a configuration file, the
- * command line and C code set the same fields. Strings in options are read while creating (the mechanism's text is
+ * command line and C code set the same fields; a struct of zeros, or NULL, holds all defaults, only sizes without one
+ * must be given (d_model, in, out, vocabulary). Strings in options are read while creating (the mechanism's text is
  * copied). Creation fails with FV_USAGE and the reason; forward failures stay on the graph.
  * Parameter names are those of PyTorch: NAME.weight [out,in], NAME.bias.
  */
@@ -64,7 +65,7 @@ FV_API int64_t fv_layer_out(const fv_layer *layer); /* columns of what forward r
 /* ---- linear: x W^T + b */
 typedef struct fv_linear_options {
     int64_t in, out;
-    bool bias;   /* true */
+    bool no_bias;
     double init; /* standard deviation of W; 0: Xavier uniform */
 } fv_linear_options;
 FV_API extern const fv_option fv_linear_rows[];
@@ -87,7 +88,7 @@ FV_API fv_node *fv_layer_embed_bags(const fv_layer *layer, fv_graph *g, const in
 /* ---- normalisation */
 typedef struct fv_norm_options {
     int64_t d_model;
-    const char *norm; /* layer | rms | none */
+    const char *norm; /* NULL: layer; layer | rms | none */
     double eps;       /* 0: 1e-5 layer, 1e-6 rms */
 } fv_norm_options;
 FV_API extern const fv_option fv_norm_rows[];
@@ -103,9 +104,9 @@ FV_API fv_status fv_layer_dropout(fv_layer **layer, fv_params *params, const cha
 /* ---- feed-forward: d_model -> d_ff -> d_model */
 typedef struct fv_feed_forward_options {
     int64_t d_model, d_ff;  /* d_ff 0: 4 * d_model (swiglu: 8/3 * d_model, a multiple of 8) */
-    const char *activation; /* gelu | gelu-tanh | relu | silu | swiglu */
+    const char *activation; /* NULL: gelu; gelu | gelu-tanh | relu | silu | swiglu */
     double dropout;         /* after the activation */
-    bool bias;
+    bool no_bias;
 } fv_feed_forward_options;
 FV_API extern const fv_option fv_feed_forward_rows[];
 FV_API fv_status fv_layer_feed_forward(fv_layer **layer, fv_params *params, const char *name,
@@ -113,17 +114,19 @@ FV_API fv_status fv_layer_feed_forward(fv_layer **layer, fv_params *params, cons
 
 /* ---- multi-head attention with any mechanism of fovea/attention.h */
 typedef struct fv_multi_head_options {
-    int64_t d_model, heads;
-    int64_t kv_heads;                  /* 0: heads; fewer: grouped-query */
-    int64_t head_dim;                  /* 0: d_model / heads */
-    const char *mechanism;             /* "softmax", "topk:k=32", ...; a gate runs on x itself */
-    const char *positions;             /* none | rope | rope-pairs | alibi: positions that act inside attention */
-    double rope_base;                  /* 10000 */
-    bool causal, bias, sinks;          /* bias: of the projections; sinks: one learned logit per head */
-    bool projected;                    /* false: no output projection (textbook single-layer models) */
-    int64_t window_left, window_right; /* -1: no limit */
-    double softcap;                    /* 0: none */
-    double dropout;                    /* of attention weights */
+    int64_t d_model;
+    int64_t heads;         /* 0: 8 */
+    int64_t kv_heads;      /* 0: heads; fewer: grouped-query */
+    int64_t head_dim;      /* 0: d_model / heads */
+    const char *mechanism; /* NULL: "softmax"; "topk:k=32", ...; a gate runs on x itself */
+    const char *positions; /* NULL: none; none | rope | rope-pairs | alibi: positions that act inside attention */
+    double rope_base;      /* 0: 10000 */
+    bool causal, no_bias;  /* no_bias: of the projections */
+    bool sinks;            /* one learned logit per head */
+    bool no_projection;    /* of the output: textbook single-layer models */
+    fv_window window;      /* zeros: none */
+    double softcap;        /* 0: none */
+    double dropout;        /* of attention weights */
 } fv_multi_head_options;
 FV_API extern const fv_option fv_multi_head_rows[];
 FV_API fv_status fv_layer_multi_head(fv_layer **layer, fv_params *params, const char *name,
@@ -134,8 +137,9 @@ FV_API fv_status fv_layer_cross_attention(fv_layer **layer, fv_params *params, c
 
 /* ---- positions added to token vectors */
 typedef struct fv_positions_options {
-    int64_t d_model, max_length; /* max_length: of learned tables; a longer sequence is FV_BAD_DATA */
-    const char *positions;       /* none | sinusoidal | learned */
+    int64_t d_model;
+    int64_t max_length;    /* of learned tables, 0: 512; a longer sequence is FV_BAD_DATA */
+    const char *positions; /* NULL: learned; none | sinusoidal | learned */
 } fv_positions_options;
 FV_API extern const fv_option fv_positions_rows[];
 FV_API fv_status fv_layer_positions(fv_layer **layer, fv_params *params, const char *name,
@@ -144,7 +148,8 @@ FV_API fv_status fv_layer_positions(fv_layer **layer, fv_params *params, const c
 /* ---- pooling: one vector per sequence */
 typedef struct fv_pooling_options {
     int64_t d_model;
-    const char *pooling; /* mean | max | first | cls (= first) | attention | mean+attention (out = 2 * d_model) */
+    const char
+        *pooling; /* NULL: mean; mean | max | first | cls (= first) | attention | mean+attention (out = 2 * d_model) */
 } fv_pooling_options;
 FV_API extern const fv_option fv_pooling_rows[];
 FV_API fv_status fv_layer_pooling(fv_layer **layer, fv_params *params, const char *name, const fv_pooling_options *o);
@@ -154,14 +159,15 @@ FV_API fv_node *fv_layer_pooling_weights(const fv_layer *layer, fv_graph *g);
 
 /* ---- transformer block: attention and feed-forward, each with norm, dropout and residual */
 typedef struct fv_block_options {
-    int64_t d_model, heads, kv_heads, d_ff; /* d_ff 0: 4 * d_model */
-    const char *norm;                       /* layer | rms */
-    const char *order;                      /* pre | post: where the norm stands */
-    const char *activation;                 /* of the feed-forward */
-    const char *mechanism, *positions;      /* of the attention */
+    int64_t d_model, heads, kv_heads;  /* of the attention */
+    int64_t d_ff;                      /* of the feed-forward */
+    const char *norm;                  /* NULL: layer; layer | rms */
+    const char *order;                 /* NULL: pre; pre | post: where the norm stands */
+    const char *activation;            /* of the feed-forward */
+    const char *mechanism, *positions; /* of the attention, and so on: zeros mean what they mean there */
     double rope_base;
-    bool causal, bias, sinks;
-    int64_t window_left, window_right;
+    bool causal, no_bias, sinks;
+    fv_window window;
     double softcap;
     double dropout;           /* of what each half adds to the residual stream, and inside the feed-forward */
     double attention_dropout; /* of attention weights */

@@ -93,8 +93,8 @@ static fv_status set_options(multi_head *l, fv_params *params, const fv_multi_he
     l->options = standard;
     FV_TRY(fv__layer_text(params, o->mechanism, &l->options.mechanism));
     l->options.causal = o->causal ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_NONE;
-    l->options.window_left = o->window_left;
-    l->options.window_right = o->window_right;
+    l->options.window_left = o->window.limited ? o->window.left : -1;
+    l->options.window_right = o->window.limited ? o->window.right : -1;
     l->options.softcap = o->softcap;
     l->options.dropout = o->dropout;
     return FV_OK;

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OPTIONS_ROOM = 512 };
-
 static const fv__layer_kind *const kinds[] = {
 #define LAYER(id, options) &fv__layer_##id,
 #include "nn/list.def"
@@ -36,39 +34,34 @@ const fv_layer_kind *fv_layer_kind_find(const char *name) {
 
 /* ---- creating */
 
-/* Fills in absent texts and checks every field as if it had come as text: C code and configuration files get one
- * message. */
-static fv_status complete(const fv_layer_kind *kind, const char *name, char *options) {
-    char scratch[OPTIONS_ROOM], value[256];
-    memcpy(scratch, options, kind->options_size);
-    for (const fv_option *row = kind->rows; row->name; row++) {
-        bool text = row->type == FV_OPT_STRING || row->type == FV_OPT_CHOICE;
-        const char **field = (const char **)(void *)(options + row->offset);
-        if (text && !*field) *field = row->standard;
-        if (text && !*field) continue;
-        if (fv_options_print(row, options, value, sizeof value) >= sizeof value)
-            return fv__fail(FV_USAGE, "layer %s (%s): option \"%s\" is too long", name, kind->name, row->name);
-        fv_status status = fv_options_set(kind->rows, scratch, row->name, value);
-        if (status != FV_OK) return fv__fail(status, "layer %s (%s): %s", name, kind->name, fv_message());
-    }
-    return FV_OK;
-}
-
-fv_status fv__layer_new(fv_layer **out, const fv__layer_kind *kind, fv_params *params, const char *name,
-                        const void *options) {
-    _Alignas(max_align_t) char own[OPTIONS_ROOM];
-    _Static_assert(sizeof(fv_block_options) <= OPTIONS_ROOM && sizeof(fv_multi_head_options) <= OPTIONS_ROOM,
-                   "room for options");
-    *out = NULL;
-    memcpy(own, options, kind->info.options_size);
-    FV_TRY(complete(&kind->info, name, own));
+static fv_status make(fv_layer **out, const fv__layer_kind *kind, fv_params *params, const char *name,
+                      const void *options) {
     fv_layer *layer = fv__params_memory(params, kind->size);
     if (!layer) return FV_NO_RESOURCES;
     layer->kind = kind;
     FV_TRY(fv__layer_text(params, name, &layer->name));
-    FV_TRY(kind->create(layer, params, own));
+    FV_TRY(kind->create(layer, params, options));
     *out = layer;
     return FV_OK;
+}
+
+/* A copy of the options with every default in its place; NULL: zeros. */
+static fv_status complete(void *own, const fv_layer_kind *kind, const char *name, const void *options) {
+    memset(own, 0, kind->options_size);
+    if (options) memcpy(own, options, kind->options_size);
+    fv_status status = fv__options_complete(kind->rows, own);
+    return status == FV_OK ? FV_OK : fv__fail(status, "layer %s (%s): %s", name, kind->name, fv_message());
+}
+
+fv_status fv__layer_new(fv_layer **out, const fv__layer_kind *kind, fv_params *params, const char *name,
+                        const void *options) {
+    *out = NULL;
+    void *own = fv__alloc(kind->info.options_size);
+    if (!own) return FV_NO_RESOURCES;
+    fv_status status = complete(own, &kind->info, name, options);
+    if (status == FV_OK) status = make(out, kind, params, name, own);
+    fv__free(own);
+    return status;
 }
 
 fv_status fv_layer_create(fv_layer **layer, const char *kind, fv_params *params, const char *name,

@@ -18,11 +18,11 @@ const fv_option fv_multi_head_rows[] = {
     FIELD(CHOICE, positions, "positions", "none", 0, 0, "none|rope|rope-pairs|alibi", "positions inside attention"),
     FIELD(FLOAT, rope_base, "rope-base", "10000", 1, 1e12, NULL, "base of the rotary angles"),
     FIELD(BOOL, causal, "causal", "false", 0, 0, NULL, "a token sees only what stands before it"),
-    FIELD(BOOL, bias, "bias", "true", 0, 0, NULL, "biases of the projections"),
+    FIELD(NOT, no_bias, "bias", "true", 0, 0, NULL, "biases of the projections"),
     FIELD(BOOL, sinks, "sinks", "false", 0, 0, NULL, "one learned sink logit per head"),
-    FIELD(BOOL, projected, "projected", "true", 0, 0, NULL, "output projection"),
-    FIELD(INT, window_left, "window-left", "-1", -1, 1 << 30, NULL, "keys visible to the left; -1: all"),
-    FIELD(INT, window_right, "window-right", "-1", -1, 1 << 30, NULL, "keys visible to the right; -1: all"),
+    FIELD(NOT, no_projection, "projected", "true", 0, 0, NULL, "output projection"),
+    FIELD(WINDOW_LEFT, window, "window-left", "-1", -1, 1 << 30, NULL, "keys visible to the left; -1: all"),
+    FIELD(WINDOW_RIGHT, window, "window-right", "-1", -1, 1 << 30, NULL, "keys visible to the right; -1: all"),
     FIELD(FLOAT, softcap, "softcap", "0", 0, 1e6, NULL, "cap * tanh(score / cap); 0: none"),
     FIELD(FLOAT, dropout, "dropout", "0", 0, 0.99, NULL, "share of attention weights dropped"),
     {0},
@@ -54,22 +54,22 @@ static fv_status check_sizes(multi_head *l, const fv_multi_head_options *o) {
 }
 
 static fv_status child(fv_layer **out, const multi_head *l, fv_params *params, const char *part, int64_t from,
-                       int64_t to, bool bias) {
+                       int64_t to, bool no_bias) {
     fv__name name;
     FV_TRY(fv__layer_part(&name, &l->base, part));
-    return fv_layer_linear(out, params, name.text, &(fv_linear_options){.in = from, .out = to, .bias = bias});
+    return fv_layer_linear(out, params, name.text, &(fv_linear_options){.in = from, .out = to, .no_bias = no_bias});
 }
 
 static fv_status make_projections(multi_head *l, fv_params *params, const fv_multi_head_options *o) {
     int64_t q = l->heads * l->head, kv = 2 * l->kv_heads * l->head, merged = l->gate ? o->d_model : q;
     if (l->cross) {
-        FV_TRY(child(&l->query, l, params, "q", o->d_model, q, o->bias));
-        FV_TRY(child(&l->memory, l, params, "kv", o->d_model, kv, o->bias));
+        FV_TRY(child(&l->query, l, params, "q", o->d_model, q, o->no_bias));
+        FV_TRY(child(&l->memory, l, params, "kv", o->d_model, kv, o->no_bias));
     } else if (!l->gate) {
-        FV_TRY(child(&l->query, l, params, "qkv", o->d_model, q + kv, o->bias));
+        FV_TRY(child(&l->query, l, params, "qkv", o->d_model, q + kv, o->no_bias));
     }
-    l->base.out = o->projected ? o->d_model : merged;
-    return o->projected ? child(&l->project, l, params, "out", merged, o->d_model, o->bias) : FV_OK;
+    l->base.out = o->no_projection ? merged : o->d_model;
+    return o->no_projection ? FV_OK : child(&l->project, l, params, "out", merged, o->d_model, o->no_bias);
 }
 
 static fv_status create_kind(fv_layer *layer, fv_params *params, const fv_multi_head_options *o, bool cross) {

@@ -21,10 +21,10 @@ const fv_option fv_pooling_rows[] = {
 static fv_status make_score(pooling *p, fv_params *params, int64_t d_model) {
     fv__name name;
     FV_TRY(fv__layer_part(&name, &p->base, "hidden"));
-    FV_TRY(fv_layer_linear(&p->hidden, params, name.text,
-                           &(fv_linear_options){.in = d_model, .out = d_model, .bias = true}));
+    FV_TRY(fv_layer_linear(&p->hidden, params, name.text, &(fv_linear_options){.in = d_model, .out = d_model}));
     FV_TRY(fv__layer_part(&name, &p->base, "score"));
-    return fv_layer_linear(&p->score, params, name.text, &(fv_linear_options){.in = d_model, .out = 1});
+    return fv_layer_linear(&p->score, params, name.text,
+                           &(fv_linear_options){.in = d_model, .out = 1, .no_bias = true});
 }
 
 static fv_status create(fv_layer *layer, fv_params *params, const void *options) {

@@ -68,8 +68,7 @@ static fv_status make(model *m) {
     FV_TRY(fv_layer_norm(&m->norm, m->params, "norm", &(fv_norm_options){.d_model = WIDTH}));
     FV_TRY(fv_layer_pooling(&m->pool, m->params, "pool",
                             &(fv_pooling_options){.d_model = WIDTH, .pooling = "mean+attention"}));
-    FV_TRY(fv_layer_linear(&m->out, m->params, "out",
-                           &(fv_linear_options){.in = 2 * WIDTH, .out = CLASSES, .bias = true}));
+    FV_TRY(fv_layer_linear(&m->out, m->params, "out", &(fv_linear_options){.in = 2 * WIDTH, .out = CLASSES}));
     return fv_graph_create(&m->g, m->params);
 }
 

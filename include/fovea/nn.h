@@ -20,6 +20,7 @@
 #ifndef FOVEA_NN_H
 #define FOVEA_NN_H
 
+#include "cache.h"
 #include "grad.h"
 
 #ifdef __cplusplus
@@ -27,6 +28,7 @@ extern "C" {
 #endif
 
 typedef struct fv_layer fv_layer;
+typedef struct fv_layer_caches fv_layer_caches; /* below */
 
 /* Height and width of a picture whose rows of pixels, one after the other, are a sequence. */
 typedef struct fv_grid {
@@ -41,7 +43,8 @@ typedef struct fv_flow {
     fv_node *memory;                      /* [T', d_model], as many sequences: what cross-attention reads */
     const fv_sequences *memory_sequences; /* NULL: one sequence */
     const fv_grid *grid;                  /* [N] pictures of height * width rows; NULL: no pictures */
-    const int64_t *position;              /* [N] of the first row of each sequence; NULL: 0 */
+    fv_layer_caches *caches;              /* decoding: what earlier forwards left; NULL: nothing is kept */
+    const int64_t *position; /* [N] of the first row of each sequence; NULL: 0, with caches the rows seen so far */
 } fv_flow;
 
 /* The one forward: flow->x [T, d_model] of a packed batch -> [T, out] (pooling: [N, out]). */
@@ -49,7 +52,7 @@ FV_API fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, const fv_fl
 
 /* The common call: x and its sequences, nothing else. */
 static inline fv_node *fv_layer_apply(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *sequences) {
-    fv_flow flow = {x, sequences, NULL, NULL, NULL, NULL};
+    fv_flow flow = {x, sequences, NULL, NULL, NULL, NULL, NULL};
     return fv_layer_forward(layer, g, &flow);
 }
 
@@ -174,6 +177,31 @@ typedef struct fv_block_options {
 } fv_block_options;
 FV_API extern const fv_option fv_block_rows[];
 FV_API fv_status fv_layer_block(fv_layer **layer, fv_params *params, const char *name, const fv_block_options *o);
+
+/* ---- decoding: each forward brings new rows, and layers remember the earlier ones
+ *
+ *     fv_layer_caches *caches;  fv_layer_caches_create(&caches, &(fv_cache_options){.batch = 1, .capacity = 1024});
+ *     fv_flow flow = {.x = prompt, .caches = caches};  ... fv_layer_forward(block, g, &flow);     // [rows, d_model]
+ *     fv_graph_begin(g, FV_MODE_INFER, 0);                                                        // next token:
+ *     flow.x = token;  ... fv_layer_forward(block, g, &flow);                                     // [1, d_model]
+ *
+ * A forward of new rows gives what these rows are in a forward of all rows. Self-attention keeps keys and values (it
+ * must be causal), cross-attention those of its memory: flow.memory is read when a sequence has none yet, and may be
+ * NULL afterwards. Positions go on where the last forward ended. Flows have `batch` sequences, in FV_MODE_INFER; each
+ * layer occurs once in a forward. f32 parameters only. A layer's part is made when it first asks, so forward can fail
+ * with FV_NO_RESOURCES: without memory, or when a sequence is longer than the capacity. After a failed forward some
+ * layers have its rows and others not: truncate to the length before. */
+
+/* Of `keep` kv_heads and head dimensions are each layer's own and not read; batch 0 is 1. FV_USAGE as for a
+ * fv_kv_cache. */
+FV_API fv_status fv_layer_caches_create(fv_layer_caches **caches, const fv_cache_options *keep);
+FV_API void fv_layer_caches_free(fv_layer_caches *caches); /* before or after the layers; NULL is fine */
+FV_API int64_t fv_layer_caches_length(const fv_layer_caches *caches, int64_t b); /* rows all layers have seen */
+/* Forgets the rows from `length` on; memories stay. FV_USAGE: b is no sequence, a ring has lost rows before. */
+FV_API fv_status fv_layer_caches_truncate(fv_layer_caches *caches, int64_t b, int64_t length);
+FV_API fv_status fv_layer_caches_reset(fv_layer_caches *caches, int64_t b); /* with its memory; -1: every one */
+/* For beams, as fv_kv_cache_reorder: every sequence b < n becomes what sequence parent[b] was, memory included. */
+FV_API fv_status fv_layer_caches_reorder(fv_layer_caches *caches, const int64_t *parent, int64_t n);
 
 /* ---- the table of layers: for help, configuration and tests */
 typedef struct fv_layer_kind {

@@ -190,9 +190,12 @@ static void windows_act(void **state) {
 int main(void) {
     fv_set_threads(1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(zeros_are_the_defaults), cmocka_unit_test(zeros_make_the_same_layer),
-        cmocka_unit_test(options_of_any_size),    cmocka_unit_test(opposites),
-        cmocka_unit_test(windows),                cmocka_unit_test(windows_act),
+        cmocka_unit_test(zeros_are_the_defaults),
+        cmocka_unit_test(zeros_make_the_same_layer),
+        cmocka_unit_test(options_of_any_size),
+        cmocka_unit_test(opposites),
+        cmocka_unit_test(windows),
+        cmocka_unit_test(windows_act),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

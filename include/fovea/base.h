@@ -90,10 +90,9 @@ typedef enum fv_option_type {
     FV_OPT_WINDOW_RIGHT
 } fv_option_type;
 typedef struct fv_option {
-    const char *name; /* long name with dashes: "batch-size" */
-    fv_option_type
-        type;      /* field types: bool (BOOL and NOT), int64_t, double, const char * (STRING and CHOICE), fv_window */
-    size_t offset; /* offsetof the field in its options struct */
+    const char *name;     /* long name with dashes: "batch-size" */
+    fv_option_type type;  /* fields: bool (and NOT), int64_t, double, const char * (and CHOICE), fv_window */
+    size_t offset;        /* offsetof the field in its options struct */
     const char *standard; /* default as text, NULL for none */
     double min, max;      /* inclusive range of numbers; ignored otherwise */
     const char *choices;  /* CHOICE: "mean|max|cls|attention"; a hint such as "FILE" otherwise, may be NULL */

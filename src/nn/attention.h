@@ -1,5 +1,5 @@
-/* The attention layer and its mechanism: multi_head.c projects, attention_mechanism.c fits a mechanism of the table into
- * it, cached_attention.c attends from new rows to what a cache holds. */
+/* The attention layer and its mechanism: multi_head.c projects, attention_mechanism.c fits a mechanism of the table
+ * into it, cached_attention.c attends from new rows to what a cache holds. */
 #ifndef FV_NN_ATTENTION_H
 #define FV_NN_ATTENTION_H
 

@@ -10,7 +10,8 @@
 
 static fv_status cannot(const multi_head *l, const char *what, const char *expected, const char *found) {
     return fv__fail(FV_USAGE,
-                    "layer %s: %s\n  expected %s\n  found:   %s\n  try:     forward without caches over whole sequences",
+                    "layer %s: %s\n  expected %s\n  found:   %s\n"
+                    "  try:     forward without caches over whole sequences",
                     l->base.name, what, expected, found);
 }
 
@@ -20,7 +21,7 @@ static fv_status check_layer(const multi_head *l) {
                       "a mechanism with keys", l->options.mechanism);
     if (!l->cross && l->options.causal == FV_CAUSAL_NONE)
         return cannot(l, "with caches a row cannot see those that come later", "causal", "not causal");
-    bool placed = l->options.causal || l->options.window_left >= 0 || l->options.window_right >= 0 || l->slopes.rank;
+    bool placed = l->options.causal || l->options.window.limited || l->slopes.rank;
     if (l->cross && placed)
         return cannot(l, "with caches a row has no position in the memory", "no causal, window or alibi",
                       "one of them");
@@ -107,9 +108,7 @@ bool fv__cache_append(fv_graph *g, fv__layer_cache *cache, const fv__qkv *x, con
 static fv_status plan_for(const multi_head *l, fv__layer_cache *cache, int64_t rows) {
     if (cache->plan && cache->planned_rows >= rows) return FV_OK;
     const fv_attention_options *o = &l->options;
-    fv_decode_options how = {.scale = o->scale, .softcap = o->softcap, .memory = l->cross};
-    if (!l->cross && (o->window_left >= 0 || o->window_right >= 0))
-        how.window = FV_WINDOW(o->window_left, o->window_right);
+    fv_decode_options how = {.scale = o->scale, .softcap = o->softcap, .window = o->window, .memory = l->cross};
     fv_decode_plan_free(cache->plan);
     cache->plan = NULL;
     cache->planned_rows = rows;
@@ -155,8 +154,10 @@ static fv_status kept_rows(fv_graph *g, const fv__layer_cache *cache, int64_t co
         cu[n] = (int32_t)total;
         if (n < count) total += fv_kv_cache_length(cache->kv, n) - fv_kv_cache_first(cache->kv, n);
         if (total > INT32_MAX)
-            return fv__fail(FV_NO_RESOURCES, "layer %s: too many rows in its cache\n  expected at most %d\n"
-                            "  found:   more", cache->layer->name, INT32_MAX);
+            return fv__fail(FV_NO_RESOURCES,
+                            "layer %s: too many rows in its cache\n  expected at most %d\n"
+                            "  found:   more",
+                            cache->layer->name, INT32_MAX);
     }
     *kept = (fv_sequences){count, cu};
     return FV_OK;

@@ -97,8 +97,8 @@ static fv_status check_use(const fv_layer_caches *caches, const fv_graph *g, con
                     layer->name, (long long)caches->keep.batch, (long long)count);
 }
 
-fv__layer_cache *fv__layer_cache_of(fv_layer_caches *caches, fv_graph *g, const fv_layer *layer,
-                                    const fv_sequences *s, const fv__cache_heads *heads) {
+fv__layer_cache *fv__layer_cache_of(fv_layer_caches *caches, fv_graph *g, const fv_layer *layer, const fv_sequences *s,
+                                    const fv__cache_heads *heads) {
     fv_status status = check_use(caches, g, layer, s);
     fv__layer_cache *e = NULL;
     for (e = caches->first; e && e->layer != layer;) e = e->next;

@@ -23,8 +23,8 @@ typedef struct fv__cache_heads {
 
 /* The entry of this layer, made when it is the first time. NULL: the failure is on the graph. Also refuses graphs and
  * sequences that do not go with caches. */
-fv__layer_cache *fv__layer_cache_of(fv_layer_caches *caches, fv_graph *g, const fv_layer *layer,
-                                    const fv_sequences *s, const fv__cache_heads *heads);
+fv__layer_cache *fv__layer_cache_of(fv_layer_caches *caches, fv_graph *g, const fv_layer *layer, const fv_sequences *s,
+                                    const fv__cache_heads *heads);
 /* The layer has seen these rows. */
 void fv__layer_cache_count(fv__layer_cache *cache, const fv_sequences *s);
 

@@ -101,8 +101,8 @@ static fv_node *one_by_one(fv_graph *g, fv_attend *call, const fv_sequences *q, 
         int64_t rows = q->cu[n + 1] - q->cu[n];
         if (rows == 0) continue;
         call->in[FV_Q] = fv_op_slice(g, whole[0], 2, q->cu[n], rows);
-        for (int p = FV_K; p <= FV_V && whole[p]; p++)
-            call->in[p] = fv_op_slice(g, whole[p], 2, k->cu[n], k->cu[n + 1] - k->cu[n]);
+        for (int p = 1; p < 3 && whole[p]; p++)
+            call->in[p == 1 ? FV_K : FV_V] = fv_op_slice(g, whole[p], 2, k->cu[n], k->cu[n + 1] - k->cu[n]);
         part[count++] = fv_op_merge_heads(g, fv_op_attend(g, call, NULL, NULL));
     }
     if (!part) return &g->empty;

@@ -34,8 +34,9 @@ typedef struct decoder {
 
 static void make_decoder(decoder *m, const fv_block_options *block, const char *positions) {
     fv_multi_head_options cross = {.d_model = D, .heads = 2, .kv_heads = 1};
-    for (int i = 0; i < BATCH * LONGEST * D; i++) input[i / (LONGEST * D)][i % (LONGEST * D)] = (float)fv__random_normal(4, 1, (uint64_t)i);
-    for (int i = 0; i < (3 + MEMORY) * D; i++) memory[i] = (float)fv__random_normal(4, 2, (uint64_t)i);
+    for (int n = 0; n < BATCH; n++)
+        for (int i = 0; i < LONGEST * D; i++) input[n][i] = (float)fv__random_normal(4, (uint64_t)n, (uint64_t)i);
+    for (int i = 0; i < (3 + MEMORY) * D; i++) memory[i] = (float)fv__random_normal(5, 0, (uint64_t)i);
     *m = (decoder){.caches = NULL};
     assert_int_equal(fv_params_create(&m->params, FV_F32, 7), FV_OK);
     fv_positions_options p = {.d_model = D, .max_length = LONGEST, .positions = positions};
@@ -92,8 +93,7 @@ static void forward_whole(const decoder *m) {
     float out[BATCH * LONGEST * D], *at = out;
     static const int64_t zero[BATCH] = {0};
     if (forward(m, zero, lengths, false, true, out) != FV_OK) fail_msg("%s", fv_message());
-    for (int n = 0; n < BATCH; at += lengths[n++] * D)
-        memcpy(whole[n], at, (size_t)(lengths[n] * D) * sizeof(float));
+    for (int n = 0; n < BATCH; at += lengths[n++] * D) memcpy(whole[n], at, (size_t)(lengths[n] * D) * sizeof(float));
 }
 
 static void same_rows(const char *what, const float *out, const int64_t *first, const int64_t *count) {
@@ -273,9 +273,8 @@ static void refusals(void **state) {
 int main(void) {
     fv_set_threads(1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(softmax_with_everything), cmocka_unit_test(every_mechanism),
-        cmocka_unit_test(beams),                   cmocka_unit_test(truncation_and_reset),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(softmax_with_everything), cmocka_unit_test(every_mechanism), cmocka_unit_test(beams),
+        cmocka_unit_test(truncation_and_reset),    cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

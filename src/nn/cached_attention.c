@@ -9,9 +9,7 @@
 /* ---- who can */
 
 static fv_status cannot(const multi_head *l, const char *what, const char *expected, const char *found) {
-    return fv__fail(FV_USAGE,
-                    "layer %s: %s\n  expected %s\n  found:   %s\n"
-                    "  try:     forward without caches over whole sequences",
+    return fv__fail(FV_USAGE, "layer %s: %s\n  expected %s\n  found:   %s\n  try:     whole sequences, without caches",
                     l->base.name, what, expected, found);
 }
 

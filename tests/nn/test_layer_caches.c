@@ -263,7 +263,7 @@ static void refusals(void **state) {
     o.causal = false;
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "not causal");
     o.mechanism = "spatial_gate";
-    refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "forward without caches");
+    refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "without caches");
     fv_layer_caches *caches;
     assert_int_equal(fv_layer_caches_create(&caches, &(fv_cache_options){.batch = 2}), FV_USAGE); /* no capacity */
     assert_null(caches);

@@ -201,7 +201,13 @@ static fv_status plan_without_windows(cli_problem *problem) {
 
 /* Parameters that matter at these lengths, where the usual ones would not. */
 static const char *text_of(const char *name) {
-    return strcmp(name, "window") == 0 ? "window:left=9,right=4" : strcmp(name, "topk") == 0 ? "topk:k=6" : name;
+    static const char *const texts[][2] = {{"window", "window:left=9,right=4"},
+                                           {"topk", "topk:k=6"},
+                                           {"strided", "strided:stride=7"},
+                                           {"block-topk", "block-topk:k=2,block=8"}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (strcmp(name, texts[i][0]) == 0) return texts[i][1];
+    return name;
 }
 
 fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64_t seed, fv_dtype dtype, bool grid) {

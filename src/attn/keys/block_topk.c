@@ -380,7 +380,9 @@ const fv__mechanism fv__mech_block_topk = {
              .takes =
                  1 << FV_SINKS | 1 << FV_SLOPES | 1 << FV_KV_LEN | 1 << FV_PREFIX_LEN | 1 << FV_CU_Q | 1 << FV_CU_K,
              .can = FV_TILE_CAN & ~FV_CAN_BLOCKS,
-             .params = params},
+             .params = params,
+             .examples = {"block-topk:k=2,block=4", "block-topk:k=1,block=7", "block-topk:k=1,block=64",
+                          "block-topk:k=3,block=1"}},
     .params_size = sizeof(block_topk_params),
     .engine = &fv__tile,
     .setup = setup,

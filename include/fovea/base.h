@@ -81,6 +81,7 @@ typedef struct fv_window {
  * and the saved configuration. */
 typedef enum fv_option_type {
     FV_OPT_BOOL,
+    FV_OPT_NOT, /* a bool whose field says the opposite: "bias" is true while no_bias is false */
     FV_OPT_INT,
     FV_OPT_FLOAT,
     FV_OPT_STRING,
@@ -88,11 +89,11 @@ typedef enum fv_option_type {
     FV_OPT_WINDOW_LEFT, /* one side of an fv_window, as a number: -1 is no limit */
     FV_OPT_WINDOW_RIGHT,
     FV_OPT_ENUM, /* an enum that counts from 0, as one of the words of `choices` */
-    FV_OPT_GROUP /* the rows of `group` describe a struct at `offset`; `name` is put before their names, "" for none */
+    FV_OPT_GROUP /* the rows of `group` describe a struct of `max` bytes; `name` stands before their names, "" for none */
 } fv_option_type;
 typedef struct fv_option {
     const char *name;     /* long name with dashes: "batch-size" */
-    fv_option_type type;  /* field types: bool, int64_t, double, const char * (STRING and CHOICE), fv_window, enum */
+    fv_option_type type;  /* fields: bool (and NOT), int64_t, double, const char * (and CHOICE), fv_window, enum */
     size_t offset;        /* offsetof the field in its options struct */
     const char *standard; /* default as text, NULL for none */
     double min, max;      /* inclusive range of numbers; ignored otherwise */

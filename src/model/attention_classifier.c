@@ -6,7 +6,7 @@ static fv_status make(fv_model *model) {
     fv__layers *l = &model->layers;
     fv_multi_head_options o;
     fv_options_init(fv_multi_head_rows, &o);
-    o.d_model = model->options.d_model, o.heads = model->options.heads, o.mechanism = model->options.mechanism;
+    o.d_model = model->options.d_model, o.heads = model->options.heads, o.attention.mechanism = model->options.mechanism;
     l->block = fv__alloc(sizeof *l->block);
     if (!l->block) return FV_NO_RESOURCES;
     FV_TRY(fv__make_embeddings(model));
@@ -19,8 +19,8 @@ static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
     fv_graph *g = run->graph;
     fv_sequences s = fv__sequences(batch);
     nodes->input = fv__embed(run, batch);
-    fv_node *x = fv_layer_forward(l->block[0], g, nodes->input, &s);
-    nodes->logits = fv_layer_forward(l->out, g, fv_op_pool(g, x, &s, FV_POOL_MEAN), NULL);
+    fv_node *x = fv_layer_apply(l->block[0], g, nodes->input, &s);
+    nodes->logits = fv_layer_apply(l->out, g, fv_op_pool(g, x, &s, FV_POOL_MEAN), NULL);
 }
 
 static const fv_option options[] = {

@@ -89,19 +89,13 @@ static fv_status check_needs(const multi_head *l, const fv_mechanism *m) {
 }
 
 static fv_status set_options(multi_head *l, fv_params *params, const fv_multi_head_options *o) {
-    static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
-    l->options = standard;
-    FV_TRY(fv__layer_text(params, o->mechanism, &l->options.mechanism));
-    l->options.causal = o->causal ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_NONE;
-    l->options.window = o->window;
-    l->options.softcap = o->softcap;
-    l->options.dropout = o->dropout;
-    return FV_OK;
+    l->options = o->attention;
+    return fv__layer_text(params, o->attention.mechanism, &l->options.mechanism);
 }
 
 fv_status fv__mechanism_prepare(multi_head *l, fv_params *params, const fv_multi_head_options *o) {
     const fv_mechanism *m;
-    FV_TRY(named(l, find(o->mechanism, &m)));
+    FV_TRY(named(l, find(o->attention.mechanism, &m)));
     for (int p = 0; p < FV_OPERANDS; p++) l->operand[p] = -1;
     l->gate = (m->can & FV_CAN_SELF) && !(m->needs & FV_OPERAND_BIT(FV_K));
     l->packed = m->can & FV_CAN_VARLEN;
@@ -112,7 +106,7 @@ fv_status fv__mechanism_prepare(multi_head *l, fv_params *params, const fv_multi
 
 fv_status fv__mechanism_params(multi_head *l, fv_params *params, const fv_multi_head_options *o) {
     const fv_mechanism *m;
-    FV_TRY(find(o->mechanism, &m));
+    FV_TRY(find(o->attention.mechanism, &m));
     fv_attention_tensors x = sample(l, fv__params_dtype(params), o->d_model);
     for (const fv_mechanism_operand *row = m->operands; row && row->name; row++) {
         const fv_operand p = row->operand;

@@ -1,8 +1,8 @@
 /* Rotation of rows by a table of cosines and sines. A task owns some rows of all heads of one batch entry, so a table
  * of another type or order is converted once for all heads. rope_rotate.h is written for a type R. */
+#include "attn/position/rope_rotate.h"
 #include "attn/position/rope_call.h"
 #include "simd/simd.h"
-#include "tensor/dtype.h"
 
 #include <string.h>
 
@@ -13,7 +13,7 @@ enum { PAIRS = 64, TABLE = 4096 }; /* of a row of a block at most; numbers of a 
 #define SIMD fv__simd_f32
 #define SIMD_NOW fv__simd_f32_now
 #define TYPE FV_F32
-#include "attn/position/rope_rotate.h"
+#include "tensor/dtype.h"
 #undef R
 #undef T
 #undef SIMD

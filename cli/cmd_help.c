@@ -2,7 +2,7 @@
 #include "command.h"
 #include "console.h"
 #include "flags.h"
-#include "help_text.h"
+#include "flag_text.h"
 #include "output.h"
 
 #include <string.h>

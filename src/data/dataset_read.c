@@ -53,8 +53,7 @@ static fv_status cut_columns(reader *r) {
     for (char *rest = r->names, *next; rest; rest = next) {
         if ((next = strchr(rest, ','))) *next++ = 0;
         if (r->texts == MAX_COLUMNS || !*rest)
-            return fv__fail(FV_USAGE,
-                            "text-col \"%s\"\n  expected 1 to %d column names or numbers with commas between",
+            return fv__fail(FV_USAGE, "text-col \"%s\"\n  expected 1 to %d column names or numbers with commas between",
                             r->options.text_col, MAX_COLUMNS);
         r->column[r->texts++] = rest;
     }

@@ -245,7 +245,8 @@ static fv_status load_model(fv_tokenizer *t, fv__json_at_file root) {
 
 static fv_status load(fv_tokenizer *t, fv__json_at_file root) {
     if (fv__json_kind_of(root.object) != FV_JSON_OBJECT)
-        return fv__fail(root.fault, "%s: expected an object\n  found:   %s", root.where, fv__json_kind_name(root.object));
+        return fv__fail(root.fault, "%s: expected an object\n  found:   %s", root.where,
+                        fv__json_kind_name(root.object));
     FV_TRY(load_stages(t, root));
     FV_TRY(load_model(t, root));
     FV_TRY(load_added(t, root));

@@ -137,8 +137,8 @@ static int64_t read_numbers(char *at, float *out, int64_t room) {
 static fv_status wrong_line(const reader *r, int64_t found) {
     if (found < 0)
         return fv__fail(FV_BAD_DATA,
-                        "%s:%lld: expected a word and %lld numbers\n  found:   something that is not a number",
-                        r->path, (long long)r->line, (long long)r->dim);
+                        "%s:%lld: expected a word and %lld numbers\n  found:   something that is not a number", r->path,
+                        (long long)r->line, (long long)r->dim);
     return fv__fail(FV_BAD_DATA, "%s:%lld: expected a word and %lld numbers\n  found:   %lld numbers", r->path,
                     (long long)r->line, (long long)r->dim, (long long)found);
 }

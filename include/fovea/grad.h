@@ -73,7 +73,8 @@ FV_API int64_t fv_params_elements(const fv_params *params, bool trainable_only);
 FV_API fv_status fv_params_grads(fv_params *params); /* takes memory for the gradients, zero; nothing if it has it */
 FV_API void fv_params_zero_grads(fv_params *params);
 /* All values in a safetensors file, by name, and back. Loading wants exactly the parameters of `params`: FV_BAD_MODEL
- * names a missing, unknown, misshapen or damaged tensor, and NaN; then no value has changed. f32 and f64 convert. */
+ * names a missing, unknown, misshapen or damaged tensor, and NaN; then no value has changed. f32 and f64 convert. Not
+ * in a library that was built without the packages for files. */
 FV_API fv_status fv_params_save(const fv_params *params, const char *path);
 FV_API fv_status fv_params_load(fv_params *params, const char *path);
 /* The whole block as rank-1 tensors, with the (zero) gaps that align each parameter. */

@@ -10,7 +10,7 @@
  *         fv_node *y = fv_op_linear(g, fv_op_constant(g, &x), fv_op_param(g, w), fv_op_param(g, b));
  *         fv_node *loss = fv_op_cross_entropy(g, y, &(fv_targets){.labels = labels, .label_smoothing = .1});
  *         fv_status status = fv_graph_backward(g, loss, NULL);               // also reports any failed operation
- *         ...                                                                // optimizer: fv_params_get or _flat, then _zero_grads
+ *         ...                                                                // a step of an optimizer: optim.h
  *     }
  *
  * An operation computes at once; its value may be read straight away. The first failure stays on the graph: later

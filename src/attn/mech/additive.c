@@ -13,7 +13,7 @@
 
 static fv_status setup(fv_attention_plan *plan) {
     if (plan->options.scale == 0) plan->options.scale = 1;
-    fv__tile_setup_of(plan)->score = FV_SCORE_ADD;
+    fv__tile_setup_of(plan)->choice[FV_SCORE_additive] = plan->mechanism;
     return FV_OK;
 }
 

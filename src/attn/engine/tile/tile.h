@@ -24,6 +24,7 @@
 
 #include "attn/mechanism_contract.h"
 #include "attn/engine/tile/statistics_partition.h"
+#include "attn/score/score.h"
 
 enum {
     FV_TILE_LANES = 32,    /* queries of a forward tile */
@@ -39,16 +40,15 @@ enum {
 };
 extern const fv__engine fv__tile;
 
-typedef enum fv__tile_score {
-    FV_SCORE_DOT, /* q.k */
-    FV_SCORE_ADD  /* w.tanh(q + k), w is operand W0: (H,D) */
-} fv__tile_score;
-
-/* What a mechanism over TILE chooses. */
+/* What a mechanism over TILE chooses: rows of score/list.def that are on because it says so, each with what that row wants
+ * to know. NULL: not chosen. */
 typedef struct fv__tile_setup {
-    fv__tile_score score;
+    const void *choice[FV_SCORES];
 } fv__tile_setup;
 static inline fv__tile_setup *fv__tile_setup_of(const fv_attention_plan *plan) { return fv__setup_of(plan, &fv__tile); }
+static inline const void *fv__tile_choice(const fv_attention_plan *plan, fv__score_id id) {
+    return fv__tile_setup_of(plan) ? fv__tile_setup_of(plan)->choice[id] : NULL;
+}
 
 /* Also for ROWS, which computes as many scores. */
 double fv__tile_flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward);

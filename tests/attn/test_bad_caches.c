@@ -148,7 +148,7 @@ static void wrong_calls(void **state) {
     fv_tensor k = fv_bhld(data, FV_F32, 1, 2, 30, 4), v = fv_bhld(data, FV_F32, 1, 2, 30, 6);
     assert_int_equal(fv_kv_cache_append(cache, &k, &v, NULL), FV_OK);
     assert_int_equal(fv_kv_cache_first(cache, 0), 20);
-    refused(fv_decode(plan, cache, &x, NULL), FV_USAGE, "no scratch");
+    refused(fv_decode(plan, cache, &x, NULL), FV_USAGE, "decode: scratch\n  expected");
     x.q = fv_bhld(data, FV_F32, 1, 4, 3, 4),
     refused(fv_decode(plan, cache, &x, scratch), FV_USAGE, "expected up to 2, as planned");
     x.q = fv_bhld(data, FV_F64, 1, 4, 1, 4),
@@ -180,7 +180,8 @@ static void wrong_calls(void **state) {
     x = good;
     assert_int_equal(fv_decode(plan, cache, &x, scratch), FV_OK);
     x.q = fv_bhld(data, FV_F32, 1, 4, 2, 4), x.out = fv_bhld(data + 200, FV_F32, 1, 4, 2, 6);
-    refused(fv_decode(plan, cache, &x, scratch), FV_USAGE, "keeps positions 20 to 29\n  expected a window.left");
+    refused(fv_decode(plan, cache, &x, scratch), FV_USAGE,
+            "expected a window.left, with several new rows\n  found:   positions 20 to 29");
     fv_decode_plan_free(plan);
     how.window = FV_WINDOW(16, -1);
     assert_int_equal(fv_decode_plan_create(&plan, &how, cache, 4, 2), FV_OK);
@@ -197,7 +198,8 @@ static void wrong_calls(void **state) {
     fv_cache_options wide = o;
     wide.d_v = 7;
     assert_int_equal(fv_kv_cache_create(&other, &wide), FV_OK);
-    refused(fv_decode(plan, other, &good, scratch), FV_USAGE, "other sizes");
+    refused(fv_decode(plan, other, &good, scratch), FV_USAGE,
+            "d_v 6, f32\n  found:   batch 1, 2 kv heads, d_qk 4, d_v 7, f32");
     fv_kv_cache_free(other);
     fv_decode_plan_free(plan);
     fv_kv_cache_free(cache);

@@ -38,7 +38,7 @@ static void prefill(const decode_case *c, int64_t n, fv_attention_tensors *x) {
     how.scale = c->how.scale, how.softcap = c->how.softcap, how.mask_means = c->how.mask_means;
     how.causal = c->how.memory || c->how.see_all ? FV_CAUSAL_NONE : FV_CAUSAL_LOWER_RIGHT;
     if (c->how.see_all && !c->how.memory) call.q_offset = length - n;
-    if (c->how.window.limited) how.window_left = c->how.window.left, how.window_right = c->how.window.right;
+    how.window = c->how.window;
     x->t[FV_Q] = own(&rows, FV_F32), x->t[FV_OUT] = own_rows(c->heads, n, o->d_v);
     x->t[FV_K] = own_rows(o->kv_heads, length, o->d_qk), x->t[FV_V] = own_rows(o->kv_heads, length, o->d_v);
     const fv_tensor k3 = fv_tensor_of(x->t[FV_K].data, FV_F32, 3, x->t[FV_K].dim + 1);
@@ -134,7 +134,7 @@ static void what_is_hidden(void **state) {
 }
 
 /* The first row sees the last position, which is thousands of rows behind it: more chunks than its window has. */
-static void a_window_and_a_prefix_far_ahead(void **state) {
+static void a_window_and_a_late_prefix(void **state) {
     (void)state;
     enum { N = 3000 };
     const fv_cache_options o = {1, 1, 1, 1, FV_F32, FV_CACHE_CONTIGUOUS, N, 0, 0};
@@ -159,7 +159,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_a_prefill),
         cmocka_unit_test(what_is_hidden),
-        cmocka_unit_test(a_window_and_a_prefix_far_ahead),
+        cmocka_unit_test(a_window_and_a_late_prefix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

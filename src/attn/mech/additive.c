@@ -32,7 +32,7 @@ static double score(const fv__row *r, int64_t j) {
     return sum;
 }
 
-static void reference(const fv__run *run) { fv__plain_reference(run, score); }
+static void reference(const fv__run *run) { fv__plain_reference(run, score, NULL); }
 
 const fv__mechanism fv__mech_additive = {
     .info = {.name = "additive",

@@ -12,8 +12,9 @@
 
 void fv__exact_reference(const fv__run *run);
 
-/* The same with another score of the row and key j, before scale and softcap. */
-typedef double fv__raw_score(const fv__row *row, int64_t j);
-void fv__plain_reference(const fv__run *run, fv__raw_score *score);
+/* The same with another score of the row and key j, before scale and softcap, and with what is added to it after them
+ * (NULL: nothing). */
+typedef double fv__row_score(const fv__row *row, int64_t j);
+void fv__plain_reference(const fv__run *run, fv__row_score *raw, fv__row_score *added);
 
 #endif

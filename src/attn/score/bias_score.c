@@ -39,8 +39,7 @@ const fv__score fv__score_bias = {.name = "bias",
 #include "attn/engine/view.h"
 
 static R *T(tile_at)(const fv__score_tile *t, const T(view) * v) {
-    return T(at)(v, t->sequence->batch, t->head, t->sequence->q_start + t->i0) +
-           (t->sequence->k_start + t->j0) * v->d;
+    return T(at)(v, t->sequence->batch, t->head, t->sequence->q_start + t->i0) + (t->sequence->k_start + t->j0) * v->d;
 }
 
 static void T(write)(const fv__score_tile *t, void *to, int64_t ld) {

@@ -13,9 +13,7 @@ static const fv__t5_buckets *buckets_of(const fv_attention_plan *plan) { return 
 
 static bool on(const fv_attention_plan *plan) { return buckets_of(plan) != NULL; }
 
-static int64_t parts(const fv_attention_plan *plan) {
-    return plan->grad[FV_W0].rank ? buckets_of(plan)->buckets : 0;
-}
+static int64_t parts(const fv_attention_plan *plan) { return plan->grad[FV_W0].rank ? buckets_of(plan)->buckets : 0; }
 
 /* Buckets of the diagonals of a tile, from its last query with its first key on. Returns how many. */
 static int64_t diagonals(const fv__score_tile *t, int64_t *bucket) {

@@ -89,8 +89,7 @@ static void T(tile_begin)(const T(job) * job, const fv__sequence *sequence, int6
     t->i0 = i0, t->rows = rows, t->started = t->same_max = t->bit_masked = false;
     t->lanes = rows > FV_TILE_LANES / 2 ? FV_TILE_LANES : (rows + width - 1) / width * width;
     const R *q = T(at)(&job->q, sequence->batch, head, sequence->q_start + i0);
-    job->simd->pack(t->q, t->lanes, q, job->q.l, rows, job->plan->d_qk,
-                    T(packed_scale)(job, job->scale2));
+    job->simd->pack(t->q, t->lanes, q, job->q.l, rows, job->plan->d_qk, T(packed_scale)(job, job->scale2));
     job->simd->fill(t->m, (R)-INFINITY, t->lanes);
     job->simd->fill(t->l, 0, t->lanes);
     T(visible_ranges_of)(job, sequence, i0, rows, &t->visible);
@@ -173,8 +172,8 @@ static void T(add_terms)(const T(job) * job, T(forward_scratch) * w, const T(til
 }
 
 /* Scores of a base with a function of its own: keys in rows, queries in lanes. */
-static void T(base_scores)(const T(job) * job, const T(tile) * t, const fv__sequence *sequence, int64_t head,
-                           int64_t a, int64_t rows, const R *k, R *s) {
+static void T(base_scores)(const T(job) * job, const T(tile) * t, const fv__sequence *sequence, int64_t head, int64_t a,
+                           int64_t rows, const R *k, R *s) {
     const fv__score_tile tile = T(score_tile)(job, sequence, head, t->i0, t->rows, a, rows, NULL);
     const fv__score_product p = {k, t->q, job->k.l, t->lanes, rows, 0, job->plan->d_qk};
     job->own_base(&tile, s, &p, (double)job->scale2);

@@ -170,12 +170,13 @@ FV_API fv_node *fv_op_concat(fv_graph *g, fv_node *const *parts, int count, int 
 FV_API fv_node *fv_op_sum(fv_graph *g, fv_node *x);                                    /* scalar */
 FV_API fv_node *fv_op_mean(fv_graph *g, fv_node *x);
 
-/* Packed sequences. Position of a row = its place in its sequence. */
-FV_API fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s);
-FV_API fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table,
-                                    const fv_sequences *s); /* table [max, d_model] */
-FV_API fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, fv_rope_pairing pairing, double base);
+/* Packed sequences. Position of a row = first[n] + its place in its sequence n; first NULL: 0. table [max, d_model]. */
+FV_API fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_t *first);
+FV_API fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table, const fv_sequences *s,
+                                    const int64_t *first);
 /* x (1,H,T,D) or [T,D]; rotates all of D (even) */
+FV_API fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_t *first,
+                           fv_rope_pairing pairing, double base);
 typedef enum fv_pool { FV_POOL_MEAN, FV_POOL_MAX, FV_POOL_FIRST, FV_POOL_SUM } fv_pool;
 FV_API fv_node *fv_op_pool(fv_graph *g, fv_node *x, const fv_sequences *s,
                            fv_pool kind);                                           /* [N, d_model]; empty: zero */

@@ -18,7 +18,7 @@ typedef struct T(job) {
     R scale2, cap2; /* in units of log 2 */
     double dropout;
     bool banded, biased; /* biased: something joins the bias tile */
-    const fv_block_mask *blocks;
+    fv__keys_set keys;
     bool prefetches; /* the tensors are larger than near caches: what comes next is prefetched */
     /* backward only */
     R *lse2, *delta; /* per head and query */
@@ -57,7 +57,6 @@ static T(job) T(job_of)(const fv__run *run, bool backward) {
                          (int64_t)sizeof(R) >
                      FV_TILE_NEAR;
     job.banded = plan->window_left >= 0 || plan->window_right >= 0;
-    job.blocks = plan->options.blocks;
     T(list_scores)(&job);
     return job;
 }

@@ -125,7 +125,7 @@ FV_API fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_
 typedef enum fv_capture {
     FV_CAPTURE_RAW,        /* times scale */
     FV_CAPTURE_SOFTCAPPED, /* cap tanh(s/cap) */
-    FV_CAPTURE_BIASED,     /* with bias and slopes */
+    FV_CAPTURE_BIASED,     /* with bias, slopes and what the mechanism adds to them */
     FV_CAPTURE_SOFTMAX,
     FV_CAPTURE_DROPOUT
 } fv_capture;
@@ -151,7 +151,8 @@ enum { /* what a mechanism can do */
 typedef enum fv_operand_init {
     FV_OPERAND_XAVIER, /* uniform, bound sqrt(6 / (sum of the last two axes)) */
     FV_OPERAND_ZEROS,
-    FV_OPERAND_ONES
+    FV_OPERAND_ONES,
+    FV_OPERAND_NORMAL /* normal, deviation 0.1 */
 } fv_operand_init;
 typedef struct fv_mechanism_operand {
     fv_operand operand;       /* FV_W0 ..., FV_AUX */

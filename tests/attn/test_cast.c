@@ -126,7 +126,8 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
 }
 
 static const char *const texts[] = {"softmax", "window:left=7,right=3", "additive", "topk:k=5",
-                                    "linear",  "spatial-gate",          "se"};
+                                    "t5",      "shaw:max-distance=4",   "linear",   "spatial-gate",
+                                    "se"};
 enum { TEXTS = sizeof texts / sizeof *texts };
 
 static int64_t longest_of(uint64_t seed) { return seed % 20 == 19 ? 300 : seed % 4 == 1 ? 90 : 20; }

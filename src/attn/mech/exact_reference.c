@@ -1,6 +1,6 @@
 /* Exact attention by plain loops in double, straight from the definition:
  *
- *   s_ij = cap tanh(scale q_i.k_j / cap) + bias_ij - slope |i + offset - j|,
+ *   s_ij = cap tanh(scale q_i.k_j / cap) + bias_ij - slope |i + offset - j|, and what a mechanism adds,
  *   P_ij = exp(s_ij) / (exp(sink) + sum_j exp(s_ij)),
  *   O_i = sum_j keep_ij P_ij v_j / (1 - p),   LSE_i = ln sum_j exp(s_ij).
  *
@@ -12,8 +12,8 @@
 
 /* What differs between the mechanisms. */
 typedef struct definition {
-    fv__raw_score *raw;
-    fv__row_predicate *sees; /* NULL: all */
+    fv__row_score *raw, *added; /* before scale and softcap, after them; added NULL: nothing */
+    fv__row_predicate *sees;    /* NULL: all */
     void *context;
 } definition;
 
@@ -28,10 +28,16 @@ static double score(const fv__row *r, int64_t j, const definition *of) {
     double s = o->scale * of->raw(r, j);
     if (o->softcap > 0) s = o->softcap * tanh(s / o->softcap);
     if (t[FV_SLOPES].rank) bias -= fv_tensor_get(&t[FV_SLOPES], &r->h) * fabs((double)(r->position - j));
+    if (of->added) bias += of->added(r, j);
     return s + bias;
 }
 
-static double weight(const fv__row *r, int64_t j, double s, double top, double sum) {
+double fv__plain_score(const fv__row *r, int64_t j, fv__row_score *raw) {
+    definition of = {.raw = raw};
+    return score(r, j, &of);
+}
+
+double fv__plain_weight(const fv__row *r, int64_t j, double s, double top, double sum) {
     if (s == -INFINITY) return 0;
     const fv_attention_plan *plan = r->run->plan;
     if (plan->options.dropout == 0) return exp(s - top) / sum;
@@ -58,7 +64,7 @@ static void one_row(const fv__row *r, void *context) {
         double out[64] = {0};
         const int64_t width = d_v - d0 < 64 ? d_v - d0 : 64;
         for (int64_t j = 0; j < r->k_len && seen; j++) {
-            const double p = weight(r, j, score(r, j, of), top, sum);
+            const double p = fv__plain_weight(r, j, score(r, j, of), top, sum);
             if (p == 0) continue;
             for (int64_t d = 0; d < width; d++)
                 out[d] += p * fv__plain_get(&t[FV_V], r->b, r->kv, r->k_start + j, d0 + d);
@@ -68,14 +74,14 @@ static void one_row(const fv__row *r, void *context) {
     }
 }
 
-void fv__plain_reference(const fv__run *run, fv__raw_score *raw) {
-    definition of = {.raw = raw};
+void fv__plain_reference(const fv__run *run, fv__row_score *raw, fv__row_score *added) {
+    definition of = {.raw = raw, .added = added};
     fv__each_row(run, one_row, &of);
 }
 
 void fv__keys_reference(const fv__run *run, fv__row_predicate *sees, void *context) {
-    definition of = {fv__plain_dot, sees, context};
+    definition of = {.raw = fv__plain_dot, .sees = sees, .context = context};
     fv__each_row(run, one_row, &of);
 }
 
-void fv__exact_reference(const fv__run *run) { fv__plain_reference(run, fv__plain_dot); }
+void fv__exact_reference(const fv__run *run) { fv__plain_reference(run, fv__plain_dot, NULL); }

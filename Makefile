@@ -48,7 +48,7 @@ ISAS    := scalar $(if $(filter x86_64,$(ARCH)),avx2 avx512)$(if $(filter aarch6
 ISA_scalar := -ffp-contract=off
 ISA_avx2   := -mavx2 -mfma -mf16c
 ISA_avx512 := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mf16c -mprefer-vector-width=512
-SRC     := $(foreach p,$(PARTS),$(wildcard src/$(p)/*.c src/$(p)/*/*.c))
+SRC     := $(foreach p,$(PARTS),$(wildcard src/$(p)/*.c src/$(p)/*/*.c src/$(p)/*/*/*.c))
 SRC     := $(filter-out src/base/parallel_%.c src/simd/isa_%.c,$(SRC)) src/base/parallel_$(THREADS).c $(ISAS:%=src/simd/isa_%.c)
 OBJ     := $(SRC:%.c=$(B)/%.o)
 CLI_SRC := $(if $(MISSING),,$(wildcard cli/*.c))

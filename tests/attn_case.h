@@ -112,10 +112,10 @@ static inline void add_cu(attn_case *c, fv_port port, int64_t n, int64_t total) 
 /* Masked data is never read: what kv_len cuts off becomes NaN. */
 static inline void poison_beyond(attn_case *c, fv_port port, const int64_t *live) {
     const fv_tensor *t = &c->x.t[port];
-    for (int64_t b = 0; b < t->dim[0]; b++)
+    for (int64_t b = 0; t->rank && b < t->dim[0]; b++)
         for (int64_t h = 0; h < t->dim[1]; h++)
             for (int64_t l = live[b]; l < t->dim[2]; l++)
-                for (int64_t d = 0; d < t->dim[3]; d++)
+                for (int64_t d = 0; d < (t->rank > 3 ? t->dim[3] : 1); d++)
                     set_at(t, b * t->stride[0] + h * t->stride[1] + l * t->stride[2] + d, NAN);
 }
 
@@ -138,9 +138,41 @@ static inline void add_plane(attn_case *c, fv_port port) {
     c->x.t[port] = t;
 }
 
+/* Operands of recurrences: decays of every size, keys of length 1 where the delta rule asks for them, states as it comes. */
+static inline void add_recurrence(attn_case *c, const fv_mechanism *m) {
+    static const double decays[] = {1e-3, 0.1, 1, 8};
+    const fv_tensor *k = &c->x.t[FV_K], *gate = &c->x.t[FV_GATE], *beta = &c->x.t[FV_BETA];
+    const fv_port ports[] = {FV_GATE, FV_BETA, FV_STATE, FV_STATE_OUT};
+    const double size = decays[below(c, 4)];
+    for (int i = 0; i < 4; i++) {
+        fv_tensor shape;
+        const bool optional = ports[i] == FV_STATE || ports[i] == FV_STATE_OUT;
+        if (fv_attention_port_shape(&c->how, &c->x, ports[i], &shape) != FV_OK || !shape.rank) continue;
+        if (optional && chance(c, 40)) continue;
+        if (ports[i] == FV_STATE_OUT) {
+            c->x.t[FV_STATE_OUT] = make_tensor(c, FV_STATE_OUT, 4, shape.dim, CANARY);
+            c->x.d[FV_STATE_OUT] = make_tensor(c, FV_PORTS + FV_STATE_OUT, 4, shape.dim, NAN);
+            fill_random(c, &c->x.d[FV_STATE_OUT], 1);
+        } else
+            add_input(c, ports[i], shape.rank, shape.dim, ports[i] == FV_GATE ? size : 1, true);
+    }
+    for (int64_t n = 0; gate->rank && n < fv_tensor_count(gate); n++)
+        set_at(gate, place(gate, n), -fabs(get_at(gate, place(gate, n))));
+    for (int64_t n = 0; beta->rank && n < fv_tensor_count(beta); n++)
+        set_at(beta, place(beta, n), fabs(get_at(beta, place(beta, n))));
+    for (int64_t n = 0; (m->needs >> FV_BETA & 1) && n < fv_tensor_count(k); n += c->d) {
+        double sum = 1e-12;
+        for (int64_t e = 0; e < c->d; e++) sum += get_at(k, place(k, n + e)) * get_at(k, place(k, n + e));
+        for (int64_t e = 0; e < c->d; e++)
+            set_at(k, place(k, n + e), (double)(float)(get_at(k, place(k, n + e)) / sqrt(sum)));
+    }
+}
+
 static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool packed) {
     if (chance(c, 30)) c->how.scale = 0.1 + fv__random_uniform(c->seed, 3, c->draw++);
-    if (can & FV_CAN_CAUSAL) {
+    if (takes >> FV_STATE & 1) { /* a recurrence: a row's query, key and value are one token, and it knows the past */
+        if (chance(c, 60)) c->how.causal = chance(c, 50) ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
+    } else if (can & FV_CAN_CAUSAL) {
         if (chance(c, 40)) c->how.causal = chance(c, 50) ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
         if (chance(c, 15)) c->how.q_offset = below(c, 40) - 20;
         if (chance(c, 25)) c->how.window_left = below(c, 60);
@@ -159,6 +191,9 @@ static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool 
         add_integers(c, FV_KV_LEN, c->b, live);
         poison_beyond(c, FV_K, live);
         poison_beyond(c, FV_V, live);
+        poison_beyond(c, FV_GATE, live);
+        poison_beyond(c, FV_BETA, live);
+        if (takes >> FV_STATE & 1 && c->how.causal) c->how.causal = FV_CAUSAL_UPPER_LEFT;
     }
     if ((takes >> FV_PREFIX_LEN & 1) && chance(c, 15)) {
         const int64_t n = packed ? c->x.t[FV_CU_Q].dim[0] - 1 : c->b;
@@ -183,7 +218,9 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     c->lq = some_length(c, longest), c->lk = chance(c, 40) ? c->lq : some_length(c, longest);
     c->d = widths[below(c, longest > 20 ? 12 : 6)],
     c->dv = chance(c, 50) ? c->d : widths[below(c, longest > 20 ? 12 : 6)];
+    const bool recurrence = m->takes >> FV_STATE & 1;
     if (self) c->lk = c->lq, c->dv = c->d;
+    if (recurrence) c->lk = c->lq;
     const int64_t q[4] = {c->b, c->h, c->lq, c->d}, k[4] = {c->b, c->kv, c->lk, c->d},
                   v[4] = {c->b, c->kv, c->lk, c->dv};
     const int64_t out[4] = {c->b, c->h, c->lq, c->dv};
@@ -203,6 +240,7 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
         add_cu(c, FV_CU_Q, n, c->lq);
         if ((m->takes >> FV_CU_K & 1) && (c->lq != c->lk || chance(c, 50))) add_cu(c, FV_CU_K, n, c->lk);
     }
+    if (recurrence) add_recurrence(c, m);
     add_options(c, m->can, m->takes, packed);
     c->x.t[FV_OUT] = make_tensor(c, FV_OUT, 4, out, CANARY);
     c->x.d[FV_OUT] = make_tensor(c, FV_PORTS + FV_OUT, 4, out, NAN);
@@ -210,7 +248,7 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     fv_tensor aux;
     if (fv_attention_port_shape(&c->how, &c->x, FV_AUX, &aux) == FV_OK && aux.rank)
         c->x.t[FV_AUX] = make_tensor(c, FV_AUX, aux.rank, aux.dim, CANARY);
-    if (self) return;
+    if (self || recurrence) return;
     c->x.t[FV_LSE] = make_tensor(c, FV_LSE, 3, out, CANARY);
     if (chance(c, 60) && m->can & FV_CAN_WEIGHTS) {
         c->x.d[FV_LSE] = make_tensor(c, FV_PORTS + FV_LSE, 3, out, NAN);

@@ -47,6 +47,7 @@ static inline void check_reference(const char *mechanism, uint64_t seed, int64_t
     } else {
         check_close(&exact, &reference, "f64", FV_OUT, false, 1e-12);
         check_close(&exact, &reference, "f64", FV_LSE, false, 1e-12);
+        check_close(&exact, &reference, "f64", FV_STATE_OUT, false, 1e-12);
         for (int isa = 0; isa < FV_ISAS; isa++) {
             if (!fv__simd_use((fv__isa)isa)) continue;
             check_make(&fast, mechanism, seed, FV_F32, longest, fit);
@@ -54,6 +55,7 @@ static inline void check_reference(const char *mechanism, uint64_t seed, int64_t
                 check_complain(&fast, fv__isa_name((fv__isa)isa), fv_message(), 0, 0);
             check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_OUT, false, 1e-5);
             check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_LSE, false, 1e-5);
+            check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_STATE_OUT, false, 1e-5);
             for (int p = 0; p < FV_MASK; p++)
                 check_close(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_port)p, true, 4e-5);
             case_free(&fast);
@@ -66,12 +68,12 @@ static inline void check_reference(const char *mechanism, uint64_t seed, int64_t
 
 /* ---- gradients in f64 against central differences */
 
-/* sum dO O + sum dLSE LSE, over the finite ones */
+/* sum dO O + sum dLSE LSE + sum dS S of the final state, over the finite ones */
 static inline double check_loss(attn_case *c) {
     if (case_run(c, RUN_FORWARD) != FV_OK) return NAN;
-    const fv_port outputs[] = {FV_OUT, FV_LSE};
+    const fv_port outputs[] = {FV_OUT, FV_LSE, FV_STATE_OUT};
     double sum = 0;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         const fv_tensor *t = &c->x.t[outputs[i]], *d = &c->x.d[outputs[i]];
         for (int64_t n = 0; d->rank && n < fv_tensor_count(t); n++) {
             const double y = get_at(t, place(t, n));
@@ -137,7 +139,7 @@ static inline int64_t check_gradients(const char *mechanism, uint64_t seed, int6
 
 static inline void check_same(const attn_case *c, const attn_case *with, const char *where) {
     for (int p = 0; p < FV_PORTS; p++) {
-        const bool output = p == FV_OUT || p == FV_LSE, gradient = p < FV_MASK;
+        const bool output = p == FV_OUT || p == FV_LSE || p == FV_STATE_OUT, gradient = p < FV_MASK;
         if (output && c->x.t[p].rank && !same_bytes(&c->x.t[p], &with->x.t[p]))
             check_complain(c, where, fv_port_name((fv_port)p), 1, 0);
         if (gradient && c->x.d[p].rank && !same_bytes(&c->x.d[p], &with->x.d[p]))
@@ -169,12 +171,14 @@ static inline void check_cut_out(attn_case *c, const attn_case *packed, int64_t 
     *c = (attn_case){.seed = packed->seed, .dtype = packed->dtype, .how = packed->how, .x = packed->x};
     c->x.t[FV_CU_Q].rank = c->x.t[FV_CU_K].rank = 0;
     for (int p = 0; p < FV_PORTS; p++) {
-        const bool rows = p <= FV_V || p == FV_OUT || p == FV_LSE;
+        const bool rows = p <= FV_V || p == FV_GATE || p == FV_BETA || p == FV_OUT || p == FV_LSE;
+        const bool state = p == FV_STATE || p == FV_STATE_OUT; /* one for each sequence */
         const int32_t *cu = p == FV_K || p == FV_V ? cu_k : cu_q;
         fv_tensor *both[2] = {&c->x.t[p], &c->x.d[p]};
         for (int i = 0; i < 2; i++) {
             const bool written = (i == 0) == (p >= FV_OUT);
             if (!both[i]->rank || p == FV_CU_Q || p == FV_CU_K) continue;
+            if (state) *both[i] = fv_tensor_slice(*both[i], 0, n, 1);
             if (rows) *both[i] = fv_tensor_slice(*both[i], 2, cu[n], cu[n + 1] - cu[n]);
             if (written) *both[i] = make_tensor(c, i * FV_PORTS + p, both[i]->rank, both[i]->dim, CANARY);
         }
@@ -192,14 +196,22 @@ static inline void check_packed(const char *mechanism, uint64_t seed, int64_t lo
         check_cut_out(&single, &packed, i);
         if (case_run(&single, RUN_FORWARD | RUN_BACKWARD) != FV_OK)
             check_complain(&single, "one by one", fv_message(), 0, 0);
-        const fv_port ports[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V};
-        for (int k = 0; k < 5; k++) {
-            const int32_t *cu = (k >= 3 && packed.x.t[FV_CU_K].rank ? packed.x.t[FV_CU_K] : packed.x.t[FV_CU_Q]).data;
+        const fv_port ports[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V, FV_GATE, FV_BETA};
+        for (int k = 0; k < 7; k++) {
+            const int32_t *cu =
+                (k >= 3 && k <= 4 && packed.x.t[FV_CU_K].rank ? packed.x.t[FV_CU_K] : packed.x.t[FV_CU_Q]).data;
             const fv_tensor *whole = k < 2 ? &packed.x.t[ports[k]] : &packed.x.d[ports[k]];
             const fv_tensor *own = k < 2 ? &single.x.t[ports[k]] : &single.x.d[ports[k]];
             if (!own->rank) continue;
             const fv_tensor part = fv_tensor_slice(*whole, 2, cu[i], cu[i + 1] - cu[i]);
             if (!same_bytes(&part, own)) check_complain(&packed, "one by one", fv_port_name(ports[k]), (double)i, 0);
+        }
+        for (int gradient = 0; gradient < 2; gradient++) {
+            const fv_tensor *whole = gradient ? &packed.x.d[FV_STATE] : &packed.x.t[FV_STATE_OUT];
+            const fv_tensor *own = gradient ? &single.x.d[FV_STATE] : &single.x.t[FV_STATE_OUT];
+            if (!own->rank) continue;
+            const fv_tensor part = fv_tensor_slice(*whole, 0, i, 1);
+            if (!same_bytes(&part, own)) check_complain(&packed, "one by one", "state", (double)i, gradient);
         }
         case_free(&single);
     }

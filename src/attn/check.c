@@ -129,7 +129,7 @@ static fv_status check_qkv_shapes(const fv_attention_plan *plan) {
                         plan->mechanism->info.name);
     const int64_t k_dim[4] = {b, kh, lk, plan->d_qk}, v_dim[4] = {b, kh, lk, plan->d_v},
                   out_dim[4] = {b, h, lq, plan->d_v};
-    const int64_t plane[4] = {b, h, lq, lk}, state[4] = {b, h, plan->d_qk, plan->d_v};
+    const int64_t plane[4] = {b, h, lq, lk}, state[4] = {plan->sequences, h, plan->d_qk, plan->d_v};
     if (plan->mechanism->info.needs & bit(FV_K))
         FV_TRY(check_port(plan, FV_K, &s[FV_K], 4, k_dim, false, "(B,Hkv,Lk,D) with B and D of q"));
     FV_TRY(check_port(plan, FV_V, &s[FV_V], 4, v_dim, false, "(B,Hkv,Lk,Dv) with B, Hkv and Lk of k"));
@@ -142,8 +142,9 @@ static fv_status check_qkv_shapes(const fv_attention_plan *plan) {
     FV_TRY(check_port(plan, FV_KV_LEN, &s[FV_KV_LEN], 1, &b, false, "(B)"));
     FV_TRY(check_port(plan, FV_PREFIX_LEN, &s[FV_PREFIX_LEN], 1, &plan->sequences, false,
                       "(B), or a number for each packed sequence"));
-    FV_TRY(check_port(plan, FV_STATE, &s[FV_STATE], 4, state, false, "(B,H,D,Dv)"));
-    FV_TRY(check_port(plan, FV_STATE_OUT, &s[FV_STATE_OUT], 4, state, false, "(B,H,D,Dv)"));
+    FV_TRY(check_port(plan, FV_STATE, &s[FV_STATE], 4, state, false, "(B,H,D,Dv), or one for each packed sequence"));
+    FV_TRY(check_port(plan, FV_STATE_OUT, &s[FV_STATE_OUT], 4, state, false,
+                      "(B,H,D,Dv), or one for each packed sequence"));
     if (plan->options.softcap > 0 && !(plan->mechanism->info.takes & bit(FV_SLOPES)))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no softcap", plan->mechanism->info.name);
     const fv_port unit[] = {FV_Q, FV_K, FV_V, FV_OUT};

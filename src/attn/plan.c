@@ -114,10 +114,13 @@ fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_
             port_dims(shape, 4, plan.batch, plan.heads, plan.q_len, plan.d_v);
         else if (port == FV_LSE && (known >> FV_K & 1)) /* gates have no softmax */
             port_dims(shape, 3, plan.batch, plan.heads, plan.q_len, 0);
+        else if (used && (port == FV_GATE || port == FV_BETA || port == FV_AUX))
+            *shape = fv__attn_port_shape(&plan, port);
+        else if (used && (port == FV_STATE || (port == FV_STATE_OUT && known >> FV_STATE & 1)))
+            port_dims(shape, 4, shapes->t[FV_CU_Q].rank ? shapes->t[FV_CU_Q].dim[0] - 1 : plan.batch, plan.heads,
+                      plan.d_qk, plan.d_v);
         else if (used && port < FV_W0 && shapes->t[port].rank)
             *shape = shapes->t[port];
-        else if (used && port == FV_AUX)
-            *shape = fv__attn_port_shape(&plan, port);
     }
     fv__free(plan.params);
     return status;

@@ -1,0 +1,188 @@
+/* Recurrences by chunks: what a call may be, how much scratch it needs, its implied weights, and the choice of the type. See
+ * chunkwise.h. */
+#include "attn/engine/recurrent/chunkwise.h"
+#include "simd/simd.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const fv__recurrence *settings(const fv_attention_plan *plan) { return plan->params; }
+
+static const fv__chunkwise_engine *engine_of(const fv_attention_plan *plan) {
+    return plan->dtype == FV_F64 ? &fv__chunkwise_engine_f64 : &fv__chunkwise_engine_f32;
+}
+
+void fv__chunkwise_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+    engine_of(plan)->forward(plan, x, scratch);
+}
+
+void fv__chunkwise_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+    engine_of(plan)->backward(plan, x, scratch);
+}
+
+/* ---- what is refused */
+
+static fv_status refuse(const fv_attention_plan *plan, const char *what, const char *expected, const char *found) {
+    return fv__fail(FV_USAGE, "attention: mechanism \"%s\", %s\n  expected %s\n  found:   %s",
+                    plan->mechanism->info.name, what, expected, found);
+}
+
+static fv_status check_rows(const fv_attention_plan *plan) {
+    if (plan->q_len != plan->k_len)
+        return refuse(plan, "queries and keys", "as many queries as keys: both come from the same tokens",
+                      "different lengths");
+    if (plan->q_offset != 0)
+        return refuse(plan, "option q_offset", "0: a query belongs to the key of its row", "another");
+    if (plan->lower_right && plan->shape[FV_KV_LEN].rank)
+        return refuse(plan, "causal lower-right with \"kv_len\"",
+                      "causal upper-left: a query belongs to the key of its row", "both");
+    if (plan->d_qk > FV_CHUNK_MOST) return refuse(plan, "columns of q and k", "at most 1024", "more");
+    return FV_OK;
+}
+
+static fv_status check_options(const fv_attention_plan *plan) {
+    if (plan->window_left >= 0)
+        return refuse(plan, "option window_left", "none: a state cannot forget single keys", "it is set");
+    if (plan->window_right > 0)
+        return refuse(plan, "option window_right", "none, or 0: a state does not know what comes", "it is set");
+    if (plan->shape[FV_LSE].rank) return refuse(plan, "port \"lse\"", "none: there is no normaliser", "it is given");
+    if (plan->shape[FV_AUX].rank)
+        return refuse(plan, "port \"aux\"", "none: backward computes the states again", "it is given");
+    return FV_OK;
+}
+
+static fv_status check_shape(const fv_attention_plan *plan, fv_port port, int rank, const char *expected) {
+    const fv_tensor *t = &plan->shape[port];
+    const int64_t want[4] = {plan->batch, plan->heads, plan->k_len, plan->d_qk};
+    char what[48], found[128];
+    if (t->rank == rank && !memcmp(t->dim, want, (size_t)rank * sizeof *want)) return FV_OK;
+    snprintf(what, sizeof what, "port \"%s\"", fv_port_name(port));
+    fv_tensor_describe(t, found, sizeof found);
+    return refuse(plan, what, expected, found);
+}
+
+fv_status fv__chunkwise_accept(fv_attention_plan *plan) {
+    const fv__recurrence *how = settings(plan);
+    if (how->chunk & (how->chunk - 1)) return refuse(plan, "chunk", "a power of 2, up to 64", "another number");
+    FV_TRY(check_options(plan));
+    FV_TRY(check_rows(plan));
+    if (how->decay == FV_DECAY_SCALAR) FV_TRY(check_shape(plan, FV_GATE, 3, "log decays (B,H,L)"));
+    if (how->decay == FV_DECAY_VECTOR) FV_TRY(check_shape(plan, FV_GATE, 4, "log decays (B,H,L,D)"));
+    if (how->low_rank == FV_LOW_RANK_DELTA) FV_TRY(check_shape(plan, FV_BETA, 3, "(B,H,L)"));
+    plan->causal = true, plan->window_right = 0; /* whether the options say so or nothing */
+    return FV_OK;
+}
+
+/* ---- scratch */
+
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+fv__chunk_sizes fv__chunk_sizes_of(const fv_attention_plan *plan, bool backward) {
+    const fv__recurrence *how = settings(plan);
+    const int64_t longest = plan->q_len > 0 ? plan->q_len : 1;
+    fv__chunk_sizes s = {.d = plan->d_qk, .dv = plan->d_v, .backward = backward};
+    s.n = longest < how->chunk ? longest : how->chunk;
+    s.lanes = round_up(s.n, FV_CHUNK_STRIP), s.d_lanes = round_up(s.d, FV_CHUNK_STRIP);
+    s.gate = how->decay == FV_DECAY_NONE ? 0 : how->decay == FV_DECAY_VECTOR ? s.d : 1;
+    for (int64_t half = how->chunk / 2; half > 0; half /= 2) s.levels++;
+    s.chunks = (longest + how->chunk - 1) / how->chunk;
+    s.delta = how->low_rank == FV_LOW_RANK_DELTA;
+    return s;
+}
+
+size_t fv__chunk_bytes(const fv__chunk_sizes *sizes, size_t element) {
+    const fv__chunk_sizes s = *sizes;
+    size_t bytes = 0;
+#define REGION(name, count, when) \
+    if (when) bytes += fv__attn_lines(count, element);
+    FV_CHUNK_REGIONS(REGION)
+#undef REGION
+    return bytes;
+}
+
+size_t fv__chunkwise_scratch(const fv_attention_plan *plan, bool backward) {
+    const fv__chunk_sizes s = fv__chunk_sizes_of(plan, backward);
+    return (size_t)fv_threads() * fv__chunk_bytes(&s, plan->dtype == FV_F64 ? 8 : 4);
+}
+
+/* ---- the weights the recurrence never forms: o_i = sum_j P_ij v_j + what the initial state gives */
+
+typedef struct row {
+    const fv_attention_plan *plan;
+    const fv_attention_tensors *x;
+    fv__segment s;
+    int64_t head, kv, i;
+} row;
+
+static double get4(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d) {
+    return fv_tensor_get(t, (int64_t[4]){b, h, l, d});
+}
+static double get3(const fv_tensor *t, int64_t b, int64_t h, int64_t l) {
+    return fv_tensor_get(t, (int64_t[3]){b, h, l});
+}
+
+static double key_dot(const row *r, const double *e, int64_t j) {
+    double sum = 0;
+    for (int64_t d = 0; d < r->plan->d_qk; d++)
+        sum += e[d] * get4(&r->x->t[FV_K], r->s.batch, r->kv, r->s.k_start + j, d);
+    return sum;
+}
+
+static double log_decay(const row *r, int64_t j, int64_t d) {
+    switch (settings(r->plan)->decay) {
+    case FV_DECAY_CONST: return settings(r->plan)->log_decay(r->plan, r->head);
+    case FV_DECAY_SCALAR: return get3(&r->x->t[FV_GATE], r->s.batch, r->head, r->s.k_start + j);
+    case FV_DECAY_VECTOR: return get4(&r->x->t[FV_GATE], r->s.batch, r->head, r->s.k_start + j, d);
+    default: return 0;
+    }
+}
+
+/* The weight of key j for a reader e of the state after it; e becomes the reader of the state before it. */
+static double take_weight(const row *r, double *e, int64_t j) {
+    const bool delta = settings(r->plan)->low_rank == FV_LOW_RANK_DELTA;
+    const double beta = delta ? get3(&r->x->t[FV_BETA], r->s.batch, r->head, r->s.k_start + j) : 1;
+    const double weight = beta * key_dot(r, e, j);
+    for (int64_t d = 0; d < r->plan->d_qk; d++) {
+        if (delta) e[d] -= weight * get4(&r->x->t[FV_K], r->s.batch, r->kv, r->s.k_start + j, d);
+        e[d] *= exp(log_decay(r, j, d));
+    }
+    return weight;
+}
+
+static void weigh_row(const row *r, fv_stage stage, const fv_tensor *out, int64_t n) {
+    double e[FV_CHUNK_MOST];
+    const bool weights = stage >= FV_STAGE_SOFTMAX;
+    const int64_t end = r->i + 1 < r->s.k_len ? r->i + 1 : r->s.k_len;
+    for (int64_t d = 0; d < r->plan->d_qk; d++)
+        e[d] = r->plan->options.scale * get4(&r->x->t[FV_Q], r->s.batch, r->head, r->s.q_start + r->i, d);
+    for (int64_t j = end; j < out->dim[1]; j++) fv_tensor_set(out, (int64_t[2]){n, j}, weights ? 0 : -INFINITY);
+    for (int64_t j = end - 1; j >= 0; j--)
+        fv_tensor_set(out, (int64_t[2]){n, j}, weights ? take_weight(r, e, j) : key_dot(r, e, j));
+}
+
+void fv__chunkwise_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+                           int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
+    row r = {.plan = plan, .x = x, .s = fv__attn_segment(plan, x, batch), .head = head};
+    r.kv = head * plan->kv_heads / plan->heads;
+    for (int64_t n = 0; n < count; n++) r.i = rows[n], weigh_row(&r, stage, out, n);
+}
+
+/* ---- words */
+
+/* Of the recurrence itself, in products with a state: forward writes and reads, and reads once more for the delta rule. Backward writes
+ * again, sends back two of each, and with the delta rule three more. */
+double fv__chunkwise_flops(const fv_attention_plan *plan, bool backward) {
+    const double delta = settings(plan)->low_rank == FV_LOW_RANK_DELTA ? 1 : 0;
+    const double state = 2.0 * (double)plan->d_qk * (double)plan->d_v,
+                 tokens = (double)plan->batch * (double)plan->q_len;
+    return state * tokens * (double)plan->heads * (backward ? 5 + 3 * delta : 2 + delta);
+}
+
+void fv__chunkwise_describe(const fv_attention_plan *plan, char *text, size_t size) {
+    static const char *const decays[] = {"", ", decay per head", ", decay per token", ", decay per token and column"};
+    const fv__recurrence *how = settings(plan);
+    snprintf(text, size, "recurrent %s %s, chunks of %d%s%s", fv_dtype_name(plan->dtype),
+             plan->dtype == FV_F64 ? "scalar" : fv_isa(), (int)how->chunk, decays[how->decay],
+             how->low_rank == FV_LOW_RANK_DELTA ? ", delta rule" : "");
+}

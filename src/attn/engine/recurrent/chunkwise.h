@@ -1,0 +1,128 @@
+/* Recurrences with decay and delta rule in their chunkwise form, forward and backward, in O(length) time and memory.
+ *
+ *   S_t = e^g_t S_t-1 + k_t u_t^T      o_t = scale q_t^T S_t      g_t <= 0, one number or one per row of S
+ *   u_t = v_t,  or with the delta rule  u_t = beta_t (v_t - (e^g_t S_t-1)^T k_t)
+ *
+ * In a chunk of n tokens, with G_i = g_0 + ... + g_i, S the state before it and all arrays rows of tokens:
+ *
+ *   A_ij = sum_d q_i,d k_j,d e^(G_i,d - G_j,d), j <= i          M_ij = the same of k_i and k_j, j < i
+ *   U = V                                                       delta: W = V - (K e^G) S - M U,  U = beta W, row by row
+ *   O = (Q e^G) S + A U                                         S' = e^G_n-1 S + (K e^(G_n-1 - G))^T U
+ *
+ *   backward, E' = dS':
+ *   dU = A^T dO + (K e^(G_n-1 - G)) E'                          dA = tril(dO U^T)
+ *   delta: dU_j -= sum_i>j M_ij dW_i, dW = beta dU,             dbeta_i = W_i . dU_i,  dM = -tril(dW U^T, -1),  dV = dW
+ *   dQ = (dO S^T) e^G + dA's part, dK = (U E'^T) e^(..) - (dW S^T) e^G + dA's and dM's parts
+ *   E = e^G_n-1 E' + (Q e^G)^T dO - (K e^G)^T dW
+ *   dg_t = sum over all j < t <= i of what e^(G_i - G_j) multiplies, times its gradient, S being j = -1 and S' being i = n
+ *
+ * Yang et al. 2023 (2312.06635), Yang et al. 2024 (2406.06484); Dao and Gu 2024 (2405.21060) for exponents that are summed and not
+ * subtracted. The gradient of the decays is summed from terms of one sign pattern, pair by pair: nothing cancels.
+ *
+ * A task is a head of a sequence; it walks over the chunks with the state at hand, in backward over the group of heads that share a
+ * kv head. Backward stores the state before each chunk, per worker: a head of v when n = D. Chunks are cut by positions in the sequence
+ * of the token: a result depends neither on threads nor on what else is in the batch.
+ *
+ * Keys at and beyond kv_len do not exist: nothing is written or forgotten there, and queries there read the last state. */
+#ifndef FV_ATTN_CHUNKWISE_H
+#define FV_ATTN_CHUNKWISE_H
+
+#include "attn/contract.h"
+
+typedef enum fv__decay {
+    FV_DECAY_NONE,
+    FV_DECAY_CONST,  /* per head: fv__recurrence.log_decay */
+    FV_DECAY_SCALAR, /* per token, gate (B,H,L) */
+    FV_DECAY_VECTOR  /* per token and row of the state, gate (B,H,L,D) */
+} fv__decay;
+
+typedef enum fv__low_rank {
+    FV_LOW_RANK_NONE,
+    FV_LOW_RANK_DELTA /* beta (B,H,L); a general pair of vectors (DPLR, RWKV-7) would stand here */
+} fv__low_rank;
+
+/* The settings of a recurrence; the params of its mechanism begin with them. */
+typedef struct fv__recurrence {
+    fv__decay decay;
+    fv__low_rank low_rank;
+    double (*log_decay)(const fv_attention_plan *plan, int64_t head); /* <= 0; for FV_DECAY_CONST */
+    int64_t chunk;                                                    /* tokens, a power of 2 up to 64 */
+} fv__recurrence;
+
+enum {
+    FV_CHUNK = 64,        /* tokens of a chunk when nothing else is said */
+    FV_CHUNK_STRIP = 16,  /* rows of a triangle that are one product */
+    FV_CHUNK_MOST = 1024, /* most rows of a state: weights and references keep a column of it at hand */
+};
+
+/* ---- between chunkwise.c and the two types */
+
+typedef struct fv__chunk_sizes {
+    int64_t n, lanes, d, d_lanes, dv; /* tokens; tokens and D rounded up to what a packed array wants */
+    int64_t gate, levels, chunks;     /* decays of a token: 0, 1 or D; halvings; states that backward stores */
+    bool delta, backward;
+} fv__chunk_sizes;
+
+/* Arrays of a worker: REGION(name, elements, whether they are needed), with the sizes as s. */
+#define FV_CHUNK_REGIONS(REGION)                                                                               \
+    REGION(state, s.d *s.dv, true)                  /* (D,Dv) at hand; backward: its gradient */               \
+    REGION(states, s.chunks *s.d *s.dv, s.backward) /* before each chunk */                                    \
+    REGION(q, s.n *s.d, true)                       /* (n,D) times scale */                                    \
+    REGION(k, s.n *s.d, true)                       /* (n,D) */                                                \
+    REGION(v, s.n *s.dv, true)                      /* (n,Dv) */                                               \
+    REGION(g, s.n *s.gate, true)                    /* log decays */                                           \
+    REGION(beta, s.n, s.delta)                                                                                 \
+    REGION(from_start, s.n *s.gate, true) /* decays from the chunk's start to a token */                       \
+    REGION(to_end, s.n *s.gate, true)     /* ... from a token to the chunk's end */                            \
+    REGION(whole, s.gate, true)           /* ... of the chunk */                                               \
+    REGION(between, s.gate > 1 ? s.levels * s.n * s.d : s.n * s.lanes, s.gate > 0) /* ... of pairs */          \
+    REGION(rows, s.n *s.d, true)                                                   /* rows with their decay */ \
+    REGION(level, s.n *s.d, s.gate > 1)                                                                        \
+    REGION(packed, s.d *s.lanes, true)                                                                         \
+    REGION(a, s.n *s.lanes, true)    /* pairs of queries and keys */                                           \
+    REGION(m, s.n *s.lanes, s.delta) /* pairs of keys */                                                       \
+    REGION(w, s.n *s.dv, s.delta)                                                                              \
+    REGION(u_delta, s.n *s.dv, s.delta)                                                                        \
+    REGION(zeros, s.n *s.dv, s.backward) /* dO that is absent */                                               \
+    REGION(da, s.n *s.lanes, s.backward)                                                                       \
+    REGION(products, s.n *s.lanes, s.backward &&s.gate == 1)                                                   \
+    REGION(turned, s.n *s.lanes, s.backward &&s.gate == 1)                                                     \
+    REGION(turned_state, s.dv *s.d_lanes, s.backward)                                                          \
+    REGION(packed_v, s.dv *s.lanes, s.backward)                                                                \
+    REGION(drows, s.n *s.d, s.backward)                                                                        \
+    REGION(dlevel, s.n *s.d, s.backward &&s.gate > 1)                                                          \
+    REGION(dq, s.n *s.d, s.backward)                                                                           \
+    REGION(dk, s.n *s.d, s.backward)                                                                           \
+    REGION(du, s.n *s.dv, s.backward)                                                                          \
+    REGION(dx, s.n *s.dv, s.backward &&s.delta)       /* dW */                                                 \
+    REGION(negative, s.n *s.dv, s.backward &&s.delta) /* -dW */                                                \
+    REGION(dbeta, s.n, s.backward &&s.delta)                                                                   \
+    REGION(dgate, s.n *s.gate, s.backward)                                                                     \
+    REGION(read, s.n *s.d, s.backward &&s.gate > 0)    /* what decays up to a token get */                     \
+    REGION(written, s.n *s.d, s.backward &&s.gate > 0) /* ... after a token */                                 \
+    REGION(sums, s.d + s.lanes, s.backward)
+
+fv__chunk_sizes fv__chunk_sizes_of(const fv_attention_plan *plan, bool backward);
+size_t fv__chunk_bytes(const fv__chunk_sizes *sizes, size_t element); /* of a worker */
+
+typedef struct fv__chunkwise_engine {
+    void (*forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
+    void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
+} fv__chunkwise_engine;
+extern const fv__chunkwise_engine fv__chunkwise_engine_f32, fv__chunkwise_engine_f64;
+
+/* ---- for mechanisms */
+
+#define FV_CHUNKWISE_CAN \
+    (FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GROUPED | FV_CAN_PACKED | FV_CAN_LENGTHS | FV_CAN_WEIGHTS)
+
+fv_status fv__chunkwise_accept(fv_attention_plan *plan);
+size_t fv__chunkwise_scratch(const fv_attention_plan *plan, bool backward);
+double fv__chunkwise_flops(const fv_attention_plan *plan, bool backward);
+void fv__chunkwise_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
+void fv__chunkwise_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
+void fv__chunkwise_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
+                           int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
+void fv__chunkwise_describe(const fv_attention_plan *plan, char *text, size_t size);
+
+#endif

@@ -1,0 +1,18 @@
+/* The arrays of a worker and the chunk that they hold, for the real type R. See chunkwise.h. */
+
+enum { STRIP = FV_CHUNK_STRIP };
+
+#include "attn/core/view.h"
+
+typedef struct T(chunk) {
+    const SIMD *simd;
+    int64_t n, room, chunk; /* tokens of this chunk, of the arrays, of a whole chunk: the halvings begin with that */
+    int64_t lanes, d, d_lanes, dv, gate;
+    bool delta;
+    R *u, *dg; /* u_delta, or v; dgate, or NULL when nobody wants it */
+#define REGION(name, count, when) R *name;
+    FV_CHUNK_REGIONS(REGION)
+#undef REGION
+} T(chunk);
+
+static inline int64_t T(least)(int64_t a, int64_t b) { return a < b ? a : b; }

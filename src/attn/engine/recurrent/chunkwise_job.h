@@ -1,0 +1,111 @@
+/* The tensors of a call, a head of a sequence, and what is copied between them and a chunk, for the real type R. See chunkwise.h. */
+
+typedef struct T(job) {
+    const fv_attention_plan *plan;
+    const fv_attention_tensors *x;
+    const SIMD *simd;
+    const fv__recurrence *how;
+    fv__chunk_sizes sizes;
+    T(view) q, k, v, out, gate, beta, state, state_out;
+    T(view) dq, dk, dv, dout, dgate, dbeta, dstate, dstate_out;
+    char *workers;
+    size_t worker_bytes;
+    int64_t group; /* heads that share a kv head */
+} T(job);
+
+static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch, bool backward) {
+    T(job) j = {.plan = plan, .x = x, .simd = SIMD_NOW(), .how = plan->params, .workers = scratch};
+    j.sizes = fv__chunk_sizes_of(plan, backward);
+    j.worker_bytes = fv__chunk_bytes(&j.sizes, sizeof(R));
+    j.group = plan->kv_heads ? plan->heads / plan->kv_heads : 0;
+    j.q = T(view_of)(&x->t[FV_Q]), j.k = T(view_of)(&x->t[FV_K]), j.v = T(view_of)(&x->t[FV_V]);
+    j.out = T(view_of)(&x->t[FV_OUT]), j.gate = T(view_of)(&x->t[FV_GATE]), j.beta = T(view_of)(&x->t[FV_BETA]);
+    j.state = T(view_of)(&x->t[FV_STATE]), j.state_out = T(view_of)(&x->t[FV_STATE_OUT]);
+    if (!backward) return j;
+    j.dq = T(view_of)(&x->d[FV_Q]), j.dk = T(view_of)(&x->d[FV_K]), j.dv = T(view_of)(&x->d[FV_V]);
+    j.dout = T(view_of)(&x->d[FV_OUT]), j.dgate = T(view_of)(&x->d[FV_GATE]), j.dbeta = T(view_of)(&x->d[FV_BETA]);
+    j.dstate = T(view_of)(&x->d[FV_STATE]), j.dstate_out = T(view_of)(&x->d[FV_STATE_OUT]);
+    return j;
+}
+
+static T(chunk) T(chunk_of)(const T(job) * job, int worker) {
+    const fv__chunk_sizes s = job->sizes;
+    char *at = job->workers + (size_t)worker * job->worker_bytes;
+    T(chunk) c = {.simd = job->simd, .room = s.n, .chunk = job->how->chunk, .lanes = s.lanes, .d = s.d};
+    c.d_lanes = s.d_lanes, c.dv = s.dv, c.gate = s.gate, c.delta = s.delta;
+#define REGION(name, count, when) c.name = (when) ? T(carve)(&at, (count)) : NULL;
+    FV_CHUNK_REGIONS(REGION)
+#undef REGION
+    c.u = s.delta ? c.u_delta : c.v;
+    if (s.backward) c.simd->fill(c.zeros, 0, s.n * s.dv);
+    return c;
+}
+
+/* ---- a head of a sequence */
+
+typedef struct T(walk) {
+    fv__segment segment;
+    int64_t head, kv, rows, keys; /* rows of queries; of keys that exist */
+    R log_decay;
+} T(walk);
+
+static T(walk) T(walk_of)(const T(job) * job, int64_t sequence, int64_t head) {
+    T(walk) w = {.segment = fv__attn_segment(job->plan, job->x, sequence), .head = head, .kv = head / job->group};
+    w.rows = w.segment.q_len, w.keys = T(least)(w.segment.k_len, w.rows);
+    if (job->how->decay == FV_DECAY_CONST) w.log_decay = (R)job->how->log_decay(job->plan, head);
+    return w;
+}
+
+/* ---- between the caller's tensors and arrays without gaps. Rows beyond `live` are zero. */
+
+static void T(load)(const SIMD *simd, R *to, const T(view) * from, int64_t b, int64_t h, int64_t row, int64_t live,
+                    int64_t n, int64_t columns, R factor) {
+    for (int64_t i = 0; i < live; i++) {
+        const R *p = T(at)(from, b, h, row + i);
+        if (from->d == 1 || columns == 1)
+            simd->scale(to + i * columns, factor, p, columns);
+        else
+            for (int64_t e = 0; e < columns; e++) to[i * columns + e] = factor * p[e * from->d];
+    }
+    simd->fill(to + live * columns, 0, (n - live) * columns);
+}
+
+/* to = or += factor from */
+static void T(save)(const SIMD *simd, const T(view) * to, int64_t b, int64_t h, int64_t row, int64_t n, const R *from,
+                    int64_t columns, R factor, bool add) {
+    for (int64_t i = 0; to->data && i < n; i++, from += columns) {
+        R *p = T(at)(to, b, h, row + i);
+        if (add)
+            simd->axpy(p, factor, from, columns);
+        else if (to->d == 1 || columns == 1)
+            simd->scale(p, factor, from, columns);
+        else
+            for (int64_t e = 0; e < columns; e++) p[e * to->d] = factor * from[e];
+    }
+}
+
+/* The tokens [p, p + n) of a head into the arrays of the chunk, and all that their decays say. */
+static void T(load_chunk)(const T(job) * job, const T(walk) * w, T(chunk) * c, int64_t p) {
+    const fv__segment *at = &w->segment;
+    const SIMD *simd = c->simd;
+    const int64_t b = at->batch, row = at->k_start + p;
+    c->n = T(least)(w->rows - p, c->chunk);
+    const int64_t live = w->keys <= p ? 0 : T(least)(w->keys - p, c->n);
+    T(load)(simd, c->q, &job->q, b, w->head, at->q_start + p, c->n, c->n, c->d, (R)job->plan->options.scale);
+    T(load)(simd, c->k, &job->k, b, w->kv, row, live, c->n, c->d, 1);
+    T(load)(simd, c->v, &job->v, b, w->kv, row, live, c->n, c->dv, 1);
+    if (c->delta) T(load)(simd, c->beta, &job->beta, b, w->head, row, live, c->n, 1, 1);
+    if (job->how->decay == FV_DECAY_CONST)
+        simd->fill(c->g, w->log_decay, live), simd->fill(c->g + live, 0, c->n - live);
+    else if (c->gate)
+        T(load)(simd, c->g, &job->gate, b, w->head, row, live, c->n, c->gate, 1);
+    T(decay_edges)(c), T(decay_pairs)(c);
+}
+
+static void T(load_state)(const T(job) * job, const T(view) * v, int64_t sequence, int64_t head, R *state) {
+    T(load)(job->simd, state, v, sequence, head, 0, job->sizes.d, job->sizes.d, job->sizes.dv, 1);
+}
+
+static void T(save_state)(const T(job) * job, const T(view) * v, int64_t sequence, int64_t head, const R *state) {
+    T(save)(job->simd, v, sequence, head, 0, job->sizes.d, state, job->sizes.dv, 1, false);
+}

@@ -1,0 +1,74 @@
+/* DeltaNet: linear attention with the delta rule. Schlag et al., Linear Transformers are Secretly Fast Weight Programmers, 2021,
+ * arXiv 2102.11174; the chunkwise form: Yang et al., Parallelizing Linear Transformers with the Delta Rule, 2024, arXiv 2406.06484.
+ *
+ *   forward    w_t = v_t - S_t-1^T k_t     S_t = S_t-1 + beta_t k_t w_t^T         o_t = scale q_t^T S_t         beta: an operand
+ *              what the state holds under the key k_t is replaced by v_t, to the share beta_t |k_t|^2
+ *   backward   E_t = scale q_t do_t^T + E'_t, E'_t-1 = E_t - beta_t k_t (E_t^T k_t)^T (E' after the last token: dstate_out)
+ *              dq_t = scale S_t do_t     dv_t = beta_t E_t^T k_t     dbeta_t = w_t . E_t^T k_t
+ *              dk_t = beta_t E_t w_t - S_t-1 dv_t                    dstate = E'_-1
+ *
+ * Keys of length 1 and beta in (0, 1) are meant (up to 2 for negative eigenvalues); with beta |k|^2 > 2 the state grows without bound. The
+ * layer of the paper has them from silu, an l2 norm and a sigmoid: those are the caller's. The implied weights are
+ * P_ij = scale beta_j q_i . (I - beta_i k_i k_i^T) ... (I - beta_j+1 k_j+1 k_j+1^T) k_j, of either sign. */
+#include "attn/engine/recurrent/chunkwise.h"
+#include "attn/mech/by_token.h"
+
+static const fv_option params[] = {
+    {"chunk", FV_OPT_INT, offsetof(fv__recurrence, chunk), "64", 1, 64, NULL, "tokens computed together, a power of 2"},
+    {0},
+};
+
+static fv_status accept(fv_attention_plan *plan) {
+    ((fv__recurrence *)plan->params)->low_rank = FV_LOW_RANK_DELTA;
+    return fv__chunkwise_accept(plan);
+}
+
+static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *shape) {
+    const int64_t dim[3] = {plan->batch, plan->heads, plan->k_len};
+    if (port == FV_BETA) *shape = fv_tensor_of(NULL, plan->dtype, 3, dim);
+}
+
+/* Column e of the state takes up token t. */
+static void write_token(const fv__token_walk *w, int64_t t, int64_t e, double *s) {
+    double held = 0;
+    for (int64_t d = 0; d < w->plan->d_qk; d++) held += s[d] * fv__token_k(w, t, d);
+    const double wrong = fv__token_number(w, FV_BETA, t) * (fv__token_v(w, t, e) - held);
+    for (int64_t d = 0; d < w->plan->d_qk; d++) s[d] += fv__token_k(w, t, d) * wrong;
+}
+
+static void head(fv__token_walk *w) {
+    double s[FV_CHUNK_MOST];
+    for (int64_t e = 0; e < w->plan->d_v; e++) {
+        fv__token_state(w, e, s);
+        for (int64_t t = 0; t < w->length; t++) {
+            double sum = 0;
+            if (t < w->keys) write_token(w, t, e, s);
+            for (int64_t d = 0; d < w->plan->d_qk; d++) sum += s[d] * fv__token_q(w, t, d);
+            fv__token_out(w, t, e, w->plan->options.scale * sum);
+        }
+        fv__token_state_out(w, e, s);
+    }
+}
+
+static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) { fv__each_head(plan, x, head); }
+
+const fv__mechanism fv__mech_deltanet = {
+    .info = {.name = "deltanet",
+             .summary = "linear attention with the delta rule: a write replaces what its key held, causal",
+             .citation = "Schlag et al. 2021, arXiv 2102.11174; Yang et al. 2024, arXiv 2406.06484",
+             .cost = "O(n d^2) time, O(n d) memory",
+             .needs = 1 << FV_Q | 1 << FV_K | 1 << FV_V | 1 << FV_BETA,
+             .takes = 1 << FV_STATE | 1 << FV_KV_LEN | 1 << FV_CU_Q,
+             .can = FV_CHUNKWISE_CAN,
+             .params = params},
+    .params_size = sizeof(fv__recurrence),
+    .accept = accept,
+    .port_shape = port_shape,
+    .scratch = fv__chunkwise_scratch,
+    .flops = fv__chunkwise_flops,
+    .forward = fv__chunkwise_forward,
+    .backward = fv__chunkwise_backward,
+    .reference = reference,
+    .weights = fv__chunkwise_weights,
+    .describe = fv__chunkwise_describe,
+};

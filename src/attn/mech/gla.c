@@ -1,0 +1,73 @@
+/* Gated linear attention. Yang et al., Gated Linear Attention Transformers with Hardware-Efficient Training, 2023, arXiv 2312.06635.
+ *
+ *   forward    S_t = Diag(e^g_t) S_t-1 + k_t v_t^T        o_t = scale q_t^T S_t         g_t <= 0: D log decays per token, the operand gate
+ *              which is o_i = scale sum over j <= i of (sum over d of q_i,d k_j,d e^(g_j+1,d + ... + g_i,d)) v_j
+ *   backward   E_t = scale q_t do_t^T + Diag(e^g_t+1) E_t+1 (E after the last token: dstate_out)
+ *              dq_t = scale S_t do_t     dk_t = E_t v_t     dv_t = E_t^T k_t     dg_t = e^g_t * rowsum(E_t * S_t-1)
+ *              dstate = Diag(e^g_0) E_0
+ *
+ * The layer of the paper has g = logsigmoid(x W) / 16, and a norm and a gate behind it: those are the caller's. There is no normaliser. The
+ * implied weights are the factors of v_j above; rows do not sum to 1. A decay of -inf forgets all. */
+#include "attn/engine/recurrent/chunkwise.h"
+#include "attn/mech/by_token.h"
+
+#include <math.h>
+
+static const fv_option params[] = {
+    {"chunk", FV_OPT_INT, offsetof(fv__recurrence, chunk), "64", 1, 64, NULL, "tokens computed together, a power of 2"},
+    {0},
+};
+
+static fv_status accept(fv_attention_plan *plan) {
+    ((fv__recurrence *)plan->params)->decay = FV_DECAY_VECTOR;
+    return fv__chunkwise_accept(plan);
+}
+
+static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *shape) {
+    const int64_t dim[4] = {plan->batch, plan->heads, plan->k_len, plan->d_qk};
+    if (port == FV_GATE) *shape = fv_tensor_of(NULL, plan->dtype, 4, dim);
+}
+
+static double gate(const fv__token_walk *w, int64_t t, int64_t d) {
+    return exp(fv_tensor_get(&w->x->t[FV_GATE], (int64_t[4]){w->batch, w->head, w->start + t, d}));
+}
+
+static void head(fv__token_walk *w) {
+    const double scale = w->plan->options.scale;
+    double s[FV_CHUNK_MOST];
+    for (int64_t e = 0; e < w->plan->d_v; e++) {
+        fv__token_state(w, e, s);
+        for (int64_t t = 0; t < w->length; t++) {
+            double sum = 0;
+            for (int64_t d = 0; d < w->plan->d_qk; d++) {
+                if (t < w->keys) s[d] = gate(w, t, d) * s[d] + fv__token_k(w, t, d) * fv__token_v(w, t, e);
+                sum += s[d] * fv__token_q(w, t, d);
+            }
+            fv__token_out(w, t, e, scale * sum);
+        }
+        fv__token_state_out(w, e, s);
+    }
+}
+
+static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) { fv__each_head(plan, x, head); }
+
+const fv__mechanism fv__mech_gla = {
+    .info = {.name = "gla",
+             .summary = "gated linear attention: a state that forgets by token and column, not normalised, causal",
+             .citation = "Yang et al. 2023, arXiv 2312.06635",
+             .cost = "O(n d^2) time, O(n d) memory",
+             .needs = 1 << FV_Q | 1 << FV_K | 1 << FV_V | 1 << FV_GATE,
+             .takes = 1 << FV_STATE | 1 << FV_KV_LEN | 1 << FV_CU_Q,
+             .can = FV_CHUNKWISE_CAN,
+             .params = params},
+    .params_size = sizeof(fv__recurrence),
+    .accept = accept,
+    .port_shape = port_shape,
+    .scratch = fv__chunkwise_scratch,
+    .flops = fv__chunkwise_flops,
+    .forward = fv__chunkwise_forward,
+    .backward = fv__chunkwise_backward,
+    .reference = reference,
+    .weights = fv__chunkwise_weights,
+    .describe = fv__chunkwise_describe,
+};

@@ -1,0 +1,78 @@
+/* Retention. Sun et al., Retentive Network, 2023, arXiv 2307.08621.
+ *
+ *   forward    S_t = gamma S_t-1 + k_t v_t^T         o_t = scale q_t^T S_t        gamma_h = 1 - 2^(-first - step h), h = 0, 1, ...
+ *              which is O = (scale Q K^T * D) V with D_ij = gamma^(i-j) for j <= i, else 0
+ *   backward   E_t = scale q_t do_t^T + gamma E_t+1 (E after the last token: dstate_out)
+ *              dq_t = scale S_t do_t     dk_t = E_t v_t     dv_t = E_t^T k_t     dstate = gamma E_0
+ *
+ * There is no normaliser: the three of the paper differ and cancel in the group normalisation that follows, which is the caller's, as are
+ * xPos (rotated q and k) and the swish gate. The implied weights are P_ij = scale gamma^(i-j) q_i . k_j; rows do not sum to 1. */
+#include "attn/engine/recurrent/chunkwise.h"
+#include "attn/mech/by_token.h"
+
+#include <math.h>
+
+typedef struct retention_params {
+    fv__recurrence recurrence;
+    double first, step;
+} retention_params;
+
+static const fv_option params[] = {
+    {"first", FV_OPT_FLOAT, offsetof(retention_params, first), "5", 0.01, 60, NULL,
+     "head 0 keeps 1 - 2^-first per token"},
+    {"step", FV_OPT_FLOAT, offsetof(retention_params, step), "1", 0, 60, NULL, "added to `first` from head to head"},
+    {"chunk", FV_OPT_INT, offsetof(retention_params, recurrence.chunk), "64", 1, 64, NULL,
+     "tokens computed together, a power of 2"},
+    {0},
+};
+
+static double log_decay(const fv_attention_plan *plan, int64_t head) {
+    const retention_params *p = plan->params;
+    return log1p(-exp2(-p->first - p->step * (double)head));
+}
+
+static fv_status accept(fv_attention_plan *plan) {
+    retention_params *p = plan->params;
+    p->recurrence.decay = FV_DECAY_CONST, p->recurrence.log_decay = log_decay;
+    return fv__chunkwise_accept(plan);
+}
+
+static void head(fv__token_walk *w) {
+    const retention_params *p = w->plan->params;
+    const double gamma = 1 - pow(2, -(p->first + p->step * (double)w->head)), scale = w->plan->options.scale;
+    double s[FV_CHUNK_MOST];
+    for (int64_t e = 0; e < w->plan->d_v; e++) {
+        fv__token_state(w, e, s);
+        for (int64_t t = 0; t < w->length; t++) {
+            double sum = 0;
+            for (int64_t d = 0; d < w->plan->d_qk; d++) {
+                if (t < w->keys) s[d] = gamma * s[d] + fv__token_k(w, t, d) * fv__token_v(w, t, e);
+                sum += s[d] * fv__token_q(w, t, d);
+            }
+            fv__token_out(w, t, e, scale * sum);
+        }
+        fv__token_state_out(w, e, s);
+    }
+}
+
+static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) { fv__each_head(plan, x, head); }
+
+const fv__mechanism fv__mech_retention = {
+    .info = {.name = "retention",
+             .summary = "a state that forgets at a fixed rate per head (RetNet), not normalised, causal",
+             .citation = "Sun et al. 2023, arXiv 2307.08621",
+             .cost = "O(n d^2) time, O(n d) memory",
+             .needs = 1 << FV_Q | 1 << FV_K | 1 << FV_V,
+             .takes = 1 << FV_STATE | 1 << FV_KV_LEN | 1 << FV_CU_Q,
+             .can = FV_CHUNKWISE_CAN,
+             .params = params},
+    .params_size = sizeof(retention_params),
+    .accept = accept,
+    .scratch = fv__chunkwise_scratch,
+    .flops = fv__chunkwise_flops,
+    .forward = fv__chunkwise_forward,
+    .backward = fv__chunkwise_backward,
+    .reference = reference,
+    .weights = fv__chunkwise_weights,
+    .describe = fv__chunkwise_describe,
+};

@@ -10,6 +10,8 @@ fv_status fv__attn_parse(fv_attention_plan *plan, const char *text);
 fv_status fv__attn_check(fv_attention_plan *plan, const fv_attention_tensors *shapes);
 /* The shape of one of the mechanism's own ports, resolved; rank 0 when it does not use it. */
 fv_tensor fv__attn_port_shape(const fv_attention_plan *plan, fv_port port);
+/* Is there a normaliser of rows? Gates and recurrences that carry a plain state have none. */
+bool fv__attn_has_lse(const fv_attention_plan *plan);
 /* Is any gradient of an input wanted? */
 bool fv__attn_wants_backward(const fv_attention_plan *plan);
 

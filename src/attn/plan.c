@@ -112,7 +112,7 @@ fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_
             port_dims(shape, 1, plan.heads, 0, 0, 0);
         else if (port == FV_OUT)
             port_dims(shape, 4, plan.batch, plan.heads, plan.q_len, plan.d_v);
-        else if (port == FV_LSE && (known >> FV_K & 1)) /* gates have no softmax */
+        else if (port == FV_LSE && fv__attn_has_lse(&plan))
             port_dims(shape, 3, plan.batch, plan.heads, plan.q_len, 0);
         else if (used && (port == FV_GATE || port == FV_BETA || port == FV_AUX))
             *shape = fv__attn_port_shape(&plan, port);

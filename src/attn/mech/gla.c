@@ -15,6 +15,8 @@
 
 static const fv_option params[] = {
     {"chunk", FV_OPT_INT, offsetof(fv__recurrence, chunk), "64", 1, 64, NULL, "tokens computed together, a power of 2"},
+    {"phi", FV_OPT_CHOICE, offsetof(fv__recurrence, phi), "identity", 0, 0, "identity|elu",
+     "features of q and k: as they are, or elu + 1"},
     {0},
 };
 
@@ -32,6 +34,11 @@ static double gate(const fv__token_walk *w, int64_t t, int64_t d) {
     return exp(fv_tensor_get(&w->x->t[FV_GATE], (int64_t[4]){w->batch, w->head, w->start + t, d}));
 }
 
+static double phi(const fv__token_walk *w, double x) {
+    const fv__recurrence *p = w->plan->params;
+    return p->map == FV_MAP_IDENTITY ? x : x > 0 ? x + 1 : exp(x);
+}
+
 static void head(fv__token_walk *w) {
     const double scale = w->plan->options.scale;
     double s[FV_CHUNK_MOST];
@@ -40,8 +47,8 @@ static void head(fv__token_walk *w) {
         for (int64_t t = 0; t < w->length; t++) {
             double sum = 0;
             for (int64_t d = 0; d < w->plan->d_qk; d++) {
-                if (t < w->keys) s[d] = gate(w, t, d) * s[d] + fv__token_k(w, t, d) * fv__token_v(w, t, e);
-                sum += s[d] * fv__token_q(w, t, d);
+                if (t < w->keys) s[d] = gate(w, t, d) * s[d] + phi(w, fv__token_k(w, t, d)) * fv__token_v(w, t, e);
+                sum += s[d] * phi(w, fv__token_q(w, t, d));
             }
             fv__token_out(w, t, e, scale * sum);
         }

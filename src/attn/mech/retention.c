@@ -23,6 +23,8 @@ static const fv_option params[] = {
     {"step", FV_OPT_FLOAT, offsetof(retention_params, step), "1", 0, 60, NULL, "added to `first` from head to head"},
     {"chunk", FV_OPT_INT, offsetof(retention_params, recurrence.chunk), "64", 1, 64, NULL,
      "tokens computed together, a power of 2"},
+    {"phi", FV_OPT_CHOICE, offsetof(retention_params, recurrence.phi), "identity", 0, 0, "identity|elu",
+     "features of q and k: as they are, or elu + 1"},
     {0},
 };
 
@@ -37,6 +39,11 @@ static fv_status accept(fv_attention_plan *plan) {
     return fv__chunkwise_accept(plan);
 }
 
+static double phi(const fv__token_walk *w, double x) {
+    const retention_params *p = w->plan->params;
+    return p->recurrence.map == FV_MAP_IDENTITY ? x : x > 0 ? x + 1 : exp(x);
+}
+
 static void head(fv__token_walk *w) {
     const retention_params *p = w->plan->params;
     const double gamma = 1 - pow(2, -(p->first + p->step * (double)w->head)), scale = w->plan->options.scale;
@@ -46,8 +53,8 @@ static void head(fv__token_walk *w) {
         for (int64_t t = 0; t < w->length; t++) {
             double sum = 0;
             for (int64_t d = 0; d < w->plan->d_qk; d++) {
-                if (t < w->keys) s[d] = gamma * s[d] + fv__token_k(w, t, d) * fv__token_v(w, t, e);
-                sum += s[d] * fv__token_q(w, t, d);
+                if (t < w->keys) s[d] = gamma * s[d] + phi(w, fv__token_k(w, t, d)) * fv__token_v(w, t, e);
+                sum += s[d] * phi(w, fv__token_q(w, t, d));
             }
             fv__token_out(w, t, e, scale * sum);
         }

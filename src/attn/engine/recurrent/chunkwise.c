@@ -63,7 +63,8 @@ static fv_status check_shape(const fv_attention_plan *plan, fv_port port, int ra
 }
 
 fv_status fv__chunkwise_accept(fv_attention_plan *plan) {
-    const fv__recurrence *how = settings(plan);
+    fv__recurrence *how = plan->params;
+    how->map = how->phi && !strcmp(how->phi, "elu") ? FV_MAP_ELU : FV_MAP_IDENTITY;
     if (how->chunk & (how->chunk - 1)) return refuse(plan, "chunk", "a power of 2, up to 64", "another number");
     FV_TRY(check_options(plan));
     FV_TRY(check_rows(plan));
@@ -122,10 +123,17 @@ static double get3(const fv_tensor *t, int64_t b, int64_t h, int64_t l) {
     return fv_tensor_get(t, (int64_t[3]){b, h, l});
 }
 
+static double mapped(const row *r, double x) {
+    return settings(r->plan)->map == FV_MAP_IDENTITY ? x : x > 0 ? x + 1 : exp(x);
+}
+
+static double key(const row *r, int64_t j, int64_t d) {
+    return mapped(r, get4(&r->x->t[FV_K], r->s.batch, r->kv, r->s.k_start + j, d));
+}
+
 static double key_dot(const row *r, const double *e, int64_t j) {
     double sum = 0;
-    for (int64_t d = 0; d < r->plan->d_qk; d++)
-        sum += e[d] * get4(&r->x->t[FV_K], r->s.batch, r->kv, r->s.k_start + j, d);
+    for (int64_t d = 0; d < r->plan->d_qk; d++) sum += e[d] * key(r, j, d);
     return sum;
 }
 
@@ -144,7 +152,7 @@ static double take_weight(const row *r, double *e, int64_t j) {
     const double beta = delta ? get3(&r->x->t[FV_BETA], r->s.batch, r->head, r->s.k_start + j) : 1;
     const double weight = beta * key_dot(r, e, j);
     for (int64_t d = 0; d < r->plan->d_qk; d++) {
-        if (delta) e[d] -= weight * get4(&r->x->t[FV_K], r->s.batch, r->kv, r->s.k_start + j, d);
+        if (delta) e[d] -= weight * key(r, j, d);
         e[d] *= exp(log_decay(r, j, d));
     }
     return weight;
@@ -155,7 +163,7 @@ static void weigh_row(const row *r, fv_stage stage, const fv_tensor *out, int64_
     const bool weights = stage >= FV_STAGE_SOFTMAX;
     const int64_t end = r->i + 1 < r->s.k_len ? r->i + 1 : r->s.k_len;
     for (int64_t d = 0; d < r->plan->d_qk; d++)
-        e[d] = r->plan->options.scale * get4(&r->x->t[FV_Q], r->s.batch, r->head, r->s.q_start + r->i, d);
+        e[d] = r->plan->options.scale * mapped(r, get4(&r->x->t[FV_Q], r->s.batch, r->head, r->s.q_start + r->i, d));
     for (int64_t j = end; j < out->dim[1]; j++) fv_tensor_set(out, (int64_t[2]){n, j}, weights ? 0 : -INFINITY);
     for (int64_t j = end - 1; j >= 0; j--)
         fv_tensor_set(out, (int64_t[2]){n, j}, weights ? take_weight(r, e, j) : key_dot(r, e, j));

@@ -29,6 +29,8 @@
 
 #include "attn/contract.h"
 
+typedef enum fv__row_map { FV_MAP_IDENTITY, FV_MAP_ELU } fv__row_map; /* of q and k: x, or elu(x) + 1 */
+
 typedef enum fv__decay {
     FV_DECAY_NONE,
     FV_DECAY_CONST,  /* per head: fv__recurrence.log_decay */
@@ -43,10 +45,12 @@ typedef enum fv__low_rank {
 
 /* The settings of a recurrence; the params of its mechanism begin with them. */
 typedef struct fv__recurrence {
+    fv__row_map map;
     fv__decay decay;
     fv__low_rank low_rank;
     double (*log_decay)(const fv_attention_plan *plan, int64_t head); /* <= 0; for FV_DECAY_CONST */
     int64_t chunk;                                                    /* tokens, a power of 2 up to 64 */
+    const char *phi; /* "identity" or "elu": the option that map follows */
 } fv__recurrence;
 
 enum {

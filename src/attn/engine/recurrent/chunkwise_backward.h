@@ -19,7 +19,9 @@ static void T(save_chunk)(const T(job) * job, const T(walk) * w, const T(chunk) 
     const fv__segment *at = &w->segment;
     const SIMD *simd = c->simd;
     const int64_t b = at->batch, row = at->k_start + p, live = w->keys <= p ? 0 : T(least)(w->keys - p, c->n);
-    T(save)(simd, &job->dq, b, w->head, at->q_start + p, c->n, c->dq, c->d, (R)job->plan->options.scale, false);
+    const R scale = (R)job->plan->options.scale;
+    T(map_backward)(job, c->dq, c->q, scale, c->n * c->d), T(map_backward)(job, c->dk, c->k, 1, live * c->d);
+    T(save)(simd, &job->dq, b, w->head, at->q_start + p, c->n, c->dq, c->d, scale, false);
     T(save)(simd, &job->dk, b, w->kv, row, live, c->dk, c->d, 1, add);
     T(save)(simd, &job->dv, b, w->kv, row, live, c->delta ? c->dx : c->du, c->dv, 1, add);
     if (c->dg) T(save)(simd, &job->dgate, b, w->head, row, live, c->dg, c->gate, 1, false);

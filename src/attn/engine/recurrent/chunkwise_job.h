@@ -84,6 +84,22 @@ static void T(save)(const SIMD *simd, const T(view) * to, int64_t b, int64_t h, 
     }
 }
 
+/* elu(x) + 1 in place: e^x below zero, so that nothing cancels */
+static void T(map_rows)(const T(job) * job, const T(chunk) * c, R *x, int64_t rows) {
+    if (job->how->map == FV_MAP_IDENTITY) return;
+    for (int64_t i = 0; i < rows * c->d; i++) c->rows[i] = x[i] > 0 ? 0 : x[i];
+    c->simd->exp(c->rows, c->rows, rows * c->d);
+    for (int64_t i = 0; i < rows * c->d; i++) x[i] = x[i] > 0 ? x[i] + 1 : c->rows[i];
+}
+
+/* dx *= phi'(x), which is 1 above zero and phi below; f = factor phi(x) */
+static void T(map_backward)(const T(job) * job, R *dx, const R *f, R factor, int64_t count) {
+    for (int64_t i = 0; job->how->map != FV_MAP_IDENTITY && i < count; i++) {
+        const R slope = f[i] / factor;
+        dx[i] = slope > 1 ? dx[i] : dx[i] * slope;
+    }
+}
+
 /* The tokens [p, p + n) of a head into the arrays of the chunk, and all that their decays say. */
 static void T(load_chunk)(const T(job) * job, const T(walk) * w, T(chunk) * c, int64_t p) {
     const fv__segment *at = &w->segment;
@@ -91,8 +107,10 @@ static void T(load_chunk)(const T(job) * job, const T(walk) * w, T(chunk) * c, i
     const int64_t b = at->batch, row = at->k_start + p;
     c->n = T(least)(w->rows - p, c->chunk);
     const int64_t live = w->keys <= p ? 0 : T(least)(w->keys - p, c->n);
-    T(load)(simd, c->q, &job->q, b, w->head, at->q_start + p, c->n, c->n, c->d, (R)job->plan->options.scale);
+    T(load)(simd, c->q, &job->q, b, w->head, at->q_start + p, c->n, c->n, c->d, 1);
     T(load)(simd, c->k, &job->k, b, w->kv, row, live, c->n, c->d, 1);
+    T(map_rows)(job, c, c->q, c->n), T(map_rows)(job, c, c->k, live);
+    simd->scale(c->q, (R)job->plan->options.scale, c->q, c->n * c->d);
     T(load)(simd, c->v, &job->v, b, w->kv, row, live, c->n, c->dv, 1);
     if (c->delta) T(load)(simd, c->beta, &job->beta, b, w->head, row, live, c->n, 1, 1);
     if (job->how->decay == FV_DECAY_CONST)

@@ -1,10 +1,11 @@
-/* The tensors of `fovea attend`: found in files, seen as (batch, heads, length, width), converted, and written again. */
+/* The tensors of `fovea attend`: found in files, seen as (batch, heads, length, head_dim), converted, and written
+ * again. */
 #ifndef CLI_ATTEND_H
 #define CLI_ATTEND_H
 
 #include "fovea/attention.h"
 #include "fovea/files.h"
-#include "fovea/maps.h"
+#include "fovea/statistics.h"
 
 typedef enum attend_layout { ATTEND_BHLD, ATTEND_BLHD, ATTEND_BLD } attend_layout;
 
@@ -15,10 +16,10 @@ extern const char *const attend_names[ATTEND_INPUTS + 1];
 typedef struct attend_options {
     const char *file[ATTEND_INPUTS]; /* .npy of each input */
     const char *in, *out, *name, *tensor, *layout, *causal, *mask_means, *attention, *weights, *rows, *head_list, *rope,
-        *rope_scaling, *survey, *pool;
+        *rope_scaling, *statistics, *pool;
     int64_t heads, kv_heads, q_offset, window_left, window_right, seed, rope_dim;
     double scale, softcap, dropout, rope_base, rope_factor, rope_length;
-    bool plan, survey_dropout;
+    bool plan, statistics_dropout;
 } attend_options;
 
 /* Files stay open while their tensors are read. */
@@ -27,11 +28,12 @@ void attend_close(void);
 fv_status attend_find(const attend_options *o, const char *name, fv_tensor *tensor); /* rank 0: not given */
 
 fv_status attend_nothing(const attend_options *o, const char *name); /* --in lacks it: says what it has */
-/* Flags that would be left out silently: --tensor and --name of tensors that `known` does not know or --in does not have. */
+/* Flags that would be left out silently: --tensor and --name of tensors that `known` does not know or --in does not
+ * have. */
 typedef bool attend_known(const void *context, const char *name, size_t size);
 fv_status attend_check_names(const attend_options *o, attend_known *known, const void *context, const char *mechanism);
 
-/* (batch, heads, length, width) of a tensor in its layout; heads counts for BLD only. */
+/* (batch, heads, length, head_dim) of a tensor in its layout; heads counts for BLD only. */
 fv_status attend_view(const char *name, const fv_tensor *t, attend_layout layout, int64_t heads, fv_tensor *view);
 fv_tensor attend_new(fv_dtype dtype, attend_layout layout,
                      const fv_tensor *logical);          /* same logical shape, own memory */
@@ -43,10 +45,10 @@ fv_tensor attend_joined(const fv_tensor *past, const fv_tensor *now, attend_layo
 void attend_put(const char *name, const fv_tensor *logical, attend_layout layout, fv_dtype dtype);
 fv_status attend_write(const attend_options *o); /* to files, or a summary to stdout */
 
-/* attend_survey.c: its flags, before anything runs; the outputs they ask for, after a forward. */
-fv_status attend_survey_check(const attend_options *o);
-fv_status attend_survey(const attend_options *o, const fv_attention_plan *plan, const fv_attention_tensors *x,
-                        fv_dtype dtype);
+/* attend_statistics.c: its flags, before anything runs; the outputs they ask for, after a forward. */
+fv_status attend_statistics_check(const attend_options *o);
+fv_status attend_statistics(const attend_options *o, const fv_attention_plan *plan, const fv_attention_tensors *x,
+                            fv_dtype dtype);
 
 /* "0,5-7" against `limit`; NULL: all. Freed with cli_free. */
 fv_status attend_numbers(const char *flag, const char *text, int64_t limit, int64_t **number, int64_t *count);

@@ -1,5 +1,5 @@
-/* Rotary positions of `fovea attend`: q and the new keys are turned before attention, their gradients back after it. Keys of past_k are
- * as a cache holds them, turned already, and so present_k is what the next call takes as past_k. */
+/* Rotary positions of `fovea attend`: q and the new keys are rotated before attention, their gradients back after it.
+ * Keys of past_k are as a cache holds them, rotated already, and so present_k is what the next call takes as past_k. */
 #include "attend_rope.h"
 
 #include "console.h"
@@ -17,7 +17,7 @@ static fv_rope_scaling scaling_of(const char *name) {
 
 static fv_rope_options options_of(const attend_options *o) {
     fv_rope_options how = FV_ROPE_DEFAULT;
-    how.pairing = strcmp(o->rope, "interleaved") == 0 ? FV_ROPE_PAIRS : FV_ROPE_HALVES;
+    how.pairing = strcmp(o->rope, "interleaved") == 0 ? FV_ROPE_INTERLEAVED : FV_ROPE_HALF;
     how.columns = o->rope_dim;
     how.base = o->rope_base;
     how.scaling = scaling_of(o->rope_scaling);
@@ -67,8 +67,8 @@ fv_status attend_rope(const attend_options *o, const fv_attention_options *how, 
     return FV_OK;
 }
 
-fv_status attend_rope_back(const attend_options *o, const fv_attention_options *how, const fv_attention_tensors *x,
-                           int64_t past) {
+fv_status attend_rope_backward(const attend_options *o, const fv_attention_options *how, const fv_attention_tensors *x,
+                               int64_t past) {
     fv_rope_options rope = options_of(o);
     for (int port = FV_Q; port <= FV_K; ++port) {
         const int64_t skip = port == FV_K ? past : 0, rows = x->d[port].dim[2] - skip;

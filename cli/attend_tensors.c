@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 
 const char *const attend_names[ATTEND_INPUTS + 1] = {
-    "q",    "k",    "v",     "bias",         "mask",         "kv_len", "past_k", "past_v",     "sinks", "slopes",
-    "gate", "beta", "state", "cu_seqlens_q", "cu_seqlens_k", "index",  "do",     "prefix_len", "dlse",  NULL};
+    "q",         "k",    "v",     "bias",         "mask",         "kv_len", "past_k", "past_v",     "sinks", "slopes",
+    "log_decay", "beta", "state", "cu_seqlens_q", "cu_seqlens_k", "index",  "do",     "prefix_len", "dlse",  NULL};
 
 static fv_tensor_file *in; /* --in */
 static struct single {
@@ -26,7 +26,7 @@ static struct output {
 } * outputs;
 static size_t output_count;
 
-/* ---- finding ----------------------------------------------------------------------------------------------------------- */
+/* ---- finding ----------------------------------------------------------------------------------------------------- */
 
 static fv_status open_single(const char *name, size_t name_size, const char *path) {
     fv_tensor_file *file;
@@ -35,7 +35,7 @@ static fv_status open_single(const char *name, size_t name_size, const char *pat
     singles = cli_realloc(singles, (single_count + 1) * sizeof *singles);
     singles[single_count++] = (struct single){cli_text("%.*s", (int)name_size, name), file};
     if (fv_tensor_file_count(file) == 1) return FV_OK;
-    return cli_fail(FV_USAGE, "%s holds %lld tensors, one was expected\n  try:     --in %s", path,
+    return cli_fail(FV_USAGE, "%s: too many tensors\n  expected one\n  found:   %lld\n  try:     --in %s", path,
                     (long long)fv_tensor_file_count(file), path);
 }
 
@@ -102,7 +102,8 @@ fv_status attend_find(const attend_options *o, const char *name, fv_tensor *tens
     } else
         return FV_OK;
     if (tensor->rank == 0)
-        return cli_fail(FV_BAD_DATA, "%s is a single number, a tensor with dimensions was expected", name);
+        return cli_fail(FV_BAD_DATA, "%s: wrong shape\n  expected a tensor with dimensions\n  found:   a single number",
+                        name);
     return FV_OK;
 }
 
@@ -147,11 +148,11 @@ fv_status attend_check_names(const attend_options *o, attend_known *known, const
     return check_list("name", o->name, true, known, context, mechanism);
 }
 
-/* ---- shapes ------------------------------------------------------------------------------------------------------------ */
+/* ---- shapes ------------------------------------------------------------------------------------------------------ */
 
 fv_status attend_view(const char *name, const fv_tensor *t, attend_layout layout, int64_t heads, fv_tensor *view) {
-    static const char *const shape[] = {"(batch, heads, length, width)", "(batch, length, heads, width)",
-                                        "(batch, length, heads * width)"};
+    static const char *const shape[] = {"(batch, heads, length, head_dim)", "(batch, length, heads, head_dim)",
+                                        "(batch, length, heads * head_dim)"};
     char found[128];
     fv_tensor_describe(t, found, sizeof found);
     if (t->rank != (layout == ATTEND_BLD ? 3 : 4))
@@ -166,10 +167,11 @@ fv_status attend_view(const char *name, const fv_tensor *t, attend_layout layout
         *view = fv_tensor_transpose(*t, 1, 2);
     else {
         if (heads < 1 || t->dim[2] % heads)
-            return cli_fail(FV_USAGE,
-                            "%lld heads do not divide the width of %s\n  found:   %s\n  try:     --heads or --kv-heads "
-                            "with a divisor of %lld",
-                            (long long)heads, name, found, (long long)t->dim[2]);
+            return cli_fail(
+                FV_USAGE,
+                "%lld heads do not divide the head_dim of %s\n  found:   %s\n  try:     --heads or --kv-heads "
+                "with a divisor of %lld",
+                (long long)heads, name, found, (long long)t->dim[2]);
         int64_t split[4] = {t->dim[0], t->dim[1], heads, t->dim[2] / heads};
         *view = fv_tensor_transpose(fv_tensor_of(t->data, t->dtype, 4, split), 1, 2);
     }
@@ -223,7 +225,7 @@ fv_tensor attend_joined(const fv_tensor *past, const fv_tensor *now, attend_layo
     return all;
 }
 
-/* ---- outputs ----------------------------------------------------------------------------------------------------------- */
+/* ---- outputs ----------------------------------------------------------------------------------------------------- */
 
 void attend_put(const char *name, const fv_tensor *logical, attend_layout layout, fv_dtype dtype) {
     fv_tensor t = attend_new(dtype, layout, logical);
@@ -318,7 +320,7 @@ fv_status attend_write(const attend_options *o) {
     return status;
 }
 
-/* ---- lists of numbers ---------------------------------------------------------------------------------------------------- */
+/* ---- lists of numbers -------------------------------------------------------------------------------------------- */
 
 fv_status attend_numbers(const char *flag, const char *text, int64_t limit, int64_t **number, int64_t *count) {
     char every[32];

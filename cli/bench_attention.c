@@ -1,5 +1,5 @@
-/* fovea bench attention: time forward and backward of chosen problems, beside the multiply-add peak measured in the same run.
- * Nothing is timed before its result agreed with the reference. */
+/* fovea bench attention: time forward and backward of chosen problems, beside the multiply-add peak measured in the
+ * same run. Nothing is timed before its result agreed with the reference. */
 #include "bench.h"
 #include "console.h"
 #include "flags.h"
@@ -22,7 +22,7 @@ cli_timing cli_bench_summary(double *seconds, int64_t count) {
     return (cli_timing){seconds[count / 2], count > 1 ? sqrt(square / (double)(count - 1)) : 0, seconds[0]};
 }
 
-/* ---- timing -------------------------------------------------------------------------------------------------------------------- */
+/* ---- timing ------------------------------------------------------------------------------------------------------ */
 
 typedef struct passes {
     cli_timing forward, backward, both;
@@ -33,7 +33,7 @@ typedef struct passes {
 typedef struct bench {
     const cli_bench_options *o;
     const cli_bench_case *one;
-    cli_trial trial;
+    cli_problem problem;
     cli_scratch_use use[2]; /* forward, backward */
     double flops[2];
     void *scratch;
@@ -49,9 +49,9 @@ static fv_status time_passes(const bench *b, int64_t repeat, passes *p) {
     for (int64_t i = -1; i < repeat && status == FV_OK; ++i) {
         int64_t at = i < 0 ? 0 : i; /* the first round warms up */
         double start = clock_now(b->o);
-        status = fv_attention_forward(b->trial.plan, &b->trial.x, b->scratch);
+        status = fv_attention_forward(b->problem.plan, &b->problem.x, b->scratch);
         double middle = clock_now(b->o);
-        if (backward && status == FV_OK) status = fv_attention_backward(b->trial.plan, &b->trial.x, b->scratch);
+        if (backward && status == FV_OK) status = fv_attention_backward(b->problem.plan, &b->problem.x, b->scratch);
         double end = clock_now(b->o);
         seconds[at] = middle - start;
         seconds[repeat + at] = end - middle;
@@ -67,24 +67,24 @@ static fv_status time_passes(const bench *b, int64_t repeat, passes *p) {
 
 static void close_bench(bench *b) {
     cli_free(b->scratch);
-    cli_trial_free(&b->trial);
+    cli_problem_free(&b->problem);
 }
 
 static fv_status open_bench(bench *b, const cli_bench_options *o, const cli_bench_case *one) {
     *b = (bench){.o = o, .one = one};
-    fv_status status = cli_bench_open(&b->trial, one);
-    if (status == FV_OK) status = cli_bench_scratch(&b->trial, false, &b->use[0]);
-    if (status == FV_OK && one->backward) status = cli_bench_scratch(&b->trial, true, &b->use[1]);
-    if (status == FV_OK) status = cli_bench_check(&b->trial, one);
-    if (status == FV_OK) status = cli_bench_flops(&b->trial, one, false, &b->flops[0]);
-    if (status == FV_OK && one->backward) status = cli_bench_flops(&b->trial, one, true, &b->flops[1]);
+    fv_status status = cli_bench_open(&b->problem, one);
+    if (status == FV_OK) status = cli_bench_scratch(&b->problem, false, &b->use[0]);
+    if (status == FV_OK && one->backward) status = cli_bench_scratch(&b->problem, true, &b->use[1]);
+    if (status == FV_OK) status = cli_bench_check(&b->problem, one);
+    if (status == FV_OK) status = cli_bench_flops(&b->problem, one, false, &b->flops[0]);
+    if (status == FV_OK && one->backward) status = cli_bench_flops(&b->problem, one, true, &b->flops[1]);
     if (status == FV_OK)
         b->scratch = cli_alloc(b->use[0].announced > b->use[1].announced ? b->use[0].announced : b->use[1].announced);
     if (status != FV_OK) close_bench(b);
     return status;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------------------------- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 static const char *const columns[] = {"mechanism", "shape", "type",        "threads",    "pass",
                                       "ms",        "sd",    "best",        "GFLOP/s",    "% of peak",
@@ -94,7 +94,7 @@ enum { COLUMNS = sizeof columns / sizeof *columns };
 static void row(cli_table *table, const bench *b, const char *pass, cli_timing t, double flops, double peak,
                 cli_scratch_use use) {
     const cli_bench_case *one = b->one;
-    cli_table_text(table, b->trial.how.mechanism);
+    cli_table_text(table, b->problem.how.mechanism);
     cli_table_text(table, one->shape_text);
     cli_table_text(table, fv_dtype_name(one->dtype));
     cli_table_number(table, one->threads, 0);
@@ -120,7 +120,7 @@ static void rows(cli_table *table, const bench *b, const passes *p) {
     row(table, b, "both", p->both, b->flops[0] + b->flops[1], p->peak, both);
 }
 
-/* ---- one table, or one for every line of standard input ------------------------------------------------------------------------------- */
+/* ---- one table, or one for every line of standard input ---------------------------------------------------------- */
 
 static void say_end(double peak) {
     cli_say("%s kernels; multiply-add peak of one thread %.1f GFLOP/s; every result agreed with the reference",
@@ -147,8 +147,8 @@ static fv_status run_table(const cli_bench_options *o, const cli_bench_case *cas
     return status;
 }
 
-/* Another program takes turns with this one: it writes a line, the number of repeats or nothing, and reads a table up to an empty
- * line. Between the turns nothing runs here. */
+/* Another program takes turns with this one: it writes a line, the number of repeats or nothing, and reads a table up
+ * to an empty line. Between the turns nothing runs here. */
 static fv_status run_turns(const cli_bench_options *o, const cli_bench_case *one) {
     char line[64];
     bench b;
@@ -173,12 +173,12 @@ static fv_status run_turns(const cli_bench_options *o, const cli_bench_case *one
 
 fv_status cli_bench_attention(const cli_bench_options *o) {
     if (o->memory) return cli_bench_memory(o);
-    if (o->maps) return cli_bench_maps(o);
+    if (o->statistics) return cli_bench_statistics(o);
     cli_bench_case *cases;
     size_t count;
     fv_status status = cli_bench_cases(o, &cases, &count);
     if (status == FV_OK && o->turns && count != 1)
-        status = cli_fail(FV_USAGE, "--turns: one problem was expected, %zu were asked for", count);
+        status = cli_fail(FV_USAGE, "--turns: wrong number of problems\n  expected one\n  found:   %zu", count);
     else if (status == FV_OK)
         status = o->turns ? run_turns(o, cases) : run_table(o, cases, count);
     cli_free(cases);

@@ -1,4 +1,5 @@
-/* What `fovea bench attention` was asked to time: lists of threads, mechanisms, dtypes, shapes and masks become problems. */
+/* What `fovea bench attention` was asked to time: lists of threads, mechanisms, dtypes, shapes and masks become
+ * problems. */
 #include "bench.h"
 #include "console.h"
 #include "flags.h"
@@ -14,10 +15,10 @@ static const char grid[] =
     "8,12,32,64\n8,12,128,64\n4,12,512,64\n1,12,1024,64\n1,12,2048,64\n1,4,4096,64\n1,1,8192,64\n1,8,1024,128\n"
     "1,4,4096,128";
 
-/* ---- one word of a list --------------------------------------------------------------------------------------------------------- */
+/* ---- one word of a list ------------------------------------------------------------------------------------------ */
 
 /* "1,12,2048,64", or with kv heads "1,12/4,2048,64" */
-static fv_status parse_shape(const char *text, cli_trial_shape *s) {
+static fv_status parse_shape(const char *text, cli_problem_shape *s) {
     long long b, h, kv, l, d;
     int end = 0;
     bool grouped = sscanf(text, "%lld,%lld/%lld,%lld,%lld%n", &b, &h, &kv, &l, &d, &end) == 5 && !text[end];
@@ -34,7 +35,7 @@ static fv_status parse_shape(const char *text, cli_trial_shape *s) {
         return cli_fail(FV_USAGE,
                         "--shape %s: sizes out of range\n  expected positive sizes, and kv heads that divide the heads",
                         text);
-    *s = (cli_trial_shape){.b = b, .h = h, .hkv = kv, .l = l, .d = d};
+    *s = (cli_problem_shape){.b = b, .h = h, .hkv = kv, .l = l, .d = d};
     return FV_OK;
 }
 
@@ -77,7 +78,7 @@ static fv_status parse_threads(const char *text, int *threads, size_t *count) {
     return FV_OK;
 }
 
-/* ---- packed sequences ------------------------------------------------------------------------------------------------------------- */
+/* ---- packed sequences -------------------------------------------------------------------------------------------- */
 
 /* Random lengths from low to high; or the same number of tokens in lengths that differ by one at most. */
 static void pack(cli_bench_case *one, int64_t sequences, int64_t low, int64_t high, bool equal) {
@@ -105,7 +106,7 @@ static fv_status parse_packed(const cli_bench_options *o, int64_t *low, int64_t 
     return FV_OK;
 }
 
-/* ---- a file ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- a file ------------------------------------------------------------------------------------------------------ */
 
 static fv_status shape_of_file(const cli_bench_options *o, cli_bench_case *one) {
     fv_tensor_file *file;
@@ -116,9 +117,9 @@ static fv_status shape_of_file(const cli_bench_options *o, cli_bench_case *one) 
     if (status == FV_OK) status = fv_tensor_file_find(file, "k", &k);
     if (status == FV_OK && (q.rank != 4 || k.rank != 4 || q.dim[2] != k.dim[2] || k.dim[1] < 1 || q.dim[1] % k.dim[1]))
         status =
-            cli_fail(FV_BAD_DATA, "%s: wrong shapes\n  expected q, k and v as (batch, heads, length, width)", o->in);
+            cli_fail(FV_BAD_DATA, "%s: wrong shapes\n  expected q, k and v as (batch, heads, length, head_dim)", o->in);
     if (status == FV_OK)
-        one->shape = (cli_trial_shape){
+        one->shape = (cli_problem_shape){
             .b = q.dim[0], .h = q.dim[1], .hkv = k.dim[1], .l = q.dim[2], .d = q.dim[3], .bias = one->shape.bias};
     if (status == FV_OK && fv_tensor_file_has(file, "cu_seqlens_q")) {
         status = fv_tensor_file_find(file, "cu_seqlens_q", &cu);
@@ -129,7 +130,7 @@ static fv_status shape_of_file(const cli_bench_options *o, cli_bench_case *one) 
             one->shape.start = memcpy(cli_keep(cli_alloc((size_t)cu.dim[0] * 4)), cu.data, (size_t)cu.dim[0] * 4);
         }
     }
-    const cli_trial_shape *s = &one->shape;
+    const cli_problem_shape *s = &one->shape;
     char kv[32] = "";
     if (s->hkv != s->h) snprintf(kv, sizeof kv, "/%lld", (long long)s->hkv);
     snprintf(one->shape_text, sizeof one->shape_text, "%lld,%lld%s,%lld,%lld", (long long)s->b, (long long)s->h, kv,
@@ -139,7 +140,7 @@ static fv_status shape_of_file(const cli_bench_options *o, cli_bench_case *one) 
 }
 
 /* Values of the file instead of random ones, in the dtype of the problem. */
-static fv_status fill_from(const char *path, cli_trial *trial) {
+static fv_status fill_from(const char *path, cli_problem *problem) {
     static const struct {
         const char *name;
         fv_port port;
@@ -149,7 +150,7 @@ static fv_status fill_from(const char *path, cli_trial *trial) {
     fv_tensor_file *file;
     fv_status status = fv_tensor_file_open(&file, path);
     for (size_t i = 0; i < sizeof each / sizeof *each && status == FV_OK; ++i) {
-        const fv_tensor *to = each[i].gradient ? &trial->x.d[each[i].port] : &trial->x.t[each[i].port];
+        const fv_tensor *to = each[i].gradient ? &problem->x.d[each[i].port] : &problem->x.t[each[i].port];
         fv_tensor from;
         if (to->rank == 0 || !fv_tensor_file_has(file, each[i].name)) continue;
         status = fv_tensor_file_find(file, each[i].name, &from);
@@ -159,13 +160,13 @@ static fv_status fill_from(const char *path, cli_trial *trial) {
     return status;
 }
 
-fv_status cli_bench_open(cli_trial *trial, const cli_bench_case *one) {
+fv_status cli_bench_open(cli_problem *problem, const cli_bench_case *one) {
     fv_set_threads(one->threads);
-    fv_status status = cli_trial_of(trial, &one->how, &one->shape, one->dtype, one->backward);
-    return status == FV_OK && one->in ? fill_from(one->in, trial) : status;
+    fv_status status = cli_problem_of(problem, &one->how, &one->shape, one->dtype, one->backward);
+    return status == FV_OK && one->in ? fill_from(one->in, problem) : status;
 }
 
-/* ---- all combinations ------------------------------------------------------------------------------------------------------------------- */
+/* ---- all combinations -------------------------------------------------------------------------------------------- */
 
 typedef struct lists {
     int threads[64], causal[8], dtype[8];
@@ -252,14 +253,14 @@ fv_status cli_bench_cases(const cli_bench_options *o, cli_bench_case **cases, si
     return status;
 }
 
-/* ---- operations ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------------------------------------------------- */
 
 /* The same problem with one sequence of `length`, as far as a plan needs to know. */
-static fv_status flops_of_one(const cli_trial *trial, int64_t length, bool backward, double *flops) {
+static fv_status flops_of_one(const cli_problem *problem, int64_t length, bool backward, double *flops) {
     static const fv_port rows[] = {FV_Q, FV_K, FV_V, FV_OUT, FV_LSE};
-    fv_attention_tensors x = trial->x;
+    fv_attention_tensors x = problem->x;
     fv_attention_plan *plan;
-    fv_attention_options how = trial->how;
+    fv_attention_options how = problem->how;
     memset(&x.t[FV_CU_Q], 0, sizeof x.t[FV_CU_Q]);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
         if (x.t[rows[i]].rank) x.t[rows[i]].dim[2] = length;
@@ -271,11 +272,11 @@ static fv_status flops_of_one(const cli_trial *trial, int64_t length, bool backw
     return status;
 }
 
-fv_status cli_bench_flops(const cli_trial *trial, const cli_bench_case *one, bool backward, double *flops) {
-    const cli_trial_shape *s = &one->shape;
+fv_status cli_bench_flops(const cli_problem *problem, const cli_bench_case *one, bool backward, double *flops) {
+    const cli_problem_shape *s = &one->shape;
     fv_status status = FV_OK;
-    *flops = s->sequences ? 0 : fv_attention_flops(trial->plan, backward);
+    *flops = s->sequences ? 0 : fv_attention_flops(problem->plan, backward);
     for (int64_t i = 0; i < s->sequences && status == FV_OK; ++i)
-        status = flops_of_one(trial, s->start[i + 1] - s->start[i], backward, flops);
+        status = flops_of_one(problem, s->start[i + 1] - s->start[i], backward, flops);
     return status;
 }

@@ -1,7 +1,8 @@
 /* Nothing is timed before it agreed with the reference, which is plain loops in f64:
  *   - some rows of the problem itself, over all batches and heads;
- *   - the whole output and all gradients of a smaller problem of the kind. The gradients are those of the f64 engine, element by
- *     element, and those of the f64 engine are the slope of the reference in a random direction. */
+ *   - the whole output and all gradients of a smaller problem of the kind. The gradients are those of the f64 engine,
+ *     element by element,
+ *     and those of the f64 engine are the slope of the reference in a random direction. */
 #include "bench.h"
 #include "console.h"
 
@@ -28,8 +29,8 @@ static double distance(const fv_tensor *a, const fv_tensor *b) {
     return error == 0 ? 0 : sqrt(error / size);
 }
 
-/* Element by element; 16-bit results as a whole, where the rounding of the output, which the gradients are computed from, is as large
- * as a small element of them. */
+/* Element by element; 16-bit results as a whole, where the rounding of the output, which the gradients are computed
+ * from, is as large as a small element of them. */
 static double compare(const fv_tensor *found, const fv_tensor *exact, fv_dtype dtype) {
     return is_half(dtype) ? distance(found, exact) : cli_difference(found, exact);
 }
@@ -43,7 +44,7 @@ static fv_tensor rows_of(const fv_tensor *t, int port, int64_t start, int64_t co
 }
 
 /* The same problem in f64, or `count` query rows of it. Values are copied, integers shared. */
-static fv_status in_f64(const cli_trial *from, int64_t start, int64_t count, bool backward, cli_trial *to) {
+static fv_status in_f64(const cli_problem *from, int64_t start, int64_t count, bool backward, cli_problem *to) {
     memset(to, 0, sizeof *to);
     to->mechanism = from->mechanism;
     to->how = from->how;
@@ -56,33 +57,33 @@ static fv_status in_f64(const cli_trial *from, int64_t start, int64_t count, boo
             if (t->rank == 0) continue;
             fv_tensor part = rows_of(t, port, start, count), shape = part;
             shape.dtype = FV_F64;
-            *copy = is_integer(port) ? part : cli_trial_new(to, &shape);
+            *copy = is_integer(port) ? part : cli_problem_new(to, &shape);
             if (!is_integer(port)) fv_tensor_copy(copy, &part);
         }
     return fv_attention_plan_create(&to->plan, &to->how, &to->x);
 }
 
 /* Dropout is addressed by the row's number, so its rows are the first ones; else they come from the middle. */
-static fv_status check_rows(const cli_trial *trial, double *difference) {
-    const int64_t length = trial->x.t[FV_Q].dim[2], count = length < 4 ? length : 4;
-    const int64_t start = trial->how.dropout > 0 ? 0 : (length - count) / 2;
-    cli_trial rows = {0};
-    fv_status status = in_f64(trial, start, count, false, &rows);
+static fv_status check_rows(const cli_problem *problem, double *difference) {
+    const int64_t length = problem->x.t[FV_Q].dim[2], count = length < 4 ? length : 4;
+    const int64_t start = problem->how.dropout > 0 ? 0 : (length - count) / 2;
+    cli_problem rows = {0};
+    fv_status status = in_f64(problem, start, count, false, &rows);
     if (status == FV_OK) status = fv_attention_reference(rows.plan, &rows.x);
     if (status == FV_OK) {
-        fv_tensor found = fv_tensor_slice(trial->x.t[FV_OUT], 2, start, count);
-        fv_tensor copy = cli_trial_new(&rows, &rows.x.t[FV_OUT]);
+        fv_tensor found = fv_tensor_slice(problem->x.t[FV_OUT], 2, start, count);
+        fv_tensor copy = cli_problem_new(&rows, &rows.x.t[FV_OUT]);
         fv_tensor_copy(&copy, &found);
-        *difference = compare(&copy, &rows.x.t[FV_OUT], trial->x.t[FV_OUT].dtype);
+        *difference = compare(&copy, &rows.x.t[FV_OUT], problem->x.t[FV_OUT].dtype);
     }
-    cli_trial_free(&rows);
+    cli_problem_free(&rows);
     return status;
 }
 
-/* ---- a smaller problem ----------------------------------------------------------------------------------------------------------- */
+/* ---- a smaller problem ------------------------------------------------------------------------------------------- */
 
-static cli_trial_shape smaller(const cli_trial_shape *s) {
-    cli_trial_shape small = *s;
+static cli_problem_shape smaller(const cli_problem_shape *s) {
+    cli_problem_shape small = *s;
     small.b = 1, small.hkv = 1, small.h = s->h / s->hkv;
     if (small.h > 4) small.h = 4;
     if (small.l > 320) small.l = 320;
@@ -92,7 +93,7 @@ static cli_trial_shape smaller(const cli_trial_shape *s) {
 }
 
 /* sum(dout * out) of the reference */
-static double objective(cli_trial *exact) {
+static double objective(cli_problem *exact) {
     if (fv_attention_reference(exact->plan, &exact->x) != FV_OK) return NAN;
     const double *a = exact->x.t[FV_OUT].data, *b = exact->x.d[FV_OUT].data;
     double sum = 0;
@@ -101,7 +102,7 @@ static double objective(cli_trial *exact) {
 }
 
 /* Moves all inputs by step * random direction, which is that of the seed; returns gradient * direction. */
-static double move(cli_trial *exact, double step) {
+static double move(cli_problem *exact, double step) {
     cli_random r = {77};
     double slope = 0;
     for (int port = FV_Q; port < FV_MASK; ++port) {
@@ -117,7 +118,7 @@ static double move(cli_trial *exact, double step) {
 }
 
 /* Mechanisms that select keys jump where the selection changes; a shorter step then stays on one side of the jump. */
-static double slope_error(cli_trial *exact) {
+static double slope_error(cli_problem *exact) {
     double error = INFINITY;
     for (double step = 1e-5; step > 5e-9 && !(error <= 1e-5); step /= 10) {
         const double slope = move(exact, step), high = objective(exact);
@@ -129,18 +130,18 @@ static double slope_error(cli_trial *exact) {
     return error;
 }
 
-static fv_status failed(const cli_trial *trial, const char *what, double difference) {
-    return cli_fail(FV_FAIL, "%s: %s from the reference by %.2g, nothing was timed", trial->mechanism->name, what,
+static fv_status failed(const cli_problem *problem, const char *what, double difference) {
+    return cli_fail(FV_FAIL, "%s: %s from the reference by %.2g, nothing was timed", problem->mechanism->name, what,
                     difference);
 }
 
-static fv_status compare_small(cli_trial *small, cli_trial *exact, const cli_bench_case *one) {
+static fv_status compare_small(cli_problem *small, cli_problem *exact, const cli_bench_case *one) {
     fv_status status = fv_attention_reference(exact->plan, &exact->x);
     double difference = status == FV_OK ? compare(&small->x.t[FV_OUT], &exact->x.t[FV_OUT], one->dtype) : 0;
     if (!(difference <= tolerance(one->dtype)))
         return failed(small, "the result of a small problem differs", difference);
     if (status != FV_OK || !one->backward) return status;
-    status = cli_trial_run(exact, true);
+    status = cli_problem_run(exact, true);
     for (int port = FV_Q; port < FV_MASK && status == FV_OK; ++port) {
         if (small->x.d[port].rank == 0) continue;
         difference = compare(&small->x.d[port], &exact->x.d[port], one->dtype);
@@ -152,23 +153,23 @@ static fv_status compare_small(cli_trial *small, cli_trial *exact, const cli_ben
 }
 
 static fv_status check_small(const cli_bench_case *one) {
-    const cli_trial_shape shape = smaller(&one->shape);
-    cli_trial small, exact = {0};
-    fv_status status = cli_trial_of(&small, &one->how, &shape, one->dtype, one->backward);
-    if (status == FV_OK) status = cli_trial_run(&small, one->backward);
+    const cli_problem_shape shape = smaller(&one->shape);
+    cli_problem small, exact = {0};
+    fv_status status = cli_problem_of(&small, &one->how, &shape, one->dtype, one->backward);
+    if (status == FV_OK) status = cli_problem_run(&small, one->backward);
     if (status == FV_OK) status = in_f64(&small, 0, small.x.t[FV_Q].dim[2], one->backward, &exact);
     if (status == FV_OK) status = compare_small(&small, &exact, one);
-    cli_trial_free(&small);
-    cli_trial_free(&exact);
+    cli_problem_free(&small);
+    cli_problem_free(&exact);
     return status;
 }
 
-fv_status cli_bench_check(const cli_trial *trial, const cli_bench_case *one) {
-    const bool rows =
-        (trial->mechanism->needs >> FV_K & 1) && (trial->mechanism->can & FV_CAN_WEIGHTS) && one->shape.sequences == 0;
+fv_status cli_bench_check(const cli_problem *problem, const cli_bench_case *one) {
+    const bool rows = (problem->mechanism->needs >> FV_K & 1) && (problem->mechanism->can & FV_CAN_WEIGHTS) &&
+                      one->shape.sequences == 0;
     double difference = 0;
-    fv_status status = rows ? check_rows(trial, &difference) : FV_USAGE;
+    fv_status status = rows ? check_rows(problem, &difference) : FV_USAGE;
     if (status != FV_OK && status != FV_USAGE) return status; /* FV_USAGE: it does not compute rows alone */
-    if (!(difference <= tolerance(one->dtype))) return failed(trial, "the result differs", difference);
+    if (!(difference <= tolerance(one->dtype))) return failed(problem, "the result differs", difference);
     return check_small(one);
 }

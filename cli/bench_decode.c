@@ -1,5 +1,5 @@
-/* fovea bench decode: one new row for every head over a cache of keys and values, beside the rate at which this machine reads memory.
- * Nothing is timed before its result agreed with attention over the same keys. */
+/* fovea bench decode: one new row for every head over a cache of keys and values, beside the rate at which this machine
+ * reads memory. Nothing is timed before its result agreed with attention over the same keys. */
 #include "bench.h"
 #include "console.h"
 #include "flags.h"
@@ -8,8 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-/* Caches are used in turn, as those of the layers of a model are, so that none is still in the processor's own memory when its turn comes
- * again; the memory that is read beside them is as large. */
+/* Caches are used in turn, as those of the layers of a model are, so that none is still in the processor's own memory
+ * when its turn comes again; the memory that is read beside them is as large. */
 enum { MOST = 64, ENOUGH = 256 << 20 };
 
 typedef struct decoding {
@@ -17,7 +17,7 @@ typedef struct decoding {
     int64_t caches;
     fv_decode_plan *plan;
     fv_decode_tensors x;
-    cli_trial trial; /* q and out, and the keys and values in f32 */
+    cli_problem problem; /* q and out, and the keys and values in f32 */
     void *scratch;
 } decoding;
 
@@ -25,7 +25,7 @@ static void close_decoding(decoding *d) {
     for (int64_t i = 0; i < d->caches; ++i) fv_kv_cache_free(d->cache[i]);
     fv_decode_plan_free(d->plan);
     cli_free(d->scratch);
-    cli_trial_free(&d->trial);
+    cli_problem_free(&d->problem);
 }
 
 static fv_status fill_caches(decoding *d, const fv_cache_options *keep) {
@@ -35,7 +35,7 @@ static fv_status fill_caches(decoding *d, const fv_cache_options *keep) {
         status = fv_kv_cache_create(cache, keep);
         if (status != FV_OK) break;
         d->caches++;
-        status = fv_kv_cache_append(*cache, &d->trial.x.t[FV_K], &d->trial.x.t[FV_V], NULL);
+        status = fv_kv_cache_append(*cache, &d->problem.x.t[FV_K], &d->problem.x.t[FV_V], NULL);
         n = 1 + ENOUGH / (int64_t)fv_kv_cache_bytes(*cache);
         if (n > MOST) n = MOST;
     }
@@ -44,18 +44,18 @@ static fv_status fill_caches(decoding *d, const fv_cache_options *keep) {
 
 /* Queries of one row, keys and values of `l`: a problem of attention whose tensors are the cache's too. */
 static fv_status open_decoding(decoding *d, const cli_bench_case *one) {
-    const cli_trial_shape *s = &one->shape;
+    const cli_problem_shape *s = &one->shape;
     const fv_cache_options keep = {s->b, s->hkv, s->d, s->d, one->dtype, FV_CACHE_CONTIGUOUS, s->l, 0, 0};
     const fv_decode_options how = FV_DECODE_DEFAULT;
     memset(d, 0, sizeof *d);
     fv_set_threads(one->threads);
-    fv_status status = cli_trial_of(&d->trial, &one->how, s, FV_F32, false);
+    fv_status status = cli_problem_of(&d->problem, &one->how, s, FV_F32, false);
     if (status == FV_OK) status = fill_caches(d, &keep);
     if (status == FV_OK) status = fv_decode_plan_create(&d->plan, &how, d->cache[0], s->h, 1);
     if (status != FV_OK) return status;
-    d->x.q = fv_tensor_slice(d->trial.x.t[FV_Q], 2, 0, 1);
+    d->x.q = fv_tensor_slice(d->problem.x.t[FV_Q], 2, 0, 1);
     const fv_tensor out = fv_bhld(NULL, FV_F32, s->b, s->h, 1, s->d);
-    d->x.out = cli_trial_new(&d->trial, &out);
+    d->x.out = cli_problem_new(&d->problem, &out);
     d->scratch = cli_alloc(fv_decode_scratch(d->plan, d->cache[0]) + 1);
     return FV_OK;
 }
@@ -69,10 +69,10 @@ static fv_tensor sequence(const fv_tensor *t, int64_t b) {
 
 /* Attention over what the cache holds, rounded as it is stored. */
 static fv_status check_decoding(decoding *d, const cli_bench_case *one) {
-    const cli_trial_shape *s = &one->shape;
+    const cli_problem_shape *s = &one->shape;
     fv_attention_tensors x = {0};
-    x.t[FV_Q] = d->x.q, x.t[FV_K] = d->trial.x.t[FV_K], x.t[FV_V] = d->trial.x.t[FV_V];
-    x.t[FV_OUT] = cli_trial_new(&d->trial, &d->x.out);
+    x.t[FV_Q] = d->x.q, x.t[FV_K] = d->problem.x.t[FV_K], x.t[FV_V] = d->problem.x.t[FV_V];
+    x.t[FV_OUT] = cli_problem_new(&d->problem, &d->x.out);
     fv_status status = FV_OK;
     for (int64_t b = 0; b < s->b && status == FV_OK; ++b) {
         fv_tensor k = sequence(&x.t[FV_K], b), v = sequence(&x.t[FV_V], b);

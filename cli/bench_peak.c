@@ -1,5 +1,5 @@
-/* The highest rate of multiply-adds this core reaches: independent chains in registers and nothing else. Written with the
- * compiler's vectors, once for each width; the target attribute picks the instructions. */
+/* The highest rate of multiply-adds this core reaches: independent chains in registers and nothing else. Written with
+ * the compiler's vectors, once for each width; the target attribute picks the instructions. */
 #include "bench.h"
 #include "console.h"
 

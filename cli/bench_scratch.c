@@ -1,5 +1,5 @@
-/* Scratch: what a plan announces and what a run really writes. The memory is filled with a pattern before; a line of 64 bytes that
- * has changed was used. */
+/* Scratch: what a plan announces and what a run really writes. The memory is filled with a pattern before; a line of 64
+ * bytes that has changed was used. */
 #include "bench.h"
 #include "console.h"
 #include "flags.h"
@@ -22,18 +22,18 @@ static size_t lines_changed(const unsigned char *bytes, size_t size) {
     return changed;
 }
 
-fv_status cli_bench_scratch(const cli_trial *trial, bool backward, cli_scratch_use *use) {
-    use->announced = fv_attention_scratch(trial->plan, backward);
+fv_status cli_bench_scratch(const cli_problem *problem, bool backward, cli_scratch_use *use) {
+    use->announced = fv_attention_scratch(problem->plan, backward);
     unsigned char *scratch = cli_alloc(use->announced);
     memset(scratch, PATTERN, use->announced);
-    fv_status status = backward ? fv_attention_backward(trial->plan, &trial->x, scratch)
-                                : fv_attention_forward(trial->plan, &trial->x, scratch);
+    fv_status status = backward ? fv_attention_backward(problem->plan, &problem->x, scratch)
+                                : fv_attention_forward(problem->plan, &problem->x, scratch);
     use->touched = lines_changed(scratch, use->announced);
     cli_free(scratch);
     return status;
 }
 
-/* ---- --memory ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- --memory ---------------------------------------------------------------------------------------------------- */
 
 static double peak_memory(void) {
     struct rusage usage;
@@ -42,10 +42,10 @@ static double peak_memory(void) {
 }
 
 /* Every page of the tensors is there before the call, so that what comes on top is the call's own. */
-static void touch_all(const cli_trial *trial) {
+static void touch_all(const cli_problem *problem) {
     for (int port = FV_Q; port < FV_PORTS; ++port) {
-        if (port >= FV_OUT && trial->x.t[port].rank) fv_tensor_fill(&trial->x.t[port], 0);
-        if (port < FV_OUT && trial->x.d[port].rank) fv_tensor_fill(&trial->x.d[port], 0);
+        if (port >= FV_OUT && problem->x.t[port].rank) fv_tensor_fill(&problem->x.t[port], 0);
+        if (port < FV_OUT && problem->x.d[port].rank) fv_tensor_fill(&problem->x.d[port], 0);
     }
 }
 
@@ -67,23 +67,24 @@ static void memory_row(cli_table *table, const cli_bench_case *one, const char *
 }
 
 static fv_status memory_of(cli_table *table, const cli_bench_case *one) {
-    cli_trial trial;
-    fv_status status = cli_bench_open(&trial, one);
-    if (status == FV_OK) touch_all(&trial);
+    cli_problem problem;
+    fv_status status = cli_bench_open(&problem, one);
+    if (status == FV_OK) touch_all(&problem);
     for (int backward = 0; backward <= one->backward && status == FV_OK; ++backward) {
         cli_scratch_use use;
-        const double size = (double)fv_attention_scratch(trial.plan, backward), before = peak_memory(),
+        const double size = (double)fv_attention_scratch(problem.plan, backward), before = peak_memory(),
                      start = cli_now();
-        status = cli_bench_scratch(&trial, backward, &use);
+        status = cli_bench_scratch(&problem, backward, &use);
         const double beside = peak_memory() - before - size;
         memory_row(table, one, backward ? "backward" : "forward", use, beside > 0 ? beside : 0, cli_now() - start);
     }
-    if (status == FV_OK) status = cli_bench_check(&trial, one);
-    cli_trial_free(&trial);
+    if (status == FV_OK) status = cli_bench_check(&problem, one);
+    cli_problem_free(&problem);
     return status;
 }
 
-/* One long head, where memory that grows with the square of the length could not hide. Dropout and window off and on. */
+/* One long head, where memory that grows with the square of the length could not hide. Dropout and window off and
+ * on. */
 fv_status cli_bench_memory(const cli_bench_options *given) {
     static const char *const columns[] = {"mechanism", "shape",         "type",        "threads", "causal",     "with",
                                           "pass",      "announced MiB", "touched MiB", "%",       "beside MiB", "s"};

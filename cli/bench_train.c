@@ -4,7 +4,7 @@
 #include "flags.h"
 #include "fovea/train.h"
 #include "output.h"
-#include "trial.h"
+#include "problem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,14 +13,14 @@
 /* Words w0 .. w4095; the class is the parity of the first, so there is something to learn. */
 static fv_status make_texts(const cli_bench_options *o, fv_dataset **set) {
     static const char *const names[] = {"even", "odd"};
-    int64_t count = o->batch_size * o->updates, room = o->length * 6 + 1;
-    char *bytes = cli_alloc((size_t)(count * room));
+    int64_t count = o->batch_size * o->updates, capacity = o->length * 6 + 1;
+    char *bytes = cli_alloc((size_t)(count * capacity));
     const char **text = cli_alloc((size_t)count * sizeof *text);
     size_t *size = cli_alloc((size_t)count * sizeof *size);
     int32_t *label = cli_alloc((size_t)count * sizeof *label);
     cli_random r = {1};
     for (int64_t i = 0; i < count; ++i) {
-        char *at = bytes + i * room;
+        char *at = bytes + i * capacity;
         text[i] = at;
         for (int64_t k = 0; k < o->length; ++k) {
             int64_t word = cli_random_below(&r, 4096);
@@ -86,7 +86,8 @@ fv_status cli_bench_train(const cli_bench_options *o) {
     setup.event_context = &m;
     if (status == FV_OK) status = fv_train(&model, &result, set, NULL, &setup);
     if (status == FV_OK && m.last <= m.first)
-        status = cli_fail(FV_USAGE, "--updates %lld: too few to time, 20 or more were expected", (long long)o->updates);
+        status = cli_fail(FV_USAGE, "--updates: too few to time\n  expected 20 or more\n  found:   %lld",
+                          (long long)o->updates);
     if (status == FV_OK) {
         cli_table *table = cli_table_new(columns, 6);
         double tokens = (double)result.tokens / (double)result.updates,

@@ -29,7 +29,7 @@ static const fv_option input_rows[] = {
     INPUT("past-v", 7, "values before v"),
     INPUT("sinks", 8, "(heads) logits that join the softmax denominator"),
     INPUT("slopes", 9, "(heads) ALiBi slopes"),
-    INPUT("gate", 10, "log decay of recurrent mechanisms"),
+    INPUT("log-decay", 10, "log decay of recurrent mechanisms"),
     INPUT("beta", 11, "write strength of delta rules"),
     INPUT("state", 12, "initial state of recurrent mechanisms"),
     INPUT("cu-seqlens-q", 13, "(sequences + 1) where each packed sequence begins in q"),
@@ -39,7 +39,7 @@ static const fv_option input_rows[] = {
     INPUT("dlse", 18, "gradient of lse, with do or alone"),
     {"tensor", FV_OPT_STRING, AT(tensor), NULL, 0, 0, "NAME=FILE...", "a parameter of the mechanism: w=w.npy"},
     {"layout", FV_OPT_CHOICE, AT(layout), "bhld", 0, 0, "bhld|blhd|bld",
-     "order of batch, heads, length, width in q k v out"},
+     "order of batch, heads, length, head_dim in q k v out"},
     {"heads", FV_OPT_INT, AT(heads), "0", 0, 65536, "N", "with --layout bld: heads of q"},
     {"kv-heads", FV_OPT_INT, AT(kv_heads), "0", 0, 65536, "N", "with --layout bld: heads of k and v; 0: as q"},
     {0}};
@@ -47,7 +47,7 @@ static const fv_option input_rows[] = {
 static const fv_option how_rows[] = {
     {"attention", FV_OPT_STRING, AT(attention), "softmax", 0, 0, "NAME:PARAM=VALUE",
      "the mechanism; `fovea mechanisms` lists them"},
-    {"scale", FV_OPT_FLOAT, AT(scale), "0", -1e9, 1e9, "X", "of the scores; 0: 1/sqrt(width)"},
+    {"scale", FV_OPT_FLOAT, AT(scale), "0", -1e9, 1e9, "X", "of the scores; 0: 1/sqrt(head_dim)"},
     {"softcap", FV_OPT_FLOAT, AT(softcap), "0", 0, 1e9, "X", "scores become cap*tanh(score/cap); 0: none"},
     {"causal", FV_OPT_CHOICE, AT(causal), "none", 0, 0, "none|upper-left|lower-right",
      "which corner the diagonal starts from"},
@@ -63,9 +63,9 @@ static const fv_option how_rows[] = {
 
 static const fv_option rope_rows[] = {
     {"rope", FV_OPT_CHOICE, AT(rope), "none", 0, 0, "none|half|interleaved",
-     "turn q and k by their positions: halves as Llama, or neighbouring pairs as GPT-J"},
+     "rotate q and k by their positions: halves of a head as Llama, or interleaved pairs as GPT-J"},
     {"rope-base", FV_OPT_FLOAT, AT(rope_base), "10000", 1, 1e12, "X", "base of the angles"},
-    {"rope-dim", FV_OPT_INT, AT(rope_dim), "0", 0, 65536, "N", "columns of a head that turn; 0: all"},
+    {"rope-dim", FV_OPT_INT, AT(rope_dim), "0", 0, 65536, "N", "rotated columns of a head; 0: all"},
     {"rope-scaling", FV_OPT_CHOICE, AT(rope_scaling), "none", 0, 0, "none|linear|ntk|yarn|llama3",
      "for more positions than in training; yarn scales q and k by its attention factor"},
     {"rope-factor", FV_OPT_FLOAT, AT(rope_factor), "1", 1, 1e6, "X", "how many times more positions"},
@@ -79,13 +79,13 @@ static const fv_option output_rows[] = {
      "also write scores or weights; dropout: the weights after it, as they multiply the values"},
     {"rows", FV_OPT_STRING, AT(rows), NULL, 0, 0, "LIST", "query rows of the weights: 0,5-7; all without it"},
     {"head-list", FV_OPT_STRING, AT(head_list), NULL, 0, 0, "LIST",
-     "heads of the weights and of the survey: 0,2-3; all without it"},
-    {"survey", FV_OPT_STRING, AT(survey), NULL, 0, 0, "LIST",
+     "heads of the weights and of the statistics: 0,2-3; all without it"},
+    {"statistics", FV_OPT_STRING, AT(statistics), NULL, 0, 0, "LIST",
      "also write what all weights look like, without storing them: pooled (mean and max of blocks), columns (attention "
      "each key receives), entropy (of each row, in nats)"},
-    {"pool", FV_OPT_STRING, AT(pool), "64,64", 0, 0, "BQ,BK", "queries and keys of a block of --survey pooled"},
-    {"survey-dropout", FV_OPT_BOOL, AT(survey_dropout), "false", 0, 0, NULL,
-     "pooled and columns of --survey count the weights after dropout"},
+    {"pool", FV_OPT_STRING, AT(pool), "64,64", 0, 0, "BQ,BK", "queries and keys of a block of --statistics pooled"},
+    {"statistics-dropout", FV_OPT_BOOL, AT(statistics_dropout), "false", 0, 0, NULL,
+     "pooled and columns of --statistics count the weights after dropout"},
     {"plan", FV_OPT_BOOL, AT(plan), "false", 0, 0, NULL,
      "print which kernel would run and what it needs; runs only with --out"},
     {0}};
@@ -113,7 +113,7 @@ typedef struct job {
 
 static bool wants(const job *j, fv_port port) { return ((j->mechanism->needs | j->mechanism->takes) >> port & 1) != 0; }
 
-static void take_options(job *j) {
+static void read_options(job *j) {
     j->how = (fv_attention_options)FV_ATTENTION_DEFAULT;
     j->how.mechanism = o.attention;
     j->how.scale = o.scale;
@@ -130,7 +130,7 @@ static void take_options(job *j) {
     j->layout = strcmp(o.layout, "blhd") == 0 ? ATTEND_BLHD : strcmp(o.layout, "bld") == 0 ? ATTEND_BLD : ATTEND_BHLD;
 }
 
-/* ---- inputs ------------------------------------------------------------------------------------------------------------ */
+/* ---- inputs ------------------------------------------------------------------------------------------------------ */
 
 static bool is_float(fv_dtype dtype) {
     return dtype == FV_F32 || dtype == FV_F64 || dtype == FV_F16 || dtype == FV_BF16;
@@ -141,10 +141,11 @@ static fv_status not_type(const char *name, const char *want, const fv_tensor *t
                     fv_dtype_name(t->dtype), advice);
 }
 
-static bool is_half(fv_dtype dtype) { return dtype == FV_F16 || dtype == FV_BF16; }
+static bool is_16bit(fv_dtype dtype) { return dtype == FV_F16 || dtype == FV_BF16; }
 static fv_dtype arithmetic(const job *j) { return j->compute == FV_F64 ? FV_F64 : FV_F32; }
 
-/* Tensors of 16 bits go to the library as they are when all are of one type; a mixture is computed in the type of q, f32 at least. */
+/* Tensors of 16 bits go to the library as they are when all are of one type; a mixture is computed in the type of q,
+ * f32 at least. */
 static fv_status choose_types(job *j) {
     static const char *const names[] = {"q", "k", "v", "past_k", "past_v", "do"};
     for (int i = 0; i < 6; ++i) {
@@ -153,10 +154,10 @@ static fv_status choose_types(job *j) {
         if (status != FV_OK) return status;
         if (i == 0)
             j->shown = j->compute = t.dtype;
-        else if (t.rank && t.dtype != j->shown && is_half(j->compute))
+        else if (t.rank && t.dtype != j->shown && is_16bit(j->compute))
             j->compute = FV_F32;
     }
-    if (!is_half(j->compute) && j->compute != FV_F64) j->compute = FV_F32;
+    if (!is_16bit(j->compute) && j->compute != FV_F64) j->compute = FV_F32;
     return FV_OK;
 }
 
@@ -173,7 +174,8 @@ static fv_status load_main(job *j, const char *name, int64_t heads, fv_tensor *o
     return FV_OK;
 }
 
-/* past_k before k. With --layout bld the past is rank 4 (batch, heads, length, width), as a cache keeps it, or rank 3. */
+/* past_k before k. With --layout bld the past is rank 4 (batch, heads, length, head_dim), as a cache keeps it, or rank
+ * 3. */
 static fv_status join_past(job *j, const char *name, int64_t heads, fv_tensor *now) {
     fv_tensor t, past;
     fv_status status = attend_find(&o, name, &t);
@@ -188,7 +190,7 @@ static fv_status join_past(job *j, const char *name, int64_t heads, fv_tensor *n
     fv_tensor_describe(&past, found, sizeof found);
     fv_tensor_describe(now, wanted, sizeof wanted);
     if (!fits)
-        return cli_fail(FV_USAGE, "%s does not fit\n  expected batch, heads and width of %s\n  found:   %s", name,
+        return cli_fail(FV_USAGE, "%s does not fit\n  expected batch, heads and head_dim of %s\n  found:   %s", name,
                         wanted, found);
     j->past = past.dim[2];
     *now = attend_joined(&past, now, j->past_layout, j->compute);
@@ -223,7 +225,7 @@ static fv_status load_port(job *j, int port) {
     if (port == FV_BIAS) j->bias_rank = t.rank;
     if (port == FV_BIAS || port == FV_MASK) t = attend_padded(&t, 4);
     if (port < FV_MASK)
-        j->x.t[port] = attend_as(&t, is_half(j->compute) && t.dtype == j->compute ? j->compute : arithmetic(j));
+        j->x.t[port] = attend_as(&t, is_16bit(j->compute) && t.dtype == j->compute ? j->compute : arithmetic(j));
     else
         j->x.t[port] = attend_as(&t, port == FV_MASK ? t.dtype : FV_I64);
     return FV_OK;
@@ -258,8 +260,9 @@ static fv_status check_partners(void) {
         const char *name, *partner;
         bool alone;
     } flag[] = {
-        {"survey-dropout", "--survey", o.survey_dropout && !o.survey},
-        {"pool", "--survey pooled", strcmp(o.pool, standard.pool) != 0 && !(o.survey && strstr(o.survey, "pooled"))},
+        {"statistics-dropout", "--statistics", o.statistics_dropout && !o.statistics},
+        {"pool", "--statistics pooled",
+         strcmp(o.pool, standard.pool) != 0 && !(o.statistics && strstr(o.statistics, "pooled"))},
         {"rope-base", "--rope", o.rope_base != standard.rope_base && !rope},
         {"rope-dim", "--rope", o.rope_dim != standard.rope_dim && !rope},
         {"rope-scaling", "--rope", scaling && !rope},
@@ -278,9 +281,9 @@ static fv_status check_flags(const job *j) {
         return cli_fail(FV_USAGE,
                         "--rows without --weights\n  it chooses what of the weights is written\n"
                         "  try:     --weights softmax");
-    if (o.head_list && !o.weights && !o.survey)
+    if (o.head_list && !o.weights && !o.statistics)
         return cli_fail(FV_USAGE,
-                        "--head-list without --weights or --survey\n  it chooses what of them is written\n"
+                        "--head-list without --weights or --statistics\n  it chooses what of them is written\n"
                         "  try:     --weights softmax");
     if ((o.heads || o.kv_heads) && j->layout != ATTEND_BLD)
         return cli_fail(FV_USAGE, "--%s without --layout bld\n  the other layouts say it in their shape",
@@ -319,7 +322,7 @@ static fv_status load(job *j) {
     return status == FV_OK ? load_dlse(j) : status;
 }
 
-/* ---- running ----------------------------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static fv_status make_outputs(job *j) {
     static const fv_port outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
@@ -337,11 +340,11 @@ static fv_status make_outputs(job *j) {
     return FV_OK;
 }
 
-static fv_stage stage_of(const char *name) {
+static fv_capture stage_of(const char *name) {
     static const char *const names[] = {"raw", "softcapped", "biased", "softmax", "dropout"};
     for (int i = 0; i < 5; ++i)
-        if (strcmp(names[i], name) == 0) return (fv_stage)i;
-    return FV_STAGE_SOFTMAX;
+        if (strcmp(names[i], name) == 0) return (fv_capture)i;
+    return FV_CAPTURE_SOFTMAX;
 }
 
 /* Where a packed sequence lies; without packing, the whole. */
@@ -351,8 +354,8 @@ static int64_t extent(const fv_tensor *cu, int64_t n, int64_t whole) {
     return (int64_t)(fv_tensor_get(cu, &next) - fv_tensor_get(cu, &n));
 }
 
-/* weights: (sequences, heads asked for, rows asked for, keys); rows and keys a sequence does not have stay zero. */
-static fv_status look(const job *j, const fv_attention_plan *plan) {
+/* weights: (sequences, heads wanted, rows wanted, keys); rows and keys a sequence does not have stay zero. */
+static fv_status write_weights(const job *j, const fv_attention_plan *plan) {
     const fv_tensor *q = &j->x.t[FV_Q], *k = &j->x.t[wants(j, FV_K) ? FV_K : FV_Q], *cu_q = &j->x.t[FV_CU_Q];
     const fv_tensor *cu_k = j->x.t[FV_CU_K].rank ? &j->x.t[FV_CU_K] : cu_q;
     int64_t *row = NULL, *head = NULL, rows, heads, sequences = cu_q->rank ? cu_q->dim[0] - 1 : q->dim[0];
@@ -420,10 +423,10 @@ static void print_plan(const fv_attention_plan *plan, bool backward) {
 }
 
 /* After the plan has checked all shapes. */
-static fv_status turn(job *j) {
+static fv_status rotate(job *j) {
     if (!attend_rope_wanted(&o)) return FV_OK;
     if (wants(j, FV_K)) return attend_rope(&o, &j->how, &j->x, j->layout, j->past);
-    return cli_fail(FV_USAGE, "--rope %s: %s has no keys to turn", o.rope, j->mechanism->name);
+    return cli_fail(FV_USAGE, "--rope %s: %s has no keys to rotate", o.rope, j->mechanism->name);
 }
 
 static fv_status compute(const job *j, const fv_attention_plan *plan) {
@@ -433,24 +436,24 @@ static fv_status compute(const job *j, const fv_attention_plan *plan) {
     if (status == FV_OK && j->backward) status = fv_attention_backward(plan, &j->x, scratch);
     cli_free(scratch);
     if (status == FV_OK && j->backward && attend_rope_wanted(&o))
-        status = attend_rope_back(&o, &j->how, &j->x, j->past);
+        status = attend_rope_backward(&o, &j->how, &j->x, j->past);
     if (status != FV_OK) return status;
     put_outputs(j);
-    if (o.weights) status = look(j, plan);
-    if (status == FV_OK && o.survey) status = attend_survey(&o, plan, &j->x, arithmetic(j));
+    if (o.weights) status = write_weights(j, plan);
+    if (status == FV_OK && o.statistics) status = attend_statistics(&o, plan, &j->x, arithmetic(j));
     return status == FV_OK ? attend_write(&o) : status;
 }
 
 static fv_status run_job(job *j) {
     fv_attention_plan *plan = NULL;
     fv_status status = cli_mechanism_find(o.attention, &j->mechanism);
-    if (status == FV_OK) take_options(j);
-    if (status == FV_OK) status = attend_survey_check(&o);
+    if (status == FV_OK) read_options(j);
+    if (status == FV_OK) status = attend_statistics_check(&o);
     if (status == FV_OK) status = attend_open(&o);
     if (status == FV_OK) status = load(j);
     if (status == FV_OK) status = make_outputs(j);
     if (status == FV_OK) status = fv_attention_plan_create(&plan, &j->how, &j->x);
-    if (status == FV_OK) status = turn(j);
+    if (status == FV_OK) status = rotate(j);
     if (status == FV_OK && o.plan) print_plan(plan, j->backward);
     if (status == FV_OK && (!o.plan || o.out)) status = compute(j, plan);
     fv_attention_plan_free(plan);
@@ -471,12 +474,13 @@ const cli_command cmd_attend = {
     .usage = "Q.npy K.npy V.npy [--out FILE] [OPTIONS]\n--in FILE.safetensors [--out FILE] [OPTIONS]",
     .about =
         "Reads q, k, v and whatever else the mechanism takes, writes out and lse, on request the weights of chosen "
-        "heads and rows or a survey of all weights, and with a gradient of out (do) the gradients of all inputs. Types "
+        "heads and rows or statistics of all weights, and with a gradient of out (do) the gradients of all inputs. "
+        "Types "
         "f16 and bf16 are computed in f32 and written as they came.",
     .examples =
         "fovea attend --in qkv.safetensors --out result.safetensors --causal lower-right\n"
         "fovea attend --q q.npy --k k.npy --v v.npy --attention topk:k=8 --weights softmax --rows 0-3 --out looked/\n"
-        "fovea attend --in qkv.safetensors --survey pooled,columns,entropy --pool 128,128 --out maps/\n"
+        "fovea attend --in qkv.safetensors --statistics pooled,columns,entropy --pool 128,128 --out maps/\n"
         "fovea attend --in qkv.safetensors --layout bld --heads 8 --plan",
     .positional = "q k v",
     .common = true,

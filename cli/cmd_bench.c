@@ -22,7 +22,7 @@ static const fv_option rows[] = {
     {0}};
 static const fv_option attention_rows[] = {
     {"shape", FV_OPT_STRING, AT(shape), "1,12,2048,64", 0, 0, "B,H,L,D...",
-     "batch, heads (or HEADS/KV), length, width"},
+     "batch, heads (or HEADS/KV), length, head_dim"},
     {"grid", FV_OPT_BOOL, AT(grid), "false", 0, 0, NULL,
      "nine shapes from 32 to 8,192 keys, full and causal, instead of --shape"},
     {"attention", FV_OPT_STRING, AT(attention), "softmax", 0, 0, "NAME:PARAM=VALUE...", "mechanisms"},
@@ -34,15 +34,17 @@ static const fv_option attention_rows[] = {
     {"bias", FV_OPT_CHOICE, AT(bias), "none", 0, 0, "none|full|trained",
      "a bias (1,heads,length,length), trained: with its gradient"},
     {"packed", FV_OPT_STRING, AT(packed), NULL, 0, 0, "MIN..MAX",
-     "sequences of these lengths without padding, then the same tokens in equal lengths; heads and width of --shape"},
+     "sequences of these lengths without padding, then the same tokens in equal lengths; heads and head_dim of "
+     "--shape"},
     {"sentences", FV_OPT_INT, AT(sentences), "64", 1, 1e6, "N", "how many sequences are packed"},
     {"in", FV_OPT_STRING, AT(in), NULL, 0, 0, "FILE",
      "a .safetensors file with q k v, and bias, do, cu_seqlens_q if wanted, instead of --shape"},
     {"memory", FV_OPT_BOOL, AT(memory), "false", 0, 0, NULL,
      "scratch announced and used, of one head with 65,536 keys unless told otherwise, without and with dropout and "
      "window"},
-    {"maps", FV_OPT_BOOL, AT(maps), "false", 0, 0, NULL,
-     "the cost of weights of eight rows and of a pooled map, beside the forward; 16,384 keys unless told otherwise"},
+    {"statistics", FV_OPT_BOOL, AT(statistics), "false", 0, 0, NULL,
+     "the cost of weights of eight rows and of pooled statistics, beside the forward; 16,384 keys unless told "
+     "otherwise"},
     {"turns", FV_OPT_BOOL, AT(turns), "false", 0, 0, NULL,
      "a table for every line of standard input (the number of repeats), so that programs take turns"},
     {0}};

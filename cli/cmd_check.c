@@ -6,7 +6,7 @@
 #include "fovea/files.h"
 #include "fovea/model.h"
 #include "output.h"
-#include "survey.h"
+#include "corpus_statistics.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -47,15 +47,15 @@ static fv_status check_tensors(const char *path) {
 
 static fv_status check_texts(const char *path) {
     fv_dataset *set = NULL;
-    cli_survey survey;
+    cli_corpus_statistics statistics;
     fv_status status = fv_dataset_read(&set, &path, 1, &data, NULL);
     if (status != FV_OK) return status;
-    cli_survey_of(set, &survey);
-    if (survey.empty) cli_warn("%s: %" PRId64 " empty texts", path, survey.empty);
-    if (survey.repeated) cli_warn("%s: %" PRId64 " texts occur before", path, survey.repeated);
-    if (survey.rarest < 5) cli_warn("%s: the rarest class has %" PRId64 " texts", path, survey.rarest);
+    cli_corpus_statistics_of(set, &statistics);
+    if (statistics.empty) cli_warn("%s: %" PRId64 " empty texts", path, statistics.empty);
+    if (statistics.repeated) cli_warn("%s: %" PRId64 " texts occur before", path, statistics.repeated);
+    if (statistics.rarest < 5) cli_warn("%s: the rarest class has %" PRId64 " texts", path, statistics.rarest);
     printf("%s: ok, ", path);
-    cli_survey_print(set, &survey);
+    cli_corpus_statistics_print(set, &statistics);
     fv_dataset_free(set);
     return FV_OK;
 }

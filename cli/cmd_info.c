@@ -6,7 +6,7 @@
 #include "fovea/files.h"
 #include "fovea/model.h"
 #include "output.h"
-#include "survey.h"
+#include "corpus_statistics.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -128,11 +128,11 @@ static fv_status show_model(void) {
 
 static fv_status show_texts(void) {
     fv_dataset *set = NULL;
-    cli_survey survey;
+    cli_corpus_statistics statistics;
     fv_status status = fv_dataset_read(&set, &o.file, 1, &data, NULL);
     if (status != FV_OK) return status;
-    cli_survey_of(set, &survey);
-    cli_survey_print(set, &survey);
+    cli_corpus_statistics_of(set, &statistics);
+    cli_corpus_statistics_print(set, &statistics);
     fv_dataset_free(set);
     return FV_OK;
 }

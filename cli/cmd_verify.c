@@ -8,7 +8,7 @@
 #include "flags.h"
 #include "mechanism.h"
 #include "output.h"
-#include "trial.h"
+#include "problem.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -45,20 +45,20 @@ typedef struct tally {
     double worst[KINDS];
 } tally;
 
-static void failure(tally *t, const cli_trial *trial, uint64_t seed, const char *what, double difference,
+static void failure(tally *t, const cli_problem *problem, uint64_t seed, const char *what, double difference,
                     double allowed) {
     ++t->failed;
     cli_fail(FV_FAIL,
              "%s: %s differs by %.2g, %.2g is allowed\n  problem  %s, %s kernels, %d threads\n"
              "  try:     fovea verify --attention %s --seed %" PRIu64 " --count 1",
-             trial->mechanism->name, what, difference, allowed, trial->text, fv_isa(), fv_threads(),
-             trial->mechanism->name, seed);
+             problem->mechanism->name, what, difference, allowed, problem->text, fv_isa(), fv_threads(),
+             problem->mechanism->name, seed);
 }
 
-static void found(tally *t, int kind, const cli_trial *trial, uint64_t seed, const char *what, double difference) {
+static void found(tally *t, int kind, const cli_problem *problem, uint64_t seed, const char *what, double difference) {
     ++t->checks[kind];
     if (!(difference <= t->worst[kind])) t->worst[kind] = difference;
-    if (!(difference <= kinds[kind].allowed)) failure(t, trial, seed, what, difference, kinds[kind].allowed);
+    if (!(difference <= kinds[kind].allowed)) failure(t, problem, seed, what, difference, kinds[kind].allowed);
 }
 
 /* Largest |a - b| / (1 + largest |b|), any two types; infinite where one is not finite and the other is something else. */
@@ -78,29 +78,29 @@ static double difference_of(const fv_tensor *a, const fv_tensor *b) {
 
 /* ---- outputs -------------------------------------------------------------------------------------------------------------------- */
 
-static void compare_outputs(tally *t, int kind, cli_trial *trial, uint64_t seed, const fv_attention_tensors *with) {
-    found(t, kind, trial, seed, "the output", difference_of(&trial->x.t[FV_OUT], &with->t[FV_OUT]));
-    if (trial->x.t[FV_LSE].rank)
-        found(t, kind, trial, seed, "the log-sum-exp", difference_of(&trial->x.t[FV_LSE], &with->t[FV_LSE]));
+static void compare_outputs(tally *t, int kind, cli_problem *problem, uint64_t seed, const fv_attention_tensors *with) {
+    found(t, kind, problem, seed, "the output", difference_of(&problem->x.t[FV_OUT], &with->t[FV_OUT]));
+    if (problem->x.t[FV_LSE].rank)
+        found(t, kind, problem, seed, "the log-sum-exp", difference_of(&problem->x.t[FV_LSE], &with->t[FV_LSE]));
 }
 
 /* Runs forward and, if it can, backward; then the plain loops, whose outputs go to `reference`. */
-static bool run_both(tally *t, cli_trial *trial, uint64_t seed, fv_attention_tensors *reference) {
-    *reference = trial->x;
-    reference->t[FV_OUT] = cli_trial_new(trial, &trial->x.t[FV_OUT]);
-    if (trial->x.t[FV_LSE].rank) reference->t[FV_LSE] = cli_trial_new(trial, &trial->x.t[FV_LSE]);
-    if (cli_trial_run(trial, trial->mechanism->can & FV_CAN_BACKWARD) == FV_OK &&
-        fv_attention_reference(trial->plan, reference) == FV_OK)
+static bool run_both(tally *t, cli_problem *problem, uint64_t seed, fv_attention_tensors *reference) {
+    *reference = problem->x;
+    reference->t[FV_OUT] = cli_problem_new(problem, &problem->x.t[FV_OUT]);
+    if (problem->x.t[FV_LSE].rank) reference->t[FV_LSE] = cli_problem_new(problem, &problem->x.t[FV_LSE]);
+    if (cli_problem_run(problem, problem->mechanism->can & FV_CAN_BACKWARD) == FV_OK &&
+        fv_attention_reference(problem->plan, reference) == FV_OK)
         return true;
-    failure(t, trial, seed, "a run that was planned failed, and so the result", INFINITY, 0);
+    failure(t, problem, seed, "a run that was planned failed, and so the result", INFINITY, 0);
     return false;
 }
 
 /* ---- weights times values is the output ------------------------------------------------------------------------------------------ */
 
-static double weights_error(const cli_trial *trial, const fv_tensor *w, int64_t batch, int64_t head, int64_t row) {
-    const fv_tensor *v = &trial->x.t[FV_V], *out = &trial->x.t[FV_OUT];
-    int64_t kv = head * v->dim[1] / trial->x.t[FV_Q].dim[1];
+static double weights_error(const cli_problem *problem, const fv_tensor *w, int64_t batch, int64_t head, int64_t row) {
+    const fv_tensor *v = &problem->x.t[FV_V], *out = &problem->x.t[FV_OUT];
+    int64_t kv = head * v->dim[1] / problem->x.t[FV_Q].dim[1];
     double worst = 0;
     for (int64_t c = 0; c < v->dim[3]; ++c) {
         double sum = 0;
@@ -115,18 +115,19 @@ static double weights_error(const cli_trial *trial, const fv_tensor *w, int64_t 
     return worst;
 }
 
-static void check_weights(tally *t, cli_trial *trial, uint64_t seed) {
-    const fv_tensor *q = &trial->x.t[FV_Q], *v = &trial->x.t[FV_V];
-    if (!(trial->mechanism->can & FV_CAN_WEIGHTS) || trial->x.t[FV_CU_Q].rank || trial->how.dropout > 0) return;
+static void check_weights(tally *t, cli_problem *problem, uint64_t seed) {
+    const fv_tensor *q = &problem->x.t[FV_Q], *v = &problem->x.t[FV_V];
+    if (!(problem->mechanism->can & FV_CAN_WEIGHTS) || problem->x.t[FV_CU_Q].rank || problem->how.dropout > 0) return;
     cli_random r = {seed};
     int64_t batch = cli_random_below(&r, q->dim[0]), head = cli_random_below(&r, q->dim[1]),
             row = cli_random_below(&r, q->dim[2]);
     double *weight = cli_alloc((size_t)v->dim[2] * sizeof(double));
     fv_tensor w = fv_tensor_2d(weight, FV_F64, 1, v->dim[2]);
-    if (fv_attention_weights(trial->plan, &trial->x, FV_STAGE_SOFTMAX, batch, head, &row, 1, &w) != FV_OK)
-        failure(t, trial, seed, "the weights of a row are refused, and so what they are", INFINITY, 0);
+    if (fv_attention_weights(problem->plan, &problem->x, FV_CAPTURE_SOFTMAX, batch, head, &row, 1, &w) != FV_OK)
+        failure(t, problem, seed, "the weights of a row are refused, and so what they are", INFINITY, 0);
     else
-        found(t, WEIGHTS, trial, seed, "the product of weights and values", weights_error(trial, &w, batch, head, row));
+        found(t, WEIGHTS, problem, seed, "the product of weights and values",
+              weights_error(problem, &w, batch, head, row));
     cli_free(weight);
 }
 
@@ -140,9 +141,9 @@ static double product(const fv_tensor *t, const fv_tensor *direction) {
     return sum;
 }
 
-static double objective(cli_trial *trial) {
-    const fv_attention_tensors *x = &trial->x;
-    if (cli_trial_run(trial, false) != FV_OK) return NAN;
+static double objective(cli_problem *problem) {
+    const fv_attention_tensors *x = &problem->x;
+    if (cli_problem_run(problem, false) != FV_OK) return NAN;
     return product(&x->t[FV_OUT], &x->d[FV_OUT]) + product(&x->t[FV_LSE], &x->d[FV_LSE]);
 }
 
@@ -159,91 +160,91 @@ static double move(const fv_tensor *t, const fv_tensor *gradient, uint64_t seed,
     return slope;
 }
 
-static double slope_error(cli_trial *trial, fv_port port, uint64_t seed, double scale, double step, void *before) {
-    const fv_tensor *x = &trial->x.t[port], *g = &trial->x.d[port];
+static double slope_error(cli_problem *problem, fv_port port, uint64_t seed, double scale, double step, void *before) {
+    const fv_tensor *x = &problem->x.t[port], *g = &problem->x.d[port];
     size_t bytes = (size_t)fv_tensor_count(x) * sizeof(double);
-    double slope = move(x, g, seed, step), high = objective(trial);
+    double slope = move(x, g, seed, step), high = objective(problem);
     memcpy(x->data, before, bytes);
     move(x, g, seed, -step);
-    double low = objective(trial);
+    double low = objective(problem);
     memcpy(x->data, before, bytes);
     double measured = (high - low) / (2 * step);
     return fabs(measured - slope) / (fabs(measured) + fabs(slope) + scale);
 }
 
 /* Mechanisms that select keys jump where the selection changes; a shorter step then stays on one side of the jump. */
-static void check_port(tally *t, cli_trial *trial, fv_port port, uint64_t seed, double scale) {
-    const fv_tensor *x = &trial->x.t[port];
+static void check_port(tally *t, cli_problem *problem, fv_port port, uint64_t seed, double scale) {
+    const fv_tensor *x = &problem->x.t[port];
     size_t bytes = (size_t)fv_tensor_count(x) * sizeof(double);
     void *before = cli_alloc(bytes);
     memcpy(before, x->data, bytes);
-    double difference = slope_error(trial, port, seed, scale, 1e-5, before);
+    double difference = slope_error(problem, port, seed, scale, 1e-5, before);
     for (double step = 1e-6; step > 5e-9 && !(difference <= kinds[GRADIENT_F64].allowed); step /= 10)
-        difference = fmin(difference, slope_error(trial, port, seed, scale, step, before));
+        difference = fmin(difference, slope_error(problem, port, seed, scale, step, before));
     cli_free(before);
     char what[64];
-    snprintf(what, sizeof what, "the gradient of %s", cli_port_name(trial->mechanism, port));
-    found(t, GRADIENT_F64, trial, seed, what, difference);
+    snprintf(what, sizeof what, "the gradient of %s", cli_port_name(problem->mechanism, port));
+    found(t, GRADIENT_F64, problem, seed, what, difference);
 }
 
-static void check_gradients(tally *t, cli_trial *trial, uint64_t seed) {
-    double scale = 1e-3 * sqrt((double)fv_tensor_count(&trial->x.t[FV_OUT]));
+static void check_gradients(tally *t, cli_problem *problem, uint64_t seed) {
+    double scale = 1e-3 * sqrt((double)fv_tensor_count(&problem->x.t[FV_OUT]));
     for (int port = FV_Q; port < FV_MASK; ++port)
-        if (trial->x.d[port].rank) check_port(t, trial, (fv_port)port, seed, scale);
+        if (problem->x.d[port].rank) check_port(t, problem, (fv_port)port, seed, scale);
 }
 
 /* ---- f32 on one instruction set against f64 --------------------------------------------------------------------------------------- */
 
-static void compare_gradients(tally *t, cli_trial *trial, uint64_t seed, const cli_trial *with) {
+static void compare_gradients(tally *t, cli_problem *problem, uint64_t seed, const cli_problem *with) {
     for (int port = FV_Q; port < FV_MASK; ++port) {
-        if (!trial->x.d[port].rank) continue;
+        if (!problem->x.d[port].rank) continue;
         char what[64];
-        snprintf(what, sizeof what, "the f32 gradient of %s", cli_port_name(trial->mechanism, port));
-        double difference = difference_of(&trial->x.d[port], &with->x.d[port]);
-        if (port == FV_SLOPES) difference /= (double)trial->x.t[FV_Q].dim[2]; /* distances weigh the errors */
-        found(t, GRADIENT_F32, trial, seed, what, difference);
+        snprintf(what, sizeof what, "the f32 gradient of %s", cli_port_name(problem->mechanism, port));
+        double difference = difference_of(&problem->x.d[port], &with->x.d[port]);
+        if (port == FV_SLOPES) difference /= (double)problem->x.t[FV_Q].dim[2]; /* distances weigh the errors */
+        found(t, GRADIENT_F32, problem, seed, what, difference);
     }
 }
 
-static void check_f32(tally *t, const cli_trial *exact, const fv_attention_tensors *reference, uint64_t seed) {
-    cli_trial trial;
-    if (cli_trial_random(&trial, exact->mechanism, seed, FV_F32, true) != FV_OK)
-        failure(t, &trial, seed, "a problem that is planned in f64 and not in f32", INFINITY, 0);
-    else if (cli_trial_run(&trial, trial.mechanism->can & FV_CAN_BACKWARD) != FV_OK)
-        failure(t, &trial, seed, "a run that was planned failed, and so the result", INFINITY, 0);
+static void check_f32(tally *t, const cli_problem *exact, const fv_attention_tensors *reference, uint64_t seed) {
+    cli_problem problem;
+    if (cli_problem_random(&problem, exact->mechanism, seed, FV_F32, true) != FV_OK)
+        failure(t, &problem, seed, "a problem that is planned in f64 and not in f32", INFINITY, 0);
+    else if (cli_problem_run(&problem, problem.mechanism->can & FV_CAN_BACKWARD) != FV_OK)
+        failure(t, &problem, seed, "a run that was planned failed, and so the result", INFINITY, 0);
     else {
-        compare_outputs(t, OUT_F32, &trial, seed, reference);
-        compare_gradients(t, &trial, seed, exact);
+        compare_outputs(t, OUT_F32, &problem, seed, reference);
+        compare_gradients(t, &problem, seed, exact);
     }
-    cli_trial_free(&trial);
+    cli_problem_free(&problem);
 }
 
 /* ---- all --------------------------------------------------------------------------------------------------------------------------- */
 
 static void check_exact(tally *t, const fv_mechanism *m, uint64_t seed) {
-    cli_trial trial;
+    cli_problem problem;
     fv_attention_tensors reference;
-    if (cli_trial_random(&trial, m, seed, FV_F64, false) != FV_OK)
+    if (cli_problem_random(&problem, m, seed, FV_F64, false) != FV_OK)
         ++t->refused;
-    else if (run_both(t, &trial, seed, &reference)) {
+    else if (run_both(t, &problem, seed, &reference)) {
         int64_t failed = t->failed;
-        compare_outputs(t, OUT_F64, &trial, seed, &reference);
-        check_weights(t, &trial, seed);
-        if (t->failed == failed && m->can & FV_CAN_BACKWARD) check_gradients(t, &trial, seed);
+        compare_outputs(t, OUT_F64, &problem, seed, &reference);
+        check_weights(t, &problem, seed);
+        if (t->failed == failed && m->can & FV_CAN_BACKWARD) check_gradients(t, &problem, seed);
     }
-    cli_trial_free(&trial);
+    cli_problem_free(&problem);
 }
 
 static void check_every_isa(tally *t, const fv_mechanism *m, uint64_t seed, const char *const *isas, int count) {
-    cli_trial trial;
+    cli_problem problem;
     fv_attention_tensors reference;
-    if (cli_trial_random(&trial, m, seed, FV_F64, true) == FV_OK && run_both(t, &trial, seed, &reference)) {
-        compare_outputs(t, OUT_F64, &trial, seed, &reference);
+    if (cli_problem_random(&problem, m, seed, FV_F64, true) == FV_OK && run_both(t, &problem, seed, &reference)) {
+        compare_outputs(t, OUT_F64, &problem, seed, &reference);
         for (int i = 0; i < count; ++i)
-            if (fv_set_isa(isas[i]) == FV_OK) check_f32(t, &trial, &reference, seed);
+            if (fv_set_isa(isas[i]) == FV_OK) check_f32(t, &problem, &reference, seed);
         fv_set_isa(NULL);
     }
-    cli_trial_free(&trial);
+    cli_problem_free(&problem);
 }
 
 static void report_row(cli_table *table, const char *name, const tally *t) {

@@ -38,7 +38,7 @@ int main(void) {
 
     const int64_t row = LENGTH - 1;
     fv_tensor w = fv_tensor_2d(weights, FV_F32, 1, LENGTH);
-    if (fv_attention_weights(plan, &x, FV_STAGE_SOFTMAX, 0, 1, &row, 1, &w) != FV_OK) return fail();
+    if (fv_attention_weights(plan, &x, FV_CAPTURE_SOFTMAX, 0, 1, &row, 1, &w) != FV_OK) return fail();
     printf("head 1, last query attends to");
     for (int j = 0; j < LENGTH; j++) printf(" %.3f", weights[j]);
     printf("\nout[0] %.4f  dq[9] %.4f  dk[0] %.4f  dv[0] %.4f\n", out[0], dq[9], dk[0], dv[0]);

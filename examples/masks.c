@@ -1,4 +1,4 @@
-/* Which query sees which key, as a function: six usual pictures, their tiles, and attention with one of them.
+/* Which query sees which key, as a mask predicate: six usual sparsity patterns, their tiles, and attention with one of them.
  *
  *     cc examples/masks.c $(pkg-config --cflags --libs fovea) -o masks && ./masks */
 #include <fovea/fovea.h>
@@ -38,7 +38,7 @@ static bool dilated(void *context, int64_t batch, int64_t head, int64_t i, int64
     return j <= i && i - j < 256 && (i - j) % 4 == 0;
 }
 
-/* A window for all heads, and a few tokens everybody sees: a different picture in every head. */
+/* A window for all heads, and a few tokens everybody sees: a different pattern in every head. */
 static bool sinks(void *context, int64_t batch, int64_t head, int64_t i, int64_t j) {
     (void)context, (void)batch;
     return j <= i && (j < 4 || i - j < 64 * (head + 1));
@@ -46,7 +46,7 @@ static bool sinks(void *context, int64_t batch, int64_t head, int64_t i, int64_t
 
 typedef struct scene {
     const char *name;
-    fv_sees *sees;
+    fv_mask_predicate *predicate;
     int64_t heads;
 } scene;
 static const scene scenes[] = {{"causal", causal, 1},     {"window", window, 1},   {"prefix", prefix, 1},
@@ -101,7 +101,7 @@ int main(void) {
     fv_block_mask *mask[SCENES];
     for (int i = 0; i < LENGTH; i++) text[i] = (i >= 150) + (i >= 200) + (i >= 410);
     for (int n = 0; n < SCENES; n++)
-        check(fv_block_mask_create(&mask[n], scenes[n].sees, text, 1, scenes[n].heads, LENGTH, LENGTH));
+        check(fv_block_mask_create(&mask[n], scenes[n].predicate, text, 1, scenes[n].heads, LENGTH, LENGTH));
     draw(mask);
     count(mask);
     attend(mask[3]);

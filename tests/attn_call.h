@@ -1,5 +1,6 @@
-/* Small dense calls for the tests of laws: tensors of random numbers in memory of their own, run, refused, freed. CALL_REAL is their type,
- * float unless the test says double; an element's number depends on its tensor and its place there alone. */
+/* Small dense calls for the tests of laws: tensors of random numbers in memory of their own, run, refused, freed.
+ * CALL_REAL is their type, float unless the test says double; an element's number depends on its tensor and its place
+ * there alone. */
 #ifndef FV_TESTS_ATTN_CALL_H
 #define FV_TESTS_ATTN_CALL_H
 

@@ -1,9 +1,9 @@
-/* Random calls of attention for the tests: a case is a function of (mechanism, seed) alone, in f32 or f64 with the same values, with
- * strided tensors whose gaps hold NaN (inputs) or a canary (outputs). */
+/* Random calls of attention for the tests: a case is a function of (mechanism, seed) alone, in f32 or f64 with the same
+ * values, with strided tensors whose gaps hold NaN (inputs) or a canary (outputs). */
 #ifndef FV_TESTS_ATTN_CASE_H
 #define FV_TESTS_ATTN_CASE_H
 
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 #include "base/base.h"
 #include "simd/simd.h"
 
@@ -141,8 +141,8 @@ static inline void add_plane(attn_case *c, fv_port port) {
 /* Operands of recurrences: decays of every size, keys of length 1 where the delta rule asks for them, states as it comes. */
 static inline void add_recurrence(attn_case *c, const fv_mechanism *m) {
     static const double decays[] = {1e-3, 0.1, 1, 8};
-    const fv_tensor *k = &c->x.t[FV_K], *gate = &c->x.t[FV_GATE], *beta = &c->x.t[FV_BETA];
-    const fv_port ports[] = {FV_GATE, FV_BETA, FV_STATE, FV_STATE_OUT};
+    const fv_tensor *k = &c->x.t[FV_K], *decay = &c->x.t[FV_LOG_DECAY], *beta = &c->x.t[FV_BETA];
+    const fv_port ports[] = {FV_LOG_DECAY, FV_BETA, FV_STATE, FV_STATE_OUT};
     const double size = decays[below(c, 4)];
     for (int i = 0; i < 4; i++) {
         fv_tensor shape;
@@ -154,10 +154,10 @@ static inline void add_recurrence(attn_case *c, const fv_mechanism *m) {
             c->x.d[FV_STATE_OUT] = make_tensor(c, FV_PORTS + FV_STATE_OUT, 4, shape.dim, NAN);
             fill_random(c, &c->x.d[FV_STATE_OUT], 1);
         } else
-            add_input(c, ports[i], shape.rank, shape.dim, ports[i] == FV_GATE ? size : 1, true);
+            add_input(c, ports[i], shape.rank, shape.dim, ports[i] == FV_LOG_DECAY ? size : 1, true);
     }
-    for (int64_t n = 0; gate->rank && n < fv_tensor_count(gate); n++)
-        set_at(gate, place(gate, n), -fabs(get_at(gate, place(gate, n))));
+    for (int64_t n = 0; decay->rank && n < fv_tensor_count(decay); n++)
+        set_at(decay, place(decay, n), -fabs(get_at(decay, place(decay, n))));
     for (int64_t n = 0; beta->rank && n < fv_tensor_count(beta); n++)
         set_at(beta, place(beta, n), fabs(get_at(beta, place(beta, n))));
     for (int64_t n = 0; (m->needs >> FV_BETA & 1) && n < fv_tensor_count(k); n += c->d) {
@@ -185,13 +185,13 @@ static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool 
     if ((takes >> FV_SLOPES & 1) && chance(c, 15)) c->how.softcap = 0.5 + 3 * fv__random_uniform(c->seed, 3, c->draw++);
     if ((takes >> FV_BIAS & 1) && chance(c, 25)) add_plane(c, FV_BIAS);
     if ((takes >> FV_MASK & 1) && chance(c, 25)) add_plane(c, FV_MASK);
-    if (!packed && (can & FV_CAN_LENGTHS) && chance(c, 25)) {
+    if (!packed && (can & FV_CAN_KV_LEN) && chance(c, 25)) {
         int64_t live[16];
         for (int64_t b = 0; b < c->b; b++) live[b] = chance(c, 15) ? 0 : below(c, c->lk + 1);
         add_integers(c, FV_KV_LEN, c->b, live);
         poison_beyond(c, FV_K, live);
         poison_beyond(c, FV_V, live);
-        poison_beyond(c, FV_GATE, live);
+        poison_beyond(c, FV_LOG_DECAY, live);
         poison_beyond(c, FV_BETA, live);
         if (takes >> FV_STATE & 1 && c->how.causal) c->how.causal = FV_CAUSAL_UPPER_LEFT;
     }
@@ -212,8 +212,8 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     char name[32] = "";
     sscanf(mechanism, "%31[^:]", name);
     const fv_mechanism *m = fv_mechanism_find(name);
-    const bool packed = (m->can & FV_CAN_PACKED) && chance(c, 15), self = m->can & FV_CAN_SELF;
-    const int64_t group = (m->can & FV_CAN_GROUPED) ? 1 + below(c, 3) : 1;
+    const bool packed = (m->can & FV_CAN_VARLEN) && chance(c, 15), self = m->can & FV_CAN_SELF;
+    const int64_t group = (m->can & FV_CAN_GQA) ? 1 + below(c, 3) : 1;
     c->b = packed ? 1 : 1 + below(c, 3), c->kv = 1 + below(c, 3), c->h = c->kv * group;
     c->lq = some_length(c, longest), c->lk = chance(c, 40) ? c->lq : some_length(c, longest);
     c->d = widths[below(c, longest > 20 ? 12 : 6)],

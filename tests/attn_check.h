@@ -1,5 +1,6 @@
-/* Checks of one mechanism over random cases, for the tests of single mechanisms: engine against reference, gradients against central
- * differences, bits for any number of threads. A case is made by attn_case.h and then fitted to the mechanism by its test. */
+/* Checks of one mechanism over random cases, for the tests of single mechanisms: engine against reference, gradients
+ * against central differences, bits for any number of threads. A case is made by attn_case.h and then fitted to the
+ * mechanism by its test. */
 #ifndef FV_TESTS_ATTN_CHECK_H
 #define FV_TESTS_ATTN_CHECK_H
 
@@ -101,7 +102,8 @@ static inline double check_derivative(attn_case *c, const fv_tensor *t, int64_t 
     return (16 * be - ab) / 15;
 }
 
-/* The features and relu have a kink: a step that crosses it is repeated with smaller ones, down to what doubles resolve. */
+/* The features and relu have a kink: a step that crosses it is repeated with smaller ones, down to what doubles
+ * resolve. */
 static inline bool check_element(attn_case *c, const fv_tensor *t, int64_t at, double got, double size, double *want) {
     static const double steps[] = {4e-3, 2e-4, 2e-5};
     for (int i = 0; i < 3; i++) {
@@ -164,14 +166,15 @@ static inline void check_threads(const char *mechanism, uint64_t seed, int64_t l
     case_free(&one);
 }
 
-/* Sequence number `n` of a packed case as a case of its own, on the same inputs; outputs and gradients have memory of their own. */
+/* Sequence number `n` of a packed case as a case of its own, on the same inputs; outputs and gradients have memory of
+ * their own. */
 static inline void check_cut_out(attn_case *c, const attn_case *packed, int64_t n) {
     const int32_t *cu_q = packed->x.t[FV_CU_Q].data,
                   *cu_k = packed->x.t[FV_CU_K].rank ? packed->x.t[FV_CU_K].data : cu_q;
     *c = (attn_case){.seed = packed->seed, .dtype = packed->dtype, .how = packed->how, .x = packed->x};
     c->x.t[FV_CU_Q].rank = c->x.t[FV_CU_K].rank = 0;
     for (int p = 0; p < FV_PORTS; p++) {
-        const bool rows = p <= FV_V || p == FV_GATE || p == FV_BETA || p == FV_OUT || p == FV_LSE;
+        const bool rows = p <= FV_V || p == FV_LOG_DECAY || p == FV_BETA || p == FV_OUT || p == FV_LSE;
         const bool state = p == FV_STATE || p == FV_STATE_OUT; /* one for each sequence */
         const int32_t *cu = p == FV_K || p == FV_V ? cu_k : cu_q;
         fv_tensor *both[2] = {&c->x.t[p], &c->x.d[p]};
@@ -196,7 +199,7 @@ static inline void check_packed(const char *mechanism, uint64_t seed, int64_t lo
         check_cut_out(&single, &packed, i);
         if (case_run(&single, RUN_FORWARD | RUN_BACKWARD) != FV_OK)
             check_complain(&single, "one by one", fv_message(), 0, 0);
-        const fv_port ports[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V, FV_GATE, FV_BETA};
+        const fv_port ports[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V, FV_LOG_DECAY, FV_BETA};
         for (int k = 0; k < 7; k++) {
             const int32_t *cu =
                 (k >= 3 && k <= 4 && packed.x.t[FV_CU_K].rank ? packed.x.t[FV_CU_K] : packed.x.t[FV_CU_Q]).data;

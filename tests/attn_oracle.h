@@ -1,14 +1,16 @@
-/* Exact attention and all its gradients in double precision by plain loops, together with the error each element may have.
+/* Exact attention and all its gradients in double precision by plain loops, together with the error each element may
+ * have.
  *
- * The allowed error is a sum of magnitudes, after Higham, Accuracy and Stability of Numerical Algorithms: a chain of n operations is off
- * by at most n u times the sum of the absolute terms, and by about sqrt(n) u times it when roundings are independent (Higham and Mary
- * 2019). Dividing by it instead of by the result does not punish cancellation. The errors of the steps are carried along:
+ * The allowed error is a sum of magnitudes, after Higham, Accuracy and Stability of Numerical Algorithms: a chain of n
+ * operations is off by at most n u times the sum of the absolute terms, and by about sqrt(n) u times it when roundings
+ * are independent (Higham and Mary 2019). Dividing by it instead of by the result does not punish cancellation. The
+ * errors of the steps are carried along:
  *
  *   score   e_s = c(D) scale sum|q||k| + |s| + |bias|     weight  e_p = e_s + |s - max| + 1, relative
  *   out     sum p (e_p + sum p e_p + c(n)) |v|            dS      p (e_dP + e_delta) + e_p |dS|,  and so on
  *
- * RULE_HARD is the worst case with all constants, never to be exceeded; RULE_SOFT the probable size, used for ratios. Both in units of
- * u = 2^-24 (f32) or 2^-53 (f64). */
+ * RULE_HARD is the worst case with all constants, never to be exceeded; RULE_SOFT the probable size, used for ratios.
+ * Both in units of u = 2^-24 (f32) or 2^-53 (f64). */
 #ifndef FV_TESTS_ATTN_ORACLE_H
 #define FV_TESTS_ATTN_ORACLE_H
 
@@ -46,18 +48,18 @@ static inline void oracle_load(double *to, const fv_tensor *t, int64_t b, int64_
                 zero_if_hidden(get_at(t, b * t->stride[0] + h * t->stride[1] + (l + r) * t->stride[2] + c));
 }
 
-static inline void oracle_turn(double *to, const double *from, int64_t rows, int64_t cols) {
+static inline void oracle_transpose(double *to, const double *from, int64_t rows, int64_t cols) {
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < cols; c++) to[c * rows + r] = from[r * cols + c];
 }
 
-/* sum[j] = sum_c x[c] turned[c][j], size[j] the same of magnitudes */
-static inline void oracle_products(double *restrict sum, double *restrict size, const double *x, const double *turned,
-                                   int64_t width, int64_t n) {
+/* sum[j] = sum_c x[c] transposed[c][j], size[j] the same of magnitudes */
+static inline void oracle_products(double *restrict sum, double *restrict size, const double *x,
+                                   const double *transposed, int64_t width, int64_t n) {
     for (int64_t j = 0; j < n; j++) sum[j] = size[j] = 0;
     for (int64_t c = 0; c < width; c++) {
         const double a = x[c], m = fabs(a);
-        const double *restrict b = turned + c * n;
+        const double *restrict b = transposed + c * n;
         for (int64_t j = 0; j < n; j++) sum[j] += a * b[j], size[j] += m * fabs(b[j]);
     }
 }
@@ -210,7 +212,7 @@ static inline void oracle_one_head(const exact_case *e, oracle *o, const exact_s
     w.dk = o->d[FV_K] + at * c->d, w.dke = o->de[FV_K] + at * c->d;
     w.dv_ = o->d[FV_V] + at * c->dv, w.dve = o->de[FV_V] + at * c->dv;
     oracle_load(w.k, &c->x.t[FV_K], s->b, kv, s->k0, n), oracle_load(w.v, &c->x.t[FV_V], s->b, kv, s->k0, n);
-    oracle_turn(w.kt, w.k, n, c->d), oracle_turn(w.vt, w.v, n, c->dv);
+    oracle_transpose(w.kt, w.k, n, c->d), oracle_transpose(w.vt, w.v, n, c->dv);
     for (int64_t i = 0; i < s->lq; i++) oracle_row(&w, i);
     if (o->d[FV_SINKS]) o->d[FV_SINKS][h] += w.dsink, o->de[FV_SINKS][h] += w.dsinke;
     if (o->d[FV_SLOPES]) o->d[FV_SLOPES][h] += w.dslope, o->de[FV_SLOPES][h] += w.dslopee;
@@ -249,10 +251,10 @@ typedef struct oracle_gap {
     double found, wanted, gauge;
 } oracle_gap;
 
-/* What underflows may be lost: weights below 2^-126 of the largest, gradients of values near the smallest normal number. A sink far
- * above all scores leaves gradients below e^-40, which are lost as well. */
+/* What underflows may be lost: weights below 2^-126 of the largest, gradients of values near the smallest normal
+ * number. A sink far above all scores leaves gradients below e^-40, which are lost as well. */
 static inline double oracle_floor(const exact_case *e, bool gradient) {
-    if (e->on[PLUG_SINKS]) return gradient ? 1e-14 : 1e-34; /* f64 as well */
+    if (e->on[FEATURE_SINKS]) return gradient ? 1e-14 : 1e-34; /* f64 as well */
     return e->c.dtype == FV_F64 ? 1e-290 : 1e-34;
 }
 

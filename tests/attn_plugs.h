@@ -1,70 +1,72 @@
-/* Random problems of exact attention over all its plugs, for the tests of `softmax` and `window`. A problem is a function of (mechanism,
- * seed) alone. First the plugs are drawn, each with its own chance, then a problem that has exactly those; so how often each plug and
- * each pair of plugs was tried can be counted, and a test asserts a minimum. */
-#ifndef FV_TESTS_ATTN_PLUGS_H
-#define FV_TESTS_ATTN_PLUGS_H
+/* Random problems of exact attention over all its features, for the tests of `softmax` and `window`. A problem is a
+ * function of (mechanism, seed) alone. First the features are drawn, each with its own chance, then a problem that has
+ * exactly those; so how often each feature and each pair of features was tried can be counted, and a test asserts a
+ * minimum. */
+#ifndef FV_TESTS_ATTN_FEATURES_H
+#define FV_TESTS_ATTN_FEATURES_H
 
 #include "attn_case.h"
 
-#define EXACT_PLUGS(PLUG)                                      \
-    PLUG(SCALE, 30) /* not 1/sqrt(D) */                        \
-    PLUG(SHARP, 25) /* scores ten times as large */            \
-    PLUG(SOFTCAP, 20)                                          \
-    PLUG(UPPER_LEFT, 25)                                       \
-    PLUG(LOWER_RIGHT, 25)                                      \
-    PLUG(OFFSET, 20)                                           \
-    PLUG(LEFT, 25)  /* window */                               \
-    PLUG(RIGHT, 20) /* window */                               \
-    PLUG(BIAS, 40)                                             \
-    PLUG(BIAS_HIDES, 40)  /* some of it is -inf */             \
-    PLUG(BIAS_SHARED, 60) /* broadcast on one axis or more */  \
-    PLUG(MASK, 30)                                             \
-    PLUG(MASK_DROP, 50)                                        \
-    PLUG(LENGTHS, 25)                                          \
-    PLUG(PACKED, 25)                                           \
-    PLUG(PACKED_KEYS, 50) /* keys have their own cu_seqlens */ \
-    PLUG(PREFIX, 20)                                           \
-    PLUG(BLOCKS, 15) /* a block mask */                        \
-    PLUG(SINKS, 25)                                            \
-    PLUG(SINKS_FAR, 30) /* far above or below all scores */    \
-    PLUG(SLOPES, 20)                                           \
-    PLUG(DROPOUT, 20)                                          \
-    PLUG(LSE_GRADIENT, 50)                                     \
-    PLUG(PARTIAL, 15) /* not all gradients are wanted */       \
-    PLUG(GROUPED, 35)                                          \
-    PLUG(GAPS, 50)    /* tensors with gaps between rows */     \
-    PLUG(POISON, 40)  /* NaN in what nobody sees */            \
-    PLUG(WIDE, 10)    /* a width from 129 to 576 */            \
-    PLUG(ODD, 40)     /* a width that no vector divides */     \
-    PLUG(UNEQUAL, 40) /* D is not Dv */                        \
-    PLUG(MANY, 12)    /* many heads of a few rows */           \
-    PLUG(LONG, 15)    /* longer than a tile */                 \
-    PLUG(ONE, 10)     /* one query */                          \
-    PLUG(EMPTY, 6)    /* no queries or no keys */
+#define EXACT_FEATURES(FEATURE)                                   \
+    FEATURE(SCALE, 30) /* not 1/sqrt(D) */                        \
+    FEATURE(SHARP, 25) /* scores ten times as large */            \
+    FEATURE(SOFTCAP, 20)                                          \
+    FEATURE(UPPER_LEFT, 25)                                       \
+    FEATURE(LOWER_RIGHT, 25)                                      \
+    FEATURE(OFFSET, 20)                                           \
+    FEATURE(LEFT, 25)  /* window */                               \
+    FEATURE(RIGHT, 20) /* window */                               \
+    FEATURE(BIAS, 40)                                             \
+    FEATURE(BIAS_HIDES, 40)  /* some of it is -inf */             \
+    FEATURE(BIAS_SHARED, 60) /* broadcast on one axis or more */  \
+    FEATURE(MASK, 30)                                             \
+    FEATURE(MASK_DROP, 50)                                        \
+    FEATURE(KV_LEN, 25)                                           \
+    FEATURE(VARLEN, 25)                                           \
+    FEATURE(VARLEN_KEYS, 50) /* keys have their own cu_seqlens */ \
+    FEATURE(PREFIX, 20)                                           \
+    FEATURE(BLOCKS, 15) /* a block mask */                        \
+    FEATURE(SINKS, 25)                                            \
+    FEATURE(SINKS_FAR, 30) /* far above or below all scores */    \
+    FEATURE(SLOPES, 20)                                           \
+    FEATURE(DROPOUT, 20)                                          \
+    FEATURE(LSE_GRADIENT, 50)                                     \
+    FEATURE(PARTIAL, 15) /* not all gradients are wanted */       \
+    FEATURE(GQA, 35)                                              \
+    FEATURE(GAPS, 50)    /* tensors with gaps between rows */     \
+    FEATURE(POISON, 40)  /* NaN in what nobody sees */            \
+    FEATURE(WIDE, 10)    /* a width from 129 to 576 */            \
+    FEATURE(ODD, 40)     /* a width that no vector divides */     \
+    FEATURE(UNEQUAL, 40) /* D is not Dv */                        \
+    FEATURE(MANY, 12)    /* many heads of a few rows */           \
+    FEATURE(LONG, 15)    /* longer than a tile */                 \
+    FEATURE(ONE, 10)     /* one query */                          \
+    FEATURE(EMPTY, 6)    /* no queries or no keys */
 
-typedef enum exact_plug {
-#define PLUG(name, percent) PLUG_##name,
-    EXACT_PLUGS(PLUG)
-#undef PLUG
-        PLUGS
-} exact_plug;
+typedef enum exact_feature {
+#define FEATURE(name, percent) FEATURE_##name,
+    EXACT_FEATURES(FEATURE)
+#undef FEATURE
+        FEATURES
+} exact_feature;
 
-static const char *const exact_plug_names[] = {
-#define PLUG(name, percent) #name,
-    EXACT_PLUGS(PLUG)
-#undef PLUG
+static const char *const exact_feature_names[] = {
+#define FEATURE(name, percent) #name,
+    EXACT_FEATURES(FEATURE)
+#undef FEATURE
 };
 
 typedef struct exact_case {
     attn_case c;
-    bool on[PLUGS];
+    bool on[FEATURES];
     fv_block_mask *blocks;
     uint64_t state;      /* splitmix64 */
     bool large;          /* several blocks of keys and chunks of queries */
     int64_t left, right; /* windows of the mechanism and of the options together, -1: no limit */
 } exact_case;
 
-/* splitmix64 (Steele, Lea and Flood, OOPSLA 2014): millions of values are filled in, Philox would take most of the time */
+/* splitmix64 (Steele, Lea and Flood, OOPSLA 2014): millions of values are filled in, Philox would take most of the
+ * time */
 static inline uint64_t exact_bits(exact_case *e) {
     uint64_t z = e->state += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -76,39 +78,40 @@ static inline bool exact_chance(exact_case *e, int64_t percent) { return exact_b
 static inline double exact_unit(exact_case *e) { return (double)(exact_bits(e) >> 40) * 0x1p-24; }
 static inline double exact_value(exact_case *e) { return 2 * exact_unit(e) - 1; } /* a float, also in f64 */
 
-/* ---- which plugs */
+/* ---- which features */
 
-static inline bool exact_excludes(exact_plug a, exact_plug b) {
-    static const exact_plug never[][2] = {{PLUG_UPPER_LEFT, PLUG_LOWER_RIGHT},
-                                          {PLUG_LOWER_RIGHT, PLUG_OFFSET},
-                                          {PLUG_LENGTHS, PLUG_PACKED},
-                                          {PLUG_LENGTHS, PLUG_PACKED_KEYS},
-                                          {PLUG_BLOCKS, PLUG_PACKED},
-                                          {PLUG_BLOCKS, PLUG_PACKED_KEYS},
-                                          {PLUG_MANY, PLUG_LONG},
-                                          {PLUG_MANY, PLUG_PACKED},
-                                          {PLUG_MANY, PLUG_PACKED_KEYS}};
+static inline bool exact_excludes(exact_feature a, exact_feature b) {
+    static const exact_feature never[][2] = {{FEATURE_UPPER_LEFT, FEATURE_LOWER_RIGHT},
+                                             {FEATURE_LOWER_RIGHT, FEATURE_OFFSET},
+                                             {FEATURE_KV_LEN, FEATURE_VARLEN},
+                                             {FEATURE_KV_LEN, FEATURE_VARLEN_KEYS},
+                                             {FEATURE_BLOCKS, FEATURE_VARLEN},
+                                             {FEATURE_BLOCKS, FEATURE_VARLEN_KEYS},
+                                             {FEATURE_MANY, FEATURE_LONG},
+                                             {FEATURE_MANY, FEATURE_VARLEN},
+                                             {FEATURE_MANY, FEATURE_VARLEN_KEYS}};
     for (size_t i = 0; i < sizeof never / sizeof *never; i++)
         if ((never[i][0] == a && never[i][1] == b) || (never[i][0] == b && never[i][1] == a)) return true;
     return false;
 }
 
-/* What refines another plug is nothing without it. */
+/* What refines another feature is nothing without it. */
 static inline void exact_imply(exact_case *e) {
     bool *on = e->on;
-    on[PLUG_BIAS_HIDES] &= on[PLUG_BIAS], on[PLUG_BIAS_SHARED] &= on[PLUG_BIAS], on[PLUG_MASK_DROP] &= on[PLUG_MASK];
-    on[PLUG_SINKS_FAR] &= on[PLUG_SINKS], on[PLUG_PACKED_KEYS] &= on[PLUG_PACKED];
+    on[FEATURE_BIAS_HIDES] &= on[FEATURE_BIAS], on[FEATURE_BIAS_SHARED] &= on[FEATURE_BIAS],
+        on[FEATURE_MASK_DROP] &= on[FEATURE_MASK];
+    on[FEATURE_SINKS_FAR] &= on[FEATURE_SINKS], on[FEATURE_VARLEN_KEYS] &= on[FEATURE_VARLEN];
 }
 
 static inline void exact_draw_plugs(exact_case *e) {
     static const int percent[] = {
-#define PLUG(name, percent) percent,
-        EXACT_PLUGS(PLUG)
-#undef PLUG
+#define FEATURE(name, percent) percent,
+        EXACT_FEATURES(FEATURE)
+#undef FEATURE
     };
-    for (int p = 0; p < PLUGS; p++) e->on[p] = exact_chance(e, percent[p]);
+    for (int p = 0; p < FEATURES; p++) e->on[p] = exact_chance(e, percent[p]);
     exact_imply(e);
-    for (int a = 0; a < PLUGS; a++) /* of two that exclude each other one stays, either */
+    for (int a = 0; a < FEATURES; a++) /* of two that exclude each other one stays, either */
         for (int b = 0; b < a; b++)
             if (e->on[a] && e->on[b] && exact_excludes(a, b)) e->on[exact_chance(e, 50) ? a : b] = false;
     exact_imply(e);
@@ -118,13 +121,13 @@ static inline void exact_draw_plugs(exact_case *e) {
 
 static inline int64_t exact_width(exact_case *e, bool wide) {
     static const int64_t even[] = {8, 16, 16, 32, 64}, odd[] = {1, 2, 3, 5, 7, 9, 17, 20, 24, 33, 40, 65, 80};
-    if (wide) return e->on[PLUG_ODD] ? 129 + exact_below(e, 448) : 192 + 64 * exact_below(e, 7);
-    return e->on[PLUG_ODD] ? odd[exact_below(e, 13)] : even[exact_below(e, 5)];
+    if (wide) return e->on[FEATURE_ODD] ? 129 + exact_below(e, 448) : 192 + 64 * exact_below(e, 7);
+    return e->on[FEATURE_ODD] ? odd[exact_below(e, 13)] : even[exact_below(e, 5)];
 }
 
 static inline int64_t exact_length(exact_case *e) {
-    if (e->on[PLUG_MANY]) return 1 + exact_below(e, 16);
-    if (e->on[PLUG_LONG])
+    if (e->on[FEATURE_MANY]) return 1 + exact_below(e, 16);
+    if (e->on[FEATURE_LONG])
         return exact_chance(e, 60) ? 129 + exact_below(e, e->large ? 1100 : 140) : 1 + exact_below(e, 40);
     static const int64_t edges[] = {15, 16, 17, 31, 32, 33, 63, 64, 65, 96, 127, 128, 129};
     return exact_chance(e, 12)   ? edges[exact_below(e, 13)]
@@ -134,17 +137,17 @@ static inline int64_t exact_length(exact_case *e) {
 
 static inline void exact_draw_sizes(exact_case *e, int64_t work) {
     attn_case *c = &e->c;
-    const bool many = e->on[PLUG_MANY], both = exact_chance(e, 50);
-    int64_t group = e->on[PLUG_GROUPED] ? 2 + exact_below(e, 3) : 1;
+    const bool many = e->on[FEATURE_MANY], both = exact_chance(e, 50);
+    int64_t group = e->on[FEATURE_GQA] ? 2 + exact_below(e, 3) : 1;
     c->kv = many ? 4 + exact_below(e, 5) : 1 + exact_below(e, 3);
-    c->b = e->on[PLUG_PACKED] ? 1 : many ? 4 + exact_below(e, 8) : 1 + exact_below(e, 3);
+    c->b = e->on[FEATURE_VARLEN] ? 1 : many ? 4 + exact_below(e, 8) : 1 + exact_below(e, 3);
     c->lq = exact_length(e), c->lk = exact_chance(e, 40) ? c->lq : exact_length(e);
-    if (e->on[PLUG_LONG] && c->lq <= 128 && c->lk <= 128) c->lk = 129 + exact_below(e, 140);
-    if (e->on[PLUG_ONE]) c->lq = 1;
-    if (e->on[PLUG_EMPTY]) *(exact_chance(e, 50) ? &c->lq : &c->lk) = 0;
-    c->d = exact_width(e, e->on[PLUG_WIDE]),
-    c->dv = e->on[PLUG_UNEQUAL] ? exact_width(e, e->on[PLUG_WIDE] && both) : c->d;
-    while (e->on[PLUG_UNEQUAL] && c->dv == c->d) c->dv = exact_width(e, false);
+    if (e->on[FEATURE_LONG] && c->lq <= 128 && c->lk <= 128) c->lk = 129 + exact_below(e, 140);
+    if (e->on[FEATURE_ONE]) c->lq = 1;
+    if (e->on[FEATURE_EMPTY]) *(exact_chance(e, 50) ? &c->lq : &c->lk) = 0;
+    c->d = exact_width(e, e->on[FEATURE_WIDE]),
+    c->dv = e->on[FEATURE_UNEQUAL] ? exact_width(e, e->on[FEATURE_WIDE] && both) : c->d;
+    while (e->on[FEATURE_UNEQUAL] && c->dv == c->d) c->dv = exact_width(e, false);
     while (c->b * c->kv * group * c->lq * c->lk * (c->d + c->dv) > work)
         if (!many && c->b > 1)
             c->b--;
@@ -152,11 +155,11 @@ static inline void exact_draw_sizes(exact_case *e, int64_t work) {
             c->kv--;
         else if (group > 2)
             group--;
-        else if (!e->on[PLUG_LONG] || (c->lq > c->lk ? c->lk : c->lq) > 1)
-            *((c->lq > c->lk) == e->on[PLUG_LONG] ? &c->lk : &c->lq) -= 1; /* a long one stays long on one side */
+        else if (!e->on[FEATURE_LONG] || (c->lq > c->lk ? c->lk : c->lq) > 1)
+            *((c->lq > c->lk) == e->on[FEATURE_LONG] ? &c->lk : &c->lq) -= 1; /* a long one stays long on one side */
         else
             break;
-    if (e->on[PLUG_PACKED] && !e->on[PLUG_PACKED_KEYS]) c->lk = c->lq;
+    if (e->on[FEATURE_VARLEN] && !e->on[FEATURE_VARLEN_KEYS]) c->lk = c->lq;
     c->h = c->kv * group;
 }
 
@@ -167,11 +170,11 @@ static inline void exact_fill(exact_case *e, const fv_tensor *t, double size) {
     for (int64_t n = 0; n < count; n++) set_at(t, place(t, n), size * exact_value(e));
 }
 
-/* (B,H,L,D) or (B,L,H,D) in memory, with gaps that hold `fill` when the plug is on */
+/* (B,H,L,D) or (B,L,H,D) in memory, with gaps that hold `fill` when the feature is on */
 static inline fv_tensor exact_tensor(exact_case *e, int slot, int rank, const int64_t *dim, double fill) {
     attn_case *c = &e->c;
     fv_tensor t = fv_tensor_of(NULL, c->dtype, rank, dim);
-    const int64_t gap = e->on[PLUG_GAPS] ? exact_below(e, 5) : 0;
+    const int64_t gap = e->on[FEATURE_GAPS] ? exact_below(e, 5) : 0;
     if (rank == 4 && exact_chance(e, 40))
         t.stride[1] = dim[3], t.stride[2] = dim[1] * dim[3] + gap, t.stride[0] = dim[2] * t.stride[2];
     else if (rank == 4)
@@ -192,17 +195,18 @@ static inline void exact_input(exact_case *e, fv_port port, int rank, const int6
     attn_case *c = &e->c;
     c->x.t[port] = exact_tensor(e, port, rank, dim, NAN);
     exact_fill(e, &c->x.t[port], size);
-    if (!e->on[PLUG_PARTIAL] || exact_chance(e, 50)) c->x.d[port] = exact_tensor(e, FV_PORTS + port, rank, dim, CANARY);
+    if (!e->on[FEATURE_PARTIAL] || exact_chance(e, 50))
+        c->x.d[port] = exact_tensor(e, FV_PORTS + port, rank, dim, CANARY);
 }
 
 static inline void exact_bias(exact_case *e) {
     const attn_case *c = &e->c;
     int64_t dim[4] = {c->b, c->h, c->lq, c->lk};
-    for (int a = 0; e->on[PLUG_BIAS_SHARED] && a < 4; a++)
+    for (int a = 0; e->on[FEATURE_BIAS_SHARED] && a < 4; a++)
         if (exact_chance(e, 40)) dim[a] = 1;
     exact_input(e, FV_BIAS, 4, dim, 2);
     const fv_tensor *t = &c->x.t[FV_BIAS];
-    for (int64_t n = 0; e->on[PLUG_BIAS_HIDES] && n < fv_tensor_count(t); n++)
+    for (int64_t n = 0; e->on[FEATURE_BIAS_HIDES] && n < fv_tensor_count(t); n++)
         if (exact_chance(e, 15)) set_at(t, place(t, n), -INFINITY);
 }
 
@@ -211,11 +215,11 @@ static inline void exact_mask(exact_case *e) {
     int64_t dim[4] = {c->b, c->h, c->lq, c->lk};
     for (int a = 0; a < 4; a++)
         if (exact_chance(e, 35)) dim[a] = 1;
-    c->how.mask_means = e->on[PLUG_MASK_DROP] ? FV_MASK_DROP : FV_MASK_KEEP;
+    c->how.mask_means = e->on[FEATURE_MASK_DROP] ? FV_MASK_DROP : FV_MASK_KEEP;
     fv_tensor t = fv_tensor_of(NULL, exact_chance(e, 50) ? FV_BOOL : FV_U8, 4, dim);
     const int64_t count = fv_tensor_count(&t), percent = exact_chance(e, 20) ? 3 : 75;
     unsigned char *p = malloc((size_t)count + 1);
-    for (int64_t i = 0; i < count; i++) p[i] = exact_chance(e, percent) != e->on[PLUG_MASK_DROP];
+    for (int64_t i = 0; i < count; i++) p[i] = exact_chance(e, percent) != e->on[FEATURE_MASK_DROP];
     t.data = c->store[FV_MASK] = p, c->elements[FV_MASK] = (size_t)count;
     c->x.t[FV_MASK] = t;
 }
@@ -239,14 +243,14 @@ static inline void exact_cu(exact_case *e, fv_port port, int64_t n, int64_t tota
 
 static inline void exact_options(exact_case *e) {
     attn_case *c = &e->c;
-    if (e->on[PLUG_SCALE]) c->how.scale = (exact_chance(e, 20) ? -1 : 1) * (0.05 + exact_unit(e));
-    if (e->on[PLUG_SOFTCAP]) c->how.softcap = 0.5 + 5 * exact_unit(e);
-    if (e->on[PLUG_UPPER_LEFT]) c->how.causal = FV_CAUSAL_UPPER_LEFT;
-    if (e->on[PLUG_LOWER_RIGHT]) c->how.causal = FV_CAUSAL_LOWER_RIGHT;
-    if (e->on[PLUG_OFFSET]) c->how.q_offset = exact_below(e, 60) - 20;
-    if (e->on[PLUG_LEFT]) c->how.window_left = exact_below(e, exact_chance(e, 50) ? 8 : 150);
-    if (e->on[PLUG_RIGHT]) c->how.window_right = exact_below(e, exact_chance(e, 50) ? 8 : 150);
-    if (e->on[PLUG_DROPOUT]) c->how.dropout = 0.05 + 0.7 * exact_unit(e), c->how.seed = exact_bits(e);
+    if (e->on[FEATURE_SCALE]) c->how.scale = (exact_chance(e, 20) ? -1 : 1) * (0.05 + exact_unit(e));
+    if (e->on[FEATURE_SOFTCAP]) c->how.softcap = 0.5 + 5 * exact_unit(e);
+    if (e->on[FEATURE_UPPER_LEFT]) c->how.causal = FV_CAUSAL_UPPER_LEFT;
+    if (e->on[FEATURE_LOWER_RIGHT]) c->how.causal = FV_CAUSAL_LOWER_RIGHT;
+    if (e->on[FEATURE_OFFSET]) c->how.q_offset = exact_below(e, 60) - 20;
+    if (e->on[FEATURE_LEFT]) c->how.window_left = exact_below(e, exact_chance(e, 50) ? 8 : 150);
+    if (e->on[FEATURE_RIGHT]) c->how.window_right = exact_below(e, exact_chance(e, 50) ? 8 : 150);
+    if (e->on[FEATURE_DROPOUT]) c->how.dropout = 0.05 + 0.7 * exact_unit(e), c->how.seed = exact_bits(e);
     e->left = c->how.window_left, e->right = c->how.window_right;
     long long left, right;
     if (sscanf(c->how.mechanism, "window:left=%lld,right=%lld", &left, &right) != 2) return;
@@ -280,11 +284,11 @@ static inline void exact_outputs(exact_case *e) {
     const int64_t out[4] = {c->b, c->h, c->lq, c->dv};
     c->x.t[FV_OUT] = exact_tensor(e, FV_OUT, 4, out, CANARY);
     c->x.t[FV_LSE] = exact_tensor(e, FV_LSE, 3, out, CANARY);
-    if (!e->on[PLUG_PARTIAL] || exact_chance(e, 80)) {
+    if (!e->on[FEATURE_PARTIAL] || exact_chance(e, 80)) {
         c->x.d[FV_OUT] = exact_tensor(e, FV_PORTS + FV_OUT, 4, out, NAN);
         exact_fill(e, &c->x.d[FV_OUT], 1);
     }
-    if (!e->on[PLUG_LSE_GRADIENT]) return;
+    if (!e->on[FEATURE_LSE_GRADIENT]) return;
     c->x.d[FV_LSE] = exact_tensor(e, FV_PORTS + FV_LSE, 3, out, NAN);
     exact_fill(e, &c->x.d[FV_LSE], 1);
 }
@@ -296,18 +300,18 @@ typedef struct exact_sequence {
 } exact_sequence;
 
 static inline int64_t exact_sequences(const exact_case *e) {
-    return e->on[PLUG_PACKED] ? e->c.x.t[FV_CU_Q].dim[0] - 1 : e->c.b;
+    return e->on[FEATURE_VARLEN] ? e->c.x.t[FV_CU_Q].dim[0] - 1 : e->c.b;
 }
 
 static inline exact_sequence exact_sequence_of(const exact_case *e, int64_t n) {
     const attn_case *c = &e->c;
     exact_sequence s = {.n = n, .b = n, .lq = c->lq, .lk = c->lk};
-    if (e->on[PLUG_PACKED]) {
-        const int32_t *q = c->x.t[FV_CU_Q].data, *k = e->on[PLUG_PACKED_KEYS] ? c->x.t[FV_CU_K].data : q;
+    if (e->on[FEATURE_VARLEN]) {
+        const int32_t *q = c->x.t[FV_CU_Q].data, *k = e->on[FEATURE_VARLEN_KEYS] ? c->x.t[FV_CU_K].data : q;
         s.b = 0, s.q0 = q[n], s.lq = q[n + 1] - q[n], s.k0 = k[n], s.lk = k[n + 1] - k[n];
     }
-    if (e->on[PLUG_LENGTHS]) s.lk = ((const int32_t *)c->x.t[FV_KV_LEN].data)[n];
-    if (e->on[PLUG_PREFIX]) s.prefix = ((const int32_t *)c->x.t[FV_PREFIX_LEN].data)[n];
+    if (e->on[FEATURE_KV_LEN]) s.lk = ((const int32_t *)c->x.t[FV_KV_LEN].data)[n];
+    if (e->on[FEATURE_PREFIX]) s.prefix = ((const int32_t *)c->x.t[FV_PREFIX_LEN].data)[n];
     s.offset = c->how.causal == FV_CAUSAL_LOWER_RIGHT ? s.lk - s.lq : c->how.q_offset;
     return s;
 }
@@ -327,7 +331,7 @@ static inline bool exact_sees(const exact_case *e, const exact_sequence *s, int6
     if (c->how.causal != FV_CAUSAL_NONE && j > at && !inside) return false;
     if (e->left >= 0 && j < at - e->left) return false;
     if (e->right >= 0 && j > at + e->right && !inside) return false;
-    if (c->how.blocks && !fv_block_mask_sees(c->how.blocks, s->b, h, i, j)) return false;
+    if (c->how.blocks && !fv_block_mask_visible(c->how.blocks, s->b, h, i, j)) return false;
     const fv_tensor *mask = &c->x.t[FV_MASK], *bias = &c->x.t[FV_BIAS];
     if (mask->rank) {
         const bool set = ((const unsigned char *)mask->data)[exact_plane_at(mask, s->b, h, s->q0 + i, s->k0 + j)];
@@ -336,7 +340,8 @@ static inline bool exact_sees(const exact_case *e, const exact_sequence *s, int6
     return !bias->rank || get_at(bias, exact_plane_at(bias, s->b, h, s->q0 + i, s->k0 + j)) > -INFINITY;
 }
 
-/* ---- what nobody sees becomes NaN: keys and values by all queries of their heads, queries (with dO and dLSE) that see no key */
+/* ---- what nobody sees becomes NaN: keys and values by all queries of their heads, queries (with dO and dLSE) that see
+ * no key */
 
 static inline void exact_poison_row(const fv_tensor *t, int64_t b, int64_t h, int64_t l) {
     if (!t->rank) return;
@@ -359,7 +364,7 @@ static inline bool exact_poison_head(exact_case *e, const exact_sequence *s, int
             exact_poison_row(&x->t[FV_Q], s->b, h, s->q0 + i), exact_poison_row(&x->d[FV_OUT], s->b, h, s->q0 + i);
             exact_poison_row(&x->d[FV_LSE], s->b, h, s->q0 + i);
         }
-    const int64_t end = e->on[PLUG_LENGTHS] ? e->c.lk : s->lk;
+    const int64_t end = e->on[FEATURE_KV_LEN] ? e->c.lk : s->lk;
     for (int64_t j = 0; j < end; j++)
         if (j >= s->lk || !key[j]) {
             any = true;
@@ -375,12 +380,12 @@ static inline void exact_poison(exact_case *e) {
         for (int64_t kv = 0; kv < e->c.kv; kv++) any |= exact_poison_head(e, &s, kv, key);
     }
     free(key);
-    e->on[PLUG_POISON] = any;
+    e->on[FEATURE_POISON] = any;
 }
 
 /* ---- the whole */
 
-/* `never`: plugs to leave out, as bits 1 << PLUG_... */
+/* `never`: features to leave out, as bits 1 << FEATURE_... */
 static inline void exact_make(exact_case *e, const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t work,
                               uint64_t never) {
     static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
@@ -388,36 +393,36 @@ static inline void exact_make(exact_case *e, const char *mechanism, uint64_t see
     attn_case *c = &e->c;
     c->seed = seed, c->dtype = dtype, c->how = standard, c->how.mechanism = mechanism, e->large = work > 2000000;
     exact_draw_plugs(e);
-    for (int p = 0; p < PLUGS; p++) e->on[p] &= !(never >> p & 1);
+    for (int p = 0; p < FEATURES; p++) e->on[p] &= !(never >> p & 1);
     exact_imply(e);
     exact_draw_sizes(e, work);
     const int64_t q[4] = {c->b, c->h, c->lq, c->d}, k[4] = {c->b, c->kv, c->lk, c->d},
                   v[4] = {c->b, c->kv, c->lk, c->dv};
-    const double size = e->on[PLUG_SHARP] ? 3.2 : 1;
+    const double size = e->on[FEATURE_SHARP] ? 3.2 : 1;
     exact_input(e, FV_Q, 4, q, size), exact_input(e, FV_K, 4, k, size), exact_input(e, FV_V, 4, v, 1);
     exact_options(e);
-    if (e->on[PLUG_BIAS]) exact_bias(e);
-    if (e->on[PLUG_MASK]) exact_mask(e);
-    if (e->on[PLUG_SINKS]) exact_input(e, FV_SINKS, 1, &c->h, e->on[PLUG_SINKS_FAR] ? 150 : 3);
-    if (e->on[PLUG_SLOPES]) exact_input(e, FV_SLOPES, 1, &c->h, 0.2);
-    if (e->on[PLUG_LENGTHS]) {
+    if (e->on[FEATURE_BIAS]) exact_bias(e);
+    if (e->on[FEATURE_MASK]) exact_mask(e);
+    if (e->on[FEATURE_SINKS]) exact_input(e, FV_SINKS, 1, &c->h, e->on[FEATURE_SINKS_FAR] ? 150 : 3);
+    if (e->on[FEATURE_SLOPES]) exact_input(e, FV_SLOPES, 1, &c->h, 0.2);
+    if (e->on[FEATURE_KV_LEN]) {
         int64_t live[16];
         for (int64_t b = 0; b < c->b; b++) live[b] = exact_chance(e, 15) ? 0 : exact_below(e, c->lk + 1);
         exact_integers(e, FV_KV_LEN, c->b, live);
     }
-    if (e->on[PLUG_PACKED]) {
+    if (e->on[FEATURE_VARLEN]) {
         const int64_t n = 1 + exact_below(e, 6);
         exact_cu(e, FV_CU_Q, n, c->lq);
-        if (e->on[PLUG_PACKED_KEYS]) exact_cu(e, FV_CU_K, n, c->lk);
+        if (e->on[FEATURE_VARLEN_KEYS]) exact_cu(e, FV_CU_K, n, c->lk);
     }
-    if (e->on[PLUG_PREFIX]) {
+    if (e->on[FEATURE_PREFIX]) {
         int64_t prefix[16];
         for (int64_t n = 0; n < exact_sequences(e); n++) prefix[n] = exact_below(e, c->lk + 1);
         exact_integers(e, FV_PREFIX_LEN, exact_sequences(e), prefix);
     }
-    if (e->on[PLUG_BLOCKS]) exact_blocks(e);
+    if (e->on[FEATURE_BLOCKS]) exact_blocks(e);
     exact_outputs(e);
-    if (e->on[PLUG_POISON]) exact_poison(e);
+    if (e->on[FEATURE_POISON]) exact_poison(e);
 }
 
 /* Outputs and gradients as before any run. */

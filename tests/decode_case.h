@@ -2,7 +2,7 @@
 #ifndef FV_TESTS_DECODE_CASE_H
 #define FV_TESTS_DECODE_CASE_H
 
-#include "attn/cache/cache.h"
+#include "attn/cache/kv_cache.h"
 #include "attn/cache/decode.h"
 #include "base/base.h"
 
@@ -97,12 +97,12 @@ static inline void case_fill(decode_case *c, int64_t longest) {
     for (int64_t round = 0; round < 40; round++) {
         int64_t most = 0, left = 0;
         for (int64_t b = 0; b < batch; b++) {
-            const int64_t room = aim[b] - c->length[b],
+            const int64_t capacity = aim[b] - c->length[b],
                           step = pick(c, 3) == 0 ? 1 + pick(c, 3) : 1 + pick(c, 1 + longest / 3);
-            counts[b] = room < step ? room : step;
+            counts[b] = capacity < step ? capacity : step;
             if (counts[b] < 0) counts[b] = 0;
             if (counts[b] > most) most = counts[b];
-            left += room > 0;
+            left += capacity > 0;
         }
         if (!left) break;
         case_append(c, counts, most + pick(c, 2));

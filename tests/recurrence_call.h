@@ -19,10 +19,10 @@ static inline void call_unit_keys(call *c) {
     }
 }
 
-/* q k v out, gate and beta if needed, state and state_out, all with gradients; causal. Log decays lie in (-decay, 0). */
+/* q k v out, log_decay and beta if needed, state and state_out, all with gradients; causal. Log decays lie in (-decay, 0). */
 static inline call recurrence_make(const char *text, int64_t b, int64_t h, int64_t kv, int64_t l, int64_t d, int64_t dv,
                                    double decay) {
-    static const fv_port ports[] = {FV_GATE, FV_BETA, FV_STATE, FV_STATE_OUT};
+    static const fv_port ports[] = {FV_LOG_DECAY, FV_BETA, FV_STATE, FV_STATE_OUT};
     call c = call_make(b, h, kv, l, l, d, dv);
     c.how.mechanism = text, c.how.causal = FV_CAUSAL_UPPER_LEFT;
     c.x.t[FV_LSE].rank = c.x.d[FV_LSE].rank = 0;
@@ -35,13 +35,13 @@ static inline call recurrence_make(const char *text, int64_t b, int64_t h, int64
     for (int i = 0; i < 2; i++)
         for (int64_t n = 0; c.x.t[ports[i]].rank && n < fv_tensor_count(&c.x.t[ports[i]]); n++) {
             CALL_REAL *x = call_data(&c, ports[i]) + n;
-            *x = (CALL_REAL)(ports[i] == FV_GATE ? -decay * fabs((double)*x) : fabs((double)*x));
+            *x = (CALL_REAL)(ports[i] == FV_LOG_DECAY ? -decay * fabs((double)*x) : fabs((double)*x));
         }
     if (c.x.t[FV_BETA].rank) call_unit_keys(&c);
     return c;
 }
 
-static const fv_port recurrence_rows[] = {FV_Q, FV_K, FV_V, FV_GATE, FV_BETA, FV_OUT};
+static const fv_port recurrence_rows[] = {FV_Q, FV_K, FV_V, FV_LOG_DECAY, FV_BETA, FV_OUT};
 enum { RECURRENCE_ROWS = sizeof recurrence_rows / sizeof *recurrence_rows };
 
 /* The tokens [from, to) of a call: views of its tensors, states left out. */

@@ -61,7 +61,7 @@ static void count_tile(const fv_block_mask *m, const picture *p, int64_t b, int6
     for (int64_t i = i0; i < i0 + 32 && i < info.q_len; i++)
         for (int64_t j = j0; j < j0 + 64 && j < info.k_len; j++) {
             const bool one = sees((void *)p, info.batch == 1 ? 0 : b, info.heads == 1 ? 0 : h, i, j);
-            assert_true(fv_block_mask_sees(m, b, h, i, j) == one);
+            assert_true(fv_block_mask_visible(m, b, h, i, j) == one);
             assert_true((rows[i - i0] >> (j - j0) & 1) == one && (columns[j - j0] >> (i - i0) & 1) == one);
             seen += one, all++;
         }
@@ -136,7 +136,7 @@ static void fit_as_mask(attn_case *c) {
     for (int64_t n = 0; n < fv_tensor_count(&all); n++) {
         const int64_t j = n % c->lk, i = n / c->lk % c->lq, h = n / (c->lk * c->lq) % c->h,
                       b = n / (c->lk * c->lq * c->h);
-        bool hidden = !fv_block_mask_sees(c->how.blocks, b, h, i, j);
+        bool hidden = !fv_block_mask_visible(c->how.blocks, b, h, i, j);
         if (old.rank) {
             const int64_t at[4] = {old.dim[0] == 1 ? 0 : b, old.dim[1] == 1 ? 0 : h, old.dim[2] == 1 ? 0 : i,
                                    old.dim[3] == 1 ? 0 : j};
@@ -335,7 +335,7 @@ static void weights(void **state) {
     static float w[3 * L];
     const int64_t rows[3] = {0, 100, L - 1};
     const fv_tensor to = fv_tensor_2d(w, FV_F32, 3, L);
-    assert_int_equal(fv_attention_weights(plan, &c.x, FV_STAGE_SOFTMAX, 0, 1, rows, 3, &to), FV_OK);
+    assert_int_equal(fv_attention_weights(plan, &c.x, FV_CAPTURE_SOFTMAX, 0, 1, rows, 3, &to), FV_OK);
     for (int r = 0; r < 3; r++)
         for (int d = 0; d < D; d++) {
             double sum = 0;

@@ -99,7 +99,7 @@ static void wrong_rows(void **state) {
     refused(fv_kv_cache_append(cache, &k, &v, (int64_t[]){-1, 1}), FV_USAGE, "count of sequence 0");
     fv_tensor k11 = fv_bhld(data, FV_F32, 2, 2, 11, 4), v11 = fv_bhld(data, FV_F32, 2, 2, 11, 6);
     refused(fv_kv_cache_append(cache, &k11, &v11, (int64_t[]){1, 11}), FV_NO_RESOURCES,
-            "append to sequence 1\n  expected room for 11 rows\n  found:   0 of 10");
+            "append to sequence 1\n  expected capacity for 11 rows\n  found:   0 of 10");
     assert_int_equal(fv_kv_cache_length(cache, 0), 0);
     assert_int_equal(fv_kv_cache_append(cache, &k, &v, NULL), FV_OK);
     refused(fv_kv_cache_truncate(cache, 0, 4), FV_USAGE, "expected a length from 0");

@@ -1,11 +1,11 @@
-/* The gates `pixel-gate` and `se`: answers computed by hand, the reference, differences, and what must not change any bit. */
+/* The gates `spatial-gate` and `se`: answers computed by hand, the reference, differences, and what must not change any bit. */
 #include "attn_check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
 
-static const char *const texts[] = {"pixel-gate", "se", "se:reduction=2", "se:reduction=5"};
+static const char *const texts[] = {"spatial-gate", "se", "se:reduction=2", "se:reduction=5"};
 enum { TEXTS = 4 };
 
 /* Padding of x and of dy is NaN. */
@@ -28,7 +28,7 @@ static void near(const double *found, const double *wanted, int count) {
 /* ---- by hand */
 
 /* x = (1 4) with w = (ln 3, 0): gate 3/4;  x = (0 2): gate 1/2 */
-static void pixel_by_hand(void **state) {
+static void spatial_by_hand(void **state) {
     (void)state;
     const double ln3 = log(3);
     double in[4] = {1, 4, 0, 2}, w[2] = {ln3, 0}, b[1] = {0}, out[4], dout[4] = {1, 0, 0, 1}, din[4], dw[2], db[1];
@@ -38,7 +38,7 @@ static void pixel_by_hand(void **state) {
     x.t[FV_W0] = fv_tensor_2d(w, FV_F64, 1, 2), x.d[FV_W0] = fv_tensor_2d(dw, FV_F64, 1, 2);
     x.t[FV_W1] = fv_tensor_1d(b, FV_F64, 1), x.d[FV_W1] = fv_tensor_1d(db, FV_F64, 1);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
-    how.mechanism = "pixel-gate";
+    how.mechanism = "spatial-gate";
     assert_int_equal(fv_attention(&how, &x), FV_OK);
     near(out, (double[]){0.75, 3, 0, 1}, 4);
     near(din, (double[]){0.75 + 0.1875 * ln3, 0, 0.5 * ln3, 0.5}, 4);
@@ -105,7 +105,7 @@ static void random_cases(void **state) {
     const char *text = getenv("FOVEA_TEST_LONG");
     const uint64_t each = text && *text ? 20000 : 1000;
     for (uint64_t seed = 1; seed <= each; seed++) {
-        check_reference("pixel-gate", seed, longest_of(seed), fit);
+        check_reference("spatial-gate", seed, longest_of(seed), fit);
         check_reference(texts[1 + seed % 3], seed, seed % 3 ? 20 : longest_of(seed), fit);
     }
     assert_int_equal(check_failures, 0);
@@ -269,7 +269,7 @@ static void parameter_shapes(void **state) {
     how.mechanism = "se:reduction=1000";
     assert_int_equal(fv_attention_port_shape(&how, &x, FV_W1, &shape), FV_OK);
     assert_int_equal(shape.dim[1], 1);
-    how.mechanism = "pixel-gate";
+    how.mechanism = "spatial-gate";
     assert_int_equal(fv_attention_port_shape(&how, &x, FV_W0, &shape), FV_OK);
     assert_true(shape.rank == 2 && shape.dim[0] == H && shape.dim[1] == D);
     assert_int_equal(fv_attention_port_shape(&how, &x, FV_W1, &shape), FV_OK);
@@ -329,7 +329,7 @@ static void costs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pixel_by_hand),    cmocka_unit_test(squeeze_by_hand), cmocka_unit_test(random_cases),
+        cmocka_unit_test(spatial_by_hand),  cmocka_unit_test(squeeze_by_hand), cmocka_unit_test(random_cases),
         cmocka_unit_test(gradients),        cmocka_unit_test(thread_counts),   cmocka_unit_test(packed),
         cmocka_unit_test(padding),          cmocka_unit_test(nothing_there),   cmocka_unit_test(layouts),
         cmocka_unit_test(parameter_shapes), cmocka_unit_test(refusals),        cmocka_unit_test(costs),

@@ -16,21 +16,21 @@
 typedef struct problem {
     const char *name;
     int64_t b, h, kv, lq, lk, d, dv;
-    uint64_t on; /* plugs, 1 << PLUG_... */
+    uint64_t on; /* features, 1 << FEATURE_... */
 } problem;
 
-#define ON(plug) ((uint64_t)1 << PLUG_##plug)
+#define ON(feature) ((uint64_t)1 << FEATURE_##feature)
 static const problem problems[] = {
     {"plain", 1, 2, 2, 512, 512, 64, 64, 0},
     {"causal", 1, 2, 2, 640, 640, 64, 64, ON(LOWER_RIGHT)},
     {"wide", 1, 2, 2, 300, 300, 128, 128, ON(LOWER_RIGHT)},
     {"short", 4, 12, 12, 32, 32, 64, 64, 0},
-    {"sentences", 4, 12, 12, 19, 19, 32, 32, ON(LENGTHS)},
+    {"sentences", 4, 12, 12, 19, 19, 32, 32, ON(KV_LEN)},
     {"window", 1, 2, 2, 1024, 1024, 64, 64, ON(UPPER_LEFT) | ON(LEFT)},
     {"sharp", 1, 2, 2, 400, 400, 64, 64, ON(SHARP)},
-    {"grouped", 1, 8, 2, 130, 333, 80, 37, ON(LOWER_RIGHT) | ON(GROUPED)},
-    {"decode", 2, 8, 2, 1, 5000, 128, 128, ON(GROUPED) | ON(SHARP)},
-    {"plugs", 1, 2, 2, 384, 384, 64, 64,
+    {"gqa", 1, 8, 2, 130, 333, 80, 37, ON(LOWER_RIGHT) | ON(GQA)},
+    {"decode", 2, 8, 2, 1, 5000, 128, 128, ON(GQA) | ON(SHARP)},
+    {"features", 1, 2, 2, 384, 384, 64, 64,
      ON(BIAS) | ON(SOFTCAP) | ON(SINKS) | ON(SLOPES) | ON(DROPOUT) | ON(LSE_GRADIENT)},
 };
 enum { PROBLEMS = sizeof problems / sizeof *problems, TENSORS = 5 };
@@ -58,19 +58,19 @@ static void make(exact_case *e, const problem *p) {
     *e = (exact_case){.state = 2024};
     attn_case *c = &e->c;
     c->dtype = FV_F32, c->how = standard, c->how.mechanism = "softmax";
-    for (int n = 0; n < PLUGS; n++) e->on[n] = p->on >> n & 1;
+    for (int n = 0; n < FEATURES; n++) e->on[n] = p->on >> n & 1;
     c->b = p->b, c->h = p->h, c->kv = p->kv, c->lq = p->lq, c->lk = p->lk, c->d = p->d, c->dv = p->dv;
     const int64_t q[4] = {c->b, c->h, c->lq, c->d}, k[4] = {c->b, c->kv, c->lk, c->d},
                   v[4] = {c->b, c->kv, c->lk, c->dv};
-    const double size = e->on[PLUG_SHARP] ? 4 : 1.5;
+    const double size = e->on[FEATURE_SHARP] ? 4 : 1.5;
     exact_input(e, FV_Q, 4, q, size), exact_input(e, FV_K, 4, k, size), exact_input(e, FV_V, 4, v, 1);
     exact_options(e);
-    if (e->on[PLUG_LEFT]) c->how.window_left = e->left = 64;
-    if (e->on[PLUG_BIAS]) exact_bias(e);
-    if (e->on[PLUG_SINKS]) exact_input(e, FV_SINKS, 1, &c->h, 3);
-    if (e->on[PLUG_SLOPES]) exact_input(e, FV_SLOPES, 1, &c->h, 0.1);
+    if (e->on[FEATURE_LEFT]) c->how.window_left = e->left = 64;
+    if (e->on[FEATURE_BIAS]) exact_bias(e);
+    if (e->on[FEATURE_SINKS]) exact_input(e, FV_SINKS, 1, &c->h, 3);
+    if (e->on[FEATURE_SLOPES]) exact_input(e, FV_SLOPES, 1, &c->h, 0.1);
     const int64_t live[4] = {19, 5, 12, 17};
-    if (e->on[PLUG_LENGTHS]) exact_integers(e, FV_KV_LEN, c->b, live);
+    if (e->on[FEATURE_KV_LEN]) exact_integers(e, FV_KV_LEN, c->b, live);
     exact_outputs(e);
 }
 

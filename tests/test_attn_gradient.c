@@ -1,4 +1,4 @@
-/* Gradients of every mechanism in f64 against central differences with Richardson extrapolation, for every input, parameter and plug,
+/* Gradients of every mechanism in f64 against central differences with Richardson extrapolation, for every input, parameter and feature,
  * with random cotangents of out and lse. A failure prints the line that repeats it:  test_attn_gradient MECHANISM SEED */
 #include "attn_case.h"
 

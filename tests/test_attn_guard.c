@@ -92,15 +92,15 @@ static fv_status one_call(attn_case *c, const fv_attention_plan *plan, bool at_e
 
 static void all_weights(attn_case *c, const fv_attention_plan *plan, bool at_end) {
     for (int64_t n = 0; n < plan->sequences; n++) {
-        const fv__segment s = fv__attn_segment(plan, &c->x, n);
+        const fv__sequence s = fv__attn_sequence(plan, &c->x, n);
         if (!s.q_len || !(plan->mechanism->info.can & FV_CAN_WEIGHTS) || !c->h) continue;
         guard_case(c, at_end, true);
         guarded *g;
         const int64_t rows[2] = {0, s.q_len - 1};
         fv_tensor to = fv_tensor_2d(NULL, plan->dtype, 2, plan->k_len);
         to.data = guard((size_t)(2 * plan->k_len) * fv_dtype_size(plan->dtype), at_end, &g);
-        for (int stage = FV_STAGE_RAW; stage <= FV_STAGE_SOFTMAX; stage++) {
-            const fv_status status = fv_attention_weights(plan, &c->x, (fv_stage)stage, n, c->h - 1, rows, 2, &to);
+        for (int capture = FV_CAPTURE_RAW; capture <= FV_CAPTURE_SOFTMAX; capture++) {
+            const fv_status status = fv_attention_weights(plan, &c->x, (fv_capture)capture, n, c->h - 1, rows, 2, &to);
             assert_true(status == FV_OK || status == FV_USAGE); /* a mechanism may have no scores, only weights */
         }
         release_all();

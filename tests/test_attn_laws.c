@@ -316,7 +316,7 @@ static void additive_uniform(void **state) {
     call_free(&c);
 }
 
-/* Weights of chosen rows: those of the forward, with every plug. sum_j P_ij v_j is the output. */
+/* Weights of chosen rows: those of the forward, with every feature. sum_j P_ij v_j is the output. */
 static void one_weights(const char *text, uint64_t seed) {
     attn_case c;
     case_make(&c, text, seed, FV_F64, 60);
@@ -326,12 +326,12 @@ static void one_weights(const char *text, uint64_t seed) {
     void *scratch = malloc(fv_attention_scratch(plan, false));
     assert_int_equal(fv_attention_forward(plan, &c.x, scratch), FV_OK);
     for (int64_t n = 0; n < plan->sequences; n++) {
-        const fv__segment s = fv__attn_segment(plan, &c.x, n);
+        const fv__sequence s = fv__attn_sequence(plan, &c.x, n);
         if (!s.q_len) continue;
         const int64_t rows[2] = {0, s.q_len - 1}, head = c.h - 1, kv = head * c.kv / c.h;
         double *w = malloc((size_t)(2 * c.lk + 1) * 8);
         const fv_tensor to = fv_tensor_2d(w, FV_F64, 2, c.lk);
-        assert_int_equal(fv_attention_weights(plan, &c.x, FV_STAGE_SOFTMAX, n, head, rows, 2, &to), FV_OK);
+        assert_int_equal(fv_attention_weights(plan, &c.x, FV_CAPTURE_SOFTMAX, n, head, rows, 2, &to), FV_OK);
         for (int r = 0; r < 2; r++)
             for (int64_t d = 0; d < c.dv; d++) {
                 double sum = 0;
@@ -406,7 +406,8 @@ static void refusals(void **state) {
     c = good, c.x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 3), call_refused(&c, "batch 1");
     call_free(&good);
     call p = call_make(1, 1, 1, 10, 10, 4, 4);
-    p.x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 3), call_refused(&p, "ends at 9");
+    p.x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 3),
+    call_refused(&p, "last element\n  expected the number of packed rows, 10\n  found:   9");
     cu[1] = 11, call_refused(&p, "do not fall");
     cu[1] = 7, cu[2] = 10, call_run(&p);
     call_free(&p);

@@ -1,9 +1,9 @@
-/* Weights of rows and surveys of whole sequences against the plain reference: with the identity for values its output is the matrix of
- * weights, with every plug, and from that blocks, columns and entropies follow. A failure prints the line that repeats it:
+/* Weights of rows and statistics of whole sequences against the plain reference: with the identity for values its output is the matrix of
+ * weights, with every feature, and from that blocks, columns and entropies follow. A failure prints the line that repeats it:
  *     test_attn_maps MECHANISM SEED */
 #include "attn_case.h"
 
-#include "fovea/maps.h"
+#include "fovea/statistics.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,7 +23,7 @@ static void complain(const attn_case *c, const char *where, const char *what, do
 /* w[((n * H + h) * Lq + i) * Lk + j], i and j inside sequence n; zero where nothing is. */
 typedef struct oracle {
     double *before, *after; /* dropout */
-    fv__segment *segment;
+    fv__sequence *sequence;
     int64_t sequences;
 } oracle;
 
@@ -41,9 +41,9 @@ static double *matrices(const attn_case *c, double dropout, oracle *o) {
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
     o->sequences = plan->sequences;
-    o->segment = realloc(o->segment, (size_t)(plan->sequences + 1) * sizeof *o->segment);
+    o->sequence = realloc(o->sequence, (size_t)(plan->sequences + 1) * sizeof *o->sequence);
     for (int64_t n = 0; n < plan->sequences; n++) {
-        const fv__segment s = o->segment[n] = fv__attn_segment(plan, &x, n);
+        const fv__sequence s = o->sequence[n] = fv__attn_sequence(plan, &x, n);
         for (int64_t h = 0; h < c->kv; h++)
             for (int64_t j = 0; j < s.k_len; j++) v[((s.batch * c->kv + h) * c->lk + s.k_start + j) * c->lk + j] = 1;
     }
@@ -51,9 +51,9 @@ static double *matrices(const attn_case *c, double dropout, oracle *o) {
     double *w = calloc((size_t)(plan->sequences * c->h * c->lq * c->lk) + 1, 8);
     for (int64_t n = 0; n < plan->sequences; n++)
         for (int64_t h = 0; h < c->h; h++)
-            for (int64_t i = 0; i < o->segment[n].q_len; i++)
+            for (int64_t i = 0; i < o->sequence[n].q_len; i++)
                 memcpy(w + ((n * c->h + h) * c->lq + i) * c->lk,
-                       out + ((o->segment[n].batch * c->h + h) * c->lq + o->segment[n].q_start + i) * c->lk,
+                       out + ((o->sequence[n].batch * c->h + h) * c->lq + o->sequence[n].q_start + i) * c->lk,
                        (size_t)c->lk * 8);
     fv_attention_plan_free(plan);
     free(v), free(out);
@@ -68,7 +68,7 @@ static oracle oracle_of(const attn_case *c) {
 }
 static void oracle_free(oracle *o) {
     if (o->after != o->before) free(o->after);
-    free(o->before), free(o->segment);
+    free(o->before), free(o->sequence);
 }
 
 /* ---- weights of rows */
@@ -79,8 +79,8 @@ static double get4(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t 
     return fv_tensor_get(t, index);
 }
 
-/* A score of a stage before the softmax; whether it is hidden is known from the weights. */
-static double plain_score(const attn_case *c, const fv_attention_plan *plan, const fv__segment *s, fv_stage stage,
+/* A score of a capture before the softmax; whether it is hidden is known from the weights. */
+static double plain_score(const attn_case *c, const fv_attention_plan *plan, const fv__sequence *s, fv_capture capture,
                           int64_t h, int64_t i, int64_t j) {
     const fv_attention_tensors *x = &c->x;
     double sum = 0;
@@ -91,8 +91,8 @@ static double plain_score(const attn_case *c, const fv_attention_plan *plan, con
     }
     sum *= plan->options.scale;
     const double cap = plan->options.softcap;
-    if (stage >= FV_STAGE_SOFTCAPPED && cap > 0) sum = cap * tanh(sum / cap);
-    if (stage < FV_STAGE_BIASED) return sum;
+    if (capture >= FV_CAPTURE_SOFTCAPPED && cap > 0) sum = cap * tanh(sum / cap);
+    if (capture < FV_CAPTURE_BIASED) return sum;
     if (x->t[FV_BIAS].rank) sum += get4(&x->t[FV_BIAS], s->batch, h, s->q_start + i, s->k_start + j);
     if (x->t[FV_SLOPES].rank) sum -= fv_tensor_get(&x->t[FV_SLOPES], &h) * fabs((double)(i + s->q_offset - j));
     return sum;
@@ -101,31 +101,31 @@ static double plain_score(const attn_case *c, const fv_attention_plan *plan, con
 static void check_rows(attn_case *c, const attn_case *exact, const oracle *o, const fv_attention_plan *plan,
                        const char *where, double tolerance) {
     const int64_t n = below(c, o->sequences > 0 ? o->sequences : 1), h = below(c, c->h);
-    if (!o->sequences || !o->segment[n].q_len) return;
-    const fv__segment *s = &o->segment[n];
+    if (!o->sequences || !o->sequence[n].q_len) return;
+    const fv__sequence *s = &o->sequence[n];
     int64_t rows[40];
     const int64_t count = 1 + below(c, 40);
     for (int64_t i = 0; i < count; i++) rows[i] = below(c, s->q_len);
     const int64_t dim[2] = {count, s->k_len + below(c, 4)};
     const fv_tensor w = make_tensor(c, FV_PORTS + FV_INDEX, 2, dim, CANARY);
-    for (int stage = FV_STAGE_RAW; stage <= FV_STAGE_DROPOUT; stage++) {
-        if (fv_attention_weights(plan, &c->x, (fv_stage)stage, n, h, rows, count, &w) != FV_OK)
+    for (int capture = FV_CAPTURE_RAW; capture <= FV_CAPTURE_DROPOUT; capture++) {
+        if (fv_attention_weights(plan, &c->x, (fv_capture)capture, n, h, rows, count, &w) != FV_OK)
             complain(c, where, fv_message(), 0, 0);
-        const bool weights = stage >= FV_STAGE_SOFTMAX;
+        const bool weights = capture >= FV_CAPTURE_SOFTMAX;
         for (int64_t r = 0; r < count; r++)
             for (int64_t j = 0; j < dim[1]; j++) {
                 const double *before = o->before + ((n * c->h + h) * c->lq + rows[r]) * c->lk,
                              *after = o->after + ((n * c->h + h) * c->lq + rows[r]) * c->lk;
                 const bool seen = j < s->k_len && before[j] != 0;
                 const double got = get_at(&w, r * w.stride[0] + j);
-                const double want = !seen                       ? (weights ? 0 : -INFINITY)
-                                    : stage == FV_STAGE_SOFTMAX ? before[j]
-                                    : stage == FV_STAGE_DROPOUT
+                const double want = !seen                           ? (weights ? 0 : -INFINITY)
+                                    : capture == FV_CAPTURE_SOFTMAX ? before[j]
+                                    : capture == FV_CAPTURE_DROPOUT
                                         ? after[j]
-                                        : plain_score(exact, plan, s, (fv_stage)stage, h, rows[r], j);
+                                        : plain_score(exact, plan, s, (fv_capture)capture, h, rows[r], j);
                 double allowed = tolerance * (weights ? 1 : 10 + fabs(want));
                 if (weights && seen && c->dtype == FV_F32) /* score and lse are rounded to their own size */
-                    allowed += 2e-7 * want * fabs(plain_score(exact, plan, s, FV_STAGE_BIASED, h, rows[r], j));
+                    allowed += 2e-7 * want * fabs(plain_score(exact, plan, s, FV_CAPTURE_BIASED, h, rows[r], j));
                 if (!(got == want || fabs(got - want) <= allowed)) complain(c, where, "weight", got, want);
             }
     }
@@ -133,14 +133,14 @@ static void check_rows(attn_case *c, const attn_case *exact, const oracle *o, co
     c->store[FV_PORTS + FV_INDEX] = NULL;
 }
 
-/* ---- surveys */
+/* ---- statistics */
 
 /* memory of the outputs: slots of gradients that integer ports do not have */
 enum { MEAN = FV_PORTS + FV_MASK, MAX, COLUMNS, ENTROPY };
 
-static fv_survey random_wishes(attn_case *c, const oracle *o) {
+static fv_attention_statistics random_request(attn_case *c, const oracle *o) {
     static const int64_t sizes[] = {1, 2, 7, 16, 50, 64, 100, 128, 200, 1000};
-    fv_survey want = FV_SURVEY_DEFAULT;
+    fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
     const bool packed = c->x.t[FV_CU_Q].rank != 0;
     if (o->sequences && chance(c, 25)) want.batch = below(c, o->sequences);
     if (chance(c, 25)) want.head = below(c, c->h);
@@ -149,8 +149,8 @@ static fv_survey random_wishes(attn_case *c, const oracle *o) {
     int64_t q_len = 0, k_len = 0;
     for (int64_t n = 0; n < o->sequences; n++) {
         if (want.batch >= 0 && n != want.batch) continue;
-        if (o->segment[n].q_len > q_len) q_len = o->segment[n].q_len;
-        if (o->segment[n].k_len > k_len) k_len = o->segment[n].k_len;
+        if (o->sequence[n].q_len > q_len) q_len = o->sequence[n].q_len;
+        if (o->sequence[n].k_len > k_len) k_len = o->sequence[n].k_len;
     }
     const bool one = want.batch >= 0;
     const int64_t n = one ? 1 : o->sequences, h = want.head >= 0 ? 1 : c->h;
@@ -177,13 +177,13 @@ static void compare(const attn_case *c, const char *where, const char *what, con
     }
 }
 
-static void expect_blocks(const attn_case *c, const oracle *o, const fv_survey *want, const fv_tensor *t, bool max,
-                          double *to) {
+static void expect_blocks(const attn_case *c, const oracle *o, const fv_attention_statistics *want, const fv_tensor *t,
+                          bool max, double *to) {
     const double *w = want->dropout ? o->after : o->before;
     for (int64_t n = 0; n < t->dim[0]; n++)
         for (int64_t h = 0; h < t->dim[1]; h++) {
             const int64_t number = want->batch >= 0 ? want->batch : n, head = want->head >= 0 ? want->head : h;
-            const fv__segment *s = &o->segment[number];
+            const fv__sequence *s = &o->sequence[number];
             double *plane = to + (n * t->dim[1] + h) * t->dim[2] * t->dim[3];
             for (int64_t i = 0; i < s->q_len; i++)
                 for (int64_t j = 0; j < s->k_len; j++) {
@@ -197,13 +197,13 @@ static void expect_blocks(const attn_case *c, const oracle *o, const fv_survey *
         }
 }
 
-static void expect_lines(const attn_case *c, const oracle *o, const fv_survey *want, const fv_tensor *t, bool columns,
-                         double *to) {
+static void expect_lines(const attn_case *c, const oracle *o, const fv_attention_statistics *want, const fv_tensor *t,
+                         bool columns, double *to) {
     const bool one = want->batch >= 0;
     const double *all = columns && want->dropout ? o->after : o->before;
     for (int64_t number = one ? want->batch : 0; number < (one ? want->batch + 1 : o->sequences); number++)
         for (int64_t h = 0; h < t->dim[1]; h++) {
-            const fv__segment *s = &o->segment[number];
+            const fv__sequence *s = &o->sequence[number];
             const int64_t head = want->head >= 0 ? want->head : h, n = one ? 0 : s->batch;
             double *line = to + (n * t->dim[1] + h) * t->dim[2] + (one ? 0 : columns ? s->k_start : s->q_start);
             for (int64_t i = 0; i < s->q_len; i++)
@@ -217,8 +217,8 @@ static void expect_lines(const attn_case *c, const oracle *o, const fv_survey *w
         }
 }
 
-static void check_output(const attn_case *c, const oracle *o, const fv_survey *want, const char *where, int slot,
-                         double tolerance) {
+static void check_output(const attn_case *c, const oracle *o, const fv_attention_statistics *want, const char *where,
+                         int slot, double tolerance) {
     const fv_tensor *t = slot == MEAN      ? &want->mean
                          : slot == MAX     ? &want->max
                          : slot == COLUMNS ? &want->columns
@@ -237,13 +237,14 @@ static void check_output(const attn_case *c, const oracle *o, const fv_survey *w
 }
 
 /* Scratch starts as NaN and ends with a guard. */
-static fv_status survey(const fv_attention_plan *plan, const fv_attention_tensors *x, const fv_survey *want) {
-    const size_t bytes = fv_attention_survey_scratch(plan, want);
+static fv_status statistics(const fv_attention_plan *plan, const fv_attention_tensors *x,
+                            const fv_attention_statistics *want) {
+    const size_t bytes = fv_attention_statistics_scratch(plan, want);
     unsigned char *scratch = malloc(bytes + 64);
     memset(scratch, 0xff, bytes), memset(scratch + bytes, 0x5a, 64);
-    fv_status status = fv_attention_survey(plan, x, want, scratch);
+    fv_status status = fv_attention_statistics_compute(plan, x, want, scratch);
     for (int i = 0; i < 64; i++)
-        if (scratch[bytes + (size_t)i] != 0x5a) status = fv__fail(FV_FAIL, "survey: wrote beyond its scratch");
+        if (scratch[bytes + (size_t)i] != 0x5a) status = fv__fail(FV_FAIL, "statistics: wrote beyond its scratch");
     free(scratch);
     return status;
 }
@@ -280,8 +281,8 @@ static void look(const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t l
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, &c.how, &c.x), FV_OK);
     check_rows(&c, exact, o, plan, where, tolerance);
-    const fv_survey want = random_wishes(&c, o);
-    if (survey(plan, &c.x, &want) != FV_OK) complain(&c, where, fv_message(), 0, 0);
+    const fv_attention_statistics want = random_request(&c, o);
+    if (statistics(plan, &c.x, &want) != FV_OK) complain(&c, where, fv_message(), 0, 0);
     for (int slot = MEAN; slot <= ENTROPY; slot++) check_output(&c, o, &want, where, slot, tolerance);
     fv_attention_plan_free(plan);
     undress(&c);
@@ -357,16 +358,16 @@ typedef struct result {
 } result;
 
 static void all_maps(const dense *m, bool dropout, result *r) {
-    fv_survey want = FV_SURVEY_DEFAULT;
+    fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
     memset(r, 0x55, sizeof *r);
     want.pool_q = want.pool_k = POOL, want.dropout = dropout;
     want.mean = fv_bhld(r->mean, FV_F32, 1, H, ROWS, COLS), want.max = fv_bhld(r->max, FV_F32, 1, H, ROWS, COLS);
     want.columns = fv_tensor_of(r->columns, FV_F32, 3, (int64_t[]){1, H, LK});
     want.entropy = fv_tensor_of(r->entropy, FV_F32, 3, (int64_t[]){1, H, LQ});
-    assert_int_equal(survey(m->plan, &m->x, &want), FV_OK);
+    assert_int_equal(statistics(m->plan, &m->x, &want), FV_OK);
     const int64_t rows[3] = {1, 333, 699};
     const fv_tensor w = fv_tensor_2d(r->weights, FV_F32, 3, LK);
-    assert_int_equal(fv_attention_weights(m->plan, &m->x, FV_STAGE_DROPOUT, 0, 1, rows, 3, &w), FV_OK);
+    assert_int_equal(fv_attention_weights(m->plan, &m->x, FV_CAPTURE_DROPOUT, 0, 1, rows, 3, &w), FV_OK);
 }
 
 static void threads_law(void **state) {
@@ -439,17 +440,17 @@ static void scratch_is_linear(void **state) {
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
-    fv_survey want = FV_SURVEY_DEFAULT;
+    fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
     want.pool_q = want.pool_k = 100;
     want.columns = want.entropy = x.t[FV_LSE];
     want.mean = want.max = fv_bhld(NULL, FV_F32, 1, 1, 656, 656);
-    assert_true(fv_attention_survey_scratch(plan, &want) < 6 << 20);
-    assert_true(fv_attention_survey_scratch(plan, &want) > 16 * 65536 * 4);
+    assert_true(fv_attention_statistics_scratch(plan, &want) < 6 << 20);
+    assert_true(fv_attention_statistics_scratch(plan, &want) > 16 * 65536 * 4);
     fv_attention_plan_free(plan);
 }
 
-static void refuse(const dense *m, const fv_survey *want, void *scratch, const char *words) {
-    const fv_status status = fv_attention_survey(m->plan, &m->x, want, scratch);
+static void refuse(const dense *m, const fv_attention_statistics *want, void *scratch, const char *words) {
+    const fv_status status = fv_attention_statistics_compute(m->plan, &m->x, want, scratch);
     if (status != FV_USAGE || !strstr(fv_message(), words))
         fprintf(stderr, "expected \"%s\", got \"%s\"\n", words, status == FV_OK ? "success" : fv_message());
     assert_int_equal(status, FV_USAGE);
@@ -461,15 +462,16 @@ static void refusals(void **state) {
     static result r;
     dense m = make_dense(2, 2, 1, 30, 40, 8);
     forward(&m);
-    fv_survey good = FV_SURVEY_DEFAULT, w;
+    fv_attention_statistics good = FV_ATTENTION_STATISTICS_DEFAULT, w;
     good.columns = fv_tensor_of(r.columns, FV_F32, 3, (int64_t[]){2, 2, 40});
-    void *scratch = malloc(fv_attention_survey_scratch(m.plan, &good) + (1 << 20));
-    assert_int_equal(fv_attention_survey(m.plan, &m.x, &good, scratch), FV_OK);
-    w = (fv_survey)FV_SURVEY_DEFAULT, refuse(&m, &w, scratch, "mean, max, columns or entropy");
-    assert_int_equal(fv_attention_survey_scratch(m.plan, &w), 0);
+    void *scratch = malloc(fv_attention_statistics_scratch(m.plan, &good) + (1 << 20));
+    assert_int_equal(fv_attention_statistics_compute(m.plan, &m.x, &good, scratch), FV_OK);
+    w = (fv_attention_statistics)FV_ATTENTION_STATISTICS_DEFAULT,
+    refuse(&m, &w, scratch, "mean, max, columns or entropy");
+    assert_int_equal(fv_attention_statistics_scratch(m.plan, &w), 0);
     w = good, w.batch = 2, refuse(&m, &w, scratch, "expected below 2 and 2");
     w = good, w.head = -2, refuse(&m, &w, scratch, "-1 for all");
-    w = good, refuse(&m, &w, NULL, "fv_attention_survey_scratch");
+    w = good, refuse(&m, &w, NULL, "fv_attention_statistics_scratch");
     w = good, w.columns.dim[2] = 39, refuse(&m, &w, scratch, "f32[2,2,40]");
     w = good, w.columns.dtype = FV_F64, refuse(&m, &w, scratch, "\"columns\"");
     w = good, w.columns.data = NULL, refuse(&m, &w, scratch, "without data");
@@ -478,8 +480,8 @@ static void refusals(void **state) {
     w.pool_q = 10, w.pool_k = 40, refuse(&m, &w, scratch, "f32[2,2,3,1]");
     const fv_tensor to = fv_tensor_2d(r.columns, FV_F32, 1, 40), lse = m.x.t[FV_LSE];
     const int64_t row = 0;
-    assert_int_equal(fv_attention_weights(m.plan, &m.x, (fv_stage)7, 0, 0, &row, 1, &to), FV_USAGE);
-    assert_non_null(strstr(fv_message(), "stage"));
+    assert_int_equal(fv_attention_weights(m.plan, &m.x, (fv_capture)7, 0, 0, &row, 1, &to), FV_USAGE);
+    assert_non_null(strstr(fv_message(), "capture"));
     m.x.t[FV_LSE].rank = 0, refuse(&m, &good, scratch, "\"lse\" of the forward");
     fv_attention_plan_free(m.plan);
     forward(&m);

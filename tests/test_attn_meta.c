@@ -1,4 +1,4 @@
-/* Relations between calls of exact attention that mean the same, over random problems with all plugs the relation allows: where the
+/* Relations between calls of exact attention that mean the same, over random problems with all features the relation allows: where the
  * arithmetic is the same, so are the bits; where sums are taken in another order, the error stays what the oracle allows. A failure
  * prints the line that repeats it:  test_attn_meta RELATION MECHANISM SEED */
 #include "attn_oracle.h"
@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-#define NO(plug) ((uint64_t)1 << PLUG_##plug)
+#define NO(feature) ((uint64_t)1 << FEATURE_##feature)
 
 static const char *relation;
 static int failures;
@@ -170,7 +170,7 @@ static void together_relation(const char *m, uint64_t seed) {
 /* One sequence of the batch alone. */
 static void batch_relation(const char *m, uint64_t seed) {
     exact_case all, one;
-    exact_make(&all, m, seed, FV_F32, seed % 10 ? 600000 : 12000000, NO(PACKED) | NO(DROPOUT) | NO(BLOCKS));
+    exact_make(&all, m, seed, FV_F32, seed % 10 ? 600000 : 12000000, NO(VARLEN) | NO(DROPOUT) | NO(BLOCKS));
     run(&all);
     for (int64_t b = 0; b < all.c.b; b++) {
         exact_case part = all;
@@ -188,14 +188,14 @@ static void batch_relation(const char *m, uint64_t seed) {
 /* Heads and batch in the opposite order, through negative strides. */
 static void order_relation(const char *m, uint64_t seed) {
     exact_case a, b;
-    exact_make(&a, m, seed, FV_F32, 300000, NO(DROPOUT) | NO(BLOCKS) | (seed % 2 ? 0 : NO(PACKED)));
+    exact_make(&a, m, seed, FV_F32, 300000, NO(DROPOUT) | NO(BLOCKS) | (seed % 2 ? 0 : NO(VARLEN)));
     run(&a);
     twin(&a, &b), exact_reset(&b);
     view_all(&a, 1, reversed, NULL), view_all(&b, 1, reversed, NULL);
-    if (!a.on[PLUG_PACKED]) view_all(&a, 0, reversed, NULL), view_all(&b, 0, reversed, NULL);
+    if (!a.on[FEATURE_VARLEN]) view_all(&a, 0, reversed, NULL), view_all(&b, 0, reversed, NULL);
     run(&b);
     /* heads of a group add to the gradient of their keys in the order they have */
-    same_bits(&a, &b, OUTPUTS | ROWS | (a.on[PLUG_GROUPED] ? 0 : KEYS) | (planes_shared(&a) ? 0 : PLANES));
+    same_bits(&a, &b, OUTPUTS | ROWS | (a.on[FEATURE_GQA] ? 0 : KEYS) | (planes_shared(&a) ? 0 : PLANES));
     exact_free(&a), exact_free(&b);
 }
 
@@ -203,8 +203,8 @@ static void order_relation(const char *m, uint64_t seed) {
 static void prefix_relation(const char *m, uint64_t seed) {
     exact_case all, one;
     exact_make(&all, m, seed, FV_F32, seed % 10 ? 400000 : 8000000,
-               NO(PACKED) | NO(LENGTHS) | NO(LOWER_RIGHT) | NO(POISON) | NO(PREFIX) | NO(BLOCKS));
-    all.c.how.causal = FV_CAUSAL_UPPER_LEFT, all.on[PLUG_UPPER_LEFT] = true;
+               NO(VARLEN) | NO(KV_LEN) | NO(LOWER_RIGHT) | NO(POISON) | NO(PREFIX) | NO(BLOCKS));
+    all.c.how.causal = FV_CAUSAL_UPPER_LEFT, all.on[FEATURE_UPPER_LEFT] = true;
     run(&all);
     for (int round = 0; round < 4; round++) {
         const int64_t rows = all.c.lq ? 1 + exact_below(&all, all.c.lq) : 0, seen = rows + all.c.how.q_offset;
@@ -251,19 +251,19 @@ static void cut_out(const exact_case *packed, const exact_sequence *s, exact_cas
     exact_case part = *packed;
     view_all(&part, 2, cut, (int64_t[]){s->q0, s->q0 + s->lq});
     view_all(&part, 3, cut, (int64_t[]){s->k0, s->k0 + s->lk});
-    part.on[PLUG_PACKED] = part.on[PLUG_PACKED_KEYS] = false;
+    part.on[FEATURE_VARLEN] = part.on[FEATURE_VARLEN_KEYS] = false;
     part.c.x.t[FV_CU_Q].rank = part.c.x.t[FV_CU_K].rank = 0;
-    if (part.on[PLUG_PREFIX]) part.c.x.t[FV_PREFIX_LEN] = fv_tensor_slice(part.c.x.t[FV_PREFIX_LEN], 0, s->n, 1);
+    if (part.on[FEATURE_PREFIX]) part.c.x.t[FV_PREFIX_LEN] = fv_tensor_slice(part.c.x.t[FV_PREFIX_LEN], 0, s->n, 1);
     part.c.lq = s->lq, part.c.lk = s->lk;
     twin(&part, one);
     int32_t *prefix = one->c.x.t[FV_PREFIX_LEN].data;
-    if (part.on[PLUG_PREFIX] && prefix[0] > s->lk) prefix[0] = (int32_t)s->lk; /* packed ones may reach further */
+    if (part.on[FEATURE_PREFIX] && prefix[0] > s->lk) prefix[0] = (int32_t)s->lk; /* packed ones may reach further */
 }
 
 static void packed_relation(const char *m, uint64_t seed) {
     exact_case packed, one;
-    exact_make(&packed, m, seed, FV_F32, seed % 10 ? 400000 : 8000000, NO(DROPOUT) | NO(LENGTHS) | NO(MANY));
-    if (!packed.on[PLUG_PACKED]) {
+    exact_make(&packed, m, seed, FV_F32, seed % 10 ? 400000 : 8000000, NO(DROPOUT) | NO(KV_LEN) | NO(MANY));
+    if (!packed.on[FEATURE_VARLEN]) {
         exact_free(&packed);
         return;
     }
@@ -292,7 +292,7 @@ static fv_tensor padded(exact_case *e, int slot, const fv_tensor *from, int64_t 
 static void padded_relation(const char *m, uint64_t seed) {
     exact_case one, more;
     exact_make(&one, m, seed, FV_F32, seed % 10 ? 400000 : 8000000,
-               NO(PACKED) | NO(LENGTHS) | NO(LOWER_RIGHT) | NO(MASK) | NO(BIAS) | NO(POISON) | NO(BLOCKS));
+               NO(VARLEN) | NO(KV_LEN) | NO(LOWER_RIGHT) | NO(MASK) | NO(BIAS) | NO(POISON) | NO(BLOCKS));
     view_all(&one, 0, cut, (int64_t[]){0, 1}), one.c.b = 1;
     twin(&one, &more);
     const int64_t lq = one.c.lq + exact_below(&one, 150), lk = one.c.lk + exact_below(&one, 150);
@@ -337,8 +337,7 @@ static void strides_relation(const char *m, uint64_t seed) {
 
 static void one_buffer_relation(const char *m, uint64_t seed) {
     exact_case a, b;
-    exact_make(&a, m, seed, FV_F32, 300000,
-               NO(UNEQUAL) | NO(GROUPED) | NO(LONG) | NO(ONE) | NO(EMPTY) | NO(PACKED_KEYS));
+    exact_make(&a, m, seed, FV_F32, 300000, NO(UNEQUAL) | NO(GQA) | NO(LONG) | NO(ONE) | NO(EMPTY) | NO(VARLEN_KEYS));
     if (a.c.lq == a.c.lk) {
         twin(&a, &b);
         const int64_t dim[4] = {a.c.b, 3 * a.c.h, a.c.lq, a.c.d}; /* memory (B,L,3,H,D) */
@@ -385,15 +384,15 @@ static void scaled_relation(const char *m, uint64_t seed) {
 /* Keys beyond kv_len, and keys that were never there. */
 static void shorter_relation(const char *m, uint64_t seed) {
     exact_case a, b;
-    exact_make(&a, m, seed, FV_F32, 300000, NO(PACKED) | NO(DROPOUT) | NO(PREFIX) | NO(BLOCKS));
-    if (a.on[PLUG_LENGTHS]) {
+    exact_make(&a, m, seed, FV_F32, 300000, NO(VARLEN) | NO(DROPOUT) | NO(PREFIX) | NO(BLOCKS));
+    if (a.on[FEATURE_KV_LEN]) {
         run(&a);
         for (int64_t n = 0; n < a.c.b; n++) {
             exact_case part = a;
             view_all(&part, 0, cut, (int64_t[]){n, n + 1});
             const int64_t live = ((const int32_t *)part.c.x.t[FV_KV_LEN].data)[0];
             view_all(&part, 3, cut, (int64_t[]){0, live});
-            part.c.x.t[FV_KV_LEN].rank = 0, part.c.b = 1, part.c.lk = live, part.on[PLUG_LENGTHS] = false;
+            part.c.x.t[FV_KV_LEN].rank = 0, part.c.b = 1, part.c.lk = live, part.on[FEATURE_KV_LEN] = false;
             twin(&part, &b);
             run(&b);
             same_bits(&part, &b, OUTPUTS | gradients_of(&a, ROWS | KEYS | (planes_shared(&a) ? 0 : PLANES)));
@@ -409,7 +408,7 @@ static void shorter_relation(const char *m, uint64_t seed) {
 static void hidden_relation(const char *m, uint64_t seed) {
     exact_case a, b;
     exact_make(&a, m, seed, FV_F32, 300000, NO(BIAS));
-    if (a.on[PLUG_MASK]) {
+    if (a.on[FEATURE_MASK]) {
         twin(&a, &b);
         const fv_tensor *mask = &a.c.x.t[FV_MASK];
         fv_tensor bias = b.c.x.t[FV_BIAS] = exact_tensor(&b, FV_BIAS, 4, mask->dim, 0);
@@ -417,7 +416,7 @@ static void hidden_relation(const char *m, uint64_t seed) {
             const bool set = ((const unsigned char *)mask->data)[place(mask, n)];
             if (set == (a.c.how.mask_means == FV_MASK_DROP)) set_at(&bias, place(&bias, n), -INFINITY);
         }
-        b.c.x.t[FV_MASK].rank = 0, b.on[PLUG_MASK] = false, b.on[PLUG_BIAS] = true;
+        b.c.x.t[FV_MASK].rank = 0, b.on[FEATURE_MASK] = false, b.on[FEATURE_BIAS] = true;
         run(&a), run(&b);
         same_bits(&a, &b, OUTPUTS | ROWS | KEYS | HEADS);
         exact_free(&b);
@@ -446,7 +445,7 @@ static void whole_relation(const char *m, uint64_t seed) {
 static void permuted_relation(const char *m, uint64_t seed) {
     exact_case a, b;
     exact_make(&a, m, seed, FV_F32, 300000,
-               NO(UPPER_LEFT) | NO(LOWER_RIGHT) | NO(LEFT) | NO(RIGHT) | NO(LENGTHS) | NO(PACKED) | NO(SLOPES) |
+               NO(UPPER_LEFT) | NO(LOWER_RIGHT) | NO(LEFT) | NO(RIGHT) | NO(KV_LEN) | NO(VARLEN) | NO(SLOPES) |
                    NO(DROPOUT) | NO(PREFIX) | NO(BLOCKS));
     if (m[0] == 's') {
         oracle o;
@@ -478,7 +477,7 @@ static void permuted_relation(const char *m, uint64_t seed) {
 static void merged_relation(const char *m, uint64_t seed) {
     exact_case a, half[2];
     exact_make(&a, m, seed, FV_F32, 400000,
-               NO(LOWER_RIGHT) | NO(LENGTHS) | NO(PACKED) | NO(SINKS) | NO(DROPOUT) | NO(PREFIX) | NO(BLOCKS));
+               NO(LOWER_RIGHT) | NO(KV_LEN) | NO(VARLEN) | NO(SINKS) | NO(DROPOUT) | NO(PREFIX) | NO(BLOCKS));
     const int64_t middle = exact_below(&a, a.c.lk + 1), rows = a.c.b * a.c.h * a.c.lq;
     oracle o;
     oracle_run(&o, &a, RULE_SOFT);
@@ -517,7 +516,7 @@ static const struct relation {
 } relations[] = {
     {"threads", threads_relation, 480},   {"together", together_relation, 80},
     {"batch", batch_relation, 600},       {"order", order_relation, 800},
-    {"prefix", prefix_relation, 600},     {"grouped", grouped_relation, 800},
+    {"prefix", prefix_relation, 600},     {"gqa", grouped_relation, 800},
     {"packed", packed_relation, 2400},    {"padded", padded_relation, 600},
     {"strides", strides_relation, 800},   {"one-buffer", one_buffer_relation, 1600},
     {"scaled", scaled_relation, 800},     {"shorter", shorter_relation, 1600},

@@ -1,6 +1,6 @@
 /* Random calls of every mechanism on each instruction set.
  *
- * Exact attention (`softmax`, `window`): problems over all plugs and pairs of plugs (attn_plugs.h) against the oracle in double precision
+ * Exact attention (`softmax`, `window`): problems over all features and pairs of features (attn_plugs.h) against the oracle in double precision
  * with the error each element may have (attn_oracle.h), forward and backward. The other mechanisms: the engine against the mechanism's
  * own plain reference, f32 gradients against f64. A failure prints the line that repeats it:  test_attn_random MECHANISM SEED */
 #include "attn_oracle.h"
@@ -20,7 +20,7 @@ static void complain(const attn_case *c, const char *isa, const char *what, doub
 
 /* ---- exact attention */
 
-static int64_t tried, seen[PLUGS][PLUGS];
+static int64_t tried, seen[FEATURES][FEATURES];
 
 static int64_t work_of(uint64_t seed) { return seed % 1000 == 999 ? 30000000 : seed % 50 == 49 ? 4000000 : 200000; }
 
@@ -77,22 +77,22 @@ static void one_exact(const char *mechanism, uint64_t seed) {
         if (fv__simd_use((fv__isa)isa)) run_exact(&e, &o, fv__isa_name((fv__isa)isa), 1);
     fv__simd_use(FV_ISAS);
     tried++;
-    for (int a = 0; a < PLUGS; a++)
-        for (int b = 0; b < PLUGS; b++) seen[a][b] += e.on[a] && e.on[b];
+    for (int a = 0; a < FEATURES; a++)
+        for (int b = 0; b < FEATURES; b++) seen[a][b] += e.on[a] && e.on[b];
     oracle_free(&o), exact_free(&e);
     if (seed % 8 == 0) exact_in_f64(mechanism, seed);
 }
 
-/* Every plug with every other, each often enough to matter. */
+/* Every feature with every other, each often enough to matter. */
 static void assert_pairs(int64_t least) {
-    for (int a = 0; a < PLUGS; a++)
+    for (int a = 0; a < FEATURES; a++)
         for (int b = 0; b <= a; b++) {
-            if (exact_excludes((exact_plug)a, (exact_plug)b)) {
+            if (exact_excludes((exact_feature)a, (exact_feature)b)) {
                 assert_int_equal(seen[a][b], 0);
                 continue;
             }
             if (seen[a][b] < least)
-                fprintf(stderr, "%s with %s: %lld problems\n", exact_plug_names[a], exact_plug_names[b],
+                fprintf(stderr, "%s with %s: %lld problems\n", exact_feature_names[a], exact_feature_names[b],
                         (long long)seen[a][b]);
             assert_true(seen[a][b] >= least);
         }

@@ -1,4 +1,4 @@
-/* The RECUR engine through the mechanism `linear`: small answers computed by hand, the reference, differences, and what must not change
+/* The RECURRENT engine through the mechanism `linear`: small answers computed by hand, the reference, differences, and what must not change
  * any bit. A failure of a random case names the case:  test_attn_recur CASE */
 #include "attn_check.h"
 
@@ -311,7 +311,7 @@ static void implied_weights(void **state) {
     static float weights[3 * L];
     const int64_t rows[3] = {0, 70, L - 1};
     const fv_tensor to = fv_tensor_2d(weights, FV_F32, 3, L);
-    assert_int_equal(fv_attention_weights(plan, &x, FV_STAGE_SOFTMAX, 1, 3, rows, 3, &to), FV_OK);
+    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_SOFTMAX, 1, 3, rows, 3, &to), FV_OK);
     for (int r = 0; r < 3; r++) {
         double sum = 0, out = 0;
         for (int64_t j = 0; j < L; j++) {
@@ -322,7 +322,7 @@ static void implied_weights(void **state) {
         assert_true(fabs(sum - 1) < 1e-5);
         assert_true(fabs(out - (double)one.out[((1 * H + 3) * L + rows[r]) * DV + 7]) < 1e-5);
     }
-    assert_int_equal(fv_attention_weights(plan, &x, FV_STAGE_RAW, 1, 3, rows, 1, &to), FV_OK);
+    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 1, 3, rows, 1, &to), FV_OK);
     assert_true(weights[0] > 0 && weights[1] == -INFINITY);
     fv_attention_plan_free(plan);
 }
@@ -371,7 +371,7 @@ static void costs(void **state) {
     assert_int_equal(fv__alloc_count(), before);
     char words[256];
     fv_attention_plan_describe(plan, words, sizeof words);
-    assert_non_null(strstr(words, "linear: recur f32"));
+    assert_non_null(strstr(words, "linear: recurrent f32"));
     free(scratch);
     fv_attention_plan_free(plan);
 }

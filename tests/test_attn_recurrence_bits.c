@@ -7,7 +7,7 @@ enum { B = 3, H = 4, KV = 2, L = 200, D = 12, DV = 20 };
 
 static call make(int m) { return recurrence_make(texts[m], B, H, KV, L, D, DV, 1); }
 
-static const fv_port inputs[] = {FV_Q, FV_K, FV_V, FV_GATE, FV_BETA};
+static const fv_port inputs[] = {FV_Q, FV_K, FV_V, FV_LOG_DECAY, FV_BETA};
 enum { INPUTS = sizeof inputs / sizeof *inputs };
 
 /* Rows [from, to) of every head of a tensor. */
@@ -154,8 +154,8 @@ static void decays(void **state) {
     for (int m = 1; m < TEXTS; m += 2)
         for (int s = 0; s < 8; s++) {
             call c = make(m);
-            for (int64_t n = 0; n < fv_tensor_count(&c.x.t[FV_GATE]); n++)
-                call_data(&c, FV_GATE)[n] = s < 7 ? sizes[s] : sizes[fv__random_below(3, 1, (uint64_t)n, 7)];
+            for (int64_t n = 0; n < fv_tensor_count(&c.x.t[FV_LOG_DECAY]); n++)
+                call_data(&c, FV_LOG_DECAY)[n] = s < 7 ? sizes[s] : sizes[fv__random_below(3, 1, (uint64_t)n, 7)];
             against_reference(&c, 2e-6);
             call_free(&c);
         }
@@ -169,7 +169,7 @@ static void small_beside_large(void **state) {
         c.x.t[FV_STATE].rank = c.x.d[FV_STATE].rank = 0;
         c.how.scale = 1;
         for (int t = 0; t < 64; t++) {
-            call_data(&c, FV_GATE)[t] = t < 40 ? -100 : -1e-3f;
+            call_data(&c, FV_LOG_DECAY)[t] = t < 40 ? -100 : -1e-3f;
             call_data(&c, FV_Q)[t] = 1, call_data(&c, FV_V)[t] = 1, call_data(&c, FV_K)[t] = t == 40;
         }
         call_run(&c);
@@ -203,18 +203,18 @@ static void refusals(void **state) {
     c.how.softcap = 1, call_refused(&c, "softcap"), c.how = how;
     c.how.dropout = 0.5, call_refused(&c, "dropout"), c.how = how;
     c.how.mechanism = "gla:chunk=48", call_refused(&c, "a power of 2"), c.how = how;
-    c.how.mechanism = "retention", call_refused(&c, "does not take port \"gate\""), c.how = how;
-    const fv_tensor gate = c.x.t[FV_GATE];
-    c.x.d[FV_GATE].rank = 0;
-    c.x.t[FV_GATE].rank = 3, call_refused(&c, "log decays (B,H,L,D)"), c.x.t[FV_GATE] = gate;
-    c.x.t[FV_GATE].rank = 0, call_refused(&c, "needs port \"gate\""), c.x.t[FV_GATE] = gate;
+    c.how.mechanism = "retention", call_refused(&c, "does not take port \"log_decay\""), c.how = how;
+    const fv_tensor decay = c.x.t[FV_LOG_DECAY];
+    c.x.d[FV_LOG_DECAY].rank = 0;
+    c.x.t[FV_LOG_DECAY].rank = 3, call_refused(&c, "log decays (B,H,L,D)"), c.x.t[FV_LOG_DECAY] = decay;
+    c.x.t[FV_LOG_DECAY].rank = 0, call_refused(&c, "needs port \"log_decay\""), c.x.t[FV_LOG_DECAY] = decay;
     c.x.t[FV_LSE] = fv_bhld(call_data(&c, FV_OUT), FV_F32, B, H, L, 1), c.x.t[FV_LSE].rank = 3;
-    call_refused(&c, "no normaliser"), c.x.t[FV_LSE].rank = 0;
+    call_refused(&c, "no normalizer"), c.x.t[FV_LSE].rank = 0;
     c.x.t[FV_STATE].dim[0] = 1, call_refused(&c, "port \"state\""), c.x.t[FV_STATE].dim[0] = B;
     const int32_t live[B] = {0};
     c.x.t[FV_KV_LEN] = fv_tensor_1d((void *)live, FV_I32, B), c.how.causal = FV_CAUSAL_LOWER_RIGHT;
     call_refused(&c, "causal upper-left"), c.x.t[FV_KV_LEN].rank = 0, c.how = how;
-    const fv_port keys[] = {FV_K, FV_V, FV_GATE};
+    const fv_port keys[] = {FV_K, FV_V, FV_LOG_DECAY};
     for (int i = 0; i < 3; i++) c.x.t[keys[i]] = fv_tensor_slice(c.x.t[keys[i]], 2, 0, 10), c.x.d[keys[i]].rank = 0;
     call_refused(&c, "as many queries as keys");
     call_free(&c);

@@ -3,7 +3,7 @@
  * NaN. */
 #include "fovea/attention.h"
 #include "fovea/cache.h"
-#include "fovea/maps.h"
+#include "fovea/statistics.h"
 #include "fovea/rope.h"
 
 #include <setjmp.h>
@@ -100,20 +100,21 @@ static void maps(void **state) {
     float mean[1], some[L];
     assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
     fv_tensor to = fv_tensor_2d(NULL, FV_F32, 1, L);
-    refused(fv_attention_weights(plan, &x, FV_STAGE_RAW, 0, 0, &row, 1, &to), "without data");
+    refused(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, &row, 1, &to), "without data");
     to.data = some;
-    refused(fv_attention_weights(plan, &x, FV_STAGE_RAW, 0, 0, &row, -1, &to), "-1 rows");
-    assert_int_equal(fv_attention_weights(plan, &x, FV_STAGE_RAW, 0, 0, NULL, 0, &to), FV_OK);
-    fv_survey want = FV_SURVEY_DEFAULT;
+    refused(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, &row, -1, &to),
+            "number of rows\n  expected 0 or more\n  found:   -1");
+    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, NULL, 0, &to), FV_OK);
+    fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
     want.mean = fv_tensor_of(mean, FV_F32, 4, (int64_t[]){1, 1, 1, 1});
     want.pool_q = want.pool_k = INT64_MAX;
-    assert_int_equal(fv_attention_survey_scratch(plan, &want), 0);
-    refused(fv_attention_survey(plan, &x, &want, q), "blocks of");
+    assert_int_equal(fv_attention_statistics_scratch(plan, &want), 0);
+    refused(fv_attention_statistics_compute(plan, &x, &want, q), "pool_q and pool_k");
     want.pool_q = want.pool_k = INT64_C(1) << 48; /* one block of everything */
-    void *scratch = malloc(fv_attention_survey_scratch(plan, &want));
+    void *scratch = malloc(fv_attention_statistics_scratch(plan, &want));
     memset(q, 0, sizeof q), memset(lse, 0, sizeof lse);
     assert_int_equal(fv_attention(NULL, &x), FV_OK);
-    assert_int_equal(fv_attention_survey(plan, &x, &want, scratch), FV_OK);
+    assert_int_equal(fv_attention_statistics_compute(plan, &x, &want, scratch), FV_OK);
     assert_true(mean[0] > 0.2499f && mean[0] < 0.2501f);
     free(scratch);
     fv_attention_plan_free(plan);

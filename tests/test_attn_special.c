@@ -205,8 +205,8 @@ static void bad_query_test(void **state) { (void)state, everywhere(bad_query_one
 
 /* ---- nothing */
 
-/* Every size zero in turn, with every plug: out is zero where there is a row without keys, gradients are zero. */
-static void empty_case(const int64_t *size, int plugs) {
+/* Every size zero in turn, with every feature: out is zero where there is a row without keys, gradients are zero. */
+static void empty_case(const int64_t *size, int features) {
     const int64_t q[4] = {size[0], size[1], size[2], size[4]}, k[4] = {size[0], size[1], size[3], size[4]},
                   v[4] = {size[0], size[1], size[3], size[5]}, out[4] = {size[0], size[1], size[2], size[5]};
     float memory[FV_PORTS][2][4096 / 16];
@@ -225,20 +225,20 @@ static void empty_case(const int64_t *size, int plugs) {
     x.t[FV_LSE] = fv_tensor_of(memory[FV_LSE][0], FV_F32, 3, out),
     x.d[FV_LSE] = fv_tensor_of(memory[FV_LSE][1], FV_F32, 3, out);
     const int64_t plane[4] = {size[0], size[1], size[2], size[3]};
-    if (plugs & 1)
+    if (features & 1)
         x.t[FV_BIAS] = fv_tensor_of(memory[FV_BIAS][0], FV_F32, 4, plane),
         x.d[FV_BIAS] = fv_tensor_of(memory[FV_BIAS][1], FV_F32, 4, plane);
-    if (plugs & 2) x.t[FV_MASK] = fv_tensor_of(mask, FV_BOOL, 4, plane);
-    if (plugs & 4)
+    if (features & 2) x.t[FV_MASK] = fv_tensor_of(mask, FV_BOOL, 4, plane);
+    if (features & 4)
         x.t[FV_SINKS] = fv_tensor_1d(memory[FV_SINKS][0], FV_F32, size[1]),
         x.d[FV_SINKS] = fv_tensor_1d(memory[FV_SINKS][1], FV_F32, size[1]);
-    if (plugs & 8)
+    if (features & 8)
         x.t[FV_SLOPES] = fv_tensor_1d(memory[FV_SLOPES][0], FV_F32, size[1]),
         x.d[FV_SLOPES] = fv_tensor_1d(memory[FV_SLOPES][1], FV_F32, size[1]);
-    if (plugs & 16) how.causal = FV_CAUSAL_LOWER_RIGHT, how.dropout = 0.5, how.window_left = 1, how.softcap = 2;
-    if (plugs & 32 && size[0] == 1)
+    if (features & 16) how.causal = FV_CAUSAL_LOWER_RIGHT, how.dropout = 0.5, how.window_left = 1, how.softcap = 2;
+    if (features & 32 && size[0] == 1)
         x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 2), x.t[FV_CU_K] = fv_tensor_1d(cu_k, FV_I32, 2);
-    else if (plugs & 32)
+    else if (features & 32)
         x.t[FV_KV_LEN] = fv_tensor_1d(live, FV_I32, size[0]);
     const fv_status status = fv_attention(&how, &x);
     if (status != FV_OK) {
@@ -246,7 +246,7 @@ static void empty_case(const int64_t *size, int plugs) {
         assert_true(status == FV_USAGE && size[4] == 0); /* no width: refused or done, not crashed */
         return;
     }
-    const bool hidden = size[3] == 0 || (plugs & 2) || ((plugs & 32) && size[0] > 1);
+    const bool hidden = size[3] == 0 || (features & 2) || ((features & 32) && size[0] > 1);
     for (int64_t i = 0; hidden && i < fv_tensor_count(&x.t[FV_OUT]); i++) assert_true(memory[FV_OUT][0][i] == 0);
     for (int64_t i = 0; hidden && i < fv_tensor_count(&x.t[FV_LSE]); i++)
         assert_true(memory[FV_LSE][0][i] == -INFINITY);
@@ -256,11 +256,11 @@ static void empty_case(const int64_t *size, int plugs) {
 }
 static void empty_one(void) {
     for (int zero = 0; zero < 64; zero++)
-        for (int plugs = 0; plugs < 64; plugs++) {
-            int64_t size[6] = {1 + plugs % 2, 2, 3, 2, 3, 5};
+        for (int features = 0; features < 64; features++) {
+            int64_t size[6] = {1 + features % 2, 2, 3, 2, 3, 5};
             for (int s = 0; s < 6; s++)
                 if (zero >> s & 1) size[s] = 0;
-            empty_case(size, plugs);
+            empty_case(size, features);
         }
 }
 static void empty_test(void **state) { (void)state, everywhere(empty_one); }
@@ -314,7 +314,7 @@ static void far_apart_test(void **state) {
     }
     for (uint64_t seed = 1; seed <= 60; seed++) {
         exact_case e;
-        exact_make(&e, "softmax", seed, FV_F32, 60000, (uint64_t)1 << PLUG_GAPS);
+        exact_make(&e, "softmax", seed, FV_F32, 60000, (uint64_t)1 << FEATURE_GAPS);
         attn_case c = e.c;
         int64_t used = 0;
         for (int p = 0; p < 2 * FV_PORTS; p++) {

@@ -1,10 +1,10 @@
 /* bf16 and f16 tensors: bit for bit the f32 call on the same values, rounded to nearest even; near the reference in double; for every
- * mechanism, every plug, any threads; nothing hidden is read. A failure prints the line that repeats it:
+ * mechanism, every feature, any threads; nothing hidden is read. A failure prints the line that repeats it:
  *     test_attn_stage MECHANISM SEED */
 #define _GNU_SOURCE
 #include "attn_case.h"
 
-#include "fovea/maps.h"
+#include "fovea/statistics.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -120,8 +120,8 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
     free_pair(&c);
 }
 
-static const char *const texts[] = {"softmax", "window:left=7,right=3", "additive", "topk:k=5", "linear", "pixel-gate",
-                                    "se"};
+static const char *const texts[] = {"softmax", "window:left=7,right=3", "additive", "topk:k=5",
+                                    "linear",  "spatial-gate",          "se"};
 enum { TEXTS = sizeof texts / sizeof *texts };
 
 static int64_t longest_of(uint64_t seed) { return seed % 20 == 19 ? 300 : seed % 4 == 1 ? 90 : 20; }
@@ -134,7 +134,7 @@ static void random_calls(void **state) {
     assert_int_equal(failures, 0);
 }
 
-/* ---- the reference, weights, surveys */
+/* ---- the reference, weights, statistics */
 
 static void against_reference(const char *mechanism, uint64_t seed) {
     half_case c, r;
@@ -176,23 +176,24 @@ static void same_maps(const char *mechanism, uint64_t seed) {
     float *sums[2], *weights[2];
     for (int i = 0; i < 2; i++) {
         sums[i] = calloc((size_t)size + 1, 4), weights[i] = calloc((size_t)(count * width * 5) + 1, 4);
-        const int64_t q_len = plan[i]->sequences ? fv__attn_segment(plan[i], &both[i]->x, n).q_len : 0;
+        const int64_t q_len = plan[i]->sequences ? fv__attn_sequence(plan[i], &both[i]->x, n).q_len : 0;
         const int64_t rows[3] = {0, q_len / 2, q_len - 1};
-        for (int stage = 0; q_len && stage < 5; stage++) {
-            const fv_tensor w = fv_tensor_2d(weights[i] + stage * count * width, FV_F32, count, width);
-            if (fv_attention_weights(plan[i], &both[i]->x, (fv_stage)stage, n, h, rows, count, &w) != FV_OK)
+        for (int capture = 0; q_len && capture < 5; capture++) {
+            const fv_tensor w = fv_tensor_2d(weights[i] + capture * count * width, FV_F32, count, width);
+            if (fv_attention_weights(plan[i], &both[i]->x, (fv_capture)capture, n, h, rows, count, &w) != FV_OK)
                 complain(both[i], fv_message(), i, 0);
         }
-        if (!plan[i]->mechanism->survey || !plan[i]->sequences) continue;
-        fv_survey want = FV_SURVEY_DEFAULT;
+        if (!plan[i]->mechanism->statistics || !plan[i]->sequences) continue;
+        fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
         if (one_head) want.batch = n, want.head = h;
         want.dropout = true;
         want.columns =
             fv_tensor_of(sums[i], FV_F32, 3, (int64_t[]){one_head ? 1 : c.full.b, one_head ? 1 : c.full.h, c.full.lk});
-        const size_t bytes = fv_attention_survey_scratch(plan[i], &want);
+        const size_t bytes = fv_attention_statistics_scratch(plan[i], &want);
         unsigned char *scratch = malloc(bytes + 64);
         memset(scratch, 0xff, bytes), memset(scratch + bytes, 0x5a, 64);
-        if (fv_attention_survey(plan[i], &both[i]->x, &want, scratch) != FV_OK) complain(both[i], fv_message(), i, 0);
+        if (fv_attention_statistics_compute(plan[i], &both[i]->x, &want, scratch) != FV_OK)
+            complain(both[i], fv_message(), i, 0);
         for (int b = 0; b < 64; b++) assert_true(scratch[bytes + (size_t)b] == 0x5a);
         free(scratch);
     }
@@ -266,10 +267,10 @@ static void unreadable(void **state) {
     float w[L];
     const int64_t row = 5;
     const fv_tensor to = fv_tensor_2d(w, FV_F32, 1, L);
-    assert_int_equal(fv_attention_weights(plan, &x, FV_STAGE_SOFTMAX, 0, 0, &row, 1, &to), FV_OK);
+    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_SOFTMAX, 0, 0, &row, 1, &to), FV_OK);
     assert_true(w[LIVE - 1] > 0 && w[LIVE] == 0);
     fv__inject(FV_DOOR_ALLOC, 1, false); /* the copy of the keys */
-    assert_int_equal(fv_attention_weights(plan, &x, FV_STAGE_SOFTMAX, 0, 0, &row, 1, &to), FV_NO_RESOURCES);
+    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_SOFTMAX, 0, 0, &row, 1, &to), FV_NO_RESOURCES);
     fv__inject(FV_DOOR_ALLOC, 0, false);
     free(scratch);
     fv_attention_plan_free(plan);
@@ -278,7 +279,7 @@ static void unreadable(void **state) {
     uint16_t one = rounded(FV_BF16, 1), parameters[D];
     for (int i = 0; i < D; i++) parameters[i] = one;
     x.t[FV_W0] = fv_tensor_2d(parameters, FV_BF16, 1, D), x.t[FV_W1] = fv_tensor_1d(&one, FV_BF16, 1);
-    how.mechanism = "pixel-gate";
+    how.mechanism = "spatial-gate";
     assert_int_equal(fv_attention(&how, &x), FV_OK);
     assert_true(out[D + 1] != 0 && out[LIVE * D + 1] == 0);
     munmap(k, 2 * PAGE);

@@ -10,7 +10,7 @@
 
 #include "fovea/attention.h"
 #include "fovea/files.h"
-#include "fovea/maps.h"
+#include "fovea/statistics.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -123,8 +123,8 @@ static void attend_equals_library(void **state) {
     same("o.safetensors", "dv", x.d[FV_V]);
 }
 
-/* bf16 files are computed as bf16 tensors; the survey of chosen heads is the library's. */
-static void half_and_survey(void **state) {
+/* bf16 files are computed as bf16 tensors; the statistics of chosen heads is the library's. */
+static void half_and_statistics(void **state) {
     (void)state;
     static uint16_t hq[B * H * LQ * D], hk[B * HKV * LK * D], hv[B * HKV * LK * DV], ho[B * H * LQ * DV];
     static float sums[B * H * LK], blocks[B * H * 3 * 2];
@@ -140,17 +140,17 @@ static void half_and_survey(void **state) {
     how.dropout = 0.25, how.seed = 3;
     assert_int_equal(fv_attention(&how, &x), FV_OK);
     assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
-    fv_survey want = FV_SURVEY_DEFAULT;
+    fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
     want.pool_q = 2, want.pool_k = 4, want.dropout = true;
     want.max = fv_bhld(blocks, FV_F32, B, H, 3, 2);
     want.columns = fv_tensor_of(sums, FV_F32, 3, (int64_t[]){B, H, LK});
-    void *scratch = malloc(fv_attention_survey_scratch(plan, &want));
-    assert_int_equal(fv_attention_survey(plan, &x, &want, scratch), FV_OK);
+    void *scratch = malloc(fv_attention_statistics_scratch(plan, &want));
+    assert_int_equal(fv_attention_statistics_compute(plan, &x, &want, scratch), FV_OK);
     free(scratch);
     fv_attention_plan_free(plan);
     char words[2048];
     snprintf(words, sizeof words,
-             "attend --in %s --dropout 0.25 --seed 3 --survey pooled,columns --pool 2,4 --survey-dropout "
+             "attend --in %s --dropout 0.25 --seed 3 --statistics pooled,columns --pool 2,4 --statistics-dropout "
              "--head-list 1-3 --out %s/h.safetensors",
              in_folder("half.safetensors"), folder);
     assert_int_equal(run(words), 0);
@@ -260,8 +260,8 @@ static bool set_aside(fv_tensor_file *f) {
 }
 
 static void onnx_words(fv_tensor_file *f, const char *path, char *words, size_t size) {
-    static const char *const stages[2][4] = {{"raw", "softcapped", "biased", "softmax"},
-                                             {"raw", "biased", "softcapped", "softmax"}}; /* of the old text */
+    static const char *const captures[2][4] = {{"raw", "softcapped", "biased", "softmax"},
+                                               {"raw", "biased", "softcapped", "softmax"}}; /* of the old text */
     const char *json = fv_tensor_file_metadata(f, "attributes");
     fv_tensor first, mask;
     assert_int_equal(fv_tensor_file_find(f, "in.Q", &first), FV_OK);
@@ -289,7 +289,7 @@ static void onnx_words(fv_tensor_file *f, const char *path, char *words, size_t 
         n += (size_t)snprintf(words + n, size - n, " --softcap %.17g", attribute(json, "softcap", 0));
     if (fv_tensor_file_has(f, "out.qk_matmul_output"))
         snprintf(words + n, size - n, " --weights %s",
-                 stages[of_old_text(f)][(int)attribute(json, "qk_matmul_output_mode", 0)]);
+                 captures[of_old_text(f)][(int)attribute(json, "qk_matmul_output_mode", 0)]);
 }
 
 /* True when every output of the example agrees. */
@@ -359,7 +359,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "test_cli: no program %s\n", program);
         return 1;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(attend_equals_library), cmocka_unit_test(half_and_survey),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(attend_equals_library), cmocka_unit_test(half_and_statistics),
                                        cmocka_unit_test(layouts_agree), cmocka_unit_test(past_is_a_prefix),
                                        cmocka_unit_test(onnx_attention)};
     int failed = cmocka_run_group_tests(tests, set_up, NULL);

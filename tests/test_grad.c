@@ -190,10 +190,10 @@ static const op_case cases[] = {
     {"bag mean", bags, 1, {{7, 3}}, FV_BAG_MEAN},
     {"sinusoidal", sinusoidal, 1, {{9, 5}}, 0},
     {"learned positions", learned, 2, {{9, 5}, {6, 5}}, 0},
-    {"rope halves", rope, 1, {{9, 6}}, FV_ROPE_HALVES},
-    {"rope pairs", rope, 1, {{9, 6}}, FV_ROPE_PAIRS},
-    {"rope of heads", rope_heads, 1, {{9, 10}}, FV_ROPE_HALVES},
-    {"rope of heads", rope_heads, 1, {{9, 10}}, FV_ROPE_PAIRS},
+    {"rope halves", rope, 1, {{9, 6}}, FV_ROPE_HALF},
+    {"rope pairs", rope, 1, {{9, 6}}, FV_ROPE_INTERLEAVED},
+    {"rope of heads", rope_heads, 1, {{9, 10}}, FV_ROPE_HALF},
+    {"rope of heads", rope_heads, 1, {{9, 10}}, FV_ROPE_INTERLEAVED},
     {"pool mean", pool, 1, {{9, 3}}, FV_POOL_MEAN},
     {"pool max", pool, 1, {{9, 3}}, FV_POOL_MAX},
     {"pool first", pool, 1, {{9, 3}}, FV_POOL_FIRST},
@@ -401,8 +401,8 @@ static void positions(void **state) {
     assert_true(y[0] == 0 && y[1] == 1 && y[2] == 0 && y[3] == 1); /* row 3 and 4 start sequences too */
     assert_true(y[12] == 0 && y[13] == 1 && y[16] == 0 && y[17] == 1);
     assert_true(fabs(y[20] - sin(1)) < 1e-6 && fabs(y[21] - cos(1)) < 1e-6 && fabs(y[22] - sin(0.01)) < 1e-7);
-    const float *h = fv_node_value(fv_op_rope(g, fv_op_constant(g, &e), &sequences, FV_ROPE_HALVES, 10000)).data;
-    const float *p = fv_node_value(fv_op_rope(g, fv_op_constant(g, &e), &sequences, FV_ROPE_PAIRS, 10000)).data;
+    const float *h = fv_node_value(fv_op_rope(g, fv_op_constant(g, &e), &sequences, FV_ROPE_HALF, 10000)).data;
+    const float *p = fv_node_value(fv_op_rope(g, fv_op_constant(g, &e), &sequences, FV_ROPE_INTERLEAVED, 10000)).data;
     assert_true(fabs(h[8] - cos(2)) < 1e-6 && h[9] == 0 && fabs(h[10] - sin(2)) < 1e-6); /* pair (0, 2) of row 2 */
     assert_true(fabs(p[8] - cos(2)) < 1e-6 && fabs(p[9] - sin(2)) < 1e-6 && p[10] == 0); /* pair (0, 1) */
     assert_int_equal(fv_graph_status(g), FV_OK);

@@ -109,7 +109,7 @@ static void every_mechanism(void **state) {
         check(&c, "plain");
         c.one_projection = true;
         check(&c, "one projection");
-        if (!(m->can & FV_CAN_PACKED)) continue;
+        if (!(m->can & FV_CAN_VARLEN)) continue;
         c.packed = true;
         check(&c, "packed, one projection");
         c.one_projection = false;
@@ -180,7 +180,7 @@ static void looking(void **state) {
     assert_true(fv_tensor_get(&r.x.d[FV_OUT], (int64_t[]){0, 1, 3, 2}) == 2);
     float weights[2 * 5];
     fv_tensor w = fv_tensor_2d(weights, FV_F32, 2, 5);
-    assert_int_equal(fv_attention_weights(r.plan, &r.x, FV_STAGE_SOFTMAX, 2, 1, (int64_t[]){0, 3}, 2, &w), FV_OK);
+    assert_int_equal(fv_attention_weights(r.plan, &r.x, FV_CAPTURE_SOFTMAX, 2, 1, (int64_t[]){0, 3}, 2, &w), FV_OK);
     for (int i = 0; i < 2; i++) {
         double sum = 0, out = 0;
         for (int j = 0; j < 5; j++) {

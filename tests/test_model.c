@@ -185,8 +185,8 @@ static void check_attention(fv_trace *trace) {
     for (int64_t layer = 0; layer < trace->layers; layer++)
         for (int64_t head = 0; head < trace->heads; head++) {
             int64_t row = n - 1;
-            OK(fv_trace_weights(trace, FV_STAGE_SOFTMAX, layer, head, NULL, 0, weights));
-            OK(fv_trace_weights(trace, FV_STAGE_SOFTMAX, layer, head, &row, 1, one));
+            OK(fv_trace_weights(trace, FV_CAPTURE_SOFTMAX, layer, head, NULL, 0, weights));
+            OK(fv_trace_weights(trace, FV_CAPTURE_SOFTMAX, layer, head, &row, 1, one));
             assert_memory_equal(one, weights + row * n, (size_t)n * sizeof *one);
             for (int64_t i = 0; i < n; i++) {
                 double sum = 0;

@@ -85,7 +85,7 @@ static int64_t plain_position(const fv_rope_options *o, int64_t b, int64_t l) {
 static double plain_turn(const fv_rope_options *o, const fv_tensor *x, const int64_t *at, bool backward) {
     const int64_t r = o->columns ? o->columns : x->dim[3], c = at[3];
     if (c >= r) return fv_tensor_get(x, at);
-    const bool halves = o->pairing == FV_ROPE_HALVES, second = halves ? c >= r / 2 : c % 2;
+    const bool halves = o->pairing == FV_ROPE_HALF, second = halves ? c >= r / 2 : c % 2;
     const int64_t pair = halves ? c % (r / 2) : c / 2, across = halves ? r / 2 : 1;
     const int64_t mate[4] = {at[0], at[1], at[2], second ? c - across : c + across};
     double angle = (double)plain_position(o, at[0], at[2]) * plain_frequency(o, r, pair);
@@ -103,7 +103,7 @@ typedef struct position_store {
 
 static void random_options(fv_rope_options *o, const int64_t *dim, position_store *store) {
     *o = standard;
-    o->pairing = below(2) ? FV_ROPE_HALVES : FV_ROPE_PAIRS;
+    o->pairing = below(2) ? FV_ROPE_HALF : FV_ROPE_INTERLEAVED;
     if (below(2)) o->columns = 2 * (1 + below(dim[3] / 2));
     if (below(2)) o->base = 100 + 1e5 * fabs(uniform());
     if (below(3) == 0) o->magnitude = 0.5 + fabs(uniform());
@@ -246,7 +246,7 @@ static void permutation_law(void **state) {
     fv_rope_options o = standard;
     o.columns = R, o.offset = 7;
     assert_int_equal(fv_rope_forward(&o, &tb, &tb), FV_OK);
-    o.pairing = FV_ROPE_PAIRS;
+    o.pairing = FV_ROPE_INTERLEAVED;
     assert_int_equal(fv_rope_forward(&o, &ta, &ta), FV_OK);
     for (int l = 0; l < L; l++)
         for (int c = 0; c < D; c++) {
@@ -306,7 +306,7 @@ static void offset_law(void **state) {
     fv_tensor from = one_head(x, L, D), to = one_head(all, L, D);
     fv_rope_options o = standard;
     assert_int_equal(fv_rope_forward(&o, &from, &to), FV_OK);
-    assert_memory_equal(all, x, D * sizeof *x);    /* position 0 does not turn */
+    assert_memory_equal(all, x, D * sizeof *x);    /* position 0 is not rotated */
     for (o.offset = 0; o.offset < L; o.offset++) { /* row after row, as in decoding */
         fv_tensor row = one_head(x + o.offset * D, 1, D), out = one_head(part, 1, D);
         assert_int_equal(fv_rope_forward(&o, &row, &out), FV_OK);
@@ -438,10 +438,10 @@ static void refusals(void **state) {
     o = standard, o.cosine = fv_tensor_2d(c, FV_F32, 5, 4), refuse_options(o, "missing");
     o.sine = fv_tensor_2d(c, FV_F32, 4, 5), refuse_options(o, "tables");
     o.sine = o.cosine, assert_int_equal(fv_rope_forward(&o, &t, &t), FV_OK);
-    o.offset = 1, refuse_options(o, "position 5");
-    o.offset = -1, refuse_options(o, "position -1");
-    o.offset = 0, o.position = fv_tensor_2d(p, FV_I32, 2, 5), p[7] = 5, refuse_options(o, "position 5");
-    p[7] = -1, refuse_options(o, "position -1");
+    o.offset = 1, refuse_options(o, "found:   5");
+    o.offset = -1, refuse_options(o, "found:   -1");
+    o.offset = 0, o.position = fv_tensor_2d(p, FV_I32, 2, 5), p[7] = 5, refuse_options(o, "found:   5");
+    p[7] = -1, refuse_options(o, "found:   -1");
     o.position.rank = 0, o.columns = 6, refuse_options(o, "tables");
     const int64_t rows[3] = {1, 5, 4};
     o.columns = 0, o.cosine = o.sine = fv_tensor_of(c, FV_F32, 3, rows);

@@ -125,7 +125,7 @@ static void sweep(const char *name, void (*run)(float *, const float *, int64_t)
 static void check_sweep(const fv__simd_f32 *k) { sweep("exp", k->exp, expl), sweep("tanh", k->tanh, tanhl); }
 static void sweep_test(void **state) { (void)state, every_table(check_sweep); }
 
-/* The weights inside softmax_tile, against a row whose score is 0: 2 ulp (a little more without fused operations) and no bias. */
+/* The weights inside online_softmax, against a row whose score is 0: 2 ulp (a little more without fused operations) and no bias. */
 static void check_weights(const fv__simd_f32 *k) {
     enum { ROWS = 64 };
     static float s[ROWS * 32], x[ROWS * 32], m[32], l[32], alpha[32];
@@ -137,7 +137,7 @@ static void check_weights(const fv__simd_f32 *k) {
             x[i] = s[i] = (float)(i < k->width ? 0 : round % 2 ? -125 * u : -ldexp(1 + u, (int)below(30) - 28));
         }
         for (int64_t q = 0; q < k->width; q++) m[q] = -INFINITY, l[q] = 0;
-        k->softmax_tile(s, ROWS, k->width, m, l, alpha);
+        k->online_softmax(s, ROWS, k->width, m, l, alpha);
         for (int64_t i = 0; i < count; i++) {
             const double error = ulps(s[i], exp2l((long double)x[i]));
             if (!(error <= worst)) worst = error;
@@ -216,7 +216,9 @@ static void call_all(const fv__simd_f32 *k, float *y, float *a, float *b, float 
     k->adamw(y, b, c, a, n, &step);
     uint16_t *half = (uint16_t *)b + n; /* the last n of 2n halves: they end where b ends */
     k->to_bf16(half, a, n), k->from_bf16(y, half, n), k->to_f16(half, a, n), k->from_f16(y, half, n);
-    if (n) k->gemm(y, n, a, n, 1, b, n, 1, n, 1, true), k->gemm_careful(y, n, a, n, 1, b, n, 1, n, 1, false);
+    if (n)
+        k->gemm(y, n, a, n, 1, b, n, 1, n, 1, FV_GEMM_CONTINUE),
+            k->gemm_masked(y, n, a, n, 1, b, n, 1, n, 1, FV_GEMM_OVERWRITE);
     (void)k->finite_tile(a, n, 1, n);
     k->dot_rows(&mean, a, n, b, n, 1, n);
 }
@@ -423,14 +425,14 @@ static void one_product(const fv__simd_f32 *k) {
     const int64_t m = below(40), n = below(70), depth = below(70), lda = 70 + below(9), ldb = 70 + below(9),
                   ldc = 70 + below(9);
     static float a[80 * 80], b[80 * 80], c[80 * 80], d[80 * 80], start[80 * 80], alone[80 * 80];
-    const bool turned = below(2);
-    const fv__gemm_add add = (fv__gemm_add)below(3);
+    const bool transposed = below(2);
+    const fv__gemm_mode add = (fv__gemm_mode)below(3);
     for (int i = 0; i < 80 * 80; i++)
         a[i] = (float)uniform(), b[i] = (float)uniform(), c[i] = d[i] = start[i] = (float)uniform();
-    const int64_t row = turned ? 1 : lda, col = turned ? lda : 1;
+    const int64_t row = transposed ? 1 : lda, col = transposed ? lda : 1;
     k->gemm(c, ldc, a, row, col, b, ldb, m, n, depth, add);
-    k->gemm_careful(d, ldc, a, row, col, b, ldb, m, n, depth, add);
-    k->gemm(alone, ldc, a, row, col, b, ldb, m, n, depth, FV_GEMM_SET);
+    k->gemm_masked(d, ldc, a, row, col, b, ldb, m, n, depth, add);
+    k->gemm(alone, ldc, a, row, col, b, ldb, m, n, depth, FV_GEMM_OVERWRITE);
     for (int64_t i = 0; i < 80; i++)
         for (int64_t j = 0; j < ldc && i * ldc + j < 80 * 80; j++) {
             const int64_t at = i * ldc + j;
@@ -442,7 +444,7 @@ static void one_product(const fv__simd_f32 *k) {
             for (int64_t t = 0; t < depth; t++) sum += (double)a[i * row + t * col] * (double)b[t * ldb + j];
             close_to((double)c[at], sum, 3);
             assert_true(c[at] == d[at]);
-            if (add == FV_GEMM_PLUS) assert_true(c[at] == start[at] + alone[at]);
+            if (add == FV_GEMM_ACCUMULATE) assert_true(c[at] == start[at] + alone[at]);
         }
 }
 static void check_products(const fv__simd_f32 *k) {
@@ -453,10 +455,10 @@ static void products_test(void **state) { (void)state, every_table(check_product
 /* Zero times NaN is zero in the careful product, from both sides. */
 static void check_careful(const fv__simd_f32 *k) {
     float a[2] = {0, 2}, b[2 * 3] = {NAN, NAN, NAN, 1, 0, 3}, c[3];
-    k->gemm_careful(c, 3, a, 2, 1, b, 3, 1, 3, 2, false);
+    k->gemm_masked(c, 3, a, 2, 1, b, 3, 1, 3, 2, FV_GEMM_OVERWRITE);
     assert_true(c[0] == 2 && c[1] == 0 && c[2] == 6);
     float a2[2] = {NAN, 1}, b2[2 * 3] = {0, 0, 5, 1, 2, 3};
-    k->gemm_careful(c, 3, a2, 2, 1, b2, 3, 1, 3, 2, false);
+    k->gemm_masked(c, 3, a2, 2, 1, b2, 3, 1, 3, 2, FV_GEMM_OVERWRITE);
     assert_true(c[0] == 1 && c[1] == 2 && isnan(c[2]));
 }
 static void careful_test(void **state) { (void)state, every_table(check_careful); }
@@ -488,9 +490,9 @@ static void check_online(const fv__simd_f32 *k) {
     for (int i = 0; i < 2 * ROWS * LANES; i++)
         score[i] = (double)(s[i] = i % LANES == 3 ? -INFINITY : (float)(20 * uniform()));
     for (int q = 0; q < LANES; q++) m[q] = -INFINITY, l[q] = 0;
-    k->softmax_tile(s, ROWS, LANES, m, l, alpha);
-    k->softmax_tile(s + ROWS * LANES, ROWS, LANES, m, l, alpha);
-    k->finish_lanes(factor, lse, m, l, LANES, -INFINITY, 1);
+    k->online_softmax(s, ROWS, LANES, m, l, alpha);
+    k->online_softmax(s + ROWS * LANES, ROWS, LANES, m, l, alpha);
+    k->softmax_finalize(factor, lse, m, l, LANES, -INFINITY, 1);
     for (int q = 0; q < LANES; q++) {
         double sum = 0;
         for (int r = 0; r < 2 * ROWS; r++) sum += exp2(score[r * LANES + q]);
@@ -499,7 +501,7 @@ static void check_online(const fv__simd_f32 *k) {
         else
             close_to((double)lse[q], log(sum), 15), close_to((double)(factor[q] * l[q]), 1, 0);
     }
-    k->finish_lanes(factor, lse, m, l, LANES, 1e6f, 1); /* an enormous sink takes everything */
+    k->softmax_finalize(factor, lse, m, l, LANES, 1e6f, 1); /* an enormous sink takes everything */
     for (int q = 0; q < LANES; q++) assert_true(factor[q] == 0);
 }
 static void online_test(void **state) { (void)state, every_table(check_online); }
@@ -514,8 +516,8 @@ static void check_stays(const fv__simd_f32 *k) {
         for (int q = 0; q < LANES; q++) m[q] = 0, l[q] = (float)(1 + q);
         if (at >= 0) s[at] = 4.25f;
         memcpy(twice, s, sizeof s), memcpy(m2, m, sizeof m), memcpy(l2, l, sizeof l);
-        assert_int_equal(k->softmax_stays(s, ROWS, LANES, m, l, alpha), at < 0);
-        const bool grew = k->softmax_tile(twice, ROWS, LANES, m2, l2, alpha);
+        assert_int_equal(k->online_softmax_same_max(s, ROWS, LANES, m, l, alpha), at < 0);
+        const bool grew = k->online_softmax(twice, ROWS, LANES, m2, l2, alpha);
         assert_int_equal(grew, at >= 0);
         if (at < 0) {
             assert_memory_equal(s, twice, sizeof s), assert_memory_equal(l, l2, sizeof l);

@@ -22,21 +22,22 @@ extern "C" {
 
 /* ---- tensors -----------------------------------------------------------------------------------------------------
  * A mechanism reads and writes named tensors, its ports. One numbering serves all mechanisms; each says which it takes.
- * Shapes are logical (batch, heads, length, width) with any strides, unit stride on the last axis of q k v out; data is aligned to its
- * element. Inputs may overlap (packed QKV, one tensor as k and v); what is written overlaps nothing else, nor itself by a stride of 0.
- * Dtype of q k v out and all differentiable ports: f32, or f64 for all of them, or bf16 or f16 with arithmetic in f32: then q k v out
- * are of one type, lse and aux are f32, the other ports either; results are rounded to nearest even. A gradient has its tensor's type.
- * 16-bit tensors are converted in scratch, which the plan announces; rows that a length hides are not read. */
+ * Shapes are logical (batch, heads, length, head_dim) with any strides, unit stride on the last axis of q k v out; data
+ * is aligned to its element. Inputs may overlap (packed QKV, one tensor as k and v); what is written overlaps nothing
+ * else, nor itself by a stride of 0. Dtype of q k v out and all differentiable ports: f32, or f64 for all of them, or
+ * bf16 or f16 with arithmetic in f32: then q k v out are of one type, lse and aux are f32, the other ports either;
+ * results are rounded to nearest even. A gradient has its tensor's type. 16-bit tensors are converted in scratch, which
+ * the plan announces; rows that a length hides are not read. */
 typedef enum fv_port {
-    FV_Q,      /* (B,H,Lq,D)    queries; the input x of gates */
-    FV_K,      /* (B,Hkv,Lk,D)  keys; head h reads kv head h*Hkv/H */
-    FV_V,      /* (B,Hkv,Lk,Dv) values */
-    FV_BIAS,   /* (B|1,H|1,Lq|1,Lk|1) added to the scores; -inf masks */
-    FV_SINKS,  /* (H) learned logits that join the softmax denominator */
-    FV_SLOPES, /* (H) ALiBi: adds -slope*|i+offset-j| */
-    FV_GATE,   /* log decay of recurrent mechanisms, (B,H,L) or (B,H,L,D) */
-    FV_BETA,   /* (B,H,L) write strength of delta rules */
-    FV_STATE,  /* (B,H,D,Dv) initial state of recurrent mechanisms */
+    FV_Q,         /* (B,H,Lq,D)    queries; the input x of gates */
+    FV_K,         /* (B,Hkv,Lk,D)  keys; head h reads kv head h*Hkv/H */
+    FV_V,         /* (B,Hkv,Lk,Dv) values */
+    FV_BIAS,      /* (B|1,H|1,Lq|1,Lk|1) added to the scores; -inf masks */
+    FV_SINKS,     /* (H) learned logits that join the softmax denominator */
+    FV_SLOPES,    /* (H) ALiBi: adds -slope*|i+offset-j| */
+    FV_LOG_DECAY, /* log decay of recurrent mechanisms, (B,H,L) or (B,H,L,D) */
+    FV_BETA,      /* (B,H,L) write strength of delta rules */
+    FV_STATE,     /* (B,H,D,Dv) initial state of recurrent mechanisms */
     FV_W0,
     FV_W1,
     FV_W2,
@@ -45,20 +46,20 @@ typedef enum fv_port {
     FV_W5,         /* the mechanism's own parameters; their names are in its row */
     FV_MASK,       /* bool or u8, (B|1,H|1,Lq|1,Lk|1); its meaning is options.mask_means */
     FV_KV_LEN,     /* i32 or i64 (B): keys at and beyond it do not exist */
-    FV_PREFIX_LEN, /* i32 or i64 (B), packed (N): every query sees the keys below it, whatever causal and window_right say;
-                      window_left holds (prefix-LM: Raffel et al., T5, 2020, arXiv 1910.10683) */
+    FV_PREFIX_LEN, /* i32 or i64 (B), packed (N): every query sees the keys below it, whatever causal and
+                      window_right say; window_left holds (prefix-LM: Raffel et al., T5, 2020, arXiv 1910.10683) */
     FV_CU_Q,       /* i32 or i64 (N+1) cu_seqlens: B is 1 and sequence n owns rows [cu[n], cu[n+1]) of q */
     FV_CU_K,       /* the same for k and v; absent = FV_CU_Q */
     FV_INDEX,      /* integers of selecting mechanisms (block tables, clusters) */
     FV_OUT,        /* (B,H,Lq,Dv) output */
     FV_LSE,        /* (B,H,Lq) natural log of the softmax denominator (sinks not counted); needed by backward */
-    FV_STATE_OUT, /* (B,H,D,Dv) final state */
-    FV_AUX,       /* what a mechanism's row says; needed by its backward */
+    FV_STATE_OUT,  /* (B,H,D,Dv) final state */
+    FV_AUX,        /* what a mechanism's row says; needed by its backward */
     FV_PORTS
 } fv_port;
 
-/* t: the tensors. d: their gradients. Forward reads t of the inputs and writes t of the outputs. Backward reads t, and d of
- * the outputs (absent = zero), and OVERWRITES d of the inputs that are present. `rank == 0` means absent. */
+/* t: the tensors. d: their gradients. Forward reads t of the inputs and writes t of the outputs. Backward reads t, and
+ * d of the outputs (absent = zero), and OVERWRITES d of the inputs that are present. `rank == 0` means absent. */
 typedef struct fv_attention_tensors {
     fv_tensor t[FV_PORTS];
     fv_tensor d[FV_PORTS];
@@ -72,11 +73,11 @@ typedef enum fv_causal { FV_CAUSAL_NONE, FV_CAUSAL_UPPER_LEFT, FV_CAUSAL_LOWER_R
 typedef enum fv_mask_means { FV_MASK_KEEP, FV_MASK_DROP } fv_mask_means; /* what a true element says */
 
 /* Order: scale, softcap, bias and slopes, masks, softmax with sinks, dropout/(1-p), values.
- * A row with nothing to see gives zeros, LSE -inf and zero gradients; what is masked is never read. */
+ * A row without visible keys gives zeros, LSE -inf and zero gradients; what is masked is never read. */
 typedef struct fv_attention_options {
     const char *mechanism; /* "softmax", "topk:k=32", "window:left=64,right=0"; NULL is softmax */
-    double
-        scale; /* 0: 1/sqrt(D); may be negative. Of a size that the arithmetic, f32 or f64, has, as softcap (FV_USAGE) */
+    /* 0: 1/sqrt(D); may be negative. Of a size that the arithmetic, f32 or f64, has, as softcap (FV_USAGE). */
+    double scale;
     double softcap; /* 0: none; else cap*tanh(s/cap) */
     fv_causal causal;
     int64_t q_offset;     /* position of query 0 among the keys; with UPPER_LEFT, NONE and windows */
@@ -93,14 +94,14 @@ typedef struct fv_attention_options {
 
 /* ---- running ----------------------------------------------------------------------------------------------------- */
 
-/* One call: plan, scratch, forward; then backward if any gradient of an input is present in x->d. options NULL: FV_ATTENTION_DEFAULT.
- * FV_USAGE as for a plan, FV_NO_RESOURCES without memory for the scratch. */
+/* One call: plan, scratch, forward; then backward if any gradient of an input is present in x->d. options NULL:
+ * FV_ATTENTION_DEFAULT. FV_USAGE as for a plan, FV_NO_RESOURCES without memory for the scratch. */
 FV_API fv_status fv_attention(const fv_attention_options *options, const fv_attention_tensors *x);
 
 /* A plan is immutable and may be shared between threads. Only shapes and dtypes of `shapes` are read (data may be NULL,
  * rank 0 = absent): ports in t that will be given, and in d the gradients that will be given or wanted.
- * Refuses with the reason: FV_USAGE for wrong shapes or options, or what the mechanism cannot do. Free it with _plan_free; the text of
- * options->mechanism may end before, options->blocks may not. */
+ * Refuses with the reason: FV_USAGE for wrong shapes or options, or what the mechanism cannot do. Free it with
+ * _plan_free; the text of options->mechanism may end before, options->blocks may not. */
 typedef struct fv_attention_plan fv_attention_plan;
 FV_API fv_status fv_attention_plan_create(fv_attention_plan **plan, const fv_attention_options *options,
                                           const fv_attention_tensors *shapes);
@@ -109,33 +110,37 @@ FV_API void fv_attention_plan_free(fv_attention_plan *plan);
 /* Bytes of scratch a call needs, for fv_threads() as it is now. Any alignment will do. */
 FV_API size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward);
 
-/* "softmax: tile f32 avx512 48x128, 2 threads, scratch 1.2 MiB" and what is switched on. Returns the length it needs. */
+/* "softmax: tile f32 avx512 48x128, 2 threads, scratch 1.2 MiB" and what is switched on. Returns the length it
+ * needs. */
 FV_API size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *text, size_t size);
 
-/* Multiply-adds counted twice, of the (query, key) pairs that shapes and options leave visible: lengths, prefixes and masks are values
- * and not known to a plan, packed sequences are taken for equal ones. Backward of softmax is 2.5 times the forward when Dv is D. */
+/* Multiply-adds counted twice, of the (query, key) pairs that shapes and options leave visible: lengths, prefixes and
+ * masks are values and not known to a plan, packed sequences are taken for equal ones. Backward of softmax is 2.5 times
+ * the forward when Dv is D. */
 FV_API double fv_attention_flops(const fv_attention_plan *plan, bool backward);
 
-/* Shapes must be those of the plan; values of lengths and cu_seqlens are checked. Nothing is allocated. Lse and aux may be left out of a
- * forward, planned gradients out of a backward. FV_USAGE: other tensors than planned, a backward of a plan without gradients. */
+/* Shapes must be those of the plan; values of lengths and cu_seqlens are checked. Nothing is allocated. Lse and aux may
+ * be left out of a forward, planned gradients out of a backward. FV_USAGE: other tensors than planned, a backward of a
+ * plan without gradients. */
 FV_API fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
 FV_API fv_status fv_attention_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
 
 /* The same forward by plain loops in double precision, for checking; shares no code with the engine. Slow. */
 FV_API fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_attention_tensors *x);
 
-/* Scores or weights of chosen query rows of one (batch, head), after a forward that gave FV_LSE.
- * With cu_seqlens, `batch` is the number of the sequence and rows count inside it. weights: (rows, Lk) of the plan's dtype;
- * keys that do not exist or are masked get 0 (weights) or -inf (scores). SOFTMAX is before dropout, DROPOUT after it: what multiplied
- * the values. For 16-bit tensors the weights are f32, and memory is taken for an f32 copy of the keys of the head (FV_NO_RESOURCES). */
-typedef enum fv_stage {
-    FV_STAGE_RAW,        /* times scale */
-    FV_STAGE_SOFTCAPPED, /* cap tanh(s/cap) */
-    FV_STAGE_BIASED,     /* with bias and slopes */
-    FV_STAGE_SOFTMAX,
-    FV_STAGE_DROPOUT
-} fv_stage;
-FV_API fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage,
+/* Scores or weights of chosen query rows of one (batch, head), after a forward that gave FV_LSE; `capture` is the point
+ * of the computation, as `qk_matmul_output_mode` of ONNX says. With cu_seqlens, `batch` is the number of the sequence
+ * and rows count inside it. weights: (rows, Lk) of the plan's dtype; keys that do not exist or are masked get 0
+ * (weights) or -inf (scores). SOFTMAX is before dropout, DROPOUT after it: what multiplied the values. For 16-bit
+ * tensors the weights are f32, and memory is taken for an f32 copy of the keys of the head (FV_NO_RESOURCES). */
+typedef enum fv_capture {
+    FV_CAPTURE_RAW,        /* times scale */
+    FV_CAPTURE_SOFTCAPPED, /* cap tanh(s/cap) */
+    FV_CAPTURE_BIASED,     /* with bias and slopes */
+    FV_CAPTURE_SOFTMAX,
+    FV_CAPTURE_DROPOUT
+} fv_capture;
+FV_API fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
                                       int64_t batch, int64_t head, const int64_t *rows, int64_t count,
                                       const fv_tensor *weights);
 
@@ -144,9 +149,9 @@ FV_API fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_at
 enum { /* what a mechanism can do */
        FV_CAN_BACKWARD = 1,
        FV_CAN_CAUSAL = 2,   /* causal masks and windows given in the options */
-       FV_CAN_GROUPED = 4,  /* fewer kv heads than heads */
-       FV_CAN_PACKED = 8,   /* cu_seqlens */
-       FV_CAN_LENGTHS = 16, /* kv_len */
+       FV_CAN_GQA = 4,      /* grouped-query attention: fewer kv heads than heads */
+       FV_CAN_VARLEN = 8,   /* sequences of any lengths packed without padding: cu_seqlens */
+       FV_CAN_KV_LEN = 16,  /* port kv_len */
        FV_CAN_WEIGHTS = 32, /* fv_attention_weights */
        FV_CAN_DROPOUT = 64,
        FV_CAN_SELF = 128,  /* needs only x: a gate, q is its input */
@@ -168,7 +173,8 @@ FV_API const fv_mechanism *fv_mechanism_at(size_t index);
 FV_API const fv_mechanism *fv_mechanism_find(const char *name); /* NULL if there is none */
 FV_API const char *fv_port_name(fv_port port);                  /* "q", "kv_len", ... */
 
-/* The shape a port must have for mechanism text `options->mechanism` given q (and k, v) in `shapes`: rank 0 if unused. */
+/* The shape a port must have for mechanism text `options->mechanism` given q (and k, v) in `shapes`: rank 0 if
+ * unused. */
 FV_API fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_attention_tensors *shapes,
                                          fv_port port, fv_tensor *shape);
 

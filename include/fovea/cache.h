@@ -9,8 +9,9 @@
  *     fv_decode_tensors x = {.q = q, .out = out};                                      // (B,H,1,D)
  *     fv_decode(plan, cache, &x, scratch);
  *
- * Positions are absolute: the first row ever appended to a sequence is position 0. Sequences of a batch have lengths of their own. Nothing
- * is allocated by append, truncate, reset or fv_decode. A cache is not locked: one thread at a time changes it, any number read it.
+ * Positions are absolute: the first row ever appended to a sequence is position 0. Sequences of a batch have lengths of
+ * their own. Nothing is allocated by append, truncate, reset or fv_decode. A cache is not locked: one thread at a time
+ * changes it, any number read it.
  */
 #ifndef FOVEA_CACHE_H
 #define FOVEA_CACHE_H
@@ -21,7 +22,7 @@
 extern "C" {
 #endif
 
-/* ---- the cache ---------------------------------------------------------------------------------------------------- */
+/* ---- the cache --------------------------------------------------------------------------------------------------- */
 
 typedef enum fv_cache_kind {
     FV_CACHE_CONTIGUOUS, /* `capacity` positions for each sequence */
@@ -44,8 +45,9 @@ typedef struct fv_kv_cache fv_kv_cache;
 FV_API fv_status fv_kv_cache_create(fv_kv_cache **cache, const fv_cache_options *options);
 FV_API void fv_kv_cache_free(fv_kv_cache *cache);
 
-/* More room, by allocating anew and moving what is there: `size` is the new capacity of CONTIGUOUS and RING, the new number of
- * pages of PAGED. Needs old and new memory at once; on failure the cache is as before. Never smaller than it was (FV_USAGE). */
+/* More capacity, by allocating anew and moving what is there: `size` is the new capacity of CONTIGUOUS and RING, the
+ * new number of pages of PAGED. Needs old and new memory at once; on failure the cache is as before. Never smaller than
+ * it was (FV_USAGE). */
 FV_API fv_status fv_kv_cache_grow(fv_kv_cache *cache, int64_t size);
 
 /* What the cache was made with, `capacity` and `pages` as they are now. */
@@ -57,22 +59,25 @@ FV_API int64_t fv_kv_cache_free_pages(const fv_kv_cache *cache);
 FV_API int64_t fv_kv_cache_length(const fv_kv_cache *cache, int64_t b);
 FV_API int64_t fv_kv_cache_first(const fv_kv_cache *cache, int64_t b);
 
-/* Appends rows: k (B,Hkv,n,Dqk) and v (B,Hkv,n,Dv), any floating dtype (rounded once) and any strides with unit stride on the last
- * axis. counts: how many of the n rows each sequence takes, the first ones (B numbers from 0 to n); NULL is n for all.
- * Does all or nothing: FV_USAGE for shapes, FV_NO_RESOURCES when a sequence or the pool of pages has no room. */
+/* Appends rows: k (B,Hkv,n,Dqk) and v (B,Hkv,n,Dv), any floating dtype (rounded once) and any strides with unit stride
+ * on the last axis. counts: how many of the n rows each sequence takes, the first ones (B numbers from 0 to n); NULL is
+ * n for all. Does all or nothing: FV_USAGE for shapes, FV_NO_RESOURCES when a sequence or the pool of pages has no
+ * capacity left. */
 FV_API fv_status fv_kv_cache_append(fv_kv_cache *cache, const fv_tensor *k, const fv_tensor *v, const int64_t *counts);
 
-/* Forgets positions from `length` on, for example rejected guesses. FV_USAGE: more than there are, or before the first kept. */
+/* Forgets positions from `length` on, for example rejected guesses. FV_USAGE: more than there are, or before the first
+ * kept. */
 FV_API fv_status fv_kv_cache_truncate(fv_kv_cache *cache, int64_t b, int64_t length);
 
 /* Sequence b (-1: every one) is empty again and starts at position 0; its pages go back to the pool. */
 FV_API fv_status fv_kv_cache_reset(fv_kv_cache *cache, int64_t b);
 
-/* Copies positions start, start + 1, ... of sequence b: k is (Hkv,n,Dqk), v is (Hkv,n,Dv), any floating dtype; either may be NULL. */
+/* Copies positions start, start + 1, ... of sequence b: k is (Hkv,n,Dqk), v is (Hkv,n,Dv), any floating dtype; either
+ * may be NULL. */
 FV_API fv_status fv_kv_cache_read(const fv_kv_cache *cache, int64_t b, int64_t start, const fv_tensor *k,
                                   const fv_tensor *v);
 
-/* ---- attention of new rows ------------------------------------------------------------------------------------------ */
+/* ---- attention of new rows --------------------------------------------------------------------------------------- */
 
 /* With `length` positions in a sequence and n new rows, row r is position length - n + r: append first, then decode.
  * Order as in fv_attention: scale, softcap, slopes, masks, softmax with sinks, values. */
@@ -95,14 +100,15 @@ typedef struct fv_decode_tensors {
         *counts; /* rows of each sequence, the first ones of q; rows beyond give 0 and -inf. NULL: n for all */
 } fv_decode_tensors;
 
-/* A plan serves every cache of the same widths, heads, batch and dtype (all layers of a model) and any number of threads at once.
- * heads: a multiple of Hkv. rows: the largest n. FV_USAGE: sizes or options that make no sense. */
+/* A plan serves every cache of the same head dimensions, heads, batch and dtype (all layers of a model) and any number
+ * of threads at once. heads: a multiple of Hkv. rows: the largest n. FV_USAGE: sizes or options that make no sense. */
 typedef struct fv_decode_plan fv_decode_plan;
 FV_API fv_status fv_decode_plan_create(fv_decode_plan **plan, const fv_decode_options *options,
                                        const fv_kv_cache *cache, int64_t heads, int64_t rows);
 FV_API void fv_decode_plan_free(fv_decode_plan *plan);
 
-/* Bytes of scratch a call needs, for whatever lengths fit into the cache as it is now and for fv_threads(). Any alignment will do. */
+/* Bytes of scratch a call needs, for whatever lengths fit into the cache as it is now and for fv_threads(). Any
+ * alignment will do. */
 FV_API size_t fv_decode_scratch(const fv_decode_plan *plan, const fv_kv_cache *cache);
 
 /* "decode bf16 avx512, group 4, chunks of 1024 keys, 2 threads, scratch 0.3 MiB". Returns the length it needs. */
@@ -111,9 +117,10 @@ FV_API size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *
 /* Bytes of keys and values that a call with `rows` new rows in every sequence reads. */
 FV_API double fv_decode_bytes(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t rows);
 
-/* K and V are read once, in their storage type, whatever the group and (up to some tens of rows) n. The same bits for any number of threads,
- * for any kind of cache, and for n rows at once or one by one. A row that sees nothing gives zeros and LSE -inf.
- * FV_USAGE: tensors of another shape than planned; a ring that no longer has what a row must see. */
+/* K and V are read once, in their storage type, whatever the group and (up to some tens of rows) n. The same bits for
+ * any number of threads, for any kind of cache, and for n rows at once or one by one. A row that sees nothing gives
+ * zeros and LSE -inf. FV_USAGE: tensors of another shape than planned; a ring that no longer has what a row must
+ * see. */
 FV_API fv_status fv_decode(const fv_decode_plan *plan, const fv_kv_cache *cache, const fv_decode_tensors *x,
                            void *scratch);
 

@@ -7,7 +7,7 @@
 #include "attention.h"
 #include "rope.h"
 #include "blocks.h"
-#include "maps.h"
+#include "statistics.h"
 #include "cache.h"
 #include "grad.h"
 #include "nn.h"

@@ -136,7 +136,7 @@ FV_API fv_status fv_model_trace(fv_trace **trace, const fv_model *model, const c
 
 /* Scores or weights of chosen query rows (rows NULL: all) of one head: out is (count, tokens). From the fused path:
  * only what is asked for is computed. FV_USAGE when the mechanism has no weights. */
-FV_API fv_status fv_trace_weights(const fv_trace *trace, fv_stage stage, int64_t layer, int64_t head,
+FV_API fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int64_t layer, int64_t head,
                                   const int64_t *rows, int64_t count, float *out);
 
 /* Gradients of the logit of `target` for everything the text went through. Call it before the two functions below;

@@ -46,7 +46,7 @@ FV_API fv_tensor fv_tensor_of(void *data, fv_dtype dtype, int rank, const int64_
 FV_API fv_tensor fv_tensor_1d(void *data, fv_dtype dtype, int64_t n);
 FV_API fv_tensor fv_tensor_2d(void *data, fv_dtype dtype, int64_t rows, int64_t columns);
 
-/* The two usual layouts of attention tensors, both described as (batch, heads, length, width):
+/* The two usual layouts of attention tensors, both described as (batch, heads, length, head_dim):
  * fv_bhld: memory (B,H,L,D).   fv_blhd: memory (B,L,H,D), which is also (B,L,H*D). */
 FV_API fv_tensor fv_bhld(void *data, fv_dtype dtype, int64_t b, int64_t h, int64_t l, int64_t d);
 FV_API fv_tensor fv_blhd(void *data, fv_dtype dtype, int64_t b, int64_t l, int64_t h, int64_t d);

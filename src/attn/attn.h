@@ -1,8 +1,8 @@
-/* Between the files of the dispatcher: text.c, check.c, plan.c, run.c. */
+/* Between the files of the dispatcher: mechanism_text.c, check_call.c, plan.c, run.c. */
 #ifndef FV_ATTN_ATTN_H
 #define FV_ATTN_ATTN_H
 
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 
 /* "name:key=value,key=value" into plan->mechanism and plan->params. */
 fv_status fv__attn_parse(fv_attention_plan *plan, const char *text);
@@ -10,7 +10,7 @@ fv_status fv__attn_parse(fv_attention_plan *plan, const char *text);
 fv_status fv__attn_check(fv_attention_plan *plan, const fv_attention_tensors *shapes);
 /* The shape of one of the mechanism's own ports, resolved; rank 0 when it does not use it. */
 fv_tensor fv__attn_port_shape(const fv_attention_plan *plan, fv_port port);
-/* Is there a normaliser of rows? Gates and recurrences that carry a plain state have none. */
+/* Is there a normalizer of rows? Gates and recurrences that carry a plain state have none. */
 bool fv__attn_has_lse(const fv_attention_plan *plan);
 /* Is any gradient of an input wanted? */
 bool fv__attn_wants_backward(const fv_attention_plan *plan);
@@ -19,14 +19,15 @@ bool fv__attn_wants_backward(const fv_attention_plan *plan);
 fv_status fv__attn_check_run(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward);
 void *fv__attn_aligned(void *scratch);
 
-/* stage.c: a plan whose storage is not its dtype runs through here. Scratch: the tensors in f32, then what the mechanism needs. */
-bool fv__attn_is_half(fv_dtype dtype);
-size_t fv__stage_bytes(const fv_attention_plan *plan, bool backward);
-void fv__stage_run(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward, void *scratch);
-/* The same for what is recomputed after a forward: `y` becomes x with inputs in f32, in `memory`; values and outputs are left out. With
- * batch and head >= 0 only those are converted. */
-size_t fv__stage_inputs_bytes(const fv_attention_plan *plan, bool one);
-void fv__stage_inputs(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t batch, int64_t head,
-                      fv_attention_tensors *y, void *memory);
+/* cast.c: a plan whose storage is not its dtype runs through here. Scratch: the tensors in f32, then what the mechanism
+ * needs. */
+bool fv__attn_is_16bit(fv_dtype dtype);
+size_t fv__cast_bytes(const fv_attention_plan *plan, bool backward);
+void fv__cast_run(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward, void *scratch);
+/* The same for what is recomputed after a forward: `y` becomes x with inputs in f32, in `memory`; values and outputs
+ * are left out. With batch and head >= 0 only those are converted. */
+size_t fv__cast_inputs_bytes(const fv_attention_plan *plan, bool one);
+void fv__cast_inputs(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t batch, int64_t head,
+                     fv_attention_tensors *y, void *memory);
 
 #endif

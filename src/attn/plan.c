@@ -32,7 +32,7 @@ void fv_attention_plan_free(fv_attention_plan *plan) {
 
 size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward) {
     size_t bytes = plan->mechanism->scratch ? plan->mechanism->scratch(plan, backward) : 0;
-    if (plan->storage != plan->dtype) bytes += fv__stage_bytes(plan, backward);
+    if (plan->storage != plan->dtype) bytes += fv__cast_bytes(plan, backward);
     return bytes ? bytes + 64 : 0; /* run.c aligns what it is given */
 }
 
@@ -94,7 +94,7 @@ fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_
                                   fv_tensor *shape) {
     fv_attention_plan plan = {.options = options ? *options : standard};
     const fv_tensor *q = &shapes->t[FV_Q], *k = &shapes->t[FV_K], *v = &shapes->t[FV_V];
-    const fv_dtype computed = fv__attn_is_half(q->dtype) ? FV_F32 : q->dtype;
+    const fv_dtype computed = fv__attn_is_16bit(q->dtype) ? FV_F32 : q->dtype;
     *shape = (fv_tensor){.dtype = port > FV_OUT ? computed : q->dtype};
     fv_status status = fv__attn_parse(&plan, plan.options.mechanism);
     if (status == FV_OK && q->rank != 4) status = fv__fail(FV_USAGE, "attention: the shape of q is needed, (B,H,L,D)");
@@ -114,7 +114,7 @@ fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_
             port_dims(shape, 4, plan.batch, plan.heads, plan.q_len, plan.d_v);
         else if (port == FV_LSE && fv__attn_has_lse(&plan))
             port_dims(shape, 3, plan.batch, plan.heads, plan.q_len, 0);
-        else if (used && (port == FV_GATE || port == FV_BETA || port == FV_AUX))
+        else if (used && (port == FV_LOG_DECAY || port == FV_BETA || port == FV_AUX))
             *shape = fv__attn_port_shape(&plan, port);
         else if (used && (port == FV_STATE || (port == FV_STATE_OUT && known >> FV_STATE & 1)))
             port_dims(shape, 4, shapes->t[FV_CU_Q].rank ? shapes->t[FV_CU_Q].dim[0] - 1 : plan.batch, plan.heads,

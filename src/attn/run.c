@@ -1,5 +1,5 @@
-/* Running a plan: the tensors are compared with what was planned, then the mechanism is called. Nothing is allocated, except by the
- * one-call form at the end. */
+/* Running a plan: the tensors are compared with what was planned, then the mechanism is called. Nothing is allocated,
+ * except by the one-call form at the end. */
 #include "attn/attn.h"
 
 #include <string.h>
@@ -37,8 +37,10 @@ static fv_status check_cu(fv_port port, const fv_tensor *cu, int64_t total) {
         before = now;
     }
     if (before != total)
-        return fv__fail(FV_USAGE, "attention: port \"%s\" ends at %lld\n  expected the number of packed rows, %lld",
-                        fv_port_name(port), (long long)before, (long long)total);
+        return fv__fail(
+            FV_USAGE,
+            "attention: port \"%s\", last element\n  expected the number of packed rows, %lld\n  found:   %lld",
+            fv_port_name(port), (long long)total, (long long)before);
     return FV_OK;
 }
 
@@ -83,7 +85,7 @@ fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention
     FV_TRY(fv__attn_check_run(plan, x, false));
     FV_TRY(check_scratch(plan, false, scratch));
     if (plan->storage != plan->dtype)
-        fv__stage_run(plan, x, false, fv__attn_aligned(scratch));
+        fv__cast_run(plan, x, false, fv__attn_aligned(scratch));
     else
         plan->mechanism->forward(plan, x, fv__attn_aligned(scratch));
     return FV_OK;
@@ -92,12 +94,12 @@ fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention
 fv_status fv_attention_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
     if (!(plan->mechanism->info.can & FV_CAN_BACKWARD))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no backward", plan->mechanism->info.name);
-    if (!fv__attn_wants_backward(plan)) /* what only a backward needs was not asked for when planning */
+    if (!fv__attn_wants_backward(plan)) /* what only a backward needs was not announced when planning */
         return fv__fail(FV_USAGE, "attention: no gradient was planned\n  try:     announce what is wanted in d");
     FV_TRY(fv__attn_check_run(plan, x, true));
     FV_TRY(check_scratch(plan, true, scratch));
     if (plan->storage != plan->dtype)
-        fv__stage_run(plan, x, true, fv__attn_aligned(scratch));
+        fv__cast_run(plan, x, true, fv__attn_aligned(scratch));
     else
         plan->mechanism->backward(plan, x, fv__attn_aligned(scratch));
     return FV_OK;

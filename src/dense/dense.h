@@ -1,18 +1,19 @@
 /* dense: matrix products on raw pointers. The only folder that names oneDNN.
  *
- *     fv__product p = {.dtype = FV_F32, .m = T, .n = out, .k = in, .b_transposed = true, .lda = in, .ldb = in, .ldc = out};
+ *     fv__product p = {.dtype = FV_F32, .m = T, .n = out, .k = in, .b_transposed = true};
+ *     p.lda = p.ldb = in, p.ldc = out;
  *     FV_TRY(fv__matmul(&p, y, x, w));                                          // y = x w^T
  *
- * The work is cut into blocks of C that depend on m, n, k alone, and k is never cut: each element of C is one sum made by one
- * thread, so the bits are the same for any number of threads. */
+ * The work is cut into blocks of C that depend on m, n, k alone, and k is never cut: each element of C is one sum made
+ * by one thread, so the bits are the same for any number of threads. */
 #ifndef FV_DENSE_H
 #define FV_DENSE_H
 
 #include "base/base.h"
 #include "fovea/tensor.h"
 
-/* C[m,n] = op(A)[m,k] op(B)[k,n] (+ C) (+ bias), row-major with leading dimensions (elements from row to row of the stored
- * matrix). A is stored [k,m] when a_transposed, B is stored [n,k] when b_transposed. */
+/* C[m,n] = op(A)[m,k] op(B)[k,n] (+ C) (+ bias), row-major with leading dimensions (elements from row to row of the
+ * stored matrix). A is stored [k,m] when a_transposed, B is stored [n,k] when b_transposed. */
 typedef struct fv__product {
     fv_dtype dtype; /* f32 through oneDNN; f64 by plain loops, for checks */
     int64_t m, n, k;

@@ -1,4 +1,5 @@
-/* Cuts matrix products into blocks and runs them on the workers. What a block contains is decided by the problem alone. */
+/* Cuts matrix products into blocks and runs them on the workers. What a block contains is decided by the problem
+ * alone. */
 #include "dense/dense.h"
 
 #include "simd/simd.h"
@@ -82,8 +83,8 @@ static void run_block(void *context, int64_t index, int worker) {
 
 static int64_t blocks_of(int64_t n, int64_t block) { return (n + block - 1) / block; }
 
-/* Blocks large enough that packing inside the product costs little (within 5 % of one call at the sizes of our models), small
- * enough that there are at least eight for the workers to share. Small products stay whole. */
+/* Blocks large enough that packing inside the product costs little (within 5 % of one call at the sizes of our models),
+ * small enough that there are at least eight for the workers to share. Small products stay whole. */
 static void choose_blocks(job *j) {
     enum { MIN_SIDE = 128, MAX_ACROSS = 512, ENOUGH = 8 };
     const fv__product *p = j->p;

@@ -112,7 +112,7 @@ static fv_status survey(work *w, bool *normalised, bool *drawable) {
     *normalised = *drawable = true;
     for (int64_t i = 0; i < t->layers * t->heads; i++) {
         float *mean = w->mean + i / t->heads * size;
-        FV_TRY(fv_trace_weights(t, FV_STAGE_SOFTMAX, i / t->heads, i % t->heads, NULL, w->tokens, w->weight));
+        FV_TRY(fv_trace_weights(t, FV_CAPTURE_SOFTMAX, i / t->heads, i % t->heads, NULL, w->tokens, w->weight));
         *normalised &= fv__rows_sum_to_one(w->weight, w->tokens, w->tokens);
         *drawable &= !any_negative(w->weight, size);
         for (int64_t k = 0; k < size; k++) mean[k] += w->weight[k] / (float)t->heads;
@@ -126,7 +126,7 @@ static fv_status add_chosen_heads(work *w, int map) {
     for (int64_t i = 0; i < t->layers * t->heads; i++) {
         int32_t layer = (int32_t)(i / t->heads), head = (int32_t)(i % t->heads);
         if (!fv__head_chosen(&w->choice, layer, head)) continue;
-        FV_TRY(fv_trace_weights(t, FV_STAGE_SOFTMAX, layer, head, NULL, w->tokens, w->weight));
+        FV_TRY(fv_trace_weights(t, FV_CAPTURE_SOFTMAX, layer, head, NULL, w->tokens, w->weight));
         FV_TRY(fv_explanation_add_head(w->e, map, layer, head, NULL, NULL, w->weight));
         kept++;
     }
@@ -200,7 +200,7 @@ static fv_status add_gradient_attention(work *w, int32_t of_class) {
     const fv_trace *t = w->trace;
     memset(w->sum, 0, (size_t)w->tokens * sizeof *w->sum);
     for (int64_t i = 0; i < t->layers * t->heads; i++) {
-        FV_TRY(fv_trace_weights(t, FV_STAGE_SOFTMAX, i / t->heads, i % t->heads, NULL, w->tokens, w->weight));
+        FV_TRY(fv_trace_weights(t, FV_CAPTURE_SOFTMAX, i / t->heads, i % t->heads, NULL, w->tokens, w->weight));
         FV_TRY(fv_trace_weight_gradients(t, i / t->heads, i % t->heads, NULL, w->tokens, w->gradient));
         for (int64_t q = 0; q < w->tokens; q++)
             for (int64_t k = 0; k < w->tokens; k++)

@@ -1,7 +1,7 @@
 /* The graph: begins a step, makes nodes in the step's arena, walks the tape backwards. */
 #include "grad/graph.h"
 
-#include "grad/attend.h"
+#include "grad/op_attend.h"
 #include "grad/sequences.h"
 
 #include <math.h>

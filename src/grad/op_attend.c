@@ -1,14 +1,14 @@
-/* The one adapter between the graph and attention: any mechanism of the table, with gradients of every differentiable port.
- * Forward runs the plan into nodes; backward lets the plan write gradients, straight into the inputs' gradients where nothing
- * else has contributed yet, otherwise beside them and then adds. */
-#include "grad/attend.h"
+/* The one adapter between the graph and attention: any mechanism of the table, with gradients of every differentiable
+ * port. Forward runs the plan into nodes; backward lets the plan write gradients, straight into the inputs' gradients
+ * where nothing else has contributed yet, otherwise beside them and then adds. */
+#include "grad/op_attend.h"
 
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 #include "grad/sequences.h"
 
 #include <string.h>
 
-/* ---- forward --------------------------------------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------------------------------------- */
 
 static void *scratch(fv_graph *g, const fv_attention_plan *plan, bool backward) {
     size_t need = fv_attention_scratch(plan, backward);
@@ -128,10 +128,10 @@ fv_node *fv_op_attend(fv_graph *g, const fv_attend *call, fv_node **lse, fv_node
     return c->out;
 }
 
-/* ---- backward -------------------------------------------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------------------------------------- */
 
-/* q, k and v are usually three windows side by side of one projection. When nothing else has contributed to it, the three
- * gradients together write all of its gradient, and it needs no zeroing and no adding. */
+/* q, k and v are usually three windows side by side of one projection. When nothing else has contributed to it, the
+ * three gradients together write all of its gradient, and it needs no zeroing and no adding. */
 static bool windows_cover(const fv__attend_call *c) {
     fv_node *q = c->in[FV_Q], *k = c->in[FV_K], *v = c->in[FV_V];
     if (!q || !k || !v || !q->owner || q->owner != k->owner || q->owner != v->owner) return false;
@@ -152,7 +152,8 @@ static bool windows_cover(const fv__attend_call *c) {
     return total == row;
 }
 
-/* Where backward may write each gradient. What cannot be written in place gets memory of its own, marked in `beside`. */
+/* Where backward may write each gradient. What cannot be written in place gets memory of its own, marked in
+ * `beside`. */
 static bool place_gradients(fv_graph *g, fv__attend_call *c, fv_attention_tensors *x, bool *beside) {
     if (windows_cover(c)) {
         fv_node *owner = c->in[FV_Q]->owner;
@@ -197,7 +198,7 @@ static void attend_back(fv_graph *g, fv_node *node) {
     }
 }
 
-/* ---- looking --------------------------------------------------------------------------------------------------------- */
+/* ---- looking ----------------------------------------------------------------------------------------------------- */
 
 int fv_graph_attention_count(const fv_graph *g) { return g->attend_count; }
 

@@ -1,7 +1,7 @@
 /* Positions: added to the vectors (sinusoidal, learned) or turning pairs of them (rotary). */
 #include "grad/sequences.h"
 
-#include "attn/rope/rope.h"
+#include "attn/position/rope_call.h"
 
 #include <math.h>
 

@@ -1,8 +1,8 @@
 /* The plans of a graph, found again by options and shapes, so that a training loop plans once per shape. */
-#include "grad/attend.h"
+#include "grad/op_attend.h"
 
 #include "attn/blocks/block_mask.h"
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 
 #include <string.h>
 

@@ -197,7 +197,7 @@ static int64_t *all_rows(int64_t count) {
     return rows;
 }
 
-fv_status fv_trace_weights(const fv_trace *trace, fv_stage stage, int64_t layer, int64_t head, const int64_t *rows,
+fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int64_t layer, int64_t head, const int64_t *rows,
                            int64_t count, float *out) {
     fv_attention_record record;
     FV_TRY(find_record(trace, layer, head, rows, count, &record));
@@ -205,7 +205,8 @@ fv_status fv_trace_weights(const fv_trace *trace, fv_stage stage, int64_t layer,
     int64_t *all = rows ? NULL : all_rows(count);
     if (!rows && !all) return FV_NO_RESOURCES;
     fv_tensor weights = fv_tensor_2d(out, FV_F32, count, trace->tokens->count);
-    fv_status status = fv_attention_weights(record.plan, &record.x, stage, 0, head, rows ? rows : all, count, &weights);
+    fv_status status =
+        fv_attention_weights(record.plan, &record.x, capture, 0, head, rows ? rows : all, count, &weights);
     fv__free(all);
     return status;
 }

@@ -45,7 +45,7 @@ static fv_status check_sizes(multi_head *l, const fv_multi_head_options *o) {
             "layer %s: kv-heads that do not divide the heads\n  expected: a divisor of %lld\n  found:    %lld", name,
             (long long)l->heads, (long long)l->kv_heads);
     l->rope = !fv__is(o->positions, "none") && !fv__is(o->positions, "alibi");
-    l->pairing = fv__is(o->positions, "rope") ? FV_ROPE_HALVES : FV_ROPE_PAIRS;
+    l->pairing = fv__is(o->positions, "rope") ? FV_ROPE_HALF : FV_ROPE_INTERLEAVED;
     l->rope_base = o->rope_base;
     if (l->rope && l->head % 2 != 0)
         return fv__fail(FV_USAGE, "layer %s: rotary positions need an even head width\n  found:    %lld", name,

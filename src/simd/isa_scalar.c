@@ -27,4 +27,4 @@ static const fv__simd_f64 table_f64 = {
 #include "simd/kernels_tile.def"
     .width = VL, .isa = FV_ISA_SCALAR};
 
-const fv__simd_pair fv__simd_scalar = {&table_f32, &table_f64};
+const fv__simd_tables fv__simd_scalar = {&table_f32, &table_f64};

@@ -1,7 +1,7 @@
 /* Kernels on arrays: reductions, elementwise functions and their gradients, in the vector vocabulary. */
 
-/* for (...) over n elements by vectors: `i` is the first element, `left` how many of the vector are inside. LOAD and STORE of the last
- * vector touch only those; lanes beyond read as 0. */
+/* for (...) over n elements by vectors: `i` is the first element, `left` how many of the vector are inside. LOAD and
+ * STORE of the last vector touch only those; lanes beyond read as 0. */
 #define FOR_VECTORS(n) for (int64_t i = 0, left; i < (n) && (left = (n)-i < VL ? (n)-i : VL, true); i += VL)
 #define LOAD(p) (left == VL ? v_load((p) + i) : v_loadn((p) + i, left))
 #define STORE(p, v) (left == VL ? (void)v_store((p) + i, v) : (void)v_storen((p) + i, v, left))

@@ -1,5 +1,6 @@
-/* Kernels of decoding, see kernels_decode.def. Every cache line of K and V is read once and meets all rows of queries in registers: memory is
- * what limits, so lines are asked for well before they are needed. Written once for the three storage types. */
+/* Kernels of decoding, see kernels_decode.def. Every cache line of K and V is read once, for all rows of queries, in
+ * registers: memory is what limits, so lines are prefetched well before they are needed. Written once for the three
+ * storage types. */
 
 #ifndef FV_DECODE_ONCE
 #define FV_DECODE_ONCE 1
@@ -20,11 +21,12 @@ enum { STORED_F32, STORED_BF16, STORED_F16 };
 
 INLINE int64_t K(stored_size)(const int type) { return type == STORED_F32 ? 4 : 2; }
 
-/* Asks for the lines of `bytes` from `at` on, that is, for what will be read in a while. No address does harm. */
-#define FV_ASK(at, bytes) \
+/* Prefetches the lines of `bytes` from `at` on, that is, for what will be read in a while. No address does harm. */
+#define FV_PREFETCH(at, bytes) \
     for (uintptr_t line = (at), end = line + (uintptr_t)(bytes); line < end; line += 64) v_prefetch(line)
 
-/* ---- scores: a key per lane, so that no sum runs across a vector. A block of keys is read from its first byte to its last. */
+/* ---- scores: a key per lane, so that no sum runs across a vector. A block of keys is read from its first byte to its
+ * last. */
 
 /* Vector `v` of columns 2c and 2c + 1 of a block of keys. `type` is a constant wherever this is inlined. */
 INLINE void K(key_pair)(const int type, const char *block, int64_t c, int v, vr *x, vr *y) {
@@ -40,11 +42,11 @@ INLINE void K(key_pair)(const int type, const char *block, int64_t c, int v, vr 
 
 /* `rows` queries against `blocks` blocks of keys. */
 INLINE void K(scores_block)(const int type, R *s, int64_t lds, const R *q, int64_t ldq, const char *k, int64_t pairs,
-                            int64_t ahead, const int rows, const int blocks) {
+                            int64_t prefetch_distance, const int rows, const int blocks) {
     enum { N = FV_KEY_VECTORS, ODD = FV_CHAINS - 1 };
     const int64_t step = 2 * FV_KEYS * K(stored_size)(type);
     const int vectors = blocks * N;
-    uintptr_t next = (uintptr_t)k + (uintptr_t)ahead;
+    uintptr_t next = (uintptr_t)k + (uintptr_t)prefetch_distance;
     vr sum[FV_CHAINS][4][2 * N];
 #pragma GCC unroll 2
     for (int i = 0; i < FV_CHAINS; i++)
@@ -56,7 +58,7 @@ INLINE void K(scores_block)(const int type, R *s, int64_t lds, const R *q, int64
         vr x[2 * N], y[2 * N];
 #pragma GCC unroll 16
         for (int v = 0; v < vectors; v++) K(key_pair)(type, k + v / N * pairs * step, c, v % N, &x[v], &y[v]);
-        FV_ASK(next, blocks * step);
+        FV_PREFETCH(next, blocks * step);
 #pragma GCC unroll 4
         for (int r = 0; r < rows; r++) {
             const vr a = v_set(q[r * ldq + 2 * c]), b = v_set(q[r * ldq + 2 * c + 1]);
@@ -74,25 +76,26 @@ INLINE void K(scores_block)(const int type, R *s, int64_t lds, const R *q, int64
 }
 
 INLINE void K(scores_rows)(const int type, R *s, int64_t lds, const R *q, int64_t ldq, int64_t rows, const char *k,
-                           int64_t pairs, int64_t ahead, const int blocks) {
+                           int64_t pairs, int64_t prefetch_distance, const int blocks) {
     int64_t r = 0;
-    for (; r + 4 <= rows; r += 4, ahead = 0)
-        K(scores_block)(type, s + r * lds, lds, q + r * ldq, ldq, k, pairs, ahead, 4, blocks);
-    for (; r + 2 <= rows; r += 2, ahead = 0)
-        K(scores_block)(type, s + r * lds, lds, q + r * ldq, ldq, k, pairs, ahead, 2, blocks);
-    if (r < rows) K(scores_block)(type, s + r * lds, lds, q + r * ldq, ldq, k, pairs, ahead, 1, blocks);
+    for (; r + 4 <= rows; r += 4, prefetch_distance = 0)
+        K(scores_block)(type, s + r * lds, lds, q + r * ldq, ldq, k, pairs, prefetch_distance, 4, blocks);
+    for (; r + 2 <= rows; r += 2, prefetch_distance = 0)
+        K(scores_block)(type, s + r * lds, lds, q + r * ldq, ldq, k, pairs, prefetch_distance, 2, blocks);
+    if (r < rows) K(scores_block)(type, s + r * lds, lds, q + r * ldq, ldq, k, pairs, prefetch_distance, 1, blocks);
 }
 
 INLINE void K(scores)(const int type, R *s, int64_t lds, const R *q, int64_t ldq, int64_t rows, const char *k,
-                      int64_t blocks, int64_t pairs, int64_t ahead) {
+                      int64_t blocks, int64_t pairs, int64_t prefetch_distance) {
     const int64_t bytes = pairs * 2 * FV_KEYS * K(stored_size)(type);
     const int64_t at_once = type == STORED_F32 ? 1 : FV_BLOCKS;
     for (; blocks >= at_once; blocks -= at_once, k += at_once * bytes, s += at_once * FV_KEYS)
-        K(scores_rows)(type, s, lds, q, ldq, rows, k, pairs, ahead, (int)at_once);
-    if (blocks > 0) K(scores_rows)(type, s, lds, q, ldq, rows, k, pairs, ahead, 1);
+        K(scores_rows)(type, s, lds, q, ldq, rows, k, pairs, prefetch_distance, (int)at_once);
+    if (blocks > 0) K(scores_rows)(type, s, lds, q, ldq, rows, k, pairs, prefetch_distance, 1);
 }
 
-/* ---- values: some 4 KiB at a time, so that they are near when other columns or other rows of weights pass over them. */
+/* ---- values: some 4 KiB at a time, so that they are near when other columns or other rows of weights pass over
+ * them. */
 
 /* The first `left` of 2 VL elements at p, then zeros; bf16 even and odd ones apart. */
 INLINE void K(value_pair)(const int type, const char *p, int64_t left, vr *a, vr *b) {
@@ -111,8 +114,8 @@ INLINE void K(value_pair)(const int type, const char *p, int64_t left, vr *a, vr
         v_loadn2_bf16(h, left, a, b);
 }
 
-/* Sums of `rows` rows over `wide` vectors; `left` columns from v on. With every key it asks for as many bytes as it reads, from *next on,
- * unless next is NULL. */
+/* Sums of `rows` rows over `wide` vectors; `left` columns from v on. With every key it prefetches as many bytes as it
+ * reads, from *next on, unless next is NULL. */
 INLINE void K(values_block)(const int type, R *o, int64_t ldo, const R *p, int64_t ldp, const char *v, int64_t pitch,
                             int64_t count, int64_t left, uintptr_t *next, const int rows, const int wide) {
     const int64_t step = FV_PAIR * K(stored_size)(type);
@@ -126,7 +129,7 @@ INLINE void K(values_block)(const int type, R *o, int64_t ldo, const R *p, int64
 #pragma GCC unroll 8
         for (int i = 0; i < wide; i += 2) K(value_pair)(type, v + i / 2 * step, left - i * VL, &x[i], &x[i + 1]);
         if (next) {
-            FV_ASK(*next, wide / 2 * step);
+            FV_PREFETCH(*next, wide / 2 * step);
             *next += (uintptr_t)(wide / 2 * step);
         }
 #pragma GCC unroll 4
@@ -156,10 +159,10 @@ INLINE void K(values_rows)(const int type, R *o, int64_t ldo, const R *p, int64_
 }
 
 INLINE void K(values)(const int type, R *o, int64_t ldo, const R *p, int64_t ldp, int64_t rows, const char *v,
-                      int64_t count, int64_t width, int64_t ahead) {
+                      int64_t count, int64_t width, int64_t prefetch_distance) {
     const int64_t pitch = width * K(stored_size)(type), few = pitch < 1024 ? 4096 / pitch : 4;
     for (int64_t j = 0, n; j < count; j += n, v += n * pitch, p += n) {
-        uintptr_t next = (uintptr_t)v + (uintptr_t)ahead;
+        uintptr_t next = (uintptr_t)v + (uintptr_t)prefetch_distance;
         int64_t r = 4;
         n = count - j < few ? count - j : few;
         if (rows >= 4)
@@ -175,30 +178,32 @@ INLINE void K(values)(const int type, R *o, int64_t ldo, const R *p, int64_t ldp
 }
 
 /* Sums of bf16 come out as they were widened, even and odd ones apart. */
-INLINE int64_t K(split_place)(int64_t i) { return VL > 1 ? i / FV_PAIR * FV_PAIR + i % FV_PAIR / 2 + i % 2 * VL : i; }
-static void K(split_back)(R *to, const R *from, int64_t width) {
-    for (int64_t i = 0; i < width; i++) to[i] = from[K(split_place)(i)];
+INLINE int64_t K(deinterleave_index)(int64_t i) {
+    return VL > 1 ? i / FV_PAIR * FV_PAIR + i % FV_PAIR / 2 + i % 2 * VL : i;
+}
+static void K(deinterleave)(R *to, const R *from, int64_t width) {
+    for (int64_t i = 0; i < width; i++) to[i] = from[K(deinterleave_index)(i)];
 }
 
 /* ---- the kernels */
 
 #define DEFINE_STORED(T, TYPE)                                                                                         \
     static void K(scores_##T)(R * s, int64_t lds, const R *q, int64_t ldq, int64_t rows, const void *k,                \
-                              int64_t blocks, int64_t pairs, int64_t ahead) {                                          \
-        K(scores)(TYPE, s, lds, q, ldq, rows, k, blocks, pairs, ahead);                                                \
+                              int64_t blocks, int64_t pairs, int64_t prefetch_distance) {                              \
+        K(scores)(TYPE, s, lds, q, ldq, rows, k, blocks, pairs, prefetch_distance);                                    \
     }                                                                                                                  \
     static void K(values_##T)(R * o, int64_t ldo, const R *p, int64_t ldp, int64_t rows, const void *v, int64_t count, \
-                              int64_t width, int64_t ahead) {                                                          \
-        K(values)(TYPE, o, ldo, p, ldp, rows, v, count, width, ahead);                                                 \
+                              int64_t width, int64_t prefetch_distance) {                                              \
+        K(values)(TYPE, o, ldo, p, ldp, rows, v, count, width, prefetch_distance);                                     \
     }
 DEFINE_STORED(f32, STORED_F32)
 DEFINE_STORED(bf16, STORED_BF16)
 DEFINE_STORED(f16, STORED_F16)
 
-static void K(ask)(const void *p, int64_t bytes) { FV_ASK((uintptr_t)p, bytes); }
+static void K(prefetch)(const void *p, int64_t bytes) { FV_PREFETCH((uintptr_t)p, bytes); }
 
 /* Four chains, vector i always in chain i % 4. */
-static R K(weights_row)(R *s, int64_t n, R *m) {
+static R K(softmax_partial)(R *s, int64_t n, R *m) {
     vr top = v_set(-INFINITY), sum[4];
     for (int u = 0; u < 4; u++) sum[u] = v_set(0);
     for (int64_t i = 0; i < n; i += VL) top = v_max(v_load(s + i), top);

@@ -1,7 +1,7 @@
 /* Kernels of rotary positions. See kernels.def. */
 
-INLINE void K(rope_halves_row)(R *to, const R *from, int64_t apart, const R *cosine, const R *sine, int64_t pairs,
-                               vr sign, bool add) {
+INLINE void K(rope_half_row)(R *to, const R *from, int64_t apart, const R *cosine, const R *sine, int64_t pairs,
+                             vr sign, bool add) {
     R *to_b = to + apart;
     const R *from_b = from + apart;
     FOR_VECTORS(pairs) {
@@ -12,18 +12,19 @@ INLINE void K(rope_halves_row)(R *to, const R *from, int64_t apart, const R *cos
     }
 }
 
-static void K(rope_halves)(R *to, int64_t ld_to, const R *from, int64_t ld_from, int64_t apart, const R *cosine,
-                           const R *sine, int64_t ldt, int64_t rows, int64_t pairs, R sign, bool add) {
+static void K(rope_half)(R *to, int64_t ld_to, const R *from, int64_t ld_from, int64_t apart, const R *cosine,
+                         const R *sine, int64_t ldt, int64_t rows, int64_t pairs, R sign, bool add) {
     const vr g = v_set(sign);
     for (int64_t r = 0; r < rows; r++, to += ld_to, from += ld_from, cosine += ldt, sine += ldt)
         if (add) /* known to the compiler in each copy */
-            K(rope_halves_row)(to, from, apart, cosine, sine, pairs, g, true);
+            K(rope_half_row)(to, from, apart, cosine, sine, pairs, g, true);
         else
-            K(rope_halves_row)(to, from, apart, cosine, sine, pairs, g, false);
+            K(rope_half_row)(to, from, apart, cosine, sine, pairs, g, false);
 }
 
 /* The partner of each element comes to its place, with a sine of sign - + - + ... */
-INLINE void K(rope_pairs_row)(R *to, const R *from, const R *cosine, const R *sine, int64_t pairs, vr sign, bool add) {
+INLINE void K(rope_interleaved_row)(R *to, const R *from, const R *cosine, const R *sine, int64_t pairs, vr sign,
+                                    bool add) {
 #if VL > 1
     FOR_VECTORS(2 * pairs) {
         const vr x = LOAD(from), c = v_twice(cosine + i / 2, left), s = v_mul(sign, v_twice(sine + i / 2, left));
@@ -39,12 +40,12 @@ INLINE void K(rope_pairs_row)(R *to, const R *from, const R *cosine, const R *si
 #endif
 }
 
-static void K(rope_pairs)(R *to, int64_t ld_to, const R *from, int64_t ld_from, const R *cosine, const R *sine,
-                          int64_t ldt, int64_t rows, int64_t pairs, R sign, bool add) {
+static void K(rope_interleaved)(R *to, int64_t ld_to, const R *from, int64_t ld_from, const R *cosine, const R *sine,
+                                int64_t ldt, int64_t rows, int64_t pairs, R sign, bool add) {
     const vr g = VL > 1 ? v_alternate(-sign, sign) : v_set(sign);
     for (int64_t r = 0; r < rows; r++, to += ld_to, from += ld_from, cosine += ldt, sine += ldt)
         if (add)
-            K(rope_pairs_row)(to, from, cosine, sine, pairs, g, true);
+            K(rope_interleaved_row)(to, from, cosine, sine, pairs, g, true);
         else
-            K(rope_pairs_row)(to, from, cosine, sine, pairs, g, false);
+            K(rope_interleaved_row)(to, from, cosine, sine, pairs, g, false);
 }

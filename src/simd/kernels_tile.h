@@ -2,8 +2,8 @@
 
 /* ---- layout */
 
-/* VL x VL elements of `from`, turned; rows beyond `rows` and columns beyond `cols` read as 0. */
-INLINE void K(load_square)(vr *x, const R *from, int64_t ld, int64_t rows, int64_t cols, vr factor) {
+/* VL x VL elements of `from`, transposed; rows beyond `rows` and columns beyond `cols` read as 0. */
+INLINE void K(load_transposed)(vr *x, const R *from, int64_t ld, int64_t rows, int64_t cols, vr factor) {
     if (rows >= VL && cols >= VL) {
 #pragma GCC unroll 16
         for (int i = 0; i < VL; i++) x[i] = v_mul(factor, v_load(from + i * ld));
@@ -20,7 +20,7 @@ static void K(pack)(R *to, int64_t lanes, const R *from, int64_t ld, int64_t row
     for (int64_t r = 0; r < lanes; r += VL)
         for (int64_t c = 0; c < cols; c += VL) {
             vr x[VL];
-            K(load_square)(x, from + r * ld + c, ld, rows - r, cols - c, f);
+            K(load_transposed)(x, from + r * ld + c, ld, rows - r, cols - c, f);
             R *column = to + c * lanes + r;
             if (cols - c >= VL) {
 #pragma GCC unroll 16
@@ -74,7 +74,7 @@ static bool K(finite_tile)(const R *a, int64_t ld, int64_t rows, int64_t cols) {
     return v_sum(sum) == 0;
 }
 
-static void K(band_tile)(R *s, int64_t first, int64_t rows, int64_t lanes, const R *start, const R *end) {
+static void K(band_mask)(R *s, int64_t first, int64_t rows, int64_t lanes, const R *start, const R *end) {
     const vr hidden = v_set(-INFINITY);
     for (int64_t q = 0; q < lanes; q += VL) {
         const vr begin = v_load(start + q), last = v_load(end + q);
@@ -86,7 +86,7 @@ static void K(band_tile)(R *s, int64_t first, int64_t rows, int64_t lanes, const
     }
 }
 
-static void K(bits_tile)(R *s, int64_t rows, int64_t lanes, const uint64_t *bits) {
+static void K(bit_mask)(R *s, int64_t rows, int64_t lanes, const uint64_t *bits) {
     const vr hidden = v_set(-INFINITY);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t q = 0; q < lanes; q += VL) {
@@ -95,12 +95,12 @@ static void K(bits_tile)(R *s, int64_t rows, int64_t lanes, const uint64_t *bits
         }
 }
 
-static void K(softcap_tile)(R *s, int64_t n, R cap) {
+static void K(softcap)(R *s, int64_t n, R cap) {
     const vr c = v_set(cap), inverse = v_set(1 / cap);
     FOR_VECTORS(n) STORE(s, v_mul(c, K(v_tanh)(v_mul(inverse, LOAD(s)))));
 }
 
-static void K(bias_tile)(R *s, const R *a, int64_t n, R factor) {
+static void K(add_bias)(R *s, const R *a, int64_t n, R factor) {
     const vr f = v_set(factor), hidden = v_set(-INFINITY);
     FOR_VECTORS(n) {
         vr x = LOAD(a);
@@ -108,7 +108,7 @@ static void K(bias_tile)(R *s, const R *a, int64_t n, R factor) {
     }
 }
 
-static void K(slope_tile)(R *a, int64_t rows, int64_t lanes, R slope, R distance, R row_step, R lane_step) {
+static void K(add_alibi)(R *a, int64_t rows, int64_t lanes, R slope, R distance, R row_step, R lane_step) {
     const vr f = v_set(slope);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t q = 0; q < lanes; q += VL) {
@@ -118,7 +118,7 @@ static void K(slope_tile)(R *a, int64_t rows, int64_t lanes, R slope, R distance
         }
 }
 
-static R K(slope_back)(const R *ds, int64_t rows, int64_t lanes, R distance, R row_step, R lane_step) {
+static R K(alibi_backward)(const R *ds, int64_t rows, int64_t lanes, R distance, R row_step, R lane_step) {
     vr sum = v_set(0);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t q = 0; q < lanes; q += VL) {
@@ -130,12 +130,12 @@ static R K(slope_back)(const R *ds, int64_t rows, int64_t lanes, R distance, R r
 
 /* ---- softmax */
 
-/* A maximum that would grow by no more than this stays as it is, and with it the sums that refer to it: weights reach 2^4 instead of 1.
- * After FlashAttention-4 (Dao and others), which allows 2^8. */
+/* A maximum that would grow by no more than this stays as it is, and with it the sums that refer to it: weights reach
+ * 2^4 instead of 1. After FlashAttention-4 (Dao and others), which allows 2^8. */
 #define SLACK 4
 
-/* Four chains hide the latency of the maximum and of the sum. Row r always belongs to chain r % 4, so hidden rows at the end change no
- * bit of the sum. */
+/* Four chains hide the latency of the maximum and of the sum. Row r always belongs to chain r % 4, so hidden rows at
+ * the end change no bit of the sum. */
 INLINE vr K(column_top)(const R *s, int64_t rows, int64_t lanes, vr before) {
     vr top[4] = {before, before, before, before};
     int64_t r = 0;
@@ -168,7 +168,7 @@ INLINE vr K(column_weights)(R *s, int64_t rows, int64_t lanes, vr base, vr *most
     return v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]));
 }
 
-static inline bool K(softmax_column)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *alpha) {
+static inline bool K(online_softmax_column)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *alpha) {
     const vr before = v_load(m), most = K(column_top)(s, rows, lanes, before);
     const vr now = v_select(v_le(most, v_add(before, v_set(SLACK))), before, most);
     const vr safe = v_select(v_eq(now, v_set(-INFINITY)), v_set(0), now);
@@ -179,13 +179,14 @@ static inline bool K(softmax_column)(R *s, int64_t rows, int64_t lanes, R *m, R 
     return v_any(v_lt(shrink, v_set(1)));
 }
 
-static bool K(softmax_tile)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *alpha) {
+static bool K(online_softmax)(R *s, int64_t rows, int64_t lanes, R *m, R *l, R *alpha) {
     bool any = false;
-    for (int64_t q = 0; q < lanes; q += VL) any |= K(softmax_column)(s + q, rows, lanes, m + q, l + q, alpha + q);
+    for (int64_t q = 0; q < lanes; q += VL)
+        any |= K(online_softmax_column)(s + q, rows, lanes, m + q, l + q, alpha + q);
     return any;
 }
 
-static bool K(softmax_stays)(R *s, int64_t rows, int64_t lanes, const R *m, R *l, R *next) {
+static bool K(online_softmax_same_max)(R *s, int64_t rows, int64_t lanes, const R *m, R *l, R *next) {
     for (int64_t q = 0; q < lanes; q += VL) {
         const vr before = v_load(m + q);
         vr top = before;
@@ -200,7 +201,7 @@ static void K(scale_rows)(R *to, int64_t ldto, const R *from, int64_t ld, int64_
     for (int64_t r = 0; r < rows; r++, to += ldto, from += ld) K(scale)(to, factor[r], from, cols);
 }
 
-static void K(finish_lanes)(R *factor, R *lse, const R *m, const R *l, int64_t lanes, R sink, R gain) {
+static void K(softmax_finalize)(R *factor, R *lse, const R *m, const R *l, int64_t lanes, R sink, R gain) {
     const vr zero = v_set(0), g = v_set(gain), k = v_set(sink), most = v_set(128), ln2 = v_set(0.69314718055994530942);
     for (int64_t q = 0; q < lanes; q += VL) {
         const vr top = v_load(m + q), sum = v_load(l + q);
@@ -274,8 +275,9 @@ static void K(drop_rows)(R *f, int64_t rows, int64_t lanes, int64_t i0, int64_t 
 
 /* ---- backward */
 
-/* P = exp2(s - lse), dS = P (keep dP - delta). A hidden element has P = dS = 0 exactly, whatever its score and dP are. */
-static void K(back_plain)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse, const R *delta) {
+/* P = exp2(s - lse), dS = P (keep dP - delta). A hidden element has P = dS = 0 exactly, whatever its score and dP
+ * are. */
+static void K(softmax_backward_plain)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse, const R *delta) {
     for (int64_t r = 0; r < rows; r++, s += lanes, dp += lanes) {
         const vr norm = v_set(lse[r]), d = v_set(delta[r]);
         for (int64_t q = 0; q < lanes; q += VL) {
@@ -287,8 +289,8 @@ static void K(back_plain)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse
 }
 
 /* One vector of the general case; `visible` tells the lanes inside the band. */
-INLINE void K(back_vector)(R *s, R *dp, vr norm, vr d, vm visible, R *bias, const R *keep, vr cap, vr inverse_cap,
-                           bool capped) {
+INLINE void K(softmax_backward_vector)(R *s, R *dp, vr norm, vr d, vm visible, R *bias, const R *keep, vr cap,
+                                       vr inverse_cap, bool capped) {
     const vr zero = v_set(0), log2e = v_set(1.44269504088896340736);
     vr x = v_load(s), g = v_load(dp), tangent = zero;
     if (capped) tangent = K(v_tanh)(v_mul(x, inverse_cap)), x = v_mul(cap, tangent);
@@ -306,10 +308,10 @@ INLINE void K(back_vector)(R *s, R *dp, vr norm, vr d, vm visible, R *bias, cons
     v_store(s, v_select(visible, w, zero));
 }
 
-static void K(back_tile)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse, const R *delta, const R *start,
-                         const R *end, R *bias, const R *keep, R softcap) {
+static void K(softmax_backward_from_lse)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse, const R *delta,
+                                         const R *start, const R *end, R *bias, const R *keep, R softcap) {
     if (!start && !bias && !keep && softcap == 0) {
-        K(back_plain)(s, dp, rows, lanes, lse, delta);
+        K(softmax_backward_plain)(s, dp, rows, lanes, lse, delta);
         return;
     }
     const vr cap = v_set(softcap), inverse_cap = v_set(softcap == 0 ? 0 : 1 / softcap);
@@ -319,7 +321,7 @@ static void K(back_tile)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse,
         for (int64_t q = 0; q < lanes; q += VL) {
             const int64_t at = r * lanes + q;
             const vr lane = v_add(v_iota(), v_set((R)q));
-            K(back_vector)
+            K(softmax_backward_vector)
             (s + at, dp + at, norm, d, v_and(v_le(first, lane), v_lt(lane, last)), bias ? bias + at : NULL,
              keep ? keep + at : NULL, cap, inverse_cap, softcap != 0);
         }
@@ -328,13 +330,13 @@ static void K(back_tile)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse,
 
 /* ---- additive scores */
 
-static void K(additive_tile)(R *s, const R *a, int64_t lda, const R *turned, int64_t lanes, const R *w, int64_t rows,
-                             int64_t cols, R factor) {
+static void K(additive_scores)(R *s, const R *a, int64_t lda, const R *transposed, int64_t lanes, const R *w,
+                               int64_t rows, int64_t cols, R factor) {
     for (int64_t r = 0; r < rows; r++, a += lda, s += lanes)
         for (int64_t q = 0; q < lanes; q += VL) {
             vr sum = v_set(0);
             for (int64_t c = 0; c < cols; c++) {
-                const vr t = K(v_tanh)(v_add(v_set(a[c]), v_load(turned + c * lanes + q)));
+                const vr t = K(v_tanh)(v_add(v_set(a[c]), v_load(transposed + c * lanes + q)));
                 sum = v_fma(v_set(w[c]), t, sum);
             }
             v_store(s + q, v_mul(v_set(factor), sum));
@@ -342,8 +344,9 @@ static void K(additive_tile)(R *s, const R *a, int64_t lda, const R *turned, int
 }
 
 /* dt = ds w (1 - t^2). Where ds is 0 nothing is added, so that a NaN in a hidden key stays where it is. */
-static void K(additive_back)(R *da, int64_t ldda, R *dturned, R *dw, const R *ds, const R *a, int64_t lda,
-                             const R *turned, int64_t lanes, const R *w, int64_t rows, int64_t cols) {
+static void K(additive_scores_backward)(R *da, int64_t ldda, R *dtransposed, R *dw, const R *ds, const R *a,
+                                        int64_t lda, const R *transposed, int64_t lanes, const R *w, int64_t rows,
+                                        int64_t cols) {
     const vr zero = v_set(0), one = v_set(1);
     for (int64_t c = 0; c < cols; c++) {
         vr sum_w = zero;
@@ -351,12 +354,12 @@ static void K(additive_back)(R *da, int64_t ldda, R *dturned, R *dw, const R *ds
             const vr x = v_set(a[r * lda + c]);
             vr sum_a = zero;
             for (int64_t q = 0; q < lanes; q += VL) {
-                const vr g = v_load(ds + r * lanes + q), t = K(v_tanh)(v_add(x, v_load(turned + c * lanes + q)));
+                const vr g = v_load(ds + r * lanes + q), t = K(v_tanh)(v_add(x, v_load(transposed + c * lanes + q)));
                 const vm live = v_lt(zero, v_abs(g));
                 const vr dt = v_select(live, v_mul(v_mul(g, v_set(w[c])), v_fnma(t, t, one)), zero);
                 sum_a = v_add(sum_a, dt);
                 sum_w = v_add(sum_w, v_select(live, v_mul(g, t), zero));
-                if (dturned) v_store(dturned + c * lanes + q, v_add(v_load(dturned + c * lanes + q), dt));
+                if (dtransposed) v_store(dtransposed + c * lanes + q, v_add(v_load(dtransposed + c * lanes + q), dt));
             }
             if (da) da[r * ldda + c] += v_sum(sum_a);
         }

@@ -33,8 +33,9 @@ static inline __attribute__((always_inline)) K(counter) K(philox)(K(counter) x, 
     return x;
 }
 
-/* An array is cut into blocks of 128 elements. Element e of a block is decided by the counter (block * 16 + e % 16), word e / 32, and of
- * that word by the low half when e / 16 is even, else by the high half. This fills keep[] for one block: 1 or 0 per element. */
+/* An array is cut into blocks of 128 elements. Element e of a block is decided by the counter (block * 16 + e % 16),
+ * word e / 32, and of that word by the low half when e / 16 is even, else by the high half. This fills keep[] for one
+ * block: 1 or 0 per element. */
 static void K(drop_block)(R *keep, uint64_t block, const fv__drop *drop) {
     const vu limit = u_set(drop->threshold << 16);
     const vr one = v_set(1), zero = v_set(0);
@@ -101,7 +102,8 @@ static void K(from_bf16)(R *y, const uint16_t *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = (R)K(of_brain)(x[i]);
 }
 
-/* The magnitude is scaled so that the rounding of the f32 addition happens at the last bit of f16, also for its denormals. */
+/* The magnitude is scaled so that the rounding of the f32 addition happens at the last bit of f16, also for its
+ * denormals. */
 static inline uint16_t K(half_of)(float x) {
     uint32_t u = K(bits)(x), sign = (u >> 16) & 0x8000u, magnitude = u & 0x7fffffffu;
     if (magnitude > 0x7f800000u) return (uint16_t)(sign | 0x7e00u | ((magnitude >> 13) & 0x3ffu));

@@ -3,33 +3,35 @@
  *     const fv__simd_f32 *k = fv__simd_f32_now();
  *     k->axpy(y, 0.5f, x, n);
  *
- * kernels.def is the list. Each isa_*.c includes one vector vocabulary (vec_*.h) and the kernels (kernels_*.h) and exports one
- * symbol, its table. select.c picks by fv__cpu_isa(). Doubles have the same kernels, through the scalar vocabulary. */
+ * kernels.def is the list. Each isa_*.c includes one vector vocabulary (vec_*.h) and the kernels (kernels_*.h) and
+ * exports one symbol, its table. select.c picks by fv__cpu_isa(). Doubles have the same kernels, through the scalar
+ * vocabulary. */
 #ifndef FV_SIMD_H
 #define FV_SIMD_H
 
 #include "base/base.h"
 
 /* One step of AdamW (Loshchilov & Hutter, arXiv 1711.05101): decoupled decay, bias-corrected moments.
- *   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p = p (1 - lr decay) - lr (m / correct1) / (sqrt(v / correct2) + eps) */
+ *   m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
+ *   p = p (1 - lr decay) - lr (m / correct1) / (sqrt(v / correct2) + eps) */
 typedef struct fv__adamw {
     double lr, beta1, beta2, eps, decay;
     double correct1, correct2; /* 1 - beta^t */
     double grad_scale;         /* g is multiplied by it first: clipping, accumulation */
 } fv__adamw;
 
-/* What decides which elements a dropout keeps. Decisions use 16 bits of Philox4x32-10: the rate is rounded to 1/65536 and `scale`
- * is the inverse of the rounded keep rate, so the mean is exact. */
+/* What decides which elements a dropout keeps. Decisions use 16 bits of Philox4x32-10: the rate is rounded to 1/65536
+ * and `scale` is the inverse of the rounded keep rate, so the mean is exact. */
 typedef struct fv__drop {
     uint64_t seed, stream;
     uint32_t threshold; /* dropped when the 16 bits are below it; 0 keeps all */
     double scale;
 } fv__drop;
 
-/* What becomes of the C of a product: the chain of an element starts at 0 (SET), goes on from C (ON: how a sum is cut does not show), or
- * starts at 0 and joins C at its end (PLUS: errors of long sums grow with the root of a block, not of the whole). False and true are the
- * first two. */
-typedef enum fv__gemm_add { FV_GEMM_SET, FV_GEMM_ON, FV_GEMM_PLUS } fv__gemm_add;
+/* What becomes of the C of a product. OVERWRITE: the chain of an element starts at 0. CONTINUE: it goes on from C, so
+ * that how a sum is partitioned does not show. ACCUMULATE: it starts at 0 and joins C at its end, so that errors of
+ * long sums grow with the root of a block, not of the whole. */
+typedef enum fv__gemm_mode { FV_GEMM_OVERWRITE, FV_GEMM_CONTINUE, FV_GEMM_ACCUMULATE } fv__gemm_mode;
 
 /* 0 <= rate < 1. */
 fv__drop fv__drop_of(double rate, uint64_t seed, uint64_t stream);

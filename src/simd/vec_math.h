@@ -1,8 +1,8 @@
 /* exp, tanh, erf and the normal distribution in the vector vocabulary.
  *
- * f32: minimax polynomials (Remez, relative error below 1e-8 unless said) after the usual range reductions; exp and tanh are within
- * 2 ulp of the exact value over the whole range. f64 calls libm, which is better than that.
- * With -ffp-contract=fast v_fma is a fused operation wherever the instruction set has one. */
+ * f32: minimax polynomials (Remez, relative error below 1e-8 unless said) after the usual range reductions; exp and
+ * tanh are within 2 ulp of the exact value over the whole range. f64 calls libm, which is better than that. With
+ * -ffp-contract=fast v_fma is a fused operation wherever the instruction set has one. */
 
 #if FV_REAL_IS_DOUBLE
 
@@ -15,8 +15,8 @@ static inline vr K(v_phi)(vr x) { return 0.5 * erfc(-x * 0.70710678118654752440)
 
 #else
 
-/* e^x = 2^n e^r, |r| <= ln(2)/2; ln 2 in two parts so that r is exact to the last bit. The operand order of v_max and v_min lets NaN
- * through; beyond the bounds the scaling gives 0 and inf. */
+/* e^x = 2^n e^r, |r| <= ln(2)/2; ln 2 in two parts so that r is exact to the last bit. The operand order of v_max and
+ * v_min lets NaN through; beyond the bounds the scaling gives 0 and inf. */
 static inline vr K(v_exp)(vr x) {
     x = v_min(v_set(89.0f), v_max(v_set(-104.0f), x));
     vr n = v_round(v_mul(x, v_set(1.44269504f)));
@@ -29,8 +29,9 @@ static inline vr K(v_exp)(vr x) {
     return v_ldexp(p, n);
 }
 
-/* 2^x for the weights of softmax, x <= 0: results below 2^-126 may be 0, -inf gives exactly 0, 0 exactly 1. The five coefficients have the
- * least error in units of the last place (1.0 below and 1.3 above 2^n, where roundings are half as large) of those with mean error 0. */
+/* 2^x for the weights of softmax, x <= 0: results below 2^-126 may be 0, -inf gives exactly 0, 0 exactly 1. The five
+ * coefficients have the least error in units of the last place (1.0 below and 1.3 above 2^n, where roundings are half
+ * as large) of those with mean error 0. */
 static inline vr K(v_exp2)(vr x) {
     x = v_max(v_set(-160.0f), x);
     vr n = v_round(x), r = v_sub(x, n);
@@ -68,8 +69,8 @@ static inline vr K(v_tanh)(vr x) {
     return v_select(v_lt(a, v_set(0.625f)), small, v_sign_of(large, x));
 }
 
-/* Phi(-y) for y >= 1 is e^(-y^2/2) / (y+3) times a smooth function, here a polynomial in t = (y-3)/(y+3). The square is taken with its
- * rest: without it the rounding of y^2 alone would cost 80 ulp in the far tail. */
+/* Phi(-y) for y >= 1 is e^(-y^2/2) / (y+3) times a smooth function, here a polynomial in t = (y-3)/(y+3). The square is
+ * taken with its rest: without it the rounding of y^2 alone would cost 80 ulp in the far tail. */
 static inline vr K(v_tail)(vr y) {
     y = v_min(v_set(15.0f), y);
     vr three = v_set(3.0f), inverse = v_div(v_set(1.0f), v_add(y, three)), t = v_mul(v_sub(y, three), inverse);

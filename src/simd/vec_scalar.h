@@ -1,5 +1,5 @@
-/* The vector vocabulary on one element: the meaning of every operation, and the portable table. Macros, so that one file can be
- * compiled with R float and with R double. */
+/* The vector vocabulary on one element: the meaning of every operation, and the portable table. Macros, so that one
+ * file can be compiled with R float and with R double. */
 #include <math.h>
 #include <string.h>
 
@@ -13,14 +13,16 @@
 #define v_loadn(p, n) ((n) > 0 ? *(p) : (R)0)
 #define v_storen(p, v, n) ((n) > 0 ? (void)(*(p) = (v)) : (void)0)
 #define v_set(x) ((R)(x))
-/* The value at p in every lane. Volatile: gcc 12 joins two such loads with those of the next row and reads past the last one. */
+/* The value at p in every lane. Volatile: gcc 12 joins two such loads with those of the next row and reads past the
+ * last one. */
 #define v_one(p) (*(const volatile R *)(p))
 #define v_iota() ((R)0)
 #define v_add(a, b) ((a) + (b))
 #define v_sub(a, b) ((a) - (b))
 #define v_mul(a, b) ((a) * (b))
 #define v_div(a, b) ((a) / (b))
-/* a b + c and c - a b. Fused wherever there is an instruction for it: left to the compiler, copies of a loop could differ in bits. */
+/* a b + c and c - a b. Fused wherever there is an instruction for it: left to the compiler, copies of a loop could
+ * differ in bits. */
 #if defined(FP_FAST_FMAF) && defined(FP_FAST_FMA)
 #define v_fma(a, b, c) ((R)(sizeof(R) == 4 ? fmaf((float)(a), (float)(b), (float)(c)) : fma(a, b, c)))
 #define v_fnma(a, b, c) v_fma(-(a), b, c)
@@ -55,7 +57,8 @@
 #define v_twice(p, n) ((void)(n), *(p))    /* p[0] p[0] p[1] p[1] ..., n of them */
 #define v_prefetch(address) ((void)(address))
 
-/* stored numbers widened: VL of f16, or the first n, then zeros; 2 VL of bf16, even and odd ones apart, which costs one operation each */
+/* stored numbers widened: VL of f16, or the first n, then zeros; 2 VL of bf16, even and odd ones apart, which costs one
+ * operation each */
 #define v_load_f16(p) K(of_half)(*(p))
 #define v_loadn_f16(p, n) ((n) > 0 ? K(of_half)(*(p)) : 0)
 #define v_load2_bf16(p, even, odd) (*(even) = K(of_brain)((p)[0]), *(odd) = K(of_brain)((p)[1]))

@@ -31,7 +31,8 @@ fv_tensor fv_blhd(void *data, fv_dtype dtype, int64_t b, int64_t l, int64_t h, i
     return fv_tensor_transpose(fv_tensor_of(data, dtype, 4, (int64_t[]){b, l, h, d}), 1, 2);
 }
 
-/* What a wrong argument gives: nothing to read, nothing to write. A scalar has no dimension to empty, so it gets one. */
+/* What a wrong argument gives: nothing to read, nothing to write. A scalar has no dimension to empty, so it gets
+ * one. */
 static fv_tensor empty(fv_tensor t, int axis) {
     if (t.rank == 0) t.rank = 1;
     if (axis < 0 || axis >= t.rank) axis = 0;

@@ -102,7 +102,7 @@ case wrong number of dimensions
 do npy q.npy '<f4' '(1, 2, 4)' 32; fovea attend q.npy q.npy q.npy
 exit 2
 err fovea: error: q has the wrong number of dimensions
-err   expected (batch, heads, length, width)
+err   expected (batch, heads, length, head_dim)
 err   try:     --layout bld --heads N
 
 case --layout bld needs the heads
@@ -110,10 +110,10 @@ do npy q.npy '<f4' '(1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --layout bld
 exit 2
 err fovea: error: --heads is missing: --layout bld does not say how many heads there are
 
-case heads that do not divide the width
+case heads that do not divide the head_dim
 do npy q.npy '<f4' '(1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --layout bld --heads 3
 exit 2
-err fovea: error: 3 heads do not divide the width of q
+err fovea: error: 3 heads do not divide the head_dim of q
 
 case keys and values of different lengths
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy v.npy '<f4' '(1, 1, 3, 4)' 48; fovea attend q.npy q.npy v.npy
@@ -140,7 +140,7 @@ err   try:     give it as bias
 case a tensor the mechanism does not take
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --gate q.npy
 exit 2
-err fovea: error: softmax does not take gate
+err fovea: error: softmax does not take log_decay
 
 case a parameter of the mechanism without a name
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --tensor w
@@ -266,7 +266,9 @@ out softmax	7 x equal to 2..9,2,16	both
 case benchmark of the grid is nine shapes, full and causal
 do fovea bench attention --grid --turns
 exit 2
-err fovea: error: --turns: one problem was expected, 18 were asked for
+err fovea: error: --turns: wrong number of problems
+err   expected one
+err   found:   18
 
 case benchmark of memory
 do fovea bench attention --memory --shape 1,1,700,16 -o tsv -q | cut -f 1,2,6,7
@@ -275,14 +277,14 @@ out softmax	1,1,700,16	dropout 0.1	backward
 out window:left=128,right=128	1,1,700,16	dropout 0.1	backward
 
 case benchmark of maps
-do fovea bench attention --maps --shape 1,2,150,16 -r 1 --dtype f32,f16 -o tsv -q | cut -f 1-6
+do fovea bench attention --statistics --shape 1,2,150,16 -r 1 --dtype f32,f16 -o tsv -q | cut -f 1-6
 out softmax	1,2,150,16	f32	1	none	weights of 8 rows
 out softmax	1,2,150,16	f16	1	none	mean and largest of 64 x 64
 
 case benchmark of maps of packed sequences
-do fovea bench attention --maps --packed 2..9 -r 1
+do fovea bench attention --statistics --packed 2..9 -r 1
 exit 2
-err fovea: error: --maps and packed sequences exclude each other
+err fovea: error: --statistics and packed sequences exclude each other
 
 case benchmark in turns with another program
 do printf '2\n\n' | fovea bench attention --turns --shape 1,2,32,8 -o tsv -q | grep -c '^$'
@@ -291,7 +293,9 @@ out 2
 case benchmark in turns takes one problem
 do fovea bench attention --turns --causal none,upper-left
 exit 2
-err fovea: error: --turns: one problem was expected, 2 were asked for
+err fovea: error: --turns: wrong number of problems
+err   expected one
+err   found:   2
 
 case benchmark of tensors from a file
 do st t.safetensors '{"q":{"dtype":"F32","shape":[1,4,6,8],"data_offsets":[0,768]},"k":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[768,1152]},"v":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[1152,1536]}}' 1536
@@ -302,7 +306,7 @@ case benchmark of tensors from a file whose sequences end too early
 do st t.safetensors '{"q":{"dtype":"F32","shape":[1,4,6,8],"data_offsets":[0,768]},"k":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[768,1152]},"v":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[1152,1536]},"cu_seqlens_q":{"dtype":"I32","shape":[2],"data_offsets":[1536,1544]}}' 1544
 do fovea bench attention --in t.safetensors
 exit 2
-err~ port "cu_q" ends at 0
+err~ port "cu_q", last element
 
 case benchmark of tensors from a file that lacks one
 do npy q.npy '<f4' '(1, 2, 5, 8)' 320; fovea bench attention --in q.npy
@@ -417,13 +421,13 @@ err found:   3
 
 case rotary positions of a gate have nothing to turn
 do npy x.npy '<f4' '(1, 1, 3, 4)' 48; npy w.npy '<f4' '(1, 4)' 16; npy b.npy '<f4' '(1,)' 4
-do fovea attend --q x.npy --attention pixel-gate --tensor w=w.npy --tensor b=b.npy --rope half
+do fovea attend --q x.npy --attention spatial-gate --tensor w=w.npy --tensor b=b.npy --rope half
 exit 2
-err fovea: error: --rope half: pixel-gate has no keys to turn
+err fovea: error: --rope half: spatial-gate has no keys to rotate
 
 case a gate has no lse
 do npy x.npy '<f4' '(1, 1, 3, 4)' 48; npy w.npy '<f4' '(1, 4)' 16; npy b.npy '<f4' '(1,)' 4
-do fovea attend --q x.npy --attention pixel-gate --tensor w=w.npy --tensor b=b.npy --format tsv -q | cut -f 1,2
+do fovea attend --q x.npy --attention spatial-gate --tensor w=w.npy --tensor b=b.npy --format tsv -q | cut -f 1,2
 out out	f32[1,1,3,4]
 not lse
 
@@ -439,22 +443,22 @@ err fovea: error: attention: port "prefix_len", element 0
 err expected 0 to 4
 err found:   5
 
-case a survey of all weights
-do npy q.npy '<f4' '(1, 2, 3, 4)' 96; fovea attend q.npy q.npy q.npy --survey pooled,columns,entropy --pool 2,1 --format tsv -q | cut -f 1-4
+case statistics of all weights
+do npy q.npy '<f4' '(1, 2, 3, 4)' 96; fovea attend q.npy q.npy q.npy --statistics pooled,columns,entropy --pool 2,1 --format tsv -q | cut -f 1-4
 out columns	f32[1,2,3]	1.000000	1.000000
 out entropy	f32[1,2,3]	1.098612	1.098612
 out pooled_max	f32[1,2,2,3]	0.333333	0.333333
 out pooled_mean	f32[1,2,2,3]	0.333333	0.333333
 
-case a block of a survey that no sequence can have
-do npy q.npy '<f4' '(1, 2, 3, 4)' 96; fovea attend q.npy q.npy q.npy --survey pooled --pool 9223372036854775807,1
+case a block of statistics that no sequence can have
+do npy q.npy '<f4' '(1, 2, 3, 4)' 96; fovea attend q.npy q.npy q.npy --statistics pooled --pool 9223372036854775807,1
 exit 2
 err fovea: error: --pool 9223372036854775807,1: wrong sizes
 err expected BQ,BK, both from 1 to 2^48, such as 64,64
 
-case a survey of one head of two packed sequences
+case statistics of one head of two packed sequences
 do npy q.npy '<f4' '(1, 2, 3, 4)' 96; printf '\0\0\0\0\001\0\0\0\003\0\0\0' > raw; npy cu.npy '<i4' '(3,)' 0; cat raw >> cu.npy
-do fovea attend q.npy q.npy q.npy --cu-seqlens-q cu.npy --survey pooled,columns --head-list 1 --format tsv -q | cut -f 1-5
+do fovea attend q.npy q.npy q.npy --cu-seqlens-q cu.npy --statistics pooled,columns --head-list 1 --format tsv -q | cut -f 1-5
 out columns	f32[1,1,3]	1.000000	1.000000	1.000000
 out pooled_mean	f32[2,1,1,1]	0.500000	1.000000	0.750000
 
@@ -473,27 +477,37 @@ do npy q.npy '<f2' '(1, 1, 2, 4)' 16; npy k.npy '<f4' '(1, 1, 2, 4)' 32; fovea a
 out out	f16[1,1,2,4]
 out dk	f16[1,1,2,4]
 
-case an unknown part of a survey
-do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --survey pooled,rows
+case flags and mechanisms by their earlier names
+do npy q.npy '<f4' '(1, 2, 3, 4)' 96; fovea attend q.npy q.npy q.npy --survey pooled,columns --survey-dropout --pool 2,1 --format tsv -q | cut -f 1
+out out
+out lse
+out pooled_mean
+out pooled_max
+out columns
+do fovea mechanisms pixel-gate | head -n 1
+out~ spatial-gate
+
+case an unknown part of statistics
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --statistics pooled,rows
 exit 2
-err fovea: error: --survey pooled,rows: unknown part
+err fovea: error: --statistics pooled,rows: unknown part
 err   found:   rows
 
 case wrong sizes of blocks
-do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --survey pooled --pool 2,0
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --statistics pooled --pool 2,0
 exit 2
 err fovea: error: --pool 2,0: wrong sizes
 
-case a mechanism without a survey
-do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention topk:k=1 --survey columns
+case a mechanism without statistics
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention topk:k=1 --statistics columns
 exit 2
-err~ mechanism "topk" has no survey: its weights do not follow from lse tile by tile
+err~ mechanism "topk" has no statistics: its weights do not follow from lse tile by tile
 err   expected one of softmax, window, additive
 
-case the size of blocks without a survey of them
-do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --pool 8,8 --survey entropy
+case the size of blocks without statistics of them
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --pool 8,8 --statistics entropy
 exit 2
-err fovea: error: --pool without --survey pooled
+err fovea: error: --pool without --statistics pooled
 
 case rotary positions that are not switched on
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --rope-base 500000

@@ -140,48 +140,48 @@ static fv_attention_tensors entry(const call *c, int64_t b) {
 }
 
 static void scores_of(sample *s, const call *c, const fv_attention_plan *plan, const fv_attention_tensors *x,
-                      fv_stage stage, const fv_tensor *to) {
+                      fv_capture capture, const fv_tensor *to) {
     int64_t *row = sample_new(FV_I64, 1, &c->q_len).data;
     for (int64_t i = 0; i < c->q_len; i++) row[i] = i;
     for (int64_t b = 0; b < to->dim[0]; b++)
         for (int64_t h = 0; h < c->heads; h++) {
             const fv_tensor all = fv_tensor_slice(fv_tensor_slice(*to, 0, b, 1), 1, h, 1);
             const fv_tensor part = fv_tensor_2d(all.data, all.dtype, c->q_len, c->k_len);
-            if (!sample_try(s, fv_attention_weights(plan, x, stage, b, h, row, c->q_len, &part))) return;
+            if (!sample_try(s, fv_attention_weights(plan, x, capture, b, h, row, c->q_len, &part))) return;
         }
 }
 
-/* Forward, and scores of a stage if `scores` has room for them. */
-static void solve(sample *s, const call *c, const fv_attention_options *how, fv_attention_tensors *x, fv_stage stage,
-                  const fv_tensor *scores) {
+/* Forward, and scores of a capture if `scores` has room for them. */
+static void solve(sample *s, const call *c, const fv_attention_options *how, fv_attention_tensors *x,
+                  fv_capture capture, const fv_tensor *scores) {
     fv_attention_plan *plan = NULL;
     const int64_t *q = x->t[FV_Q].dim;
     x->t[FV_LSE] = sample_new(c->arithmetic, 3, (int64_t[]){q[0], q[1], q[2]});
     if (sample_try(s, fv_attention_plan_create(&plan, how, x))) {
         const int64_t size = (int64_t)fv_attention_scratch(plan, false);
         sample_try(s, fv_attention_forward(plan, x, sample_new(FV_U8, 1, &size).data));
-        if (scores && !*s->reason) scores_of(s, c, plan, x, stage, scores);
+        if (scores && !*s->reason) scores_of(s, c, plan, x, capture, scores);
     }
     fv_attention_plan_free(plan);
 }
 
 /* Windows without causality that are counted from the end of each entry's keys: an offset for each, so a call for each. */
-static void solve_entries(sample *s, const call *c, fv_stage stage, const fv_tensor *scores) {
+static void solve_entries(sample *s, const call *c, fv_capture capture, const fv_tensor *scores) {
     for (int64_t b = 0; b < c->batch && !*s->reason; b++) {
         fv_attention_tensors one = entry(c, b);
         fv_attention_options how = c->how;
         how.q_offset = (int64_t)fv_tensor_get(&c->valid, &b) - c->q_len;
         const fv_tensor part = scores ? fv_tensor_slice(*scores, 0, b, 1) : (fv_tensor){0};
-        solve(s, c, &how, &one, stage, scores ? &part : NULL);
+        solve(s, c, &how, &one, capture, scores ? &part : NULL);
     }
 }
 
-static void solve_all(sample *s, call *c, fv_stage stage, const fv_tensor *scores) {
+static void solve_all(sample *s, call *c, fv_capture capture, const fv_tensor *scores) {
     const bool windows = c->how.window_left >= 0 || c->how.window_right >= 0;
     if (windows && !c->causal && c->valid.rank && !c->past)
-        solve_entries(s, c, stage, scores);
+        solve_entries(s, c, capture, scores);
     else
-        solve(s, c, &c->how, &c->x, stage, scores);
+        solve(s, c, &c->how, &c->x, capture, scores);
 }
 
 /* ---- the fourth output */
@@ -194,13 +194,13 @@ static output_mode mode_of(const sample *s) {
 }
 
 /* Scores before any mask: those of a call without. */
-static void unmasked(sample *s, const call *c, fv_stage stage) {
+static void unmasked(sample *s, const call *c, fv_capture capture) {
     call bare = *c;
     fv_attention_tensors x = {0};
     for (int port = FV_Q; port <= FV_V; port++) x.t[port] = c->x.t[port];
     x.t[FV_OUT] = sample_new(c->dtype, 4, (int64_t[]){c->batch, c->heads, c->q_len, x.t[FV_V].dim[3]});
     bare.how.causal = FV_CAUSAL_NONE, bare.how.window_left = bare.how.window_right = -1;
-    solve(s, &bare, &bare.how, &x, stage, &c->scores);
+    solve(s, &bare, &bare.how, &x, capture, &c->scores);
 }
 
 static void solve_with_scores(sample *s, call *c) {
@@ -210,12 +210,12 @@ static void solve_with_scores(sample *s, call *c) {
     if (c->bias_first && mode == BIASED) { /* the sum before the cap */
         call early = *c;
         early.how.softcap = 0;
-        solve_all(s, &early, FV_STAGE_BIASED, &c->scores);
+        solve_all(s, &early, FV_CAPTURE_BIASED, &c->scores);
     }
-    if (!masked) unmasked(s, c, mode == RAW ? FV_STAGE_RAW : FV_STAGE_SOFTCAPPED);
+    if (!masked) unmasked(s, c, mode == RAW ? FV_CAPTURE_RAW : FV_CAPTURE_SOFTCAPPED);
     if (c->bias_first) join_bias(s, c);
-    const fv_stage stage = mode == WEIGHTS ? FV_STAGE_SOFTMAX : FV_STAGE_BIASED;
-    solve_all(s, c, stage, masked && !(c->bias_first && mode == BIASED) ? &c->scores : NULL);
+    const fv_capture capture = mode == WEIGHTS ? FV_CAPTURE_SOFTMAX : FV_CAPTURE_BIASED;
+    solve_all(s, c, capture, masked && !(c->bias_first && mode == BIASED) ? &c->scores : NULL);
 }
 
 /* ---- the operator */
@@ -243,7 +243,7 @@ void run_attention(sample *s) {
         solve_with_scores(s, &c);
     else {
         if (c.bias_first) join_bias(s, &c);
-        solve_all(s, &c, FV_STAGE_RAW, NULL);
+        solve_all(s, &c, FV_CAPTURE_RAW, NULL);
     }
     if (*s->reason) return;
     sample_compare(s, 0, &y);

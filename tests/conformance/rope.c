@@ -4,7 +4,7 @@
 void run_rotary_embedding(sample *s) {
     const fv_tensor x = sample_input(s, 0);
     fv_rope_options how = FV_ROPE_DEFAULT;
-    how.pairing = sample_int(s, "interleaved", 0) ? FV_ROPE_PAIRS : FV_ROPE_HALVES;
+    how.pairing = sample_int(s, "interleaved", 0) ? FV_ROPE_INTERLEAVED : FV_ROPE_HALF;
     how.columns = sample_int(s, "rotary_embedding_dim", 0);
     how.cosine = sample_input(s, 1), how.sine = sample_input(s, 2);
     how.position = sample_input(s, 3);

@@ -19,7 +19,7 @@ static fv_block_kind kind_of(int32_t tile) {
 
 fv_block_info fv_block_mask_info(const fv_block_mask *mask) { return mask->info; }
 
-bool fv_block_mask_sees(const fv_block_mask *m, int64_t batch, int64_t head, int64_t i, int64_t j) {
+bool fv_block_mask_visible(const fv_block_mask *m, int64_t batch, int64_t head, int64_t i, int64_t j) {
     return word_of(m, plane_of(m, batch, head), i, j / FV_BLOCK_KEYS) >> (j % FV_BLOCK_KEYS) & 1;
 }
 
@@ -47,8 +47,8 @@ void fv__blocks_rows(const fv_block_mask *m, int64_t batch, int64_t head, int64_
     for (int64_t r = 0; r < rows; r++) words[r] = word_of(m, plane, i0 + r, j0 / FV_BLOCK_KEYS) >> (j0 % FV_BLOCK_KEYS);
 }
 
-/* A 32 x 32 square of bits turned: halves, quarters, ... of it change places (Warren, Hacker's Delight, 7-3). */
-static void turn(uint32_t *x) {
+/* A 32 x 32 square of bits transposed: halves, quarters, ... of it change places (Warren, Hacker's Delight, 7-3). */
+static void transpose_bits(uint32_t *x) {
     uint32_t mask = 0x0000ffff;
     for (int side = 16; side; side >>= 1, mask ^= mask << side)
         for (int i = 0; i < 32; i = (i + side + 1) & ~side) {
@@ -67,7 +67,7 @@ void fv__blocks_columns(const fv_block_mask *m, int64_t batch, int64_t head, int
     const uint64_t *bits = m->row[row].bits + (int64_t)tile * FV_BLOCK_QUERIES;
     uint32_t half[2][FV_BLOCK_QUERIES];
     for (int i = 0; i < FV_BLOCK_QUERIES; i++) half[0][i] = (uint32_t)bits[i], half[1][i] = (uint32_t)(bits[i] >> 32);
-    turn(half[0]), turn(half[1]);
+    transpose_bits(half[0]), transpose_bits(half[1]);
     for (int c = 0; c < FV_BLOCK_KEYS; c++) words[c] = half[c / 32][c % 32];
 }
 

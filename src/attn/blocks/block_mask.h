@@ -12,8 +12,8 @@ struct fv_block_mask {
     fv_block_info info;
     uint64_t number;       /* no two masks of a process have the same: a plan found again is for this one */
     int64_t rows, columns; /* tiles of a plane */
-    int32_t *
-        tile; /* (batch, heads, rows, columns): FV__TILE_EMPTY, FV__TILE_FULL, or which of the partial tiles of its row */
+    /* (batch, heads, rows, columns): FV__TILE_EMPTY, FV__TILE_FULL, or which of the partial tiles of its row */
+    int32_t *tile;
     struct fv__block_row { /* (batch, heads, rows) */
         uint64_t *bits;    /* FV_BLOCK_QUERIES words a partial tile; bit j of word i: query i sees key j */
         size_t capacity;

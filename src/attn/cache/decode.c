@@ -1,7 +1,7 @@
 /* Plans of decoding, and everything that can be wrong with a call. */
 #include "attn/cache/decode.h"
 #include "attn/attn.h"
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -44,8 +44,8 @@ fv_status fv_decode_plan_create(fv_decode_plan **out, const fv_decode_options *o
     *plan = (fv_decode_plan){.o = *options, .cache = *c, .heads = heads, .rows = rows};
     if (plan->o.scale == 0) plan->o.scale = 1 / sqrt((double)c->d_qk);
     plan->group = heads / c->kv_heads;
-    plan->turn = plan->group < FV_DECODE_ROWS ? FV_DECODE_ROWS / plan->group : 1;
-    if (plan->turn > rows) plan->turn = rows;
+    plan->row_batch = plan->group < FV_DECODE_ROWS ? FV_DECODE_ROWS / plan->group : 1;
+    if (plan->row_batch > rows) plan->row_batch = rows;
     plan->pairs = (c->d_qk + 1) / 2, plan->q_pad = padded(c->d_qk), plan->o_pad = padded(c->d_v);
     *out = plan;
     return FV_OK;
@@ -58,7 +58,7 @@ void fv_decode_plan_free(fv_decode_plan *plan) { fv__free(plan); }
 /* The most chunks that the keys of all sequences can touch. */
 static int64_t most_chunks(const fv_decode_plan *plan, const fv_kv_cache *cache) {
     const int64_t batch = cache->o.batch, chunk = FV_DECODE_CHUNK;
-    const int64_t rows = plan->o.see_all ? plan->rows : plan->turn;
+    const int64_t rows = plan->o.see_all ? plan->rows : plan->row_batch;
     const int64_t left = plan->o.window_left,
                   each = cache->o.kind == FV_CACHE_PAGED ? cache->slots * cache->rows : cache->rows;
     int64_t chunks = each / chunk + 2;
@@ -71,26 +71,27 @@ static int64_t most_chunks(const fv_decode_plan *plan, const fv_kv_cache *cache)
     return chunks;
 }
 
-fv__decode_cut fv__decode_cut_of(const fv_decode_plan *plan, const fv_kv_cache *cache) {
-    const size_t rows = (size_t)(plan->group * plan->turn), kv_heads = (size_t)cache->o.kv_heads,
+fv__decode_partition fv__decode_partition_of(const fv_decode_plan *plan, const fv_kv_cache *cache) {
+    const size_t rows = (size_t)(plan->group * plan->row_batch), kv_heads = (size_t)cache->o.kv_heads,
                  batch = (size_t)cache->o.batch, q_pad = (size_t)plan->q_pad, o_pad = (size_t)plan->o_pad;
     const size_t weights = rows * FV_DECODE_CHUNK,
                  row = q_pad > 2 * o_pad ? q_pad : 2 * o_pad; /* or one of q, two of out */
-    fv__decode_cut cut = {.chunks = most_chunks(plan, cache)};
+    fv__decode_partition partition = {.chunks = most_chunks(plan, cache)};
     size_t parts;
-    cut.first_bytes = fv__attn_lines((int64_t)batch + 1, sizeof(int64_t));
-    cut.left_bytes = fv__attn_lines((int64_t)(batch * kv_heads), sizeof(atomic_int));
-    cut.part_bytes = fv__attn_lines((int64_t)(rows * (o_pad + 2)), sizeof(float));
-    cut.worker_bytes = fv__attn_lines((int64_t)(rows * q_pad + (weights > row ? weights : row)), sizeof(float));
-    cut.bytes = SIZE_MAX;
-    if (!fv__mul_ok(cut.part_bytes, (size_t)cut.chunks * kv_heads, &parts)) return cut;
-    const size_t bytes = cut.first_bytes + cut.left_bytes + (size_t)fv_threads() * cut.worker_bytes + 64;
-    if (fv__add_ok(bytes, parts, &parts)) cut.bytes = parts;
-    return cut;
+    partition.first_bytes = fv__attn_lines((int64_t)batch + 1, sizeof(int64_t));
+    partition.left_bytes = fv__attn_lines((int64_t)(batch * kv_heads), sizeof(atomic_int));
+    partition.part_bytes = fv__attn_lines((int64_t)(rows * (o_pad + 2)), sizeof(float));
+    partition.worker_bytes = fv__attn_lines((int64_t)(rows * q_pad + (weights > row ? weights : row)), sizeof(float));
+    partition.bytes = SIZE_MAX;
+    if (!fv__mul_ok(partition.part_bytes, (size_t)partition.chunks * kv_heads, &parts)) return partition;
+    const size_t bytes =
+        partition.first_bytes + partition.left_bytes + (size_t)fv_threads() * partition.worker_bytes + 64;
+    if (fv__add_ok(bytes, parts, &parts)) partition.bytes = parts;
+    return partition;
 }
 
 size_t fv_decode_scratch(const fv_decode_plan *plan, const fv_kv_cache *cache) {
-    return fv__decode_cut_of(plan, cache).bytes;
+    return fv__decode_partition_of(plan, cache).bytes;
 }
 
 /* ---- what it is and what it costs */
@@ -102,7 +103,7 @@ size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, 
                         "decode: %s %s %s, group %lld, up to %lld rows at once, chunks of %d keys, %d thread%s, "
                         "scratch %.1f KiB",
                         fv_dtype_name(cache->o.dtype), kinds[cache->o.kind], fv__isa_name(fv__simd_f32_now()->isa),
-                        (long long)plan->group, (long long)plan->turn, FV_DECODE_CHUNK, fv_threads(),
+                        (long long)plan->group, (long long)plan->row_batch, FV_DECODE_CHUNK, fv_threads(),
                         fv_threads() == 1 ? "" : "s", (double)fv_decode_scratch(plan, cache) / 1024);
     if (plan->o.window_left >= 0) used += snprintf(text + used, sizeof text - (size_t)used, ", window");
     if (plan->o.softcap > 0) used += snprintf(text + used, sizeof text - (size_t)used, ", softcap");
@@ -110,8 +111,8 @@ size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, 
     return (size_t)used;
 }
 
-void fv__decode_sees(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t b, int64_t r, int64_t n,
-                     int64_t *start, int64_t *end) {
+void fv__decode_visible(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t b, int64_t r, int64_t n,
+                        int64_t *start, int64_t *end) {
     const int64_t length = cache->length[b], at = length - n + r, left = plan->o.window_left;
     *start = *end = 0;
     if (r >= n) return;
@@ -124,8 +125,8 @@ double fv_decode_bytes(const fv_decode_plan *plan, const fv_kv_cache *cache, int
     for (int64_t b = 0; b < cache->o.batch; b++) {
         int64_t start, first_end, last_start, end;
         if (rows < 1 || rows > cache->length[b]) continue;
-        fv__decode_sees(plan, cache, b, 0, rows, &start, &first_end);
-        fv__decode_sees(plan, cache, b, rows - 1, rows, &last_start, &end);
+        fv__decode_visible(plan, cache, b, 0, rows, &start, &first_end);
+        fv__decode_visible(plan, cache, b, rows - 1, rows, &last_start, &end);
         positions += (double)(end - start);
     }
     return positions * (double)cache->o.kv_heads * (double)(cache->k_pitch + cache->v_pitch);
@@ -168,8 +169,8 @@ static fv_status check_tensors(const fv_decode_plan *plan, const fv_decode_tenso
     if (n < 0) return wrong("q", &x->q, "(B,H,n,Dqk)");
     const int64_t q[4] = {c->batch, plan->heads, n, c->d_qk}, out[4] = {c->batch, plan->heads, n, c->d_v};
     if (n > plan->rows)
-        return fv__fail(FV_USAGE, "decode: q has %lld rows\n  expected up to %lld, as planned", (long long)n,
-                        (long long)plan->rows);
+        return fv__fail(FV_USAGE, "decode: q, rows\n  expected up to %lld, as planned\n  found:   %lld",
+                        (long long)plan->rows, (long long)n);
     FV_TRY(check_rows("q", &x->q, q, "(B,H,n,Dqk) of the plan"));
     FV_TRY(check_rows("out", &x->out, out, "(B,H,n,Dv) with n of q"));
     FV_TRY(check_extra("lse", &x->lse, 3, out, "f32 (B,H,n) with n of q"));

@@ -1,9 +1,10 @@
 /* Between the files of decoding: decode.c plans and checks, split.c runs.
  *
- * A task is (sequence, kv head, chunk of 1024 positions). It reads the chunk of K, then that of V, once, for all rows of its group: `group`
- * query heads times the new rows, at most about 64 together (more are done in turns). Chunks begin at multiples of 1024 of the absolute
- * position, so the partial results (maximum, sum, weighted values) and their merge in the order of chunks depend on nothing but the
- * positions a row sees: not on threads, on the batch, on the kind of cache, or on how many rows are decoded together.
+ * A task is (sequence, kv head, chunk of 1024 positions). It reads the chunk of K, then that of V, once, for all rows
+ * of its group: `group` query heads times the new rows, at most about 64 together (more are done in batches of rows).
+ * Chunks begin at multiples of 1024 of the absolute position, so the partial results (maximum, sum, weighted values)
+ * and their merge in the order of chunks depend on nothing but the positions a row sees: not on threads, on the batch,
+ * on the kind of cache, or on how many rows are decoded together.
  *
  *      positions   0        1024      2048      2300        head 0..3 of the group, new rows r
  *      K, V        |---------|---------|-----|
@@ -12,7 +13,7 @@
 #ifndef FV_ATTN_DECODE_H
 #define FV_ATTN_DECODE_H
 
-#include "attn/cache/cache.h"
+#include "attn/cache/kv_cache.h"
 #include "simd/simd.h"
 
 enum {
@@ -25,20 +26,20 @@ struct fv_decode_plan {
     fv_decode_options o; /* scale filled in */
     fv_cache_options cache;
     int64_t heads, group, rows;
-    int64_t turn;                /* new rows done together */
+    int64_t row_batch;           /* new rows done together */
     int64_t pairs, q_pad, o_pad; /* pairs of columns of K; padded widths */
 };
 
-/* How the scratch is cut; depends on plan, cache and threads only. */
-typedef struct fv__decode_cut {
+/* How the scratch is partitioned; depends on plan, cache and threads only. */
+typedef struct fv__decode_partition {
     int64_t chunks; /* of all sequences together, at most */
     size_t first_bytes, left_bytes, part_bytes, worker_bytes, bytes;
-} fv__decode_cut;
-fv__decode_cut fv__decode_cut_of(const fv_decode_plan *plan, const fv_kv_cache *cache);
+} fv__decode_partition;
+fv__decode_partition fv__decode_partition_of(const fv_decode_plan *plan, const fv_kv_cache *cache);
 
 /* The positions that row r of n of sequence b sees: [*start, *end). */
-void fv__decode_sees(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t b, int64_t r, int64_t n,
-                     int64_t *start, int64_t *end);
+void fv__decode_visible(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t b, int64_t r, int64_t n,
+                        int64_t *start, int64_t *end);
 
 /* Everything was checked; scratch is aligned. */
 void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const fv_decode_tensors *x, void *scratch);

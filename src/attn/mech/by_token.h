@@ -2,7 +2,7 @@
 #ifndef FV_ATTN_BY_TOKEN_H
 #define FV_ATTN_BY_TOKEN_H
 
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 
 /* One head of one sequence: tokens 0 to `length`; those at and beyond `keys` have no key, no value, no decay. */
 typedef struct fv__token_walk {
@@ -13,7 +13,7 @@ typedef struct fv__token_walk {
 
 void fv__each_head(const fv_attention_plan *plan, const fv_attention_tensors *x, void (*reference)(fv__token_walk *w));
 
-/* Column e of q, k, v at token t; of a gate or beta at t. */
+/* Column e of q, k, v at token t; of beta at t. */
 double fv__token_q(const fv__token_walk *w, int64_t t, int64_t e);
 double fv__token_k(const fv__token_walk *w, int64_t t, int64_t e);
 double fv__token_v(const fv__token_walk *w, int64_t t, int64_t e);

@@ -1,6 +1,7 @@
 /* Exact attention by plain loops in double, straight from the definition:
  *
- *   s_ij = cap tanh(scale q_i.k_j / cap) + bias_ij - slope |i + offset - j|,   P_ij = exp(s_ij) / (exp(sink) + sum_j exp(s_ij)),
+ *   s_ij = cap tanh(scale q_i.k_j / cap) + bias_ij - slope |i + offset - j|,
+ *   P_ij = exp(s_ij) / (exp(sink) + sum_j exp(s_ij)),
  *   O_i = sum_j keep_ij P_ij v_j / (1 - p),   LSE_i = ln sum_j exp(s_ij).
  *
  * Shares no code with the engine; three passes over the keys of a row, so nothing is stored. */
@@ -31,7 +32,7 @@ static bool hidden(const row *r, int64_t j) {
     if (r->plan->causal && j > at && !inside) return true;
     if (r->plan->window_left >= 0 && j < at - r->plan->window_left) return true;
     if (r->plan->window_right >= 0 && j > at + r->plan->window_right && !inside) return true;
-    if (o->blocks && !fv_block_mask_sees(o->blocks, r->b, r->h, r->i, j)) return true;
+    if (o->blocks && !fv_block_mask_visible(o->blocks, r->b, r->h, r->i, j)) return true;
     const fv_tensor *mask = &r->x->t[FV_MASK];
     if (!mask->rank) return false;
     const bool set = get4(mask, r->b, r->h, r->q_start + r->i, r->k_start + j) != 0;
@@ -46,7 +47,7 @@ static double score(const row *r, int64_t j) {
     double bias = 0;
     if (x->t[FV_BIAS].rank) bias = get4(&x->t[FV_BIAS], r->b, r->h, r->q_start + r->i, r->k_start + j);
     if (bias == -INFINITY) return bias;
-    double s = o->scale * r->raw(r->plan, x, (fv__pair){r->b, r->h, r->kv, r->q_start + r->i, r->k_start + j});
+    double s = o->scale * r->raw(r->plan, x, (fv__query_key){r->b, r->h, r->kv, r->q_start + r->i, r->k_start + j});
     if (o->softcap > 0) s = o->softcap * tanh(s / o->softcap);
     if (x->t[FV_SLOPES].rank) bias -= fv_tensor_get(&x->t[FV_SLOPES], &r->h) * fabs((double)(r->i + r->offset - j));
     return s + bias;
@@ -91,7 +92,7 @@ static void one_row(const row *r) {
     }
 }
 
-static double dot(const fv_attention_plan *plan, const fv_attention_tensors *x, fv__pair at) {
+static double dot(const fv_attention_plan *plan, const fv_attention_tensors *x, fv__query_key at) {
     double s = 0;
     for (int64_t d = 0; d < plan->d_qk; d++)
         s += get4(&x->t[FV_Q], at.b, at.h, at.q_row, d) * get4(&x->t[FV_K], at.b, at.kv, at.k_row, d);

@@ -5,7 +5,7 @@
  *   backward   E_t = scale q_t do_t^T + gamma E_t+1 (E after the last token: dstate_out)
  *              dq_t = scale S_t do_t     dk_t = E_t v_t     dv_t = E_t^T k_t     dstate = gamma E_0
  *
- * There is no normaliser: the three of the paper differ and cancel in the group normalisation that follows, which is the caller's, as are
+ * There is no normalizer: the three of the paper differ and cancel in the group normalization that follows, which is the caller's, as are
  * xPos (rotated q and k) and the swish gate. The implied weights are P_ij = scale gamma^(i-j) q_i . k_j; rows do not sum to 1. */
 #include "attn/engine/recurrent/chunkwise.h"
 #include "attn/mech/by_token.h"
@@ -66,7 +66,7 @@ static void reference(const fv_attention_plan *plan, const fv_attention_tensors 
 
 const fv__mechanism fv__mech_retention = {
     .info = {.name = "retention",
-             .summary = "a state that forgets at a fixed rate per head (RetNet), not normalised, causal",
+             .summary = "a state that forgets at a fixed rate per head (RetNet), not normalized, causal",
              .citation = "Sun et al. 2023, arXiv 2307.08621",
              .cost = "O(n d^2) time, O(n d) memory",
              .needs = 1 << FV_Q | 1 << FV_K | 1 << FV_V,

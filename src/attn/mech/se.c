@@ -1,13 +1,14 @@
-/* Squeeze and excitation: channels are scaled by what the whole sequence says. Hu, Shen, Sun, Squeeze-and-Excitation Networks, 2018,
- * arXiv 1709.01507. Positions are rows of x, channels its D columns; each head is a block of its own with parameters of its own.
+/* Squeeze and excitation: channels are scaled by what the whole sequence says. Hu, Shen, Sun, Squeeze-and-Excitation
+ * Networks, 2018, arXiv 1709.01507. Positions are rows of x, channels its D columns; each head is a block of its own
+ * with parameters of its own.
  *
  *   forward    z = mean of the rows     a = W1 z + b1     h = relu(a)     s = sigmoid(W2 h + b2)     y_p = x_p * s
  *   backward   ds = sum_p dy_p * x_p    du = ds s (1 - s) dh = W2^T du    da = dh where a > 0        dz = W1^T da
  *              dx_p = dy_p * s + dz / n     dW2 = du h^T  db2 = du  dW1 = da z^T  db1 = da, summed over sequences
  *
- * W1 is (H, R, D), W2 is (H, D, R) with R = max(1, D / reduction). Rows beyond kv_len do not exist: they are not in the mean, are never
- * read, and their outputs and gradients are zero. */
-#include "attn/core/gate.h"
+ * W1 is (H, R, D), W2 is (H, D, R) with R = max(1, D / reduction). Rows beyond kv_len do not exist: they are not in the
+ * mean, are never read, and their outputs and gradients are zero. */
+#include "attn/engine/gate/gate.h"
 #include "simd/simd.h"
 
 #include <math.h>
@@ -131,7 +132,7 @@ const fv__mechanism fv__mech_se = {
              .cost = "O(n d) time and memory",
              .needs = 1 << FV_Q | 1 << FV_W0 | 1 << FV_W1 | 1 << FV_W2 | 1 << FV_W3,
              .takes = 1 << FV_KV_LEN | 1 << FV_CU_Q,
-             .can = FV_CAN_BACKWARD | FV_CAN_PACKED | FV_CAN_LENGTHS | FV_CAN_SELF,
+             .can = FV_CAN_BACKWARD | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_SELF,
              .params = params,
              .port_names = {"w1", "b1", "w2", "b2"}},
     .params_size = sizeof(se_params),

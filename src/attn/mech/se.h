@@ -1,5 +1,5 @@
 /* Squeeze and excitation for the real type R; see se.c, which includes this once for each type. */
-#include "attn/core/gate_job.h"
+#include "attn/engine/gate/gate_job.h"
 
 /* Between the passes over rows, per sequence and head. */
 typedef struct T(kept) {
@@ -95,7 +95,7 @@ static void T(input_task)(void *context, int64_t index, int worker) {
 
 /* The blocks of a sequence added in their order, over the number of its rows for the mean. Returns that number. */
 static int64_t T(combine)(const T(job) * job, int64_t sequence, int64_t head, const R *parts, bool mean, R *to) {
-    const int64_t d = job->plan->d_qk, n = fv__attn_segment(job->plan, job->x, sequence).k_len;
+    const int64_t d = job->plan->d_qk, n = fv__attn_sequence(job->plan, job->x, sequence).k_len;
     for (int64_t i = 0; i < d; i++) {
         double sum = 0;
         for (int64_t b = job->first[sequence]; b < job->first[sequence + 1]; b++)
@@ -170,11 +170,11 @@ static void T(forward)(const fv_attention_plan *plan, const fv_attention_tensors
 
 static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
     T(job) job = T(job_of)(plan, x, scratch);
-    const int64_t tasks = job.blocks * plan->heads, pairs = plan->sequences * plan->heads;
+    const int64_t tasks = job.blocks * plan->heads, planes = plan->sequences * plan->heads;
     fv__parallel_for(tasks, T(sum_task), &job);
     fv__parallel_for(tasks, T(product_task), &job);
-    fv__parallel_for(pairs, T(excite_task), &job);
-    fv__parallel_for(pairs, T(excite_back_task), &job);
+    fv__parallel_for(planes, T(excite_task), &job);
+    fv__parallel_for(planes, T(excite_back_task), &job);
     if (job.din.data) fv__parallel_for(tasks, T(input_task), &job);
     fv__parallel_for(plan->heads * job.units, T(parameter_task), &job);
 }

@@ -1,10 +1,11 @@
-/* Scaled dot-product attention. Vaswani et al., Attention Is All You Need, 2017, arXiv 1706.03762; tiled and online as in Dao et al.,
- * FlashAttention, 2022, arXiv 2205.14135.
+/* Scaled dot-product attention. Vaswani et al., Attention Is All You Need, 2017, arXiv 1706.03762; tiled and online as
+ * in Dao et al., FlashAttention, 2022, arXiv 2205.14135.
  *
  *   forward    S = scale Q K^T (+ softcap, bias, masks)   P = softmax of rows   O = P V   LSE = ln of the sum of exp(S)
- *   backward   dV = P^T dO   dP = dO V^T   D = rowsum(dO O) - dLSE   dS = P (dP - D)   dQ = scale dS K   dK = scale dS^T Q
+ *   backward   dV = P^T dO   dP = dO V^T   D = rowsum(dO O) - dLSE   dS = P (dP - D)
+ *              dQ = scale dS K   dK = scale dS^T Q
  */
-#include "attn/core/tile.h"
+#include "attn/engine/tile/tile.h"
 #include "attn/mech/exact.h"
 
 const fv__mechanism fv__mech_softmax = {
@@ -22,7 +23,7 @@ const fv__mechanism fv__mech_softmax = {
     .backward = fv__tile_backward,
     .reference = fv__exact_reference,
     .weights = fv__tile_weights,
-    .survey_scratch = fv__tile_survey_scratch,
-    .survey = fv__tile_survey,
+    .statistics_scratch = fv__tile_statistics_scratch,
+    .statistics = fv__tile_statistics,
     .describe = fv__tile_describe,
 };

@@ -1,11 +1,12 @@
-/* Top-k attention: each query attends to its k largest scores only. Zhao et al., Explicit Sparse Transformer, 2019, arXiv 1912.11637;
- * Gupta et al., Memory-efficient Transformers via Top-k Attention, 2021, arXiv 2106.06899.
+/* Top-k attention: each query attends to its k largest scores only. Zhao et al., Explicit Sparse Transformer, 2019,
+ * arXiv 1912.11637; Gupta et al., Memory-efficient Transformers via Top-k Attention, 2021, arXiv 2106.06899.
  *
- *   forward    S = Q K^T, hidden ones -inf;  the k largest of a row stay, the others become -inf (not 0);  P = softmax(scale S)   O = P V
+ *   forward    S = Q K^T, hidden ones -inf;  the k largest of a row stay, the others become -inf (not 0);
+ *              P = softmax(scale S)   O = P V
  *   backward   that of softmax on what stayed; the choice itself has no gradient
  * Of equal scores the one with the lowest index stays, so exactly min(k, visible) keys are used. */
-#include "attn/core/rowblock.h"
-#include "attn/core/tile.h"
+#include "attn/engine/rows/rows.h"
+#include "attn/engine/tile/tile.h"
 #include "attn/mech/exact.h"
 
 #include <math.h>
@@ -23,7 +24,7 @@ static fv_status accept(fv_attention_plan *plan) {
     if (plan->options.scale < 0)
         return fv__fail(FV_USAGE, "attention: mechanism \"topk\"\n  expected a scale above 0\n  found:   %g",
                         plan->options.scale);
-    fv__rowblock_tuning *tuning = fv__alloc(sizeof *tuning);
+    fv__rows_tuning *tuning = fv__alloc(sizeof *tuning);
     if (!tuning) return FV_NO_RESOURCES;
     tuning->top = ((const topk_params *)plan->params)->k;
     plan->tuning = tuning;
@@ -129,11 +130,11 @@ const fv__mechanism fv__mech_topk = {
              .params = params},
     .params_size = sizeof(topk_params),
     .accept = accept,
-    .scratch = fv__rowblock_scratch,
+    .scratch = fv__rows_scratch,
     .flops = fv__tile_flops,
-    .forward = fv__rowblock_forward,
-    .backward = fv__rowblock_backward,
+    .forward = fv__rows_forward,
+    .backward = fv__rows_backward,
     .reference = reference,
-    .weights = fv__rowblock_weights,
-    .describe = fv__rowblock_describe,
+    .weights = fv__rows_weights,
+    .describe = fv__rows_describe,
 };

@@ -1,11 +1,12 @@
-/* Sliding-window attention: each query sees `left` keys before its position, itself, and `right` keys after it. Beltagy et al.,
- * Longformer, 2020, arXiv 2004.05150; Jiang et al., Mistral 7B, 2023, arXiv 2310.06825 (there W counts the query itself: left = W-1).
+/* Sliding-window attention: each query sees `left` keys before its position, itself, and `right` keys after it. Beltagy
+ * et al., Longformer, 2020, arXiv 2004.05150; Jiang et al., Mistral 7B, 2023, arXiv 2310.06825 (there W counts the
+ * query itself: left = W-1).
  *
  *   left=2, right=1        keys  0 1 2 3 4 5
  *   query 3 sees                   x x x x
  *
  * Formulas are those of softmax over the visible keys; cost grows with the window, not with the length. */
-#include "attn/core/tile.h"
+#include "attn/engine/tile/tile.h"
 #include "attn/mech/exact.h"
 
 typedef struct window_params {
@@ -47,7 +48,7 @@ const fv__mechanism fv__mech_window = {
     .backward = fv__tile_backward,
     .reference = fv__exact_reference,
     .weights = fv__tile_weights,
-    .survey_scratch = fv__tile_survey_scratch,
-    .survey = fv__tile_survey,
+    .statistics_scratch = fv__tile_statistics_scratch,
+    .statistics = fv__tile_statistics,
     .describe = fv__tile_describe,
 };

@@ -46,7 +46,7 @@ static fv_status check_options(const fv_attention_plan *plan) {
         return refuse(plan, "option window_left", "none: a state cannot forget single keys", "it is set");
     if (plan->window_right > 0)
         return refuse(plan, "option window_right", "none, or 0: a state does not know what comes", "it is set");
-    if (plan->shape[FV_LSE].rank) return refuse(plan, "port \"lse\"", "none: there is no normaliser", "it is given");
+    if (plan->shape[FV_LSE].rank) return refuse(plan, "port \"lse\"", "none: there is no normalizer", "it is given");
     if (plan->shape[FV_AUX].rank)
         return refuse(plan, "port \"aux\"", "none: backward computes the states again", "it is given");
     return FV_OK;
@@ -68,8 +68,8 @@ fv_status fv__chunkwise_accept(fv_attention_plan *plan) {
     if (how->chunk & (how->chunk - 1)) return refuse(plan, "chunk", "a power of 2, up to 64", "another number");
     FV_TRY(check_options(plan));
     FV_TRY(check_rows(plan));
-    if (how->decay == FV_DECAY_SCALAR) FV_TRY(check_shape(plan, FV_GATE, 3, "log decays (B,H,L)"));
-    if (how->decay == FV_DECAY_VECTOR) FV_TRY(check_shape(plan, FV_GATE, 4, "log decays (B,H,L,D)"));
+    if (how->decay == FV_DECAY_SCALAR) FV_TRY(check_shape(plan, FV_LOG_DECAY, 3, "log decays (B,H,L)"));
+    if (how->decay == FV_DECAY_VECTOR) FV_TRY(check_shape(plan, FV_LOG_DECAY, 4, "log decays (B,H,L,D)"));
     if (how->low_rank == FV_LOW_RANK_DELTA) FV_TRY(check_shape(plan, FV_BETA, 3, "(B,H,L)"));
     plan->causal = true, plan->window_right = 0; /* whether the options say so or nothing */
     return FV_OK;
@@ -85,7 +85,7 @@ fv__chunk_sizes fv__chunk_sizes_of(const fv_attention_plan *plan, bool backward)
     fv__chunk_sizes s = {.d = plan->d_qk, .dv = plan->d_v, .backward = backward};
     s.n = longest < how->chunk ? longest : how->chunk;
     s.lanes = round_up(s.n, FV_CHUNK_STRIP), s.d_lanes = round_up(s.d, FV_CHUNK_STRIP);
-    s.gate = how->decay == FV_DECAY_NONE ? 0 : how->decay == FV_DECAY_VECTOR ? s.d : 1;
+    s.decays = how->decay == FV_DECAY_NONE ? 0 : how->decay == FV_DECAY_VECTOR ? s.d : 1;
     for (int64_t half = how->chunk / 2; half > 0; half /= 2) s.levels++;
     s.chunks = (longest + how->chunk - 1) / how->chunk;
     s.delta = how->low_rank == FV_LOW_RANK_DELTA;
@@ -112,7 +112,7 @@ size_t fv__chunkwise_scratch(const fv_attention_plan *plan, bool backward) {
 typedef struct row {
     const fv_attention_plan *plan;
     const fv_attention_tensors *x;
-    fv__segment s;
+    fv__sequence s;
     int64_t head, kv, i;
 } row;
 
@@ -140,8 +140,8 @@ static double key_dot(const row *r, const double *e, int64_t j) {
 static double log_decay(const row *r, int64_t j, int64_t d) {
     switch (settings(r->plan)->decay) {
     case FV_DECAY_CONST: return settings(r->plan)->log_decay(r->plan, r->head);
-    case FV_DECAY_SCALAR: return get3(&r->x->t[FV_GATE], r->s.batch, r->head, r->s.k_start + j);
-    case FV_DECAY_VECTOR: return get4(&r->x->t[FV_GATE], r->s.batch, r->head, r->s.k_start + j, d);
+    case FV_DECAY_SCALAR: return get3(&r->x->t[FV_LOG_DECAY], r->s.batch, r->head, r->s.k_start + j);
+    case FV_DECAY_VECTOR: return get4(&r->x->t[FV_LOG_DECAY], r->s.batch, r->head, r->s.k_start + j, d);
     default: return 0;
     }
 }
@@ -158,9 +158,9 @@ static double take_weight(const row *r, double *e, int64_t j) {
     return weight;
 }
 
-static void weigh_row(const row *r, fv_stage stage, const fv_tensor *out, int64_t n) {
+static void weigh_row(const row *r, fv_capture capture, const fv_tensor *out, int64_t n) {
     double e[FV_CHUNK_MOST];
-    const bool weights = stage >= FV_STAGE_SOFTMAX;
+    const bool weights = capture >= FV_CAPTURE_SOFTMAX;
     const int64_t end = r->i + 1 < r->s.k_len ? r->i + 1 : r->s.k_len;
     for (int64_t d = 0; d < r->plan->d_qk; d++)
         e[d] = r->plan->options.scale * mapped(r, get4(&r->x->t[FV_Q], r->s.batch, r->head, r->s.q_start + r->i, d));
@@ -169,11 +169,11 @@ static void weigh_row(const row *r, fv_stage stage, const fv_tensor *out, int64_
         fv_tensor_set(out, (int64_t[2]){n, j}, weights ? take_weight(r, e, j) : key_dot(r, e, j));
 }
 
-void fv__chunkwise_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
-                           int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
-    row r = {.plan = plan, .x = x, .s = fv__attn_segment(plan, x, batch), .head = head};
+void fv__chunkwise_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
+                           int64_t batch, int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
+    row r = {.plan = plan, .x = x, .s = fv__attn_sequence(plan, x, batch), .head = head};
     r.kv = head * plan->kv_heads / plan->heads;
-    for (int64_t n = 0; n < count; n++) r.i = rows[n], weigh_row(&r, stage, out, n);
+    for (int64_t n = 0; n < count; n++) r.i = rows[n], weigh_row(&r, capture, out, n);
 }
 
 /* ---- words */

@@ -27,15 +27,15 @@
 #ifndef FV_ATTN_CHUNKWISE_H
 #define FV_ATTN_CHUNKWISE_H
 
-#include "attn/contract.h"
+#include "attn/mechanism_contract.h"
 
 typedef enum fv__row_map { FV_MAP_IDENTITY, FV_MAP_ELU } fv__row_map; /* of q and k: x, or elu(x) + 1 */
 
 typedef enum fv__decay {
     FV_DECAY_NONE,
     FV_DECAY_CONST,  /* per head: fv__recurrence.log_decay */
-    FV_DECAY_SCALAR, /* per token, gate (B,H,L) */
-    FV_DECAY_VECTOR  /* per token and row of the state, gate (B,H,L,D) */
+    FV_DECAY_SCALAR, /* per token, log_decay (B,H,L) */
+    FV_DECAY_VECTOR  /* per token and row of the state, log_decay (B,H,L,D) */
 } fv__decay;
 
 typedef enum fv__low_rank {
@@ -63,47 +63,47 @@ enum {
 
 typedef struct fv__chunk_sizes {
     int64_t n, lanes, d, d_lanes, dv; /* tokens; tokens and D rounded up to what a packed array wants */
-    int64_t gate, levels, chunks;     /* decays of a token: 0, 1 or D; halvings; states that backward stores */
+    int64_t decays, levels, chunks;   /* decays of a token: 0, 1 or D; halvings; states that backward stores */
     bool delta, backward;
 } fv__chunk_sizes;
 
 /* Arrays of a worker: REGION(name, elements, whether they are needed), with the sizes as s. */
-#define FV_CHUNK_REGIONS(REGION)                                                                               \
-    REGION(state, s.d *s.dv, true)                  /* (D,Dv) at hand; backward: its gradient */               \
-    REGION(states, s.chunks *s.d *s.dv, s.backward) /* before each chunk */                                    \
-    REGION(q, s.n *s.d, true)                       /* (n,D) times scale */                                    \
-    REGION(k, s.n *s.d, true)                       /* (n,D) */                                                \
-    REGION(v, s.n *s.dv, true)                      /* (n,Dv) */                                               \
-    REGION(g, s.n *s.gate, true)                    /* log decays */                                           \
-    REGION(beta, s.n, s.delta)                                                                                 \
-    REGION(from_start, s.n *s.gate, true) /* decays from the chunk's start to a token */                       \
-    REGION(to_end, s.n *s.gate, true)     /* ... from a token to the chunk's end */                            \
-    REGION(whole, s.gate, true)           /* ... of the chunk */                                               \
-    REGION(between, s.gate > 1 ? s.levels * s.n * s.d : s.n * s.lanes, s.gate > 0) /* ... of pairs */          \
-    REGION(rows, s.n *s.d, true)                                                   /* rows with their decay */ \
-    REGION(level, s.n *s.d, s.gate > 1)                                                                        \
-    REGION(packed, s.d *s.lanes, true)                                                                         \
-    REGION(a, s.n *s.lanes, true)    /* pairs of queries and keys */                                           \
-    REGION(m, s.n *s.lanes, s.delta) /* pairs of keys */                                                       \
-    REGION(w, s.n *s.dv, s.delta)                                                                              \
-    REGION(u_delta, s.n *s.dv, s.delta)                                                                        \
-    REGION(zeros, s.n *s.dv, s.backward) /* dO that is absent */                                               \
-    REGION(da, s.n *s.lanes, s.backward)                                                                       \
-    REGION(products, s.n *s.lanes, s.backward &&s.gate == 1)                                                   \
-    REGION(turned, s.n *s.lanes, s.backward &&s.gate == 1)                                                     \
-    REGION(turned_state, s.dv *s.d_lanes, s.backward)                                                          \
-    REGION(packed_v, s.dv *s.lanes, s.backward)                                                                \
-    REGION(drows, s.n *s.d, s.backward)                                                                        \
-    REGION(dlevel, s.n *s.d, s.backward &&s.gate > 1)                                                          \
-    REGION(dq, s.n *s.d, s.backward)                                                                           \
-    REGION(dk, s.n *s.d, s.backward)                                                                           \
-    REGION(du, s.n *s.dv, s.backward)                                                                          \
-    REGION(dx, s.n *s.dv, s.backward &&s.delta)       /* dW */                                                 \
-    REGION(negative, s.n *s.dv, s.backward &&s.delta) /* -dW */                                                \
-    REGION(dbeta, s.n, s.backward &&s.delta)                                                                   \
-    REGION(dgate, s.n *s.gate, s.backward)                                                                     \
-    REGION(read, s.n *s.d, s.backward &&s.gate > 0)    /* what decays up to a token get */                     \
-    REGION(written, s.n *s.d, s.backward &&s.gate > 0) /* ... after a token */                                 \
+#define FV_CHUNK_REGIONS(REGION)                                                                                   \
+    REGION(state, s.d *s.dv, true)                  /* (D,Dv) at hand; backward: its gradient */                   \
+    REGION(states, s.chunks *s.d *s.dv, s.backward) /* before each chunk */                                        \
+    REGION(q, s.n *s.d, true)                       /* (n,D) times scale */                                        \
+    REGION(k, s.n *s.d, true)                       /* (n,D) */                                                    \
+    REGION(v, s.n *s.dv, true)                      /* (n,Dv) */                                                   \
+    REGION(g, s.n *s.decays, true)                  /* log decays */                                               \
+    REGION(beta, s.n, s.delta)                                                                                     \
+    REGION(from_start, s.n *s.decays, true) /* decays from the chunk's start to a token */                         \
+    REGION(to_end, s.n *s.decays, true)     /* ... from a token to the chunk's end */                              \
+    REGION(whole, s.decays, true)           /* ... of the chunk */                                                 \
+    REGION(between, s.decays > 1 ? s.levels * s.n * s.d : s.n * s.lanes, s.decays > 0) /* ... of pairs */          \
+    REGION(rows, s.n *s.d, true)                                                       /* rows with their decay */ \
+    REGION(level, s.n *s.d, s.decays > 1)                                                                          \
+    REGION(packed, s.d *s.lanes, true)                                                                             \
+    REGION(a, s.n *s.lanes, true)    /* pairs of queries and keys */                                               \
+    REGION(m, s.n *s.lanes, s.delta) /* pairs of keys */                                                           \
+    REGION(w, s.n *s.dv, s.delta)                                                                                  \
+    REGION(u_delta, s.n *s.dv, s.delta)                                                                            \
+    REGION(zeros, s.n *s.dv, s.backward) /* dO that is absent */                                                   \
+    REGION(da, s.n *s.lanes, s.backward)                                                                           \
+    REGION(products, s.n *s.lanes, s.backward &&s.decays == 1)                                                     \
+    REGION(turned, s.n *s.lanes, s.backward &&s.decays == 1)                                                       \
+    REGION(turned_state, s.dv *s.d_lanes, s.backward)                                                              \
+    REGION(packed_v, s.dv *s.lanes, s.backward)                                                                    \
+    REGION(drows, s.n *s.d, s.backward)                                                                            \
+    REGION(dlevel, s.n *s.d, s.backward &&s.decays > 1)                                                            \
+    REGION(dq, s.n *s.d, s.backward)                                                                               \
+    REGION(dk, s.n *s.d, s.backward)                                                                               \
+    REGION(du, s.n *s.dv, s.backward)                                                                              \
+    REGION(dx, s.n *s.dv, s.backward &&s.delta)       /* dW */                                                     \
+    REGION(negative, s.n *s.dv, s.backward &&s.delta) /* -dW */                                                    \
+    REGION(dbeta, s.n, s.backward &&s.delta)                                                                       \
+    REGION(dlog_decay, s.n *s.decays, s.backward)                                                                  \
+    REGION(read, s.n *s.d, s.backward &&s.decays > 0)    /* what decays up to a token get */                       \
+    REGION(written, s.n *s.d, s.backward &&s.decays > 0) /* ... after a token */                                   \
     REGION(sums, s.d + s.lanes, s.backward)
 
 fv__chunk_sizes fv__chunk_sizes_of(const fv_attention_plan *plan, bool backward);
@@ -117,16 +117,15 @@ extern const fv__chunkwise_engine fv__chunkwise_engine_f32, fv__chunkwise_engine
 
 /* ---- for mechanisms */
 
-#define FV_CHUNKWISE_CAN \
-    (FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GROUPED | FV_CAN_PACKED | FV_CAN_LENGTHS | FV_CAN_WEIGHTS)
+#define FV_CHUNKWISE_CAN (FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS)
 
 fv_status fv__chunkwise_accept(fv_attention_plan *plan);
 size_t fv__chunkwise_scratch(const fv_attention_plan *plan, bool backward);
 double fv__chunkwise_flops(const fv_attention_plan *plan, bool backward);
 void fv__chunkwise_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
 void fv__chunkwise_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-void fv__chunkwise_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_stage stage, int64_t batch,
-                           int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
+void fv__chunkwise_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
+                           int64_t batch, int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
 void fv__chunkwise_describe(const fv_attention_plan *plan, char *text, size_t size);
 
 #endif

@@ -2,14 +2,14 @@
 
 enum { STRIP = FV_CHUNK_STRIP };
 
-#include "attn/core/view.h"
+#include "attn/engine/view.h"
 
 typedef struct T(chunk) {
     const SIMD *simd;
     int64_t n, room, chunk; /* tokens of this chunk, of the arrays, of a whole chunk: the halvings begin with that */
-    int64_t lanes, d, d_lanes, dv, gate;
+    int64_t lanes, d, d_lanes, dv, decays;
     bool delta;
-    R *u, *dg; /* u_delta, or v; dgate, or NULL when nobody wants it */
+    R *u, *dg; /* u_delta, or v; dlog_decay, or NULL when nobody wants it */
 #define REGION(name, count, when) R *name;
     FV_CHUNK_REGIONS(REGION)
 #undef REGION

@@ -16,7 +16,7 @@ static void T(backward_states)(const T(job) * job, const T(walk) * w, T(chunk) *
 
 /* Gradients of the tokens of a chunk; those of k and v are summed over the heads of a group. */
 static void T(save_chunk)(const T(job) * job, const T(walk) * w, const T(chunk) * c, int64_t p, bool add) {
-    const fv__segment *at = &w->segment;
+    const fv__sequence *at = &w->sequence;
     const SIMD *simd = c->simd;
     const int64_t b = at->batch, row = at->k_start + p, live = w->keys <= p ? 0 : T(least)(w->keys - p, c->n);
     const R scale = (R)job->plan->options.scale;
@@ -24,7 +24,7 @@ static void T(save_chunk)(const T(job) * job, const T(walk) * w, const T(chunk) 
     T(save)(simd, &job->dq, b, w->head, at->q_start + p, c->n, c->dq, c->d, scale, false);
     T(save)(simd, &job->dk, b, w->kv, row, live, c->dk, c->d, 1, add);
     T(save)(simd, &job->dv, b, w->kv, row, live, c->delta ? c->dx : c->du, c->dv, 1, add);
-    if (c->dg) T(save)(simd, &job->dgate, b, w->head, row, live, c->dg, c->gate, 1, false);
+    if (c->dg) T(save)(simd, &job->dlog_decay, b, w->head, row, live, c->dg, c->decays, 1, false);
     if (c->delta) T(save)(simd, &job->dbeta, b, w->head, row, live, c->dbeta, 1, 1, false);
 }
 
@@ -35,7 +35,7 @@ static void T(backward_head)(const T(job) * job, const T(walk) * w, T(chunk) * c
     for (int64_t p = (w->rows - 1) / c->chunk * c->chunk; w->rows > 0 && p >= 0; p -= c->chunk) {
         const R *state = p > 0 || job->state.data ? c->states + p / c->chunk * c->d * c->dv : NULL;
         const R *dout =
-            job->dout.data ? T(at)(&job->dout, w->segment.batch, w->head, w->segment.q_start + p) : c->zeros;
+            job->dout.data ? T(at)(&job->dout, w->sequence.batch, w->head, w->sequence.q_start + p) : c->zeros;
         const bool before = p > 0 || job->dstate.data;
         T(load_chunk)(job, w, c, p);
         T(chunk_values)(c, state);
@@ -51,7 +51,7 @@ static void T(backward_head)(const T(job) * job, const T(walk) * w, T(chunk) * c
 static void T(zero_rows)(const T(job) * job, const T(view) * v, const T(walk) * w, int64_t head, int64_t columns) {
     const int64_t rows = job->plan->packed ? w->rows : job->plan->k_len;
     for (int64_t i = w->keys; v->data && i < rows; i++) {
-        R *p = T(at)(v, w->segment.batch, head, w->segment.k_start + i);
+        R *p = T(at)(v, w->sequence.batch, head, w->sequence.k_start + i);
         for (int64_t e = 0; e < columns; e++) p[e * (columns > 1 ? v->d : 1)] = 0;
     }
 }
@@ -60,11 +60,11 @@ static void T(backward_group)(void *context, int64_t task, int worker) {
     const T(job) *job = context;
     const int64_t kv_heads = job->plan->kv_heads, sequence = task / kv_heads, kv = task % kv_heads;
     T(chunk) c = T(chunk_of)(job, worker);
-    if (job->dgate.data) c.dg = c.dgate;
+    if (job->dlog_decay.data) c.dg = c.dlog_decay;
     for (int64_t h = kv * job->group; h < (kv + 1) * job->group; h++) {
         const T(walk) w = T(walk_of)(job, sequence, h);
         T(backward_head)(job, &w, &c, sequence, h > kv * job->group);
-        T(zero_rows)(job, &job->dgate, &w, h, c.gate);
+        T(zero_rows)(job, &job->dlog_decay, &w, h, c.decays);
         T(zero_rows)(job, &job->dbeta, &w, h, 1);
         if (h > kv * job->group) continue;
         T(zero_rows)(job, &job->dk, &w, kv, c.d);

@@ -7,10 +7,11 @@ static void T(delta_solve)(const T(chunk) * c) {
     R *w = c->w, *u = c->u;
     for (int64_t first = 0; first < c->n; first += STRIP) {
         const int64_t end = T(least)(first + STRIP, c->n);
-        c->simd->gemm(w + first * dv, dv, c->m + first * lanes, lanes, 1, u, dv, end - first, dv, first, FV_GEMM_ON);
+        c->simd->gemm(w + first * dv, dv, c->m + first * lanes, lanes, 1, u, dv, end - first, dv, first,
+                      FV_GEMM_CONTINUE);
         for (int64_t r = first; r < end; r++) {
             c->simd->gemm(w + r * dv, dv, c->m + r * lanes + first, lanes, 1, u + first * dv, dv, 1, dv, r - first,
-                          FV_GEMM_ON);
+                          FV_GEMM_CONTINUE);
             c->simd->scale(u + r * dv, c->beta[r], w + r * dv, dv);
         }
     }
@@ -23,10 +24,10 @@ static void T(delta_solve_backward)(const T(chunk) * c) {
     for (int64_t first = (c->n - 1) / STRIP * STRIP; first >= 0; first -= STRIP) {
         const int64_t end = T(least)(first + STRIP, c->n);
         c->simd->gemm(du + first * dv, dv, c->m + end * lanes + first, 1, lanes, dx + end * dv, dv, end - first, dv,
-                      c->n - end, FV_GEMM_ON);
+                      c->n - end, FV_GEMM_CONTINUE);
         for (int64_t r = end - 1; r >= first; r--) {
             c->simd->gemm(du + r * dv, dv, c->m + (r + 1) * lanes + r, 1, lanes, dx + (r + 1) * dv, dv, 1, dv,
-                          end - r - 1, FV_GEMM_ON);
+                          end - r - 1, FV_GEMM_CONTINUE);
             c->simd->scale(dx + r * dv, c->beta[r], du + r * dv, dv);
             c->dbeta[r] = c->simd->dot(c->w + r * dv, du + r * dv, dv);
         }
@@ -47,7 +48,7 @@ static void T(chunk_values)(const T(chunk) * c, const R *state) {
     T(pairs)(c, c->m, c->k, true);
     c->simd->scale(c->m, -1, c->m, c->n * c->lanes);
     memcpy(c->w, c->v, (size_t)(c->n * dv) * sizeof(R));
-    if (state) c->simd->gemm(c->w, dv, T(negative_keys)(c), d, 1, state, dv, c->n, dv, d, FV_GEMM_ON);
+    if (state) c->simd->gemm(c->w, dv, T(negative_keys)(c), d, 1, state, dv, c->n, dv, d, FV_GEMM_CONTINUE);
     T(delta_solve)(c);
 }
 
@@ -57,22 +58,23 @@ static void T(chunk_read)(const T(chunk) * c, const R *state, R *out, int64_t ld
     T(pairs)(c, c->a, c->q, false);
     if (state) {
         const R *q = T(decayed)(c, c->rows, c->q, c->from_start);
-        c->simd->gemm(out, ld, q, d, 1, state, dv, c->n, dv, d, FV_GEMM_SET);
+        c->simd->gemm(out, ld, q, d, 1, state, dv, c->n, dv, d, FV_GEMM_OVERWRITE);
     }
-    T(lower_product)(c, out, ld, c->a, c->u, dv, dv, state ? FV_GEMM_ON : FV_GEMM_SET);
+    T(lower_product)(c, out, ld, c->a, c->u, dv, dv, state ? FV_GEMM_CONTINUE : FV_GEMM_OVERWRITE);
 }
 
 /* S = e^.. S + (K e^..)^T U; `empty`: S was zero and is not read */
 static void T(chunk_write)(const T(chunk) * c, R *state, bool empty) {
     const R *k = T(decayed)(c, c->rows, c->k, c->to_end);
     if (!empty) T(decay_state)(c, state);
-    c->simd->gemm(state, c->dv, k, 1, c->d, c->u, c->dv, c->d, c->dv, c->n, empty ? FV_GEMM_SET : FV_GEMM_ON);
+    c->simd->gemm(state, c->dv, k, 1, c->d, c->u, c->dv, c->d, c->dv, c->n,
+                  empty ? FV_GEMM_OVERWRITE : FV_GEMM_CONTINUE);
 }
 
 /* ---- backward. `next` is the gradient of the state after the chunk, NULL when it is zero. */
 
 /* later_i += x_i y_i: what the decays at and before i get; without a gradient of the decays nothing */
-static void T(gate_rows)(const T(chunk) * c, R *sums, const R *x, const R *y) {
+static void T(decay_gradient_rows)(const T(chunk) * c, R *sums, const R *x, const R *y) {
     if (c->dg) c->simd->mul_add(sums, x, y, c->n * c->d);
 }
 
@@ -80,17 +82,17 @@ static void T(gate_rows)(const T(chunk) * c, R *sums, const R *x, const R *y) {
 static void T(backward_write)(const T(chunk) * c, const R *next) {
     const int64_t d = c->d, dv = c->dv, n = c->n;
     const R *k = T(decayed)(c, c->rows, c->k, c->to_end);
-    c->simd->gemm(c->du, dv, k, d, 1, next, dv, n, dv, d, FV_GEMM_ON);
+    c->simd->gemm(c->du, dv, k, d, 1, next, dv, n, dv, d, FV_GEMM_CONTINUE);
     c->simd->pack(c->turned_state, c->d_lanes, next, dv, d, dv, 1);
-    c->simd->gemm(c->drows, d, c->u, dv, 1, c->turned_state, c->d_lanes, n, d, dv, FV_GEMM_SET);
-    T(gate_rows)(c, c->written, k, c->drows);
+    c->simd->gemm(c->drows, d, c->u, dv, 1, c->turned_state, c->d_lanes, n, d, dv, FV_GEMM_OVERWRITE);
+    T(decay_gradient_rows)(c, c->written, k, c->drows);
     T(add_decayed)(c, c->dk, c->drows, c->to_end);
 }
 
 /* What rows x that read the state, with the gradient dy of what they read, send back: dx = dy S^T e^.. */
 static void T(backward_rows)(const T(chunk) * c, const R *x, R *dx, const R *dy, int64_t ld) {
-    c->simd->gemm(c->drows, c->d, dy, ld, 1, c->turned_state, c->d_lanes, c->n, c->d, c->dv, FV_GEMM_SET);
-    T(gate_rows)(c, c->read, x, c->drows);
+    c->simd->gemm(c->drows, c->d, dy, ld, 1, c->turned_state, c->d_lanes, c->n, c->d, c->dv, FV_GEMM_OVERWRITE);
+    T(decay_gradient_rows)(c, c->read, x, c->drows);
     T(add_decayed)(c, dx, c->drows, c->from_start);
 }
 
@@ -120,20 +122,20 @@ static void T(backward_state)(const T(chunk) * c, R *next, const R *dout, int64_
     const int64_t d = c->d, dv = c->dv;
     const R *q = T(decayed)(c, c->rows, c->q, c->from_start);
     if (!empty) T(decay_state)(c, next);
-    c->simd->gemm(next, dv, q, 1, d, dout, ld, d, dv, c->n, empty ? FV_GEMM_SET : FV_GEMM_ON);
-    if (c->delta) c->simd->gemm(next, dv, T(negative_keys)(c), 1, d, c->dx, dv, d, dv, c->n, FV_GEMM_ON);
+    c->simd->gemm(next, dv, q, 1, d, dout, ld, d, dv, c->n, empty ? FV_GEMM_OVERWRITE : FV_GEMM_CONTINUE);
+    if (c->delta) c->simd->gemm(next, dv, T(negative_keys)(c), 1, d, c->dx, dv, d, dv, c->n, FV_GEMM_CONTINUE);
 }
 
 /* ---- gradient of the decays */
 
 /* sums over the columns, when one decay serves all of them */
 static void T(narrow)(const T(chunk) * c, R *x, int64_t rows) {
-    for (int64_t i = 0; c->gate == 1 && i < rows; i++) x[i] = c->simd->sum(x + i * c->d, c->d);
+    for (int64_t i = 0; c->decays == 1 && i < rows; i++) x[i] = c->simd->sum(x + i * c->d, c->d);
 }
 
 /* dg_t += sum over i >= t of read_i + sum over j < t of written_j + e^.. S E */
-static void T(backward_gate)(const T(chunk) * c, const R *state, const R *next) {
-    const int64_t w = c->gate;
+static void T(backward_decay)(const T(chunk) * c, const R *state, const R *next) {
+    const int64_t w = c->decays;
     const SIMD *simd = c->simd;
     if (!c->dg) return;
     T(narrow)(c, c->read, c->n), T(narrow)(c, c->written, c->n);
@@ -159,15 +161,15 @@ static void T(chunk_backward)(const T(chunk) * c, const R *state, R *next, bool 
     const int64_t n = c->n, d = c->d, dv = c->dv;
     const SIMD *simd = c->simd;
     simd->fill(c->dq, 0, n * d), simd->fill(c->dk, 0, n * d);
-    if (c->dg) simd->fill(c->dg, 0, n * c->gate), simd->fill(c->read, 0, n * d), simd->fill(c->written, 0, n * d);
+    if (c->dg) simd->fill(c->dg, 0, n * c->decays), simd->fill(c->read, 0, n * d), simd->fill(c->written, 0, n * d);
     T(pairs)(c, c->a, c->q, false);
     simd->pack(c->packed_v, c->lanes, c->u, dv, n, dv, 1);
     T(triangle)(c, c->da, dout, ld, c->packed_v, dv, false);
-    T(upper_product)(c, c->du, dv, c->a, dout, ld, dv, FV_GEMM_SET);
+    T(upper_product)(c, c->du, dv, c->a, dout, ld, dv, FV_GEMM_OVERWRITE);
     if (!empty) T(backward_write)(c, next);
     if (c->delta) T(delta_solve_backward)(c);
     if (state) T(backward_read)(c, state, dout, ld);
     T(backward_pairs)(c);
-    T(backward_gate)(c, state, empty ? NULL : next);
+    T(backward_decay)(c, state, empty ? NULL : next);
     if (before) T(backward_state)(c, next, dout, ld, empty);
 }

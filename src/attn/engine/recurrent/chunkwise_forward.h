@@ -11,7 +11,7 @@ static void T(forward_head)(void *context, int64_t task, int worker) {
         T(load_chunk)(job, &w, &c, p);
         const R *state = empty ? NULL : c.state;
         T(chunk_values)(&c, state);
-        T(chunk_read)(&c, state, T(at)(&job->out, w.segment.batch, head, w.segment.q_start + p), job->out.l);
+        T(chunk_read)(&c, state, T(at)(&job->out, w.sequence.batch, head, w.sequence.q_start + p), job->out.l);
         if (p + c.chunk < w.rows || job->state_out.data) T(chunk_write)(&c, c.state, empty), empty = false;
     }
     if (empty) c.simd->fill(c.state, 0, c.d * c.dv);

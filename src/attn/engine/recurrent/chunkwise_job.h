@@ -6,8 +6,8 @@ typedef struct T(job) {
     const SIMD *simd;
     const fv__recurrence *how;
     fv__chunk_sizes sizes;
-    T(view) q, k, v, out, gate, beta, state, state_out;
-    T(view) dq, dk, dv, dout, dgate, dbeta, dstate, dstate_out;
+    T(view) q, k, v, out, log_decay, beta, state, state_out;
+    T(view) dq, dk, dv, dout, dlog_decay, dbeta, dstate, dstate_out;
     char *workers;
     size_t worker_bytes;
     int64_t group; /* heads that share a kv head */
@@ -19,11 +19,13 @@ static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensor
     j.worker_bytes = fv__chunk_bytes(&j.sizes, sizeof(R));
     j.group = plan->kv_heads ? plan->heads / plan->kv_heads : 0;
     j.q = T(view_of)(&x->t[FV_Q]), j.k = T(view_of)(&x->t[FV_K]), j.v = T(view_of)(&x->t[FV_V]);
-    j.out = T(view_of)(&x->t[FV_OUT]), j.gate = T(view_of)(&x->t[FV_GATE]), j.beta = T(view_of)(&x->t[FV_BETA]);
+    j.out = T(view_of)(&x->t[FV_OUT]), j.log_decay = T(view_of)(&x->t[FV_LOG_DECAY]),
+    j.beta = T(view_of)(&x->t[FV_BETA]);
     j.state = T(view_of)(&x->t[FV_STATE]), j.state_out = T(view_of)(&x->t[FV_STATE_OUT]);
     if (!backward) return j;
     j.dq = T(view_of)(&x->d[FV_Q]), j.dk = T(view_of)(&x->d[FV_K]), j.dv = T(view_of)(&x->d[FV_V]);
-    j.dout = T(view_of)(&x->d[FV_OUT]), j.dgate = T(view_of)(&x->d[FV_GATE]), j.dbeta = T(view_of)(&x->d[FV_BETA]);
+    j.dout = T(view_of)(&x->d[FV_OUT]), j.dlog_decay = T(view_of)(&x->d[FV_LOG_DECAY]),
+    j.dbeta = T(view_of)(&x->d[FV_BETA]);
     j.dstate = T(view_of)(&x->d[FV_STATE]), j.dstate_out = T(view_of)(&x->d[FV_STATE_OUT]);
     return j;
 }
@@ -32,7 +34,7 @@ static T(chunk) T(chunk_of)(const T(job) * job, int worker) {
     const fv__chunk_sizes s = job->sizes;
     char *at = job->workers + (size_t)worker * job->worker_bytes;
     T(chunk) c = {.simd = job->simd, .room = s.n, .chunk = job->how->chunk, .lanes = s.lanes, .d = s.d};
-    c.d_lanes = s.d_lanes, c.dv = s.dv, c.gate = s.gate, c.delta = s.delta;
+    c.d_lanes = s.d_lanes, c.dv = s.dv, c.decays = s.decays, c.delta = s.delta;
 #define REGION(name, count, when) c.name = (when) ? T(carve)(&at, (count)) : NULL;
     FV_CHUNK_REGIONS(REGION)
 #undef REGION
@@ -44,14 +46,14 @@ static T(chunk) T(chunk_of)(const T(job) * job, int worker) {
 /* ---- a head of a sequence */
 
 typedef struct T(walk) {
-    fv__segment segment;
+    fv__sequence sequence;
     int64_t head, kv, rows, keys; /* rows of queries; of keys that exist */
     R log_decay;
 } T(walk);
 
 static T(walk) T(walk_of)(const T(job) * job, int64_t sequence, int64_t head) {
-    T(walk) w = {.segment = fv__attn_segment(job->plan, job->x, sequence), .head = head, .kv = head / job->group};
-    w.rows = w.segment.q_len, w.keys = T(least)(w.segment.k_len, w.rows);
+    T(walk) w = {.sequence = fv__attn_sequence(job->plan, job->x, sequence), .head = head, .kv = head / job->group};
+    w.rows = w.sequence.q_len, w.keys = T(least)(w.sequence.k_len, w.rows);
     if (job->how->decay == FV_DECAY_CONST) w.log_decay = (R)job->how->log_decay(job->plan, head);
     return w;
 }
@@ -102,7 +104,7 @@ static void T(map_backward)(const T(job) * job, R *dx, const R *f, R factor, int
 
 /* The tokens [p, p + n) of a head into the arrays of the chunk, and all that their decays say. */
 static void T(load_chunk)(const T(job) * job, const T(walk) * w, T(chunk) * c, int64_t p) {
-    const fv__segment *at = &w->segment;
+    const fv__sequence *at = &w->sequence;
     const SIMD *simd = c->simd;
     const int64_t b = at->batch, row = at->k_start + p;
     c->n = T(least)(w->rows - p, c->chunk);
@@ -115,8 +117,8 @@ static void T(load_chunk)(const T(job) * job, const T(walk) * w, T(chunk) * c, i
     if (c->delta) T(load)(simd, c->beta, &job->beta, b, w->head, row, live, c->n, 1, 1);
     if (job->how->decay == FV_DECAY_CONST)
         simd->fill(c->g, w->log_decay, live), simd->fill(c->g + live, 0, c->n - live);
-    else if (c->gate)
-        T(load)(simd, c->g, &job->gate, b, w->head, row, live, c->n, c->gate, 1);
+    else if (c->decays)
+        T(load)(simd, c->g, &job->log_decay, b, w->head, row, live, c->n, c->decays, 1);
     T(decay_edges)(c), T(decay_pairs)(c);
 }
 

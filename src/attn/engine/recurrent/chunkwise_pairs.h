@@ -15,15 +15,15 @@
 
 static inline void T(product)(const SIMD *simd, bool finite, R *c, int64_t ldc, const R *a, int64_t a_row,
                               int64_t a_col, const R *b, int64_t ldb, int64_t m, int64_t n, int64_t k,
-                              fv__gemm_add add) {
-    (finite ? simd->gemm : simd->gemm_careful)(c, ldc, a, a_row, a_col, b, ldb, m, n, k, add);
+                              fv__gemm_mode add) {
+    (finite ? simd->gemm : simd->gemm_masked)(c, ldc, a, a_row, a_col, b, ldb, m, n, k, add);
 }
 
 /* a = lower triangle of x y^T, with y^T packed: (cols, lanes); above the diagonal, and on it if `strict`, 0 */
 static void T(triangle)(const T(chunk) * c, R *a, const R *x, int64_t ld, const R *yt, int64_t cols, bool strict) {
     for (int64_t r = 0; r < c->n; r += STRIP)
         c->simd->gemm(a + r * c->lanes, c->lanes, x + r * ld, ld, 1, yt, c->lanes, T(least)(STRIP, c->n - r),
-                      T(least)(r + STRIP, c->n), cols, FV_GEMM_SET);
+                      T(least)(r + STRIP, c->n), cols, FV_GEMM_OVERWRITE);
     for (int64_t r = 0; r < c->n; r++) {
         const int64_t first = strict ? r : r + 1;
         c->simd->fill(a + r * c->lanes + first, 0, c->lanes - first);
@@ -32,7 +32,7 @@ static void T(triangle)(const T(chunk) * c, R *a, const R *x, int64_t ld, const 
 
 /* to += a b, or = */
 static void T(lower_product)(const T(chunk) * c, R *to, int64_t ld, const R *a, const R *b, int64_t ldb, int64_t cols,
-                             fv__gemm_add add) {
+                             fv__gemm_mode add) {
     const bool finite = c->simd->finite_tile(b, ldb, c->n, cols);
     for (int64_t r = 0; r < c->n; r += STRIP) T(product)
     (c->simd, finite, to + r * ld, ld, a + r * c->lanes, c->lanes, 1, b, ldb, T(least)(STRIP, c->n - r), cols,
@@ -41,7 +41,7 @@ static void T(lower_product)(const T(chunk) * c, R *to, int64_t ld, const R *a, 
 
 /* to += a^T b, or = */
 static void T(upper_product)(const T(chunk) * c, R *to, int64_t ld, const R *a, const R *b, int64_t ldb, int64_t cols,
-                             fv__gemm_add add) {
+                             fv__gemm_mode add) {
     const bool finite = c->simd->finite_tile(b, ldb, c->n, cols);
     for (int64_t r = 0; r < c->n; r += STRIP) T(product)
     (c->simd, finite, to + r * ld, ld, a + r * c->lanes + r, 1, c->lanes, b + r * ldb, ldb, T(least)(STRIP, c->n - r),
@@ -53,21 +53,21 @@ static void T(upper_product)(const T(chunk) * c, R *to, int64_t ld, const R *a, 
 /* y_i = x_i e_i; without decay x itself */
 static const R *T(decayed)(const T(chunk) * c, R *y, const R *x, const R *e) {
     const int64_t d = c->d;
-    for (int64_t i = 0; c->gate && i < c->n; i++)
-        if (c->gate == 1)
+    for (int64_t i = 0; c->decays && i < c->n; i++)
+        if (c->decays == 1)
             c->simd->scale(y + i * d, e[i], x + i * d, d);
         else
             c->simd->mul(y + i * d, x + i * d, e + i * d, d);
-    return c->gate ? y : x;
+    return c->decays ? y : x;
 }
 
 /* y_i += x_i e_i */
 static void T(add_decayed)(const T(chunk) * c, R *y, const R *x, const R *e) {
     const int64_t d = c->d;
     for (int64_t i = 0; i < c->n; i++)
-        if (c->gate == 0)
+        if (c->decays == 0)
             c->simd->add(y + i * d, y + i * d, x + i * d, d);
-        else if (c->gate == 1)
+        else if (c->decays == 1)
             c->simd->axpy(y + i * d, e[i], x + i * d, d);
         else
             c->simd->mul_add(y + i * d, x + i * d, e + i * d, d);
@@ -75,13 +75,13 @@ static void T(add_decayed)(const T(chunk) * c, R *y, const R *x, const R *e) {
 
 /* rows of a state times the decay of the whole chunk */
 static void T(decay_state)(const T(chunk) * c, R *state) {
-    for (int64_t i = 0; c->gate && i < c->d; i++, state += c->dv)
-        c->simd->scale(state, c->whole[c->gate == 1 ? 0 : i], state, c->dv);
+    for (int64_t i = 0; c->decays && i < c->d; i++, state += c->dv)
+        c->simd->scale(state, c->whole[c->decays == 1 ? 0 : i], state, c->dv);
 }
 
 /* from_start_i = e^(g_0 + ... + g_i), to_end_i = e^(g_i+1 + ... + g_n-1), whole = e^(g_0 + ... + g_n-1) */
 static void T(decay_edges)(const T(chunk) * c) {
-    const int64_t w = c->gate, n = c->n;
+    const int64_t w = c->decays, n = c->n;
     if (w == 0) return;
     memcpy(c->from_start, c->g, (size_t)w * sizeof(R));
     for (int64_t i = 1; i < n; i++) c->simd->add(c->from_start + i * w, c->from_start + (i - 1) * w, c->g + i * w, w);
@@ -121,9 +121,9 @@ static void T(decay_level)(const T(chunk) * c, R *e, int64_t half) {
 }
 
 static void T(decay_pairs)(const T(chunk) * c) {
-    if (c->gate == 1) T(decay_scalar)(c);
+    if (c->decays == 1) T(decay_scalar)(c);
     R *e = c->between;
-    for (int64_t half = c->chunk / 2; c->gate > 1 && half > 0; half /= 2, e += c->room * c->d)
+    for (int64_t half = c->chunk / 2; c->decays > 1 && half > 0; half /= 2, e += c->room * c->d)
         T(decay_level)(c, e, half);
 }
 
@@ -149,13 +149,13 @@ static void T(pairs_vector)(const T(chunk) * c, R *a, const R *x, bool strict) {
         c->simd->pack(c->packed, lanes, c->level, d, c->n, d, 1);
         for (int64_t m = half; m < c->n; m += 2 * half)
             c->simd->gemm(a + m * lanes + m - half, lanes, c->level + m * d, d, 1, c->packed + m - half, lanes,
-                          T(least)(half, c->n - m), half, d, FV_GEMM_SET);
+                          T(least)(half, c->n - m), half, d, FV_GEMM_OVERWRITE);
     }
     for (int64_t i = 0; !strict && i < c->n; i++) a[i * lanes + i] = c->simd->dot(x + i * d, c->k + i * d, d);
 }
 
 /* dg_t += sum of the rows i >= t of the second half, and of the columns j < t of the first; p = dl l; sum: room for a row */
-static void T(level_gate)(const T(chunk) * c, R *p, int64_t half, R *sum) {
+static void T(level_decay_gradient)(const T(chunk) * c, R *p, int64_t half, R *sum) {
     const int64_t d = c->d;
     const SIMD *simd = c->simd;
     for (int64_t m = half; m < c->n; m += 2 * half) {
@@ -180,13 +180,13 @@ static void T(level_backward)(const T(chunk) * c, const R *da, const R *x, R *dx
     for (int64_t m = half; m < c->n; m += 2 * half) {
         const int64_t a = m - half, rows = T(least)(half, c->n - m);
         const R *block = da + m * lanes + a;
-        c->simd->gemm(dl + m * d, d, block, lanes, 1, l + a * d, d, rows, d, half, FV_GEMM_SET);
-        c->simd->gemm(dl + a * d, d, block, 1, lanes, l + m * d, d, half, d, rows, FV_GEMM_SET);
+        c->simd->gemm(dl + m * d, d, block, lanes, 1, l + a * d, d, rows, d, half, FV_GEMM_OVERWRITE);
+        c->simd->gemm(dl + a * d, d, block, 1, lanes, l + m * d, d, half, d, rows, FV_GEMM_OVERWRITE);
         c->simd->mul_add(dx + m * d, dl + m * d, e + m * d, rows * d);
         c->simd->mul_add(c->dk + a * d, dl + a * d, e + a * d, half * d);
         if (c->dg) c->simd->mul(l + a * d, l + a * d, dl + a * d, (half + rows) * d);
     }
-    if (c->dg) T(level_gate)(c, l, half, c->sums);
+    if (c->dg) T(level_decay_gradient)(c, l, half, c->sums);
 }
 
 static void T(pairs_vector_backward)(const T(chunk) * c, const R *da, const R *x, R *dx) {
@@ -204,7 +204,7 @@ static void T(pairs_vector_backward)(const T(chunk) * c, const R *da, const R *x
 /* ---- pairs with a decay per token, or none */
 
 /* dg_t += sum over j < t <= i of z_ij; zt = z^T */
-static void T(pairs_gate)(const T(chunk) * c, const R *z) {
+static void T(pairs_decay_gradient)(const T(chunk) * c, const R *z) {
     R *zt = c->turned, *sum = c->sums;
     c->simd->pack(zt, c->lanes, z, c->lanes, c->n, c->n, 1);
     c->simd->fill(sum, 0, c->n);
@@ -216,33 +216,33 @@ static void T(pairs_gate)(const T(chunk) * c, const R *z) {
 
 static void T(pairs_scalar_backward)(const T(chunk) * c, const R *a, R *da, const R *x, R *dx) {
     const int64_t size = c->n * c->lanes;
-    if (c->gate && c->dg) {
+    if (c->decays && c->dg) {
         c->simd->mul(c->products, a, da, size);
-        T(pairs_gate)(c, c->products);
+        T(pairs_decay_gradient)(c, c->products);
     }
-    if (c->gate) c->simd->mul(da, da, c->between, size);
-    T(lower_product)(c, dx, c->d, da, c->k, c->d, c->d, FV_GEMM_ON);
-    T(upper_product)(c, c->dk, c->d, da, x, c->d, c->d, FV_GEMM_ON);
+    if (c->decays) c->simd->mul(da, da, c->between, size);
+    T(lower_product)(c, dx, c->d, da, c->k, c->d, c->d, FV_GEMM_CONTINUE);
+    T(upper_product)(c, c->dk, c->d, da, x, c->d, c->d, FV_GEMM_CONTINUE);
 }
 
 /* ---- either */
 
 /* a = pairs of the rows x with the keys; strict: only j < i */
 static void T(pairs)(const T(chunk) * c, R *a, const R *x, bool strict) {
-    if (c->gate > 1) {
+    if (c->decays > 1) {
         T(pairs_vector)(c, a, x, strict);
         return;
     }
     c->simd->pack(c->packed, c->lanes, c->k, c->d, c->n, c->d, 1);
     T(triangle)(c, a, x, c->d, c->packed, c->d, strict);
-    if (c->gate)
+    if (c->decays)
         for (int64_t i = 0; i < c->n; i++)
             c->simd->mul(a + i * c->lanes, a + i * c->lanes, c->between + i * c->lanes, i);
 }
 
 /* Adds to dx, and to dk and dg of the chunk. da is spoiled. */
 static void T(pairs_backward)(const T(chunk) * c, const R *a, R *da, const R *x, R *dx) {
-    if (c->gate > 1)
+    if (c->decays > 1)
         T(pairs_vector_backward)(c, da, x, dx);
     else
         T(pairs_scalar_backward)(c, a, da, x, dx);

@@ -1,0 +1,132 @@
+/* RECURRENT: how a call is partitioned, what scratch it needs, and the choice of the type. See recurrent.h. */
+#include "attn/engine/recurrent/recurrent.h"
+#include "simd/simd.h"
+
+#include <stdio.h>
+
+static const fv__recurrent_engine *engine_of(const fv_attention_plan *plan) {
+    return plan->dtype == FV_F64 ? &fv__recurrent_engine_f64 : &fv__recurrent_engine_f32;
+}
+
+void fv__recurrent_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+    engine_of(plan)->forward(plan, x, scratch);
+}
+
+void fv__recurrent_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+    engine_of(plan)->backward(plan, x, scratch);
+}
+
+static fv_status refuse(const fv_attention_plan *plan, const char *what, const char *why) {
+    return fv__fail(FV_USAGE, "attention: mechanism \"%s\", %s\n  expected none: %s\n  found:   it is set",
+                    plan->mechanism->info.name, what, why);
+}
+
+fv_status fv__recurrent_accept(fv_attention_plan *plan) {
+    if (plan->window_left >= 0) return refuse(plan, "option window_left", "a state cannot forget single keys");
+    if (plan->options.softcap > 0) return refuse(plan, "option softcap", "there are no scores to cap");
+    if (plan->shape[FV_STATE_OUT].rank) return refuse(plan, "port \"state_out\"", "the state is not given out");
+    if (plan->shape[FV_AUX].rank) return refuse(plan, "port \"aux\"", "backward needs nothing but \"out\"");
+    return FV_OK;
+}
+
+/* ---- positions */
+
+static int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
+
+fv__recurrent_positions fv__recurrent_positions_of(const fv_attention_plan *plan, const fv_attention_tensors *x,
+                                                   int64_t number) {
+    fv__recurrent_positions positions = {.sequence = fv__attn_sequence(plan, x, number)};
+    const fv__sequence *s = &positions.sequence;
+    positions.k_rows = plan->packed ? s->k_len : plan->k_len;
+    positions.keys = s->k_len;
+    if (plan->window_right >= 0) { /* beyond the last key or before the first, distance says nothing more */
+        positions.q_position = max_of(-s->q_len, min_of(s->k_len, s->q_offset + plan->window_right));
+        positions.keys = min_of(s->k_len, s->q_len + positions.q_position);
+        positions.empty_queries = max_of(0, -positions.q_position);
+    }
+    if (s->q_len == 0) positions.keys = 0;
+    if (positions.keys == 0) positions.empty_queries = s->q_len;
+    if (positions.empty_queries < s->q_len) positions.length = max_of(positions.keys, s->q_len + positions.q_position);
+    return positions;
+}
+
+fv__recurrent_chunk fv__recurrent_chunk_at(const fv__recurrent_positions *positions, int64_t position) {
+    const int64_t end = position + FV_RECURRENT_CHUNK;
+    fv__recurrent_chunk c = {.q = max_of(position - positions->q_position, positions->empty_queries),
+                             .k = min_of(position, positions->keys)};
+    c.rows = max_of(0, min_of(end - positions->q_position, positions->sequence.q_len) - c.q);
+    c.cols = min_of(end, positions->keys) - c.k;
+    c.diagonal = c.q + positions->q_position - position;
+    return c;
+}
+
+static int64_t spans_in(int64_t length) { return (length + FV_RECURRENT_SPAN - 1) / FV_RECURRENT_SPAN; }
+
+int64_t fv__recurrent_count(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t *first) {
+    int64_t count = 0;
+    for (int64_t n = 0; n < plan->sequences; n++) {
+        first[n] = count;
+        count += spans_in(fv__recurrent_positions_of(plan, x, n).length);
+    }
+    return first[plan->sequences] = count;
+}
+
+void fv__recurrent_locate(const int64_t *first, int64_t sequences, int64_t span, int64_t *sequence, int64_t *local) {
+    int64_t low = 0, high = sequences; /* first[low] <= span < first[high] */
+    while (high - low > 1) {
+        const int64_t middle = low + (high - low) / 2;
+        if (first[middle] <= span)
+            low = middle;
+        else
+            high = middle;
+    }
+    *sequence = low, *local = span - first[low];
+}
+
+/* ---- scratch */
+
+/* Of sequences whose lengths are not known yet: what the longest, or the sum of all when packed, can come to. */
+static int64_t most_spans(const fv_attention_plan *plan) {
+    const int64_t q = plan->q_len, k = plan->k_len;
+    if (plan->packed) return (q + k) / FV_RECURRENT_SPAN + plan->sequences;
+    if (plan->window_right < 0) return spans_in(max_of(q, k)) * plan->sequences;
+    if (plan->lower_right) return spans_in(k) * plan->sequences;
+    return spans_in(q + max_of(0, min_of(k, plan->q_offset + plan->window_right))) * plan->sequences;
+}
+
+fv__recurrent_partition fv__recurrent_partition_of(const fv_attention_plan *plan, bool backward) {
+    const size_t e = plan->dtype == FV_F64 ? 8 : 4;
+    const int64_t c = FV_RECURRENT_CHUNK, d = plan->d_qk, dv = plan->d_v;
+    fv__recurrent_partition partition = {.spans = most_spans(plan), .state = d * (dv + 1)};
+    partition.first_bytes = fv__attn_lines(plan->sequences + 1, sizeof(int64_t));
+    partition.states_bytes = fv__attn_lines(plan->kv_heads * (partition.spans + plan->sequences) * partition.state, e);
+    partition.worker_bytes = fv__attn_lines(partition.state, e) + 3 * fv__attn_lines(c * d, e) +
+                             fv__attn_lines(c * c, e) + fv__attn_lines(c, e);
+    if (!backward) return partition;
+    partition.rows_bytes = fv__attn_lines(plan->batch * plan->heads * plan->q_len, e);
+    partition.worker_bytes += fv__attn_lines(c * c, e) + 3 * fv__attn_lines(c * (dv + 1), e) + fv__attn_lines(c * d, e);
+    return partition;
+}
+
+size_t fv__recurrent_scratch(const fv_attention_plan *plan, bool backward) {
+    const fv__recurrent_partition partition = fv__recurrent_partition_of(plan, backward);
+    return partition.first_bytes + partition.states_bytes + 2 * partition.rows_bytes +
+           (size_t)fv_threads() * partition.worker_bytes;
+}
+
+/* ---- words */
+
+/* Of the recurrence itself: every key is written once, every query reads once; the pairs inside chunks are a choice of
+ * the engine. */
+double fv__recurrent_flops(const fv_attention_plan *plan, bool backward) {
+    const double state = 2.0 * (double)plan->d_qk * (double)(plan->d_v + 1) * (double)plan->batch;
+    const double queries = (double)plan->heads * (double)plan->q_len,
+                 keys = (double)plan->kv_heads * (double)plan->k_len;
+    return state * (backward ? 2 * queries + 3 * keys : queries + keys);
+}
+
+void fv__recurrent_describe(const fv_attention_plan *plan, char *text, size_t size) {
+    snprintf(text, size, "recurrent %s %s, chunks of %d in spans of %d", fv_dtype_name(plan->dtype),
+             plan->dtype == FV_F64 ? "scalar" : fv_isa(), FV_RECURRENT_CHUNK, FV_RECURRENT_SPAN);
+}

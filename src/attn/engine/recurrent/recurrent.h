@@ -1,0 +1,83 @@
+/* RECURRENT: attention whose memory of the past is a state of fixed size, in O(length) time and memory, forward and
+ * backward.
+ *
+ *   S_p = S_{p-1} + g_p [v_p 1]^T     [n_i m_i] = f_i^T S_p(i)     o_i = n_i / (m_i + eps)
+ *   f = phi(q), g = phi(k), phi = elu + 1
+ *
+ * One source for f32 and f64: recurrent_job.h, recurrent_forward.h and recurrent_backward.h are written for a type R
+ * and compiled by recurrent_f32.c and recurrent_f64.c. recurrent.c chooses by dtype.
+ *
+ * Keys and queries of a sequence have common positions, key j at j and query i at i + q_position; a query sees the keys
+ * at its position and before. They are partitioned into chunks, and SPAN/CHUNK of them make a span:
+ *
+ *   spans    |        0        |        1        |        2        |
+ *   states     its keys  ->  U0   its keys -> U1                          in parallel, every span on its own
+ *   scan      S = 0             S = U0            S = U0 + U1              one addition per span and state
+ *   outputs   chunk by chunk:   [n m] = F S + tril(F G^T) [V 1],   then   S += G^T [V 1]     in parallel
+ *
+ * Without a causal mask every span reads the sum over all spans, and tril() falls away. Backward runs the same three
+ * steps from the left for dQ and, with E_j = sum over i >= j of f_i [dn_i dm_i]^T in the place of S, from the right for
+ * dK and dV. Chunks are made by positions of their own sequence: a result depends neither on threads nor on what else
+ * is in the batch.
+ *
+ * A new recurrence (decay, delta rule) is a new field of fv__recurrent, read where a chunk is combined with the state:
+ * states and outputs. */
+#ifndef FV_ATTN_RECURRENT_H
+#define FV_ATTN_RECURRENT_H
+
+#include "attn/mechanism_contract.h"
+
+enum {
+    FV_RECURRENT_CHUNK = 64, /* positions whose pairs are computed one by one */
+    FV_RECURRENT_SPAN = 256, /* positions of a task, a multiple of CHUNK; one state is stored for each */
+};
+
+/* The settings of a recurrence; the params of its mechanism begin with them. */
+typedef struct fv__recurrent {
+    double eps; /* added to the normaliser */
+} fv__recurrent;
+
+fv_status fv__recurrent_accept(fv_attention_plan *plan);
+size_t fv__recurrent_scratch(const fv_attention_plan *plan, bool backward);
+void fv__recurrent_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
+void fv__recurrent_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
+double fv__recurrent_flops(const fv_attention_plan *plan, bool backward);
+void fv__recurrent_describe(const fv_attention_plan *plan, char *text, size_t size);
+
+/* ---- between recurrent.c and the two types */
+
+/* Positions of a sequence. Keys at and beyond `keys` are seen by nobody, queries before `empty_queries` see nothing. */
+typedef struct fv__recurrent_positions {
+    fv__sequence sequence;
+    int64_t k_rows; /* rows of k and v that belong to the sequence, seen or not */
+    int64_t q_position, keys, empty_queries, length;
+} fv__recurrent_positions;
+fv__recurrent_positions fv__recurrent_positions_of(const fv_attention_plan *plan, const fv_attention_tensors *x,
+                                                   int64_t number);
+
+/* Queries [q, q + rows) and keys [k, k + cols) of a chunk; when causal, query q + r sees the keys k + c with c <= r +
+ * diagonal. */
+typedef struct fv__recurrent_chunk {
+    int64_t q, rows, k, cols, diagonal;
+} fv__recurrent_chunk;
+fv__recurrent_chunk fv__recurrent_chunk_at(const fv__recurrent_positions *positions, int64_t position);
+
+/* first[n] = number of the first span of sequence n; returns the number of spans. */
+int64_t fv__recurrent_count(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t *first);
+void fv__recurrent_locate(const int64_t *first, int64_t sequences, int64_t span, int64_t *sequence, int64_t *local);
+
+typedef struct fv__recurrent_partition {
+    int64_t spans;                                /* over all sequences, at most */
+    int64_t state;                                /* elements of a state with its normaliser */
+    size_t first_bytes, states_bytes, rows_bytes; /* shared by all workers; rows: one number for each query and head */
+    size_t worker_bytes;
+} fv__recurrent_partition;
+fv__recurrent_partition fv__recurrent_partition_of(const fv_attention_plan *plan, bool backward);
+
+typedef struct fv__recurrent_engine {
+    void (*forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
+    void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
+} fv__recurrent_engine;
+extern const fv__recurrent_engine fv__recurrent_engine_f32, fv__recurrent_engine_f64;
+
+#endif

@@ -1,0 +1,50 @@
+/* How attention statistics are partitioned, their scratch, and the choice of the type. See statistics_partition.h. */
+#include "attn/engine/tile/statistics_partition.h"
+#include "attn/engine/tile/tile.h"
+
+static int64_t pieces(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
+/* Spans whose sequence has more than one: only those can share a block of queries. Packed lengths are not known here;
+ * of a sequence longer than a span, its spans are at most twice its length over the span. */
+static int64_t most_shared(const fv_attention_plan *plan, const fv_attention_statistics *want, int64_t span,
+                           int64_t sequences) {
+    const int64_t spans = pieces(plan->q_len, span);
+    if (spans < 2 || span % want->pool_q == 0) return 0;
+    return plan->packed && want->batch < 0 ? 2 * spans : spans * sequences;
+}
+
+fv__statistics_partition fv__statistics_partition_of(const fv_attention_plan *plan,
+                                                     const fv_attention_statistics *want) {
+    const size_t e = plan->dtype == FV_F64 ? 8 : 4;
+    const bool pooled = want->mean.rank || want->max.rank;
+    const int64_t side = FV_TILE_SIDE, unit = FV_STATISTICS_UNIT;
+    fv__statistics_partition partition = {.sequences = want->batch >= 0 ? 1 : plan->sequences,
+                                          .heads = want->head >= 0 ? 1 : plan->heads};
+    const int64_t units = pieces(pieces(plan->q_len, FV_STATISTICS_SPANS), unit);
+    partition.span = unit * (units > 0 ? units : 1);
+    partition.key_blocks = pooled ? pieces(plan->k_len, want->pool_k) : 0;
+    partition.first_bytes = fv__attn_lines(2 * (partition.sequences + 1), sizeof(int64_t));
+    const int64_t batches = want->batch >= 0 ? 1 : plan->batch;
+    if (want->columns.rank)
+        partition.column_bytes =
+            fv__attn_lines(pieces(plan->q_len, partition.span) * batches * partition.heads * plan->k_len, e);
+    if (pooled)
+        partition.shared_bytes = fv__attn_lines(most_shared(plan, want, partition.span, partition.sequences) *
+                                                    partition.heads * 4 * partition.key_blocks,
+                                                e);
+    partition.worker_bytes = fv__attn_lines(plan->d_qk * side, e) + 3 * fv__attn_lines(side * side, e) +
+                             2 * fv__attn_lines(partition.span, e) +
+                             2 * fv__attn_lines(partition.span, sizeof(int64_t));
+    return partition;
+}
+
+size_t fv__tile_statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want) {
+    const fv__statistics_partition partition = fv__statistics_partition_of(plan, want);
+    return partition.first_bytes + partition.column_bytes + partition.shared_bytes +
+           (size_t)fv_threads() * partition.worker_bytes;
+}
+
+void fv__tile_statistics(const fv_attention_plan *plan, const fv_attention_tensors *x,
+                         const fv_attention_statistics *want, void *scratch) {
+    (plan->dtype == FV_F64 ? &fv__tile_engine_f64 : &fv__tile_engine_f32)->statistics(plan, x, want, scratch);
+}

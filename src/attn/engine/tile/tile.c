@@ -1,0 +1,161 @@
+/* TILE: how a call is partitioned, what scratch it needs, and the choice of the type. See tile.h. */
+#include "attn/engine/tile/tile.h"
+#include "attn/blocks/block_mask.h"
+#include "simd/simd.h"
+
+#include <stdio.h>
+
+static const fv__tile_engine *engine_of(const fv_attention_plan *plan) {
+    return plan->dtype == FV_F64 ? &fv__tile_engine_f64 : &fv__tile_engine_f32;
+}
+
+void fv__tile_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+    engine_of(plan)->forward(plan, x, scratch);
+}
+
+void fv__tile_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+    engine_of(plan)->backward(plan, x, scratch);
+}
+
+void fv__tile_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
+                      int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
+    engine_of(plan)->weights(plan, x, capture, batch, head, rows, count, out);
+}
+
+fv_status fv__tile_tune(fv_attention_plan *plan, fv__tile_score score) {
+    fv__tile_tuning *tuning = fv__alloc(sizeof *tuning);
+    if (!tuning) return FV_NO_RESOURCES;
+    tuning->score = score;
+    plan->tuning = tuning;
+    return FV_OK;
+}
+
+static bool additive(const fv_attention_plan *plan) {
+    const fv__tile_tuning *tuning = plan->tuning;
+    return tuning && tuning->score == FV_SCORE_ADD;
+}
+
+/* ---- partition */
+
+/* The largest chunk keeps its four tiles near 768 KiB of f32, in the second level cache: packing is paid per chunk, so
+ * few are better. */
+static int64_t largest_chunk(const fv_attention_plan *plan) {
+    const int64_t width = plan->d_qk + plan->d_v, most = width ? 98304 / width / FV_TILE_SIDE * FV_TILE_SIDE : 0;
+    return most > 768 ? 768 : most < FV_TILE_SIDE ? FV_TILE_SIDE : most;
+}
+
+/* Chunks of a sequence of so many rows; many of them in an even number, for two threads. */
+static int64_t chunks_of(const fv_attention_plan *plan, int64_t rows) {
+    const int64_t most = largest_chunk(plan), chunks = (rows + most - 1) / most;
+    return chunks < 5 ? chunks : chunks + chunks % 2;
+}
+
+int64_t fv__tile_chunk(const fv_attention_plan *plan, int64_t rows) {
+    const int64_t chunks = chunks_of(plan, rows), side = FV_TILE_SIDE;
+    return chunks < 1 ? side : ((rows + chunks - 1) / chunks + side - 1) / side * side;
+}
+
+/* Pieces of `size` rows over all sequences; of packed ones, whose lengths are not known yet, at most. */
+static int64_t pieces(const fv_attention_plan *plan, int64_t rows, int64_t size) {
+    if (plan->packed) return rows / size + plan->sequences;
+    return (rows + size - 1) / size * plan->sequences;
+}
+
+/* Pairs of block and head for a task: short sequences come in groups, so that handing out work costs little and the
+ * memory of the next can be prefetched during the one before; at least 16 tasks remain. */
+static int64_t group_of(const fv_attention_plan *plan, int64_t units, int64_t side) {
+    const int64_t sequences = plan->packed && plan->sequences ? plan->sequences : 1;
+    int64_t q = plan->q_len / sequences + 1, k = plan->k_len / sequences + 1;
+    if (q > side) q = side;
+    if (plan->window_left >= 0 && plan->window_right >= 0 && plan->window_left < k) k = plan->window_left + 1;
+    const double flops = 2.0 * (double)q * (double)k * (double)(plan->d_qk + plan->d_v);
+    int64_t group = (int64_t)(8e6 / (flops + 1)) + 1;
+    if (group > units / 16) group = units / 16;
+    return group < 1 ? 1 : group;
+}
+
+fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool backward) {
+    const size_t e = plan->dtype == FV_F64 ? 8 : 4;
+    const bool biased = plan->shape[FV_BIAS].rank || plan->shape[FV_MASK].rank || plan->shape[FV_SLOPES].rank;
+    const bool blocks = plan->options.blocks != NULL; /* its partial tiles are a bias tile of backward */
+    const int64_t lanes = FV_TILE_LANES, side = FV_TILE_SIDE, d = plan->d_qk, dv = plan->d_v;
+    fv__tile_partition partition = {.chunk = largest_chunk(plan)};
+    partition.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
+    if (!backward) {
+        partition.group = group_of(plan, pieces(plan, plan->q_len, FV_TILE_BLOCK_Q) * plan->heads, FV_TILE_BLOCK_Q);
+        partition.worker_bytes =
+            fv__attn_lines(FV_TILE_BLOCK_K * lanes, e) * (biased ? 3 : 1) + 3 * fv__attn_lines(lanes, e);
+        partition.worker_bytes +=
+            FV_TILE_BLOCK_Q / lanes *
+            (fv__attn_lines(d * lanes, e) + fv__attn_lines(dv * lanes, e) + 2 * fv__attn_lines(lanes, e));
+        return partition;
+    }
+    const int64_t rows = plan->q_len > plan->k_len ? plan->q_len : plan->k_len;
+    const bool equal = !plan->packed && !plan->shape[FV_KV_LEN].rank; /* sequences have `rows`, others at most */
+    if (equal || partition.chunk > rows) partition.chunk = fv__tile_chunk(plan, rows);
+    partition.chunks = plan->packed ? (plan->q_len + plan->k_len) / largest_chunk(plan) + 2 * plan->sequences
+                                    : chunks_of(plan, rows) * plan->sequences;
+    const int64_t parts = partition.chunks * plan->heads * (3 + (additive(plan) ? d : 0));
+    partition.group = group_of(plan, partition.chunks * plan->kv_heads, partition.chunk);
+    partition.shared_bytes +=
+        2 * fv__attn_lines(plan->batch * plan->heads * plan->q_len, e) + fv__attn_lines(parts, sizeof(double));
+    partition.worker_bytes = 2 * (fv__attn_lines(partition.chunk * d, e) + fv__attn_lines(partition.chunk * dv, e)) +
+                             3 * fv__attn_lines(side, e);
+    if (plan->window_left >= 0 || plan->window_right >= 0)
+        partition.worker_bytes += fv__attn_lines(side * d, e) + fv__attn_lines(side * dv, e);
+    partition.worker_bytes +=
+        (2 + (biased || blocks ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * fv__attn_lines(side * side, e);
+    if (additive(plan)) partition.worker_bytes += fv__attn_lines(d * side, e);
+    return partition;
+}
+
+void fv__tile_locate(const int64_t *first, int64_t sequences, int64_t task, int64_t *sequence, int64_t *piece) {
+    int64_t low = 0, high = sequences; /* first[low] <= task < first[high] */
+    while (high - low > 1) {
+        const int64_t middle = low + (high - low) / 2;
+        if (first[middle] <= task)
+            low = middle;
+        else
+            high = middle;
+    }
+    *sequence = low, *piece = task - first[low];
+}
+
+size_t fv__tile_scratch(const fv_attention_plan *plan, bool backward) {
+    const fv__tile_partition partition = fv__tile_partition_of(plan, backward);
+    return partition.shared_bytes + (size_t)fv_threads() * partition.worker_bytes;
+}
+
+/* ---- what it costs and what it is */
+
+/* Keys of [start, end) that query i sees in the block mask, the mean over batches and heads. */
+static double mean_seen(const fv_attention_plan *plan, int64_t i, int64_t start, int64_t end) {
+    const fv_block_info info = fv_block_mask_info(plan->options.blocks);
+    const int64_t planes = info.batch * info.heads;
+    double seen = 0;
+    for (int64_t p = 0; p < planes; p++)
+        seen += (double)fv__blocks_count(plan->options.blocks, p / info.heads, p % info.heads, i, start, end);
+    return planes > 0 ? seen / (double)planes : 0;
+}
+
+double fv__tile_flops(const fv_attention_plan *plan, bool backward) {
+    /* packed lengths are not known here: equal ones are assumed */
+    const int64_t share = plan->packed ? plan->sequences : 1;
+    fv__sequence s = {.q_len = plan->q_len / (share ? share : 1), .k_len = plan->k_len / (share ? share : 1)};
+    s.q_offset = plan->lower_right ? s.k_len - s.q_len : plan->q_offset;
+    double pairs = 0;
+    for (int64_t i = 0; i < s.q_len; i++) {
+        int64_t start, end;
+        fv__attn_visible(plan, &s, i, &start, &end);
+        pairs += plan->options.blocks ? mean_seen(plan, i, start, end) : (double)(end - start);
+    }
+    pairs *= (double)plan->sequences * (double)plan->heads * 2;
+    return pairs * (double)(backward ? 3 * plan->d_qk + 2 * plan->d_v : plan->d_qk + plan->d_v);
+}
+
+void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size) {
+    const fv__simd_f32 *simd = fv__simd_f32_now();
+    snprintf(text, size, "tile %s %s %dx%d, backward %dx%d in chunks of %d", fv_dtype_name(plan->dtype),
+             plan->dtype == FV_F64 ? "scalar" : fv__isa_name(simd->isa), FV_TILE_LANES, FV_TILE_BLOCK_K, FV_TILE_SIDE,
+             FV_TILE_SIDE, (int)fv__tile_chunk(plan, plan->q_len > plan->k_len ? plan->q_len : plan->k_len));
+}

@@ -1,0 +1,82 @@
+/* TILE: exact attention by tiles, O(length) memory, forward and backward, with every option.
+ *
+ * One source for f32 and f64: tile_job.h, tile_forward.h and tile_backward.h are written for a type R and compiled by
+ * tile_f32.c and tile_f64.c. tile.c chooses by dtype.
+ *
+ * Forward. A task owns up to BLOCK_Q queries of one head and walks over blocks of BLOCK_K keys. Scores are held
+ * transposed, a query per vector lane: maximum, sum and rescaling of the online softmax then need no horizontal
+ * operation, keys and values are read where they lie (as broadcast operands), and only the queries are transposed once
+ * into scratch.
+ *
+ * Backward. A task owns a chunk of keys of one kv head and, in each wave, another chunk of the queries. Scores are held
+ * with a key per lane; dK and dV grow in scratch, dQ directly in the caller's tensor: no other task of the wave touches
+ * those rows. Waves follow each other, so every sum has one order, whatever the number of threads, and no partial
+ * results are stored. The first wave writes every row of a gradient, later ones add.
+ *
+ *            queries chunk 0   1   2   3          0   1   2   3
+ *  keys   0      wave      0   1   2   3          0   1   2   3      one wave = one diagonal: its tasks share neither
+ *  chunk  1                3   0   1   2          1   2   3   0      rows nor columns. Below a causal diagonal the
+ *         2                2   3   0   1          2   3   0   1      anti-diagonals (right) have equally many tasks;
+ *         3                1   2   3   0          3   0   1   2      a window lies in few waves of the first kind.
+ */
+#ifndef FV_ATTN_TILE_H
+#define FV_ATTN_TILE_H
+
+#include "attn/mechanism_contract.h"
+#include "attn/engine/tile/statistics_partition.h"
+
+enum {
+    FV_TILE_LANES = 32,    /* queries of a forward tile */
+    FV_TILE_BLOCK_Q = 128, /* queries of a forward task */
+    FV_TILE_BLOCK_K = 128, /* keys of a forward step; a multiple of 64 */
+    FV_TILE_SIDE = 64,     /* queries and keys of a backward tile */
+    FV_TILE_NEAR = 4 << 20 /* bytes of all tensors that stay in near caches by themselves */
+};
+
+/* Where scores come from. A mechanism chooses in `accept` by fv__tile_tune; products are what a plan without tuning
+ * has. */
+typedef enum fv__tile_score {
+    FV_SCORE_DOT, /* q.k */
+    FV_SCORE_ADD  /* w.tanh(q + k), w in port W0: (H,D) */
+} fv__tile_score;
+typedef struct fv__tile_tuning {
+    fv__tile_score score;
+} fv__tile_tuning;
+fv_status fv__tile_tune(fv_attention_plan *plan, fv__tile_score score);
+
+size_t fv__tile_scratch(const fv_attention_plan *plan, bool backward);
+void fv__tile_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
+void fv__tile_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
+void fv__tile_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
+                      int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
+double fv__tile_flops(const fv_attention_plan *plan, bool backward);
+void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size);
+
+/* ---- between tile.c and the two types */
+
+/* How a call is partitioned; depends on the shapes only. */
+typedef struct fv__tile_partition {
+    int64_t group; /* (block, head) pairs of a forward task, or (query chunk, key chunk) pairs of a backward one */
+    int64_t chunk, chunks;             /* rows of the largest backward chunk, chunks over all sequences */
+    size_t worker_bytes, shared_bytes; /* scratch of each worker, and of all together */
+} fv__tile_partition;
+fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool backward);
+
+/* Rows of a backward chunk of a sequence with `rows` queries or keys: a function of its own length and the head
+ * dimensions alone, so that the bits of its gradients do not depend on what else is in the batch. */
+int64_t fv__tile_chunk(const fv_attention_plan *plan, int64_t rows);
+
+/* Sequence and block of task number `task`: first[n] is the number of the first task of sequence n. */
+void fv__tile_locate(const int64_t *first, int64_t sequences, int64_t task, int64_t *sequence, int64_t *block);
+
+typedef struct fv__tile_engine {
+    void (*forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
+    void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
+    void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
+                    int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
+    void (*statistics)(const fv_attention_plan *plan, const fv_attention_tensors *x,
+                       const fv_attention_statistics *want, void *scratch);
+} fv__tile_engine;
+extern const fv__tile_engine fv__tile_engine_f32, fv__tile_engine_f64;
+
+#endif

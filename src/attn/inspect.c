@@ -1,0 +1,201 @@
+/* Looking at the weights after a forward: whole rows, or statistics of all of them. Checks first, then the
+ * mechanism. */
+#include "attn/attn.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- whole rows */
+
+static fv_status check_lse(const fv_attention_plan *plan, const fv_attention_tensors *x, const char *what) {
+    if (plan->shape[FV_LSE].rank && !x->t[FV_LSE].rank)
+        return fv__fail(FV_USAGE, "attention: %s need \"lse\" of the forward", what);
+    if (!plan->shape[FV_LSE].rank && fv__attn_has_lse(plan))
+        return fv__fail(FV_USAGE, "attention: %s need \"lse\"\n  try:     announce it when planning", what);
+    return FV_OK;
+}
+
+static fv_status check_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
+                               int64_t batch, int64_t head, const int64_t *rows, int64_t count,
+                               const fv_tensor *weights) {
+    const char *name = plan->mechanism->info.name;
+    if (!plan->mechanism->weights)
+        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no weights to show", name);
+    if ((unsigned)capture > FV_CAPTURE_DROPOUT)
+        return fv__fail(FV_USAGE, "attention: weights, capture\n  expected one of fv_capture\n  found:   %d",
+                        (int)capture);
+    FV_TRY(fv__attn_check_run(plan, x, false));
+    if (capture >= FV_CAPTURE_SOFTMAX) FV_TRY(check_lse(plan, x, "weights"));
+    if (batch < 0 || batch >= plan->sequences || head < 0 || head >= plan->heads)
+        return fv__fail(FV_USAGE,
+                        "attention: weights, batch and head\n  expected below %lld and %lld\n  found:   %lld and %lld",
+                        (long long)plan->sequences, (long long)plan->heads, (long long)batch, (long long)head);
+    if (count < 0)
+        return fv__fail(FV_USAGE, "attention: weights, number of rows\n  expected 0 or more\n  found:   %lld",
+                        (long long)count);
+    const fv__sequence sequence = fv__attn_sequence(plan, x, batch);
+    for (int64_t i = 0; i < count; i++)
+        if (rows[i] < 0 || rows[i] >= sequence.q_len)
+            return fv__fail(FV_USAGE, "attention: weights, row\n  expected 0 to %lld\n  found:   %lld",
+                            (long long)sequence.q_len - 1, (long long)rows[i]);
+    if (weights->rank != 2 || weights->dim[0] < count || weights->dim[1] < sequence.k_len ||
+        weights->dtype != plan->dtype)
+        return fv__fail(FV_USAGE, "attention: the tensor for weights\n  expected (%lld, %lld) of dtype %s",
+                        (long long)count, (long long)plan->k_len, fv_dtype_name(plan->dtype));
+    if (!weights->data && fv_tensor_count(weights) > 0)
+        return fv__fail(FV_USAGE, "attention: the tensor for weights is without data");
+    return FV_OK;
+}
+
+/* A bias of 16 bits is converted a row at a time: its plane is as large as the weights of the whole sequence. */
+static void rows_with_bias(const fv_attention_plan *plan, fv_attention_tensors *y, const fv_tensor *bias,
+                           fv_capture capture, int64_t batch, int64_t head, const int64_t *rows, int64_t count,
+                           const fv_tensor *weights, void *memory) {
+    const fv__sequence s = fv__attn_sequence(plan, y, batch);
+    const int64_t n = bias->dim[3], at[3] = {s.batch, head, 0};
+    for (int64_t i = 0; i < count; i++) {
+        fv_tensor row = *bias, to = *weights;
+        for (int a = 0; a < 3; a++)
+            row = fv_tensor_slice(row, a, bias->dim[a] == 1 ? 0 : a < 2 ? at[a] : s.q_start + rows[i], 1);
+        y->t[FV_BIAS] = fv_tensor_of(memory, FV_F32, 4, (int64_t[]){1, 1, 1, n});
+        fv_tensor_copy(&y->t[FV_BIAS], &row);
+        to.data = (char *)to.data + i * to.stride[0] * (int64_t)sizeof(float);
+        plan->mechanism->weights(plan, y, capture, batch, head, rows + i, 1, &to);
+    }
+}
+
+static fv_status cast_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
+                              int64_t batch, int64_t head, const int64_t *rows, int64_t count,
+                              const fv_tensor *weights) {
+    const fv_tensor *bias = &x->t[FV_BIAS];
+    const bool narrow_bias = bias->rank && fv__attn_is_16bit(bias->dtype);
+    fv_attention_plan apart = *plan; /* in which such a bias does not count */
+    fv_attention_tensors rest = *x, y;
+    if (narrow_bias) apart.shape[FV_BIAS].rank = rest.t[FV_BIAS].rank = 0;
+    const size_t bytes = fv__cast_inputs_bytes(&apart, true);
+    char *memory = fv__alloc(bytes + (narrow_bias ? (size_t)bias->dim[3] * sizeof(float) : 0));
+    if (!memory) return FV_NO_RESOURCES;
+    fv__cast_inputs(&apart, &rest, batch, head, &y, memory);
+    if (narrow_bias)
+        rows_with_bias(plan, &y, bias, capture, batch, head, rows, count, weights, memory + bytes);
+    else
+        plan->mechanism->weights(plan, &y, capture, batch, head, rows, count, weights);
+    fv__free(memory);
+    return FV_OK;
+}
+
+fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
+                               int64_t batch, int64_t head, const int64_t *rows, int64_t count,
+                               const fv_tensor *weights) {
+    FV_TRY(check_weights(plan, x, capture, batch, head, rows, count, weights));
+    if (capture == FV_CAPTURE_DROPOUT && plan->options.dropout == 0) capture = FV_CAPTURE_SOFTMAX;
+    if (plan->storage != plan->dtype) return cast_weights(plan, x, capture, batch, head, rows, count, weights);
+    plan->mechanism->weights(plan, x, capture, batch, head, rows, count, weights);
+    return FV_OK;
+}
+
+/* ---- statistics */
+
+/* "softmax, window, additive" */
+static const char *who_can(char *text, size_t size) {
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < fv_mechanism_count() && used < size; i++) {
+        const fv__mechanism *m = (const fv__mechanism *)fv_mechanism_at(i);
+        if (m->statistics) used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", m->info.name);
+    }
+    return text;
+}
+
+static fv_status check_output(const fv_attention_plan *plan, const fv_tensor *t, const char *name, int rank,
+                              const int64_t *need) {
+    bool fits = t->rank == rank && t->dim[0] == need[0] && t->dim[1] == need[1] && t->dtype == plan->dtype;
+    for (int a = 2; fits && a < rank; a++) fits = t->dim[a] >= need[a];
+    if (fits && (t->data || fv_tensor_count(t) == 0)) return FV_OK;
+    char found[128], wanted[128];
+    const fv_tensor want = fv_tensor_of(NULL, plan->dtype, rank, need);
+    fv_tensor_describe(t, found, sizeof found);
+    fv_tensor_describe(&want, wanted, sizeof wanted);
+    return fv__fail(FV_USAGE,
+                    "attention: statistics, tensor \"%s\"\n  expected %s, or longer last axes\n  found:   %s%s", name,
+                    wanted, found, fits ? " without data" : "");
+}
+
+static bool any_block(const fv_attention_statistics *want) { return want->mean.rank || want->max.rank; }
+
+/* What does not depend on the values of lengths. */
+static fv_status check_wanted(const fv_attention_plan *plan, const fv_attention_statistics *want) {
+    char text[256];
+    if (!plan->mechanism->statistics)
+        return fv__fail(
+            FV_USAGE,
+            "attention: mechanism \"%s\" has no statistics: its weights do not follow from lse tile by tile\n"
+            "  expected one of %s",
+            plan->mechanism->info.name, who_can(text, sizeof text));
+    if (!plan->shape[FV_LSE].rank)
+        return fv__fail(FV_USAGE, "attention: statistics need \"lse\"\n  try:     announce it when planning");
+    if (want->batch < -1 || want->batch >= plan->sequences || want->head < -1 || want->head >= plan->heads)
+        return fv__fail(FV_USAGE,
+                        "attention: statistics, batch and head\n  expected below %lld and %lld, -1 for all\n  found:   "
+                        "%lld and %lld",
+                        (long long)plan->sequences, (long long)plan->heads, (long long)want->batch,
+                        (long long)want->head);
+    const int64_t far = INT64_C(1) << 48;
+    if (any_block(want) && (want->pool_q < 1 || want->pool_k < 1 || want->pool_q > far || want->pool_k > far))
+        return fv__fail(
+            FV_USAGE,
+            "attention: statistics, pool_q and pool_k\n  expected 1 or more, up to 2^48\n  found:   %lld and %lld",
+            (long long)want->pool_q, (long long)want->pool_k);
+    if (!any_block(want) && !want->columns.rank && !want->entropy.rank)
+        return fv__fail(FV_USAGE, "attention: statistics\n  expected a tensor for mean, max, columns or entropy");
+    return FV_OK;
+}
+
+static fv_status check_statistics(const fv_attention_plan *plan, const fv_attention_tensors *x,
+                                  const fv_attention_statistics *want) {
+    const int64_t first = want->batch >= 0 ? want->batch : 0, sequences = want->batch >= 0 ? 1 : plan->sequences;
+    const int64_t heads = want->head >= 0 ? 1 : plan->heads;
+    int64_t q_len = 0, k_len = 0;
+    for (int64_t n = first; n < first + sequences; n++) {
+        const fv__sequence s = fv__attn_sequence(plan, x, n);
+        if (s.q_len > q_len) q_len = s.q_len;
+        if (s.k_len > k_len) k_len = s.k_len;
+    }
+    const int64_t bq = any_block(want) ? (q_len + want->pool_q - 1) / want->pool_q : 0,
+                  bk = any_block(want) ? (k_len + want->pool_k - 1) / want->pool_k : 0;
+    const int64_t blocks[4] = {sequences, heads, bq, bk};
+    if (want->mean.rank) FV_TRY(check_output(plan, &want->mean, "mean", 4, blocks));
+    if (want->max.rank) FV_TRY(check_output(plan, &want->max, "max", 4, blocks));
+    const bool all = want->batch < 0;
+    const int64_t columns[3] = {all ? plan->batch : 1, heads, all && plan->packed ? plan->k_len : k_len},
+                  rows[3] = {all ? plan->batch : 1, heads, all ? plan->q_len : q_len};
+    if (want->columns.rank) FV_TRY(check_output(plan, &want->columns, "columns", 3, columns));
+    if (want->entropy.rank) FV_TRY(check_output(plan, &want->entropy, "entropy", 3, rows));
+    return FV_OK;
+}
+
+size_t fv_attention_statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want) {
+    if (check_wanted(plan, want) != FV_OK) return 0;
+    const bool one = want->batch >= 0 && want->head >= 0;
+    const size_t staged = plan->storage != plan->dtype ? fv__cast_inputs_bytes(plan, one) : 0;
+    return staged + plan->mechanism->statistics_scratch(plan, want) + 64;
+}
+
+fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const fv_attention_tensors *x,
+                                          const fv_attention_statistics *want, void *scratch) {
+    FV_TRY(check_wanted(plan, want));
+    FV_TRY(fv__attn_check_run(plan, x, false));
+    if (!x->t[FV_LSE].rank) return check_lse(plan, x, "statistics");
+    FV_TRY(check_statistics(plan, x, want));
+    if (!scratch)
+        return fv__fail(FV_USAGE, "attention: no scratch\n  expected %zu bytes, see fv_attention_statistics_scratch",
+                        fv_attention_statistics_scratch(plan, want));
+    fv_attention_tensors y = *x;
+    char *at = fv__attn_aligned(scratch);
+    if (plan->storage != plan->dtype) {
+        fv__cast_inputs(plan, x, want->batch, want->head, &y, at);
+        at += fv__cast_inputs_bytes(plan, want->batch >= 0 && want->head >= 0);
+    }
+    plan->mechanism->statistics(plan, &y, want, at);
+    return FV_OK;
+}

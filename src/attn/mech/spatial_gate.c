@@ -1,0 +1,98 @@
+/* The spatial gate (sSE): every position scales its own channels. Roy et al., Concurrent Spatial and Channel Squeeze &
+ * Excitation, 2018, arXiv 1803.02579 (there sSE: a 1x1 convolution to one channel). Positions are rows of x; each head
+ * is a gate of its own.
+ *
+ *   forward    s_p = w . x_p + b     g_p = sigmoid(s_p)     y_p = g_p x_p
+ *   backward   t_p = dy_p . x_p      ds_p = t_p g_p (1 - g_p)
+ *              dx_p = g_p dy_p + ds_p w     dw = sum_p ds_p x_p     db = sum_p ds_p
+ *
+ * Rows beyond kv_len do not exist: their outputs and gradients are zero, and they are never read. */
+#include "attn/engine/gate/gate.h"
+#include "simd/simd.h"
+
+#include <math.h>
+
+#define R float
+#define T(name) name##_f32
+#define SIMD fv__simd_f32
+#define SIMD_NOW fv__simd_f32_now
+#include "attn/mech/spatial_gate.h"
+#undef R
+#undef T
+#undef SIMD
+#undef SIMD_NOW
+#define R double
+#define T(name) name##_f64
+#define SIMD fv__simd_f64
+#define SIMD_NOW fv__simd_f64_now
+#include "attn/mech/spatial_gate.h"
+
+static void forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+    if (plan->dtype == FV_F64)
+        forward_f64(plan, x, scratch);
+    else
+        forward_f32(plan, x, scratch);
+}
+
+static void backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+    if (plan->dtype == FV_F64)
+        backward_f64(plan, x, scratch);
+    else
+        backward_f32(plan, x, scratch);
+}
+
+static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *shape) {
+    const int64_t dim[2] = {plan->heads, plan->d_qk};
+    if (port == FV_W0 || port == FV_W1) *shape = fv_tensor_of(NULL, plan->dtype, port == FV_W0 ? 2 : 1, dim);
+}
+
+/* A sum over rows for dw and db of each block when backward, and the parameters without gaps. */
+static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
+    const size_t e = fv_dtype_size(plan->dtype);
+    const int64_t wide = plan->d_qk + 1;
+    size_t bytes = fv__attn_lines(plan->heads * wide, e) + fv__gate_first_bytes(plan);
+    if (backward) bytes += fv__attn_lines(fv__gate_most_blocks(plan) * plan->heads * wide, e);
+    return bytes;
+}
+
+static double flops(const fv_attention_plan *plan, bool backward) {
+    return (double)plan->batch * (double)plan->heads * (double)plan->q_len * (double)plan->d_qk * (backward ? 9 : 3);
+}
+
+/* ---- by plain loops in double */
+
+static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) {
+    const fv_tensor *in = &x->t[FV_Q], *len = &x->t[FV_KV_LEN];
+    (void)plan;
+    for (int64_t b = 0; b < in->dim[0]; b++)
+        for (int64_t h = 0; h < in->dim[1]; h++)
+            for (int64_t l = 0; l < in->dim[2]; l++) {
+                const bool live = !len->rank || (double)l < fv_tensor_get(len, &b);
+                double s = live ? fv_tensor_get(&x->t[FV_W1], &h) : 0;
+                for (int64_t d = 0; live && d < in->dim[3]; d++)
+                    s += fv_tensor_get(&x->t[FV_W0], (int64_t[2]){h, d}) * fv_tensor_get(in, (int64_t[4]){b, h, l, d});
+                for (int64_t d = 0; d < in->dim[3]; d++) {
+                    const int64_t at[4] = {b, h, l, d};
+                    fv_tensor_set(&x->t[FV_OUT], at, live ? fv_tensor_get(in, at) / (1 + exp(-s)) : 0);
+                }
+            }
+}
+
+const fv__mechanism fv__mech_spatial_gate = {
+    .info = {.name = "spatial-gate",
+             .summary = "spatial gate (sSE): every position scales its own channels by a sigmoid of them",
+             .citation = "Roy et al. 2018, arXiv 1803.02579",
+             .cost = "O(n d) time and memory",
+             .needs = 1 << FV_Q | 1 << FV_W0 | 1 << FV_W1,
+             .takes = 1 << FV_KV_LEN | 1 << FV_CU_Q,
+             .can = FV_CAN_BACKWARD | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_SELF,
+             .port_names = {"w", "b"}},
+    .accept = fv__gate_accept,
+    .port_shape = port_shape,
+    .scratch = scratch_size,
+    .flops = flops,
+    .forward = forward,
+    .backward = backward,
+    .reference = reference,
+    .describe = fv__gate_describe,
+};

@@ -146,9 +146,12 @@ static inline void add_recurrence(attn_case *c, const fv_mechanism *m) {
     const double size = decays[below(c, 4)];
     for (int i = 0; i < 4; i++) {
         fv_tensor shape;
-        const bool optional = ports[i] == FV_STATE || ports[i] == FV_STATE_OUT;
+        const bool optional = !(m->needs >> ports[i] & 1);
         if (fv_attention_port_shape(&c->how, &c->x, ports[i], &shape) != FV_OK || !shape.rank) continue;
         if (optional && chance(c, 40)) continue;
+        if (ports[i] == FV_LOG_DECAY) { /* per token, or per token and column */
+            shape.rank = chance(c, 50) ? 3 : 4, shape.dim[3] = c->d;
+        }
         if (ports[i] == FV_STATE_OUT) {
             c->x.t[FV_STATE_OUT] = make_tensor(c, FV_STATE_OUT, 4, shape.dim, CANARY);
             c->x.d[FV_STATE_OUT] = make_tensor(c, FV_PORTS + FV_STATE_OUT, 4, shape.dim, NAN);

@@ -19,25 +19,35 @@ static inline void call_unit_keys(call *c) {
     }
 }
 
-/* q k v out, log_decay and beta if needed, state and state_out, all with gradients; causal. Log decays lie in (-decay, 0). */
-static inline call recurrence_make(const char *text, int64_t b, int64_t h, int64_t kv, int64_t l, int64_t d, int64_t dv,
+/* A mechanism and its decays: per token (rank 3), per token and column (4), none (0). */
+typedef struct recurrence {
+    const char *text;
+    int decay_rank;
+} recurrence;
+
+static inline void recurrence_give(call *c, fv_port port, int rank) {
+    const fv_tensor *q = &c->x.t[FV_Q], *v = &c->x.t[FV_V];
+    const int64_t rows[4] = {q->dim[0], q->dim[1], q->dim[2], q->dim[3]};
+    const int64_t states[4] = {q->dim[0], q->dim[1], q->dim[3], v->dim[3]};
+    const bool state = port == FV_STATE || port == FV_STATE_OUT;
+    for (int g = 0; g < 2; g++) call_give(c, port, g, rank, state ? states : rows);
+}
+
+/* q k v out, log_decay and beta where they belong, state and state_out, all with gradients; causal. Log decays lie in (-decay, 0). */
+static inline call recurrence_make(recurrence r, int64_t b, int64_t h, int64_t kv, int64_t l, int64_t d, int64_t dv,
                                    double decay) {
-    static const fv_port ports[] = {FV_LOG_DECAY, FV_BETA, FV_STATE, FV_STATE_OUT};
     call c = call_make(b, h, kv, l, l, d, dv);
-    c.how.mechanism = text, c.how.causal = FV_CAUSAL_UPPER_LEFT;
+    c.how.mechanism = r.text, c.how.causal = FV_CAUSAL_UPPER_LEFT;
     c.x.t[FV_LSE].rank = c.x.d[FV_LSE].rank = 0;
-    for (int i = 0; i < 4; i++) {
-        fv_tensor shape;
-        assert_int_equal(fv_attention_port_shape(&c.how, &c.x, ports[i], &shape), FV_OK);
-        if (shape.rank)
-            call_give(&c, ports[i], false, shape.rank, shape.dim), call_give(&c, ports[i], true, shape.rank, shape.dim);
-    }
+    if (r.decay_rank) recurrence_give(&c, FV_LOG_DECAY, r.decay_rank);
+    if (!strncmp(r.text, "deltanet", 8)) recurrence_give(&c, FV_BETA, 3), call_unit_keys(&c);
+    recurrence_give(&c, FV_STATE, 4), recurrence_give(&c, FV_STATE_OUT, 4);
+    const fv_port ports[] = {FV_LOG_DECAY, FV_BETA};
     for (int i = 0; i < 2; i++)
         for (int64_t n = 0; c.x.t[ports[i]].rank && n < fv_tensor_count(&c.x.t[ports[i]]); n++) {
             CALL_REAL *x = call_data(&c, ports[i]) + n;
-            *x = (CALL_REAL)(ports[i] == FV_LOG_DECAY ? -decay * fabs((double)*x) : fabs((double)*x));
+            *x = (CALL_REAL)(i == 0 ? -decay * fabs((double)*x) : fabs((double)*x));
         }
-    if (c.x.t[FV_BETA].rank) call_unit_keys(&c);
     return c;
 }
 

@@ -14,9 +14,11 @@ static const char *const texts[] = {"retention",
                                     "deltanet",
                                     "deltanet:chunk=32"};
 enum { TEXTS = sizeof texts / sizeof *texts };
-static const char *const plain_texts[] = {"retention:first=2", "gla:phi=elu", "deltanet"};
+static const recurrence kinds[] = {{"retention:first=2", 0}, {"gla:phi=elu", 4}, {"gla", 3},
+                                   {"deltanet", 0},          {"deltanet", 3},    {"deltanet", 4}};
+enum { KINDS = sizeof kinds / sizeof *kinds };
 
-/* Features of the mechanism number m of plain_texts. */
+/* Features of the mechanism number m of kinds. */
 static double phi(int m, double x) { return m != 1 ? x : x > 0 ? x + 1 : exp(x); }
 
 /* ---- by hand */
@@ -24,7 +26,7 @@ static double phi(int m, double x) { return m != 1 ? x : x > 0 ? x + 1 : exp(x);
 /* What e1 reads after each of two writes: k = e1, v = 1, then k = e1, v = 5 with half the strength. */
 static void writes_by_hand(void **state) {
     (void)state;
-    call c = recurrence_make("deltanet", 1, 1, 1, 2, 2, 1, 0);
+    call c = recurrence_make((recurrence){"deltanet", 0}, 1, 1, 1, 2, 2, 1, 0);
     const double e1[4] = {1, 0, 1, 0}, v[2] = {1, 5}, beta[2] = {1, 0.5};
     memcpy(call_data(&c, FV_Q), e1, sizeof e1), memcpy(call_data(&c, FV_K), e1, sizeof e1);
     memcpy(call_data(&c, FV_V), v, sizeof v), memcpy(call_data(&c, FV_BETA), beta, sizeof beta);
@@ -34,7 +36,7 @@ static void writes_by_hand(void **state) {
     assert_true(call_data(&c, FV_OUT)[0] == 1 && call_data(&c, FV_OUT)[1] == 3); /* 1 + (5 - 1) / 2 */
     assert_true(call_data(&c, FV_STATE_OUT)[0] == 3 && call_data(&c, FV_STATE_OUT)[1] == 0);
     call_free(&c);
-    c = recurrence_make("gla", 1, 1, 1, 2, 2, 1, 0); /* without the delta rule, beta v: 1 + 5 / 2 */
+    c = recurrence_make((recurrence){"gla", 4}, 1, 1, 1, 2, 2, 1, 0); /* without the delta rule, beta v: 1 + 5 / 2 */
     const double half[2] = {1, 2.5};
     memcpy(call_data(&c, FV_Q), e1, sizeof e1), memcpy(call_data(&c, FV_K), e1, sizeof e1);
     memcpy(call_data(&c, FV_V), half, sizeof half);
@@ -48,7 +50,7 @@ static void writes_by_hand(void **state) {
 /* gamma of the heads: 31/32, 63/64 ... by what one write is worth a token later; then gradients of that. */
 static void decays_by_hand(void **state) {
     (void)state;
-    call c = recurrence_make("retention", 1, 3, 3, 2, 1, 1, 0);
+    call c = recurrence_make((recurrence){"retention", 0}, 1, 3, 3, 2, 1, 1, 0);
     for (int h = 0; h < 3; h++) {
         for (int t = 0; t < 2; t++) call_data(&c, FV_Q)[2 * h + t] = 1, call_data(&c, FV_K)[2 * h + t] = t ? 0 : 1;
         call_data(&c, FV_V)[2 * h] = 2, call_data(&c, FV_STATE)[h] = 1;
@@ -71,7 +73,7 @@ static void decays_by_hand(void **state) {
 static void recall(void **state) {
     (void)state;
     enum { D = 16, L = 2 * D };
-    call c = recurrence_make("deltanet", 1, 1, 1, L, D, 3, 0);
+    call c = recurrence_make((recurrence){"deltanet", 0}, 1, 1, 1, L, D, 3, 0);
     for (int t = 0; t < L; t++) {
         call_data(&c, FV_BETA)[t] = 1;
         for (int d = 0; d < D; d++) /* rows of a Hadamard matrix, twice */
@@ -97,7 +99,7 @@ static void recall(void **state) {
 static void parallel_form(void **state) {
     (void)state;
     enum { H = 2, L = 200, D = 5, DV = 3 };
-    call c = recurrence_make("retention:first=3,step=2", 1, H, H, L, D, DV, 0);
+    call c = recurrence_make((recurrence){"retention:first=3,step=2", 0}, 1, H, H, L, D, DV, 0);
     c.x.t[FV_STATE].rank = c.x.d[FV_STATE].rank = 0;
     call_run(&c);
     for (int h = 0; h < H; h++)
@@ -127,14 +129,15 @@ static void same_results(const call *a, const call *b, double tolerance) {
 /* One decay everywhere is retention; keys that are orthogonal have nothing to replace, so the delta rule is plain. */
 static void degenerate(void **state) {
     (void)state;
-    call a = recurrence_make("retention:first=1,step=0", 2, 2, 1, 150, 6, 5, 0),
-         b = recurrence_make("gla", 2, 2, 1, 150, 6, 5, 0);
+    call a = recurrence_make((recurrence){"retention:first=1,step=0", 0}, 2, 2, 1, 150, 6, 5, 0),
+         b = recurrence_make((recurrence){"gla", 4}, 2, 2, 1, 150, 6, 5, 0);
     for (int64_t n = 0; n < fv_tensor_count(&b.x.t[FV_LOG_DECAY]); n++) call_data(&b, FV_LOG_DECAY)[n] = log(0.5);
     call_run(&a), call_run(&b);
     same_results(&a, &b, 1e-13);
     call_free(&a), call_free(&b);
     enum { L = 12 };
-    a = recurrence_make("deltanet", 1, 1, 1, L, L, 4, 0), b = recurrence_make("gla", 1, 1, 1, L, L, 4, 0);
+    a = recurrence_make((recurrence){"deltanet", 0}, 1, 1, 1, L, L, 4, 0),
+    b = recurrence_make((recurrence){"gla", 4}, 1, 1, 1, L, L, 4, 0);
     call *both[2] = {&a, &b};
     for (int i = 0; i < 2; i++) {
         for (int n = 0; n < L * L; n++) call_data(both[i], FV_K)[n] = n % (L + 1) == 0;
@@ -156,7 +159,8 @@ static void reset(void **state) {
     const int cuts[] = {0, 1, 40, 64, 100, L - 1};
     for (int i = 0; i < 6; i++) {
         const int cut = cuts[i];
-        call a = recurrence_make("gla", 1, 1, 1, L, D, 4, 2), b = recurrence_make("gla", 1, 1, 1, L, D, 4, 2);
+        call a = recurrence_make((recurrence){"gla", 4}, 1, 1, 1, L, D, 4, 2),
+             b = recurrence_make((recurrence){"gla", 4}, 1, 1, 1, L, D, 4, 2);
         for (int d = 0; d < D; d++) call_data(&a, FV_LOG_DECAY)[cut * D + d] = -INFINITY;
         call_run(&a);
         fv_attention_tensors part = recurrence_part(&b, cut, L);
@@ -179,10 +183,10 @@ static void two_calls(void **state) {
     (void)state;
     enum { L = 150, D = 7, DV = 5, H = 4, B = 2 };
     const int cuts[] = {0, 1, 17, 64, 128, 149, L};
-    for (int m = 0; m < 3; m++)
+    for (int m = 0; m < KINDS; m++)
         for (int i = 0; i < 7; i++) {
-            call whole = recurrence_make(plain_texts[m], B, H, 2, L, D, DV, 1),
-                 parts = recurrence_make(plain_texts[m], B, H, 2, L, D, DV, 1);
+            call whole = recurrence_make(kinds[m], B, H, 2, L, D, DV, 1),
+                 parts = recurrence_make(kinds[m], B, H, 2, L, D, DV, 1);
             double between[B * H * D * DV], gradient[B * H * D * DV];
             const fv_tensor middle = fv_bhld(between, FV_F64, B, H, D, DV),
                             dmiddle = fv_bhld(gradient, FV_F64, B, H, D, DV);
@@ -206,9 +210,9 @@ static void two_calls(void **state) {
 static void step_by_step(void **state) {
     (void)state;
     enum { L = 90, D = 6, DV = 4, H = 4 };
-    for (int m = 0; m < 3; m++) {
-        call whole = recurrence_make(plain_texts[m], 1, H, 2, L, D, DV, 1),
-             steps = recurrence_make(plain_texts[m], 1, H, 2, L, D, DV, 1);
+    for (int m = 0; m < KINDS; m++) {
+        call whole = recurrence_make(kinds[m], 1, H, 2, L, D, DV, 1),
+             steps = recurrence_make(kinds[m], 1, H, 2, L, D, DV, 1);
         double states[2][H * D * DV];
         memcpy(states[0], call_data(&steps, FV_STATE), sizeof states[0]);
         call_run(&whole);
@@ -228,12 +232,12 @@ static void step_by_step(void **state) {
 
 static void chunk_sizes(void **state) {
     (void)state;
-    static const char *const names[] = {"retention", "gla", "deltanet"};
-    for (int m = 0; m < 3; m++)
+    for (int m = 0; m < KINDS; m++)
         for (int chunk = 1; chunk < 64; chunk *= 2) {
             char text[40];
-            snprintf(text, sizeof text, "%s:chunk=%d", names[m], chunk);
-            call a = recurrence_make(names[m], 2, 2, 1, 137, 9, 6, 3), b = recurrence_make(text, 2, 2, 1, 137, 9, 6, 3);
+            snprintf(text, sizeof text, "%s%cchunk=%d", kinds[m].text, strchr(kinds[m].text, ':') ? ',' : ':', chunk);
+            call a = recurrence_make(kinds[m], 2, 2, 1, 137, 9, 6, 3),
+                 b = recurrence_make((recurrence){text, kinds[m].decay_rank}, 2, 2, 1, 137, 9, 6, 3);
             call_run(&a), call_run(&b);
             same_results(&a, &b, 1e-12);
             call_free(&a), call_free(&b);
@@ -243,8 +247,8 @@ static void chunk_sizes(void **state) {
 /* No tokens: the state passes through, and so does its gradient. No keys: queries read the initial state. */
 static void nothing(void **state) {
     (void)state;
-    for (int m = 0; m < 3; m++) {
-        call c = recurrence_make(plain_texts[m], 2, 2, 2, 0, 3, 2, 1);
+    for (int m = 0; m < KINDS; m++) {
+        call c = recurrence_make(kinds[m], 2, 2, 2, 0, 3, 2, 1);
         call_run(&c);
         assert_true(call_distance(&c.x.t[FV_STATE], &c.x.t[FV_STATE_OUT]) == 0);
         assert_true(call_distance(&c.x.d[FV_STATE], &c.x.d[FV_STATE_OUT]) == 0);
@@ -252,7 +256,7 @@ static void nothing(void **state) {
         call_run(&c);
         for (int i = 0; i < 24; i++) assert_true(call_data(&c, FV_STATE_OUT)[i] == 0);
         call_free(&c);
-        c = recurrence_make(plain_texts[m], 1, 1, 1, 70, 1, 1, 1);
+        c = recurrence_make(kinds[m], 1, 1, 1, 70, 1, 1, 1);
         const int32_t none = 0;
         c.x.t[FV_KV_LEN] = fv_tensor_1d((void *)&none, FV_I32, 1);
         call_run(&c);
@@ -274,8 +278,8 @@ static void implied_weights(void **state) {
     (void)state;
     enum { L = 90, D = 6, DV = 4, H = 4 };
     static const int64_t rows[] = {0, 1, 40, 64, L - 1};
-    for (int m = 0; m < 3; m++) {
-        call c = recurrence_make(plain_texts[m], 2, H, 2, L, D, DV, 0.3);
+    for (int m = 0; m < KINDS; m++) {
+        call c = recurrence_make(kinds[m], 2, H, 2, L, D, DV, 0.3);
         const int32_t live[2] = {L, 50};
         c.x.t[FV_KV_LEN] = fv_tensor_1d((void *)live, FV_I32, 2);
         c.x.t[FV_STATE].rank = 0;

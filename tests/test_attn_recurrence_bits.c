@@ -1,11 +1,13 @@
 /* Recurrences with decay and delta rule in f32: what must not change any bit, numbers at the edge, what is refused, what a call costs. */
 #include "recurrence_call.h"
 
-static const char *const texts[] = {"retention:first=2", "gla", "deltanet", "gla:chunk=8"};
-enum { TEXTS = sizeof texts / sizeof *texts };
+static const recurrence kinds[] = {{"retention:first=2", 0}, {"gla", 4}, {"deltanet", 0},
+                                   {"gla:chunk=8", 4},       {"gla", 3}, {"deltanet", 3},
+                                   {"deltanet:chunk=16", 4}};
+enum { KINDS = sizeof kinds / sizeof *kinds, DELTANET = 2 };
 enum { B = 3, H = 4, KV = 2, L = 200, D = 12, DV = 20 };
 
-static call make(int m) { return recurrence_make(texts[m], B, H, KV, L, D, DV, 1); }
+static call make(int m) { return recurrence_make(kinds[m], B, H, KV, L, D, DV, 1); }
 
 static const fv_port inputs[] = {FV_Q, FV_K, FV_V, FV_LOG_DECAY, FV_BETA};
 enum { INPUTS = sizeof inputs / sizeof *inputs };
@@ -41,7 +43,7 @@ static bool all_numbers(const fv_tensor *t) {
 static void causality(void **state) {
     (void)state;
     static const int64_t cuts[] = {1, 7, 63, 64, 100, 192};
-    for (int m = 0; m < TEXTS; m++)
+    for (int m = 0; m < KINDS; m++)
         for (int i = 0; i < 12; i++) {
             const int64_t t = cuts[i / 2];
             const float what = i % 2 ? NAN : INFINITY;
@@ -61,7 +63,7 @@ static void causality(void **state) {
 /* A sequence alone, and at another place of the batch. */
 static void batch_place(void **state) {
     (void)state;
-    for (int m = 0; m < TEXTS; m++) {
+    for (int m = 0; m < KINDS; m++) {
         call a = make(m), b = make(m);
         call_run(&a);
         for (int n = 0; n < B; n++) {
@@ -84,7 +86,7 @@ static void batch_place(void **state) {
 static void padding(void **state) {
     (void)state;
     static const int32_t live[B] = {130, 130, 130};
-    for (int m = 0; m < TEXTS; m++) {
+    for (int m = 0; m < KINDS; m++) {
         call a = make(m), b = make(m);
         fv_attention_tensors shorter = recurrence_part(&a, 0, 130);
         shorter.t[FV_STATE] = a.x.t[FV_STATE], shorter.d[FV_STATE] = a.x.d[FV_STATE];
@@ -115,7 +117,7 @@ static void padding(void **state) {
 /* Splits at the end of a chunk: the second call goes on with the bits of the first. */
 static void split_bits(void **state) {
     (void)state;
-    for (int m = 0; m < 3; m++) {
+    for (int m = 0; m < KINDS; m++) {
         call whole = make(m), parts = make(m);
         static float between[B * H * D * DV];
         const fv_tensor middle = fv_bhld(between, FV_F32, B, H, D, DV);
@@ -151,8 +153,8 @@ static void against_reference(call *c, double tolerance) {
 static void decays(void **state) {
     (void)state;
     static const float sizes[] = {0, -1e-6f, -5, -20, -100, -1e30f, -INFINITY};
-    for (int m = 1; m < TEXTS; m += 2)
-        for (int s = 0; s < 8; s++) {
+    for (int m = 0; m < KINDS; m++)
+        for (int s = 0; s < 8 && kinds[m].decay_rank; s++) {
             call c = make(m);
             for (int64_t n = 0; n < fv_tensor_count(&c.x.t[FV_LOG_DECAY]); n++)
                 call_data(&c, FV_LOG_DECAY)[n] = s < 7 ? sizes[s] : sizes[fv__random_below(3, 1, (uint64_t)n, 7)];
@@ -164,13 +166,15 @@ static void decays(void **state) {
 /* After a decay of -100 one of 1e-3 must still be that, to the last digits: the state is written once and then read. */
 static void small_beside_large(void **state) {
     (void)state;
-    for (int m = 1; m < TEXTS; m += 2) {
-        call c = recurrence_make(texts[m], 1, 1, 1, 64, 1, 1, 0);
+    for (int m = 0; m < KINDS; m++) {
+        if (!kinds[m].decay_rank) continue;
+        call c = recurrence_make(kinds[m], 1, 1, 1, 64, 1, 1, 0);
         c.x.t[FV_STATE].rank = c.x.d[FV_STATE].rank = 0;
         c.how.scale = 1;
         for (int t = 0; t < 64; t++) {
             call_data(&c, FV_LOG_DECAY)[t] = t < 40 ? -100 : -1e-3f;
             call_data(&c, FV_Q)[t] = 1, call_data(&c, FV_V)[t] = 1, call_data(&c, FV_K)[t] = t == 40;
+            if (c.x.t[FV_BETA].rank) call_data(&c, FV_BETA)[t] = 1;
         }
         call_run(&c);
         for (int t = 40; t < 64; t++)
@@ -183,7 +187,7 @@ static void strengths(void **state) {
     (void)state;
     static const float sizes[] = {0, 1, 2};
     for (int s = 0; s < 3; s++) {
-        call c = make(2);
+        call c = make(DELTANET);
         for (int64_t n = 0; n < fv_tensor_count(&c.x.t[FV_BETA]); n++) call_data(&c, FV_BETA)[n] = sizes[s];
         against_reference(&c, 1e-5);
         if (s == 0) assert_true(same_bytes(&c.x.t[FV_STATE], &c.x.t[FV_STATE_OUT]));
@@ -206,7 +210,7 @@ static void refusals(void **state) {
     c.how.mechanism = "retention", call_refused(&c, "does not take port \"log_decay\""), c.how = how;
     const fv_tensor decay = c.x.t[FV_LOG_DECAY];
     c.x.d[FV_LOG_DECAY].rank = 0;
-    c.x.t[FV_LOG_DECAY].rank = 3, call_refused(&c, "log decays (B,H,L,D)"), c.x.t[FV_LOG_DECAY] = decay;
+    c.x.t[FV_LOG_DECAY].rank = 2, call_refused(&c, "log decays (B,H,L) or (B,H,L,D)"), c.x.t[FV_LOG_DECAY] = decay;
     c.x.t[FV_LOG_DECAY].rank = 0, call_refused(&c, "needs port \"log_decay\""), c.x.t[FV_LOG_DECAY] = decay;
     c.x.t[FV_LSE] = fv_bhld(call_data(&c, FV_OUT), FV_F32, B, H, L, 1), c.x.t[FV_LSE].rank = 3;
     call_refused(&c, "no normalizer"), c.x.t[FV_LSE].rank = 0;
@@ -218,7 +222,7 @@ static void refusals(void **state) {
     for (int i = 0; i < 3; i++) c.x.t[keys[i]] = fv_tensor_slice(c.x.t[keys[i]], 2, 0, 10), c.x.d[keys[i]].rank = 0;
     call_refused(&c, "as many queries as keys");
     call_free(&c);
-    c = make(2);
+    c = make(DELTANET);
     const fv_tensor beta = c.x.t[FV_BETA];
     c.x.d[FV_BETA].rank = 0;
     c.x.t[FV_BETA].rank = 2, call_refused(&c, "(B,H,L)");
@@ -232,7 +236,7 @@ static void refusals(void **state) {
 /* Without the option the mechanism is causal all the same, and lower-right is upper-left. */
 static void always_causal(void **state) {
     (void)state;
-    for (int m = 0; m < 3; m++)
+    for (int m = 0; m < KINDS; m++)
         for (int mode = 0; mode < 2; mode++) {
             call a = make(m), b = make(m);
             b.how.causal = mode ? FV_CAUSAL_NONE : FV_CAUSAL_LOWER_RIGHT;
@@ -245,7 +249,7 @@ static void always_causal(void **state) {
 /* Nothing is allocated by a run; memory and work grow with the length. */
 static void costs(void **state) {
     (void)state;
-    for (int m = 0; m < 3; m++) {
+    for (int m = 0; m < KINDS; m++) {
         call c = make(m);
         fv_attention_plan *plan;
         assert_int_equal(fv_attention_plan_create(&plan, &c.how, &c.x), FV_OK);
@@ -257,8 +261,8 @@ static void costs(void **state) {
         assert_int_equal(fv__alloc_count(), before);
         char words[256];
         fv_attention_plan_describe(plan, words, sizeof words);
-        assert_non_null(strstr(words, m == 2 ? "chunks of 64, delta rule" : "chunks of 64, decay per"));
-        assert_true(fv_attention_flops(plan, false) == (m == 2 ? 3.0 : 2.0) * 2 * B * H * L * D * DV);
+        assert_non_null(strstr(words, kinds[m].text[0] == 'd' ? "delta rule" : "decay per"));
+        assert_true(fv_attention_flops(plan, false) == (kinds[m].text[0] == 'd' ? 3.0 : 2.0) * 2 * B * H * L * D * DV);
         free(scratch);
         fv_attention_plan_free(plan);
         size_t bytes[2];

@@ -35,8 +35,13 @@ double fv__token_v(const fv__token_walk *w, int64_t t, int64_t e) {
     return get(&w->x->t[FV_V], w->batch, w->kv, w->start + t, e);
 }
 
-double fv__token_number(const fv__token_walk *w, fv_port port, int64_t t) {
-    return get(&w->x->t[port], w->batch, w->head, w->start + t, 0);
+double fv__token_log_decay(const fv__token_walk *w, int64_t t, int64_t e) {
+    const fv_tensor *g = &w->x->t[FV_LOG_DECAY];
+    return g->rank ? get(g, w->batch, w->head, w->start + t, e) : 0;
+}
+
+double fv__token_beta(const fv__token_walk *w, int64_t t) {
+    return get(&w->x->t[FV_BETA], w->batch, w->head, w->start + t, 0);
 }
 
 void fv__token_out(const fv__token_walk *w, int64_t t, int64_t e, double value) {

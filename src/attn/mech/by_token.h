@@ -13,11 +13,12 @@ typedef struct fv__token_walk {
 
 void fv__each_head(const fv_attention_plan *plan, const fv_attention_tensors *x, void (*reference)(fv__token_walk *w));
 
-/* Column e of q, k, v at token t; of beta at t. */
+/* Column e of q, k, v at token t; the log decay of row e of the state, 0 without one; beta. */
 double fv__token_q(const fv__token_walk *w, int64_t t, int64_t e);
 double fv__token_k(const fv__token_walk *w, int64_t t, int64_t e);
 double fv__token_v(const fv__token_walk *w, int64_t t, int64_t e);
-double fv__token_number(const fv__token_walk *w, fv_port port, int64_t t);
+double fv__token_log_decay(const fv__token_walk *w, int64_t t, int64_t e);
+double fv__token_beta(const fv__token_walk *w, int64_t t);
 void fv__token_out(const fv__token_walk *w, int64_t t, int64_t e, double value);
 /* Column e of the initial state, zeros when there is none, and of the final one, when it is wanted: D numbers. */
 void fv__token_state(const fv__token_walk *w, int64_t e, double *column);

@@ -1,13 +1,15 @@
-/* Gated linear attention. Yang et al., Gated Linear Attention Transformers with Hardware-Efficient Training, 2023, arXiv 2312.06635.
+/* Gated linear attention. Yang et al., Gated Linear Attention Transformers with Hardware-Efficient Training, 2023, arXiv 2312.06635; with
+ * one decay per token it is the SSD of Mamba-2, Dao and Gu, Transformers are SSMs, 2024, arXiv 2405.21060.
  *
- *   forward    S_t = Diag(e^g_t) S_t-1 + k_t v_t^T        o_t = scale q_t^T S_t         g_t <= 0: D log decays per token, the operand log_decay
+ *   forward    S_t = Diag(e^g_t) S_t-1 + k_t v_t^T        o_t = scale q_t^T S_t
+ *              g_t <= 0: the operand log_decay, D numbers per token or one for all columns
  *              which is o_i = scale sum over j <= i of (sum over d of q_i,d k_j,d e^(g_j+1,d + ... + g_i,d)) v_j
  *   backward   E_t = scale q_t do_t^T + Diag(e^g_t+1) E_t+1 (E after the last token: dstate_out)
  *              dq_t = scale S_t do_t     dk_t = E_t v_t     dv_t = E_t^T k_t     dg_t = e^g_t * rowsum(E_t * S_t-1)
  *              dstate = Diag(e^g_0) E_0
  *
- * The layer of the paper has g = logsigmoid(x W) / 16, and a norm and a gate behind it: those are the caller's. There is no normalizer. The
- * implied weights are the factors of v_j above; rows do not sum to 1. A decay of -inf forgets all. */
+ * The layer of the paper has g = logsigmoid(x W) / 16, and a norm and a gate behind it; Mamba-2 has g = A dt, v = x dt: those are the
+ * caller's. There is no normalizer. The implied weights are the factors of v_j above; rows do not sum to 1. A decay of -inf forgets all. */
 #include "attn/engine/recurrent/chunkwise.h"
 #include "attn/mech/by_token.h"
 
@@ -20,19 +22,12 @@ static const fv_option params[] = {
     {0},
 };
 
-static fv_status accept(fv_attention_plan *plan) {
-    ((fv__recurrence *)plan->params)->decay = FV_DECAY_VECTOR;
-    return fv__chunkwise_accept(plan);
-}
-
 static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *shape) {
     const int64_t dim[4] = {plan->batch, plan->heads, plan->k_len, plan->d_qk};
     if (port == FV_LOG_DECAY) *shape = fv_tensor_of(NULL, plan->dtype, 4, dim);
 }
 
-static double decay(const fv__token_walk *w, int64_t t, int64_t d) {
-    return exp(fv_tensor_get(&w->x->t[FV_LOG_DECAY], (int64_t[4]){w->batch, w->head, w->start + t, d}));
-}
+static double decay(const fv__token_walk *w, int64_t t, int64_t d) { return exp(fv__token_log_decay(w, t, d)); }
 
 static double phi(const fv__token_walk *w, double x) {
     const fv__recurrence *p = w->plan->params;
@@ -59,16 +54,18 @@ static void head(fv__token_walk *w) {
 static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) { fv__each_head(plan, x, head); }
 
 const fv__mechanism fv__mech_gla = {
-    .info = {.name = "gla",
-             .summary = "gated linear attention: a state that forgets by token and column, not normalized, causal",
-             .citation = "Yang et al. 2023, arXiv 2312.06635",
-             .cost = "O(n d^2) time, O(n d) memory",
-             .needs = 1 << FV_Q | 1 << FV_K | 1 << FV_V | 1 << FV_LOG_DECAY,
-             .takes = 1 << FV_STATE | 1 << FV_KV_LEN | 1 << FV_CU_Q,
-             .can = FV_CHUNKWISE_CAN,
-             .params = params},
+    .info =
+        {.name = "gla",
+         .summary =
+             "gated linear attention: a state with a decay per token and column, or per token; causal, not normalized",
+         .citation = "Yang et al. 2023, arXiv 2312.06635",
+         .cost = "O(n d^2) time, O(n d) memory",
+         .needs = 1 << FV_Q | 1 << FV_K | 1 << FV_V | 1 << FV_LOG_DECAY,
+         .takes = 1 << FV_STATE | 1 << FV_KV_LEN | 1 << FV_CU_Q,
+         .can = FV_CHUNKWISE_CAN,
+         .params = params},
     .params_size = sizeof(fv__recurrence),
-    .accept = accept,
+    .accept = fv__chunkwise_accept,
     .port_shape = port_shape,
     .scratch = fv__chunkwise_scratch,
     .flops = fv__chunkwise_flops,

@@ -62,14 +62,19 @@ static fv_status check_shape(const fv_attention_plan *plan, fv_port port, int ra
     return refuse(plan, what, expected, found);
 }
 
+static fv_status choose_decay(const fv_attention_plan *plan, fv__recurrence *how) {
+    const bool scalar = plan->shape[FV_LOG_DECAY].rank == 3;
+    how->decay = scalar ? FV_DECAY_SCALAR : FV_DECAY_VECTOR;
+    return check_shape(plan, FV_LOG_DECAY, scalar ? 3 : 4, "log decays (B,H,L) or (B,H,L,D)");
+}
+
 fv_status fv__chunkwise_accept(fv_attention_plan *plan) {
     fv__recurrence *how = plan->params;
     how->map = how->phi && !strcmp(how->phi, "elu") ? FV_MAP_ELU : FV_MAP_IDENTITY;
     if (how->chunk & (how->chunk - 1)) return refuse(plan, "chunk", "a power of 2, up to 64", "another number");
     FV_TRY(check_options(plan));
     FV_TRY(check_rows(plan));
-    if (how->decay == FV_DECAY_SCALAR) FV_TRY(check_shape(plan, FV_LOG_DECAY, 3, "log decays (B,H,L)"));
-    if (how->decay == FV_DECAY_VECTOR) FV_TRY(check_shape(plan, FV_LOG_DECAY, 4, "log decays (B,H,L,D)"));
+    if (plan->shape[FV_LOG_DECAY].rank) FV_TRY(choose_decay(plan, how));
     if (how->low_rank == FV_LOW_RANK_DELTA) FV_TRY(check_shape(plan, FV_BETA, 3, "(B,H,L)"));
     plan->causal = true, plan->window_right = 0; /* whether the options say so or nothing */
     return FV_OK;

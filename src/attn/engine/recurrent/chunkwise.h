@@ -34,7 +34,7 @@ typedef enum fv__row_map { FV_MAP_IDENTITY, FV_MAP_ELU } fv__row_map; /* of q an
 typedef enum fv__decay {
     FV_DECAY_NONE,
     FV_DECAY_CONST,  /* per head: fv__recurrence.log_decay */
-    FV_DECAY_SCALAR, /* per token, log_decay (B,H,L) */
+    FV_DECAY_SCALAR, /* per token: the operand log_decay is (B,H,L) */
     FV_DECAY_VECTOR  /* per token and row of the state, log_decay (B,H,L,D) */
 } fv__decay;
 

@@ -4,6 +4,7 @@
 #   THREADS=omp|pthread   runtime behind parallel_for          SAN=address|thread   sanitizers, own build folder
 #   CC=gcc|clang          compiler                             WERROR=1             warnings are errors
 #   PREFIX= DESTDIR=      where `make install` puts things     V=1                  print every command
+#   QUICK=1               fewer random cases in the tests      T=attn/prefix        the test program of `make check`
 
 CC      ?= cc
 PREFIX  ?= /usr/local
@@ -24,7 +25,7 @@ PKGS        := jansson libutf8proc libpng zlib yaml-0.1 lapacke
 MISSING     := $(strip $(foreach p,$(PKGS),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))) \
                $(if $(call have_header,dnnl.h),,onednn))
 CORE_PARTS  := base tensor simd dense attn grad nn
-FULL_PARTS  := io data model train explain
+FULL_PARTS  := io data optim model train explain
 PARTS       := $(CORE_PARTS) $(if $(MISSING),,$(FULL_PARTS))
 PKG_CFLAGS  := $(if $(MISSING),,$(shell pkg-config --cflags $(PKGS)))
 PKG_LIBS    := $(if $(MISSING),,$(shell pkg-config --libs $(PKGS)))
@@ -57,17 +58,20 @@ ASSETS  := $(wildcard src/explain/page/*.js src/explain/page/*.css src/explain/p
 LIB_A   := $(B)/libfovea.a
 LIB_SO  := $(B)/libfovea.so
 PROGRAM := $(if $(MISSING),,$(B)/fovea)
-TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(if $(MISSING),,$(wildcard tests/test_*.c)))
+# tests/LAYER/test_NAME.c is a program, called LAYER/NAME
+TEST_SRC   := $(wildcard tests/*/test_*.c)
+TEST_NAMES := $(patsubst tests/%.c,%,$(subst /test_,/,$(TEST_SRC)))
+TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(if $(MISSING),,$(TEST_SRC)))
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(if $(MISSING),,$(wildcard examples/*.c)))
 
-.PHONY: all demo test test-long conformance parity bench bench-app16 install uninstall deps asan tsan format lint docs clean help libs programs
+.PHONY: all demo test check test-long conformance parity bench bench-app16 install uninstall deps asan tsan format lint docs clean help libs programs
 .DEFAULT_GOAL := all
 
 all: libs programs          ## build the libraries and the command
 libs: $(LIB_A) $(LIB_SO)
 programs: $(PROGRAM) $(EXAMPLES)
-ifneq ($(and $(MISSING),$(filter-out demo test test-long conformance parity deps clean help lint format,$(or $(MAKECMDGOALS),all))),)
+ifneq ($(and $(MISSING),$(filter-out demo test check test-long conformance parity deps clean help lint format,$(or $(MAKECMDGOALS),all))),)
 $(info fovea: building the library proper only; not found: $(MISSING). `make deps` installs what is missing)
 endif
 
@@ -77,10 +81,23 @@ demo:                       ## fetch real text, train, judge, explain
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all
 	$(Q)tools/demo $(B)/fovea
 
-test:                       ## every test, about ten minutes
+ifneq ($(QUICK),)
+export FOVEA_TEST_QUICK := 1
+endif
+test:                       ## every test, about eight minutes; QUICK=1: fewer random cases
 	$(Q)tools/deps test
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all test-programs
 	$(Q)tools/test $(B)
+
+check:                      ## one test program: T=attn/prefix, ARGS="MECHANISM SEED" where it takes them, QUICK=1
+ifeq ($(and $(filter 1,$(words $(T))),$(filter $(TEST_NAMES),$(T))),)
+	$(Q)printf 'make check: no such test program\n  expected T= one of: %s\n  found:   T=%s\n' \
+	    "$$(echo $(TEST_NAMES) | tr ' ' '\n' | sort | tr '\n' ' ' | fold -s -w 100 | sed '2,$$s/^/                      /')" '$(T)' >&2; exit 2
+else
+	$(Q)tools/deps test
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all $(B)/tests/$(subst /,/test_,$(T))
+	$(Q)$(B)/tests/$(subst /,/test_,$(T)) $(ARGS)
+endif
 
 test-long:                  ## the same with larger counts, hours
 	$(Q)tools/deps test
@@ -89,13 +106,13 @@ test-long:                  ## the same with larger counts, hours
 
 conformance:                ## ONNX node tests through the public headers (fetches the package onnx)
 	$(Q)tools/deps test
-	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all $(B)/tests/conformance/onnx $(B)/tests/test_cli
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all $(B)/tests/conformance/onnx $(B)/tests/cli/test_cli
 	$(Q)tests/conformance/run $(B)
 parity: all                 ## outputs and gradients on random configurations beside torch (PYTHON= one that has it)
 	$(Q)tests/parity/run $(B)/fovea
 
 .PHONY: test-programs
-test-programs: $(TESTS)
+test-programs: $(TESTS) $(if $(MISSING),,$(B)/tests/bits/record)
 
 bench: all $(BENCHES)       ## speed of attention on this machine; checks before it times
 	$(Q)$(B)/fovea bench attention
@@ -153,11 +170,15 @@ $(LIB_SO): $(OBJ)
 $(PROGRAM): $(CLI_OBJ) $(LIB_A)
 	$(call say,LINK)
 	$(Q)$(CC) $(CLI_OBJ) $(LIB_A) -o $@ $(LIBS) -lyaml
-$(B)/tests/%: tests/%.c $(LIB_A) $(wildcard tests/*.h)
+$(B)/tests/%: tests/%.c $(LIB_A)
 	$(call say,TEST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $< $(LIB_A) -o $@ $(LIBS) -lcmocka
-# sees the public headers and the exported names only
+# these see the public headers only
+$(B)/tests/bits/record: tests/bits/record.c $(wildcard tests/bits/*.h) $(LIB_A)
+	$(call say,TEST)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -Isrc,$(ALL_CFLAGS)) $< $(LIB_A) -o $@ $(LIBS)
 $(B)/tests/conformance/onnx: $(wildcard tests/conformance/*.[ch]) $(LIB_SO)
 	$(call say,TEST)
 	@mkdir -p $(@D)

@@ -24,7 +24,7 @@ static char *file_of(const char *path) {
 }
 
 /* The flags of `fovea train` with these files, settled. The caller closes them, also after a failure. */
-static fv_status settle_train(cli_flags *flags, char **path, size_t count) {
+static fv_status resolve_train(cli_flags *flags, char **path, size_t count) {
     cli_flags *before = cli_current;
     cli_flags_open(flags, cli_command_find("train", NULL));
     cli_flags_defaults(flags, false);
@@ -35,14 +35,14 @@ static fv_status settle_train(cli_flags *flags, char **path, size_t count) {
         status = cli_config_read(flags, cli_keep(file), false);
     }
     if (status == FV_OK && cli_global.preset) status = cli_config_preset(flags, cli_global.preset);
-    if (status == FV_OK && flags->command->settle) status = flags->command->settle();
+    if (status == FV_OK && flags->command->resolve) status = flags->command->resolve();
     cli_current = before;
     return status;
 }
 
 static fv_status text_of(char **path, size_t count, char **text) {
     cli_flags flags;
-    fv_status status = settle_train(&flags, path, count);
+    fv_status status = resolve_train(&flags, path, count);
     *text = status == FV_OK ? cli_config_text(&flags) : NULL;
     cli_flags_close(&flags);
     return status;

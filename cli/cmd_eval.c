@@ -3,7 +3,7 @@
 #include "console.h"
 #include "flags.h"
 #include "fovea/train.h"
-#include "judge.h"
+#include "evaluate.h"
 #include "output.h"
 
 #include <inttypes.h>
@@ -37,7 +37,7 @@ static size_t groups(cli_group *group) {
     return 2;
 }
 
-static fv_status settle(void) { return cli_model_inherit(o.model); }
+static fv_status resolve(void) { return cli_model_inherit(o.model); }
 
 /* ---- tables -------------------------------------------------------------------------------------------------------------- */
 
@@ -195,6 +195,6 @@ const cli_command cmd_eval = {
     .positional = "model input top-k",
     .common = true,
     .groups = groups,
-    .settle = settle,
+    .resolve = resolve,
     .run = run,
 };

@@ -3,7 +3,7 @@
 #include "console.h"
 #include "flags.h"
 #include "fovea/explain.h"
-#include "judge.h"
+#include "evaluate.h"
 #include "output.h"
 
 #include <stdio.h>
@@ -36,7 +36,7 @@ static fv_status to_stdout(void *context, const void *bytes, size_t count) {
 }
 
 /* --color and the terminal decide unless --colors does. */
-static fv_status settle(void) {
+static fv_status resolve(void) {
     if (!cli_given("columns")) how.columns = cli_width(stdout);
     if (!cli_given("colors") && !cli_use_color(stdout)) how.colors = "ascii";
     return FV_OK;
@@ -141,6 +141,6 @@ const cli_command cmd_explain = {
     .positional = "model text",
     .common = true,
     .groups = groups,
-    .settle = settle,
+    .resolve = resolve,
     .run = run,
 };

@@ -2,7 +2,7 @@
 #include "command.h"
 #include "console.h"
 #include "flags.h"
-#include "judge.h"
+#include "evaluate.h"
 #include "output.h"
 
 #include <stdio.h>
@@ -36,7 +36,7 @@ static size_t groups(cli_group *group) {
     return 2;
 }
 
-static fv_status settle(void) { return cli_model_inherit(o.model); }
+static fv_status resolve(void) { return cli_model_inherit(o.model); }
 
 /* ---- the best classes of one text ---------------------------------------------------------------------------------------- */
 
@@ -155,6 +155,6 @@ const cli_command cmd_predict = {
     .positional = "model input top-k",
     .common = true,
     .groups = groups,
-    .settle = settle,
+    .resolve = resolve,
     .run = run,
 };

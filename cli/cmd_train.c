@@ -5,7 +5,7 @@
 #include "folder.h"
 #include "fovea/data.h"
 #include "output.h"
-#include "train.h"
+#include "train_command.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -47,7 +47,7 @@ static const char *const split_names[] = {"valid", "valid-share", "test", "test-
 static const char *const vectors_names[] = {"window",        "vector-window", "passes", "vector-passes",
                                             "context-power", "vector-power",  NULL};
 
-/* The rows of all kinds, each name once. Their defaults differ: settle() fills in those of the chosen kind. */
+/* The rows of all kinds, each name once. Their defaults differ: resolve() fills in those of the chosen kind. */
 static const fv_option *model_rows(void) {
     static fv_option all[256];
     if (all[0].name) return all;
@@ -73,7 +73,7 @@ static size_t groups(cli_group *group) {
     return n;
 }
 
-/* ---- settling: the kind decides defaults and which flags apply ------------------------------------------------------------ */
+/* ---- resolving: the kind decides defaults and which flags apply ------------------------------------------------------------ */
 
 static bool has_row(const fv_option *list, const char *name) {
     while (list->name && strcmp(list->name, name) != 0) ++list;
@@ -132,18 +132,18 @@ static fv_status read_resumed(void) {
 }
 
 /* Vectors that start an embedding are as wide as it. */
-static fv_status settle_vectors(const fv_model_kind *kind) {
+static fv_status resolve_vectors(const fv_model_kind *kind) {
     if (strcmp(o.task, "vectors") == 0) return FV_OK;
     if (!(kind->can & FV_MODEL_TAKES_VECTORS))
         return cli_fail(FV_USAGE, "--unlabelled: --model %s has no word vectors\n  try:     --model transformer",
                         o.model);
-    if (!cli_given("vector-width")) vectors.width = setup.model.width;
-    if (vectors.width == setup.model.width) return FV_OK;
-    return cli_fail(FV_USAGE, "--vector-width and --width differ\n  expected the same number\n  found:   %lld and %lld",
-                    (long long)vectors.width, (long long)setup.model.width);
+    if (!cli_given("vector-dim")) vectors.dim = setup.model.d_model;
+    if (vectors.dim == setup.model.d_model) return FV_OK;
+    return cli_fail(FV_USAGE, "--vector-dim and --d-model differ\n  expected the same number\n  found:   %lld and %lld",
+                    (long long)vectors.dim, (long long)setup.model.d_model);
 }
 
-static fv_status settle(void) {
+static fv_status resolve(void) {
     fv_status status = o.resume ? read_resumed() : FV_OK;
     const fv_model_kind *kind = status == FV_OK ? fv_model_kind_find(o.model) : NULL;
     if (status != FV_OK) return status;
@@ -152,7 +152,7 @@ static fv_status settle(void) {
     if (cli_given("split-col") && !cli_given("split")) split.split = "column";
     status = mark_idle(kind);
     if (status == FV_OK) status = fv_train_setup_check(&setup);
-    return status == FV_OK && o.unlabelled && !o.resume ? settle_vectors(kind) : status;
+    return status == FV_OK && o.unlabelled && !o.resume ? resolve_vectors(kind) : status;
 }
 
 /* ---- data ---------------------------------------------------------------------------------------------------------------- */
@@ -219,7 +219,7 @@ static fv_status claim(void) {
     if (status == FV_OK) {
         setup.folder = o.output = cli_keep(folder);
         if (strcmp(folder, wanted) != 0) cli_say("%s is in use, this run is %s", wanted, folder);
-        if (o.overwrite) status = cli_clear_run(folder);
+        if (o.overwrite) status = cli_check_free(folder);
     }
     cli_free(wanted);
     return status;
@@ -245,8 +245,8 @@ static fv_status learn_vectors(const char *texts, fv_vectors **out) {
     double start = cli_now();
     if (status == FV_OK) status = fv_vectors_train(out, set->texts, &vectors);
     if (status == FV_OK)
-        cli_say("vectors  %lld words of width %lld from %lld texts in %.1f s", (long long)(*out)->count,
-                (long long)(*out)->width, (long long)set->texts.count, cli_now() - start);
+        cli_say("vectors  %lld words of dimension %lld from %lld texts in %.1f s", (long long)(*out)->count,
+                (long long)(*out)->dim, (long long)set->texts.count, cli_now() - start);
     fv_dataset_free(set);
     return status;
 }
@@ -330,6 +330,7 @@ static fv_status train(parts *p) {
     fv_train_result result = {0};
     setup.folder = o.output;
     setup.resume = o.resume != NULL;
+    setup.overwrite = o.overwrite && !o.resume;
     setup.event = on_event;
     cli_say("data   %lld texts to train, %lld to validate, %lld to test, %d classes", (long long)p->train->texts.count,
             (long long)(p->valid ? p->valid->texts.count : 0), (long long)(p->test ? p->test->texts.count : 0),
@@ -380,6 +381,6 @@ const cli_command cmd_train = {
     .common = true,
     .saves = true,
     .groups = groups,
-    .settle = settle,
+    .resolve = resolve,
     .run = run,
 };

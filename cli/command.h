@@ -33,7 +33,7 @@ typedef struct cli_command {
     bool common;            /* listed by `fovea help`, not only by `fovea help all` */
     bool saves;             /* on SIGINT it saves and returns FV_INTERRUPTED instead of dying at once */
     size_t (*groups)(cli_group *group); /* fills at most CLI_MAX_GROUPS, returns how many */
-    fv_status (*settle)(void);          /* may be NULL; after all flags are known, before --dump-config and run */
+    fv_status (*resolve)(void);         /* may be NULL; after all flags are known, before --dump-config and run */
     fv_status (*run)(void);
 } cli_command;
 

@@ -33,59 +33,10 @@ const fv_option cli_global_rows[] = {
 static const struct {
     char letter;
     const char *name;
-} letters[] = {{'m', "model"},      {'i', "input"}, {'i', "in"},         {'o', "output"}, {'o', "out"},
-               {'t', "threads"},    {'s', "seed"},  {'b', "batch-size"}, {'b', "batch"},  {'e', "epochs"},
-               {'l', "learn-rate"}, {'k', "top-k"}, {'c', "config"},     {'q', "quiet"},  {'v', "verbose"},
-               {'h', "help"},       {'r', "repeat"}};
-
-/* What other tools call our flags: ours first. fastText, ultralytics, Marian, scikit-learn, Hugging Face. */
-static const char *const aliases[][8] = {
-    {"learn-rate", "lr", "learning-rate", "lr0"},
-    {"epochs", "epoch", "num-epochs", "num-train-epochs", "n-epochs"},
-    {"batch-size", "batch", "bs", "mini-batch", "per-device-train-batch-size"},
-    {"threads", "thread", "cpu-threads", "num-threads", "n-jobs", "workers"},
-    {"width", "dim", "d-model", "hidden-size", "embed-dim", "dim-emb"},
-    {"layers", "num-layers", "n-layers", "enc-depth", "depth", "num-hidden-layers"},
-    {"heads", "num-heads", "n-heads", "nhead", "num-attention-heads"},
-    {"kv-heads", "num-kv-heads", "kv-num-heads", "num-key-value-heads"},
-    {"ffn", "dim-ffn", "dim-feedforward", "intermediate-size"},
-    {"max-length", "ctx-size", "max-len", "max-seq-length", "seq-len"},
-    {"input", "data", "file", "input-file", "train-sets", "train-file"},
-    {"valid", "valid-sets", "val", "validation", "validation-file"},
-    {"test", "test-sets", "test-file"},
-    {"output", "out", "o", "save-dir", "output-dir"},
-    {"model", "model-type", "arch", "model-name-or-path"},
-    {"vectors", "pretrained-vectors"},
-    {"label-prefix", "label"},
-    {"min-count", "min-frequency"},
-    {"ngram-min", "minn"},
-    {"ngram-max", "maxn"},
-    {"weight-decay", "wd"},
-    {"clip-norm", "max-grad-norm", "grad-clip"},
-    {"accumulate", "gradient-accumulation-steps", "optimizer-delay"},
-    {"early-stopping", "patience"},
-    {"seed", "random-state", "random-seed"},
-    {"top-k", "k", "topk"},
-    {"probabilities", "prob", "proba"},
-    {"input-format", "data-format"},
-    {"format", "input-format", "data-format"},
-    {"statistics", "survey", "maps"},
-    {"statistics-dropout", "survey-dropout"},
-    {"log-decay", "gate"},
-    {"softcap", "logits-soft-cap", "logit-softcap"},
-    {"dropout", "dropout-p"},
-    {"config", "cfg"},
-    {"verbose", "verbosity"},
-    {"quiet", "silent"},
-    {"repeat", "repetitions"},
-    {"color", "colour"},
-    {0}};
-
-const char *cli_flag_alias(const char *name, size_t index) {
-    for (size_t i = 0; aliases[i][0]; ++i)
-        if (strcmp(aliases[i][0], name) == 0) return index < 7 ? aliases[i][index + 1] : NULL;
-    return NULL;
-}
+} letters[] = {{'m', "model"},         {'i', "input"}, {'i', "in"},         {'o', "output"}, {'o', "out"},
+               {'t', "threads"},       {'s', "seed"},  {'b', "batch-size"}, {'b', "batch"},  {'e', "epochs"},
+               {'l', "learning-rate"}, {'k', "top-k"}, {'c', "config"},     {'q', "quiet"},  {'v', "verbose"},
+               {'h', "help"},          {'r', "repeat"}};
 
 static cli_flag *exact(cli_flags *flags, const char *name) {
     for (size_t i = 0; i < flags->count; ++i)
@@ -93,13 +44,19 @@ static cli_flag *exact(cli_flags *flags, const char *name) {
     return NULL;
 }
 
+static bool is_alias(const cli_flag *flag, const char *name) {
+    const char *other;
+    for (size_t i = 0; (other = fv_option_alias(flag->name, i)); ++i)
+        if (strcmp(other, name) == 0) return true;
+    return false;
+}
+
 cli_flag *cli_flag_find(cli_flags *flags, const char *word) {
     char name[128];
     cli_normalise(word, name, sizeof name);
     cli_flag *flag = exact(flags, name);
-    for (size_t i = 0; !flag && aliases[i][0]; ++i)
-        for (size_t k = 1; !flag && k < 8 && aliases[i][k]; ++k)
-            if (strcmp(aliases[i][k], name) == 0) flag = exact(flags, aliases[i][0]);
+    for (size_t i = 0; !flag && i < flags->count; ++i)
+        if (is_alias(&flags->flag[i], name)) flag = &flags->flag[i];
     return flag;
 }
 

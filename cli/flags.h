@@ -42,7 +42,6 @@ extern cli_flags *cli_current;
 cli_flag *cli_flag_find(cli_flags *flags, const char *word);
 cli_flag *cli_flag_short(cli_flags *flags, char letter);
 char cli_flag_letter(const cli_flags *flags, const cli_flag *flag); /* its short letter or 0 */
-const char *cli_flag_alias(const char *name, size_t index);         /* the index-th other name, NULL at the end */
 
 /* Calls `init`, which fills the structs with other defaults, and then sets again what the user has set. */
 void cli_flags_rebase(cli_flags *flags, void (*init)(void));

@@ -130,23 +130,14 @@ void cli_remove_folder(const char *folder) {
     rmdir(folder);
 }
 
-fv_status cli_clear_run(const char *folder) {
-    static const char *const names[] = {"config.json",    "config.yaml", "command.txt", "model.safetensors",
-                                        "tokenizer.json", "eval.json",   "train.log",   "metrics.jsonl"};
-    char *lock = cli_join(folder, "lock"), *last = cli_join(folder, "last");
+fv_status cli_check_free(const char *folder) {
+    char *lock = cli_join(folder, "lock");
     int file = open(lock, O_RDWR | O_CLOEXEC);
     fv_status status = FV_OK;
     if (file >= 0 && flock(file, LOCK_EX | LOCK_NB) != 0)
         status = cli_fail(FV_USAGE, "%s: another process trains there\n  try:     another --output", folder);
-    for (size_t i = 0; status == FV_OK && i < sizeof names / sizeof *names; ++i) {
-        char *path = cli_join(folder, names[i]);
-        unlink(path);
-        cli_free(path);
-    }
-    if (status == FV_OK) cli_remove_folder(last);
     if (file >= 0) close(file);
     cli_free(lock);
-    cli_free(last);
     return status;
 }
 

@@ -13,8 +13,8 @@ char *cli_run_name(const char *input);
 /* Makes the folder, or FOLDER-2, FOLDER-3 ... when something is in it already; with `overwrite` it is used as it is. */
 fv_status cli_claim_folder(const char *wanted, bool overwrite, char **folder);
 
-/* Removes what an earlier run left, unless a process still trains there (FV_USAGE). Files of other names stay. */
-fv_status cli_clear_run(const char *folder);
+/* FV_USAGE while a process trains there. */
+fv_status cli_check_free(const char *folder);
 void cli_remove_folder(const char *folder); /* with the files in it; not recursive */
 
 /* "last" is the run that was written to most recently under runs/. Freed with cli_free. */

@@ -60,7 +60,7 @@ static fv_status unknown_command(const char *name) {
 }
 
 /* Strongest source first: a weaker one never replaces what a stronger one said. */
-static fv_status settle(cli_flags *flags, const char *sets, int argc, char **argv) {
+static fv_status resolve(cli_flags *flags, const char *sets, int argc, char **argv) {
     fv_status status = cli_args_apply(flags, argc, argv);
     if (status != FV_OK || cli_global.help) return status;
     if (sets) {
@@ -81,11 +81,11 @@ static fv_status run(const cli_command *command, const char *sets, int argc, cha
     cli_flags_open(&flags, command);
     cli_flags_defaults(&flags, true);
     cli_current = &flags;
-    fv_status status = settle(&flags, sets, argc, argv);
+    fv_status status = resolve(&flags, sets, argc, argv);
     if (status == FV_OK && cli_global.help)
         cli_help_command(command, stdout);
     else if (status == FV_OK) {
-        if (command->settle) status = command->settle();
+        if (command->resolve) status = command->resolve();
         if (status == FV_OK) status = cli_console_setup();
         if (status == FV_OK && cli_global.dump_config) {
             char *text = cli_config_text(&flags);

@@ -150,8 +150,8 @@ static void md_flag(FILE *out, const cli_flags *flags, const cli_flag *flag) {
     md_cell(out, standard ? standard : "");
     fputs(" | ", out);
     md_cell(out, flag->row->help);
-    for (size_t i = 0; cli_flag_alias(flag->name, i); ++i)
-        fprintf(out, "%s`%s`", i ? ", " : "; also ", cli_flag_alias(flag->name, i));
+    for (size_t i = 0; fv_option_alias(flag->name, i); ++i)
+        fprintf(out, "%s`%s`", i ? ", " : "; also ", fv_option_alias(flag->name, i));
     fputs(" |\n", out);
 }
 

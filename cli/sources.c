@@ -135,7 +135,7 @@ static fv_status read_document(reader *r) {
     status = next(r);
     bool empty = status == FV_OK && r->event.type == YAML_SCALAR_EVENT && !*r->event.data.scalar.value;
     if (status != FV_OK || empty) return status;
-    if (r->event.type != YAML_MAPPING_START_EVENT) return not_expected(r, "lines such as \"learn-rate: 0.001\"");
+    if (r->event.type != YAML_MAPPING_START_EVENT) return not_expected(r, "lines such as \"learning-rate: 0.001\"");
     while ((status = next(r)) == FV_OK && r->event.type != YAML_MAPPING_END_EVENT) {
         status = take_pair(r);
         if (status != FV_OK) break;
@@ -144,7 +144,7 @@ static fv_status read_document(reader *r) {
 }
 
 static fv_status cannot_read(const char *path, const char *why) {
-    return cli_fail(FV_USAGE, "%s: %s\n  expected a YAML file with flags, such as \"learn-rate: 0.001\"", path, why);
+    return cli_fail(FV_USAGE, "%s: %s\n  expected a YAML file with flags, such as \"learning-rate: 0.001\"", path, why);
 }
 
 static fv_status read_file(reader *r) {
@@ -218,15 +218,22 @@ fv_status cli_config_preset(cli_flags *flags, const char *name) {
     return status;
 }
 
+/* FOVEA_BATCH_SIZE of "batch-size", and its value or NULL. */
+static const char *variable(const char *flag, char name[static 128]) {
+    size_t n = (size_t)snprintf(name, 128, "FOVEA_");
+    for (const char *c = flag; *c && n + 1 < 128; ++c) name[n++] = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+    name[n] = 0;
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
 fv_status cli_config_environment(cli_flags *flags) {
     for (size_t i = 0; i < flags->count; ++i) {
-        char name[128] = "FOVEA_";
-        size_t n = strlen(name);
-        for (const char *c = flags->flag[i].name; *c && n + 1 < sizeof name; ++c)
-            name[n++] = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
-        name[n] = 0;
-        const char *value = getenv(name);
-        fv_status status = value && *value ? cli_flag_set(flags, &flags->flag[i], value, CLI_ENVIRONMENT, name) : FV_OK;
+        cli_flag *flag = &flags->flag[i];
+        char name[128];
+        const char *value = variable(flag->name, name), *old;
+        for (size_t k = 0; !value && (old = fv_option_earlier_name(flag->name, k)); ++k) value = variable(old, name);
+        fv_status status = value ? cli_flag_set(flags, flag, value, CLI_ENVIRONMENT, name) : FV_OK;
         if (status != FV_OK) return status;
     }
     return FV_OK;

@@ -1,5 +1,5 @@
 /* What a training says while it runs: one line that is redrawn, lines that stay for evaluations, JSON on request. */
-#include "train.h"
+#include "train_command.h"
 #include "console.h"
 
 #include <inttypes.h>
@@ -37,7 +37,7 @@ static void step(const fv_event *e) {
         snprintf(part[0], sizeof part[0], "/%s  %.0f%%", grouped(e->total, total, sizeof total),
                  100.0 * (double)e->step / (double)e->total);
     snprintf(part[1], sizeof part[1], "  loss %.3f", e->loss);
-    snprintf(part[2], sizeof part[2], "  lr %.1e", e->learn_rate);
+    snprintf(part[2], sizeof part[2], "  lr %.1e", e->learning_rate);
     snprintf(part[3], sizeof part[3], "  gnorm %.2f", e->gradient_norm);
     rate(e->tokens_per_second, part[4], sizeof part[4]);
     cli_duration(e->eta, eta, sizeof eta);
@@ -63,9 +63,9 @@ static void json(const fv_event *e) {
     if (e->kind == FV_EVENT_STEP)
         snprintf(text, sizeof text,
                  "{\"event\": \"train\", \"step\": %" PRId64 ", \"total\": %" PRId64
-                 ", \"epoch\": %.3f, \"loss\": %.6f, \"learn_rate\": %.6g, "
+                 ", \"epoch\": %.3f, \"loss\": %.6f, \"learning_rate\": %.6g, "
                  "\"gradient_norm\": %.6f, \"tokens_per_second\": %.1f, \"seconds\": %.3f, \"eta\": %.1f}",
-                 e->step, e->total, e->epoch, e->loss, e->learn_rate, e->gradient_norm, e->tokens_per_second,
+                 e->step, e->total, e->epoch, e->loss, e->learning_rate, e->gradient_norm, e->tokens_per_second,
                  e->seconds, e->eta);
     else
         snprintf(text, sizeof text,

@@ -100,7 +100,8 @@ FV_API fv_status fv_attention(const fv_attention_options *options, const fv_atte
 
 /* A plan is immutable and may be shared between threads. Only shapes and dtypes of `shapes` are read (data may be NULL,
  * rank 0 = absent): ports in t that will be given, and in d the gradients that will be given or wanted.
- * Refuses with the reason: FV_USAGE for wrong shapes or options, or what the mechanism cannot do. Free it with
+ * Refuses with the reason: FV_USAGE for wrong shapes or options, or what the mechanism cannot do; FV_NO_RESOURCES when
+ * the scratch would be 2^48 bytes or more, or the rows of all sequences and heads are beyond 2^63. Free it with
  * _plan_free; the text of options->mechanism may end before, options->blocks may not. */
 typedef struct fv_attention_plan fv_attention_plan;
 FV_API fv_status fv_attention_plan_create(fv_attention_plan **plan, const fv_attention_options *options,
@@ -130,8 +131,8 @@ FV_API fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_
 
 /* Scores or weights of chosen query rows of one (batch, head), after a forward that gave FV_LSE; `capture` is the point
  * of the computation, as `qk_matmul_output_mode` of ONNX says. With cu_seqlens, `batch` is the number of the sequence
- * and rows count inside it. weights: (rows, Lk) of the plan's dtype; keys that do not exist or are masked get 0
- * (weights) or -inf (scores). SOFTMAX is before dropout, DROPOUT after it: what multiplied the values. For 16-bit
+ * and rows count inside it. rows NULL: all rows in order, and `count` is not read; no row is a list of 0. weights:
+ * (rows, Lk) of the plan's dtype; keys that do not exist or are masked get 0 (weights) or -inf (scores). SOFTMAX is before dropout, DROPOUT after it: what multiplied the values. For 16-bit
  * tensors the weights are f32, and memory is taken for an f32 copy of the keys of the head (FV_NO_RESOURCES). */
 typedef enum fv_capture {
     FV_CAPTURE_RAW,        /* times scale */

@@ -3,6 +3,10 @@
  * Every function that can fail returns an fv_status; FV_OK is zero. The sentence that explains a failure is
  * kept per thread and read with fv_message(): it says what, where, found against expected, and one next step.
  * The library never prints, exits or aborts.
+ *
+ *     fv_set_threads(4);                                            // 0: the cores, or FOVEA_THREADS
+ *     fv_status status = fv_set_isa("scalar");
+ *     if (status != FV_OK) fprintf(stderr, "%s: %s\n", fv_status_name(status), fv_message());
  */
 #ifndef FOVEA_BASE_H
 #define FOVEA_BASE_H
@@ -83,6 +87,14 @@ FV_API void fv_options_init(const fv_option *rows, void *options);
 /* Set one option from text. Strings are kept by pointer: `value` must outlive `options`.
  * FV_USAGE: unknown name (the message suggests the nearest), malformed or out of range value. */
 FV_API fv_status fv_options_set(const fv_option *rows, void *options, const char *name, const char *value);
+
+/* The row an option's name means: its own name, '_' for '-', or another name it has; NULL: none. Earlier names of an option
+ * and those of other tools stay valid wherever options are read: "learn-rate" and "lr" are "learning-rate". */
+FV_API const fv_option *fv_option_find(const fv_option *rows, const char *name);
+
+/* The other names of an option, from index 0; NULL at the end. The second: only those it had in earlier versions. */
+FV_API const char *fv_option_alias(const char *name, size_t index);
+FV_API const char *fv_option_earlier_name(const char *name, size_t index);
 
 /* The value of a row as text, as fv_options_set would read it back. Returns the length; writes at most `size` bytes. */
 FV_API size_t fv_options_print(const fv_option *row, const void *options, char *text, size_t size);

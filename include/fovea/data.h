@@ -1,10 +1,11 @@
 /* fovea/data.h - text in: labelled texts, splits, tokenizers, character n-grams, batches, word vectors, recipes.
  *
- * From a file to batches:
- *     fv_dataset_read, fv_dataset_split, fv_tokenizer_train, fv_corpus_create, fv_batches_create, fv_batches_next
+ *     fv_dataset_read(&all, path, 1, NULL, NULL);            fv_dataset_split(&train, &valid, &test, all, NULL);
+ *     fv_tokenizer_train(&words, train->texts, NULL);        fv_corpus_create(&corpus, train, words, NULL);
+ *     fv_batches_create(&batches, corpus, NULL);             fv_batches_next(batches, &batch, &cursor);
+ *
  * Structs with visible fields are read-only for the caller; every object is freed with its own function (NULL is fine).
- * Every option struct has rows (base.h): fv_options_init(fv_dataset_option_rows(), &options) fills the defaults, and a
- * NULL pointer instead of options means the defaults.
+ * Option structs have rows (base.h): fv_options_init(fv_dataset_option_rows(), &o) fills the defaults, as NULL does.
  */
 #ifndef FOVEA_DATA_H
 #define FOVEA_DATA_H
@@ -125,9 +126,10 @@ FV_API fv_status fv_tokenizer_encode(const fv_tokenizer *tokenizer, fv_tokens *t
 /* The text of ids, special tokens left out. NUL-terminated, freed with fv_text_free. */
 FV_API fv_status fv_tokenizer_decode(const fv_tokenizer *tokenizer, char **text, const int32_t *id, int64_t count);
 FV_API void fv_text_free(char *text);
-FV_API int32_t fv_tokenizer_size(const fv_tokenizer *tokenizer);                  /* ids are 0..size-1 */
-FV_API const char *fv_tokenizer_kind(const fv_tokenizer *tokenizer);              /* "word", "bpe", "wordpiece" */
-FV_API const char *fv_tokenizer_token(const fv_tokenizer *tokenizer, int32_t id); /* as stored; NULL: no such id */
+FV_API int32_t fv_tokenizer_size(const fv_tokenizer *tokenizer);     /* ids are below it; some may be skipped */
+FV_API const char *fv_tokenizer_kind(const fv_tokenizer *tokenizer); /* "word", "bpe", "wordpiece" */
+FV_API const char *fv_tokenizer_token(const fv_tokenizer *tokenizer,
+                                      int32_t id); /* as stored; NULL: no such id, or a skipped one */
 FV_API int32_t fv_tokenizer_id(const fv_tokenizer *tokenizer, const char *token); /* -1 when unknown */
 FV_API fv_special fv_tokenizer_special(const fv_tokenizer *tokenizer);
 FV_API void fv_tokenizer_free(fv_tokenizer *tokenizer);
@@ -206,17 +208,17 @@ FV_API void fv_batches_free(fv_batches *batches);
 /* ---- word vectors ------------------------------------------------------------------------------------------------ */
 
 typedef struct fv_vectors_options {
-    int64_t width, rank, min_count, window, passes; /* columns kept, rank of the SVD, ..., subspace iterations */
-    double context_power;                           /* exponent of the context counts */
+    int64_t dim, rank, min_count, window, passes; /* columns kept, rank of the SVD, ..., subspace iterations */
+    double context_power;                         /* exponent of the context counts */
     bool lowercase;
     int64_t seed;
 } fv_vectors_options;
 FV_API const fv_option *fv_vectors_option_rows(void);
 
 typedef struct fv_vectors {
-    int64_t count, width;
+    int64_t count, dim;
     const char *const *word; /* (count), most frequent first */
-    const float *data;       /* (count, width), rows of length 1 when trained here */
+    const float *data;       /* (count, dim), rows of length 1 when trained here */
     struct fv__vectors *store;
 } fv_vectors;
 
@@ -230,10 +232,9 @@ FV_API fv_status fv_vectors_load(fv_vectors **vectors, const char *path);
 FV_API int64_t fv_vectors_find(const fv_vectors *vectors, const char *word); /* row, or -1 */
 /* Rows with the highest cosine to row `of` (itself left out), best first. Returns how many were written. */
 FV_API int64_t fv_vectors_nearest(const fv_vectors *vectors, int64_t of, int64_t *row, float *cosine, int64_t room);
-/* Copies vectors over the rows of an embedding table (size of tokenizer, width): returns how many tokens had one. */
+/* Copies vectors over the rows of an embedding table (size of tokenizer, dim): returns how many tokens had one. */
 FV_API int64_t fv_vectors_fill(const fv_vectors *vectors, const fv_tokenizer *tokenizer, float *table);
 FV_API void fv_vectors_free(fv_vectors *vectors);
-
 /* ---- recipes: real data sets, rebuilt from public packages ------------------------------------------------------- */
 
 typedef struct fv_recipe {

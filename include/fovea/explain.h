@@ -86,8 +86,8 @@ typedef struct fv_explain_note {
 } fv_explain_note;
 
 typedef struct fv_explanation {
-    const char *title, *model, *kind, *attention; /* heading, model's name, "transformer", "softmax"; "" = unknown */
-    int64_t parameters, width;                    /* of the model; 0 = unknown */
+    const char *title, *model, *kind, *mechanism; /* heading, model's name, "transformer", "softmax"; "" = unknown */
+    int64_t parameters, d_model;                  /* of the model; 0 = unknown */
     int32_t classes, predicted, expected;         /* expected: the true class, -1 = unknown */
     fv_explain_class *class_of;                   /* (classes) */
     int sequences, maps, attributions, notes;

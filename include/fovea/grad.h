@@ -5,12 +5,12 @@
  *     fv_params_add(params, "out.weight", 2, (int64_t[]){C, D}, FV_INIT(XAVIER, 1), FV_PARAM_DECAY, &w);
  *     fv_params_add(params, "out.bias", 1, (int64_t[]){C}, FV_INIT(ZEROS, 0), 0, &b);
  *     fv_graph_create(&g, params);
- *     for (step ...) {
+ *     for (int step = 0; step < 100; step++) {
  *         fv_graph_begin(g, FV_MODE_TRAIN, step_seed);                       // forgets the last step, keeps its memory
  *         fv_node *y = fv_op_linear(g, fv_op_constant(g, &x), fv_op_param(g, w), fv_op_param(g, b));
  *         fv_node *loss = fv_op_cross_entropy(g, y, &(fv_targets){.labels = labels, .label_smoothing = .1});
  *         fv_status status = fv_graph_backward(g, loss, NULL);               // also reports any failed operation
- *         ... optimizer: fv_params_get / fv_params_flat, then fv_params_zero_grads
+ *         ...                                                                // optimizer: fv_params_get or _flat, then _zero_grads
  *     }
  *
  * An operation computes at once; its value may be read straight away. The first failure stays on the graph: later
@@ -99,7 +99,7 @@ FV_API fv_tensor fv_node_value(const fv_node *node); /* may be a strided view */
 FV_API fv_tensor fv_node_grad(const fv_node *node);  /* after backward; data NULL if it has none */
 FV_API double fv_node_scalar(const fv_node *node);   /* the only element; NaN for an empty node */
 
-/* A packed batch: sequence n owns rows [cu[n], cu[n+1]) of [T, width]; no padding. */
+/* A packed batch: sequence n owns rows [cu[n], cu[n+1]) of [T, d_model]; no padding. */
 typedef struct fv_sequences {
     int64_t count;     /* N */
     const int32_t *cu; /* N+1 increasing, cu[0] = 0; borrowed for the call */
@@ -118,7 +118,7 @@ FV_API fv_node *fv_op_linear(fv_graph *g, fv_node *x, fv_node *w,
 FV_API fv_node *fv_op_matmul(fv_graph *g, fv_node *a, fv_node *b, bool a_transposed, bool b_transposed);
 /* leading axes are a batch and must agree */
 /* Tables. ids are copied; an id outside the table is FV_BAD_DATA. */
-FV_API fv_node *fv_op_embedding(fv_graph *g, fv_node *table, const int32_t *ids, int64_t count); /* [count, width] */
+FV_API fv_node *fv_op_embedding(fv_graph *g, fv_node *table, const int32_t *ids, int64_t count); /* [count, d_model] */
 typedef enum fv_bag { FV_BAG_SUM, FV_BAG_MEAN } fv_bag;
 /* Row n combines rows ids[offsets[n]] .. ids[offsets[n+1]-1] of the table; an empty bag is zero. */
 FV_API fv_node *fv_op_embedding_bag(fv_graph *g, fv_node *table, const int32_t *ids, const int64_t *offsets,
@@ -165,11 +165,12 @@ FV_API fv_node *fv_op_mean(fv_graph *g, fv_node *x);
 /* Packed sequences. Position of a row = its place in its sequence. */
 FV_API fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s);
 FV_API fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table,
-                                    const fv_sequences *s); /* table [max, width] */
+                                    const fv_sequences *s); /* table [max, d_model] */
 FV_API fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, fv_rope_pairing pairing, double base);
 /* x (1,H,T,D) or [T,D]; rotates all of D (even) */
 typedef enum fv_pool { FV_POOL_MEAN, FV_POOL_MAX, FV_POOL_FIRST, FV_POOL_SUM } fv_pool;
-FV_API fv_node *fv_op_pool(fv_graph *g, fv_node *x, const fv_sequences *s, fv_pool kind); /* [N, width]; empty: zero */
+FV_API fv_node *fv_op_pool(fv_graph *g, fv_node *x, const fv_sequences *s,
+                           fv_pool kind);                                           /* [N, d_model]; empty: zero */
 FV_API fv_node *fv_op_softmax_rows(fv_graph *g, fv_node *x, const fv_sequences *s); /* per column, over each sequence */
 FV_API fv_node *fv_op_pool_weighted(fv_graph *g, fv_node *x, fv_node *weights,
                                     const fv_sequences *s); /* weights [T,1] */

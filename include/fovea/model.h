@@ -27,7 +27,7 @@ typedef struct fv_model fv_model;
 typedef struct fv_model_options {
     const char *kind; /* "bayes", "linear", "bag", "attention", "transformer" */
 
-    /* counting kinds */
+    /* count-based kinds */
     double alpha;        /* bayes: pseudo-count added to every word of every class */
     double c;            /* linear: inverse strength of the L2 penalty */
     int64_t word_ngrams; /* bayes, linear: longest run of words that is a feature */
@@ -41,11 +41,11 @@ typedef struct fv_model_options {
     bool freeze_vectors;     /* the embedding stays as the vectors are (training only) */
 
     /* neural kinds: network */
-    int64_t width, heads, layers, ffn;
-    const char *attention;    /* mechanism with its parameters, as in fv_attention_options: "softmax", "topk:k=8" */
+    int64_t d_model, heads, layers, d_ff;
+    const char *mechanism;    /* mechanism with its parameters, as in fv_attention_options: "softmax", "topk:k=8" */
     const char *positions;    /* none|sinusoidal|learned|rope|alibi */
     const char *activation;   /* gelu|relu */
-    const char *pool;         /* mean|max|cls|attention|mean+attention */
+    const char *pooling;      /* mean|max|cls|attention|mean+attention */
     double dropout;           /* of embeddings, sublayers and the pooled vector (training only) */
     double attention_dropout; /* of attention weights (training only) */
     double word_dropout;      /* share of tokens replaced by [UNK] (training only) */
@@ -72,7 +72,7 @@ FV_API const fv_model_kind *fv_model_kind_find(const char *name); /* NULL if the
 /* Zeroes the struct, sets kind and the defaults of its rows. FV_USAGE (with the nearest name) for an unknown kind. */
 FV_API fv_status fv_model_options_init(fv_model_options *options, const char *kind);
 
-/* Refuses, with the reason, options that no model can have: heads that do not divide the width, sizes out of range or
+/* Refuses, with the reason, options that no model can have: heads that do not divide d_model, sizes out of range or
  * whose products overflow, unknown mechanisms. Called by everything that makes a model. */
 FV_API fv_status fv_model_options_check(const fv_model_options *options);
 
@@ -107,7 +107,7 @@ FV_API int64_t fv_model_parameters(const fv_model *model); /* numbers that were 
 FV_API size_t fv_model_tensor_count(const fv_model *model);
 FV_API fv_tensor fv_model_tensor(const fv_model *model, size_t index, const char **name); /* name may be NULL */
 
-/* "transformer: 1 layer, 8 heads, width 128, ..., 16 classes, 6,012,304 parameters". Returns the length it needs. */
+/* "transformer: 1 layer, 8 heads, d_model 128, ..., 16 classes, 6,012,304 parameters". Returns the length it needs. */
 FV_API size_t fv_model_describe(const fv_model *model, char *text, size_t size);
 
 /* probability: (texts.count, classes). Each row sums to 1. FV_INTERRUPTED after fv_interrupt(). */
@@ -124,18 +124,18 @@ typedef struct fv_trace {
     bool cut;                /* the text was longer than max-length */
     int64_t layers, heads;
     int64_t classes;
-    const float *logit;       /* (classes) */
-    const float *probability; /* (classes) */
-    int64_t predicted;        /* class with the highest probability */
-    const float *pool;        /* (tokens) share of each token in the pooled vector, sums to 1; NULL: no such thing
-                                    (max pooling, counting kinds). mean+attention: the attention half */
+    const float *logit;           /* (classes) */
+    const float *probability;     /* (classes) */
+    int64_t predicted;            /* class with the highest probability */
+    const float *pooling_weights; /* (tokens) share of each token in the pooled vector, sums to 1; NULL: no such thing
+                                    (max pooling, count-based kinds). mean+attention: the attention half */
     struct fv__trace *store;
 } fv_trace;
 
 FV_API fv_status fv_model_trace(fv_trace **trace, const fv_model *model, const char *text, size_t size);
 
-/* Scores or weights of chosen query rows (rows NULL: all) of one head: out is (count, tokens). From the fused path:
- * only what is asked for is computed. FV_USAGE when the mechanism has no weights. */
+/* Scores or weights of chosen query rows of one head: out is (count, tokens); rows NULL: all of them, and `count` is not
+ * read. From the fused path: only what is asked for is computed. FV_USAGE when the mechanism has no weights. */
 FV_API fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int64_t layer, int64_t head,
                                   const int64_t *rows, int64_t count, float *out);
 
@@ -143,12 +143,12 @@ FV_API fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int
  * calling it again with another class replaces the gradients. */
 FV_API fv_status fv_trace_backward(fv_trace *trace, int64_t target);
 
-/* d logit / d weights of chosen query rows of one head: out is (count, tokens). */
+/* d logit / d weights of chosen query rows of one head: out is (count, tokens); rows NULL: all, as above. */
 FV_API fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_t head, const int64_t *rows,
                                            int64_t count, float *out);
 
 /* What each token added to the logit of the target: gradient times input for neural kinds, the sum of its features'
- * weights for counting kinds. out: (tokens). */
+ * weights for count-based kinds. out: (tokens). */
 FV_API fv_status fv_trace_contributions(const fv_trace *trace, float *out);
 FV_API void fv_trace_free(fv_trace *trace);
 

@@ -1,8 +1,8 @@
 /* fovea/nn.h - layers: parameters with names, and a forward function over fovea/grad.h.
  *
  *     fv_layer *embed, *block, *pool, *out;
- *     fv_embedding_options e; fv_options_init(fv_embedding_rows, &e); e.vocabulary = V; e.width = 128;
- *     fv_block_options o;     fv_options_init(fv_block_rows, &o);     o.width = 128; o.heads = 8;
+ *     fv_embedding_options e; fv_options_init(fv_embedding_rows, &e); e.vocabulary = V; e.d_model = 128;
+ *     fv_block_options o;     fv_options_init(fv_block_rows, &o);     o.d_model = 128; o.heads = 8;
  *     fv_layer_embedding(&embed, params, "embed", &e);
  *     fv_layer_block(&block, params, "block0", &o);                     // block0.attention.qkv.weight, ...
  *     ...
@@ -27,7 +27,7 @@ extern "C" {
 
 typedef struct fv_layer fv_layer;
 
-/* The one forward: x [T, width] of a packed batch -> [T, out] (pooling: [N, out]). `s` may be NULL where a layer does not
+/* The one forward: x [T, d_model] of a packed batch -> [T, out] (pooling: [N, out]). `s` may be NULL where a layer does not
  * look across rows (linear, norms, feed-forward, dropout); NULL for others means one sequence of all rows. */
 FV_API fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s);
 FV_API const char *fv_layer_name(const fv_layer *layer);
@@ -44,9 +44,9 @@ FV_API fv_status fv_layer_linear(fv_layer **layer, fv_params *params, const char
 
 /* ---- embedding: rows of a table --------------------------------------------------------------------------------------- */
 typedef struct fv_embedding_options {
-    int64_t vocabulary, width;
-    double init; /* standard deviation; 0: 1/sqrt(width) */
-    bool scaled; /* multiply by sqrt(width), as Vaswani et al. 2017 */
+    int64_t vocabulary, d_model;
+    double init; /* standard deviation; 0: 1/sqrt(d_model) */
+    bool scaled; /* multiply by sqrt(d_model), as Vaswani et al. 2017 */
     bool frozen; /* keep the vectors as they are */
 } fv_embedding_options;
 FV_API extern const fv_option fv_embedding_rows[];
@@ -58,8 +58,8 @@ FV_API fv_node *fv_layer_embed_bags(const fv_layer *layer, fv_graph *g, const in
 
 /* ---- normalisation ---------------------------------------------------------------------------------------------------- */
 typedef struct fv_norm_options {
-    int64_t width;
-    const char *kind; /* layer | rms | none */
+    int64_t d_model;
+    const char *norm; /* layer | rms | none */
     double eps;       /* 0: 1e-5 layer, 1e-6 rms */
 } fv_norm_options;
 FV_API extern const fv_option fv_norm_rows[];
@@ -72,9 +72,9 @@ typedef struct fv_dropout_options {
 FV_API extern const fv_option fv_dropout_rows[];
 FV_API fv_status fv_layer_dropout(fv_layer **layer, fv_params *params, const char *name, const fv_dropout_options *o);
 
-/* ---- feed-forward: width -> hidden -> width ---------------------------------------------------------------------------- */
+/* ---- feed-forward: d_model -> d_ff -> d_model ---------------------------------------------------------------------------- */
 typedef struct fv_feed_forward_options {
-    int64_t width, hidden;  /* hidden 0: 4 * width (swiglu: 8/3 * width, a multiple of 8) */
+    int64_t d_model, d_ff;  /* d_ff 0: 4 * d_model (swiglu: 8/3 * d_model, a multiple of 8) */
     const char *activation; /* gelu | gelu-tanh | relu | silu | swiglu */
     double dropout;         /* after the activation */
     bool bias;
@@ -85,9 +85,9 @@ FV_API fv_status fv_layer_feed_forward(fv_layer **layer, fv_params *params, cons
 
 /* ---- multi-head attention with any mechanism of fovea/attention.h ------------------------------------------------------- */
 typedef struct fv_multi_head_options {
-    int64_t width, heads;
+    int64_t d_model, heads;
     int64_t kv_heads;                  /* 0: heads; fewer: grouped-query */
-    int64_t head_width;                /* 0: width / heads */
+    int64_t head_dim;                  /* 0: d_model / heads */
     const char *mechanism;             /* "softmax", "topk:k=32", ...; a gate runs on x itself */
     const char *positions;             /* none | rope | rope-pairs | alibi: positions that act inside attention */
     double rope_base;                  /* 10000 */
@@ -100,7 +100,7 @@ typedef struct fv_multi_head_options {
 FV_API extern const fv_option fv_multi_head_rows[];
 FV_API fv_status fv_layer_multi_head(fv_layer **layer, fv_params *params, const char *name,
                                      const fv_multi_head_options *o);
-/* Cross-attention: queries from x, keys and values from `memory` [T', width]; `cross` says so when creating. */
+/* Cross-attention: queries from x, keys and values from `memory` [T', d_model]; `cross` says so when creating. */
 FV_API fv_status fv_layer_cross_attention(fv_layer **layer, fv_params *params, const char *name,
                                           const fv_multi_head_options *o);
 FV_API fv_node *fv_layer_attend(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s, fv_node *memory,
@@ -108,8 +108,8 @@ FV_API fv_node *fv_layer_attend(const fv_layer *layer, fv_graph *g, fv_node *x, 
 
 /* ---- positions added to token vectors ----------------------------------------------------------------------------------- */
 typedef struct fv_positions_options {
-    int64_t width, max_length; /* max_length: of learned tables; a longer sequence is FV_BAD_DATA */
-    const char *kind;          /* none | sinusoidal | learned */
+    int64_t d_model, max_length; /* max_length: of learned tables; a longer sequence is FV_BAD_DATA */
+    const char *positions;       /* none | sinusoidal | learned */
 } fv_positions_options;
 FV_API extern const fv_option fv_positions_rows[];
 FV_API fv_status fv_layer_positions(fv_layer **layer, fv_params *params, const char *name,
@@ -117,8 +117,8 @@ FV_API fv_status fv_layer_positions(fv_layer **layer, fv_params *params, const c
 
 /* ---- pooling: one vector per sequence ----------------------------------------------------------------------------------- */
 typedef struct fv_pooling_options {
-    int64_t width;
-    const char *kind; /* mean | max | first | cls (= first) | attention | mean+attention (out = 2 * width) */
+    int64_t d_model;
+    const char *pooling; /* mean | max | first | cls (= first) | attention | mean+attention (out = 2 * d_model) */
 } fv_pooling_options;
 FV_API extern const fv_option fv_pooling_rows[];
 FV_API fv_status fv_layer_pooling(fv_layer **layer, fv_params *params, const char *name, const fv_pooling_options *o);
@@ -127,7 +127,7 @@ FV_API fv_node *fv_layer_pooling_weights(const fv_layer *layer, fv_graph *g);
 
 /* ---- transformer block: attention and feed-forward, each with norm, dropout and residual ------------------------------------ */
 typedef struct fv_block_options {
-    int64_t width, heads, kv_heads, hidden; /* hidden 0: 4 * width */
+    int64_t d_model, heads, kv_heads, d_ff; /* d_ff 0: 4 * d_model */
     const char *norm;                       /* layer | rms */
     const char *order;                      /* pre | post: where the norm stands */
     const char *activation;                 /* of the feed-forward */

@@ -48,7 +48,7 @@ typedef struct fv_attention_statistics {
 
 /* Bytes of scratch for this plan and what is wanted, for fv_threads() as it is now; of `want` the tensors' shapes are
  * read. About 16 numbers per key and head when columns are wanted, 64 per block of keys and head when blocks are; 0
- * when they are refused. */
+ * when they are refused (FV_NO_RESOURCES: 2^48 bytes or more). */
 FV_API size_t fv_attention_statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want);
 
 /* x: the tensors of the forward, with the LSE it wrote. The same bits for any number of threads; nothing is allocated.

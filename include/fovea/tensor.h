@@ -1,4 +1,11 @@
-/* fovea/tensor.h - a tensor is a plain description of memory somebody else owns: pointer, type, dims, strides. */
+/* fovea/tensor.h - a tensor is a plain description of memory somebody else owns: pointer, type, dims, strides.
+ *
+ *     float numbers[6] = {1, 2, 3, 4, 5, 6}, turned[6];
+ *     fv_tensor a = fv_tensor_2d(numbers, FV_F32, 2, 3);
+ *     fv_tensor t = fv_tensor_transpose(a, 0, 1);                   // 3 by 2, the same memory
+ *     fv_tensor to = fv_tensor_2d(turned, FV_F32, 3, 2);
+ *     fv_status status = fv_tensor_copy(&to, &t);                   // 1 4 2 5 3 6
+ */
 #ifndef FOVEA_TENSOR_H
 #define FOVEA_TENSOR_H
 

@@ -23,21 +23,21 @@ extern "C" {
 /* Durations are texts with a unit: "3e" epochs, "500u" or "20Ku" updates, "5Mt" tokens, "90s", "15m", "2h" wall
  * time ("until" only: a run that ends by the clock cannot be repeated exactly). A bare number means updates. */
 typedef struct fv_train_options {
-    double epochs;        /* passes over the training texts */
-    const char *until;    /* a duration that replaces epochs, NULL: none */
-    int64_t batch_size;   /* texts an update (times accumulate) */
-    int64_t max_tokens;   /* at most so many tokens a batch; 0 = no limit */
-    int64_t bucket;       /* batches that are sorted by length together */
-    int64_t accumulate;   /* batches an update */
-    double learn_rate;    /* highest */
-    double table_rate;    /* learn rate of embedding tables, as a multiple of learn-rate */
-    const char *schedule; /* constant|linear|cosine, after the warmup, down to 0 */
-    double warmup;        /* share of all updates in which the rate climbs from 0 */
-    double weight_decay;  /* decoupled; matrices only */
+    double epochs;                  /* passes over the training texts */
+    const char *until;              /* a duration that replaces epochs, NULL: none */
+    int64_t batch_size;             /* texts an update (times gradient_accumulation) */
+    int64_t max_tokens;             /* at most so many tokens a batch; 0 = no limit */
+    int64_t bucket;                 /* batches that are sorted by length together */
+    int64_t gradient_accumulation;  /* batches an update */
+    double learning_rate;           /* highest */
+    double embedding_lr_multiplier; /* learn rate of embedding tables, as a multiple of learning-rate */
+    const char *schedule;           /* constant|linear|cosine, after the warmup, down to 0 */
+    double warmup;                  /* share of all updates in which the rate climbs from 0 */
+    double weight_decay;            /* decoupled; matrices only */
     double beta1, beta2, epsilon;
-    double clip_norm; /* longest gradient; 0 = no limit */
+    double max_grad_norm; /* longest gradient; 0 = no limit */
     double label_smoothing;
-    double average;         /* memory of the running mean of the weights that is judged and kept; 0: the weights */
+    double ema_decay;       /* memory of the running mean of the weights that is judged and kept; 0: the weights */
     int64_t early_stopping; /* evaluations without a better one before training stops; 0 = never */
     const char *metric;     /* accuracy|macro-f1|loss: what "best" means on the validation texts */
     const char *log_every, *eval_every, *save_every; /* durations */
@@ -60,7 +60,7 @@ typedef struct fv_event {
     fv_event_kind kind;
     int64_t step, total; /* updates done, updates in all (0: not known) */
     double epoch;
-    double loss, learn_rate, gradient_norm;            /* STEP: loss is the mean since the last STEP */
+    double loss, learning_rate, gradient_norm;         /* STEP: loss is the mean since the last STEP */
     double tokens_per_second, seconds, eta;            /* seconds since the start of this process; eta < 0: not known */
     double valid_loss, valid_accuracy, valid_macro_f1; /* EVAL */
     bool best;                                         /* EVAL: better than all before */
@@ -77,8 +77,9 @@ typedef struct fv_train_setup {
     fv_model_options model;
     fv_tokenizer_options tokenizer;
     fv_train_options train;
-    const char *folder;        /* run folder, NULL: keep everything in memory */
-    bool resume;               /* go on where the folder's last checkpoint is */
+    const char *folder; /* run folder, NULL: keep everything in memory */
+    bool resume;        /* go on where the folder's last checkpoint is */
+    bool overwrite;     /* the folder may hold a run: its files (no others) go once the new run is ready to start */
     const fv_vectors *vectors; /* word vectors in memory; replaces model.vectors */
     fv_event_fn *event;        /* may be NULL */
     void *event_context;
@@ -114,7 +115,7 @@ typedef struct fv_train_result {
  *     lock                       held while training
  * FV_INTERRUPTED: fv_interrupt() was called, the state is saved. FV_DIVERGED: the message names the last good state.
  * FV_FAIL: another process trains in the folder. FV_USAGE: the folder already holds a run and resume is not set, or resume
- * with other texts or another network than the run began with (other options, such as learn_rate, may change: a NOTE). */
+ * with other texts or another network than the run began with (other options, such as learning_rate, may change: a NOTE). */
 FV_API fv_status fv_train(fv_model **model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
                           const fv_train_setup *setup);
 

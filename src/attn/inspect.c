@@ -16,7 +16,7 @@ static fv_status check_lse(const fv_attention_plan *plan, const fv_attention_ten
 }
 
 static fv_status check_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
-                               int64_t batch, int64_t head, const int64_t *rows, int64_t count,
+                               int64_t batch, int64_t head, const int64_t *rows, int64_t *rows_wanted,
                                const fv_tensor *weights) {
     const char *name = plan->mechanism->info.name;
     if (!plan->mechanism->weights)
@@ -30,11 +30,13 @@ static fv_status check_weights(const fv_attention_plan *plan, const fv_attention
         return fv__fail(FV_USAGE,
                         "attention: weights, batch and head\n  expected below %lld and %lld\n  found:   %lld and %lld",
                         (long long)plan->sequences, (long long)plan->heads, (long long)batch, (long long)head);
+    const fv__sequence sequence = fv__attn_sequence(plan, x, batch);
+    if (!rows) *rows_wanted = sequence.q_len;
+    const int64_t count = *rows_wanted;
     if (count < 0)
         return fv__fail(FV_USAGE, "attention: weights, number of rows\n  expected 0 or more\n  found:   %lld",
                         (long long)count);
-    const fv__sequence sequence = fv__attn_sequence(plan, x, batch);
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; rows && i < count; i++)
         if (rows[i] < 0 || rows[i] >= sequence.q_len)
             return fv__fail(FV_USAGE, "attention: weights, row\n  expected 0 to %lld\n  found:   %lld",
                             (long long)sequence.q_len - 1, (long long)rows[i]);
@@ -47,6 +49,23 @@ static fv_status check_weights(const fv_attention_plan *plan, const fv_attention
     return FV_OK;
 }
 
+/* Mechanisms take lists of rows. Without one all rows are listed, a few at a time: nothing is allocated. */
+static void weigh_rows(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
+                       int64_t head, const int64_t *rows, int64_t count, const fv_tensor *weights) {
+    enum { AT_ONCE = 256 };
+    int64_t list[AT_ONCE];
+    if (rows) {
+        plan->mechanism->weights(plan, x, capture, batch, head, rows, count, weights);
+        return;
+    }
+    for (int64_t first = 0; first < count; first += AT_ONCE) {
+        const int64_t now = count - first < AT_ONCE ? count - first : AT_ONCE;
+        for (int64_t i = 0; i < now; i++) list[i] = first + i;
+        const fv_tensor to = fv_tensor_slice(*weights, 0, first, now);
+        plan->mechanism->weights(plan, x, capture, batch, head, list, now, &to);
+    }
+}
+
 /* A bias of 16 bits is converted a row at a time: its plane is as large as the weights of the whole sequence. */
 static void rows_with_bias(const fv_attention_plan *plan, fv_attention_tensors *y, const fv_tensor *bias,
                            fv_capture capture, int64_t batch, int64_t head, const int64_t *rows, int64_t count,
@@ -54,13 +73,14 @@ static void rows_with_bias(const fv_attention_plan *plan, fv_attention_tensors *
     const fv__sequence s = fv__attn_sequence(plan, y, batch);
     const int64_t n = bias->dim[3], at[3] = {s.batch, head, 0};
     for (int64_t i = 0; i < count; i++) {
+        const int64_t number = rows ? rows[i] : i;
         fv_tensor row = *bias, to = *weights;
         for (int a = 0; a < 3; a++)
-            row = fv_tensor_slice(row, a, bias->dim[a] == 1 ? 0 : a < 2 ? at[a] : s.q_start + rows[i], 1);
+            row = fv_tensor_slice(row, a, bias->dim[a] == 1 ? 0 : a < 2 ? at[a] : s.q_start + number, 1);
         y->t[FV_BIAS] = fv_tensor_of(memory, FV_F32, 4, (int64_t[]){1, 1, 1, n});
         fv_tensor_copy(&y->t[FV_BIAS], &row);
         to.data = (char *)to.data + i * to.stride[0] * (int64_t)sizeof(float);
-        plan->mechanism->weights(plan, y, capture, batch, head, rows + i, 1, &to);
+        plan->mechanism->weights(plan, y, capture, batch, head, &number, 1, &to);
     }
 }
 
@@ -79,7 +99,7 @@ static fv_status cast_weights(const fv_attention_plan *plan, const fv_attention_
     if (narrow_bias)
         rows_with_bias(plan, &y, bias, capture, batch, head, rows, count, weights, memory + bytes);
     else
-        plan->mechanism->weights(plan, &y, capture, batch, head, rows, count, weights);
+        weigh_rows(plan, &y, capture, batch, head, rows, count, weights);
     fv__free(memory);
     return FV_OK;
 }
@@ -87,10 +107,10 @@ static fv_status cast_weights(const fv_attention_plan *plan, const fv_attention_
 fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
                                int64_t batch, int64_t head, const int64_t *rows, int64_t count,
                                const fv_tensor *weights) {
-    FV_TRY(check_weights(plan, x, capture, batch, head, rows, count, weights));
+    FV_TRY(check_weights(plan, x, capture, batch, head, rows, &count, weights));
     if (capture == FV_CAPTURE_DROPOUT && plan->options.dropout == 0) capture = FV_CAPTURE_SOFTMAX;
     if (plan->storage != plan->dtype) return cast_weights(plan, x, capture, batch, head, rows, count, weights);
-    plan->mechanism->weights(plan, x, capture, batch, head, rows, count, weights);
+    weigh_rows(plan, x, capture, batch, head, rows, count, weights);
     return FV_OK;
 }
 
@@ -123,6 +143,12 @@ static fv_status check_output(const fv_attention_plan *plan, const fv_tensor *t,
 
 static bool any_block(const fv_attention_statistics *want) { return want->mean.rank || want->max.rank; }
 
+static size_t statistics_bytes(const fv_attention_plan *plan, const fv_attention_statistics *want) {
+    const bool one = want->batch >= 0 && want->head >= 0;
+    const size_t cast = plan->storage != plan->dtype ? fv__cast_inputs_bytes(plan, one) : 0;
+    return cast + plan->mechanism->statistics_scratch(plan, want) + 64;
+}
+
 /* What does not depend on the values of lengths. */
 static fv_status check_wanted(const fv_attention_plan *plan, const fv_attention_statistics *want) {
     char text[256];
@@ -148,6 +174,10 @@ static fv_status check_wanted(const fv_attention_plan *plan, const fv_attention_
             (long long)want->pool_q, (long long)want->pool_k);
     if (!any_block(want) && !want->columns.rank && !want->entropy.rank)
         return fv__fail(FV_USAGE, "attention: statistics\n  expected a tensor for mean, max, columns or entropy");
+    if (statistics_bytes(plan, want) >= (size_t)FV_ATTN_MOST)
+        return fv__fail(FV_NO_RESOURCES,
+                        "attention: statistics, its scratch\n  expected less than 2^48 bytes\n"
+                        "  found:   more\n  try:     one batch and head at a time");
     return FV_OK;
 }
 
@@ -175,10 +205,7 @@ static fv_status check_statistics(const fv_attention_plan *plan, const fv_attent
 }
 
 size_t fv_attention_statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want) {
-    if (check_wanted(plan, want) != FV_OK) return 0;
-    const bool one = want->batch >= 0 && want->head >= 0;
-    const size_t staged = plan->storage != plan->dtype ? fv__cast_inputs_bytes(plan, one) : 0;
-    return staged + plan->mechanism->statistics_scratch(plan, want) + 64;
+    return check_wanted(plan, want) == FV_OK ? statistics_bytes(plan, want) : 0;
 }
 
 fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const fv_attention_tensors *x,

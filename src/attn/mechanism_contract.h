@@ -1,4 +1,4 @@
-/* The contract between the dispatcher and a mechanism (mech/NAME.c).
+/* The contract between the dispatcher (plan.c, run.c) and a mechanism (mech/NAME.c).
  *
  * A mechanism is one constant of type fv__mechanism, named fv__mech_NAME, and one row in mechanisms.def. The dispatcher
  * checks everything the public row promises (ports, shapes, dtypes, abilities) before it calls; what only the mechanism
@@ -48,9 +48,19 @@ struct fv__mechanism {
     void (*describe)(const fv_attention_plan *plan, char *text, size_t size); /* engine, tiles; may be NULL */
 };
 
-/* Bytes that `count` elements take in scratch, where every array begins at a line of 64. */
+/* Scratch of 2^48 bytes and more is refused when planning: no machine has it. So sizes stop growing there, and sums of them, times the
+ * threads, never wrap: what is too large is seen to be. */
+#define FV_ATTN_MOST (INT64_C(1) << 48)
+
+/* a * b of two counts, at most FV_ATTN_MOST. */
+static inline int64_t fv__attn_times(int64_t a, int64_t b) {
+    int64_t product;
+    return __builtin_mul_overflow(a, b, &product) || product > FV_ATTN_MOST ? FV_ATTN_MOST : product;
+}
+
+/* Bytes that `count` elements take in scratch, where every array begins at a line of 64; at most FV_ATTN_MOST. */
 static inline size_t fv__attn_lines(int64_t count, size_t element) {
-    return ((size_t)count * element + 63) & ~(size_t)63;
+    return ((size_t)fv__attn_times(count, (int64_t)element) + 63) & ~(size_t)63;
 }
 
 /* Element i of a tensor of i32 or i64 with one axis: lengths, cu_seqlens. */

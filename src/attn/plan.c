@@ -6,6 +6,26 @@
 
 static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
 
+/* Well-formed, and still more than memory can hold, or than pieces of work can be counted. */
+static fv_status check_extent(const fv_attention_plan *plan) {
+    const int64_t rows[3] = {plan->sequences, plan->heads, plan->q_len + plan->k_len + 1};
+    const bool back = fv__attn_wants_backward(plan);
+    size_t count, forward = fv_attention_scratch(plan, false), backward = back ? fv_attention_scratch(plan, true) : 0;
+    const size_t most = (size_t)FV_ATTN_MOST;
+    const bool counts = fv__size_of(rows, 3, 1, &count);
+    if (counts && forward < most && backward < most) return FV_OK;
+    return fv__fail(FV_NO_RESOURCES,
+                    "attention: mechanism \"%s\", %s\n  expected %s\n"
+                    "  found:   more, for %lld sequences of %lld heads, %lld queries, %lld keys\n"
+                    "  try:     fewer sequences or heads at a time",
+                    plan->mechanism->info.name,
+                    !counts           ? "rows of all sequences and heads"
+                    : forward >= most ? "scratch"
+                                      : "scratch of backward",
+                    counts ? "less than 2^48 bytes" : "fewer than 2^63", (long long)plan->sequences,
+                    (long long)plan->heads, (long long)plan->q_len, (long long)plan->k_len);
+}
+
 fv_status fv_attention_plan_create(fv_attention_plan **out, const fv_attention_options *options,
                                    const fv_attention_tensors *shapes) {
     *out = NULL;
@@ -14,6 +34,7 @@ fv_status fv_attention_plan_create(fv_attention_plan **out, const fv_attention_o
     plan->options = options ? *options : standard;
     fv_status status = fv__attn_parse(plan, plan->options.mechanism);
     if (status == FV_OK) status = fv__attn_check(plan, shapes);
+    if (status == FV_OK) status = check_extent(plan);
     if (status != FV_OK) {
         fv_attention_plan_free(plan);
         return status;

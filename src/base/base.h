@@ -1,5 +1,5 @@
 /* base: what every layer stands on. Knows no tensors.
- * One door each to memory, threads, files, randomness and time; the doors can be made to fail by a test. */
+ * One point each to memory, threads, files, randomness and time; the fault points can be made to fail by a test. */
 #ifndef FV_BASE_H
 #define FV_BASE_H
 
@@ -56,12 +56,12 @@ void fv__arena_free(fv__arena *arena);
 int64_t fv__alloc_count(void);
 int64_t fv__alloc_live(void); /* blocks not yet freed (tests assert that none is lost) */
 
-/* ---- fault injection (tests): the n-th call from now through a door fails, once, or from then on when `persistent`;
+/* ---- fault injection (tests): the n-th call from now through a point fails, once, or from then on when `persistent`;
  * n <= 0 switches it off. FOVEA_FAIL="alloc:17", "file:3+" (+ = persistent) does the same from outside. ---------- */
-typedef enum fv__door { FV_DOOR_ALLOC, FV_DOOR_FILE, FV_DOORS } fv__door;
-void fv__inject(fv__door door, int64_t nth, bool persistent);
-bool fv__injected(fv__door door); /* called by the doors: must this call fail? */
-int64_t fv__door_calls(fv__door door);
+typedef enum fv__fault_point { FV_FAULT_ALLOC, FV_FAULT_FILE, FV_FAULT_POINTS } fv__fault_point;
+void fv__inject(fv__fault_point point, int64_t nth, bool persistent);
+bool fv__injected(fv__fault_point point); /* called by the fault points: must this call fail? */
+int64_t fv__fault_point_calls(fv__fault_point point);
 void fv__inject_pause(bool paused); /* this thread's calls do not fail meanwhile, nor count */
 
 /* ---- text ---------------------------------------------------------------------------------------------------- */

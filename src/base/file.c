@@ -1,6 +1,6 @@
 /* Reading whole files: into memory, or mapped. A mapped file that another process cuts short while we look at it
  * ends the process with SIGBUS; whoever cannot exclude that reads instead. */
-#include "base/door.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 static fv_status open_for_reading(int *fd, struct stat *about, const char *path) {
-    *fd = fv__door_open(path, O_RDONLY);
+    *fd = fv__sys_open(path, O_RDONLY);
     if (*fd < 0) return fv__file_fail(FV_BAD_DATA, path, "open");
     fv_status status = FV_OK;
     if (fstat(*fd, about))
@@ -30,7 +30,7 @@ static fv_status read_all(fv__file *file, int fd, size_t expected, const char *p
             status = fits ? FV_GROW(&bytes, &capacity, need) : fv__fail(FV_NO_RESOURCES, "%s: too large", path);
             if (status != FV_OK) break;
         }
-        int64_t got = fv__door_read(fd, bytes + size, capacity - size);
+        int64_t got = fv__sys_read(fd, bytes + size, capacity - size);
         if (got < 0) status = fv__file_fail(FV_BAD_DATA, path, "read");
         if (got <= 0) break;
         size += (size_t)got;
@@ -65,7 +65,7 @@ fv_status fv__file_map(fv__file *file, const char *path) {
     FV_TRY(open_for_reading(&fd, &about, path));
     fv_status status = FV_OK;
     size_t size = (size_t)about.st_size;
-    void *bytes = S_ISREG(about.st_mode) && size > 0 ? fv__door_map(fd, size) : NULL;
+    void *bytes = S_ISREG(about.st_mode) && size > 0 ? fv__sys_map(fd, size) : NULL;
     if (bytes)
         *file = (fv__file){bytes, size, true};
     else

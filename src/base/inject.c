@@ -1,4 +1,4 @@
-/* Fault injection: each door counts its calls here and asks whether this one must fail.
+/* Fault injection: each point counts its calls here and asks whether this one must fail.
  * Tests walk n = 1, 2, 3 ... through every call of an operation; FOVEA_FAIL does it for a whole process. */
 #include "base/base.h"
 
@@ -10,30 +10,30 @@ static struct {
     atomic_int_least64_t calls;
     atomic_int_least64_t left; /* calls until the failing one; 0 = never */
     atomic_bool persistent, failing;
-} doors[FV_DOORS];
+} doors[FV_FAULT_POINTS];
 
-static const char *const door_names[FV_DOORS] = {"alloc", "file"};
+static const char *const point_names[FV_FAULT_POINTS] = {"alloc", "file"};
 
-void fv__inject(fv__door door, int64_t nth, bool persistent) {
-    atomic_store(&doors[door].failing, false);
-    atomic_store(&doors[door].persistent, persistent);
-    atomic_store(&doors[door].left, nth > 0 ? nth : 0);
+void fv__inject(fv__fault_point point, int64_t nth, bool persistent) {
+    atomic_store(&doors[point].failing, false);
+    atomic_store(&doors[point].persistent, persistent);
+    atomic_store(&doors[point].left, nth > 0 ? nth : 0);
 }
 
 static _Thread_local bool resting;
 void fv__inject_pause(bool paused) { resting = paused; }
 
-bool fv__injected(fv__door door) {
+bool fv__injected(fv__fault_point point) {
     if (resting) return false;
-    atomic_fetch_add_explicit(&doors[door].calls, 1, memory_order_relaxed);
-    if (atomic_load_explicit(&doors[door].failing, memory_order_relaxed)) return true;
-    if (atomic_load_explicit(&doors[door].left, memory_order_relaxed) <= 0) return false;
-    if (atomic_fetch_sub(&doors[door].left, 1) != 1) return false;
-    if (atomic_load(&doors[door].persistent)) atomic_store(&doors[door].failing, true);
+    atomic_fetch_add_explicit(&doors[point].calls, 1, memory_order_relaxed);
+    if (atomic_load_explicit(&doors[point].failing, memory_order_relaxed)) return true;
+    if (atomic_load_explicit(&doors[point].left, memory_order_relaxed) <= 0) return false;
+    if (atomic_fetch_sub(&doors[point].left, 1) != 1) return false;
+    if (atomic_load(&doors[point].persistent)) atomic_store(&doors[point].failing, true);
     return true;
 }
 
-int64_t fv__door_calls(fv__door door) { return atomic_load(&doors[door].calls); }
+int64_t fv__fault_point_calls(fv__fault_point point) { return atomic_load(&doors[point].calls); }
 
 /* One rule such as "alloc:17" or "file:3+". Anything else is ignored: this is a switch for tests. */
 static void apply_rule(const char *rule, size_t length) {
@@ -50,11 +50,11 @@ static void apply_rule(const char *rule, size_t length) {
     if (persistent) number[digits - 1] = '\0';
     int64_t nth;
     if (!fv__parse_int(number, &nth)) return;
-    for (int d = 0; d < FV_DOORS; d++)
-        if (!strcmp(text, door_names[d])) fv__inject((fv__door)d, nth, persistent);
+    for (int d = 0; d < FV_FAULT_POINTS; d++)
+        if (!strcmp(text, point_names[d])) fv__inject((fv__fault_point)d, nth, persistent);
 }
 
-/* Runs before main, so that no door has been used yet and no thread can race. */
+/* Runs before main, so that no point has been used yet and no thread can race. */
 __attribute__((constructor)) static void read_environment(void) {
     const char *rules = getenv("FOVEA_FAIL");
     while (rules && *rules) {

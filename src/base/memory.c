@@ -22,9 +22,9 @@ static void wish_large_pages(void *pointer, size_t bytes) {
 }
 
 /* Asks the system; not zeroed. */
-static void *take(size_t bytes) {
+static void *allocate(size_t bytes) {
     void *pointer = NULL;
-    bool failed = fv__injected(FV_DOOR_ALLOC) || bytes > PTRDIFF_MAX - ALIGNMENT;
+    bool failed = fv__injected(FV_FAULT_ALLOC) || bytes > PTRDIFF_MAX - ALIGNMENT;
     if (!failed) failed = posix_memalign(&pointer, ALIGNMENT, bytes ? bytes : 1) != 0;
     if (failed) {
         fv__fail(FV_NO_RESOURCES, "out of memory: %zu bytes asked for", bytes);
@@ -37,7 +37,7 @@ static void *take(size_t bytes) {
 }
 
 void *fv__alloc(size_t bytes) {
-    void *pointer = take(bytes);
+    void *pointer = allocate(bytes);
     if (pointer) memset(pointer, 0, bytes ? bytes : 1);
     return pointer;
 }
@@ -52,7 +52,7 @@ void *fv__alloc_array(size_t count, size_t size) {
 }
 
 void *fv__realloc(void *pointer, size_t old_bytes, size_t new_bytes) {
-    void *bigger = take(new_bytes);
+    void *bigger = allocate(new_bytes);
     if (!bigger) return NULL;
     size_t kept = !pointer ? 0 : old_bytes < new_bytes ? old_bytes : new_bytes;
     if (kept) memcpy(bigger, pointer, kept);

@@ -8,15 +8,6 @@
 
 static void *field_of(const fv_option *row, void *options) { return (char *)options + row->offset; }
 
-/* '-' and '_' are the same letter in a name. */
-static bool same_name(const char *a, const char *b) {
-    for (; *a && *b; a++, b++) {
-        bool dashes = (*a == '-' || *a == '_') && (*b == '-' || *b == '_');
-        if (*a != *b && !dashes) return false;
-    }
-    return *a == *b;
-}
-
 static fv_status unknown_option(const fv_option *rows, const char *name) {
     const char *names[256];
     size_t count = 0;
@@ -138,9 +129,8 @@ void fv_options_init(const fv_option *rows, void *options) {
 }
 
 fv_status fv_options_set(const fv_option *rows, void *options, const char *name, const char *value) {
-    for (const fv_option *row = rows; row->name; row++)
-        if (same_name(row->name, name)) return assign(row, field_of(row, options), value);
-    return unknown_option(rows, name);
+    const fv_option *row = fv_option_find(rows, name);
+    return row ? assign(row, field_of(row, options), value) : unknown_option(rows, name);
 }
 
 size_t fv_options_print(const fv_option *row, const void *options, char *text, size_t size) {

@@ -57,7 +57,7 @@ static void *pool_thread(void *argument) {
 static bool make_thread(int worker) {
     pthread_t thread;
     /* A thread needs memory of its own, so a failing memory door is how a test meets this case. */
-    if (fv__injected(FV_DOOR_ALLOC) || pthread_create(&thread, NULL, pool_thread, (void *)(intptr_t)worker))
+    if (fv__injected(FV_FAULT_ALLOC) || pthread_create(&thread, NULL, pool_thread, (void *)(intptr_t)worker))
         return false;
     pthread_detach(thread);
     return true;

@@ -1,5 +1,5 @@
 /* Names of files: joining, folders, a line at the end of a log, and the lock that keeps a second process out. */
-#include "base/door.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@ fv_status fv__path_join(char **out, const char *folder, const char *name) {
 }
 
 static fv_status make_one(const char *path) {
-    if (fv__path_is_dir(path) || fv__door_make_dir(path)) return FV_OK;
+    if (fv__path_is_dir(path) || fv__sys_make_dir(path)) return FV_OK;
     int reason = errno;
     if (reason == EEXIST && fv__path_is_dir(path)) return FV_OK; /* somebody else was faster */
     errno = reason;
@@ -63,15 +63,15 @@ static bool ends_in_half_a_line(int fd) {
 }
 
 fv_status fv__append_line(const char *path, const char *line) {
-    int fd = fv__door_open(path, O_RDWR | O_CREAT | O_APPEND);
+    int fd = fv__sys_open(path, O_RDWR | O_CREAT | O_APPEND);
     if (fd < 0) return fv__file_fail(FV_FAIL, path, "write");
     fv__buf text = {0};
     if (ends_in_half_a_line(fd)) fv__buf_text(&text, "\n");
     fv__buf_text(&text, line);
     fv__buf_text(&text, "\n");
     fv_status status = fv__buf_status(&text);
-    if (status == FV_OK && !fv__door_write(fd, text.data, text.size)) status = fv__file_fail(FV_FAIL, path, "write");
-    if (!fv__door_close(fd) && status == FV_OK) status = fv__file_fail(FV_FAIL, path, "write");
+    if (status == FV_OK && !fv__sys_write(fd, text.data, text.size)) status = fv__file_fail(FV_FAIL, path, "write");
+    if (!fv__sys_close(fd) && status == FV_OK) status = fv__file_fail(FV_FAIL, path, "write");
     fv__buf_free(&text);
     return status;
 }
@@ -95,12 +95,12 @@ static fv_status take_lock(int fd, const char *path) {
     }
     char text[32];
     int length = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-    bool written = ftruncate(fd, 0) == 0 && fv__door_write(fd, text, (size_t)length);
+    bool written = ftruncate(fd, 0) == 0 && fv__sys_write(fd, text, (size_t)length);
     return written ? FV_OK : fv__file_fail(FV_FAIL, path, "write");
 }
 
 fv_status fv__lock_file(int *fd, const char *path) {
-    *fd = fv__door_open(path, O_RDWR | O_CREAT);
+    *fd = fv__sys_open(path, O_RDWR | O_CREAT);
     if (*fd < 0) return fv__file_fail(FV_FAIL, path, "lock");
     fv_status status = take_lock(*fd, path);
     if (status == FV_OK) return FV_OK;

@@ -1,7 +1,7 @@
 /* Atomic writing: everything goes to ".NAME.tmp" beside the target, which replaces the target in one step when it is
  * complete and on disk. The temporary file has a fixed name, so a killed process leaves at most one behind and the
  * next one takes it over; a lock on it keeps two writers of the same target apart. */
-#include "base/door.h"
+#include "base/syscalls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +41,7 @@ static bool is_still(int fd, const char *path) {
 
 static fv_status open_temporary(fv__writer *w) {
     for (;;) {
-        w->fd = fv__door_open(w->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW);
+        w->fd = fv__sys_open(w->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW);
         if (w->fd < 0) return fv__file_fail(FV_FAIL, w->path, "write");
         bool taken = flock(w->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
         if (!taken && is_still(w->fd, w->temporary)) break;
@@ -65,7 +65,7 @@ static fv_status open_target(fv__writer *w) {
     if ((exists && S_ISDIR(about.st_mode)) || (length && w->path[length - 1] == '/'))
         return fv__fail(FV_FAIL, "%s: is a folder\n  expected the name of a file to write", w->path);
     if (exists && !S_ISREG(about.st_mode)) {
-        w->fd = fv__door_open(w->path, O_WRONLY);
+        w->fd = fv__sys_open(w->path, O_WRONLY);
         return w->fd < 0 ? fv__file_fail(FV_FAIL, w->path, "write") : FV_OK;
     }
     FV_TRY(temporary_path(&w->temporary, w->path));
@@ -83,7 +83,7 @@ fv_status fv__writer_open(fv__writer *writer, const char *path) {
 
 void fv__writer_add(fv__writer *writer, const void *bytes, size_t count) {
     if (writer->status != FV_OK) return;
-    if (fv__door_write(writer->fd, bytes, count))
+    if (fv__sys_write(writer->fd, bytes, count))
         writer->written += count;
     else
         writer->status = fv__file_fail(FV_FAIL, writer->path, "write");
@@ -91,12 +91,12 @@ void fv__writer_add(fv__writer *writer, const void *bytes, size_t count) {
 
 /* Data first, then the name: after a power cut there is the old file or the new one, never half of one. */
 static fv_status settle(fv__writer *w) {
-    if (!fv__door_sync(w->fd)) return fv__file_fail(FV_FAIL, w->path, "write");
+    if (!fv__sys_sync(w->fd)) return fv__file_fail(FV_FAIL, w->path, "write");
     if (!w->temporary) return FV_OK;
-    if (!fv__door_rename(w->temporary, w->path)) return fv__file_fail(FV_FAIL, w->path, "replace");
+    if (!fv__sys_rename(w->temporary, w->path)) return fv__file_fail(FV_FAIL, w->path, "replace");
     fv__free(w->temporary);
     w->temporary = NULL;
-    return fv__door_sync_folder(w->path) ? FV_OK : fv__file_fail(FV_FAIL, w->path, "write the folder of");
+    return fv__sys_sync_folder(w->path) ? FV_OK : fv__file_fail(FV_FAIL, w->path, "write the folder of");
 }
 
 fv_status fv__writer_commit(fv__writer *writer) {

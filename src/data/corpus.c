@@ -16,7 +16,7 @@ typedef struct builder {
     fv_tokens tokens;
     int64_t *start, *bag_start;
     int32_t *id, *form, *bag;
-    size_t ids, id_room, form_room, bags, bag_room, forms, bag_start_room;
+    size_t ids, id_capacity, form_capacity, bags, bag_capacity, forms, bag_start_capacity;
     fv__map *form_of; /* word in the tokenizer's case -> form */
     fv__buf word;
 } builder;
@@ -25,10 +25,10 @@ typedef struct builder {
 
 static fv_status add_form(builder *b) {
     int64_t need = fv_ngrams(NULL, 0, b->word.data, b->word.size, &b->options.ngrams);
-    FV_TRY(FV_GROW(&b->bag, &b->bag_room, b->bags + (size_t)need));
+    FV_TRY(FV_GROW(&b->bag, &b->bag_capacity, b->bags + (size_t)need));
     fv_ngrams(b->bag + b->bags, need, b->word.data, b->word.size, &b->options.ngrams);
     b->bags += (size_t)need;
-    FV_TRY(FV_GROW(&b->bag_start, &b->bag_start_room, b->forms + 2));
+    FV_TRY(FV_GROW(&b->bag_start, &b->bag_start_capacity, b->forms + 2));
     b->bag_start[++b->forms] = (int64_t)b->bags;
     return FV_OK;
 }
@@ -85,11 +85,11 @@ static fv_status add_text(builder *b, const char *text, size_t size) {
         kept = 1;
     }
     size_t total = b->ids + (size_t)(kept + cls);
-    FV_TRY(FV_GROW(&b->id, &b->id_room, total));
+    FV_TRY(FV_GROW(&b->id, &b->id_capacity, total));
     if (cls) b->id[b->ids] = b->t->special.cls;
     if (kept) memcpy(b->id + b->ids + cls, b->tokens.id, (size_t)kept * sizeof *b->id);
     if (bags) {
-        FV_TRY(FV_GROW(&b->form, &b->form_room, total));
+        FV_TRY(FV_GROW(&b->form, &b->form_capacity, total));
         if (cls) b->form[b->ids] = 0;
         FV_TRY(add_forms(b, text, kept, b->form + b->ids + cls));
     }
@@ -129,12 +129,12 @@ static fv_status build(builder *b, const fv_dataset *data) {
     int64_t n = data->texts.count;
     FV_TRY(check(b));
     if (!(b->start = fv__alloc_array((size_t)n + 1, sizeof *b->start))) return FV_NO_RESOURCES;
-    FV_TRY(FV_GROW(&b->id, &b->id_room, 1));
+    FV_TRY(FV_GROW(&b->id, &b->id_capacity, 1));
     if (b->options.ngrams.ngram_bits) {
         FV_TRY(fv__map_create(&b->form_of));
-        FV_TRY(FV_GROW(&b->bag, &b->bag_room, 1));
-        FV_TRY(FV_GROW(&b->form, &b->form_room, 1));
-        FV_TRY(FV_GROW(&b->bag_start, &b->bag_start_room, 2));
+        FV_TRY(FV_GROW(&b->bag, &b->bag_capacity, 1));
+        FV_TRY(FV_GROW(&b->form, &b->form_capacity, 1));
+        FV_TRY(FV_GROW(&b->bag_start, &b->bag_start_capacity, 2));
         b->forms = 1;
     }
     if (data->label) {

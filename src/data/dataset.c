@@ -34,12 +34,12 @@ fv_status fv__store_text(fv__store *store, const char **copy, const char *text, 
 
 fv_status fv__rows_add(fv__rows *r, fv__row_values v) {
     size_t n = r->count + 1;
-    FV_TRY(FV_GROW(&r->text, &r->text_room, n));
-    FV_TRY(FV_GROW(&r->size, &r->size_room, n));
-    FV_TRY(FV_GROW(&r->label, &r->label_room, n));
-    FV_TRY(FV_GROW(&r->part, &r->part_room, n));
+    FV_TRY(FV_GROW(&r->text, &r->text_capacity, n));
+    FV_TRY(FV_GROW(&r->size, &r->size_capacity, n));
+    FV_TRY(FV_GROW(&r->label, &r->label_capacity, n));
+    FV_TRY(FV_GROW(&r->part, &r->part_capacity, n));
     FV_TRY(FV_GROW(&r->file, &r->file_room, n));
-    FV_TRY(FV_GROW(&r->line, &r->line_room, n));
+    FV_TRY(FV_GROW(&r->line, &r->line_capacity, n));
     r->text[r->count] = v.text;
     r->size[r->count] = v.size;
     r->label[r->count] = v.label;

@@ -24,7 +24,7 @@ typedef struct fv__rows {
     uint8_t *part;
     int32_t *file;
     int64_t *line;
-    size_t count, text_room, size_room, label_room, part_room, file_room, line_room;
+    size_t count, text_capacity, size_capacity, label_capacity, part_capacity, file_room, line_capacity;
 } fv__rows;
 
 typedef struct fv__row_values {

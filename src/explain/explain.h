@@ -1,6 +1,6 @@
 /* explain: what the files of this folder share.
  *
- *     build.c     an fv_explanation, piece by piece        model.c   what a model gives to one
+ *     explanation.c an fv_explanation, piece by piece        explain_model.c what a model gives to one
  *     stats.c     head statistics                          words.c   pieces merged into words
  *     rollout.c   means and rollout                        find.c    matrices by name, choices of heads
  * and the renderers: render.h is their contract, list.def their list. */

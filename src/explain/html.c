@@ -218,9 +218,9 @@ static void add_model(fv__buf *out, const fv_explanation *e) {
     fv__buf_text(out, ",\n\"model\":{");
     member_text(out, "name", e->model);
     if (e->kind[0]) fv__buf_text(out, ","), member_text(out, "kind", e->kind);
-    if (e->attention[0]) fv__buf_text(out, ","), member_text(out, "attention", e->attention);
+    if (e->mechanism[0]) fv__buf_text(out, ","), member_text(out, "attention", e->mechanism);
     if (e->parameters) fv__buf_printf(out, ",\"parameters\":%lld", (long long)e->parameters);
-    if (e->width) fv__buf_printf(out, ",\"width\":%lld", (long long)e->width);
+    if (e->d_model) fv__buf_printf(out, ",\"width\":%lld", (long long)e->d_model);
     fv__buf_text(out, "}");
 }
 

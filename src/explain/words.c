@@ -100,12 +100,12 @@ static fv_status copy_head_matter(fv_explanation *to, const fv_explanation *from
                                         from->class_of[i].logit));
     for (int i = 0; i < from->notes; i++) FV_TRY(fv_explanation_add_note(to, from->note[i].label, from->note[i].value));
     to->kind = fv__explain_text(to, from->kind, strlen(from->kind));
-    to->attention = fv__explain_text(to, from->attention, strlen(from->attention));
-    if (!to->kind || !to->attention) return FV_NO_RESOURCES;
+    to->mechanism = fv__explain_text(to, from->mechanism, strlen(from->mechanism));
+    if (!to->kind || !to->mechanism) return FV_NO_RESOURCES;
     to->predicted = from->predicted;
     to->expected = from->expected;
     to->parameters = from->parameters;
-    to->width = from->width;
+    to->d_model = from->d_model;
     return FV_OK;
 }
 

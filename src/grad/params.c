@@ -21,7 +21,7 @@ struct fv_params {
     fv__arena *arena; /* names and layers */
     fv__map *index;   /* name -> entry */
     entry *entries;
-    size_t count, entry_room;
+    size_t count, entry_capacity;
     void *values, *grads;
     int64_t used;       /* elements, gaps included */
     size_t value_bytes; /* room in `values` */
@@ -121,7 +121,7 @@ fv_status fv_params_add(fv_params *params, const char *name, int rank, const int
                         int *index) {
     entry e = {.flags = flags, .offset = params->used};
     FV_TRY(describe(params, &e, name, rank, dim));
-    FV_TRY(FV_GROW(&params->entries, &params->entry_room, params->count + 1));
+    FV_TRY(FV_GROW(&params->entries, &params->entry_capacity, params->count + 1));
     FV_TRY(make_room(params, e.count));
     e.name = fv__arena_raw(params->arena, strlen(name) + 1);
     if (!e.name) return FV_NO_RESOURCES;

@@ -5,7 +5,7 @@
 #include <zlib.h>
 
 /* zlib's memory comes through our door. */
-static voidpf take(voidpf context, uInt items, uInt size) {
+static voidpf allocate(voidpf context, uInt items, uInt size) {
     (void)context;
     return fv__alloc_array(items, size);
 }
@@ -26,7 +26,7 @@ static void feed(z_stream *z, const unsigned char **bytes, size_t *left) {
 }
 
 fv_status fv__deflate(fv__buf *out, const void *bytes, size_t size, int level) {
-    z_stream z = {.zalloc = take, .zfree = give};
+    z_stream z = {.zalloc = allocate, .zfree = give};
     if (deflateInit(&z, level) != Z_OK) return fv__fail(FV_NO_RESOURCES, "out of memory: deflate");
     const unsigned char *from = bytes;
     unsigned char piece[16384];
@@ -44,7 +44,7 @@ fv_status fv__deflate(fv__buf *out, const void *bytes, size_t size, int level) {
 }
 
 fv_status fv__inflate(fv__buf *out, const void *bytes, size_t size, size_t limit) {
-    z_stream z = {.zalloc = take, .zfree = give};
+    z_stream z = {.zalloc = allocate, .zfree = give};
     if (inflateInit(&z) != Z_OK) return fv__fail(FV_NO_RESOURCES, "out of memory: inflate");
     const unsigned char *from = bytes;
     unsigned char piece[16384];

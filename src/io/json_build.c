@@ -9,7 +9,7 @@
 
 static _Thread_local bool memory_failed;
 
-static void *take(size_t bytes) {
+static void *allocate(size_t bytes) {
     void *pointer = fv__alloc(bytes);
     if (!pointer) memory_failed = true;
     return pointer;
@@ -17,7 +17,7 @@ static void *take(size_t bytes) {
 
 void fv__json_memory_begin(void) {
     static atomic_bool set;
-    if (!atomic_exchange(&set, true)) json_set_alloc_funcs(take, fv__free);
+    if (!atomic_exchange(&set, true)) json_set_alloc_funcs(allocate, fv__free);
     memory_failed = false;
 }
 

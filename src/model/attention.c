@@ -6,12 +6,12 @@ static fv_status make(fv_model *model) {
     fv__layers *l = &model->layers;
     fv_multi_head_options o;
     fv_options_init(fv_multi_head_rows, &o);
-    o.width = model->options.width, o.heads = model->options.heads, o.mechanism = model->options.attention;
+    o.d_model = model->options.d_model, o.heads = model->options.heads, o.mechanism = model->options.mechanism;
     l->block = fv__alloc(sizeof *l->block);
     if (!l->block) return FV_NO_RESOURCES;
     FV_TRY(fv__make_embeddings(model));
     FV_TRY(fv_layer_multi_head(&l->block[0], model->params, "attention", &o));
-    return fv__make_linear(&l->out, model, "out", model->options.width, model->classes);
+    return fv__make_linear(&l->out, model, "out", model->options.d_model, model->classes);
 }
 
 static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
@@ -24,7 +24,7 @@ static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
 }
 
 static const fv_option options[] = {
-    FV__ROW_WIDTH("128"), FV__ROW_HEADS("8"), FV__ROW_ATTENTION, FV__ROW_MAX_LENGTH("512"), {0},
+    FV__ROW_D_MODEL("128"), FV__ROW_HEADS("8"), FV__ROW_MECHANISM, FV__ROW_MAX_LENGTH("512"), {0},
 };
 
 const fv__kind fv__kind_attention = {

@@ -5,7 +5,7 @@
 static fv_status make(fv_model *model) {
     fv__layers *l = &model->layers;
     FV_TRY(fv__make_embeddings(model));
-    return fv__make_linear(&l->out, model, "out", model->options.width, model->classes);
+    return fv__make_linear(&l->out, model, "out", model->options.d_model, model->classes);
 }
 
 static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
@@ -18,7 +18,7 @@ static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
 }
 
 static const fv_option options[] = {
-    FV__ROW_WIDTH("128"),
+    FV__ROW_D_MODEL("128"),
     FV__ROW_MAX_LENGTH("512"),
     FV__ROWS_NGRAMS("16"),
     FV__ROW_DROPOUT("0"),

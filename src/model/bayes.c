@@ -43,7 +43,7 @@ static fv_status learn(fv_model *model, fv__counts *x, const fv__counts *by_colu
 static fv_status fit(fv_model *model, const fv_dataset *train) {
     fv__counts x = {0}, by_column = {0};
     FV_TRY(fv__features_learn(model, train->texts));
-    FV_TRY(fv__counting_make(model));
+    FV_TRY(fv__count_based_make(model));
     fv_status status = fv__features_count(&x, model, train->texts);
     if (status == FV_OK) status = fv__counts_transpose(&by_column, &x);
     if (status == FV_OK) status = learn(model, &x, &by_column, train->label);
@@ -63,6 +63,6 @@ static const fv_option options[] = {
 const fv__kind fv__kind_bayes = {
     .info = {"bayes", "complement naive Bayes on weighted words and pairs",
              "Rennie, Shih, Teevan and Karger, ICML 2003", 0, options},
-    .make = fv__counting_make,
+    .make = fv__count_based_make,
     .fit = fit,
 };

@@ -1,7 +1,7 @@
 /* config.json of a model folder:
  *
  *     {"model_type": "fovea", "format": 1, "kind": "transformer", "vocab_size": 26550,
- *      "id2label": {"0": "admin", ...}, "options": {"width": 128, ...}}
+ *      "id2label": {"0": "admin", ...}, "options": {"d-model": 128, ...}}
  *
  * Options are written under the names of their rows. A key nobody knows is a warning: a newer version may have written it. */
 #include "io/json.h"
@@ -55,7 +55,7 @@ static fv_status fill(fv__json *json, const fv_model *model) {
     FV_TRY(fv__json_set(json, "format", fv__json_of_int(FORMAT)));
     FV_TRY(fv__json_set(json, "kind", fv__json_of_text(model->kind->info.name)));
     FV_TRY(fv__json_set(json, "vocab_size", fv__json_of_int(model->sizes.vocabulary)));
-    if (model->kind->fit) FV_TRY(fv__json_set(json, "grams", fv__json_of_int(model->sizes.grams)));
+    if (model->kind->fit) FV_TRY(fv__json_set(json, "grams", fv__json_of_int(model->sizes.ngrams)));
     FV_TRY(write_labels(json, model));
     return write_options(json, model);
 }
@@ -79,20 +79,22 @@ fv_status fv__bad_model(const char *path) {
     return status;
 }
 
-static fv_status read_option(fv__json_at_file at, const fv_option *row, fv_model_options *options) {
-    char *field = (char *)options + row->offset;
-    switch (row->type) {
-    case FV_OPT_BOOL: return fv__json_need_bool(at, row->name, *(bool *)field, (bool *)field);
-    case FV_OPT_INT: return fv__json_need_int(at, row->name, *(int64_t *)field, (int64_t *)field);
-    case FV_OPT_FLOAT: return fv__json_need_float(at, row->name, *(double *)field, (double *)field);
-    default: return fv__json_need_text(at, row->name, *(const char **)field, (const char **)field);
-    }
+/* The name under which `object` holds an option: today's, or an earlier one in a model of an earlier version. */
+static const char *key_of(const fv__json *object, const char *name) {
+    const char *key = name;
+    for (size_t i = 0; key && !fv__json_get(object, key); i++) key = fv_option_earlier_name(name, i);
+    return key ? key : name;
 }
 
-static const fv_option *row_named(const fv_option *rows, const char *name) {
-    for (; rows->name; rows++)
-        if (strcmp(rows->name, name) == 0) return rows;
-    return NULL;
+static fv_status read_option(fv__json_at_file at, const fv_option *row, fv_model_options *options) {
+    char *field = (char *)options + row->offset;
+    const char *key = key_of(at.object, row->name);
+    switch (row->type) {
+    case FV_OPT_BOOL: return fv__json_need_bool(at, key, *(bool *)field, (bool *)field);
+    case FV_OPT_INT: return fv__json_need_int(at, key, *(int64_t *)field, (int64_t *)field);
+    case FV_OPT_FLOAT: return fv__json_need_float(at, key, *(double *)field, (double *)field);
+    default: return fv__json_need_text(at, key, *(const char **)field, (const char **)field);
+    }
 }
 
 static fv_status read_options(fv__config *config, fv__json_at_file top) {
@@ -101,7 +103,7 @@ static fv_status read_options(fv__config *config, fv__json_at_file top) {
     fv__json_at_file at = {object, top.where, FV_BAD_MODEL};
     const fv_option *rows = fv_model_kind_find(config->options.kind)->options;
     for (void *i = fv__json_first(object); i; i = fv__json_next(object, i))
-        if (!row_named(rows, fv__json_key(i)))
+        if (!fv_option_find(rows, fv__json_key(i)))
             fv__log(FV_LOG_WARN, "%s: unknown option \"%s\" is ignored", top.where, fv__json_key(i));
     for (; rows->name; rows++)
         if (is_saved(rows)) FV_TRY(read_option(at, rows, &config->options));
@@ -142,13 +144,13 @@ static fv_status read_labels(fv__config *config, fv__json_at_file top) {
 
 static fv_status read_sizes(fv__config *config, fv__json_at_file at) {
     FV_TRY(fv__json_need_int(at, "vocab_size", 0, &config->vocabulary));
-    FV_TRY(fv__json_need_int(at, "grams", 0, &config->grams));
+    FV_TRY(fv__json_need_int(at, "grams", 0, &config->ngrams));
     if (config->vocabulary < 1 || config->vocabulary > INT32_MAX)
         return fv__fail(FV_BAD_MODEL, "%s: \"vocab_size\" is %lld\n  expected at least 1", at.where,
                         (long long)config->vocabulary);
-    if (config->grams < 0 || config->grams > INT32_MAX - config->vocabulary)
+    if (config->ngrams < 0 || config->ngrams > INT32_MAX - config->vocabulary)
         return fv__fail(FV_BAD_MODEL, "%s: \"grams\" is %lld\n  expected 0 or more, below 2^31 with vocab_size",
-                        at.where, (long long)config->grams);
+                        at.where, (long long)config->ngrams);
     return FV_OK;
 }
 

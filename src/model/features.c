@@ -16,6 +16,7 @@ static bool counts(const fv_tokenizer *tokenizer, int32_t id) {
     fv_special special = fv_tokenizer_special(tokenizer);
     if (id == special.pad || id == special.unk || id == special.cls) return false;
     const char *token = fv_tokenizer_token(tokenizer, id);
+    if (!token) return false; /* a number that the tokenizer skips */
     if (strcmp(fv_tokenizer_kind(tokenizer), "word") != 0) return true;
     if (!word_start((unsigned char)token[0])) return false;
     int characters = 0;
@@ -24,9 +25,9 @@ static bool counts(const fv_tokenizer *tokenizer, int32_t id) {
 }
 
 static fv_status index_grams(fv_model *model) {
-    FV_TRY(fv__map_create(&model->gram_index));
-    for (int64_t k = 0; k < model->sizes.grams; k++)
-        FV_TRY(fv__map_set(model->gram_index, (const char *)&model->gram[2 * k], 8, model->sizes.vocabulary + k));
+    FV_TRY(fv__map_create(&model->ngram_index));
+    for (int64_t k = 0; k < model->sizes.ngrams; k++)
+        FV_TRY(fv__map_set(model->ngram_index, (const char *)&model->ngram[2 * k], 8, model->sizes.vocabulary + k));
     return FV_OK;
 }
 
@@ -36,8 +37,8 @@ fv_status fv__features_prepare(fv_model *model) {
         if (!model->is_term) return FV_NO_RESOURCES;
         for (int32_t id = 0; id < model->sizes.vocabulary; id++) model->is_term[id] = counts(model->tokenizer, id);
     }
-    fv__map_free(model->gram_index);
-    model->gram_index = NULL;
+    fv__map_free(model->ngram_index);
+    model->ngram_index = NULL;
     return index_grams(model);
 }
 
@@ -52,7 +53,7 @@ void fv__occurrences_free(fv__occurrences *o) {
 /* An unknown word is not skipped like a comma: it separates its neighbours, as it did not when they were learnt. */
 static fv_status find_terms(fv__occurrences *out, const fv_model *model, const fv_tokens *tokens, int64_t *terms) {
     int32_t unknown = fv_tokenizer_special(model->tokenizer).unk;
-    FV_TRY(FV_GROW(&out->term, &out->term_room, (size_t)tokens->count + 1));
+    FV_TRY(FV_GROW(&out->term, &out->term_capacity, (size_t)tokens->count + 1));
     *terms = 0;
     for (int64_t i = 0; i < tokens->count; i++)
         if (tokens->id[i] == unknown || model->is_term[tokens->id[i]]) out->term[(*terms)++] = (int32_t)i;
@@ -61,13 +62,13 @@ static fv_status find_terms(fv__occurrences *out, const fv_model *model, const f
 
 static int64_t gram_of(const fv_model *model, int64_t prefix, int32_t token) {
     int32_t key[2] = {(int32_t)prefix, token};
-    return fv__map_get(model->gram_index, (const char *)key, sizeof key, -1);
+    return fv__map_get(model->ngram_index, (const char *)key, sizeof key, -1);
 }
 
 fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const fv_tokens *tokens) {
     int64_t terms, longest = model->options.word_ngrams;
     FV_TRY(find_terms(out, model, tokens, &terms));
-    FV_TRY(FV_GROW(&out->item, &out->item_room, (size_t)(terms * longest) + 1));
+    FV_TRY(FV_GROW(&out->item, &out->item_capacity, (size_t)(terms * longest) + 1));
     out->count = 0;
     for (int64_t i = 0; i < terms; i++) {
         int64_t feature = tokens->id[out->term[i]];
@@ -114,21 +115,21 @@ static fv_status count_order(fv_model *model, fv_texts texts, int64_t order, cou
 }
 
 static fv_status keep_frequent(fv_model *model, const fv__map *texts) {
-    int64_t kept = 0, grams = model->sizes.grams;
+    int64_t kept = 0, grams = model->sizes.ngrams;
     for (size_t i = 0; i < fv__map_size(texts); i++) kept += fv__map_value(texts, i) >= model->options.min_texts;
     if (fv__feature_count(model) + kept > INT32_MAX)
         return fv__fail(FV_NO_RESOURCES,
                         "too many runs of words: %lld\n  try:     a larger min-texts or a smaller word-ngrams",
                         (long long)kept);
-    int32_t *wider = fv__realloc(model->gram, (size_t)grams * 8, (size_t)(grams + kept) * 8);
+    int32_t *wider = fv__realloc(model->ngram, (size_t)grams * 8, (size_t)(grams + kept) * 8);
     if (!wider) return FV_NO_RESOURCES;
-    model->gram = wider;
+    model->ngram = wider;
     for (size_t i = 0; i < fv__map_size(texts); i++) {
         size_t length;
         if (fv__map_value(texts, i) < model->options.min_texts) continue;
-        memcpy(&model->gram[2 * grams++], fv__map_key(texts, i, &length), 8);
+        memcpy(&model->ngram[2 * grams++], fv__map_key(texts, i, &length), 8);
     }
-    model->sizes.grams = grams;
+    model->sizes.ngrams = grams;
     return fv__features_prepare(model);
 }
 
@@ -166,8 +167,8 @@ static int by_feature(const void *a, const void *b) {
 
 static fv_status add_row(fv__counts *x, fv__occurrences *found, bool sublinear) {
     int64_t at = x->start[x->rows];
-    FV_TRY(FV_GROW(&x->column, &x->column_room, (size_t)(at + found->count) + 1));
-    FV_TRY(FV_GROW(&x->value, &x->value_room, (size_t)(at + found->count) + 1));
+    FV_TRY(FV_GROW(&x->column, &x->column_capacity, (size_t)(at + found->count) + 1));
+    FV_TRY(FV_GROW(&x->value, &x->value_capacity, (size_t)(at + found->count) + 1));
     qsort(found->item, (size_t)found->count, sizeof *found->item, by_feature);
     for (int64_t i = 0; i < found->count;) {
         int64_t same = i;
@@ -185,7 +186,7 @@ fv_status fv__features_count(fv__counts *x, const fv_model *model, fv_texts text
     fv__occurrences found = {0};
     memset(x, 0, sizeof *x);
     x->columns = fv__feature_count(model);
-    fv_status status = FV_GROW(&x->start, &x->start_room, (size_t)texts.count + 1);
+    fv_status status = FV_GROW(&x->start, &x->start_capacity, (size_t)texts.count + 1);
     for (int64_t t = 0; status == FV_OK && t < texts.count; t++) {
         status = fv_tokenizer_encode(model->tokenizer, &tokens, texts.text[t], texts.size[t]);
         if (status == FV_OK) status = fv__features_find(&found, model, &tokens);
@@ -200,9 +201,9 @@ fv_status fv__features_count(fv__counts *x, const fv_model *model, fv_texts text
 fv_status fv__counts_transpose(fv__counts *out, const fv__counts *x) {
     int64_t items = x->start[x->rows];
     *out = (fv__counts){.rows = x->columns, .columns = x->rows};
-    fv_status status = FV_GROW(&out->start, &out->start_room, (size_t)x->columns + 2);
-    if (status == FV_OK) status = FV_GROW(&out->column, &out->column_room, (size_t)items + 1);
-    if (status == FV_OK) status = FV_GROW(&out->value, &out->value_room, (size_t)items + 1);
+    fv_status status = FV_GROW(&out->start, &out->start_capacity, (size_t)x->columns + 2);
+    if (status == FV_OK) status = FV_GROW(&out->column, &out->column_capacity, (size_t)items + 1);
+    if (status == FV_OK) status = FV_GROW(&out->value, &out->value_capacity, (size_t)items + 1);
     if (status != FV_OK) {
         fv__counts_free(out);
         return status;
@@ -252,7 +253,7 @@ void fv__features_score(float *logit, const fv__counts *x, const float *weight, 
         }
 }
 
-fv_status fv__counting_make(fv_model *model) {
+fv_status fv__count_based_make(fv_model *model) {
     int64_t features = fv__feature_count(model);
     int index;
     fv_init zeros = FV_INIT(ZEROS, 0);

@@ -1,4 +1,4 @@
-/* features: texts as counted words and runs of words, for the counting kinds.
+/* features: texts as counted words and runs of words, for the count-based kinds.
  *
  * Feature f < vocabulary is the token f; feature vocabulary + k is the k-th gram: the feature gram[k][0] followed by the
  * token gram[k][1]. So a run of three words is a run of two words plus one, and one small table describes them all.
@@ -14,7 +14,7 @@ typedef struct fv__counts {
     int64_t *start;
     int32_t *column;
     float *value;
-    size_t start_room, column_room, value_room;
+    size_t start_capacity, column_capacity, value_capacity;
 } fv__counts;
 void fv__counts_free(fv__counts *x);
 /* The same numbers by columns: row f of the result lists the texts that have feature f. */
@@ -28,11 +28,11 @@ typedef struct fv__occurrences {
     fv__occurrence *item;
     int64_t count;
     int32_t *term; /* scratch: positions of the terms */
-    size_t item_room, term_room;
+    size_t item_capacity, term_capacity;
 } fv__occurrences;
 void fv__occurrences_free(fv__occurrences *o);
 
-/* Marks the tokens that count, and the index of grams once model->gram is filled. */
+/* Marks the tokens that count, and the index of grams once model->ngram is filled. */
 fv_status fv__features_prepare(fv_model *model);
 /* Every feature of one encoded text, in reading order. */
 fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const fv_tokens *tokens);
@@ -46,11 +46,11 @@ void fv__features_weigh(fv__counts *x, const float *scale);
 /* logits (rows, classes) = x weight^T + bias; weight is (classes, columns). */
 void fv__features_score(float *logit, const fv__counts *x, const float *weight, const float *bias, int32_t classes);
 
-/* Parameters of every counting kind: scale (features), weight (classes, features), bias (classes). */
-fv_status fv__counting_make(fv_model *model);
+/* Parameters of every count-based kind: scale (features), weight (classes, features), bias (classes). */
+fv_status fv__count_based_make(fv_model *model);
 enum { FV__SCALE, FV__WEIGHT, FV__BIAS };
 /* 0 for features of fewer than min_texts texts, else 1 or the smoothed inverse document frequency. */
 void fv__features_scale(float *scale, const fv__counts *by_column, int64_t texts, int64_t min_texts, bool inverse);
-static inline int64_t fv__feature_count(const fv_model *model) { return model->sizes.vocabulary + model->sizes.grams; }
+static inline int64_t fv__feature_count(const fv_model *model) { return model->sizes.vocabulary + model->sizes.ngrams; }
 
 #endif

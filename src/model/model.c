@@ -25,10 +25,10 @@ static fv_status fill(fv_model *model, const fv_model_options *options, fv_class
     FV_TRY(copy_classes(model, classes));
     FV_TRY(fv_params_create(&model->params, FV_F32, model->seed));
     if (model->kind->build) return model->kind->make(model);
-    model->sizes.grams = grams > 0 ? grams : 0;
+    model->sizes.ngrams = grams > 0 ? grams : 0;
     if (grams < 0) return FV_OK;
-    model->gram = fv__alloc_array((size_t)grams, 2 * sizeof *model->gram);
-    return model->gram ? model->kind->make(model) : FV_NO_RESOURCES;
+    model->ngram = fv__alloc_array((size_t)grams, 2 * sizeof *model->ngram);
+    return model->ngram ? model->kind->make(model) : FV_NO_RESOURCES;
 }
 
 fv_status fv__model_create(fv_model **out, const fv_model_options *options, fv_classes classes, fv_tokenizer *tokenizer,
@@ -60,18 +60,18 @@ void fv_model_free(fv_model *model) {
     fv__options_free(&model->options);
     fv_tokenizer_free(model->tokenizer);
     fv_params_free(model->params);
-    fv__map_free(model->gram_index);
-    fv__free(model->gram);
+    fv__map_free(model->ngram_index);
+    fv__free(model->ngram);
     fv__free(model->is_term);
     fv__free(model->layers.block);
     fv__free(model);
 }
 
 fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors) {
-    if (model->layers.embed_table < 0 || vectors->width != model->options.width)
+    if (model->layers.embed_table < 0 || vectors->dim != model->options.d_model)
         return fv__fail(FV_USAGE,
-                        "word vectors of width %lld do not fit\n  expected width %lld\n  try:     --width %lld",
-                        (long long)vectors->width, (long long)model->options.width, (long long)vectors->width);
+                        "word vectors of dimension %lld do not fit\n  expected d_model %lld\n  try:     --d-model %lld",
+                        (long long)vectors->dim, (long long)model->options.d_model, (long long)vectors->dim);
     float *table = fv_params_get(model->params, model->layers.embed_table).value.data;
     int64_t found = fv_vectors_fill(vectors, model->tokenizer, table);
     fv__log(FV_LOG_INFO, "%lld of %d words start from word vectors", (long long)found, (int)model->sizes.vocabulary);
@@ -88,7 +88,7 @@ fv_classes fv_model_classes(const fv_model *model) {
     return (fv_classes){model->classes, (const char *const *)model->class_name};
 }
 
-static bool has_grams(const fv_model *model) { return model->kind->fit && model->sizes.grams > 0; }
+static bool has_grams(const fv_model *model) { return model->kind->fit && model->sizes.ngrams > 0; }
 
 int64_t fv_model_parameters(const fv_model *model) { return fv_params_elements(model->params, false); }
 
@@ -106,7 +106,7 @@ fv_tensor fv_model_tensor(const fv_model *model, size_t index, const char **name
     }
     *name = "grams";
     if (!has_grams(model) || index >= fv_model_tensor_count(model)) return (fv_tensor){0};
-    return fv_tensor_2d(model->gram, FV_I32, model->sizes.grams, 2);
+    return fv_tensor_2d(model->ngram, FV_I32, model->sizes.ngrams, 2);
 }
 
 size_t fv_model_describe(const fv_model *model, char *text, size_t size) {

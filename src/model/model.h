@@ -1,6 +1,6 @@
 /* The contract between the rest of the library and a kind of model (one file per kind, one row in list.def).
  *
- * Kinds come in two sorts. Counting kinds turn a text into counted features and are fitted in one go (`fit`). Neural kinds
+ * Kinds come in two sorts. Count-based kinds turn a text into counted features and are fitted in one go (`fit`). Neural kinds
  * build a graph of fovea/grad.h for a packed batch (`build`) and are trained step by step by src/train. Both keep what
  * they learnt as named parameters, so saving, loading and checking are the same for all. */
 #ifndef FV_MODEL_MODEL_H
@@ -14,7 +14,7 @@
 typedef struct fv__sizes {
     int32_t vocabulary; /* of the tokenizer */
     int32_t classes;
-    int64_t grams; /* counting kinds: features beyond single tokens */
+    int64_t ngrams; /* count-based kinds: features beyond single tokens */
 } fv__sizes;
 
 /* A neural model at work: one graph and the buffers of one thread. */
@@ -23,15 +23,15 @@ typedef struct fv__run {
     fv_graph *graph;
     int64_t *offset; /* bags of the batch as the graph wants them */
     int32_t *id;     /* ids after word dropout */
-    size_t offset_room, id_room;
+    size_t offset_capacity, id_capacity;
     uint64_t seed; /* of the step */
 } fv__run;
 
 /* Nodes a trace wants to see again. NULL where a kind has no such thing. */
 typedef struct fv__nodes {
-    fv_node *input;        /* (T, width) what each token brings in */
-    fv_node *pool_weights; /* (T, 1) */
-    fv_node *logits;       /* (N, classes) */
+    fv_node *input;           /* (T, d_model) what each token brings in */
+    fv_node *pooling_weights; /* (T, 1) */
+    fv_node *logits;          /* (N, classes) */
 } fv__nodes;
 
 typedef struct fv__kind fv__kind;
@@ -39,7 +39,7 @@ struct fv__kind {
     fv_model_kind info; /* public row; first, so a pointer to it is a pointer to this */
     fv_status (*check)(const fv_model_options *options); /* beyond the ranges of the rows; may be NULL */
     fv_status (*make)(fv_model *model);                  /* adds the parameters of model->sizes */
-    /* counting kinds */
+    /* count-based kinds */
     fv_status (*fit)(fv_model *model, const fv_dataset *train);
     bool mean_pooled; /* neural kinds: every token has the same share in the pooled vector */
     /* neural kinds */
@@ -48,7 +48,7 @@ struct fv__kind {
 
 /* Layers of neural kinds; each kind fills what it uses. */
 typedef struct fv__layers {
-    fv_layer *embed, *ngrams, *positions, *norm, *pool, *out;
+    fv_layer *embed, *ngrams, *positions, *norm, *pooling, *out;
     fv_layer **block;             /* (options.layers) */
     int embed_table, ngram_table; /* parameters that are looked up by row, -1 if absent */
 } fv__layers;
@@ -62,17 +62,17 @@ struct fv_model {
     fv__sizes sizes;
     uint64_t seed;
     fv_params *params;
-    int32_t *gram;       /* (sizes.grams, 2) counting kinds: feature that is the prefix, token that follows */
-    fv__map *gram_index; /* the same, to look up */
-    bool *is_term;       /* (vocabulary) counting kinds: tokens that are counted */
+    int32_t *ngram;       /* (sizes.ngrams, 2) count-based kinds: feature that is the prefix, token that follows */
+    fv__map *ngram_index; /* the same, to look up */
+    bool *is_term;        /* (vocabulary) count-based kinds: tokens that are counted */
     fv__layers layers;
 };
 
-/* A model with initial parameters. Takes the tokenizer (frees it on failure as well); copies the rest. Counting kinds that
+/* A model with initial parameters. Takes the tokenizer (frees it on failure as well); copies the rest. Count-based kinds that
  * are still to be fitted have grams -1 and no parameters yet. */
 fv_status fv__model_create(fv_model **model, const fv_model_options *options, fv_classes classes,
                            fv_tokenizer *tokenizer, int64_t grams, uint64_t seed);
-/* Starts the embedding from word vectors; their width must be the model's. */
+/* Starts the embedding from word vectors; their dimension must be the model's. */
 fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors);
 
 /* Encoded texts as this model reads them. */
@@ -86,7 +86,7 @@ fv_status fv__config_write(const fv_model *model, const char *path);
 typedef struct fv__config {
     fv_model_options options; /* strings belong to `json` */
     fv_classes classes;       /* so do the names */
-    int64_t vocabulary, grams;
+    int64_t vocabulary, ngrams;
     struct json_t *json;
 } fv__config;
 fv_status fv__config_read(fv__config *config, const char *path);
@@ -122,11 +122,11 @@ void fv__probabilities(float *probability, const float *logit, int64_t classes);
 #define FV__ROW_VECTORS                                                                                      \
     FV__ROW("vectors", FV_OPT_STRING, vectors, NULL, 0, 0, "FILE", "word vectors that start the embedding"), \
         FV__ROW("freeze-vectors", FV_OPT_BOOL, freeze_vectors, "false", 0, 0, NULL, "do not train the embedding")
-#define FV__ROW_WIDTH(standard) FV__ROW("width", FV_OPT_INT, width, standard, 1, 65536, NULL, "numbers per token")
+#define FV__ROW_D_MODEL(standard) FV__ROW("d-model", FV_OPT_INT, d_model, standard, 1, 65536, NULL, "numbers per token")
 #define FV__ROW_HEADS(standard) \
-    FV__ROW("heads", FV_OPT_INT, heads, standard, 1, 1024, NULL, "attention heads; they divide the width")
-#define FV__ROW_ATTENTION                                                                     \
-    FV__ROW("attention", FV_OPT_STRING, attention, "softmax", 0, 0, "NAME[:param=value,...]", \
+    FV__ROW("heads", FV_OPT_INT, heads, standard, 1, 1024, NULL, "attention heads; they divide d_model")
+#define FV__ROW_MECHANISM                                                                     \
+    FV__ROW("mechanism", FV_OPT_STRING, mechanism, "softmax", 0, 0, "NAME[:param=value,...]", \
             "mechanism, see `fovea mechanisms`")
 #define FV__ROW_DROPOUT(standard) \
     FV__ROW("dropout", FV_OPT_FLOAT, dropout, standard, 0, 0.99, NULL, "share of activations dropped while training")

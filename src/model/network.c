@@ -33,7 +33,7 @@ static fv_status make_table(fv_layer **layer, int *table, fv_model *model, const
     fv_embedding_options o;
     char parameter[64];
     fv_options_init(fv_embedding_rows, &o);
-    o.vocabulary = rows, o.width = model->options.width, o.frozen = frozen;
+    o.vocabulary = rows, o.d_model = model->options.d_model, o.frozen = frozen;
     o.scaled =
         model->options.positions && strcmp(model->options.positions, "sinusoidal") == 0; /* or the waves drown it */
     FV_TRY(fv_layer_embedding(layer, model->params, name, &o));
@@ -61,8 +61,8 @@ fv_status fv__make_linear(fv_layer **layer, fv_model *model, const char *name, i
 fv_status fv__make_pooling(fv_layer **layer, fv_model *model) {
     fv_pooling_options o;
     fv_options_init(fv_pooling_rows, &o);
-    o.width = model->options.width;
-    o.kind = strcmp(model->options.pool, "cls") == 0 ? "first" : model->options.pool;
+    o.d_model = model->options.d_model;
+    o.pooling = strcmp(model->options.pooling, "cls") == 0 ? "first" : model->options.pooling;
     return fv_layer_pooling(layer, model->params, "pool", &o);
 }
 
@@ -76,9 +76,9 @@ static fv_status check_mechanism(const char *text) {
 }
 
 fv_status fv__check_attention(const fv_model_options *options) {
-    if (options->width % options->heads == 0) return check_mechanism(options->attention);
-    return fv__fail(FV_USAGE, "heads must divide the width\n  found:   heads %lld, width %lld",
-                    (long long)options->heads, (long long)options->width);
+    if (options->d_model % options->heads == 0) return check_mechanism(options->mechanism);
+    return fv__fail(FV_USAGE, "heads must divide d_model\n  found:   heads %lld, d_model %lld",
+                    (long long)options->heads, (long long)options->d_model);
 }
 
 fv_status fv__check_ngrams(const fv_model_options *options) {
@@ -102,7 +102,7 @@ static bool drops(const fv__run *run, const fv_batch *batch, int32_t token) {
 
 static fv_node *embed_words(fv__run *run, const fv_batch *batch) {
     int32_t unknown = fv_tokenizer_special(run->model->tokenizer).unk;
-    fv_status status = FV_GROW(&run->id, &run->id_room, (size_t)batch->tokens + 1);
+    fv_status status = FV_GROW(&run->id, &run->id_capacity, (size_t)batch->tokens + 1);
     if (status != FV_OK) return fv_graph_failed(run->graph, status);
     for (int32_t i = 0; i < batch->tokens; i++) run->id[i] = drops(run, batch, i) ? unknown : batch->id[i];
     return fv_layer_embed(run->model->layers.embed, run->graph, run->id, batch->tokens);
@@ -110,7 +110,7 @@ static fv_node *embed_words(fv__run *run, const fv_batch *batch) {
 
 /* The n-grams of a dropped word stay: they teach the model to do with half of what it knows about a word. */
 static fv_node *embed_ngrams(fv__run *run, const fv_batch *batch) {
-    fv_status status = FV_GROW(&run->offset, &run->offset_room, (size_t)batch->tokens + 1);
+    fv_status status = FV_GROW(&run->offset, &run->offset_capacity, (size_t)batch->tokens + 1);
     if (status != FV_OK) return fv_graph_failed(run->graph, status);
     for (int32_t i = 0; i <= batch->tokens; i++) run->offset[i] = batch->cu_bags[i];
     return fv_layer_embed_bags(run->model->layers.ngrams, run->graph, batch->bag, run->offset, batch->tokens,

@@ -9,12 +9,12 @@ void fv__run_begin(fv__run *run, fv_mode mode, uint64_t seed);
 
 /* The table of words and, if the options ask for them, of character n-grams. */
 fv_status fv__make_embeddings(fv_model *model);
-/* (T, width): word vectors, some replaced by the unknown word's while training, plus the mean of their n-grams' vectors. */
+/* (T, d_model): word vectors, some replaced by the unknown word's while training, plus the mean of their n-grams' vectors. */
 fv_node *fv__embed(fv__run *run, const fv_batch *batch);
 
 fv_status fv__make_linear(fv_layer **layer, fv_model *model, const char *name, int64_t in, int64_t out);
 fv_status fv__make_pooling(fv_layer **layer, fv_model *model);
-/* Do heads, width and mechanism fit? */
+/* Do heads, d_model and mechanism fit? */
 fv_status fv__check_attention(const fv_model_options *options);
 fv_status fv__check_ngrams(const fv_model_options *options);
 

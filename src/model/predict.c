@@ -7,7 +7,7 @@
 
 enum { CHUNK = 4096 }; /* texts that are encoded at a time: bounds the memory */
 
-/* ---- counting kinds ---------------------------------------------------------------------------------------------- */
+/* ---- count-based kinds ---------------------------------------------------------------------------------------------- */
 
 static fv_status count_and_score(const fv_model *model, fv_texts texts, float *probability) {
     fv__counts x;
@@ -26,7 +26,7 @@ static fv_status count_and_score(const fv_model *model, fv_texts texts, float *p
 fv_status fv__model_corpus(fv_corpus **corpus, const fv_model *model, const fv_dataset *data) {
     const fv_model_options *o = &model->options;
     fv_corpus_options how = {.max_length = o->max_length, .ngrams = o->ngrams};
-    how.add_cls = o->pool && strcmp(o->pool, "cls") == 0;
+    how.add_cls = o->pooling && strcmp(o->pooling, "cls") == 0;
     return fv_corpus_create(corpus, data, model->tokenizer, &how);
 }
 

@@ -4,17 +4,24 @@
 
 #include <string.h>
 
-static const char *const textbook[] = {"epochs=6", "learn-rate=0.003", NULL};
+static const char *const textbook[] = {"epochs=6", "learning-rate=0.003", NULL};
 
-static const char *const scratch[] = {"layers=2",  "pool=attention",   "dropout=0.2",         "word-dropout=0.2",
-                                      "epochs=10", "learn-rate=0.002", "label-smoothing=0.1", "average=0.995",
+static const char *const scratch[] = {"layers=2",  "pooling=attention",   "dropout=0.2",         "word-dropout=0.2",
+                                      "epochs=10", "learning-rate=0.002", "label-smoothing=0.1", "ema-decay=0.995",
                                       NULL};
 
 /* Tables learn slowly, so that the word vectors stay near what all texts taught them. */
-static const char *const vectors[] = {
-    "layers=1", "pool=attention",   "ngram-bits=16",  "dropout=0.3",   "word-dropout=0.3",
-    "epochs=7", "learn-rate=0.003", "table-rate=0.3", "average=0.995", "label-smoothing=0.1",
-    NULL};
+static const char *const vectors[] = {"layers=1",
+                                      "pooling=attention",
+                                      "ngram-bits=16",
+                                      "dropout=0.3",
+                                      "word-dropout=0.3",
+                                      "epochs=7",
+                                      "learning-rate=0.003",
+                                      "embedding-lr-multiplier=0.3",
+                                      "ema-decay=0.995",
+                                      "label-smoothing=0.1",
+                                      NULL};
 
 static const fv_preset presets[] = {
     {"textbook", "embedding, 8-head attention, mean, linear", "attention", textbook},

@@ -44,16 +44,16 @@ fv_status fv_model_save(const fv_model *model, const char *folder) {
 /* A config may ask for more than the file can hold; say so before taking the memory. */
 static fv_status check_room(const fv__config *config, const fv_tensor_file *file) {
     const fv_model_options *o = &config->options;
-    size_t width = (size_t)o->width, held = file->bytes.size, need = 0, part = 0;
-    size_t features = (size_t)(config->vocabulary + config->grams), classes = (size_t)config->classes.count;
+    size_t d_model = (size_t)o->d_model, held = file->bytes.size, need = 0, part = 0;
+    size_t features = (size_t)(config->vocabulary + config->ngrams), classes = (size_t)config->classes.count;
     bool fits = true;
-    if (width == 0)
+    if (d_model == 0)
         fits = fv__mul_ok(features, classes, &need);
     else {
-        fits = fv__mul_ok(features, width, &need);
+        fits = fv__mul_ok(features, d_model, &need);
         if (o->ngrams.ngram_bits > 0)
-            fits &= fv__mul_ok((size_t)1 << o->ngrams.ngram_bits, width, &part) && fv__add_ok(need, part, &need);
-        fits &= fv__mul_ok((size_t)o->layers, 4 * width * width, &part) && fv__add_ok(need, part, &need);
+            fits &= fv__mul_ok((size_t)1 << o->ngrams.ngram_bits, d_model, &part) && fv__add_ok(need, part, &need);
+        fits &= fv__mul_ok((size_t)o->layers, 4 * d_model * d_model, &part) && fv__add_ok(need, part, &need);
     }
     fits &= fv__mul_ok(need, sizeof(float), &need) && need <= held;
     if (fits) return FV_OK;
@@ -95,8 +95,8 @@ static fv_status load_tensors(fv_model *model, const fv_tensor_file *file) {
 
 /* A gram may only extend a feature that comes before it. */
 static fv_status check_grams(const fv_model *model, const char *path) {
-    for (int64_t k = 0; k < model->sizes.grams; k++) {
-        int64_t prefix = model->gram[2 * k], token = model->gram[2 * k + 1];
+    for (int64_t k = 0; k < model->sizes.ngrams; k++) {
+        int64_t prefix = model->ngram[2 * k], token = model->ngram[2 * k + 1];
         if (prefix >= 0 && prefix < model->sizes.vocabulary + k && token >= 0 && token < model->sizes.vocabulary)
             continue;
         return fv__fail(FV_BAD_MODEL,
@@ -128,7 +128,7 @@ static fv_status load_with(fv_model **out, const char *folder, const fv__config 
     fv_model *model;
     FV_TRY(check_room(config, file));
     FV_TRY(load_tokenizer(&tokenizer, folder, config->vocabulary));
-    fv_status status = fv__model_create(&model, &config->options, config->classes, tokenizer, config->grams, 0);
+    fv_status status = fv__model_create(&model, &config->options, config->classes, tokenizer, config->ngrams, 0);
     if (status != FV_OK) return status == FV_USAGE ? fv__bad_model(folder) : status;
     status = load_tensors(model, file);
     if (status == FV_OK && model->kind->fit) {

@@ -11,14 +11,14 @@ struct fv__trace {
     fv_tokens tokens; /* its arrays are in token_memory */
     int32_t *token_memory;
     char *text;
-    float *logit, *pool; /* logit: (2, classes) logits and probabilities */
-    int64_t target;      /* -1: no gradients yet */
+    float *logit, *pooling_weights; /* logit: (2, classes) logits and probabilities */
+    int64_t target;                 /* -1: no gradients yet */
     /* neural kinds */
     fv__run run;
     fv_corpus *corpus;
     fv_batches *batches;
     fv__nodes nodes;
-    /* counting kinds */
+    /* count-based kinds */
     fv__occurrences found;
     fv__counts features; /* the one row */
 };
@@ -95,23 +95,23 @@ static fv_status keep_scores(fv__trace *t, const float *logit) {
 }
 
 static fv_status keep_pool(fv__trace *t) {
-    const fv_node *weights = t->nodes.pool_weights;
+    const fv_node *weights = t->nodes.pooling_weights;
     const fv_model *model = t->open.model;
-    const char *pool = model->options.pool;
+    const char *pool = model->options.pooling;
     bool mean = model->kind->mean_pooled || (pool && strcmp(pool, "mean") == 0);
     bool cls = pool && strcmp(pool, "cls") == 0;
     int64_t count = t->tokens.count;
     if (!weights && !mean && !cls) return FV_OK;
-    t->pool = fv__alloc_array((size_t)count, sizeof *t->pool);
-    if (!t->pool) return FV_NO_RESOURCES;
+    t->pooling_weights = fv__alloc_array((size_t)count, sizeof *t->pooling_weights);
+    if (!t->pooling_weights) return FV_NO_RESOURCES;
     for (int64_t i = 0; i < count; i++) {
         fv_tensor value = weights ? fv_node_value(weights) : (fv_tensor){0};
         if (weights)
-            t->pool[i] = (float)fv_tensor_get(&value, (int64_t[]){i, 0});
+            t->pooling_weights[i] = (float)fv_tensor_get(&value, (int64_t[]){i, 0});
         else
-            t->pool[i] = mean ? 1 / (float)count : (float)(i == 0);
+            t->pooling_weights[i] = mean ? 1 / (float)count : (float)(i == 0);
     }
-    t->open.pool = t->pool;
+    t->open.pooling_weights = t->pooling_weights;
     return FV_OK;
 }
 
@@ -173,7 +173,7 @@ void fv_trace_free(fv_trace *trace) {
     fv__free(t->token_memory);
     fv__free(t->text);
     fv__free(t->logit);
-    fv__free(t->pool);
+    fv__free(t->pooling_weights);
     fv__free(t);
 }
 
@@ -191,24 +191,13 @@ static fv_status find_record(const fv_trace *trace, int64_t layer, int64_t head,
     return fv_graph_attention(trace->store->run.graph, (int)layer, record);
 }
 
-static int64_t *all_rows(int64_t count) {
-    int64_t *rows = fv__alloc_array((size_t)count, sizeof *rows);
-    for (int64_t i = 0; rows && i < count; i++) rows[i] = i;
-    return rows;
-}
-
 fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int64_t layer, int64_t head, const int64_t *rows,
                            int64_t count, float *out) {
     fv_attention_record record;
     FV_TRY(find_record(trace, layer, head, rows, count, &record));
     if (!rows) count = trace->tokens->count;
-    int64_t *all = rows ? NULL : all_rows(count);
-    if (!rows && !all) return FV_NO_RESOURCES;
     fv_tensor weights = fv_tensor_2d(out, FV_F32, count, trace->tokens->count);
-    fv_status status =
-        fv_attention_weights(record.plan, &record.x, capture, 0, head, rows ? rows : all, count, &weights);
-    fv__free(all);
-    return status;
+    return fv_attention_weights(record.plan, &record.x, capture, 0, head, rows, count, &weights);
 }
 
 /* The gradient of weight (i, j) is the dot product of the output's gradient at i and the value at j. */
@@ -217,7 +206,7 @@ fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_
     fv_attention_record record;
     FV_TRY(find_record(trace, layer, head, rows, count, &record));
     const fv_tensor *gradient = &record.x.d[FV_OUT], *value = &record.x.t[FV_V];
-    int64_t tokens = trace->tokens->count, width = value->dim[3], group = trace->heads / value->dim[1];
+    int64_t tokens = trace->tokens->count, head_dim = value->dim[3], group = trace->heads / value->dim[1];
     if (trace->store->target < 0 || !gradient->data)
         return fv__fail(FV_USAGE, "no gradients yet\n  try:     fv_trace_backward first");
     const float *dout = (const float *)gradient->data + head * gradient->stride[1];
@@ -226,7 +215,7 @@ fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_
         for (int64_t j = 0; j < tokens; j++) {
             const float *a = dout + (rows ? rows[r] : r) * gradient->stride[2], *b = v + j * value->stride[2];
             double sum = 0;
-            for (int64_t d = 0; d < width; d++) sum += (double)a[d * gradient->stride[3]] * b[d * value->stride[3]];
+            for (int64_t d = 0; d < head_dim; d++) sum += (double)a[d * gradient->stride[3]] * b[d * value->stride[3]];
             out[r * tokens + j] = (float)sum;
         }
     return FV_OK;

@@ -11,14 +11,14 @@ static bool acts_inside(const char *positions) { return is(positions, "rope") ||
 
 static fv_status check(const fv_model_options *o) {
     FV_TRY(fv__check_attention(o));
-    if (is(o->positions, "rope") && o->width / o->heads % 2 != 0)
+    if (is(o->positions, "rope") && o->d_model / o->heads % 2 != 0)
         return fv__fail(FV_USAGE,
                         "positions rope needs an even number of columns in each head\n"
-                        "  found:   width %lld / heads %lld = %lld",
-                        (long long)o->width, (long long)o->heads, (long long)(o->width / o->heads));
-    if (is(o->pool, "cls") && o->max_length < 2)
+                        "  found:   d_model %lld / heads %lld = %lld",
+                        (long long)o->d_model, (long long)o->heads, (long long)(o->d_model / o->heads));
+    if (is(o->pooling, "cls") && o->max_length < 2)
         return fv__fail(FV_USAGE,
-                        "pool cls reads a [CLS] token in front of each text\n  expected max-length 2 or more\n"
+                        "pooling cls reads a [CLS] token in front of each text\n  expected max-length 2 or more\n"
                         "  found:   %lld",
                         (long long)o->max_length);
     return fv__check_ngrams(o);
@@ -29,8 +29,8 @@ static fv_status make_block(fv_layer **layer, fv_model *model, int64_t number) {
     fv_block_options o;
     char name[32];
     fv_options_init(fv_block_rows, &o);
-    o.width = from->width, o.heads = from->heads, o.hidden = from->ffn, o.activation = from->activation;
-    o.mechanism = from->attention, o.positions = acts_inside(from->positions) ? from->positions : "none";
+    o.d_model = from->d_model, o.heads = from->heads, o.d_ff = from->d_ff, o.activation = from->activation;
+    o.mechanism = from->mechanism, o.positions = acts_inside(from->positions) ? from->positions : "none";
     o.dropout = from->dropout, o.attention_dropout = from->attention_dropout;
     snprintf(name, sizeof name, "block%lld", (long long)number);
     return fv_layer_block(layer, model->params, name, &o);
@@ -39,7 +39,8 @@ static fv_status make_block(fv_layer **layer, fv_model *model, int64_t number) {
 static fv_status make_positions(fv_layer **layer, fv_model *model) {
     fv_positions_options o;
     fv_options_init(fv_positions_rows, &o);
-    o.width = model->options.width, o.max_length = model->options.max_length, o.kind = model->options.positions;
+    o.d_model = model->options.d_model, o.max_length = model->options.max_length,
+    o.positions = model->options.positions;
     return fv_layer_positions(layer, model->params, "positions", &o);
 }
 
@@ -53,10 +54,10 @@ static fv_status make(fv_model *model) {
     if (!acts_inside(o->positions) && !is(o->positions, "none")) FV_TRY(make_positions(&l->positions, model));
     for (int64_t i = 0; i < o->layers; i++) FV_TRY(make_block(&l->block[i], model, i));
     fv_options_init(fv_norm_rows, &norm);
-    norm.width = o->width;
+    norm.d_model = o->d_model;
     FV_TRY(fv_layer_norm(&l->norm, model->params, "norm", &norm));
-    FV_TRY(fv__make_pooling(&l->pool, model));
-    return fv__make_linear(&l->out, model, "out", fv_layer_out(l->pool), model->classes);
+    FV_TRY(fv__make_pooling(&l->pooling, model));
+    return fv__make_linear(&l->out, model, "out", fv_layer_out(l->pooling), model->classes);
 }
 
 static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
@@ -68,21 +69,22 @@ static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
     if (l->positions) x = fv_layer_forward(l->positions, g, x, &s);
     x = fv_op_dropout(g, x, o->dropout);
     for (int64_t i = 0; i < o->layers; i++) x = fv_layer_forward(l->block[i], g, x, &s);
-    x = fv_layer_forward(l->pool, g, fv_layer_forward(l->norm, g, x, &s), &s);
-    nodes->pool_weights = fv_layer_pooling_weights(l->pool, g);
+    x = fv_layer_forward(l->pooling, g, fv_layer_forward(l->norm, g, x, &s), &s);
+    nodes->pooling_weights = fv_layer_pooling_weights(l->pooling, g);
     nodes->logits = fv_layer_forward(l->out, g, fv_op_dropout(g, x, o->dropout), NULL);
 }
 
 static const fv_option options[] = {
     FV__ROW("layers", FV_OPT_INT, layers, "2", 0, 1000, NULL, "encoder blocks"),
     FV__ROW_HEADS("8"),
-    FV__ROW_WIDTH("128"),
-    FV__ROW("ffn", FV_OPT_INT, ffn, "0", 0, 1 << 20, NULL, "width of the feed-forward layer; 0: 4 times the width"),
-    FV__ROW_ATTENTION,
+    FV__ROW_D_MODEL("128"),
+    FV__ROW("d-ff", FV_OPT_INT, d_ff, "0", 0, 1 << 20, NULL,
+            "columns inside the feed-forward layer; 0: 4 times d-model"),
+    FV__ROW_MECHANISM,
     FV__ROW("positions", FV_OPT_CHOICE, positions, "none", 0, 0, "none|sinusoidal|learned|rope|alibi",
             "how the order of the words is told"),
     FV__ROW("activation", FV_OPT_CHOICE, activation, "gelu", 0, 0, "gelu|relu", "of the feed-forward layer"),
-    FV__ROW("pool", FV_OPT_CHOICE, pool, "attention", 0, 0, "mean|max|cls|attention|mean+attention",
+    FV__ROW("pooling", FV_OPT_CHOICE, pooling, "attention", 0, 0, "mean|max|cls|attention|mean+attention",
             "how one vector is made of a text"),
     FV__ROW_DROPOUT("0.2"),
     FV__ROW("attention-dropout", FV_OPT_FLOAT, attention_dropout, "0", 0, 0.99, NULL,

@@ -12,10 +12,10 @@ typedef struct block {
 #define FIELD(type, field, name, standard, min, max, choices, help) \
     FV__FIELD(fv_block_options, type, field, name, standard, min, max, choices, help)
 const fv_option fv_block_rows[] = {
-    FV__WIDTH(fv_block_options, width, "width", "columns"),
-    FIELD(INT, heads, "heads", "8", 1, 65536, NULL, "attention heads; they divide the width"),
+    FV__D_MODEL(fv_block_options, d_model, "d-model", "columns"),
+    FIELD(INT, heads, "heads", "8", 1, 65536, NULL, "attention heads; they divide d_model"),
     FIELD(INT, kv_heads, "kv-heads", "0", 0, 65536, NULL, "heads of keys and values; 0: as many"),
-    FIELD(INT, hidden, "hidden", "0", 0, 1 << 24, NULL, "columns inside the feed-forward; 0: 4 width"),
+    FIELD(INT, d_ff, "d-ff", "0", 0, 1 << 24, NULL, "columns inside the feed-forward; 0: 4 d_model"),
     FIELD(CHOICE, norm, "norm", "layer", 0, 0, "layer|rms", "kind of norm"),
     FIELD(CHOICE, order, "order", "pre", 0, 0, "pre|post", "norm before each half or after the sum"),
     FIELD(CHOICE, activation, "activation", "gelu", 0, 0, "gelu|gelu-tanh|relu|silu|swiglu", "of the feed-forward"),
@@ -37,14 +37,14 @@ static fv_status make_norm(fv_layer **out, const fv_layer *layer, fv_params *par
                            const fv_block_options *o) {
     fv__name name;
     FV_TRY(fv__layer_part(&name, layer, part));
-    return fv_layer_norm(out, params, name.text, &(fv_norm_options){.width = o->width, .kind = o->norm});
+    return fv_layer_norm(out, params, name.text, &(fv_norm_options){.d_model = o->d_model, .norm = o->norm});
 }
 
 static fv_status make_attention(block *b, fv_params *params, const fv_block_options *o) {
     fv__name name;
     fv_multi_head_options m;
     fv_options_init(fv_multi_head_rows, &m);
-    m.width = o->width;
+    m.d_model = o->d_model;
     m.heads = o->heads;
     m.kv_heads = o->kv_heads;
     m.mechanism = o->mechanism;
@@ -65,7 +65,7 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
     const fv_block_options *o = options;
     block *b = (block *)layer;
     fv__name name;
-    layer->in = layer->out = o->width;
+    layer->in = layer->out = o->d_model;
     b->post = fv__is(o->order, "post");
     b->dropout = o->dropout;
     FV_TRY(make_norm(&b->norm1, layer, params, "norm1", o));
@@ -73,8 +73,8 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
     FV_TRY(make_norm(&b->norm2, layer, params, "norm2", o));
     FV_TRY(fv__layer_part(&name, layer, "feed_forward"));
     return fv_layer_feed_forward(&b->feed_forward, params, name.text,
-                                 &(fv_feed_forward_options){.width = o->width,
-                                                            .hidden = o->hidden,
+                                 &(fv_feed_forward_options){.d_model = o->d_model,
+                                                            .d_ff = o->d_ff,
                                                             .activation = o->activation,
                                                             .dropout = o->dropout,
                                                             .bias = o->bias});

@@ -11,10 +11,10 @@ typedef struct embedding {
 
 const fv_option fv_embedding_rows[] = {
     FV__FIELD(fv_embedding_options, INT, vocabulary, "vocabulary", NULL, 1, INT32_MAX, NULL, "rows of the table"),
-    FV__WIDTH(fv_embedding_options, width, "width", "columns of the table"),
+    FV__D_MODEL(fv_embedding_options, d_model, "d-model", "columns of the table"),
     FV__FIELD(fv_embedding_options, FLOAT, init, "init", "0", 0, 1e3, NULL,
-              "standard deviation at the start; 0: 1/sqrt(width)"),
-    FV__FIELD(fv_embedding_options, BOOL, scaled, "scaled", "false", 0, 0, NULL, "multiply by sqrt(width)"),
+              "standard deviation at the start; 0: 1/sqrt(d_model)"),
+    FV__FIELD(fv_embedding_options, BOOL, scaled, "scaled", "false", 0, 0, NULL, "multiply by sqrt(d_model)"),
     FV__FIELD(fv_embedding_options, BOOL, frozen, "frozen", "false", 0, 0, NULL, "do not train the table"),
     {0},
 };
@@ -22,11 +22,11 @@ const fv_option fv_embedding_rows[] = {
 static fv_status create(fv_layer *layer, fv_params *params, const void *options) {
     const fv_embedding_options *o = options;
     embedding *e = (embedding *)layer;
-    double deviation = o->init > 0 ? o->init : 1 / sqrt((double)o->width);
-    layer->out = o->width;
-    e->scale = o->scaled ? sqrt((double)o->width) : 1;
-    return fv__layer_param(layer, params, "weight", 2, (int64_t[]){o->vocabulary, o->width}, FV_INIT(NORMAL, deviation),
-                           FV_PARAM_DECAY | (o->frozen ? FV_PARAM_FROZEN : 0), &e->weight);
+    double deviation = o->init > 0 ? o->init : 1 / sqrt((double)o->d_model);
+    layer->out = o->d_model;
+    e->scale = o->scaled ? sqrt((double)o->d_model) : 1;
+    return fv__layer_param(layer, params, "weight", 2, (int64_t[]){o->vocabulary, o->d_model},
+                           FV_INIT(NORMAL, deviation), FV_PARAM_DECAY | (o->frozen ? FV_PARAM_FROZEN : 0), &e->weight);
 }
 
 static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {

@@ -9,9 +9,9 @@ typedef struct feed_forward {
 } feed_forward;
 
 const fv_option fv_feed_forward_rows[] = {
-    FV__WIDTH(fv_feed_forward_options, width, "width", "columns"),
-    FV__FIELD(fv_feed_forward_options, INT, hidden, "hidden", "0", 0, 1 << 24, NULL,
-              "columns inside; 0: 4 width (swiglu: 8/3)"),
+    FV__D_MODEL(fv_feed_forward_options, d_model, "d-model", "columns"),
+    FV__FIELD(fv_feed_forward_options, INT, d_ff, "d-ff", "0", 0, 1 << 24, NULL,
+              "columns inside; 0: 4 d_model (swiglu: 8/3)"),
     FV__FIELD(fv_feed_forward_options, CHOICE, activation, "activation", "gelu", 0, 0,
               "gelu|gelu-tanh|relu|silu|swiglu", "between the two products"),
     FV__RATE(fv_feed_forward_options, dropout, "dropout", "share dropped after the activation"),
@@ -36,13 +36,13 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
     const fv_feed_forward_options *o = options;
     feed_forward *f = (feed_forward *)layer;
     bool gated = fv__is(o->activation, "swiglu");
-    int64_t hidden = o->hidden ? o->hidden : gated ? (o->width * 8 / 3 + 7) / 8 * 8 : 4 * o->width;
-    layer->in = layer->out = o->width;
+    int64_t d_ff = o->d_ff ? o->d_ff : gated ? (o->d_model * 8 / 3 + 7) / 8 * 8 : 4 * o->d_model;
+    layer->in = layer->out = o->d_model;
     f->activation = activation_of(o->activation);
     f->dropout = o->dropout;
-    if (gated) FV_TRY(child(&f->gate, layer, params, "gate", o->width, hidden, o->bias));
-    FV_TRY(child(&f->up, layer, params, "up", o->width, hidden, o->bias));
-    return child(&f->down, layer, params, "down", hidden, o->width, o->bias);
+    if (gated) FV_TRY(child(&f->gate, layer, params, "gate", o->d_model, d_ff, o->bias));
+    FV_TRY(child(&f->up, layer, params, "up", o->d_model, d_ff, o->bias));
+    return child(&f->down, layer, params, "down", d_ff, o->d_model, o->bias);
 }
 
 static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {

@@ -9,10 +9,10 @@
 #define FIELD(type, field, name, standard, min, max, choices, help) \
     FV__FIELD(fv_multi_head_options, type, field, name, standard, min, max, choices, help)
 const fv_option fv_multi_head_rows[] = {
-    FV__WIDTH(fv_multi_head_options, width, "width", "columns"),
+    FV__D_MODEL(fv_multi_head_options, d_model, "d-model", "columns"),
     FIELD(INT, heads, "heads", "8", 1, 65536, NULL, "attention heads"),
     FIELD(INT, kv_heads, "kv-heads", "0", 0, 65536, NULL, "heads of keys and values; 0: as many"),
-    FIELD(INT, head_width, "head-width", "0", 0, 65536, NULL, "columns of a head; 0: width / heads"),
+    FIELD(INT, head_dim, "head-dim", "0", 0, 65536, NULL, "columns of a head; 0: d_model / heads"),
     FIELD(STRING, mechanism, "mechanism", "softmax", 0, 0, "NAME[:param=value,...]", "attention mechanism"),
     FIELD(CHOICE, positions, "positions", "none", 0, 0, "none|rope|rope-pairs|alibi", "positions inside attention"),
     FIELD(FLOAT, rope_base, "rope-base", "10000", 1, 1e12, NULL, "base of the rotary angles"),
@@ -33,12 +33,12 @@ const fv_option fv_multi_head_rows[] = {
 static fv_status check_sizes(multi_head *l, const fv_multi_head_options *o) {
     l->heads = o->heads;
     l->kv_heads = o->kv_heads ? o->kv_heads : o->heads;
-    l->head = o->head_width ? o->head_width : o->width / o->heads;
+    l->head = o->head_dim ? o->head_dim : o->d_model / o->heads;
     const char *name = l->base.name;
-    if (!o->head_width && o->width % o->heads != 0)
+    if (!o->head_dim && o->d_model % o->heads != 0)
         return fv__fail(FV_USAGE,
-                        "layer %s: heads that do not divide the width\n  expected: a divisor of %lld\n  found:    %lld",
-                        name, (long long)o->width, (long long)o->heads);
+                        "layer %s: heads that do not divide d_model\n  expected: a divisor of %lld\n  found:    %lld",
+                        name, (long long)o->d_model, (long long)o->heads);
     if (l->heads % l->kv_heads != 0)
         return fv__fail(
             FV_USAGE,
@@ -48,7 +48,7 @@ static fv_status check_sizes(multi_head *l, const fv_multi_head_options *o) {
     l->pairing = fv__is(o->positions, "rope") ? FV_ROPE_HALF : FV_ROPE_INTERLEAVED;
     l->rope_base = o->rope_base;
     if (l->rope && l->head % 2 != 0)
-        return fv__fail(FV_USAGE, "layer %s: rotary positions need an even head width\n  found:    %lld", name,
+        return fv__fail(FV_USAGE, "layer %s: rotary positions need an even head_dim\n  found:    %lld", name,
                         (long long)l->head);
     return FV_OK;
 }
@@ -61,20 +61,20 @@ static fv_status child(fv_layer **out, const multi_head *l, fv_params *params, c
 }
 
 static fv_status make_projections(multi_head *l, fv_params *params, const fv_multi_head_options *o) {
-    int64_t q = l->heads * l->head, kv = 2 * l->kv_heads * l->head, merged = l->gate ? o->width : q;
+    int64_t q = l->heads * l->head, kv = 2 * l->kv_heads * l->head, merged = l->gate ? o->d_model : q;
     if (l->cross) {
-        FV_TRY(child(&l->query, l, params, "q", o->width, q, o->bias));
-        FV_TRY(child(&l->memory, l, params, "kv", o->width, kv, o->bias));
+        FV_TRY(child(&l->query, l, params, "q", o->d_model, q, o->bias));
+        FV_TRY(child(&l->memory, l, params, "kv", o->d_model, kv, o->bias));
     } else if (!l->gate) {
-        FV_TRY(child(&l->query, l, params, "qkv", o->width, q + kv, o->bias));
+        FV_TRY(child(&l->query, l, params, "qkv", o->d_model, q + kv, o->bias));
     }
-    l->base.out = o->projected ? o->width : merged;
-    return o->projected ? child(&l->project, l, params, "out", merged, o->width, o->bias) : FV_OK;
+    l->base.out = o->projected ? o->d_model : merged;
+    return o->projected ? child(&l->project, l, params, "out", merged, o->d_model, o->bias) : FV_OK;
 }
 
 static fv_status create_kind(fv_layer *layer, fv_params *params, const fv_multi_head_options *o, bool cross) {
     multi_head *l = (multi_head *)layer;
-    layer->in = o->width;
+    layer->in = o->d_model;
     l->cross = cross;
     FV_TRY(check_sizes(l, o));
     FV_TRY(fv__mechanism_prepare(l, params, o));

@@ -9,8 +9,8 @@ typedef struct norm {
 } norm;
 
 const fv_option fv_norm_rows[] = {
-    FV__WIDTH(fv_norm_options, width, "width", "columns"),
-    FV__FIELD(fv_norm_options, CHOICE, kind, "kind", "layer", 0, 0, "layer|rms|none",
+    FV__D_MODEL(fv_norm_options, d_model, "d-model", "columns"),
+    FV__FIELD(fv_norm_options, CHOICE, norm, "norm", "layer", 0, 0, "layer|rms|none",
               "mean and variance, or root mean square"),
     FV__FIELD(fv_norm_options, FLOAT, eps, "eps", "0", 0, 1, NULL,
               "added to the variance; 0: 1e-5 (layer), 1e-6 (rms)"),
@@ -20,13 +20,13 @@ const fv_option fv_norm_rows[] = {
 static fv_status create(fv_layer *layer, fv_params *params, const void *options) {
     const fv_norm_options *o = options;
     norm *n = (norm *)layer;
-    layer->in = layer->out = o->width;
-    n->none = fv__is(o->kind, "none");
-    n->rms = fv__is(o->kind, "rms");
+    layer->in = layer->out = o->d_model;
+    n->none = fv__is(o->norm, "none");
+    n->rms = fv__is(o->norm, "rms");
     n->eps = o->eps > 0 ? o->eps : n->rms ? 1e-6 : 1e-5;
     if (n->none) return FV_OK;
-    FV_TRY(fv__layer_param(layer, params, "weight", 1, &o->width, FV_INIT(ONES, 0), 0, &n->weight));
-    return n->rms ? FV_OK : fv__layer_param(layer, params, "bias", 1, &o->width, FV_INIT(ZEROS, 0), 0, &n->bias);
+    FV_TRY(fv__layer_param(layer, params, "weight", 1, &o->d_model, FV_INIT(ONES, 0), 0, &n->weight));
+    return n->rms ? FV_OK : fv__layer_param(layer, params, "bias", 1, &o->d_model, FV_INIT(ZEROS, 0), 0, &n->bias);
 }
 
 static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {

@@ -12,30 +12,30 @@ typedef struct pooling {
 } pooling;
 
 const fv_option fv_pooling_rows[] = {
-    FV__WIDTH(fv_pooling_options, width, "width", "columns"),
-    FV__FIELD(fv_pooling_options, CHOICE, kind, "kind", "mean", 0, 0, "mean|max|first|cls|attention|mean+attention",
-              "how one vector is made of a sequence"),
+    FV__D_MODEL(fv_pooling_options, d_model, "d-model", "columns"),
+    FV__FIELD(fv_pooling_options, CHOICE, pooling, "pooling", "mean", 0, 0,
+              "mean|max|first|cls|attention|mean+attention", "how one vector is made of a sequence"),
     {0},
 };
 
-static fv_status make_score(pooling *p, fv_params *params, int64_t width) {
+static fv_status make_score(pooling *p, fv_params *params, int64_t d_model) {
     fv__name name;
     FV_TRY(fv__layer_part(&name, &p->base, "hidden"));
-    FV_TRY(
-        fv_layer_linear(&p->hidden, params, name.text, &(fv_linear_options){.in = width, .out = width, .bias = true}));
+    FV_TRY(fv_layer_linear(&p->hidden, params, name.text,
+                           &(fv_linear_options){.in = d_model, .out = d_model, .bias = true}));
     FV_TRY(fv__layer_part(&name, &p->base, "score"));
-    return fv_layer_linear(&p->score, params, name.text, &(fv_linear_options){.in = width, .out = 1});
+    return fv_layer_linear(&p->score, params, name.text, &(fv_linear_options){.in = d_model, .out = 1});
 }
 
 static fv_status create(fv_layer *layer, fv_params *params, const void *options) {
     const fv_pooling_options *o = options;
     pooling *p = (pooling *)layer;
-    p->mean_too = fv__is(o->kind, "mean+attention");
-    p->attends = p->mean_too || fv__is(o->kind, "attention");
-    p->kind = fv__is(o->kind, "mean") ? FV_POOL_MEAN : fv__is(o->kind, "max") ? FV_POOL_MAX : FV_POOL_FIRST;
-    layer->in = o->width;
-    layer->out = p->mean_too ? 2 * o->width : o->width;
-    return p->attends ? make_score(p, params, o->width) : FV_OK;
+    p->mean_too = fv__is(o->pooling, "mean+attention");
+    p->attends = p->mean_too || fv__is(o->pooling, "attention");
+    p->kind = fv__is(o->pooling, "mean") ? FV_POOL_MEAN : fv__is(o->pooling, "max") ? FV_POOL_MAX : FV_POOL_FIRST;
+    layer->in = o->d_model;
+    layer->out = p->mean_too ? 2 * o->d_model : o->d_model;
+    return p->attends ? make_score(p, params, o->d_model) : FV_OK;
 }
 
 static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {

@@ -8,19 +8,20 @@ typedef struct positions {
 } positions;
 
 const fv_option fv_positions_rows[] = {
-    FV__WIDTH(fv_positions_options, width, "width", "columns"),
+    FV__D_MODEL(fv_positions_options, d_model, "d-model", "columns"),
     FV__FIELD(fv_positions_options, INT, max_length, "max-length", "512", 1, 1 << 24, NULL, "rows of a learned table"),
-    FV__FIELD(fv_positions_options, CHOICE, kind, "kind", "learned", 0, 0, "none|sinusoidal|learned", "what is added"),
+    FV__FIELD(fv_positions_options, CHOICE, positions, "positions", "learned", 0, 0, "none|sinusoidal|learned",
+              "what is added"),
     {0},
 };
 
 static fv_status create(fv_layer *layer, fv_params *params, const void *options) {
     const fv_positions_options *o = options;
     positions *p = (positions *)layer;
-    layer->in = layer->out = o->width;
-    p->kind = fv__is(o->kind, "none") ? NONE : fv__is(o->kind, "learned") ? LEARNED : SINUSOIDAL;
+    layer->in = layer->out = o->d_model;
+    p->kind = fv__is(o->positions, "none") ? NONE : fv__is(o->positions, "learned") ? LEARNED : SINUSOIDAL;
     if (p->kind != LEARNED) return FV_OK;
-    return fv__layer_param(layer, params, "weight", 2, (int64_t[]){o->max_length, o->width}, FV_INIT(NORMAL, 0.02),
+    return fv__layer_param(layer, params, "weight", 2, (int64_t[]){o->max_length, o->d_model}, FV_INIT(NORMAL, 0.02),
                            FV_PARAM_DECAY, &p->weight);
 }
 

@@ -22,9 +22,9 @@ static arrays arrays_of(const fv__optimizer *o) {
                      fv_tensor_1d(o->average, FV_F32, averages), fv_tensor_1d(o->averaged, FV_I64, rows)}};
 }
 
-static uint64_t hash_all(const char *state, const char *about, const arrays *a) {
+static uint64_t hash_all(const char *state, const char *fingerprint, const arrays *a) {
     uint64_t hash = fv__hash(state, strlen(state), 1);
-    hash = fv__hash(about, strlen(about), hash);
+    hash = fv__hash(fingerprint, strlen(fingerprint), hash);
     for (int i = 0; i < ARRAYS; i++)
         hash = fv__hash(a->of[i].data, (size_t)a->of[i].dim[0] * fv_dtype_size(a->of[i].dtype), hash);
     return hash;
@@ -78,17 +78,17 @@ static fv_status state_from_json(fv__json_at_file at, fv__state *state) {
 
 typedef struct found {
     fv_tensor_file *file;
-    const char *state, *about;
+    const char *state, *fingerprint;
     arrays array;
     int64_t updates;
 } found;
 
 static fv_status check(found *f, const char *path, const arrays *own) {
     f->state = fv_tensor_file_metadata(f->file, "state");
-    f->about = fv_tensor_file_metadata(f->file, "about");
+    f->fingerprint = fv_tensor_file_metadata(f->file, "about");
     const char *hash = fv_tensor_file_metadata(f->file, "hash");
     char expected[32];
-    if (!f->state || !f->about || !hash) return fv__fail(FV_BAD_MODEL, "%s: is not a checkpoint", path);
+    if (!f->state || !f->fingerprint || !hash) return fv__fail(FV_BAD_MODEL, "%s: is not a checkpoint", path);
     for (int i = 0; i < ARRAYS; i++) {
         const fv_tensor *mine = &own->of[i];
         fv_tensor *its = &f->array.of[i];
@@ -98,7 +98,7 @@ static fv_status check(found *f, const char *path, const arrays *own) {
                             "%s: \"%s\" belongs to another model\n  expected %lld numbers\n  found:   %lld", path,
                             names[i], (long long)mine->dim[0], (long long)its->dim[0]);
     }
-    snprintf(expected, sizeof expected, "%016llx", (unsigned long long)hash_all(f->state, f->about, &f->array));
+    snprintf(expected, sizeof expected, "%016llx", (unsigned long long)hash_all(f->state, f->fingerprint, &f->array));
     if (strcmp(hash, expected) != 0)
         return fv__fail(FV_BAD_MODEL, "%s: is damaged\n  expected hash %s\n  found:   %s", path, hash, expected);
     return FV_OK;
@@ -175,16 +175,16 @@ static fv_status dump_state(const fv__state *state, fv__buf *text) {
     return status;
 }
 
-static fv_status write(const char *path, const char *state, const char *about, const arrays *own) {
+static fv_status write(const char *path, const char *state, const char *fingerprint, const arrays *own) {
     char hash[32];
     fv_named_tensor tensors[ARRAYS];
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_all(state, about, own));
-    const char *metadata[] = {"state", state, "about", about, "hash", hash, NULL};
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_all(state, fingerprint, own));
+    const char *metadata[] = {"state", state, "about", fingerprint, "hash", hash, NULL};
     for (int i = 0; i < ARRAYS; i++) tensors[i] = (fv_named_tensor){names[i], own->of[i]};
     return fv_safetensors_write(path, tensors, ARRAYS, metadata);
 }
 
-fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *state, const fv__json *about,
+fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *state, const fv__json *fingerprint,
                               const fv__optimizer *o) {
     arrays own = arrays_of(o);
     fv__buf text = {0}, about_text = {0};
@@ -192,7 +192,7 @@ fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *st
     if (*slot < 0) *slot = oldest_slot(folder, &own);
     FV_TRY(path_of(&path, folder, *slot));
     fv_status status = dump_state(state, &text);
-    if (status == FV_OK) status = fv__json_dump(about, FV_JSON_LINE, &about_text);
+    if (status == FV_OK) status = fv__json_dump(fingerprint, FV_JSON_LINE, &about_text);
     if (status == FV_OK) status = write(path, text.data, about_text.data, &own);
     if (status == FV_OK) *slot = !*slot; /* after a failure the same one is tried again: the other is whole */
     fv__buf_free(&text);
@@ -203,14 +203,15 @@ fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *st
 
 /* ---- loading ----------------------------------------------------------------------------------------------------- */
 
-static fv_status take(const found *f, const char *folder, fv__state *state, fv__json **about, fv__optimizer *o) {
+static fv_status take(const found *f, const char *folder, fv__state *state, fv__json **fingerprint, fv__optimizer *o) {
     arrays own = arrays_of(o);
     FV_TRY(parse_state(f, folder, state));
     for (int i = 0; i < ARRAYS; i++) FV_TRY(fv_tensor_copy(&own.of[i], &f->array.of[i]));
-    return fv__json_parse(about, f->about, strlen(f->about), folder, FV_BAD_MODEL);
+    return fv__json_parse(fingerprint, f->fingerprint, strlen(f->fingerprint), folder, FV_BAD_MODEL);
 }
 
-fv_status fv__checkpoint_load(const char *folder, fv__state *state, fv__json **about, fv__optimizer *o, char **note) {
+fv_status fv__checkpoint_load(const char *folder, fv__state *state, fv__json **fingerprint, fv__optimizer *o,
+                              char **note) {
     found f[GENERATIONS];
     arrays own = arrays_of(o);
     int best = -1;
@@ -228,7 +229,7 @@ fv_status fv__checkpoint_load(const char *folder, fv__state *state, fv__json **a
         if (opened == FV_OK && (best < 0 || f[g].updates > f[best].updates)) best = g;
     }
     if (status == FV_OK && best < 0) status = FV_BAD_MODEL; /* the message names the fault of the last one */
-    if (status == FV_OK) status = take(&f[best], folder, state, about, o);
+    if (status == FV_OK) status = take(&f[best], folder, state, fingerprint, o);
     for (int g = 0; g < GENERATIONS; g++) fv_tensor_file_close(f[g].file);
     return status;
 }

@@ -2,6 +2,7 @@
  * kinds) or to the loop (neural kinds). */
 #include "train/train.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- checks ------------------------------------------------------------------------------------------------------ */
@@ -24,7 +25,7 @@ static fv_status check_data(const fv_dataset *train, const fv_dataset *valid) {
 static fv_status check_folder(const fv_train_setup *setup) {
     const char *folder = setup->folder;
     if (setup->resume && !folder) return fv__fail(FV_USAGE, "resume needs a run folder");
-    if (folder && !setup->resume && fv_train_can_resume(folder))
+    if (folder && !setup->resume && !setup->overwrite && fv_train_can_resume(folder))
         return fv__fail(FV_USAGE, "%s: already holds a run\n  try:     --resume %s   or another folder", folder,
                         folder);
     return FV_OK;
@@ -67,10 +68,30 @@ static fv_status write_start(const fv_model *model, const char *folder) {
     return status;
 }
 
-/* ---- counting kinds: one go ---------------------------------------------------------------------------------------- */
+/* What an earlier run wrote and this one may not write again. Files of other names are not ours. */
+static fv_status clear_run(const char *folder) {
+    static const char *const names[] = {"model.safetensors", "config.json",        "tokenizer.json",
+                                        "eval.json",         "last/a.safetensors", "last/b.safetensors"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path;
+        FV_TRY(fv__path_join(&path, folder, names[i]));
+        remove(path); /* one that is not there is as good as removed */
+        fv__free(path);
+    }
+    return FV_OK;
+}
 
-static fv_status judge(const fv_model *model, fv_train_result *r, const fv_dataset *valid, const fv_train_setup *setup,
-                       fv__journal *journal) {
+fv_status fv__train_begin(const fv_model *model, const fv_train_setup *setup, fv__run_log *run_log) {
+    if (!setup->folder || setup->resume) return FV_OK;
+    if (setup->overwrite) FV_TRY(clear_run(setup->folder));
+    FV_TRY(fv__run_log_cut(run_log, 0));
+    return write_start(model, setup->folder);
+}
+
+/* ---- count-based kinds: one go ---------------------------------------------------------------------------------------- */
+
+static fv_status evaluate(const fv_model *model, fv_train_result *r, const fv_dataset *valid,
+                          const fv_train_setup *setup, fv__run_log *run_log) {
     fv_metrics *m;
     if (!valid || valid->texts.count == 0) return FV_OK;
     FV_TRY(fv_evaluate(&m, model, valid));
@@ -84,29 +105,30 @@ static fv_status judge(const fv_model *model, fv_train_result *r, const fv_datas
                   .best = true,
                   .eta = -1};
     if (setup->event) setup->event(setup->event_context, &e);
-    fv_status status = fv__journal_write(journal, &e);
-    if (status == FV_OK) status = fv__journal_judgement(journal, model, m, 1);
+    fv_status status = fv__run_log_write(run_log, &e);
+    if (status == FV_OK) status = fv__run_log_evaluation(run_log, model, m, 1);
     fv_metrics_free(m);
     return status;
 }
 
 static fv_status train_at_once(fv_model *model, fv_train_result *r, const fv_dataset *train, const fv_dataset *valid,
-                               const fv_train_setup *setup, fv__journal *journal) {
+                               const fv_train_setup *setup, fv__run_log *run_log) {
     double start = fv__now();
     FV_TRY(model->kind->fit(model, train));
+    FV_TRY(fv__train_begin(model, setup, run_log));
     *r = (fv_train_result){.updates = 1,
                            .best_update = 1,
                            .texts = train->texts.count,
                            .seconds = fv__now() - start,
                            .parameters = fv_model_parameters(model)};
     if (setup->folder) FV_TRY(fv_model_save(model, setup->folder));
-    return judge(model, r, valid, setup, journal);
+    return evaluate(model, r, valid, setup, run_log);
 }
 
 /* ---- all kinds ----------------------------------------------------------------------------------------------------- */
 
 static fv_status train_model(fv_model **out, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
-                             const fv_train_setup *setup, const fv_vectors *vectors, fv__journal *journal) {
+                             const fv_train_setup *setup, const fv_vectors *vectors, fv__run_log *run_log) {
     fv_tokenizer *tokenizer;
     fv_model *model;
     bool by_gradient = fv_model_kind_find(setup->model.kind)->can & FV_MODEL_BY_GRADIENT;
@@ -114,13 +136,9 @@ static fv_status train_model(fv_model **out, fv_train_result *result, const fv_d
     FV_TRY(fv__model_create(&model, &setup->model, train->classes, tokenizer, -1, (uint64_t)setup->train.seed));
     fv_status status = FV_OK;
     if (vectors && !setup->resume) status = fv__model_fill_vectors(model, vectors);
-    if (status == FV_OK && setup->folder && !setup->resume) {
-        status = fv__journal_cut(journal, 0);
-        if (status == FV_OK) status = write_start(model, setup->folder);
-    }
     if (status == FV_OK)
-        status = by_gradient ? fv__train_by_gradient(model, result, train, valid, setup, journal)
-                             : train_at_once(model, result, train, valid, setup, journal);
+        status = by_gradient ? fv__train_by_gradient(model, result, train, valid, setup, run_log)
+                             : train_at_once(model, result, train, valid, setup, run_log);
     if (status == FV_OK)
         *out = model;
     else
@@ -148,15 +166,15 @@ fv_status fv_train(fv_model **model, fv_train_result *result, const fv_dataset *
     fv_train_result unused;
     const fv_vectors *vectors;
     fv_vectors *own;
-    fv__journal journal;
+    fv__run_log run_log;
     *model = NULL;
     FV_TRY(fv_train_setup_check(setup));
     FV_TRY(check_data(train, valid));
     FV_TRY(check_folder(setup));
     FV_TRY(find_vectors(&vectors, &own, setup));
-    fv_status status = fv__journal_open(&journal, setup->folder);
-    if (status == FV_OK) status = train_model(model, result ? result : &unused, train, valid, setup, vectors, &journal);
-    fv__journal_close(&journal);
+    fv_status status = fv__run_log_open(&run_log, setup->folder);
+    if (status == FV_OK) status = train_model(model, result ? result : &unused, train, valid, setup, vectors, &run_log);
+    fv__run_log_close(&run_log);
     fv_vectors_free(own);
     return status;
 }

@@ -15,8 +15,8 @@ typedef struct trainer {
     const fv_dataset *valid; /* NULL: nothing to judge by */
     const fv_train_setup *setup;
     const fv_train_options *how;
-    fv__journal *journal;
-    fv__json *about;
+    fv__run_log *run_log;
+    fv__json *fingerprint;
     fv_corpus *corpus;
     fv_batches *batches;
     fv__run run;
@@ -26,12 +26,12 @@ typedef struct trainer {
     int64_t total; /* updates in all, 0: not known */
     int64_t saved; /* update of the last checkpoint, -1: none */
     int slot;
-    float *best;                            /* weights that were judged best */
-    float *raw;                             /* the weights while their average is in their place, NULL: no average */
-    double started, elapsed_before;         /* clock */
-    double learn_rate, gradient_norm, loss; /* of the last update */
-    double speed, speed_weight;             /* tokens a second, an average that forgets */
-    int64_t done_here;                      /* updates of this process */
+    float *best;                               /* weights that were judged best */
+    float *raw;                                /* the weights while their average is in their place, NULL: no average */
+    double started, elapsed_before;            /* clock */
+    double learning_rate, gradient_norm, loss; /* of the last update */
+    double speed, speed_weight;                /* tokens a second, an average that forgets */
+    int64_t done_here;                         /* updates of this process */
 } trainer;
 
 /* ---- events ------------------------------------------------------------------------------------------------------ */
@@ -46,13 +46,13 @@ static double remaining(const trainer *t) {
     return t->total ? here / (double)t->done_here * (double)(t->total - t->state.updates) : -1;
 }
 
-static fv_status tell(trainer *t, fv_event e) {
+static fv_status emit(trainer *t, fv_event e) {
     e.step = t->state.updates, e.total = t->total;
     e.epoch = t->state.now.epochs;
     e.seconds = seconds_here(t), e.eta = remaining(t);
     e.tokens_per_second = t->speed_weight > 0 ? t->speed / t->speed_weight : 0;
     if (t->setup->event) t->setup->event(t->setup->event_context, &e);
-    return fv__journal_write(t->journal, &e);
+    return fv__run_log_write(t->run_log, &e);
 }
 
 static bool due(const trainer *t, fv__duration span) {
@@ -60,14 +60,14 @@ static bool due(const trainer *t, fv__duration span) {
     return floor(now / span.amount) > floor(before / span.amount);
 }
 
-static fv_status tell_step(trainer *t) {
+static fv_status emit_step(trainer *t) {
     if (!due(t, t->log_every) && t->done_here > 10) return FV_OK;
     fv_event e = {.kind = FV_EVENT_STEP,
                   .loss = t->state.loss_sum / (double)t->state.loss_count,
-                  .learn_rate = t->learn_rate,
+                  .learning_rate = t->learning_rate,
                   .gradient_norm = t->gradient_norm};
     if (due(t, t->log_every)) t->state.loss_sum = 0, t->state.loss_count = 0;
-    return tell(t, e);
+    return emit(t, e);
 }
 
 /* ---- judging and keeping the best ----------------------------------------------------------------------------------- */
@@ -89,12 +89,12 @@ static void hide_average(trainer *t) {
 static fv_status keep_best(trainer *t, const fv_metrics *m) {
     memcpy(t->best, weights_of(t), weight_bytes(t));
     t->state.best_update = t->state.updates;
-    if (!t->journal->folder) return FV_OK;
-    FV_TRY(fv_model_save(t->model, t->journal->folder));
-    return m ? fv__journal_judgement(t->journal, t->model, m, t->state.updates) : FV_OK;
+    if (!t->run_log->folder) return FV_OK;
+    FV_TRY(fv_model_save(t->model, t->run_log->folder));
+    return m ? fv__run_log_evaluation(t->run_log, t->model, m, t->state.updates) : FV_OK;
 }
 
-static fv_status judge_shown(trainer *t) {
+static fv_status evaluate_shown(trainer *t) {
     fv_metrics *m;
     double value;
     fv__state *s = &t->state;
@@ -114,14 +114,14 @@ static fv_status judge_shown(trainer *t) {
                   .valid_accuracy = m->accuracy,
                   .valid_macro_f1 = m->macro_f1,
                   .best = best};
-    if (status == FV_OK) status = tell(t, e);
+    if (status == FV_OK) status = emit(t, e);
     fv_metrics_free(m);
     return status;
 }
 
-static fv_status judge(trainer *t) {
+static fv_status evaluate(trainer *t) {
     show_average(t);
-    fv_status status = judge_shown(t);
+    fv_status status = evaluate_shown(t);
     hide_average(t);
     return status;
 }
@@ -137,41 +137,41 @@ static fv_status keep_last(trainer *t) {
 /* ---- checkpoints -------------------------------------------------------------------------------------------------- */
 
 static fv_status save(trainer *t) {
-    if (!t->journal->folder || t->saved == t->state.updates) return FV_OK;
-    FV_TRY(fv__journal_size(t->journal, &t->state.metrics_bytes));
-    FV_TRY(fv__checkpoint_save(t->journal->folder, &t->slot, &t->state, t->about, &t->optimizer));
+    if (!t->run_log->folder || t->saved == t->state.updates) return FV_OK;
+    FV_TRY(fv__run_log_size(t->run_log, &t->state.metrics_bytes));
+    FV_TRY(fv__checkpoint_save(t->run_log->folder, &t->slot, &t->state, t->fingerprint, &t->optimizer));
     t->saved = t->state.updates;
-    return tell(t, (fv_event){.kind = FV_EVENT_SAVE, .path = t->journal->folder});
+    return emit(t, (fv_event){.kind = FV_EVENT_SAVE, .path = t->run_log->folder});
 }
 
 static fv_status diverged(const trainer *t, const char *what) {
     const fv__state *s = &t->state;
     char place[64] = "";
     if (t->saved >= 0) snprintf(place, sizeof place, " (update %lld)", (long long)t->saved);
-    const char *folder = t->journal->folder;
+    const char *folder = t->run_log->folder;
     if (folder && t->saved >= 0)
         return fv__fail(FV_DIVERGED,
                         "%s at update %lld (lr %g)\n  last good state: %s/last%s\n  try:     --resume %s "
-                        "--learn-rate %g",
-                        what, (long long)s->updates + 1, t->how->learn_rate, folder, place, folder,
-                        t->how->learn_rate / 10);
+                        "--learning-rate %g",
+                        what, (long long)s->updates + 1, t->how->learning_rate, folder, place, folder,
+                        t->how->learning_rate / 10);
     return fv__fail(FV_DIVERGED,
-                    "%s at update %lld (lr %g)\n  last good state: none was saved\n  try:     --learn-rate %g", what,
-                    (long long)s->updates + 1, t->how->learn_rate, t->how->learn_rate / 10);
+                    "%s at update %lld (lr %g)\n  last good state: none was saved\n  try:     --learning-rate %g", what,
+                    (long long)s->updates + 1, t->how->learning_rate, t->how->learning_rate / 10);
 }
 
 static fv_status interrupted(trainer *t) {
     FV_TRY(save(t));
-    if (t->journal->folder)
+    if (t->run_log->folder)
         return fv__fail(FV_INTERRUPTED, "interrupted at update %lld, state saved in %s/last\n  try:     --resume %s",
-                        (long long)t->state.updates, t->journal->folder, t->journal->folder);
+                        (long long)t->state.updates, t->run_log->folder, t->run_log->folder);
     return fv__fail(FV_INTERRUPTED, "interrupted at update %lld", (long long)t->state.updates);
 }
 
 /* ---- one update --------------------------------------------------------------------------------------------------- */
 
 static uint64_t step_seed(const trainer *t, int64_t part) {
-    uint64_t index = (uint64_t)(t->state.updates * t->how->accumulate + part), seed = (uint64_t)t->how->seed;
+    uint64_t index = (uint64_t)(t->state.updates * t->how->gradient_accumulation + part), seed = (uint64_t)t->how->seed;
     return (uint64_t)fv__random_u32(seed, STREAM_STEP, 2 * index) << 32 |
            fv__random_u32(seed, STREAM_STEP, 2 * index + 1);
 }
@@ -187,7 +187,7 @@ static fv_status learn_from(trainer *t, int64_t part, double *loss, int64_t *tok
     fv_targets targets = {.labels = batch.label, .label_smoothing = t->how->label_smoothing};
     fv_node *mean = fv_op_cross_entropy(t->run.graph, nodes.logits, &targets);
     FV_TRY(fv_graph_backward(t->run.graph, mean, NULL));
-    *loss += fv_node_scalar(mean) / (double)t->how->accumulate;
+    *loss += fv_node_scalar(mean) / (double)t->how->gradient_accumulation;
     *tokens += batch.tokens;
     return FV_OK;
 }
@@ -221,17 +221,18 @@ static double share_done(const trainer *t) {
 static fv_status update(trainer *t) {
     double start = fv__now(), loss = 0;
     int64_t tokens = 0;
-    for (int64_t part = 0; part < t->how->accumulate; part++) FV_TRY(learn_from(t, part, &loss, &tokens));
-    double norm = fv__optimizer_norm(&t->optimizer) / (double)t->how->accumulate;
+    for (int64_t part = 0; part < t->how->gradient_accumulation; part++) FV_TRY(learn_from(t, part, &loss, &tokens));
+    double norm = fv__optimizer_norm(&t->optimizer) / (double)t->how->gradient_accumulation;
     if (!isfinite(loss)) return diverged(t, isnan(loss) ? "loss became NaN" : "loss became infinite");
     if (!isfinite(norm)) return diverged(t, "a gradient became NaN or infinite");
-    double clip = t->how->clip_norm, scale = clip > 0 && norm > clip ? clip / norm : 1;
-    t->learn_rate = t->how->learn_rate * fv__schedule(t->how, share_done(t));
+    double clip = t->how->max_grad_norm, scale = clip > 0 && norm > clip ? clip / norm : 1;
+    t->learning_rate = t->how->learning_rate * fv__schedule(t->how, share_done(t));
     t->gradient_norm = norm, t->loss = loss;
-    fv__optimizer_update(&t->optimizer, t->state.updates + 1, t->learn_rate, scale / (double)t->how->accumulate);
+    fv__optimizer_update(&t->optimizer, t->state.updates + 1, t->learning_rate,
+                         scale / (double)t->how->gradient_accumulation);
     fv__optimizer_zero(&t->optimizer);
     advance(t, fv__now() - start, tokens);
-    return tell_step(t);
+    return emit_step(t);
 }
 
 /* ---- the turns ---------------------------------------------------------------------------------------------------- */
@@ -247,7 +248,7 @@ static fv_status run_turns(trainer *t) {
         bool last = finished(t), new_weights = t->state.updates > 0 && t->state.judged != t->state.updates;
         if (fv_interrupted()) return interrupted(t);
         if (t->valid && new_weights && (last || due(t, t->eval_every))) {
-            fv_status status = judge(t);
+            fv_status status = evaluate(t);
             if (status == FV_INTERRUPTED) return interrupted(t);
             FV_TRY(status);
             last = finished(t);
@@ -280,19 +281,20 @@ static fv_status describe_rows(fv__json *into, const fv_option *rows, const void
 
 static fv_status describe(trainer *t, const fv_dataset *train) {
     char hash[32];
-    if (!(t->about = fv__json_object())) return FV_NO_RESOURCES;
+    if (!(t->fingerprint = fv__json_object())) return FV_NO_RESOURCES;
     fv__json *run = fv__json_object();
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_data(t->valid, hash_data(train, 1)));
-    FV_TRY(fv__json_set(t->about, "options", run));
-    FV_TRY(fv__json_set(t->about, "data", fv__json_of_text(hash)));
-    FV_TRY(fv__json_set(t->about, "kind", fv__json_of_text(t->model->kind->info.name)));
+    FV_TRY(fv__json_set(t->fingerprint, "options", run));
+    FV_TRY(fv__json_set(t->fingerprint, "data", fv__json_of_text(hash)));
+    FV_TRY(fv__json_set(t->fingerprint, "kind", fv__json_of_text(t->model->kind->info.name)));
     FV_TRY(describe_rows(run, t->model->kind->info.options, &t->model->options));
     return describe_rows(run, fv_train_option_rows(), t->how);
 }
 
 /* These make other batches or another network; the rest may be changed by somebody who knows that the result changes. */
 static bool must_stay(const trainer *t, const char *name) {
-    static const char *const fixed[] = {"batch-size", "max-tokens", "bucket", "accumulate", "average", "seed", NULL};
+    static const char *const fixed[] = {"batch-size", "max-tokens", "bucket", "gradient-accumulation",
+                                        "ema-decay",  "seed",       NULL};
     for (int i = 0; fixed[i]; i++)
         if (strcmp(name, fixed[i]) == 0) return true;
     for (const fv_option *row = t->model->kind->info.options; row->name; row++)
@@ -303,27 +305,36 @@ static bool must_stay(const trainer *t, const char *name) {
 /* When lines are written and checkpoints made changes nothing that is learnt. */
 static bool is_harmless(const char *name) { return strcmp(name, "log-every") == 0 || strcmp(name, "save-every") == 0; }
 
+/* What the run had for an option, under its name or an earlier one; NULL: nothing. */
+static const char *value_before(const fv__json *options, const char *name) {
+    const fv__json *value = fv__json_get(options, name);
+    const char *other;
+    for (size_t i = 0; !value && (other = fv_option_earlier_name(name, i)); i++) value = fv__json_get(options, other);
+    return fv__json_text(value);
+}
+
 static fv_status compare(trainer *t, const fv__json *was) {
-    const char *data = fv__json_text(fv__json_get(was, "data")), *now = fv__json_text(fv__json_get(t->about, "data"));
+    const char *data = fv__json_text(fv__json_get(was, "data")),
+               *now = fv__json_text(fv__json_get(t->fingerprint, "data"));
     if (!data || strcmp(data, now) != 0)
         return fv__fail(FV_USAGE,
                         "%s: the texts are not those the run began with\n  expected the same training and validation "
                         "texts in the same order\n  try:     a new run folder",
-                        t->journal->folder);
-    fv__json *options = fv__json_get(t->about, "options"), *before = fv__json_get(was, "options");
+                        t->run_log->folder);
+    fv__json *options = fv__json_get(t->fingerprint, "options"), *before = fv__json_get(was, "options");
     for (void *i = fv__json_first(options); i; i = fv__json_next(options, i)) {
         const char *name = fv__json_key(i), *value = fv__json_text(fv__json_value(i));
-        const char *old = fv__json_text(fv__json_get(before, name));
+        const char *old = value_before(before, name);
         if (is_harmless(name) || (old && strcmp(old, value) == 0)) continue;
         if (must_stay(t, name))
             return fv__fail(FV_USAGE,
                             "%s: %s cannot change in a resumed run\n  expected %s\n  found:   %s\n  try:     a new run "
                             "folder",
-                            t->journal->folder, name, old ? old : "nothing", value);
+                            t->run_log->folder, name, old ? old : "nothing", value);
         char note[256];
         snprintf(note, sizeof note, "%s changed from %s to %s: not the unbroken run any more", name,
                  old ? old : "nothing", value);
-        FV_TRY(tell(t, (fv_event){.kind = FV_EVENT_NOTE, .note = note}));
+        FV_TRY(emit(t, (fv_event){.kind = FV_EVENT_NOTE, .note = note}));
     }
     return FV_OK;
 }
@@ -332,10 +343,10 @@ static fv_status compare(trainer *t, const fv__json *was) {
 static fv_status load_best(trainer *t) {
     fv_model *best;
     if (t->state.best_update == 0) return FV_OK;
-    FV_TRY(fv_model_load(&best, t->journal->folder));
+    FV_TRY(fv_model_load(&best, t->run_log->folder));
     fv_status status = FV_OK;
     if (fv_params_flat(best->params).dim[0] != fv_params_flat(t->model->params).dim[0])
-        status = fv__fail(FV_BAD_MODEL, "%s: model.safetensors is not of this run", t->journal->folder);
+        status = fv__fail(FV_BAD_MODEL, "%s: model.safetensors is not of this run", t->run_log->folder);
     else
         memcpy(t->best, fv_params_flat(best->params).data, weight_bytes(t));
     fv_model_free(best);
@@ -345,15 +356,15 @@ static fv_status load_best(trainer *t) {
 static fv_status resume(trainer *t) {
     fv__json *was = NULL;
     char *note = NULL;
-    fv_status status = fv__checkpoint_load(t->journal->folder, &t->state, &was, &t->optimizer, &note);
+    fv_status status = fv__checkpoint_load(t->run_log->folder, &t->state, &was, &t->optimizer, &note);
     if (status == FV_OK) {
         t->saved = t->state.updates;
         t->elapsed_before = t->state.now.seconds;
-        status = fv__journal_cut(t->journal, t->state.metrics_bytes);
+        status = fv__run_log_cut(t->run_log, t->state.metrics_bytes);
         if (status == FV_OK) status = compare(t, was);
         if (status == FV_OK) status = load_best(t);
         fv_event e = {.kind = FV_EVENT_NOTE, .note = note};
-        if (status == FV_OK && note) status = tell(t, e);
+        if (status == FV_OK && note) status = emit(t, e);
     }
     fv__json_free(was);
     fv__free(note);
@@ -371,7 +382,7 @@ static int64_t count_updates(const trainer *t) {
         double part = fmin(1, amount - (double)epoch);
         batches += part * (double)fv_batches_count(t->batches, epoch);
     }
-    int64_t updates = (int64_t)(batches / (double)t->how->accumulate + 1e-9);
+    int64_t updates = (int64_t)(batches / (double)t->how->gradient_accumulation + 1e-9);
     return updates > 0 ? updates : 1;
 }
 
@@ -395,8 +406,8 @@ static fv_status prepare(trainer *t, const fv_dataset *train) {
     FV_TRY(fv__run_create(&t->run, t->model));
     FV_TRY(fv__optimizer_create(&t->optimizer, t->model, t->how));
     t->best = fv__alloc(weight_bytes(t));
-    if (t->how->average > 0) t->raw = fv__alloc(weight_bytes(t));
-    if (!t->best || (t->how->average > 0 && !t->raw)) return FV_NO_RESOURCES;
+    if (t->how->ema_decay > 0) t->raw = fv__alloc(weight_bytes(t));
+    if (!t->best || (t->how->ema_decay > 0 && !t->raw)) return FV_NO_RESOURCES;
     memcpy(t->best, weights_of(t), weight_bytes(t));
     t->total = count_updates(t);
     FV_TRY(describe(t, train));
@@ -419,21 +430,22 @@ static void report(const trainer *t, fv_train_result *r) {
 
 static fv_status run(trainer *t, const fv_dataset *train, fv_train_result *result) {
     FV_TRY(prepare(t, train));
-    FV_TRY(tell(t, (fv_event){.kind = FV_EVENT_START}));
+    FV_TRY(fv__train_begin(t->model, t->setup, t->run_log));
+    FV_TRY(emit(t, (fv_event){.kind = FV_EVENT_START}));
     FV_TRY(run_turns(t));
     if (!t->valid) FV_TRY(keep_last(t));
     memcpy(weights_of(t), t->best, weight_bytes(t));
     report(t, result);
-    return tell(t, (fv_event){.kind = FV_EVENT_END});
+    return emit(t, (fv_event){.kind = FV_EVENT_END});
 }
 
 fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train,
-                                const fv_dataset *valid, const fv_train_setup *setup, fv__journal *journal) {
+                                const fv_dataset *valid, const fv_train_setup *setup, fv__run_log *run_log) {
     trainer t = {.model = model,
                  .valid = valid && valid->texts.count > 0 ? valid : NULL,
                  .setup = setup,
                  .how = &setup->train,
-                 .journal = journal,
+                 .run_log = run_log,
                  .saved = -1,
                  .slot = -1,
                  .started = fv__now()};
@@ -443,7 +455,7 @@ fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const 
     fv__optimizer_free(&t.optimizer);
     fv_batches_free(t.batches);
     fv_corpus_free(t.corpus);
-    fv__json_free(t.about);
+    fv__json_free(t.fingerprint);
     fv__free(t.best);
     fv__free(t.raw);
     return status;

@@ -39,7 +39,7 @@ static fv_status take(fv__optimizer *o, const fv_model *model) {
     if (!o->moment1 || !o->moment2) return FV_NO_RESOURCES;
     FV_TRY(add_table(o, model->layers.embed_table));
     FV_TRY(add_table(o, model->layers.ngram_table));
-    if (o->options->average > 0) FV_TRY(take_average(o, elements));
+    if (o->options->ema_decay > 0) FV_TRY(take_average(o, elements));
     o->pieces = flat.dim[0] / PIECE + fv_params_count(o->params) + 1;
     for (int t = 0; t < o->tables; t++) o->pieces += o->table[t].rows / ROWS + 1;
     o->piece_sum = fv__alloc_array((size_t)o->pieces, sizeof *o->piece_sum);
@@ -143,7 +143,7 @@ static int64_t for_all(fv__optimizer *o, stretch_fn *fn, const fv__adamw *step, 
         if (p.flags & FV_PARAM_FROZEN) continue;
         w.offset = p.offset, w.count = fv_tensor_count(&p.value), w.step = *step;
         w.table = table_of(o, i);
-        if (w.table) w.step.lr *= o->options->table_rate;
+        if (w.table) w.step.lr *= o->options->embedding_lr_multiplier;
         w.step.decay = (p.flags & FV_PARAM_DECAY) && !w.table ? step->decay : 0;
         int64_t pieces = w.table ? (w.table->count + ROWS - 1) / ROWS : (w.count + PIECE - 1) / PIECE;
         fv__parallel_for(pieces, w.table ? table_piece : dense_piece, &w);
@@ -177,7 +177,7 @@ static void mix(float *average, double share, const float *value, int64_t count)
 static void catch_up(const fv__optimizer *o, const fv__table *t, int64_t row, int64_t update, float *average,
                      const float *value) {
     if (update > t->averaged[row])
-        mix(average, pow(o->options->average, (double)(update - t->averaged[row])), value, t->width);
+        mix(average, pow(o->options->ema_decay, (double)(update - t->averaged[row])), value, t->width);
     t->averaged[row] = update;
 }
 
@@ -188,7 +188,7 @@ static void update_stretch(const walk *w, stretch s, double *sum) {
     if (average && s.table) catch_up(o, s.table, s.row, w->update - 1, average, value);
     fv__simd_f32_now()->adamw(value, o->moment1 + s.offset, o->moment2 + s.offset, w->gradient + s.offset, s.count,
                               &w->step);
-    if (average) mix(average, o->options->average, value, s.count);
+    if (average) mix(average, o->options->ema_decay, value, s.count);
     if (average && s.table) s.table->averaged[s.row] = w->update;
 }
 
@@ -220,7 +220,7 @@ void fv__optimizer_zero(fv__optimizer *o) {
 
 /* The average itself is not changed: when somebody looks must not matter. */
 void fv__optimizer_show_average(fv__optimizer *o, int64_t updates) {
-    double memory = o->options->average, inverse = 1 / (1 - pow(memory, (double)updates));
+    double memory = o->options->ema_decay, inverse = 1 / (1 - pow(memory, (double)updates));
     float *value = fv_params_flat(o->params).data;
     if (updates == 0) return;
     for (int i = 0; i < fv_params_count(o->params); i++) {

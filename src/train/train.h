@@ -79,35 +79,37 @@ double fv__schedule(const fv_train_options *options, double done);
 
 /* ---- checkpoints (checkpoint.c) ---------------------------------------------------------------------------------- */
 
-/* FOLDER/last/a.safetensors and b.safetensors: the newer and the one before. Each carries a hash of all it holds. `about`
+/* FOLDER/last/a.safetensors and b.safetensors: the newer and the one before. Each carries a hash of all it holds. `fingerprint`
  * describes data and options of the run and is given back by loading. *slot: which of the two is next; -1: look. */
-fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *state, const struct json_t *about,
+fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *state, const struct json_t *fingerprint,
                               const fv__optimizer *optimizer);
-/* Loads the newest valid one into the parameters and moments. *about is freed by the caller. *note: an older one had to
+/* Loads the newest valid one into the parameters and moments. *fingerprint is freed by the caller. *note: an older one had to
  * be used, or NULL; freed by the caller. FV_BAD_MODEL when there is none. */
-fv_status fv__checkpoint_load(const char *folder, fv__state *state, struct json_t **about, fv__optimizer *optimizer,
-                              char **note);
+fv_status fv__checkpoint_load(const char *folder, fv__state *state, struct json_t **fingerprint,
+                              fv__optimizer *optimizer, char **note);
 
-/* ---- the run folder (journal.c) ---------------------------------------------------------------------------------- */
+/* ---- the run folder (run_log.c) ---------------------------------------------------------------------------------- */
 
-typedef struct fv__journal {
+typedef struct fv__run_log {
     const char *folder;  /* NULL: nothing is written */
     char *metrics, *log; /* paths */
     int lock;            /* -1: not held */
-} fv__journal;
-fv_status fv__journal_open(fv__journal *journal, const char *folder);
-void fv__journal_close(fv__journal *journal);
-fv_status fv__journal_write(fv__journal *journal, const fv_event *event);
-fv_status fv__journal_size(const fv__journal *journal, int64_t *bytes); /* of metrics.jsonl */
-fv_status fv__journal_cut(const fv__journal *journal, int64_t bytes);   /* forgets what came later */
-fv_status fv__journal_judgement(const fv__journal *journal, const fv_model *model, const fv_metrics *metrics,
-                                int64_t update);
+} fv__run_log;
+fv_status fv__run_log_open(fv__run_log *run_log, const char *folder);
+void fv__run_log_close(fv__run_log *run_log);
+fv_status fv__run_log_write(fv__run_log *run_log, const fv_event *event);
+fv_status fv__run_log_size(const fv__run_log *run_log, int64_t *bytes); /* of metrics.jsonl */
+fv_status fv__run_log_cut(const fv__run_log *run_log, int64_t bytes);   /* forgets what came later */
+fv_status fv__run_log_evaluation(const fv__run_log *run_log, const fv_model *model, const fv_metrics *metrics,
+                                 int64_t update);
 
 /* ---- the loop (loop.c) ------------------------------------------------------------------------------------------- */
 
+/* Makes the run folder that of this run: nothing of an earlier one is touched before everything was read, checked and taken. */
+fv_status fv__train_begin(const fv_model *model, const fv_train_setup *setup, fv__run_log *run_log);
 /* Trains a model that has its initial weights; on return it has the best ones. */
 fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train,
-                                const fv_dataset *valid, const fv_train_setup *setup, fv__journal *journal);
+                                const fv_dataset *valid, const fv_train_setup *setup, fv__run_log *run_log);
 
 fv_status fv__metrics_fill(struct json_t *object, const fv_metrics *metrics, fv_classes classes);
 

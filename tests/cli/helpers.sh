@@ -43,5 +43,5 @@ make_fixtures() {
     texts 200 >"$FIX/train.txt" &&
         fovea train "$FIX/train.txt" --model bayes -o "$FIX/bayes" -q >/dev/null &&
         fovea train "$FIX/train.txt" --model linear -o "$FIX/linear" -q >/dev/null &&
-        fovea train "$FIX/train.txt" --model transformer -o "$FIX/transformer" --width 16 --heads 2 --layers 1 --epochs 4 --learn-rate 0.01 -q >/dev/null
+        fovea train "$FIX/train.txt" --model transformer -o "$FIX/transformer" --d-model 16 --heads 2 --layers 1 --epochs 4 --learning-rate 0.01 -q >/dev/null
 }

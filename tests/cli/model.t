@@ -53,12 +53,12 @@ err~ is not a finite number
 err~ fovea: error: m/model.safetensors: tensor "
 
 case a tensor of the wrong shape
-do model transformer; sed -i 's/"width": 16/"width": 8/' m/config.json; fovea predict m "$FIX/train.txt"
+do model transformer; sed -i 's/"d-model": 16/"d-model": 8/' m/config.json; fovea predict m "$FIX/train.txt"
 exit 4
 err~ fovea: error: m/model.safetensors: tensor "
 
 case weights too small for the configuration
-do model transformer; sed -i 's/"width": 16/"width": 32/' m/config.json; fovea predict m "$FIX/train.txt"
+do model transformer; sed -i 's/"d-model": 16/"d-model": 32/' m/config.json; fovea predict m "$FIX/train.txt"
 exit 4
 err fovea: error: m/model.safetensors: too small for its config.json
 
@@ -90,7 +90,7 @@ err fovea: error: m/config.json: unknown model 'convnet'
 case heads that do not divide the width
 do model transformer; sed -i 's/"heads": 2/"heads": 3/' m/config.json; fovea predict m "$FIX/train.txt"
 exit 4
-err fovea: error: m/config.json: heads must divide the width
+err fovea: error: m/config.json: heads must divide d_model
 
 case malformed tokenizer
 do model linear; echo 'x' > m/tokenizer.json; fovea predict m "$FIX/train.txt"
@@ -197,12 +197,20 @@ exit 4
 err fovea: error: m/config.json: "grams" is 9223372036854775807
 
 case an unknown mechanism in the configuration
-do model transformer; sed -i 's/"attention": "softmax"/"attention": "softmx"/' m/config.json; fovea predict m "$FIX/train.txt"
+do model transformer; sed -i 's/"mechanism": "softmax"/"attention": "softmx"/' m/config.json; fovea predict m "$FIX/train.txt"
 exit 4
 err fovea: error: m/config.json: attention: unknown mechanism "softmx"
 err   did you mean "softmax"?
 
 case a word of a megabyte
-do fovea train "$FIX/train.txt" --model transformer --tokenizer bpe --vocab-size 300 --ngram-bits 8 --width 8 --heads 1 --layers 1 --epochs 1 -o a -q >/dev/null
+do fovea train "$FIX/train.txt" --model transformer --tokenizer bpe --vocab-size 300 --ngram-bits 8 --d-model 8 --heads 1 --layers 1 --epochs 1 -o a -q >/dev/null
 do head -c 1000000 /dev/zero | tr '\000' 'x' > long.txt; grep -q __asan_init "$(command -v fovea)" || ulimit -v 3000000; fovea predict a long.txt -q | grep -cE '^(sport|politics)$'
 out 1
+
+case a model of an earlier version: the names its options had then
+do model transformer; fovea predict m "$FIX/train.txt" > new.txt
+do sed -i 's/"d-model"/"width"/; s/"d-ff"/"ffn"/; s/"mechanism"/"attention"/; s/"pooling"/"pool"/' m/config.json
+do grep -c '"width"\|"ffn"\|"attention": "softmax"\|"pool"' m/config.json; fovea predict m "$FIX/train.txt" > old.txt; cmp old.txt new.txt && echo same
+out 4
+out same
+not ignored

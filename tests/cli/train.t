@@ -1,11 +1,11 @@
 # Training: good paths, and everything that can go wrong while it runs.
 
 case every kind of model
-do for m in bayes linear bag attention transformer; do fovea train "$FIX/train.txt" --model $m --width 16 --epochs 1 -o $m -q --results tsv 2>/dev/null || fovea train "$FIX/train.txt" --model $m -o $m -q --results tsv; done | grep -c valid
+do for m in bayes linear bag attention transformer; do fovea train "$FIX/train.txt" --model $m --d-model 16 --epochs 1 -o $m -q --results tsv 2>/dev/null || fovea train "$FIX/train.txt" --model $m -o $m -q --results tsv; done | grep -c valid
 out 5
 
 case a run folder is complete
-do fovea train "$FIX/train.txt" -o news --width 16 --heads 2 --layers 1 --epochs 1 -q
+do fovea train "$FIX/train.txt" -o news --d-model 16 --heads 2 --layers 1 --epochs 1 -q
 out~ valid
 file news/config.yaml
 file news/command.txt
@@ -46,16 +46,16 @@ out politics
 out texts     6
 
 case progress in JSON
-do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 1 --progress json 2>&1 >/dev/null | grep '"event": "train"' | head -n 1 | cut -c 1-29
+do fovea train "$FIX/train.txt" -o a --d-model 16 --heads 2 --layers 1 --epochs 1 --progress json 2>&1 >/dev/null | grep '"event": "train"' | head -n 1 | cut -c 1-29
 out {"event": "train", "step": 1,
 
 case plain progress has no carriage returns
-do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 1 2>&1 >/dev/null | tr '\r' '@' | grep -c '@'
+do fovea train "$FIX/train.txt" -o a --d-model 16 --heads 2 --layers 1 --epochs 1 2>&1 >/dev/null | tr '\r' '@' | grep -c '@'
 exit 1
 out 0
 
 case the line of progress
-do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 1 2>&1 >/dev/null | grep -cE '^train  step [0-9]+/[0-9]+  [0-9]+%  loss [0-9.]+  lr [0-9.e-]+  gnorm [0-9.]+  [0-9.kM]+ tok/s  eta [0-9:]+$'
+do fovea train "$FIX/train.txt" -o a --d-model 16 --heads 2 --layers 1 --epochs 1 2>&1 >/dev/null | grep -cE '^train  step [0-9]+/[0-9]+  [0-9]+%  loss [0-9.]+  lr [0-9.e-]+  gnorm [0-9.]+  [0-9.kM]+ tok/s  eta [0-9:]+$'
 out 6
 
 case quiet says nothing
@@ -63,7 +63,7 @@ do fovea train "$FIX/train.txt" -o a --model linear -q 2>&1 >/dev/null | wc -c |
 out 0
 
 case word vectors
-do fovea train --task vectors "$FIX/train.txt" -o v.safetensors --vector-min-count 1 --vector-width 8 --vector-rank 8 -q
+do fovea train --task vectors "$FIX/train.txt" -o v.safetensors --vector-min-count 1 --vector-dim 8 --vector-rank 8 -q
 out v.safetensors
 file v.safetensors
 
@@ -75,7 +75,7 @@ err   try:     --overwrite or another --output
 
 case vectors from unlabelled text on the way
 do cut -d ' ' -f 2- "$FIX/train.txt" > u.txt
-do fovea train "$FIX/train.txt" --unlabelled u.txt -o a --width 16 --vector-width 16 --vector-rank 16 --vector-min-count 1 --heads 2 --layers 1 --epochs 1 -q >/dev/null
+do fovea train "$FIX/train.txt" --unlabelled u.txt -o a --d-model 16 --vector-dim 16 --vector-rank 16 --vector-min-count 1 --heads 2 --layers 1 --epochs 1 -q >/dev/null
 do grep -x 'vectors: a/vectors.safetensors' a/config.yaml
 out vectors: a/vectors.safetensors
 file a/vectors.safetensors
@@ -126,14 +126,14 @@ do cp -r "$FIX/bayes" a; echo 'brand-new-key: 3' >> a/config.yaml; fovea train -
 err~ unknown key brand-new-key is left out
 
 case a learning rate that diverges
-do fovea train "$FIX/train.txt" -o a --learn-rate 1e6 --clip-norm 0 --width 16 --heads 2 --epochs 9 -q
+do fovea train "$FIX/train.txt" -o a --learning-rate 1e6 --max-grad-norm 0 --d-model 16 --heads 2 --epochs 9 -q
 exit 6
 err~ became NaN or infinite at update
 err~ last good state: 
-err~   try:     --learn-rate 
+err~   try:     --learning-rate 
 
 case a second trainer in one folder
-do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 3000 --save-every 10e -q > /dev/null 2>&1 &
+do fovea train "$FIX/train.txt" -o a --d-model 16 --heads 2 --layers 1 --epochs 3000 --save-every 10e -q > /dev/null 2>&1 &
 do first=$!
 do for i in 1 2 3 4 5 6 7 8 9 10; do [ -e a/last/a.safetensors ] && break; sleep 0.5; done
 do fovea train "$FIX/train.txt" -o a --overwrite -q; code=$?
@@ -144,7 +144,7 @@ err fovea: error: a: another process trains there
 err~ is locked by process
 
 case interrupted: saved, 130, and it goes on
-do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 3000 --save-every 500e -q > /dev/null &
+do fovea train "$FIX/train.txt" -o a --d-model 16 --heads 2 --layers 1 --epochs 3000 --save-every 500e -q > /dev/null &
 do job=$!
 do for i in 1 2 3 4 5 6 7 8 9 10; do [ -e a/config.yaml ] && break; sleep 0.5; done
 do sleep 0.5; kill -INT $job; wait $job; code=$?
@@ -154,7 +154,7 @@ err~ fovea: interrupted:
 file a/model.safetensors
 
 case terminated: saved, 143
-do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 3000 --save-every 500e -q > /dev/null &
+do fovea train "$FIX/train.txt" -o a --d-model 16 --heads 2 --layers 1 --epochs 3000 --save-every 500e -q > /dev/null &
 do job=$!
 do for i in 1 2 3 4 5 6 7 8 9 10; do [ -e a/config.yaml ] && break; sleep 0.5; done
 do sleep 0.5; kill -TERM $job; wait $job
@@ -164,7 +164,7 @@ err~ fovea: interrupted:
 case disk full while saving: the previous state stays good
 root
 do mkdir small; mount -t tmpfs -o size=300k tmpfs small
-do fovea train "$FIX/train.txt" -o small/a --width 16 --heads 2 --layers 1 --epochs 3000 -q; code=$?
+do fovea train "$FIX/train.txt" -o small/a --d-model 16 --heads 2 --layers 1 --epochs 3000 -q; code=$?
 do fovea predict small/a "$FIX/train.txt" -q > p || echo 'the model is not good'
 do rm small/a/metrics.jsonl small/a/train.log; fovea train --resume small/a --epochs 1 -q > /dev/null || echo 'the state is not good'
 do exit $code
@@ -186,18 +186,34 @@ err~ fovea: error: cannot make the folder runs
 
 case word vectors take the width of the model
 do tr ' ' '\n' < "$FIX/train.txt" | grep -v __label__ | paste -sd ' \n' - > u.txt
-do fovea train "$FIX/train.txt" --unlabelled u.txt -o a --width 8 --vector-min-count 1 --heads 2 --layers 1 --epochs 1 -q >/dev/null; grep vector-width a/config.yaml
-out vector-width: 8
+do fovea train "$FIX/train.txt" --unlabelled u.txt -o a --d-model 8 --vector-min-count 1 --heads 2 --layers 1 --epochs 1 -q >/dev/null; grep vector-dim a/config.yaml
+out vector-dim: 8
 
 case word vectors of another width, refused before they are learnt
-do fovea train "$FIX/train.txt" --unlabelled nofile.txt --width 16 --vector-width 32 --heads 2 -o a
+do fovea train "$FIX/train.txt" --unlabelled nofile.txt --d-model 16 --vector-dim 32 --heads 2 -o a
 exit 2
-err fovea: error: --vector-width and --width differ
+err fovea: error: --vector-dim and --d-model differ
 err   found:   32 and 16
 nofile a
 
+case overwriting costs nothing when the new run turns out to be impossible
+do cp -r "$FIX/transformer" a; echo mine > a/notes.txt; echo mine > a/last/notes.txt; cp -r a b
+do fovea train "$FIX/train.txt" -o a --overwrite --vectors nofile.vec -q; code=$?
+do fovea train "$FIX/train.txt" -o a --overwrite --unlabelled nofile.txt -q && echo 'possible'
+do printf '__label__x a b\n__label__x c d\n' > one.txt; fovea train one.txt -o a --overwrite -q && echo 'possible'
+do rm -f a/lock b/lock; diff -r a b && exit $code
+exit 3
+
+case overwriting removes the files of the run and no others
+do cp -r "$FIX/transformer" a; echo mine > a/notes.txt; echo mine > a/last/notes.txt; echo old > a/eval.json
+do fovea train "$FIX/train.txt" --model bayes -o a --overwrite -q >/dev/null; cat a/notes.txt a/last/notes.txt | grep -c mine; fovea predict a "$FIX/train.txt" -q | grep -c .
+out 2
+out 200
+not old
+nofile a/last/a.safetensors
+
 case a wrong flag does not cost the run that --overwrite names
-do fovea train "$FIX/train.txt" --model bag --width 8 --epochs 1 -o a -q >/dev/null; fovea train "$FIX/train.txt" --model bag --width 8 -o a --overwrite --until abc
+do fovea train "$FIX/train.txt" --model bag --d-model 8 --epochs 1 -o a -q >/dev/null; fovea train "$FIX/train.txt" --model bag --d-model 8 -o a --overwrite --until abc
 exit 2
 err fovea: error: until: not a duration
 file a/model.safetensors
@@ -222,13 +238,13 @@ err   found:   7 and 5
 nofile a
 
 case a class token that leaves no room for the text
-do fovea train "$FIX/train.txt" --pool cls --max-length 1 -o a
+do fovea train "$FIX/train.txt" --pooling cls --max-length 1 -o a
 exit 2
-err fovea: error: pool cls reads a [CLS] token in front of each text
+err fovea: error: pooling cls reads a [CLS] token in front of each text
 nofile a
 
 case the terminal is closed: saved, 129
-do fovea train "$FIX/train.txt" -o a --width 16 --heads 2 --layers 1 --epochs 3000 --save-every 500e -q > /dev/null &
+do fovea train "$FIX/train.txt" -o a --d-model 16 --heads 2 --layers 1 --epochs 3000 --save-every 500e -q > /dev/null &
 do job=$!
 do for i in 1 2 3 4 5 6 7 8 9 10; do [ -e a/config.yaml ] && break; sleep 0.5; done
 do sleep 0.5; kill -HUP $job; wait $job
@@ -236,10 +252,10 @@ exit 129
 err~ fovea: interrupted: 
 
 case a byte-pair vocabulary without pairs is a model like any other
-do fovea train "$FIX/train.txt" --tokenizer bpe --vocab-size 1 --width 8 --heads 1 --layers 1 --epochs 1 -o a -q >/dev/null; fovea predict a "$FIX/train.txt" -q | grep -c .
+do fovea train "$FIX/train.txt" --tokenizer bpe --vocab-size 1 --d-model 8 --heads 1 --layers 1 --epochs 1 -o a -q >/dev/null; fovea predict a "$FIX/train.txt" -q | grep -c .
 out 200
 
 case resumed with a tokenizer from elsewhere that has no unknown token
-do fovea train "$FIX/train.txt" --tokenizer bpe --vocab-size 300 --width 8 --heads 1 --layers 1 --epochs 1 -o a -q >/dev/null
+do fovea train "$FIX/train.txt" --tokenizer bpe --vocab-size 300 --d-model 8 --heads 1 --layers 1 --epochs 1 -o a -q >/dev/null
 do sed -i 's/"unk_token": *"[^"]*"/"unk_token": null/' a/tokenizer.json; fovea train --resume a --epochs 2 -q | grep -c valid
 out 1

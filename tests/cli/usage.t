@@ -39,14 +39,14 @@ err fovea: error: unknown command paint
 err   try:     fovea help
 
 case unknown option
-do fovea train --learn-rte 3
+do fovea train --learning-rte 3
 exit 2
-err fovea: error: unknown option --learn-rte (train)      did you mean --learn-rate?
+err fovea: error: unknown option --learning-rte (train)      did you mean --learning-rate?
 
 case unknown option, as key=value
-do fovea train learn_rte=3
+do fovea train learning_rte=3
 exit 2
-err fovea: error: unknown option learn_rte (train)      did you mean learn-rate?
+err fovea: error: unknown option learning_rte (train)      did you mean learning-rate?
 
 case unknown option that belongs elsewhere
 do fovea predict --epochs 3
@@ -94,9 +94,9 @@ exit 2
 err fovea: error: --batch-size: wrong value
 
 case not a number at all
-do fovea train --learn-rate nan x.txt
+do fovea train --learning-rate nan x.txt
 exit 2
-err fovea: error: --learn-rate: wrong value
+err fovea: error: --learning-rate: wrong value
 err   found:   "nan"
 
 case wrong choice
@@ -124,8 +124,8 @@ out 9 batch-size: 48
 case fastText's habits
 do fovea supervised -input a.txt -output news -epoch 7 -lr 0.5 -dim 64 -thread 2 -minCount 3 -minn 2 -maxn 4 --dump-config
 out epochs: 7
-out learn-rate: 0.5
-out width: 64
+out learning-rate: 0.5
+out d-model: 64
 out min-count: 3
 out ngram-min: 2
 out output: news
@@ -141,11 +141,11 @@ out lowercase: false
 out freeze-vectors: false
 
 case priority: file < environment < command line, later file wins
-do printf 'epochs: 1\nlearn-rate: 0.1\nbatch-size: 11\n' > a.yaml
+do printf 'epochs: 1\nlearning-rate: 0.1\nbatch-size: 11\n' > a.yaml
 do printf 'epochs: 2\n' > b.yaml
 do FOVEA_LEARN_RATE=0.2 FOVEA_BATCH_SIZE=12 fovea train x.txt -c a.yaml -c b.yaml --batch-size 13 --dump-config
 out epochs: 2
-out learn-rate: 0.2
+out learning-rate: 0.2
 out batch-size: 13
 
 case preset is weaker than everything
@@ -178,10 +178,10 @@ err fovea: error: --heads does not apply to --model bayes
 err   it belongs to: attention, transformer
 
 case configuration with an unknown key
-do printf 'epochs: 1\nlearn-rte: 1\n' > c.yaml
+do printf 'epochs: 1\nlearning-rte: 1\n' > c.yaml
 do fovea train -c c.yaml x.txt
 exit 2
-err fovea: error: c.yaml:2: unknown key learn-rte      did you mean learn-rate?
+err fovea: error: c.yaml:2: unknown key learning-rte      did you mean learning-rate?
 
 case configuration with an unknown key, nothing near
 do printf 'zzzzz: 1\n' > c.yaml
@@ -220,8 +220,8 @@ case configuration: heads that do not divide the width
 do printf 'width: 100\nheads: 8\n' > c.yaml
 do fovea train -c c.yaml x.txt
 exit 2
-err fovea: error: heads must divide the width
-err   found:   heads 8, width 100
+err fovea: error: heads must divide d_model
+err   found:   heads 8, d_model 100
 
 case configuration that is not YAML
 do printf 'epochs: [1,\n' > c.yaml
@@ -234,7 +234,7 @@ do printf -- '- epochs\n' > c.yaml
 do fovea train -c c.yaml x.txt
 exit 2
 err fovea: error: c.yaml:1: wrong shape
-err   expected lines such as "learn-rate: 0.001"
+err   expected lines such as "learning-rate: 0.001"
 err   found:   a list
 
 case configuration with a nested mapping
@@ -254,7 +254,7 @@ case configuration that is missing
 do fovea train -c nofile.yaml x.txt
 exit 2
 err fovea: error: nofile.yaml: No such file or directory
-err   expected a YAML file with flags, such as "learn-rate: 0.001"
+err   expected a YAML file with flags, such as "learning-rate: 0.001"
 
 case configuration that is a folder
 do fovea train -c . x.txt
@@ -321,8 +321,22 @@ out quiet
 not error
 
 case standard streams that are closed never stand for a file
-do fovea train "$FIX/train.txt" --model bag --width 8 --epochs 1 -o a >&- 2>&- <&-; code=$?
+do fovea train "$FIX/train.txt" --model bag --d-model 8 --epochs 1 -o a >&- 2>&- <&-; code=$?
 do fovea predict a "$FIX/train.txt" -q | grep -c .; grep -cvx '[0-9]*' a/lock; exit $code
 exit 5
 out 200
 out 0
+
+case names that options had in earlier versions, from all sources
+do printf 'clip-norm: 3\npool: max\n' > c.yaml
+do FOVEA_TABLE_RATE=0.25 fovea train x.txt --config c.yaml --learn-rate 0.5 --accumulate 2 --average 0.9 --width 64 --ffn 96 --attention window:left=8 --vector-width 64 --dump-config
+out max-grad-norm: 3
+out pooling: max
+out embedding-lr-multiplier: 0.25
+out learning-rate: 0.5
+out gradient-accumulation: 2
+out ema-decay: 0.9
+out d-model: 64
+out d-ff: 96
+out mechanism: "window:left=8"
+out vector-dim: 64

@@ -1,4 +1,4 @@
-/* Block masks: what tiles are, and questions about them. They are made in build.c. */
+/* Block masks: what tiles are, and questions about them. They are made in block_mask_build.c. */
 #include "attn/blocks/block_mask.h"
 
 static int64_t plane_of(const fv_block_mask *m, int64_t batch, int64_t head) {

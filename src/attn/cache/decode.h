@@ -1,4 +1,4 @@
-/* Between the files of decoding: decode.c plans and checks, split.c runs.
+/* Between the files of decoding: decode.c plans and checks, split_kv.c runs.
  *
  * A task is (sequence, kv head, chunk of 1024 positions). It reads the chunk of K, then that of V, once, for all rows
  * of its group: `group` query heads times the new rows, at most about 64 together (more are done in batches of rows).

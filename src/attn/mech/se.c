@@ -73,9 +73,11 @@ static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *s
 
 static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
     const size_t e = fv_dtype_size(plan->dtype);
-    return fv__gate_first_bytes(plan) + fv__attn_lines(plan->heads * weights_of_head(plan), e) +
-           fv__attn_lines(plan->sequences * plan->heads * kept(plan), e) +
-           fv__attn_lines(fv__gate_most_blocks(plan) * plan->heads * plan->d_qk * (backward ? 2 : 1), e);
+    const int64_t pairs = fv__attn_times(plan->sequences, plan->heads),
+                  blocks = fv__attn_times(fv__gate_most_blocks(plan), plan->heads);
+    return fv__gate_first_bytes(plan) + fv__attn_lines(fv__attn_times(plan->heads, weights_of_head(plan)), e) +
+           fv__attn_lines(fv__attn_times(pairs, kept(plan)), e) +
+           fv__attn_lines(fv__attn_times(blocks, plan->d_qk * (backward ? 2 : 1)), e);
 }
 
 static double flops(const fv_attention_plan *plan, bool backward) {

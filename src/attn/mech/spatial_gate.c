@@ -50,8 +50,9 @@ static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *s
 static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
     const size_t e = fv_dtype_size(plan->dtype);
     const int64_t wide = plan->d_qk + 1;
-    size_t bytes = fv__attn_lines(plan->heads * wide, e) + fv__gate_first_bytes(plan);
-    if (backward) bytes += fv__attn_lines(fv__gate_most_blocks(plan) * plan->heads * wide, e);
+    const int64_t all = fv__attn_times(plan->heads, wide);
+    size_t bytes = fv__attn_lines(all, e) + fv__gate_first_bytes(plan);
+    if (backward) bytes += fv__attn_lines(fv__attn_times(fv__gate_most_blocks(plan), all), e);
     return bytes;
 }
 

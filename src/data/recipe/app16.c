@@ -33,9 +33,9 @@ typedef struct work {
     fv__map *held;    /* normalised texts of the test split */
     fv__map *paragraphs;
     int32_t *last; /* at the first package of a source: its last one */
-    size_t last_room;
+    size_t last_capacity;
     int32_t *row; /* chosen packages */
-    size_t rows, row_room;
+    size_t rows, row_capacity;
     fv__buf scratch, key;
 } work;
 
@@ -158,7 +158,7 @@ static fv_status add_package(work *w, const fv__deb822 *stanza) {
     int64_t group = fv__map_get(w->sources, source.text, source.size, -1);
     if (group < 0) FV_TRY(fv__map_set(w->sources, source.text, source.size, (int64_t)w->packages));
     size_t slot = group < 0 ? w->packages : (size_t)group; /* `last` is kept at the group's first package */
-    FV_TRY(FV_GROW(&w->last, &w->last_room, w->packages + 1));
+    FV_TRY(FV_GROW(&w->last, &w->last_capacity, w->packages + 1));
     if (group >= 0) w->package[w->last[slot]].next = (int32_t)w->packages;
     w->last[slot] = (int32_t)w->packages++;
     return FV_OK;
@@ -262,7 +262,7 @@ static fv_status choose_rows(work *w) {
         if (p) FV_TRY(is_new(w, p, &fresh));
         if (!fresh || !among(p->section, sections) || fv__text_count_words(p->body.text, p->body.size) < MIN_WORDS)
             continue;
-        FV_TRY(FV_GROW(&w->row, &w->row_room, w->rows + 1));
+        FV_TRY(FV_GROW(&w->row, &w->row_capacity, w->rows + 1));
         w->row[w->rows++] = (int32_t)(p - w->package);
         if (p->bucket != TEST_BUCKET) continue;
         FV_TRY(normal(w, p));

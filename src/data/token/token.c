@@ -207,7 +207,7 @@ fv_status fv_tokenizer_train(fv_tokenizer **tokenizer, fv_texts texts, const fv_
 
 static fv_status copy_word_tokenizer(fv_tokenizer *t, const fv_tokenizer *from, const char *const *words,
                                      int64_t count) {
-    int32_t id;
+    int64_t next = from->size; /* behind the last, which need not be the number of tokens: ids may be skipped */
     t->pre = from->pre;
     t->prefix_space = from->prefix_space;
     t->normal = from->normal;
@@ -217,7 +217,9 @@ static fv_status copy_word_tokenizer(fv_tokenizer *t, const fv_tokenizer *from, 
         FV_TRY(fv__map_set(t->ids, token, size, fv__map_value(from->ids, i)));
     }
     for (size_t i = 0; i < from->added_count; i++) FV_TRY(fv__added_add(t, from->added[i]));
-    for (int64_t i = 0; i < count; i++) FV_TRY(fv__vocab_add(t, words[i], strlen(words[i]), &id));
+    for (int64_t i = 0; i < count; i++)
+        if (fv__map_get(t->ids, words[i], strlen(words[i]), -1) < 0)
+            FV_TRY(fv__map_set(t->ids, words[i], strlen(words[i]), next++));
     t->special.unk = from->special.unk;
     return fv__tokenizer_finish(t);
 }
@@ -225,7 +227,7 @@ static fv_status copy_word_tokenizer(fv_tokenizer *t, const fv_tokenizer *from, 
 fv_status fv_tokenizer_with_words(fv_tokenizer **out, const fv_tokenizer *from, const char *const *words,
                                   int64_t count) {
     *out = NULL;
-    if (from->model != &fv__token_word || (int64_t)fv__map_size(from->ids) != from->size)
+    if (from->model != &fv__token_word)
         return fv__fail(FV_USAGE, "words can only be added to a word tokenizer\n  found: %s", from->model->name);
     fv_tokenizer *t = NULL;
     fv_status status = fv__tokenizer_new(&t, from->model);

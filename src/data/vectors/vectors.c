@@ -8,9 +8,9 @@
 
 const fv_option *fv_vectors_option_rows(void) {
     static const fv_option rows[] = {
-        {"vector-width", FV_OPT_INT, offsetof(fv_vectors_options, width), "128", 1, 4096, "N", "numbers of a vector"},
+        {"vector-dim", FV_OPT_INT, offsetof(fv_vectors_options, dim), "128", 1, 4096, "N", "numbers of a vector"},
         {"vector-rank", FV_OPT_INT, offsetof(fv_vectors_options, rank), "192", 1, 8192, "N",
-         "rank of the decomposition, at least the width"},
+         "rank of the decomposition, at least the dim"},
         {"vector-min-count", FV_OPT_INT, offsetof(fv_vectors_options, min_count), "4", 1, 1e9, "N",
          "leave out words seen less often"},
         {"window", FV_OPT_INT, offsetof(fv_vectors_options, window), "8", 1, 1000, "N",
@@ -86,29 +86,29 @@ static fv_status make_biases(biases *b, const fv__sparse *counts, double power) 
     return FV_OK;
 }
 
-/* The first `width` columns, each times the root of its singular value; rows of length 1. */
-static void take_rows(float *data, const float *u, const double *sigma, int64_t count, int64_t width, int64_t rank) {
+/* The first `dim` columns, each times the root of its singular value; rows of length 1. */
+static void take_rows(float *data, const float *u, const double *sigma, int64_t count, int64_t dim, int64_t rank) {
     for (int64_t r = 0; r < count; r++) {
         double norm = 0;
-        float *out = data + r * width;
-        for (int64_t j = 0; j < width && j < rank; j++) {
+        float *out = data + r * dim;
+        for (int64_t j = 0; j < dim && j < rank; j++) {
             out[j] = (float)(u[r * rank + j] * sqrt(sigma[j]));
             norm += (double)out[j] * out[j];
         }
-        for (int64_t j = 0; j < width && norm > 0; j++) out[j] = (float)(out[j] / sqrt(norm));
+        for (int64_t j = 0; j < dim && norm > 0; j++) out[j] = (float)(out[j] / sqrt(norm));
     }
 }
 
 static fv_status decompose(float *data, const fv__sparse *counts, const fv_vectors_options *o) {
     biases b = {0};
-    int64_t rank = o->rank < o->width ? o->width : o->rank;
+    int64_t rank = o->rank < o->dim ? o->dim : o->rank;
     if (rank > counts->size) rank = counts->size;
     float *u = fv__alloc_array((size_t)counts->size, (size_t)rank * sizeof *u);
     double *sigma = fv__alloc_array((size_t)rank, sizeof *sigma);
     fv_status status = u && sigma ? make_biases(&b, counts, o->context_power) : FV_NO_RESOURCES;
     fv__svd_job job = {{counts, b.plain, b.powered}, {counts, b.powered, b.plain}, rank, o->passes, (uint64_t)o->seed};
     if (status == FV_OK) status = fv__svd(&job, u, sigma);
-    if (status == FV_OK) take_rows(data, u, sigma, counts->size, o->width, rank);
+    if (status == FV_OK) take_rows(data, u, sigma, counts->size, o->dim, rank);
     fv__free(u);
     fv__free(sigma);
     fv__free(b.plain);
@@ -126,7 +126,7 @@ static fv_status train(fv_vectors **vectors, const fv_tokenizer *t, fv_texts tex
             (long long)words, (long long)o->min_count);
     sequence r = {0};
     fv__sparse counts = {0};
-    float *data = fv__alloc_array((size_t)words, (size_t)o->width * sizeof *data);
+    float *data = fv__alloc_array((size_t)words, (size_t)o->dim * sizeof *data);
     fv_status status = data ? number_words(&r, t, texts, o->window) : FV_NO_RESOURCES;
     if (status == FV_OK)
         fv__log(FV_LOG_INFO, "word vectors: %lld words, %zu places: counting neighbours", (long long)words, r.length);
@@ -135,7 +135,7 @@ static fv_status train(fv_vectors **vectors, const fv_tokenizer *t, fv_texts tex
     if (status == FV_OK) fv__log(FV_LOG_INFO, "word vectors: decomposing");
     if (status == FV_OK) status = decompose(data, &counts, o);
     fv__sparse_free(&counts);
-    if (status == FV_OK) return fv__vectors_build(vectors, data, words, o->width, t->token + specials);
+    if (status == FV_OK) return fv__vectors_build(vectors, data, words, o->dim, t->token + specials);
     fv__free(data);
     return status;
 }
@@ -148,11 +148,11 @@ fv_status fv_vectors_train(fv_vectors **vectors, fv_texts texts, const fv_vector
     fv_options_init(fv_vectors_option_rows(), &o);
     fv_options_init(fv_tokenizer_option_rows(), &words);
     if (options) o = *options;
-    if (o.width < 1 || o.window < 1 || o.window > 1000 || o.passes < 0 || o.min_count < 1 || o.width > 4096 ||
+    if (o.dim < 1 || o.window < 1 || o.window > 1000 || o.passes < 0 || o.min_count < 1 || o.dim > 4096 ||
         o.rank > 8192)
         return fv__fail(
             FV_USAGE,
-            "word vectors: an option is out of range\n  expected: width 1 to 4096, rank to 8192, window 1 to 1000");
+            "word vectors: an option is out of range\n  expected: dim 1 to 4096, rank to 8192, window 1 to 1000");
     words.tokenizer = "word";
     words.lowercase = o.lowercase;
     words.min_count = o.min_count;
@@ -175,7 +175,7 @@ static fv_status copy_words(fv_vectors *v, const char *const *word) {
     return FV_OK;
 }
 
-fv_status fv__vectors_build(fv_vectors **vectors, float *data, int64_t count, int64_t width, const char *const *word) {
+fv_status fv__vectors_build(fv_vectors **vectors, float *data, int64_t count, int64_t dim, const char *const *word) {
     fv_vectors *v = fv__alloc(sizeof *v);
     fv__vectors *s = fv__alloc(sizeof *s);
     *vectors = NULL;
@@ -187,7 +187,7 @@ fv_status fv__vectors_build(fv_vectors **vectors, float *data, int64_t count, in
     }
     v->store = s;
     v->count = count;
-    v->width = width;
+    v->dim = dim;
     v->data = s->data = data;
     s->word = fv__alloc_array((size_t)count, sizeof *s->word);
     v->word = s->word;
@@ -215,8 +215,8 @@ int64_t fv_vectors_find(const fv_vectors *v, const char *word) {
 
 static double cosine_of(const fv_vectors *v, int64_t a, int64_t b) {
     double dot = 0, x = 0, y = 0;
-    for (int64_t j = 0; j < v->width; j++) {
-        double p = v->data[a * v->width + j], q = v->data[b * v->width + j];
+    for (int64_t j = 0; j < v->dim; j++) {
+        double p = v->data[a * v->dim + j], q = v->data[b * v->dim + j];
         dot += p * q;
         x += p * p;
         y += q * q;
@@ -258,7 +258,7 @@ int64_t fv_vectors_fill(const fv_vectors *v, const fv_tokenizer *tokenizer, floa
         const char *token = fv_tokenizer_token(tokenizer, id);
         int64_t row = token ? find_token(v, token, &lower) : -1;
         if (row < 0) continue;
-        memcpy(table + id * v->width, v->data + row * v->width, (size_t)v->width * sizeof *table);
+        memcpy(table + id * v->dim, v->data + row * v->dim, (size_t)v->dim * sizeof *table);
         found++;
     }
     fv__buf_free(&lower);

@@ -53,6 +53,6 @@ typedef struct fv__svd_job {
 fv_status fv__svd(const fv__svd_job *job, float *u, double *sigma);
 
 /* Makes the public object; takes over data. Words are copied. */
-fv_status fv__vectors_build(fv_vectors **vectors, float *data, int64_t count, int64_t width, const char *const *word);
+fv_status fv__vectors_build(fv_vectors **vectors, float *data, int64_t count, int64_t dim, const char *const *word);
 
 #endif

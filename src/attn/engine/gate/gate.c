@@ -29,7 +29,7 @@ fv_status fv__gate_accept(fv_attention_plan *plan) {
 
 int64_t fv__gate_most_blocks(const fv_attention_plan *plan) {
     if (plan->packed) return plan->q_len / FV_GATE_ROWS + plan->sequences;
-    return (plan->q_len + FV_GATE_ROWS - 1) / FV_GATE_ROWS * plan->sequences;
+    return fv__attn_times((plan->q_len + FV_GATE_ROWS - 1) / FV_GATE_ROWS, plan->sequences);
 }
 
 size_t fv__gate_first_bytes(const fv_attention_plan *plan) {

@@ -90,22 +90,24 @@ void fv__recurrent_locate(const int64_t *first, int64_t sequences, int64_t span,
 static int64_t most_spans(const fv_attention_plan *plan) {
     const int64_t q = plan->q_len, k = plan->k_len;
     if (plan->packed) return (q + k) / FV_RECURRENT_SPAN + plan->sequences;
-    if (plan->window_right < 0) return spans_in(max_of(q, k)) * plan->sequences;
-    if (plan->lower_right) return spans_in(k) * plan->sequences;
-    return spans_in(q + max_of(0, min_of(k, plan->q_offset + plan->window_right))) * plan->sequences;
+    if (plan->window_right < 0) return fv__attn_times(spans_in(max_of(q, k)), plan->sequences);
+    if (plan->lower_right) return fv__attn_times(spans_in(k), plan->sequences);
+    return fv__attn_times(spans_in(q + max_of(0, min_of(k, plan->q_offset + plan->window_right))), plan->sequences);
 }
 
 fv__recurrent_partition fv__recurrent_partition_of(const fv_attention_plan *plan, bool backward) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
     const int64_t c = FV_RECURRENT_CHUNK, d = plan->d_qk, dv = plan->d_v;
-    fv__recurrent_partition partition = {.spans = most_spans(plan), .state = d * (dv + 1)};
+    fv__recurrent_partition partition = {.spans = most_spans(plan), .state = fv__attn_times(d, dv + 1)};
     partition.first_bytes = fv__attn_lines(plan->sequences + 1, sizeof(int64_t));
-    partition.states_bytes = fv__attn_lines(plan->kv_heads * (partition.spans + plan->sequences) * partition.state, e);
-    partition.worker_bytes = fv__attn_lines(partition.state, e) + 3 * fv__attn_lines(c * d, e) +
+    partition.states_bytes = fv__attn_lines(
+        fv__attn_times(fv__attn_times(plan->kv_heads, partition.spans + plan->sequences), partition.state), e);
+    partition.worker_bytes = fv__attn_lines(partition.state, e) + 3 * fv__attn_lines(fv__attn_times(c, d), e) +
                              fv__attn_lines(c * c, e) + fv__attn_lines(c, e);
     if (!backward) return partition;
-    partition.rows_bytes = fv__attn_lines(plan->batch * plan->heads * plan->q_len, e);
-    partition.worker_bytes += fv__attn_lines(c * c, e) + 3 * fv__attn_lines(c * (dv + 1), e) + fv__attn_lines(c * d, e);
+    partition.rows_bytes = fv__attn_lines(fv__attn_times(fv__attn_times(plan->batch, plan->heads), plan->q_len), e);
+    partition.worker_bytes += fv__attn_lines(c * c, e) + 3 * fv__attn_lines(fv__attn_times(c, dv + 1), e) +
+                              fv__attn_lines(fv__attn_times(c, d), e);
     return partition;
 }
 

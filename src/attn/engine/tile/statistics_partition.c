@@ -10,7 +10,7 @@ static int64_t most_shared(const fv_attention_plan *plan, const fv_attention_sta
                            int64_t sequences) {
     const int64_t spans = pieces(plan->q_len, span);
     if (spans < 2 || span % want->pool_q == 0) return 0;
-    return plan->packed && want->batch < 0 ? 2 * spans : spans * sequences;
+    return plan->packed && want->batch < 0 ? 2 * spans : fv__attn_times(spans, sequences);
 }
 
 fv__statistics_partition fv__statistics_partition_of(const fv_attention_plan *plan,
@@ -26,13 +26,16 @@ fv__statistics_partition fv__statistics_partition_of(const fv_attention_plan *pl
     partition.first_bytes = fv__attn_lines(2 * (partition.sequences + 1), sizeof(int64_t));
     const int64_t batches = want->batch >= 0 ? 1 : plan->batch;
     if (want->columns.rank)
-        partition.column_bytes =
-            fv__attn_lines(pieces(plan->q_len, partition.span) * batches * partition.heads * plan->k_len, e);
-    if (pooled)
-        partition.shared_bytes = fv__attn_lines(most_shared(plan, want, partition.span, partition.sequences) *
-                                                    partition.heads * 4 * partition.key_blocks,
+        partition.column_bytes = fv__attn_lines(fv__attn_times(fv__attn_times(pieces(plan->q_len, partition.span),
+                                                                              fv__attn_times(batches, partition.heads)),
+                                                               plan->k_len),
                                                 e);
-    partition.worker_bytes = fv__attn_lines(plan->d_qk * side, e) + 3 * fv__attn_lines(side * side, e) +
+    const int64_t shared_rows =
+        pooled ? fv__attn_times(most_shared(plan, want, partition.span, partition.sequences), partition.heads) : 0;
+    if (pooled)
+        partition.shared_bytes =
+            fv__attn_lines(fv__attn_times(shared_rows, fv__attn_times(4, partition.key_blocks)), e);
+    partition.worker_bytes = fv__attn_lines(fv__attn_times(plan->d_qk, side), e) + 3 * fv__attn_lines(side * side, e) +
                              2 * fv__attn_lines(partition.span, e) +
                              2 * fv__attn_lines(partition.span, sizeof(int64_t));
     return partition;

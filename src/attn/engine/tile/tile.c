@@ -58,7 +58,7 @@ int64_t fv__tile_chunk(const fv_attention_plan *plan, int64_t rows) {
 /* Pieces of `size` rows over all sequences; of packed ones, whose lengths are not known yet, at most. */
 static int64_t pieces(const fv_attention_plan *plan, int64_t rows, int64_t size) {
     if (plan->packed) return rows / size + plan->sequences;
-    return (rows + size - 1) / size * plan->sequences;
+    return fv__attn_times((rows + size - 1) / size, plan->sequences);
 }
 
 /* Pairs of block and head for a task: short sequences come in groups, so that handing out work costs little and the
@@ -82,30 +82,34 @@ fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool bac
     fv__tile_partition partition = {.chunk = largest_chunk(plan)};
     partition.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
     if (!backward) {
-        partition.group = group_of(plan, pieces(plan, plan->q_len, FV_TILE_BLOCK_Q) * plan->heads, FV_TILE_BLOCK_Q);
+        partition.group =
+            group_of(plan, fv__attn_times(pieces(plan, plan->q_len, FV_TILE_BLOCK_Q), plan->heads), FV_TILE_BLOCK_Q);
         partition.worker_bytes =
             fv__attn_lines(FV_TILE_BLOCK_K * lanes, e) * (biased ? 3 : 1) + 3 * fv__attn_lines(lanes, e);
-        partition.worker_bytes +=
-            FV_TILE_BLOCK_Q / lanes *
-            (fv__attn_lines(d * lanes, e) + fv__attn_lines(dv * lanes, e) + 2 * fv__attn_lines(lanes, e));
+        partition.worker_bytes += FV_TILE_BLOCK_Q / lanes *
+                                  (fv__attn_lines(fv__attn_times(d, lanes), e) +
+                                   fv__attn_lines(fv__attn_times(dv, lanes), e) + 2 * fv__attn_lines(lanes, e));
         return partition;
     }
     const int64_t rows = plan->q_len > plan->k_len ? plan->q_len : plan->k_len;
     const bool equal = !plan->packed && !plan->shape[FV_KV_LEN].rank; /* sequences have `rows`, others at most */
     if (equal || partition.chunk > rows) partition.chunk = fv__tile_chunk(plan, rows);
     partition.chunks = plan->packed ? (plan->q_len + plan->k_len) / largest_chunk(plan) + 2 * plan->sequences
-                                    : chunks_of(plan, rows) * plan->sequences;
-    const int64_t parts = partition.chunks * plan->heads * (3 + (additive(plan) ? d : 0));
-    partition.group = group_of(plan, partition.chunks * plan->kv_heads, partition.chunk);
+                                    : fv__attn_times(chunks_of(plan, rows), plan->sequences);
+    const int64_t parts = fv__attn_times(fv__attn_times(partition.chunks, plan->heads), 3 + (additive(plan) ? d : 0));
+    partition.group = group_of(plan, fv__attn_times(partition.chunks, plan->kv_heads), partition.chunk);
     partition.shared_bytes +=
-        2 * fv__attn_lines(plan->batch * plan->heads * plan->q_len, e) + fv__attn_lines(parts, sizeof(double));
-    partition.worker_bytes = 2 * (fv__attn_lines(partition.chunk * d, e) + fv__attn_lines(partition.chunk * dv, e)) +
+        2 * fv__attn_lines(fv__attn_times(fv__attn_times(plan->batch, plan->heads), plan->q_len), e) +
+        fv__attn_lines(parts, sizeof(double));
+    partition.worker_bytes = 2 * (fv__attn_lines(fv__attn_times(partition.chunk, d), e) +
+                                  fv__attn_lines(fv__attn_times(partition.chunk, dv), e)) +
                              3 * fv__attn_lines(side, e);
     if (plan->window_left >= 0 || plan->window_right >= 0)
-        partition.worker_bytes += fv__attn_lines(side * d, e) + fv__attn_lines(side * dv, e);
+        partition.worker_bytes +=
+            fv__attn_lines(fv__attn_times(side, d), e) + fv__attn_lines(fv__attn_times(side, dv), e);
     partition.worker_bytes +=
         (2 + (biased || blocks ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * fv__attn_lines(side * side, e);
-    if (additive(plan)) partition.worker_bytes += fv__attn_lines(d * side, e);
+    if (additive(plan)) partition.worker_bytes += fv__attn_lines(fv__attn_times(d, side), e);
     return partition;
 }
 

@@ -1,0 +1,228 @@
+/* file.c - word vectors in files: safetensors with a list of words beside it, and the text formats of word2vec,
+ * fastText and GloVe (a line of two numbers first, or none). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/vectors/vectors.h"
+#include "fovea/files.h"
+
+static const char tensor_name[] = "vectors";
+
+static fv_status words_path(char **out, const char *path) {
+    fv__buf buf = {0};
+    fv__buf_printf(&buf, "%s.vocab.txt", path);
+    fv_status status = fv__buf_status(&buf);
+    *out = status == FV_OK ? fv__strdup(buf.data) : NULL;
+    fv__buf_free(&buf);
+    return status == FV_OK && !*out ? FV_NO_RESOURCES : status;
+}
+
+fv_status fv_vectors_save(const fv_vectors *v, const char *path) {
+    char *beside = NULL;
+    fv__buf text = {0};
+    for (int64_t i = 0; i < v->count; i++) {
+        if (strpbrk(v->word[i], "\r\n")) {
+            fv__buf_free(&text);
+            return fv__fail(FV_USAGE, "%s: a word with a line break cannot be saved", path);
+        }
+        fv__buf_text(&text, v->word[i]);
+        fv__buf_add(&text, "\n", 1);
+    }
+    fv_named_tensor tensor = {tensor_name, fv_tensor_2d((void *)(uintptr_t)v->data, FV_F32, v->count, v->dim)};
+    fv_status status = fv__buf_status(&text);
+    if (status == FV_OK) status = words_path(&beside, path);
+    if (status == FV_OK) status = fv__write_file(beside, text.data, text.size);
+    if (status == FV_OK) status = fv_safetensors_write(path, &tensor, 1, NULL);
+    fv__buf_free(&text);
+    fv__free(beside);
+    return status;
+}
+
+/* ---- safetensors */
+
+/* Cuts a text into lines in place. *lines points into it. */
+static fv_status cut_lines(char *text, const char ***lines, int64_t *count) {
+    size_t n = 0, room = 0;
+    *lines = NULL;
+    for (char *at = text; *at;) {
+        char *end = strchr(at, '\n');
+        fv_status status = FV_GROW(lines, &room, n + 1);
+        if (status != FV_OK) return status;
+        (*lines)[n++] = at;
+        if (!end) break;
+        *end = 0;
+        if (end > at && end[-1] == '\r') end[-1] = 0;
+        at = end + 1;
+    }
+    *count = (int64_t)n;
+    return FV_OK;
+}
+
+static fv_status build_from_tensor(fv_vectors **vectors, const fv_tensor *t, const char **words, int64_t count,
+                                   const char *path) {
+    if (t->rank != 2 || t->dim[0] != count)
+        return fv__fail(FV_BAD_DATA,
+                        "%s: tensor \"vectors\" does not fit its list of words\n  expected: %lld rows\n  found:    "
+                        "rank %d with %lld",
+                        path, (long long)count, t->rank, (long long)(t->rank ? t->dim[0] : 0));
+    float *data = fv__alloc_array((size_t)count, (size_t)t->dim[1] * sizeof *data);
+    if (!data) return FV_NO_RESOURCES;
+    fv_tensor copy = fv_tensor_2d(data, FV_F32, count, t->dim[1]);
+    fv_status status = fv_tensor_copy(&copy, t);
+    if (status == FV_OK) return fv__vectors_build(vectors, data, count, t->dim[1], words);
+    fv__free(data);
+    return status;
+}
+
+static fv_status read_words(char **text, const char *path) {
+    char *beside = NULL;
+    fv__file file;
+    FV_TRY(words_path(&beside, path));
+    fv_status status = fv__file_read(&file, beside);
+    if (status == FV_OK) {
+        if (fv__utf8_valid(file.data, file.size) < file.size || memchr(file.data, 0, file.size))
+            status = fv__fail(FV_BAD_DATA, "%s: not a list of words in UTF-8", beside);
+        else if (!(*text = fv__alloc(file.size + 1)))
+            status = FV_NO_RESOURCES;
+        else
+            memcpy(*text, file.data, file.size);
+        fv__file_free(&file);
+    }
+    fv__free(beside);
+    return status;
+}
+
+static fv_status load_tensors(fv_vectors **vectors, const char *path) {
+    fv_tensor_file *file = NULL;
+    fv_tensor tensor;
+    char *text = NULL;
+    const char **words = NULL;
+    int64_t count = 0;
+    FV_TRY(fv_tensor_file_open(&file, path));
+    fv_status status = fv_tensor_file_find(file, tensor_name, &tensor);
+    if (status == FV_OK) status = fv_tensor_file_check_finite(file);
+    if (status == FV_OK) status = read_words(&text, path);
+    if (status == FV_OK) status = cut_lines(text, &words, &count);
+    if (status == FV_OK) status = build_from_tensor(vectors, &tensor, words, count, path);
+    fv__free(words);
+    fv__free(text);
+    fv_tensor_file_close(file);
+    return status;
+}
+
+/* ---- text */
+
+typedef struct reader {
+    const char *path;
+    fv__map *seen;
+    const char **word;
+    float *data;
+    size_t words, word_capacity, data_capacity;
+    int64_t dim, line, twice;
+} reader;
+
+/* Numbers of a line behind its word; returns how many, -1 for something that is none. */
+static int64_t read_numbers(char *at, float *out, int64_t room) {
+    int64_t count = 0;
+    for (char *rest = NULL, *word = strtok_r(at, " \t\r", &rest); word; word = strtok_r(NULL, " \t\r", &rest)) {
+        double value;
+        if (!fv__parse_float(word, &value)) return -1;
+        if (count < room) out[count] = (float)value;
+        count++;
+    }
+    return count;
+}
+
+static fv_status wrong_line(const reader *r, int64_t found) {
+    if (found < 0)
+        return fv__fail(FV_BAD_DATA,
+                        "%s:%lld: expected a word and %lld numbers\n  found:    something that is not a number",
+                        r->path, (long long)r->line, (long long)r->dim);
+    return fv__fail(FV_BAD_DATA, "%s:%lld: expected a word and %lld numbers\n  found:    %lld numbers", r->path,
+                    (long long)r->line, (long long)r->dim, (long long)found);
+}
+
+/* The first of equal words counts. */
+static fv_status add_line(reader *r, char *line) {
+    char *gap = line + strcspn(line, " \t");
+    if (!*line || gap == line || !*gap) return wrong_line(r, 0);
+    *gap = 0;
+    if (fv__map_get(r->seen, line, strlen(line), -1) >= 0) {
+        r->twice++;
+        return FV_OK;
+    }
+    FV_TRY(FV_GROW(&r->data, &r->data_capacity, (r->words + 1) * (size_t)r->dim));
+    FV_TRY(FV_GROW(&r->word, &r->word_capacity, r->words + 1));
+    int64_t found = read_numbers(gap + 1, r->data + r->words * (size_t)r->dim, r->dim);
+    if (found != r->dim) return wrong_line(r, found);
+    FV_TRY(fv__map_set(r->seen, line, strlen(line), 1));
+    r->word[r->words++] = line;
+    return FV_OK;
+}
+
+/* "COUNT WIDTH", or the dim of the first row. */
+static fv_status read_width(reader *r, const char *line, bool *header) {
+    char *end;
+    long long count = strtoll(line, &end, 10), dim = end > line && *end == ' ' ? strtoll(end, &end, 10) : -1;
+    *header = dim > 0 && count >= 0 && !end[strspn(end, " \r")];
+    if (*header)
+        r->dim = dim;
+    else
+        for (const char *at = line; (at = strpbrk(at, " \t")); at += strspn(at, " \t"))
+            r->dim += at[strspn(at, " \t\r")] != 0;
+    if (r->dim >= 1 && r->dim <= 65536) return FV_OK;
+    return fv__fail(FV_BAD_DATA, "%s:1: expected a word and its numbers, or a line \"COUNT WIDTH\"", r->path);
+}
+
+static fv_status read_lines(reader *r, char *text) {
+    for (char *at = text, *end; *at; at = end) {
+        bool header = false;
+        end = at + strcspn(at, "\n");
+        if (*end) *end++ = 0;
+        r->line++;
+        if (r->line == 1) FV_TRY(read_width(r, at, &header));
+        if (!header) FV_TRY(add_line(r, at));
+    }
+    if (!r->words) return fv__fail(FV_BAD_DATA, "%s: no vectors", r->path);
+    if (r->twice)
+        fv__log(FV_LOG_WARN, "%s: %lld words are there twice; the first vector counts", r->path, (long long)r->twice);
+    return FV_OK;
+}
+
+static fv_status load_text(fv_vectors **vectors, const char *path, const fv__file *file) {
+    reader r = {.path = path};
+    size_t valid = fv__utf8_valid(file->data, file->size);
+    if (valid < file->size || memchr(file->data, 0, file->size))
+        return fv__fail(
+            FV_BAD_DATA,
+            "%s: not text in UTF-8\n  expected: safetensors, or the text format of word2vec or fastText (.vec)\n"
+            "  try:      convert a binary file with the program that wrote it",
+            path);
+    char *text = fv__alloc(file->size + 1);
+    fv_status status = text ? fv__map_create(&r.seen) : FV_NO_RESOURCES;
+    if (status == FV_OK) {
+        memcpy(text, file->data, file->size);
+        status = read_lines(&r, text);
+    }
+    if (status == FV_OK) {
+        status = fv__vectors_build(vectors, r.data, (int64_t)r.words, r.dim, r.word);
+        r.data = NULL;
+    }
+    fv__free(r.data);
+    fv__free(r.word);
+    fv__map_free(r.seen);
+    fv__free(text);
+    return status;
+}
+
+/* A safetensors file begins with the length of its header, whose ninth byte is "{". */
+fv_status fv_vectors_load(fv_vectors **vectors, const char *path) {
+    fv__file file;
+    *vectors = NULL;
+    FV_TRY(fv__file_map(&file, path));
+    bool tensors = file.size > 8 && file.data[8] == '{' && !file.data[7];
+    fv_status status = tensors ? FV_OK : load_text(vectors, path, &file);
+    fv__file_free(&file);
+    return tensors ? load_tensors(vectors, path) : status;
+}

@@ -1,0 +1,149 @@
+/* linear: TF-IDF of words and pairs of words, and multinomial logistic regression with an L2 penalty, fitted to the
+ * minimum by L-BFGS. The baseline every text classifier should be held against.
+ *
+ * Objective, over n texts:  mean cross-entropy + |W|^2 / (2 c n).  The bias is not penalised. */
+#include "model/features.h"
+#include "optim/lbfgs.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Variables are laid out feature by feature, (features + 1, classes), the last row being the bias: a text then reads
+ * whole rows. */
+typedef struct problem {
+    const fv__counts *x, *by_column;
+    const int32_t *label;
+    int64_t texts, features, classes;
+    double penalty;
+    const double *w;
+    double *g;
+    double *residual; /* (texts, classes) probability - target, over n */
+    double *loss;     /* (texts) */
+} problem;
+
+enum { TEXTS = 64, FEATURES = 512 }; /* one piece of work */
+static int64_t pieces(int64_t count, int64_t size) { return (count + size - 1) / size; }
+
+static void text_residual(problem *p, int64_t t) {
+    int64_t classes = p->classes;
+    double *z = p->residual + t * classes, most = -INFINITY, sum = 0;
+    memcpy(z, p->w + p->features * classes, (size_t)classes * sizeof *z);
+    for (int64_t i = p->x->start[t]; i < p->x->start[t + 1]; i++) {
+        const double *w = p->w + p->x->column[i] * classes;
+        double value = p->x->value[i];
+        for (int64_t c = 0; c < classes; c++) z[c] += value * w[c];
+    }
+    for (int64_t c = 0; c < classes; c++) most = fmax(most, z[c]);
+    double target = z[p->label[t]];
+    for (int64_t c = 0; c < classes; c++) sum += z[c] = exp(z[c] - most);
+    p->loss[t] = log(sum) + most - target;
+    for (int64_t c = 0; c < classes; c++) z[c] = (z[c] / sum - (c == p->label[t])) / (double)p->texts;
+}
+
+static void texts_residual(void *context, int64_t piece, int worker) {
+    problem *p = context;
+    (void)worker;
+    for (int64_t t = piece * TEXTS; t < (piece + 1) * TEXTS && t < p->texts; t++) text_residual(p, t);
+}
+
+static void features_gradient(void *context, int64_t piece, int worker) {
+    problem *p = context;
+    int64_t classes = p->classes;
+    (void)worker;
+    for (int64_t f = piece * FEATURES; f < (piece + 1) * FEATURES && f < p->features; f++) {
+        double *g = p->g + f * classes;
+        const double *w = p->w + f * classes;
+        for (int64_t c = 0; c < classes; c++) g[c] = p->penalty * w[c];
+        for (int64_t i = p->by_column->start[f]; i < p->by_column->start[f + 1]; i++) {
+            const double *r = p->residual + p->by_column->column[i] * classes;
+            double value = p->by_column->value[i];
+            for (int64_t c = 0; c < classes; c++) g[c] += value * r[c];
+        }
+    }
+}
+
+static double objective(void *context, double *gradient, const double *w) {
+    problem *p = context;
+    p->w = w, p->g = gradient;
+    fv__parallel_for(pieces(p->texts, TEXTS), texts_residual, p);
+    fv__parallel_for(pieces(p->features, FEATURES), features_gradient, p);
+    double *bias = gradient + p->features * p->classes, value = 0, square = 0;
+    memset(bias, 0, (size_t)p->classes * sizeof *bias);
+    for (int64_t t = 0; t < p->texts; t++) {
+        value += p->loss[t];
+        for (int64_t c = 0; c < p->classes; c++) bias[c] += p->residual[t * p->classes + c];
+    }
+    for (int64_t i = 0; i < p->features * p->classes; i++) square += w[i] * w[i];
+    return value / (double)p->texts + p->penalty * square / 2;
+}
+
+static void keep(fv_model *model, const double *w, int64_t features) {
+    float *weight = fv_params_get(model->params, FV__WEIGHT).value.data;
+    float *bias = fv_params_get(model->params, FV__BIAS).value.data;
+    for (int64_t c = 0; c < model->classes; c++) {
+        for (int64_t f = 0; f < features; f++) weight[c * features + f] = (float)w[f * model->classes + c];
+        bias[c] = (float)w[features * model->classes + c];
+    }
+}
+
+static fv_status learn(fv_model *model, const fv__counts *x, const int32_t *label) {
+    fv__counts by_column = {0};
+    int64_t features = x->columns, classes = model->classes, variables = (features + 1) * classes;
+    double *memory = fv__alloc_array((size_t)(variables + x->rows * (classes + 1)), sizeof *memory);
+    if (!memory) return FV_NO_RESOURCES;
+    problem p = {.x = x,
+                 .by_column = &by_column,
+                 .label = label,
+                 .texts = x->rows,
+                 .features = features,
+                 .classes = classes,
+                 .penalty = 1 / (model->options.c * (double)x->rows),
+                 .residual = memory + variables,
+                 .loss = memory + variables + x->rows * classes};
+    fv__lbfgs how = {.n = variables, .history = 6, .max_rounds = 300, .tolerance = 1e-5};
+    int rounds = 0;
+    fv_status status = fv__counts_transpose(&by_column, x);
+    if (status == FV_OK) status = fv__lbfgs_minimize(&how, memory, objective, &p, &rounds);
+    if (status == FV_OK) keep(model, memory, features);
+    if (status == FV_OK)
+        fv__log(FV_LOG_DEBUG, "linear: %lld features, %d rounds of L-BFGS", (long long)features, rounds);
+    fv__counts_free(&by_column);
+    fv__free(memory);
+    return status;
+}
+
+static fv_status weigh(fv_model *model, fv__counts *x) {
+    fv__counts by_column = {0};
+    float *scale = fv_params_get(model->params, FV__SCALE).value.data;
+    FV_TRY(fv__counts_transpose(&by_column, x));
+    fv__features_scale(scale, &by_column, x->rows, model->options.min_texts, true);
+    fv__features_weigh(x, scale);
+    fv__counts_free(&by_column);
+    return FV_OK;
+}
+
+static fv_status fit(fv_model *model, const fv_dataset *train) {
+    fv__counts x = {0};
+    FV_TRY(fv__features_learn(model, train->texts));
+    FV_TRY(fv__count_based_make(model));
+    fv_status status = fv__features_count(&x, model, train->texts);
+    if (status == FV_OK) status = weigh(model, &x);
+    if (status == FV_OK) status = learn(model, &x, train->label);
+    fv__counts_free(&x);
+    return status;
+}
+
+static const fv_option options[] = {
+    FV__ROW("c", FV_OPT_FLOAT, c, "200", 1e-6, 1e9, NULL, "inverse strength of the L2 penalty"),
+    FV__ROW_WORD_NGRAMS("2"),
+    FV__ROW_MIN_TEXTS("2"),
+    FV__ROW_SUBLINEAR("true"),
+    {0},
+};
+
+const fv__kind fv__kind_linear = {
+    .info = {"linear", "TF-IDF of words and pairs, multinomial logistic regression",
+             "Joachims, ECML 1998; Genkin et al. 2007", 0, options},
+    .make = fv__count_based_make,
+    .fit = fit,
+};

@@ -1,0 +1,378 @@
+/* Reading labelled texts: what is accepted, what is refused and with which words; splits. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "fovea/data.h"
+#include "support/scratch.h"
+
+/* ---- bad input: exact messages */
+
+typedef struct bad {
+    const char *name, *bytes; /* \1 stands for a NUL byte */
+    const char *settings;     /* "name=value name=value", "known" (classes cat and dog), "unlabelled" */
+    const char *message;
+    fv_status status;
+} bad;
+
+static const bad bads[] = {
+    {"empty.csv", "", "", "empty.csv: no texts\n  expected: at least one row below the header", FV_BAD_DATA},
+    {"empty.tsv", "", "header=yes", "empty.tsv: is empty\n  expected a header", FV_BAD_DATA},
+    {"empty.txt", "", "", "empty.txt: no texts\n  expected: at least one line", FV_BAD_DATA},
+    {"empty.jsonl", "\n\n", "", "empty.jsonl: no texts\n  expected: at least one object", FV_BAD_DATA},
+    {"head.csv", "label,text\n", "", "head.csv: no texts\n  expected: at least one row below the header", FV_BAD_DATA},
+    {"one.csv", "label,text\ncat,a\ncat,b\n", "",
+     "one.csv: only one class, \"cat\" (2 texts)\n  expected: at least two different labels\n  try:      another "
+     "--label-col",
+     FV_BAD_DATA},
+    {"lines.txt", "__label__cat a\nno label here\n", "",
+     "lines.txt:2: no label found\n  expected: a line that starts with \"__label__NAME\", or CSV, TSV, JSONL with a "
+     "label column\n"
+     "  try:      --format tsv --label-col 1 --text-col 2",
+     FV_BAD_DATA},
+    {"prefix.txt", "#cat a\n__label__dog b\n", "label-prefix=#",
+     "prefix.txt:2: no label found\n  expected: a line that starts with \"#NAME\", or CSV, TSV, JSONL with a label "
+     "column\n"
+     "  try:      --format tsv --label-col 1 --text-col 2",
+     FV_BAD_DATA},
+    {"bare.txt", "__label__ text\n", "", "bare.txt:1: a label without a name", FV_BAD_DATA},
+    {"two.txt", "__label__a __label__b text\n", "",
+     "two.txt:1: 2 labels on one line\n  expected: one, because a classifier answers with one class\n"
+     "  try:      --labels first (the first one counts)",
+     FV_BAD_DATA},
+    {"nolabel.csv", "label,text\ncat,a\n,b\n", "",
+     "nolabel.csv:3: no label found\n  expected: a name in column \"label\"", FV_BAD_DATA},
+    {"unseen.csv", "label,text\ncat,a\ndig,b\n", "known",
+     "unseen.csv:3: label \"dig\" was not seen in training\n  expected one of: cat, dog\n  did you mean \"dog\"?",
+     FV_BAD_DATA},
+    {"unseen.txt", "__label__elephant x\n", "known",
+     "unseen.txt:1: label \"elephant\" was not seen in training\n  expected one of: cat, dog", FV_BAD_DATA},
+    {"nohead.csv", "cat,a\ndog,b\n", "",
+     "nohead.csv:1: the first row has no column \"text\"\n  expected a header with the columns asked for, or their "
+     "numbers from 1 to 2",
+     FV_BAD_DATA},
+    {"column.csv", "label,texts\ncat,a\n", "header=yes", "column.csv:1: no column \"text\"\n  did you mean \"texts\"?",
+     FV_BAD_DATA},
+    {"number.csv", "cat,a\ndog,b\n", "label-col=1 text-col=3", "number.csv:1: no column \"3\" among the 2",
+     FV_BAD_DATA},
+    {"double.csv", "label,text,text\ncat,a,b\n", "", "double.csv:1: two columns are named \"text\"", FV_BAD_DATA},
+    {"ragged.csv", "label,text\ncat,a\ndog\n", "",
+     "ragged.csv:3: the number of fields differs from the first row's\n  expected 2\n  found:   1", FV_BAD_DATA},
+    {"quote.csv", "label,text\ncat,\"a\n", "", "quote.csv:2: a quote is not closed", FV_BAD_DATA},
+    {"after.csv", "label,text\ncat,\"a\"b\n", "", "after.csv:2: text after a closing quote", FV_BAD_DATA},
+    {"nul.tsv", "label\ttext\ncat\ta\1b\n", "", "nul.tsv:2: a NUL byte\n  expected text in UTF-8", FV_BAD_DATA},
+    {"latin.tsv", "label\ttext\ncat\tcaf\xE9\n", "",
+     "latin.tsv:2: not UTF-8: byte 0xE9\n  try:     iconv -f ISO-8859-1 -t UTF-8 latin.tsv", FV_BAD_DATA},
+    {"surrogate.txt", "__label__a \xED\xA0\x80\n", "",
+     "surrogate.txt:1: not UTF-8: byte 0xED\n  try:     iconv -f ISO-8859-1 -t UTF-8 surrogate.txt", FV_BAD_DATA},
+    {"data.parquet", "PAR1\x15\x04", "",
+     "data.parquet: is a Parquet file\n  try:     duckdb -c \"copy (from 'FILE') to 'data.csv'\"", FV_BAD_DATA},
+    {"data.csv.gz", "\x1F\x8B\x08", "", "data.csv.gz: is compressed with gzip\n  try:     gzip -dk FILE", FV_BAD_DATA},
+    {"wide.csv", "\xFF\xFEl", "", "wide.csv: is UTF-16\n  try:     iconv -f UTF-16 -t UTF-8 FILE", FV_BAD_DATA},
+    {"array.json", "[]", "",
+     "array.json: a .json file is not a table\n  expected JSON lines, one object per line\n"
+     "  try:     jq -c '.[]' array.json > lines.jsonl   or   --format jsonl",
+     FV_BAD_DATA},
+    {"list.jsonl", "[1]\n", "", "list.jsonl:1: expected one JSON object per line\n  found:   an array", FV_BAD_DATA},
+    {"text.jsonl", "{\"label\":\"a\"}\n", "", "text.jsonl:1: no text found\n  expected: a value for \"text\"",
+     FV_BAD_DATA},
+    {"label.jsonl", "{\"text\":\"a\",\"label\":null}\n", "",
+     "label.jsonl:1: no label found\n  expected: a name in column \"label\"", FV_BAD_DATA},
+    {"nest.jsonl", "{\"text\":[\"a\"],\"label\":\"x\"}\n", "",
+     "nest.jsonl:1: \"text\"\n  expected a text or a number\n  found:   an array", FV_BAD_DATA},
+    {"split.csv", "label,text,part\na,x,train\nb,y,other\n", "split-col=part",
+     "split.csv:3: column \"part\"\n  expected: train, valid or test\n  found:    \"other\"", FV_BAD_DATA},
+    {"split.txt", "__label__a x\n", "split-col=part",
+     "split.txt: lines have no columns\n  expected: CSV, TSV or JSONL for --split-col", FV_USAGE},
+    {"plain.txt", "a\n", "format=lines",
+     "plain.txt: plain lines have no labels\n  expected: fasttext, csv, tsv or jsonl", FV_USAGE},
+    {"cols.csv", "label,text\na,b\n", "text-col=text,,x",
+     "text-col \"text,,x\"\n  expected: 1 to 16 column names or numbers with commas between", FV_USAGE},
+    {"nothing.txt", "", "unlabelled", "nothing.txt: no texts\n  expected: at least one line", FV_BAD_DATA},
+    {"predict.csv", "words\nhello\n", "header=yes unlabelled", "predict.csv:1: no column \"text\" among the 1",
+     FV_BAD_DATA},
+};
+
+static void set_options(fv_dataset_options *o, const char *settings, char *room) {
+    fv_options_init(fv_dataset_option_rows(), o);
+    strcpy(room, settings);
+    for (char *rest = NULL, *one = strtok_r(room, " ", &rest); one; one = strtok_r(NULL, " ", &rest)) {
+        char *value = strchr(one, '=');
+        if (!value) continue;
+        *value++ = 0;
+        assert_int_equal(fv_options_set(fv_dataset_option_rows(), o, one, value), FV_OK);
+    }
+}
+
+static const char *const pets[] = {"cat", "dog"};
+static const fv_classes known = {2, pets};
+
+static void test_bad_input(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof bads / sizeof *bads; i++) {
+        const bad *b = &bads[i];
+        char room[256], bytes[256];
+        fv_dataset_options o;
+        fv_dataset *data = (fv_dataset *)1;
+        size_t size = strlen(b->bytes);
+        for (size_t k = 0; k < size; k++) bytes[k] = b->bytes[k] == 1 ? 0 : b->bytes[k];
+        set_options(&o, b->settings, room);
+        fv_status status =
+            fv_dataset_parse(&data, b->name, bytes, size, &o, strstr(b->settings, "known") ? &known : NULL,
+                             !strstr(b->settings, "unlabelled"));
+        assert_string_equal(fv_message(), b->message);
+        assert_int_equal(status, b->status);
+        assert_null(data);
+    }
+    assert_true(sizeof bads / sizeof *bads >= 25);
+}
+
+static void test_bad_files(void **state) {
+    (void)state;
+    fv_dataset *data;
+    char expected[600];
+    const char *missing = scratch_path("missing.csv"), *folder = scratch_folder;
+    assert_int_equal(fv_dataset_read(&data, &missing, 1, NULL, NULL), FV_BAD_DATA);
+    snprintf(expected, sizeof expected, "%s: cannot open: No such file or directory", missing);
+    assert_string_equal(fv_message(), expected);
+    assert_int_equal(fv_dataset_read(&data, &folder, 1, NULL, NULL), FV_BAD_DATA);
+    snprintf(expected, sizeof expected, "%s: is a folder\n  expected a file", folder);
+    assert_string_equal(fv_message(), expected);
+    assert_int_equal(fv_dataset_read(&data, &missing, 0, NULL, NULL), FV_USAGE);
+    assert_string_equal(fv_message(), "no data file was given");
+}
+
+/* ---- good input */
+
+static fv_dataset *parse(const char *name, const char *bytes, const char *settings, bool labelled) {
+    char room[256];
+    fv_dataset_options o;
+    fv_dataset *data = NULL;
+    set_options(&o, settings, room);
+    if (fv_dataset_parse(&data, name, bytes, strlen(bytes), &o, NULL, labelled) != FV_OK) fail_msg("%s", fv_message());
+    return data;
+}
+
+/* text|label of row i */
+static void check_row(const fv_dataset *d, int64_t i, const char *text, const char *label, int64_t line) {
+    assert_string_equal(d->texts.text[i], text);
+    assert_int_equal(d->texts.size[i], strlen(text));
+    if (label) assert_string_equal(d->classes.name[d->label[i]], label);
+    assert_int_equal(d->line[i], line);
+}
+
+static void test_formats(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *bytes, *settings;
+    } same[] = {
+        {"a.csv",
+         "\xEF\xBB\xBF"
+         "label,text\r\nzoo,\"one, \"\"two\"\"\"\r\nant,three\r\n",
+         ""},
+        {"a.csv", "text,label\n\"one, \"\"two\"\"\",zoo\nthree,ant\n", ""},
+        {"a.tsv", "zoo\tone, \"two\"\nant\tthree\n", "label-col=1 text-col=2"},
+        {"a.jsonl", "{\"label\":\"zoo\",\"text\":\"one, \\\"two\\\"\"}\n\n{\"text\":\"three\",\"label\":\"ant\"}", ""},
+        {"a.jsonl", "{\"l\":{\"m\":\"zoo\"},\"t\":\"one, \\\"two\\\"\"}\n{\"t\":\"three\",\"l\":{\"m\":\"ant\"}}",
+         "text-col=t label-col=l.m"},
+        {"a.txt", "__label__zoo one, \"two\"\n\n__label__ant three", ""},
+        {"a.txt", "__label__zoo __label__x one, \"two\"\n__label__ant three", "labels=first"},
+        {"a", "label\ttext\nzoo\tone, \"two\"\nant\tthree\n", "format=tsv"}};
+    static const int64_t line[][2] = {{2, 3}, {2, 3}, {1, 2}, {1, 3}, {1, 2}, {1, 3}, {1, 2}, {2, 3}};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        fv_dataset *d = parse(same[i].name, same[i].bytes, same[i].settings, true);
+        assert_int_equal(d->texts.count, 2);
+        assert_int_equal(d->classes.count, 2);
+        assert_string_equal(d->classes.name[0], "ant"); /* sorted by name, not by appearance */
+        check_row(d, 0, "one, \"two\"", "zoo", line[i][0]);
+        check_row(d, 1, "three", "ant", line[i][1]);
+        fv_dataset_free(d);
+    }
+}
+
+static void test_columns(void **state) {
+    (void)state;
+    fv_dataset *d = parse("a.csv", "id,title,body,y\n1,A,b c,7\n2,D,,8\n", "text-col=title,body label-col=y", true);
+    check_row(d, 0, "A b c", "7", 2);
+    check_row(d, 1, "D ", "8", 3);
+    fv_dataset_free(d);
+    d = parse("n.jsonl", "{\"text\":1.5,\"label\":true}\n{\"text\":\"x\",\"label\":0}\n", "", true);
+    check_row(d, 0, "1.5", "true", 1);
+    check_row(d, 1, "x", "0", 2);
+    fv_dataset_free(d);
+}
+
+static void test_without_labels(void **state) {
+    (void)state;
+    fv_dataset *d = parse("a.txt", "one\n\n__label__x two\nthree, \"four\"", "", false);
+    assert_int_equal(d->texts.count, 4);
+    assert_null(d->label);
+    check_row(d, 0, "one", NULL, 1);
+    check_row(d, 1, "", NULL, 2); /* a line is a text, also an empty one: answers stay in step */
+    check_row(d, 2, "two", NULL, 3);
+    check_row(d, 3, "three, \"four\"", NULL, 4);
+    fv_dataset_free(d);
+    d = parse("a.csv", "label,text\nx,\"l1\nl2\"\n", "", false);
+    assert_int_equal(d->texts.count, 1);
+    check_row(d, 0, "l1\nl2", NULL, 2);
+    fv_dataset_free(d);
+}
+
+static void test_known_classes(void **state) {
+    (void)state;
+    fv_dataset *d;
+    const char text[] = "label,text\ndog,a\ndog,b\n"; /* one class is enough when the classes are known */
+    assert_int_equal(fv_dataset_parse(&d, "a.csv", text, strlen(text), NULL, &known, true), FV_OK);
+    assert_int_equal(d->label[1], 1);
+    assert_int_equal(d->classes.count, 2);
+    fv_dataset_free(d);
+}
+
+static void test_several_files(void **state) {
+    (void)state;
+    const char *path[] = {scratch_file("1.csv", "label,text\na,x\n", 15), scratch_file("2.txt", "__label__b y\n", 13)};
+    fv_dataset *d;
+    assert_int_equal(fv_dataset_read(&d, path, 2, NULL, NULL), FV_OK);
+    assert_int_equal(d->texts.count, 2);
+    assert_int_equal(d->file[1], 1);
+    check_row(d, 1, "y", "b", 1);
+    fv_dataset_free(d);
+}
+
+static void test_of_and_select(void **state) {
+    (void)state;
+    const char *text[] = {"x", "yy", "z"};
+    size_t size[] = {1, 2, 1};
+    int32_t label[] = {1, 0, 1}, wrong[] = {0, 2, 0};
+    int64_t row[] = {2, 1, 2}, outside[] = {3};
+    fv_dataset *d, *s;
+    assert_int_equal(fv_dataset_of(&d, (fv_texts){3, text, size}, wrong, known), FV_USAGE);
+    assert_int_equal(fv_dataset_of(&d, (fv_texts){3, text, size}, label, known), FV_OK);
+    assert_int_equal(fv_dataset_select(&s, d, outside, 1), FV_USAGE);
+    assert_int_equal(fv_dataset_select(&s, d, row, 3), FV_OK);
+    fv_dataset_free(d); /* the selection keeps the texts alive */
+    check_row(s, 0, "z", "dog", 3);
+    check_row(s, 1, "yy", "cat", 2);
+    fv_dataset_free(s);
+}
+
+/* ---- splits */
+
+static fv_dataset *numbered(int rows, int skip) {
+    fv__buf text = {0};
+    fv__buf_text(&text, "label,text,part\n");
+    for (int i = 0; i < rows; i++)
+        if (i != skip)
+            fv__buf_printf(&text, "%s,text number %d,%s\n", i % 4 ? "many" : "few", i / 2 * 2,
+                           i % 3   ? "train"
+                           : i % 2 ? "dev"
+                                   : "TEST");
+    fv_dataset *d = parse("n.csv", text.data, "split-col=part", true);
+    fv__buf_free(&text);
+    return d;
+}
+
+static bool holds(const fv_dataset *d, const char *text) {
+    for (int64_t i = 0; i < d->texts.count; i++)
+        if (!strcmp(d->texts.text[i], text)) return true;
+    return false;
+}
+
+static void test_split_is_stable(void **state) {
+    (void)state;
+    fv_split_options o = {"hash", 0.2, 0.3, 7};
+    fv_dataset *all = numbered(2000, -1), *less = numbered(2000, 10), *part[3], *again[3];
+    assert_int_equal(fv_dataset_split(&part[0], &part[1], &part[2], all, &o), FV_OK);
+    assert_int_equal(fv_dataset_split(&again[0], &again[1], &again[2], less, &o), FV_OK);
+    assert_int_equal(part[0]->texts.count + part[1]->texts.count + part[2]->texts.count, 2000);
+    assert_in_range(part[1]->texts.count, 340, 460);
+    assert_in_range(part[2]->texts.count, 520, 680);
+    for (int k = 0; k < 3; k++)
+        for (int64_t i = 0; i < again[k]->texts.count; i++) {
+            assert_true(holds(part[k], again[k]->texts.text[i]));            /* nothing moved */
+            assert_false(holds(part[(k + 1) % 3], again[k]->texts.text[i])); /* equal texts are on one side */
+        }
+    for (int k = 0; k < 3; k++) fv_dataset_free(part[k]), fv_dataset_free(again[k]);
+    fv_dataset_free(all);
+    fv_dataset_free(less);
+}
+
+static int64_t count_class(const fv_dataset *d, int32_t label) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < d->texts.count; i++) n += d->label[i] == label;
+    return n;
+}
+
+static void test_split_keeps_classes(void **state) {
+    (void)state;
+    fv_split_options o = {"stratified", 0.1, 0.2, 1};
+    fv_dataset *all = numbered(2000, -1), *part[3];
+    assert_int_equal(fv_dataset_split(&part[0], &part[1], &part[2], all, &o), FV_OK);
+    for (int32_t c = 0; c < 2; c++) {
+        assert_in_range(count_class(part[1], c), count_class(all, c) / 10 - 2, count_class(all, c) / 10 + 2);
+        assert_in_range(count_class(part[2], c), count_class(all, c) / 5 - 2, count_class(all, c) / 5 + 2);
+    }
+    fv_dataset *only;
+    assert_int_equal(fv_dataset_split(&only, NULL, NULL, all, &o), FV_OK);
+    assert_int_equal(only->texts.count, part[0]->texts.count);
+    fv_dataset_free(only);
+    for (int k = 0; k < 3; k++) fv_dataset_free(part[k]);
+    fv_dataset_free(all);
+}
+
+static void test_split_by_column(void **state) {
+    (void)state;
+    fv_split_options o = {"column", 0, 0, 1}, too_much = {"hash", 0.5, 0.6, 1};
+    fv_dataset *all = numbered(60, -1), *part[3];
+    assert_int_equal(fv_dataset_split(&part[0], &part[1], &part[2], all, &o), FV_OK);
+    assert_int_equal(part[0]->texts.count, 40);
+    assert_int_equal(part[1]->texts.count, 10);
+    assert_int_equal(part[2]->texts.count, 10);
+    for (int k = 0; k < 3; k++) fv_dataset_free(part[k]);
+    assert_int_equal(fv_dataset_split(&part[0], &part[1], &part[2], all, &too_much), FV_USAGE);
+    assert_string_equal(fv_message(),
+                        "split: shares 0.5 (valid) and 0.6 (test)\n  expected: from 0, together less than 1");
+    fv_dataset_free(all);
+    all = parse("a.csv", "label,text\na,x\nb,y\n", "", true);
+    assert_int_equal(fv_dataset_split(&part[0], NULL, NULL, all, &o), FV_USAGE);
+    assert_string_equal(fv_message(), "split by column: the data was read without one\n  try: --split-col COLUMN");
+    fv_dataset_free(all);
+}
+
+/* ---- no memory: every allocation fails once, and nothing leaks (the sanitizer build sees to that) */
+
+static void test_no_memory(void **state) {
+    (void)state;
+    const char text[] = "label,text,part\na,x,train\nb,y,train\na,z,valid\n";
+    fv_dataset_options o;
+    fv_split_options by_hash = {"stratified", 0.1, 0, 1};
+    fv_options_init(fv_dataset_option_rows(), &o);
+    o.split_col = "part";
+    bool done = false;
+    for (int n = 1; n < 500 && !done; n++) {
+        fv_dataset *d = NULL, *train = NULL, *valid = NULL;
+        fv__inject(FV_FAULT_ALLOC, n, false);
+        fv_status status = fv_dataset_parse(&d, "a.csv", text, strlen(text), &o, NULL, true);
+        if (status == FV_OK) status = fv_dataset_split(&train, &valid, NULL, d, &by_hash);
+        done = status == FV_OK;
+        fv__inject(FV_FAULT_ALLOC, 0, false);
+        assert_true(done || status == FV_NO_RESOURCES);
+        fv_dataset_free(d);
+        fv_dataset_free(train);
+        fv_dataset_free(valid);
+    }
+    assert_true(done);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bad_input),       cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_formats),         cmocka_unit_test(test_columns),
+        cmocka_unit_test(test_without_labels),  cmocka_unit_test(test_known_classes),
+        cmocka_unit_test(test_several_files),   cmocka_unit_test(test_of_and_select),
+        cmocka_unit_test(test_split_is_stable), cmocka_unit_test(test_split_keeps_classes),
+        cmocka_unit_test(test_split_by_column), cmocka_unit_test(test_no_memory)};
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
+}

@@ -1,5 +1,5 @@
-/* Calls of recurrences for the tests of their laws: all operands that the mechanism takes, with the values it is meant for. CALL_REAL is
- * their type, see attn_call.h. */
+/* Calls of recurrences for the tests of their laws: all operands that the mechanism takes, with the values it is
+ * meant for. CALL_REAL is their type, see attn_call.h. */
 #ifndef FV_TESTS_RECURRENCE_CALL_H
 #define FV_TESTS_RECURRENCE_CALL_H
 
@@ -33,7 +33,8 @@ static inline void recurrence_give(call *c, fv_port port, int rank) {
     for (int g = 0; g < 2; g++) call_give(c, port, g, rank, state ? states : rows);
 }
 
-/* q k v out, log_decay and beta where they belong, state and state_out, all with gradients; causal. Log decays lie in (-decay, 0). */
+/* q k v out, log_decay and beta where they belong, state and state_out, all with gradients; causal. Log decays lie in
+ * (-decay, 0). */
 static inline call recurrence_make(recurrence r, int64_t b, int64_t h, int64_t kv, int64_t l, int64_t d, int64_t dv,
                                    double decay) {
     call c = call_make(b, h, kv, l, l, d, dv);

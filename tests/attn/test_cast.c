@@ -120,8 +120,9 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
     free_pair(&c);
 }
 
-static const char *const texts[] = {"softmax", "window:left=7,right=3", "additive", "topk:k=5",
-                                    "linear",  "spatial-gate",          "se"};
+static const char *const texts[] = {
+    "softmax",  "window:left=7,right=3", "additive", "topk:k=5", "linear", "retention", "gla",
+    "deltanet", "spatial-gate",          "se"};
 enum { TEXTS = sizeof texts / sizeof *texts };
 
 static int64_t longest_of(uint64_t seed) { return seed % 20 == 19 ? 300 : seed % 4 == 1 ? 90 : 20; }

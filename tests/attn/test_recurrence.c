@@ -1,5 +1,6 @@
-/* Recurrences with decay and delta rule (`retention`, `gla`, `deltanet`): small answers by hand, other forms of the same function, laws of
- * the state, the reference, differences. A failure of a random case names it:  test_recurrence MECHANISM CASE */
+/* Recurrences with decay and delta rule (`retention`, `gla`, `deltanet`): small answers by hand, other forms of the
+ * same function, laws of the state, the reference, differences. A failure of a random case names it:  test_recurrence
+ * MECHANISM CASE */
 #define CALL_REAL double
 #include "attn_check.h"
 #include "recurrence_call.h"
@@ -178,7 +179,8 @@ static void reset(void **state) {
 
 /* ---- laws of the state */
 
-/* Two calls, the state of the first given to the second, are one: outputs, and gradients that meet in the state between. */
+/* Two calls, the state of the first given to the second, are one: outputs, and gradients that meet in the state
+ * between. */
 static void two_calls(void **state) {
     (void)state;
     enum { L = 150, D = 7, DV = 5, H = 4, B = 2 };

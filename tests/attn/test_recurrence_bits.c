@@ -1,4 +1,5 @@
-/* Recurrences with decay and delta rule in f32: what must not change any bit, numbers at the edge, what is refused, what a call costs. */
+/* Recurrences with decay and delta rule in f32: what must not change any bit, numbers at the edge, what is refused,
+ * what a call costs. */
 #include "recurrence_call.h"
 
 static const recurrence kinds[] = {{"retention:first=2", 0}, {"gla", 4}, {"deltanet", 0},
@@ -39,7 +40,8 @@ static bool all_numbers(const fv_tensor *t) {
     return true;
 }
 
-/* What lies ahead of a query is NaN or infinite and changes nothing; nor does a reader behind a key change its gradients. */
+/* What lies ahead of a query is NaN or infinite and changes nothing; nor does a reader behind a key change its
+ * gradients. */
 static void causality(void **state) {
     (void)state;
     static const int64_t cuts[] = {1, 7, 63, 64, 100, 192};
@@ -148,8 +150,8 @@ static void against_reference(call *c, double tolerance) {
     fv_attention_plan_free(plan);
 }
 
-/* Decays from none to all of it, alone and mixed from token to token: sums of -100 over a chunk are -6400, where e^+6400 would overflow
- * and a difference of two sums would have lost a decay of 1e-6. */
+/* Decays from none to all of it, alone and mixed from token to token: sums of -100 over a chunk are -6400, where
+ * e^+6400 would overflow and a difference of two sums would have lost a decay of 1e-6. */
 static void decays(void **state) {
     (void)state;
     static const float sizes[] = {0, -1e-6f, -5, -20, -100, -1e30f, -INFINITY};

@@ -1,4 +1,5 @@
-/* References of recurrent mechanisms: who walks over what. A reference is then its formula, run over the tokens of one head. */
+/* References of recurrent mechanisms: who walks over what. A reference is then its formula, run over the tokens of
+ * one head. */
 #ifndef FV_ATTN_BY_TOKEN_H
 #define FV_ATTN_BY_TOKEN_H
 

@@ -1,18 +1,20 @@
-/* DeltaNet: linear attention with the delta rule. Schlag et al., Linear Transformers are Secretly Fast Weight Programmers, 2021,
- * arXiv 2102.11174; the chunkwise form: Yang et al., Parallelizing Linear Transformers with the Delta Rule, 2024, arXiv 2406.06484.
- * With a decay per token it is Gated DeltaNet (Yang et al. 2024, arXiv 2412.06464), with one per token and column Kimi Delta Attention
- * (Kimi Team 2025, arXiv 2510.26692).
+/* DeltaNet: linear attention with the delta rule. Schlag et al., Linear Transformers are Secretly Fast Weight
+ * Programmers, 2021, arXiv 2102.11174; the chunkwise form: Yang et al., Parallelizing Linear Transformers with the
+ * Delta Rule, 2024, arXiv 2406.06484. With a decay per token it is Gated DeltaNet (Yang et al. 2024, arXiv
+ * 2412.06464), with one per token and column Kimi Delta Attention (Kimi Team 2025, arXiv 2510.26692).
  *
- *   forward    S' = Diag(e^g_t) S_t-1     w_t = v_t - S'^T k_t     S_t = S' + beta_t k_t w_t^T     o_t = scale q_t^T S_t
- *              beta: an operand; g <= 0: the operand log_decay, 0 when it is absent
+ *   forward    S' = Diag(e^g_t) S_t-1     w_t = v_t - S'^T k_t     S_t = S' + beta_t k_t w_t^T
+ *              o_t = scale q_t^T S_t      beta: an operand; g <= 0: the operand log_decay, 0 when it is absent
  *              what the state holds under the key k_t is replaced by v_t, to the share beta_t |k_t|^2
- *   backward   E_t = scale q_t do_t^T + e^g_t+1 E'_t+1, E'_t = E_t - beta_t k_t (E_t^T k_t)^T (e^g E' after the last token: dstate_out)
+ *   backward   E_t = scale q_t do_t^T + e^g_t+1 E'_t+1 (the second term after the last token: dstate_out)
+ *              E'_t = E_t - beta_t k_t (E_t^T k_t)^T
  *              dq_t = scale S_t do_t     dv_t = beta_t E_t^T k_t     dbeta_t = w_t . E_t^T k_t
  *              dk_t = beta_t E_t w_t - S' dv_t       dg_t = rowsum(E'_t * S')       dstate = e^g_0 E'_0
  *
- * Keys of length 1 and beta in (0, 1) are meant (up to 2 for negative eigenvalues); with beta |k|^2 > 2 the state grows without bound. The
- * layers of the papers have them from silu, an l2 norm and a sigmoid: those are the caller's. The implied weights are
- * P_ij = scale beta_j q_i . (I - beta_i k_i k_i^T) e^g_i ... (I - beta_j+1 k_j+1 k_j+1^T) e^g_j+1 k_j, of either sign. */
+ * Keys of length 1 and beta in (0, 1) are meant (up to 2 for negative eigenvalues); with beta |k|^2 > 2 the state
+ * grows without bound. The layers of the papers have them from silu, an l2 norm and a sigmoid: those are the
+ * caller's. The implied weights are P_ij = scale beta_j q_i . (I - beta_i k_i k_i^T) e^g_i ... (I - beta_j+1 k_j+1
+ * k_j+1^T) e^g_j+1 k_j, of either sign. */
 #include "attn/engine/recurrent/chunkwise.h"
 #include "attn/mech/by_token.h"
 

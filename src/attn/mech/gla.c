@@ -1,5 +1,6 @@
-/* Gated linear attention. Yang et al., Gated Linear Attention Transformers with Hardware-Efficient Training, 2023, arXiv 2312.06635; with
- * one decay per token it is the SSD of Mamba-2, Dao and Gu, Transformers are SSMs, 2024, arXiv 2405.21060.
+/* Gated linear attention. Yang et al., Gated Linear Attention Transformers with Hardware-Efficient Training, 2023,
+ * arXiv 2312.06635; with one decay per token it is the SSD of Mamba-2, Dao and Gu, Transformers are SSMs, 2024, arXiv
+ * 2405.21060.
  *
  *   forward    S_t = Diag(e^g_t) S_t-1 + k_t v_t^T        o_t = scale q_t^T S_t
  *              g_t <= 0: the operand log_decay, D numbers per token or one for all columns
@@ -8,8 +9,9 @@
  *              dq_t = scale S_t do_t     dk_t = E_t v_t     dv_t = E_t^T k_t     dg_t = e^g_t * rowsum(E_t * S_t-1)
  *              dstate = Diag(e^g_0) E_0
  *
- * The layer of the paper has g = logsigmoid(x W) / 16, and a norm and a gate behind it; Mamba-2 has g = A dt, v = x dt: those are the
- * caller's. There is no normalizer. The implied weights are the factors of v_j above; rows do not sum to 1. A decay of -inf forgets all. */
+ * The layer of the paper has g = logsigmoid(x W) / 16, and a norm and a gate behind it; Mamba-2 has g = A dt, v = x
+ * dt: those are the caller's. There is no normalizer. The implied weights are the factors of v_j above; rows do not
+ * sum to 1. A decay of -inf forgets all. */
 #include "attn/engine/recurrent/chunkwise.h"
 #include "attn/mech/by_token.h"
 

@@ -1,12 +1,14 @@
 /* Retention. Sun et al., Retentive Network, 2023, arXiv 2307.08621.
  *
- *   forward    S_t = gamma S_t-1 + k_t v_t^T         o_t = scale q_t^T S_t        gamma_h = 1 - 2^(-first - step h), h = 0, 1, ...
+ *   forward    S_t = gamma S_t-1 + k_t v_t^T         o_t = scale q_t^T S_t
+ *              with gamma = 1 - 2^(-first - step h) for head h = 0, 1, ...
  *              which is O = (scale Q K^T * D) V with D_ij = gamma^(i-j) for j <= i, else 0
  *   backward   E_t = scale q_t do_t^T + gamma E_t+1 (E after the last token: dstate_out)
  *              dq_t = scale S_t do_t     dk_t = E_t v_t     dv_t = E_t^T k_t     dstate = gamma E_0
  *
- * There is no normalizer: the three of the paper differ and cancel in the group normalization that follows, which is the caller's, as are
- * xPos (rotated q and k) and the swish gate. The implied weights are P_ij = scale gamma^(i-j) q_i . k_j; rows do not sum to 1. */
+ * There is no normalizer: the three of the paper differ and cancel in the group normalization that follows, which is
+ * the caller's, as are xPos (rotated q and k) and the swish gate. The implied weights are P_ij = scale gamma^(i-j)
+ * q_i . k_j; rows do not sum to 1. */
 #include "attn/engine/recurrent/chunkwise.h"
 #include "attn/mech/by_token.h"
 

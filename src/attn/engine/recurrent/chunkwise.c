@@ -1,5 +1,5 @@
-/* Recurrences by chunks: what a call may be, how much scratch it needs, its implied weights, and the choice of the type. See
- * chunkwise.h. */
+/* Recurrences by chunks: what a call may be, how much scratch it needs, its implied weights, and the choice of the
+ * type. See chunkwise.h. */
 #include "attn/engine/recurrent/chunkwise.h"
 #include "simd/simd.h"
 
@@ -23,9 +23,9 @@ void fv__chunkwise_backward(const fv_attention_plan *plan, const fv_attention_te
 
 /* ---- what is refused */
 
-static fv_status refuse(const fv_attention_plan *plan, const char *what, const char *expected, const char *found) {
+static fv_status refuse(const fv_attention_plan *plan, const char *what, const char *wanted, const char *given) {
     return fv__fail(FV_USAGE, "attention: mechanism \"%s\", %s\n  expected %s\n  found:   %s",
-                    plan->mechanism->info.name, what, expected, found);
+                    plan->mechanism->info.name, what, wanted, given);
 }
 
 static fv_status check_rows(const fv_attention_plan *plan) {
@@ -100,9 +100,8 @@ fv__chunk_sizes fv__chunk_sizes_of(const fv_attention_plan *plan, bool backward)
 size_t fv__chunk_bytes(const fv__chunk_sizes *sizes, size_t element) {
     const fv__chunk_sizes s = *sizes;
     size_t bytes = 0;
-#define REGION(name, count, when) \
-    if (when) bytes += fv__attn_lines(count, element);
-    FV_CHUNK_REGIONS(REGION)
+#define REGION(name, elements, needed) bytes += (needed) ? fv__attn_lines((elements), element) : 0;
+#include "attn/engine/recurrent/chunkwise_regions.def"
 #undef REGION
     return bytes;
 }
@@ -183,8 +182,8 @@ void fv__chunkwise_weights(const fv_attention_plan *plan, const fv_attention_ten
 
 /* ---- words */
 
-/* Of the recurrence itself, in products with a state: forward writes and reads, and reads once more for the delta rule. Backward writes
- * again, sends back two of each, and with the delta rule three more. */
+/* Of the recurrence itself, in products with a state: forward writes and reads, and reads once more for the delta
+ * rule. Backward writes again, sends back two of each, and with the delta rule three more. */
 double fv__chunkwise_flops(const fv_attention_plan *plan, bool backward) {
     const double delta = settings(plan)->low_rank == FV_LOW_RANK_DELTA ? 1 : 0;
     const double state = 2.0 * (double)plan->d_qk * (double)plan->d_v,

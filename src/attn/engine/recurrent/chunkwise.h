@@ -14,16 +14,18 @@
  *   delta: dU_j -= sum_i>j M_ij dW_i, dW = beta dU,             dbeta_i = W_i . dU_i,  dM = -tril(dW U^T, -1),  dV = dW
  *   dQ = (dO S^T) e^G + dA's part, dK = (U E'^T) e^(..) - (dW S^T) e^G + dA's and dM's parts
  *   E = e^G_n-1 E' + (Q e^G)^T dO - (K e^G)^T dW
- *   dg_t = sum over all j < t <= i of what e^(G_i - G_j) multiplies, times its gradient, S being j = -1 and S' being i = n
+ *   dg_t = sum over all j < t <= i of what e^(G_i - G_j) multiplies, times its gradient; S is j = -1 and S' is i = n
  *
- * Yang et al. 2023 (2312.06635), Yang et al. 2024 (2406.06484); Dao and Gu 2024 (2405.21060) for exponents that are summed and not
- * subtracted. The gradient of the decays is summed from terms of one sign pattern, pair by pair: nothing cancels.
+ * Yang et al. 2023 (2312.06635), Yang et al. 2024 (2406.06484); Dao and Gu 2024 (2405.21060) for exponents that are
+ * summed and not subtracted. The gradient of the decays is likewise a sum over pairs, not a difference of two sums.
  *
- * A task is a head of a sequence; it walks over the chunks with the state at hand, in backward over the group of heads that share a
- * kv head. Backward stores the state before each chunk, per worker: a head of v when n = D. Chunks are cut by positions in the sequence
- * of the token: a result depends neither on threads nor on what else is in the batch.
+ * A task is a head of a sequence; it walks over the chunks with the state at hand, in backward over the group of
+ * heads that share a kv head. Backward stores the state before each chunk, per worker: a head of v when n = D. Chunks
+ * are cut by positions in the sequence of the token: a result depends neither on threads nor on what else is in the
+ * batch.
  *
- * Keys at and beyond kv_len do not exist: nothing is written or forgotten there, and queries there read the last state. */
+ * Keys at and beyond kv_len do not exist: nothing is written or forgotten there, and queries there read the last
+ * state. */
 #ifndef FV_ATTN_CHUNKWISE_H
 #define FV_ATTN_CHUNKWISE_H
 
@@ -66,45 +68,6 @@ typedef struct fv__chunk_sizes {
     int64_t decays, levels, chunks;   /* decays of a token: 0, 1 or D; halvings; states that backward stores */
     bool delta, backward;
 } fv__chunk_sizes;
-
-/* Arrays of a worker: REGION(name, elements, whether they are needed), with the sizes as s. */
-#define FV_CHUNK_REGIONS(REGION)                                                                                   \
-    REGION(state, s.d *s.dv, true)                  /* (D,Dv) at hand; backward: its gradient */                   \
-    REGION(states, s.chunks *s.d *s.dv, s.backward) /* before each chunk */                                        \
-    REGION(q, s.n *s.d, true)                       /* (n,D) times scale */                                        \
-    REGION(k, s.n *s.d, true)                       /* (n,D) */                                                    \
-    REGION(v, s.n *s.dv, true)                      /* (n,Dv) */                                                   \
-    REGION(g, s.n *s.decays, true)                  /* log decays */                                               \
-    REGION(beta, s.n, s.delta)                                                                                     \
-    REGION(from_start, s.n *s.decays, true) /* decays from the chunk's start to a token */                         \
-    REGION(to_end, s.n *s.decays, true)     /* ... from a token to the chunk's end */                              \
-    REGION(whole, s.decays, true)           /* ... of the chunk */                                                 \
-    REGION(between, s.decays > 1 ? s.levels * s.n * s.d : s.n * s.lanes, s.decays > 0) /* ... of pairs */          \
-    REGION(rows, s.n *s.d, true)                                                       /* rows with their decay */ \
-    REGION(level, s.n *s.d, s.decays > 1)                                                                          \
-    REGION(packed, s.d *s.lanes, true)                                                                             \
-    REGION(a, s.n *s.lanes, true)    /* pairs of queries and keys */                                               \
-    REGION(m, s.n *s.lanes, s.delta) /* pairs of keys */                                                           \
-    REGION(w, s.n *s.dv, s.delta)                                                                                  \
-    REGION(u_delta, s.n *s.dv, s.delta)                                                                            \
-    REGION(zeros, s.n *s.dv, s.backward) /* dO that is absent */                                                   \
-    REGION(da, s.n *s.lanes, s.backward)                                                                           \
-    REGION(products, s.n *s.lanes, s.backward &&s.decays == 1)                                                     \
-    REGION(turned, s.n *s.lanes, s.backward &&s.decays == 1)                                                       \
-    REGION(turned_state, s.dv *s.d_lanes, s.backward)                                                              \
-    REGION(packed_v, s.dv *s.lanes, s.backward)                                                                    \
-    REGION(drows, s.n *s.d, s.backward)                                                                            \
-    REGION(dlevel, s.n *s.d, s.backward &&s.decays > 1)                                                            \
-    REGION(dq, s.n *s.d, s.backward)                                                                               \
-    REGION(dk, s.n *s.d, s.backward)                                                                               \
-    REGION(du, s.n *s.dv, s.backward)                                                                              \
-    REGION(dx, s.n *s.dv, s.backward &&s.delta)       /* dW */                                                     \
-    REGION(negative, s.n *s.dv, s.backward &&s.delta) /* -dW */                                                    \
-    REGION(dbeta, s.n, s.backward &&s.delta)                                                                       \
-    REGION(dlog_decay, s.n *s.decays, s.backward)                                                                  \
-    REGION(read, s.n *s.d, s.backward &&s.decays > 0)    /* what decays up to a token get */                       \
-    REGION(written, s.n *s.d, s.backward &&s.decays > 0) /* ... after a token */                                   \
-    REGION(sums, s.d + s.lanes, s.backward)
 
 fv__chunk_sizes fv__chunk_sizes_of(const fv_attention_plan *plan, bool backward);
 size_t fv__chunk_bytes(const fv__chunk_sizes *sizes, size_t element); /* of a worker */

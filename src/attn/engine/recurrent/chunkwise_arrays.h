@@ -10,8 +10,8 @@ typedef struct T(chunk) {
     int64_t lanes, d, d_lanes, dv, decays;
     bool delta;
     R *u, *dg; /* u_delta, or v; dlog_decay, or NULL when nobody wants it */
-#define REGION(name, count, when) R *name;
-    FV_CHUNK_REGIONS(REGION)
+#define REGION(name, elements, needed) R *name;
+#include "attn/engine/recurrent/chunkwise_regions.def"
 #undef REGION
 } T(chunk);
 

@@ -23,7 +23,7 @@ static void T(save_chunk)(const T(job) * job, const T(walk) * w, const T(chunk) 
     T(map_backward)(job, c->dq, c->q, scale, c->n * c->d), T(map_backward)(job, c->dk, c->k, 1, live * c->d);
     T(save)(simd, &job->dq, b, w->head, at->q_start + p, c->n, c->dq, c->d, scale, false);
     T(save)(simd, &job->dk, b, w->kv, row, live, c->dk, c->d, 1, add);
-    T(save)(simd, &job->dv, b, w->kv, row, live, c->delta ? c->dx : c->du, c->dv, 1, add);
+    T(save)(simd, &job->dv, b, w->kv, row, live, c->delta ? c->dw : c->du, c->dv, 1, add);
     if (c->dg) T(save)(simd, &job->dlog_decay, b, w->head, row, live, c->dg, c->decays, 1, false);
     if (c->delta) T(save)(simd, &job->dbeta, b, w->head, row, live, c->dbeta, 1, 1, false);
 }

@@ -1,7 +1,8 @@
 /* One chunk of a recurrence, forward and backward, for the real type R, on arrays without gaps. See chunkwise.h. */
 
-/* U: the values as the state takes them up. Without the delta rule U = V. With it W = V - (K e^..) S - M U and U = beta W, where M are
- * the pairs of the keys with each other; c->m holds -M, so that all that is subtracted is a product added. */
+/* U: the values as the state takes them up. Without the delta rule U = V. With it W = V - (K e^..) S - M U and U =
+ * beta W, where M are the pairs of the keys with each other; c->m holds -M, so that all that is subtracted is a
+ * product added. */
 static void T(delta_solve)(const T(chunk) * c) {
     const int64_t dv = c->dv, lanes = c->lanes;
     R *w = c->w, *u = c->u;
@@ -17,18 +18,18 @@ static void T(delta_solve)(const T(chunk) * c) {
     }
 }
 
-/* dW: the same triangle from the other end. In du the gradient of U by what reads it, out du of all its uses; dx = dW = beta du. */
+/* The same triangle from the other end. du: the gradient of U by what reads it, afterwards by all its uses; dW = beta du. */
 static void T(delta_solve_backward)(const T(chunk) * c) {
     const int64_t dv = c->dv, lanes = c->lanes;
-    R *du = c->du, *dx = c->dx;
+    R *du = c->du, *dw = c->dw;
     for (int64_t first = (c->n - 1) / STRIP * STRIP; first >= 0; first -= STRIP) {
         const int64_t end = T(least)(first + STRIP, c->n);
-        c->simd->gemm(du + first * dv, dv, c->m + end * lanes + first, 1, lanes, dx + end * dv, dv, end - first, dv,
+        c->simd->gemm(du + first * dv, dv, c->m + end * lanes + first, 1, lanes, dw + end * dv, dv, end - first, dv,
                       c->n - end, FV_GEMM_CONTINUE);
         for (int64_t r = end - 1; r >= first; r--) {
-            c->simd->gemm(du + r * dv, dv, c->m + (r + 1) * lanes + r, 1, lanes, dx + (r + 1) * dv, dv, 1, dv,
+            c->simd->gemm(du + r * dv, dv, c->m + (r + 1) * lanes + r, 1, lanes, dw + (r + 1) * dv, dv, 1, dv,
                           end - r - 1, FV_GEMM_CONTINUE);
-            c->simd->scale(dx + r * dv, c->beta[r], du + r * dv, dv);
+            c->simd->scale(dw + r * dv, c->beta[r], du + r * dv, dv);
             c->dbeta[r] = c->simd->dot(c->w + r * dv, du + r * dv, dv);
         }
     }
@@ -100,7 +101,7 @@ static void T(backward_read)(const T(chunk) * c, const R *state, const R *dout, 
     c->simd->pack(c->turned_state, c->d_lanes, state, c->dv, c->d, c->dv, 1);
     T(backward_rows)(c, T(decayed)(c, c->rows, c->q, c->from_start), c->dq, dout, ld);
     if (!c->delta) return;
-    c->simd->scale(c->negative, -1, c->dx, c->n * c->dv); /* of W = ... - (K e^..) S */
+    c->simd->scale(c->negative, -1, c->dw, c->n * c->dv); /* of W = ... - (K e^..) S */
     const R *k = T(decayed)(c, c->rows, c->k, c->from_start);
     T(backward_rows)(c, k, c->dk, c->negative, c->dv);
 }
@@ -111,7 +112,7 @@ static void T(backward_pairs)(const T(chunk) * c) {
     T(pairs_backward)(c, c->a, c->da, c->q, c->dq);
     if (!c->delta) return;
     c->simd->pack(c->packed_v, c->lanes, c->u, dv, c->n, dv, 1);
-    T(triangle)(c, c->da, c->dx, dv, c->packed_v, dv, true);
+    T(triangle)(c, c->da, c->dw, dv, c->packed_v, dv, true);
     c->simd->scale(c->da, -1, c->da, c->n * c->lanes);
     c->simd->scale(c->m, -1, c->m, c->n * c->lanes);
     T(pairs_backward)(c, c->m, c->da, c->k, c->dk);
@@ -123,7 +124,7 @@ static void T(backward_state)(const T(chunk) * c, R *next, const R *dout, int64_
     const R *q = T(decayed)(c, c->rows, c->q, c->from_start);
     if (!empty) T(decay_state)(c, next);
     c->simd->gemm(next, dv, q, 1, d, dout, ld, d, dv, c->n, empty ? FV_GEMM_OVERWRITE : FV_GEMM_CONTINUE);
-    if (c->delta) c->simd->gemm(next, dv, T(negative_keys)(c), 1, d, c->dx, dv, d, dv, c->n, FV_GEMM_CONTINUE);
+    if (c->delta) c->simd->gemm(next, dv, T(negative_keys)(c), 1, d, c->dw, dv, d, dv, c->n, FV_GEMM_CONTINUE);
 }
 
 /* ---- gradient of the decays */
@@ -154,8 +155,8 @@ static void T(backward_decay)(const T(chunk) * c, const R *state, const R *next)
     }
 }
 
-/* All gradients of a chunk into dq dk dv dg dbeta of c. `empty`: next is zero and not read. `before`: next becomes the gradient of the
- * state before the chunk. */
+/* All gradients of a chunk into dq dk dv dg dbeta of c. `empty`: next is zero and not read. `before`: next becomes
+ * the gradient of the state before the chunk. */
 static void T(chunk_backward)(const T(chunk) * c, const R *state, R *next, bool empty, bool before, const R *dout,
                               int64_t ld) {
     const int64_t n = c->n, d = c->d, dv = c->dv;

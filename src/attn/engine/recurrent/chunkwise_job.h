@@ -1,4 +1,5 @@
-/* The tensors of a call, a head of a sequence, and what is copied between them and a chunk, for the real type R. See chunkwise.h. */
+/* The tensors of a call, a head of a sequence, and what is copied between them and a chunk, for the real type R. See
+ * chunkwise.h. */
 
 typedef struct T(job) {
     const fv_attention_plan *plan;
@@ -35,8 +36,8 @@ static T(chunk) T(chunk_of)(const T(job) * job, int worker) {
     char *at = job->workers + (size_t)worker * job->worker_bytes;
     T(chunk) c = {.simd = job->simd, .room = s.n, .chunk = job->how->chunk, .lanes = s.lanes, .d = s.d};
     c.d_lanes = s.d_lanes, c.dv = s.dv, c.decays = s.decays, c.delta = s.delta;
-#define REGION(name, count, when) c.name = (when) ? T(carve)(&at, (count)) : NULL;
-    FV_CHUNK_REGIONS(REGION)
+#define REGION(name, elements, needed) c.name = (needed) ? T(carve)(&at, (elements)) : NULL;
+#include "attn/engine/recurrent/chunkwise_regions.def"
 #undef REGION
     c.u = s.delta ? c.u_delta : c.v;
     if (s.backward) c.simd->fill(c.zeros, 0, s.n * s.dv);

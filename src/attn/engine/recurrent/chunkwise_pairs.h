@@ -1,22 +1,26 @@
 /* Pair products of a chunk with decay, forward and backward, for the real type R. See chunkwise.h.
  *
  *   pairs       A_ij = sum over d of x_i,d k_j,d e^(g_j+1,d + ... + g_i,d)      for j <= i, else 0
- *   backward    dx_i += sum_j dA_ij k_j e^(...)      dk_j += sum_i dA_ij x_i e^(...)      dg_t += sum over j < t <= i of dA_ij A_ij
+ *   backward    dx_i += sum_j dA_ij k_j e^(...)      dk_j += sum_i dA_ij x_i e^(...)
+ *               dg_t += sum over j < t <= i of dA_ij A_ij
  *
- * No exponent is positive and none is a difference of two sums: a decay of 1e-40 beside one of 1 loses nothing. One decay per token: the
- * exponents of all pairs are summed row by row and stand in an n x n array. One per token and column: the chunk is halved again and
- * again. A block [a, a + 2 half) has its middle at m = a + half, and the pairs (i >= m, j < m) of it are one product of matrices,
+ * No exponent is positive and none is a difference of two sums: a decay of 1e-40 beside one of 1 loses nothing. One
+ * decay per token: the exponents of all pairs are summed row by row and stand in an n x n array. One per token and
+ * column: the chunk is halved again and again. A block [a, a + 2 half) has its middle at m = a + half, and the pairs
+ * (i >= m, j < m) of it are one product of matrices,
  *
  *   (x_i e^(g_m + ... + g_i)) . (k_j e^(g_j+1 + ... + g_m-1))
  *
  * which is the secondary chunking of Yang et al. 2023, arXiv 2312.06635, carried down to single tokens. */
 
-/* ---- products with a lower triangle, in strips of 16 rows; zeros above the diagonal do not hide a NaN unless `finite` is false */
+/* ---- products with a lower triangle, in strips of 16 rows */
+
+/* gemm; `finite` false: B holds infinities or NaN that a zero in A must hide */
 
 static inline void T(product)(const SIMD *simd, bool finite, R *c, int64_t ldc, const R *a, int64_t a_row,
                               int64_t a_col, const R *b, int64_t ldb, int64_t m, int64_t n, int64_t k,
-                              fv__gemm_mode add) {
-    (finite ? simd->gemm : simd->gemm_masked)(c, ldc, a, a_row, a_col, b, ldb, m, n, k, add);
+                              fv__gemm_mode mode) {
+    (finite ? simd->gemm : simd->gemm_masked)(c, ldc, a, a_row, a_col, b, ldb, m, n, k, mode);
 }
 
 /* a = lower triangle of x y^T, with y^T packed: (cols, lanes); above the diagonal, and on it if `strict`, 0 */
@@ -32,20 +36,20 @@ static void T(triangle)(const T(chunk) * c, R *a, const R *x, int64_t ld, const 
 
 /* to += a b, or = */
 static void T(lower_product)(const T(chunk) * c, R *to, int64_t ld, const R *a, const R *b, int64_t ldb, int64_t cols,
-                             fv__gemm_mode add) {
+                             fv__gemm_mode mode) {
     const bool finite = c->simd->finite_tile(b, ldb, c->n, cols);
     for (int64_t r = 0; r < c->n; r += STRIP) T(product)
     (c->simd, finite, to + r * ld, ld, a + r * c->lanes, c->lanes, 1, b, ldb, T(least)(STRIP, c->n - r), cols,
-     T(least)(r + STRIP, c->n), add);
+     T(least)(r + STRIP, c->n), mode);
 }
 
 /* to += a^T b, or = */
 static void T(upper_product)(const T(chunk) * c, R *to, int64_t ld, const R *a, const R *b, int64_t ldb, int64_t cols,
-                             fv__gemm_mode add) {
+                             fv__gemm_mode mode) {
     const bool finite = c->simd->finite_tile(b, ldb, c->n, cols);
     for (int64_t r = 0; r < c->n; r += STRIP) T(product)
     (c->simd, finite, to + r * ld, ld, a + r * c->lanes + r, 1, c->lanes, b + r * ldb, ldb, T(least)(STRIP, c->n - r),
-     cols, c->n - r, add);
+     cols, c->n - r, mode);
 }
 
 /* ---- decays: of rows */
@@ -122,7 +126,7 @@ static void T(decay_level)(const T(chunk) * c, R *e, int64_t half) {
 
 static void T(decay_pairs)(const T(chunk) * c) {
     if (c->decays == 1) T(decay_scalar)(c);
-    R *e = c->between;
+    R *e = c->halves;
     for (int64_t half = c->chunk / 2; c->decays > 1 && half > 0; half /= 2, e += c->room * c->d)
         T(decay_level)(c, e, half);
 }
@@ -141,7 +145,7 @@ static void T(level_rows)(const T(chunk) * c, R *l, const R *x, const R *e, int6
 
 static void T(pairs_vector)(const T(chunk) * c, R *a, const R *x, bool strict) {
     const int64_t d = c->d, lanes = c->lanes;
-    const R *e = c->between;
+    const R *e = c->halves;
     c->simd->fill(a, 0, c->n * lanes);
     for (int64_t half = c->chunk / 2; half > 0; half /= 2, e += c->room * d) {
         if (half >= c->n) continue;
@@ -154,7 +158,8 @@ static void T(pairs_vector)(const T(chunk) * c, R *a, const R *x, bool strict) {
     for (int64_t i = 0; !strict && i < c->n; i++) a[i * lanes + i] = c->simd->dot(x + i * d, c->k + i * d, d);
 }
 
-/* dg_t += sum of the rows i >= t of the second half, and of the columns j < t of the first; p = dl l; sum: room for a row */
+/* dg_t += sum of the rows i >= t of the second half, and of the columns j < t of the first; p = dl l; sum: room for a
+ * row */
 static void T(level_decay_gradient)(const T(chunk) * c, R *p, int64_t half, R *sum) {
     const int64_t d = c->d;
     const SIMD *simd = c->simd;
@@ -191,7 +196,7 @@ static void T(level_backward)(const T(chunk) * c, const R *da, const R *x, R *dx
 
 static void T(pairs_vector_backward)(const T(chunk) * c, const R *da, const R *x, R *dx) {
     const int64_t d = c->d;
-    const R *e = c->between;
+    const R *e = c->halves;
     for (int64_t half = c->chunk / 2; half > 0; half /= 2, e += c->room * d)
         if (half < c->n) T(level_backward)(c, da, x, dx, e, half);
     for (int64_t i = 0; i < c->n; i++) {

@@ -27,7 +27,7 @@ static void take_apart(word *w, const char *text) {
 
 static bool is_name(const char *text) {
     if (!isalpha((unsigned char)*text)) return false;
-    for (; *text; ++text)
+    for (; *text; text++)
         if (!isalnum((unsigned char)*text) && *text != '-' && *text != '_') return false;
     return true;
 }
@@ -54,7 +54,7 @@ static cli_flag *lookup(cli_flags *flags, word *w) {
 static const char *owners(const char *name, char *text, size_t size) {
     size_t used = 0;
     text[0] = 0;
-    for (size_t i = 0; cli_commands[i]; ++i) {
+    for (size_t i = 0; cli_commands[i]; i++) {
         cli_flags other;
         cli_flags_open(&other, cli_commands[i]);
         if (cli_flag_find(&other, name) && used < size)
@@ -67,7 +67,7 @@ static const char *owners(const char *name, char *text, size_t size) {
 static fv_status unknown(const cli_flags *flags, const word *w) {
     const char **names = cli_alloc((flags->count + 64) * sizeof *names);
     size_t count = 0;
-    for (size_t i = 0; i < flags->count; ++i) names[count++] = flags->flag[i].name;
+    for (size_t i = 0; i < flags->count; i++) names[count++] = flags->flag[i].name;
     char near[512], others[256];
     const char *command = flags->command->name;
     bool found = cli_nearest(w->name, names, count, w->dashes ? "--" : "", near, sizeof near);
@@ -94,7 +94,7 @@ static fv_status set(cli_flags *flags, cli_flag *flag, const word *w) {
     return cli_flag_set(flags, flag, w->value, CLI_LINE, w->shown);
 }
 
-/* ---- positional words --------------------------------------------------------------------------------------------------- */
+/* ---- positional words */
 
 /* The next flag of the command's positional list that is still free; NULL: none. */
 static cli_flag *next_positional(cli_flags *flags, const char **list) {
@@ -113,7 +113,7 @@ static cli_flag *next_positional(cli_flags *flags, const char **list) {
 
 static fv_status fill_positional(cli_flags *flags, char **words, int count) {
     const char *list = flags->command->positional;
-    for (int i = 0; i < count; ++i) {
+    for (int i = 0; i < count; i++) {
         cli_flag *flag = next_positional(flags, &list);
         if (!flag)
             return cli_fail(FV_USAGE,
@@ -128,7 +128,7 @@ static fv_status fill_positional(cli_flags *flags, char **words, int count) {
     return FV_OK;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------------------------ */
+/* ---- all of it */
 
 typedef struct line {
     cli_flags *flags;
@@ -161,7 +161,7 @@ static fv_status take_word(line *l, word *w) {
         const char *names[256];
         char near[256];
         size_t count = 0;
-        for (; count < l->flags->count && count < 256; ++count) names[count] = l->flags->flag[count].name;
+        for (; count < l->flags->count && count < 256; count++) names[count] = l->flags->flag[count].name;
         if (cli_nearest(w->name, names, count, "", near, sizeof near)) return unknown(l->flags, w);
     }
     l->words[l->count++] = (char *)w->text;

@@ -10,7 +10,7 @@ bool attend_rope_wanted(const attend_options *o) { return strcmp(o->rope, "none"
 
 static fv_rope_scaling scaling_of(const char *name) {
     static const char *const names[] = {"none", "linear", "ntk", "yarn", "llama3"};
-    for (int i = 0; i < 5; ++i)
+    for (int i = 0; i < 5; i++)
         if (strcmp(names[i], name) == 0) return (fv_rope_scaling)i;
     return FV_ROPE_UNSCALED;
 }
@@ -36,8 +36,8 @@ static fv_tensor positions(const fv_attention_options *how, const fv_attention_t
     const int64_t dim[2] = {q->dim[0], (of_q ? q : k)->dim[2]};
     const fv_tensor like = fv_tensor_of(NULL, FV_I64, 2, dim), to = attend_new(FV_I64, ATTEND_BHLD, &like);
     int64_t *position = to.data, n = 0;
-    for (int64_t b = 0; b < dim[0]; ++b)
-        for (int64_t l = 0; l < dim[1]; ++l) {
+    for (int64_t b = 0; b < dim[0]; b++)
+        for (int64_t l = 0; l < dim[1]; l++) {
             int64_t start = 0, q_len = q->dim[2], k_len = len->rank ? integer(len, b) : k->dim[2];
             if (cu_q->rank) {
                 while (n + 2 < cu->dim[0] && integer(cu, n + 1) <= l) ++n;
@@ -54,7 +54,7 @@ static fv_tensor positions(const fv_attention_options *how, const fv_attention_t
 fv_status attend_rope(const attend_options *o, const fv_attention_options *how, fv_attention_tensors *x,
                       attend_layout layout, int64_t past) {
     fv_rope_options rope = options_of(o);
-    for (int port = FV_Q; port <= FV_K; ++port) {
+    for (int port = FV_Q; port <= FV_K; port++) {
         fv_tensor *t = &x->t[port], at = positions(how, x, port == FV_Q);
         const int64_t skip = port == FV_K ? past : 0, rows = t->dim[2] - skip;
         rope.position = fv_tensor_slice(at, 1, skip, rows);
@@ -70,7 +70,7 @@ fv_status attend_rope(const attend_options *o, const fv_attention_options *how, 
 fv_status attend_rope_backward(const attend_options *o, const fv_attention_options *how, const fv_attention_tensors *x,
                                int64_t past) {
     fv_rope_options rope = options_of(o);
-    for (int port = FV_Q; port <= FV_K; ++port) {
+    for (int port = FV_Q; port <= FV_K; port++) {
         const int64_t skip = port == FV_K ? past : 0, rows = x->d[port].dim[2] - skip;
         rope.position = fv_tensor_slice(positions(how, x, port == FV_Q), 1, skip, rows);
         const fv_tensor d = fv_tensor_slice(x->d[port], 2, skip, rows);

@@ -45,7 +45,7 @@ static fv_status parse_pool(const char *text, fv_attention_statistics *want) {
 static int64_t longest(const fv_tensor *cu, int64_t whole) {
     int64_t most = 0;
     if (cu->rank == 0) return whole;
-    for (int64_t n = 0; n + 1 < cu->dim[0]; ++n) {
+    for (int64_t n = 0; n + 1 < cu->dim[0]; n++) {
         int64_t next = n + 1;
         int64_t length = (int64_t)(fv_tensor_get(cu, &next) - fv_tensor_get(cu, &n));
         if (length > most) most = length;
@@ -96,7 +96,7 @@ fv_status attend_statistics(const attend_options *o, const fv_attention_plan *pl
     how.dropout = o->statistics_dropout;
     const bool keys = x->t[FV_K].rank > 0; /* without them the library says what cannot be */
     fv_attention_statistics all = keys ? make_outputs(x, dtype, &how, wanted, heads) : how;
-    for (int64_t i = 0; i < heads && status == FV_OK; ++i) {
+    for (int64_t i = 0; i < heads && status == FV_OK; i++) {
         fv_attention_statistics one = all;
         one.head = head[i];
         one.mean = of_head(&all.mean, i), one.max = of_head(&all.max, i);

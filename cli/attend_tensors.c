@@ -26,7 +26,7 @@ static struct output {
 } * outputs;
 static size_t output_count;
 
-/* ---- finding ----------------------------------------------------------------------------------------------------- */
+/* ---- finding */
 
 static fv_status open_single(const char *name, size_t name_size, const char *path) {
     fv_tensor_file *file;
@@ -44,11 +44,11 @@ fv_status attend_open(const attend_options *o) {
     if (status == FV_OK && in && fv_tensor_file_count(in) == 1 && !*fv_tensor_file_name(in, 0))
         return cli_fail(FV_USAGE, "--in %s: an .npy file holds one tensor without a name\n  try:     --q %s", o->in,
                         o->in);
-    for (int i = 0; status == FV_OK && i < ATTEND_INPUTS; ++i)
+    for (int i = 0; status == FV_OK && i < ATTEND_INPUTS; i++)
         if (o->file[i]) status = open_single(attend_names[i], strlen(attend_names[i]), o->file[i]);
     size_t count;
     char **entry = cli_list_split(o->tensor, &count);
-    for (size_t i = 0; status == FV_OK && i < count; ++i) {
+    for (size_t i = 0; status == FV_OK && i < count; i++) {
         const char *equal = strchr(entry[i], '=');
         if (equal) status = open_single(entry[i], (size_t)(equal - entry[i]), equal + 1);
     }
@@ -58,12 +58,12 @@ fv_status attend_open(const attend_options *o) {
 
 void attend_close(void) {
     fv_tensor_file_close(in);
-    for (size_t i = 0; i < single_count; ++i) {
+    for (size_t i = 0; i < single_count; i++) {
         fv_tensor_file_close(singles[i].file);
         cli_free(singles[i].name);
     }
     cli_free(singles);
-    for (size_t i = 0; i < output_count; ++i) cli_free(outputs[i].name);
+    for (size_t i = 0; i < output_count; i++) cli_free(outputs[i].name);
     cli_free(outputs);
 }
 
@@ -72,7 +72,7 @@ static const char *name_inside(const attend_options *o, const char *name, char *
     size_t count;
     char **entry = cli_list_split(o->name, &count);
     snprintf(text, size, "%s", name);
-    for (size_t i = 0; i < count; ++i)
+    for (size_t i = 0; i < count; i++)
         if (strncmp(entry[i], name, strlen(name)) == 0 && entry[i][strlen(name)] == '=')
             snprintf(text, size, "%s", entry[i] + strlen(name) + 1);
     cli_free(entry);
@@ -80,7 +80,7 @@ static const char *name_inside(const attend_options *o, const char *name, char *
 }
 
 static const struct single *find_single(const char *name) {
-    for (size_t i = 0; i < single_count; ++i)
+    for (size_t i = 0; i < single_count; i++)
         if (strcmp(singles[i].name, name) == 0) return &singles[i];
     return NULL;
 }
@@ -110,7 +110,7 @@ fv_status attend_find(const attend_options *o, const char *name, fv_tensor *tens
 fv_status attend_nothing(const attend_options *o, const char *name) {
     char inside[256], found[512] = "";
     size_t used = 0;
-    for (int64_t i = 0; i < fv_tensor_file_count(in) && used < sizeof found; ++i)
+    for (int64_t i = 0; i < fv_tensor_file_count(in) && used < sizeof found; i++)
         used += (size_t)snprintf(found + used, sizeof found - used, "%s%s", i ? ", " : "", fv_tensor_file_name(in, i));
     return cli_fail(FV_BAD_DATA,
                     "%s has no tensor %s\n  found:   %s\n  try:     --name %s=NAME, if it is called otherwise there",
@@ -123,7 +123,7 @@ static fv_status check_list(const char *flag, const char *list, bool inside, att
     size_t count;
     char **entry = cli_list_split(list, &count);
     fv_status status = FV_OK;
-    for (size_t i = 0; status == FV_OK && i < count; ++i) {
+    for (size_t i = 0; status == FV_OK && i < count; i++) {
         const size_t size = strcspn(entry[i], "=");
         if (!entry[i][size])
             status = cli_fail(FV_USAGE, "--%s %s: no name\n  expected NAME=%s, such as %s", flag, entry[i],
@@ -148,7 +148,7 @@ fv_status attend_check_names(const attend_options *o, attend_known *known, const
     return check_list("name", o->name, true, known, context, mechanism);
 }
 
-/* ---- shapes ------------------------------------------------------------------------------------------------------ */
+/* ---- shapes */
 
 fv_status attend_view(const char *name, const fv_tensor *t, attend_layout layout, int64_t heads, fv_tensor *view) {
     static const char *const shape[] = {"(batch, heads, length, head_dim)", "(batch, length, heads, head_dim)",
@@ -203,7 +203,7 @@ fv_tensor attend_as(const fv_tensor *t, fv_dtype dtype) {
 fv_tensor attend_padded(const fv_tensor *t, int rank) {
     fv_tensor padded = *t;
     while (padded.rank < rank) {
-        for (int i = padded.rank; i > 0; --i) {
+        for (int i = padded.rank; i > 0; i--) {
             padded.dim[i] = padded.dim[i - 1];
             padded.stride[i] = padded.stride[i - 1];
         }
@@ -225,7 +225,7 @@ fv_tensor attend_joined(const fv_tensor *past, const fv_tensor *now, attend_layo
     return all;
 }
 
-/* ---- outputs ----------------------------------------------------------------------------------------------------- */
+/* ---- outputs */
 
 void attend_put(const char *name, const fv_tensor *logical, attend_layout layout, fv_dtype dtype) {
     fv_tensor t = attend_new(dtype, layout, logical);
@@ -242,7 +242,7 @@ static void summary_row(cli_table *table, const struct output *one) {
     double low = INFINITY, high = -INFINITY, sum = 0;
     int64_t count = fv_tensor_count(&one->tensor), finite = 0;
     fv_tensor flat = fv_tensor_1d(one->tensor.data, one->tensor.dtype, count);
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < count; i++) {
         double x = fv_tensor_get(&flat, &i);
         if (!isfinite(x)) continue;
         low = fmin(low, x);
@@ -263,7 +263,7 @@ static void summary_row(cli_table *table, const struct output *one) {
 static fv_status print_summary(void) {
     static const char *const columns[] = {"tensor", "shape", "min", "max", "mean", "not finite"};
     cli_table *table = cli_table_new(columns, 6);
-    for (size_t i = 0; i < output_count; ++i) summary_row(table, &outputs[i]);
+    for (size_t i = 0; i < output_count; i++) summary_row(table, &outputs[i]);
     cli_table_print(table, cli_format_of(cli_global.format), stdout);
     cli_table_free(table);
     cli_say("nothing was saved      add --out FILE.safetensors, FILE.npy or FOLDER/");
@@ -277,7 +277,7 @@ static bool ends(const char *text, const char *end) {
 
 static fv_status write_folder(const char *folder) {
     if (mkdir(folder, 0777) != 0 && errno != EEXIST) return cli_fail(FV_FAIL, "%s: %s", folder, strerror(errno));
-    for (size_t i = 0; i < output_count; ++i) {
+    for (size_t i = 0; i < output_count; i++) {
         char *path = cli_keep(cli_text("%s%s%s.npy", folder, ends(folder, "/") ? "" : "/", outputs[i].name));
         fv_status status = fv_npy_write(path, &outputs[i].tensor);
         if (status != FV_OK) return status;
@@ -289,7 +289,7 @@ static fv_status write_folder(const char *folder) {
 static void warn_left_out(const char *path) {
     char names[256] = "";
     size_t used = 0;
-    for (size_t i = 1; i < output_count && used < sizeof names; ++i)
+    for (size_t i = 1; i < output_count && used < sizeof names; i++)
         if (strcmp(outputs[i].name, "lse") != 0)
             used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "", outputs[i].name);
     if (used) cli_warn("%s holds out alone, not %s\n  try:     --out FILE.safetensors or --out FOLDER/", path, names);
@@ -307,12 +307,12 @@ fv_status attend_write(const attend_options *o) {
         status = fv_npy_write(o->out, &outputs[0].tensor);
     } else if (ends(o->out, ".safetensors")) {
         fv_named_tensor *all = cli_keep(cli_alloc(output_count * sizeof *all));
-        for (size_t i = 0; i < output_count; ++i) all[i] = (fv_named_tensor){outputs[i].name, outputs[i].tensor};
+        for (size_t i = 0; i < output_count; i++) all[i] = (fv_named_tensor){outputs[i].name, outputs[i].tensor};
         status = fv_safetensors_write(o->out, all, (int64_t)output_count, NULL);
     } else
         return cli_fail(FV_USAGE, "--out %s: unknown kind of file\n  expected FILE.safetensors, FILE.npy or FOLDER/",
                         o->out);
-    for (size_t i = 0; status == FV_OK && i < output_count; ++i) {
+    for (size_t i = 0; status == FV_OK && i < output_count; i++) {
         char shape[128];
         fv_tensor_describe(&outputs[i].tensor, shape, sizeof shape);
         if (i == 0 || !ends(o->out, ".npy")) cli_say("%s: %s %s", o->out, outputs[i].name, shape);
@@ -320,7 +320,7 @@ fv_status attend_write(const attend_options *o) {
     return status;
 }
 
-/* ---- lists of numbers -------------------------------------------------------------------------------------------- */
+/* ---- lists of numbers */
 
 fv_status attend_numbers(const char *flag, const char *text, int64_t limit, int64_t **number, int64_t *count) {
     char every[32];

@@ -17,12 +17,12 @@ static int by_value(const void *a, const void *b) {
 cli_timing cli_bench_summary(double *seconds, int64_t count) {
     double mean = 0, square = 0;
     qsort(seconds, (size_t)count, sizeof *seconds, by_value);
-    for (int64_t i = 0; i < count; ++i) mean += seconds[i] / (double)count;
-    for (int64_t i = 0; i < count; ++i) square += (seconds[i] - mean) * (seconds[i] - mean);
+    for (int64_t i = 0; i < count; i++) mean += seconds[i] / (double)count;
+    for (int64_t i = 0; i < count; i++) square += (seconds[i] - mean) * (seconds[i] - mean);
     return (cli_timing){seconds[count / 2], count > 1 ? sqrt(square / (double)(count - 1)) : 0, seconds[0]};
 }
 
-/* ---- timing ------------------------------------------------------------------------------------------------------ */
+/* ---- timing */
 
 typedef struct passes {
     cli_timing forward, backward, both;
@@ -46,7 +46,7 @@ static fv_status time_passes(const bench *b, int64_t repeat, passes *p) {
     const bool backward = b->one->backward;
     fv_status status = FV_OK;
     p->peak = cli_peak_flops(fv_isa(), b->one->dtype);
-    for (int64_t i = -1; i < repeat && status == FV_OK; ++i) {
+    for (int64_t i = -1; i < repeat && status == FV_OK; i++) {
         int64_t at = i < 0 ? 0 : i; /* the first round warms up */
         double start = clock_now(b->o);
         status = fv_attention_forward(b->problem.plan, &b->problem.x, b->scratch);
@@ -84,7 +84,7 @@ static fv_status open_bench(bench *b, const cli_bench_options *o, const cli_benc
     return status;
 }
 
-/* ---- the table --------------------------------------------------------------------------------------------------- */
+/* ---- the table */
 
 static const char *const columns[] = {"mechanism", "shape", "type",        "threads",    "pass",
                                       "ms",        "sd",    "best",        "GFLOP/s",    "% of peak",
@@ -120,7 +120,7 @@ static void rows(cli_table *table, const bench *b, const passes *p) {
     row(table, b, "both", p->both, b->flops[0] + b->flops[1], p->peak, both);
 }
 
-/* ---- one table, or one for every line of standard input ---------------------------------------------------------- */
+/* ---- one table, or one for every line of standard input */
 
 static void say_end(double peak) {
     cli_say("%s kernels; multiply-add peak of one thread %.1f GFLOP/s; every result agreed with the reference",
@@ -131,7 +131,7 @@ static fv_status run_table(const cli_bench_options *o, const cli_bench_case *cas
     cli_table *table = cli_table_new(columns, COLUMNS);
     double peak = 0;
     fv_status status = FV_OK;
-    for (size_t i = 0; i < count && status == FV_OK; ++i) {
+    for (size_t i = 0; i < count && status == FV_OK; i++) {
         bench b;
         passes p;
         status = open_bench(&b, o, &cases[i]);

@@ -15,7 +15,7 @@ static const char grid[] =
     "8,12,32,64\n8,12,128,64\n4,12,512,64\n1,12,1024,64\n1,12,2048,64\n1,4,4096,64\n1,1,8192,64\n1,8,1024,128\n"
     "1,4,4096,128";
 
-/* ---- one word of a list ------------------------------------------------------------------------------------------ */
+/* ---- one word of a list */
 
 /* "1,12,2048,64", or with kv heads "1,12/4,2048,64" */
 static fv_status parse_shape(const char *text, cli_problem_shape *s) {
@@ -52,7 +52,7 @@ static fv_status choices(const char *flag, const char *text, const char *const *
         while (names[found] && (strlen(names[found]) != size || strncmp(names[found], at, size) != 0)) ++found;
         if (!names[found] || *count == 8) {
             char known[128] = "";
-            for (int i = 0; names[i]; ++i)
+            for (int i = 0; names[i]; i++)
                 snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", names[i]);
             return cli_fail(FV_USAGE, "%s %s: unknown or too many values\n  expected some of %s, with commas between",
                             flag, text, known);
@@ -78,16 +78,16 @@ static fv_status parse_threads(const char *text, int *threads, size_t *count) {
     return FV_OK;
 }
 
-/* ---- packed sequences -------------------------------------------------------------------------------------------- */
+/* ---- packed sequences */
 
 /* Random lengths from low to high; or the same number of tokens in lengths that differ by one at most. */
 static void pack(cli_bench_case *one, int64_t sequences, int64_t low, int64_t high, bool equal) {
     int32_t *start = cli_keep(cli_alloc((size_t)(sequences + 1) * sizeof *start));
     cli_random r = {5};
-    for (int64_t i = 0; i < sequences; ++i)
+    for (int64_t i = 0; i < sequences; i++)
         start[i + 1] = start[i] + (int32_t)(low + cli_random_below(&r, high - low + 1));
     const int64_t total = start[sequences];
-    for (int64_t i = 0; equal && i < sequences; ++i) start[i + 1] = (int32_t)(total * (i + 1) / sequences);
+    for (int64_t i = 0; equal && i < sequences; i++) start[i + 1] = (int32_t)(total * (i + 1) / sequences);
     one->shape.b = 1, one->shape.l = total, one->shape.sequences = sequences, one->shape.start = start;
     snprintf(one->shape_text, sizeof one->shape_text, "%lld x %s%lld..%lld,%lld,%lld", (long long)sequences,
              equal ? "equal to " : "", (long long)low, (long long)high, (long long)one->shape.h,
@@ -106,7 +106,7 @@ static fv_status parse_packed(const cli_bench_options *o, int64_t *low, int64_t 
     return FV_OK;
 }
 
-/* ---- a file ------------------------------------------------------------------------------------------------------ */
+/* ---- a file */
 
 static fv_status shape_of_file(const cli_bench_options *o, cli_bench_case *one) {
     fv_tensor_file *file;
@@ -149,7 +149,7 @@ static fv_status fill_from(const char *path, cli_problem *problem) {
         {"q", FV_Q, false}, {"k", FV_K, false}, {"v", FV_V, false}, {"bias", FV_BIAS, false}, {"do", FV_OUT, true}};
     fv_tensor_file *file;
     fv_status status = fv_tensor_file_open(&file, path);
-    for (size_t i = 0; i < sizeof each / sizeof *each && status == FV_OK; ++i) {
+    for (size_t i = 0; i < sizeof each / sizeof *each && status == FV_OK; i++) {
         const fv_tensor *to = each[i].gradient ? &problem->x.d[each[i].port] : &problem->x.t[each[i].port];
         fv_tensor from;
         if (to->rank == 0 || !fv_tensor_file_has(file, each[i].name)) continue;
@@ -166,7 +166,7 @@ fv_status cli_bench_open(cli_problem *problem, const cli_bench_case *one) {
     return status == FV_OK && one->in ? fill_from(one->in, problem) : status;
 }
 
-/* ---- all combinations -------------------------------------------------------------------------------------------- */
+/* ---- all combinations */
 
 typedef struct lists {
     int threads[64], causal[8], dtype[8];
@@ -253,7 +253,7 @@ fv_status cli_bench_cases(const cli_bench_options *o, cli_bench_case **cases, si
     return status;
 }
 
-/* ---- operations -------------------------------------------------------------------------------------------------- */
+/* ---- operations */
 
 /* The same problem with one sequence of `length`, as far as a plan needs to know. */
 static fv_status flops_of_one(const cli_problem *problem, int64_t length, bool backward, double *flops) {
@@ -262,7 +262,7 @@ static fv_status flops_of_one(const cli_problem *problem, int64_t length, bool b
     fv_attention_plan *plan;
     fv_attention_options how = problem->how;
     memset(&x.t[FV_CU_Q], 0, sizeof x.t[FV_CU_Q]);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (x.t[rows[i]].rank) x.t[rows[i]].dim[2] = length;
         if (x.d[rows[i]].rank) x.d[rows[i]].dim[2] = length;
     }
@@ -276,7 +276,7 @@ fv_status cli_bench_flops(const cli_problem *problem, const cli_bench_case *one,
     const cli_problem_shape *s = &one->shape;
     fv_status status = FV_OK;
     *flops = s->sequences ? 0 : fv_attention_flops(problem->plan, backward);
-    for (int64_t i = 0; i < s->sequences && status == FV_OK; ++i)
+    for (int64_t i = 0; i < s->sequences && status == FV_OK; i++)
         status = flops_of_one(problem, s->start[i + 1] - s->start[i], backward, flops);
     return status;
 }

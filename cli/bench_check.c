@@ -22,7 +22,7 @@ static double distance(const fv_tensor *a, const fv_tensor *b) {
     const int64_t count = fv_tensor_count(a);
     const fv_tensor x = fv_tensor_1d(a->data, a->dtype, count), y = fv_tensor_1d(b->data, b->dtype, count);
     double error = 0, size = 0;
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < count; i++) {
         const double p = fv_tensor_get(&x, &i), q = fv_tensor_get(&y, &i);
         error += (p - q) * (p - q), size += q * q;
     }
@@ -50,8 +50,8 @@ static fv_status in_f64(const cli_problem *from, int64_t start, int64_t count, b
     to->how = from->how;
     if (to->how.causal != FV_CAUSAL_NONE) to->how.causal = FV_CAUSAL_UPPER_LEFT; /* the same for equal lengths */
     to->how.q_offset += start;
-    for (int port = 0; port < FV_PORTS; ++port)
-        for (int gradient = 0; gradient <= (backward ? 1 : 0); ++gradient) {
+    for (int port = 0; port < FV_PORTS; port++)
+        for (int gradient = 0; gradient <= (backward ? 1 : 0); gradient++) {
             const fv_tensor *t = gradient ? &from->x.d[port] : &from->x.t[port];
             fv_tensor *copy = gradient ? &to->x.d[port] : &to->x.t[port];
             if (t->rank == 0) continue;
@@ -80,7 +80,7 @@ static fv_status check_rows(const cli_problem *problem, double *difference) {
     return status;
 }
 
-/* ---- a smaller problem ------------------------------------------------------------------------------------------- */
+/* ---- a smaller problem */
 
 static cli_problem_shape smaller(const cli_problem_shape *s) {
     cli_problem_shape small = *s;
@@ -97,7 +97,7 @@ static double objective(cli_problem *exact) {
     if (fv_attention_reference(exact->plan, &exact->x) != FV_OK) return NAN;
     const double *a = exact->x.t[FV_OUT].data, *b = exact->x.d[FV_OUT].data;
     double sum = 0;
-    for (int64_t i = 0; i < fv_tensor_count(&exact->x.t[FV_OUT]); ++i) sum += a[i] * b[i];
+    for (int64_t i = 0; i < fv_tensor_count(&exact->x.t[FV_OUT]); i++) sum += a[i] * b[i];
     return sum;
 }
 
@@ -105,10 +105,10 @@ static double objective(cli_problem *exact) {
 static double move(cli_problem *exact, double step) {
     cli_random r = {77};
     double slope = 0;
-    for (int port = FV_Q; port < FV_MASK; ++port) {
+    for (int port = FV_Q; port < FV_MASK; port++) {
         const double *gradient = exact->x.d[port].data;
         double *x = exact->x.t[port].data;
-        for (int64_t i = 0; gradient && i < fv_tensor_count(&exact->x.t[port]); ++i) {
+        for (int64_t i = 0; gradient && i < fv_tensor_count(&exact->x.t[port]); i++) {
             const double u = cli_random_normal(&r);
             x[i] += step * u;
             slope += gradient[i] * u;
@@ -142,7 +142,7 @@ static fv_status compare_small(cli_problem *small, cli_problem *exact, const cli
         return failed(small, "the result of a small problem differs", difference);
     if (status != FV_OK || !one->backward) return status;
     status = cli_problem_run(exact, true);
-    for (int port = FV_Q; port < FV_MASK && status == FV_OK; ++port) {
+    for (int port = FV_Q; port < FV_MASK && status == FV_OK; port++) {
         if (small->x.d[port].rank == 0) continue;
         difference = compare(&small->x.d[port], &exact->x.d[port], one->dtype);
         if (!(difference <= tolerance(one->dtype))) return failed(small, "a gradient differs", difference);

@@ -22,7 +22,7 @@ typedef struct decoding {
 } decoding;
 
 static void close_decoding(decoding *d) {
-    for (int64_t i = 0; i < d->caches; ++i) fv_kv_cache_free(d->cache[i]);
+    for (int64_t i = 0; i < d->caches; i++) fv_kv_cache_free(d->cache[i]);
     fv_decode_plan_free(d->plan);
     cli_free(d->scratch);
     cli_problem_free(&d->problem);
@@ -74,7 +74,7 @@ static fv_status check_decoding(decoding *d, const cli_bench_case *one) {
     x.t[FV_Q] = d->x.q, x.t[FV_K] = d->problem.x.t[FV_K], x.t[FV_V] = d->problem.x.t[FV_V];
     x.t[FV_OUT] = cli_problem_new(&d->problem, &d->x.out);
     fv_status status = FV_OK;
-    for (int64_t b = 0; b < s->b && status == FV_OK; ++b) {
+    for (int64_t b = 0; b < s->b && status == FV_OK; b++) {
         fv_tensor k = sequence(&x.t[FV_K], b), v = sequence(&x.t[FV_V], b);
         status = fv_kv_cache_read(d->cache[0], b, 0, &k, &v);
     }
@@ -92,7 +92,7 @@ static fv_status time_decoding(const cli_bench_options *o, decoding *d, const cl
     fv_status status = FV_OK;
     const double bytes = fv_decode_bytes(d->plan, d->cache[0], 1);
     cli_reader *reader = cli_reader_new((size_t)bytes, d->caches, one->threads);
-    for (int64_t i = -1; i < o->repeat && status == FV_OK; ++i) { /* the first round warms up */
+    for (int64_t i = -1; i < o->repeat && status == FV_OK; i++) { /* the first round warms up */
         const int64_t round = i + 1, at = i < 0 ? 0 : i;
         const double start = cli_now();
         status = fv_decode(d->plan, d->cache[round % d->caches], &d->x, d->scratch);
@@ -141,7 +141,7 @@ fv_status cli_bench_decode(const cli_bench_options *o) {
     fv_status status = cli_bench_cases(o, &cases, &count);
     if (status != FV_OK) return status;
     cli_table *table = cli_table_new(columns, 10);
-    for (size_t i = 0; i < count && status == FV_OK; ++i) status = bench_one(o, table, &cases[i]);
+    for (size_t i = 0; i < count && status == FV_OK; i++) status = bench_one(o, table, &cases[i]);
     if (status == FV_OK) {
         cli_table_print(table, cli_format_of(o->output), stdout);
         cli_say(

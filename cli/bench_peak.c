@@ -12,13 +12,13 @@ static volatile double sink;
     TARGET static double NAME(void) {                                                                 \
         typedef TYPE vec __attribute__((vector_size(BYTES)));                                         \
         vec a[CHAINS], m, c;                                                                          \
-        for (int i = 0; i < (int)(BYTES / sizeof(TYPE)); ++i) m[i] = (TYPE)0.999, c[i] = (TYPE)0.001; \
-        for (int k = 0; k < CHAINS; ++k) a[k] = c;                                                    \
+        for (int i = 0; i < (int)(BYTES / sizeof(TYPE)); i++) m[i] = (TYPE)0.999, c[i] = (TYPE)0.001; \
+        for (int k = 0; k < CHAINS; k++) a[k] = c;                                                    \
         double start = cli_now();                                                                     \
-        for (int i = 0; i < ROUNDS; ++i)                                                              \
-            _Pragma("GCC unroll 12") for (int k = 0; k < CHAINS; ++k) a[k] = a[k] * m + c;            \
+        for (int i = 0; i < ROUNDS; i++)                                                              \
+            _Pragma("GCC unroll 12") for (int k = 0; k < CHAINS; k++) a[k] = a[k] * m + c;            \
         double seconds = cli_now() - start, sum = 0;                                                  \
-        for (int k = 0; k < CHAINS; ++k) sum += (double)a[k][0];                                      \
+        for (int k = 0; k < CHAINS; k++) sum += (double)a[k][0];                                      \
         sink = sum;                                                                                   \
         return 2.0 * CHAINS * ROUNDS * (double)(BYTES / sizeof(TYPE)) / seconds;                      \
     }
@@ -39,7 +39,7 @@ double cli_peak_flops(const char *isa, fv_dtype dtype) {
     if (strcmp(isa, "avx512") == 0) measure = dtype == FV_F64 ? avx512_f64 : avx512_f32;
 #endif
     (void)isa;
-    for (int i = 0; i < 60; ++i) {
+    for (int i = 0; i < 60; i++) {
         double now = measure();
         if (now > best) best = now;
     }

@@ -18,9 +18,9 @@ typedef float sum_fn(const float *from, size_t count);
         vec sum[SUMS] = {{0}};                                                                                     \
         float all = 0;                                                                                             \
         for (size_t i = 0; i + SUMS * LANES <= count; i += SUMS * LANES)                                           \
-            _Pragma("GCC unroll 8") for (int k = 0; k < SUMS; ++k) sum[k] += *(const vec *)(from + i + k * LANES); \
-        for (int k = 0; k < SUMS; ++k)                                                                             \
-            for (int lane = 0; lane < LANES; ++lane) all += sum[k][lane];                                          \
+            _Pragma("GCC unroll 8") for (int k = 0; k < SUMS; k++) sum[k] += *(const vec *)(from + i + k * LANES); \
+        for (int k = 0; k < SUMS; k++)                                                                             \
+            for (int lane = 0; lane < LANES; lane++) all += sum[k][lane];                                          \
         return all;                                                                                                \
     }
 
@@ -67,7 +67,7 @@ cli_reader *cli_reader_new(size_t bytes, int64_t windows, int threads) {
                     end = ((uintptr_t)r->block + all) / PAGE * PAGE;
     if (end > start) (void)madvise((void *)start, end - start, MADV_HUGEPAGE);
 #endif
-    for (size_t i = 0; i < all / sizeof *r->block; ++i) r->block[i] = 1; /* every page is there */
+    for (size_t i = 0; i < all / sizeof *r->block; i++) r->block[i] = 1; /* every page is there */
     return r;
 }
 
@@ -94,16 +94,16 @@ double cli_reader_seconds(cli_reader *r, int64_t round) {
     int made = 1;
     double start, end;
     atomic_store(&r->arrived, 0);
-    for (int i = 0; i < r->threads; ++i)
+    for (int i = 0; i < r->threads; i++)
         parts[i] = (part){r, r->block + (size_t)(round % r->windows) * r->window + (size_t)i * each, each, 0, 0, 0};
-    for (; made < r->threads; ++made)
+    for (; made < r->threads; made++)
         if (pthread_create(&other[made], NULL, read_part, &parts[made]) != 0) break;
     atomic_fetch_add(&r->arrived, r->threads - made); /* those that could not be made: read here, one by one */
     read_part(&parts[0]);
-    for (int i = made; i < r->threads; ++i) read_part(&parts[i]);
-    for (int i = 1; i < made; ++i) pthread_join(other[i], NULL);
+    for (int i = made; i < r->threads; i++) read_part(&parts[i]);
+    for (int i = 1; i < made; i++) pthread_join(other[i], NULL);
     start = parts[0].start, end = parts[0].end;
-    for (int i = 1; i < r->threads; ++i) {
+    for (int i = 1; i < r->threads; i++) {
         if (parts[i].start < start) start = parts[i].start;
         if (parts[i].end > end) end = parts[i].end;
     }

@@ -33,7 +33,7 @@ fv_status cli_bench_scratch(const cli_problem *problem, bool backward, cli_scrat
     return status;
 }
 
-/* ---- --memory ---------------------------------------------------------------------------------------------------- */
+/* ---- --memory */
 
 static double peak_memory(void) {
     struct rusage usage;
@@ -43,7 +43,7 @@ static double peak_memory(void) {
 
 /* Every page of the tensors is there before the call, so that what comes on top is the call's own. */
 static void touch_all(const cli_problem *problem) {
-    for (int port = FV_Q; port < FV_PORTS; ++port) {
+    for (int port = FV_Q; port < FV_PORTS; port++) {
         if (port >= FV_OUT && problem->x.t[port].rank) fv_tensor_fill(&problem->x.t[port], 0);
         if (port < FV_OUT && problem->x.d[port].rank) fv_tensor_fill(&problem->x.d[port], 0);
     }
@@ -70,7 +70,7 @@ static fv_status memory_of(cli_table *table, const cli_bench_case *one) {
     cli_problem problem;
     fv_status status = cli_bench_open(&problem, one);
     if (status == FV_OK) touch_all(&problem);
-    for (int backward = 0; backward <= one->backward && status == FV_OK; ++backward) {
+    for (int backward = 0; backward <= one->backward && status == FV_OK; backward++) {
         cli_scratch_use use;
         const double size = (double)fv_attention_scratch(problem.plan, backward), before = peak_memory(),
                      start = cli_now();
@@ -93,12 +93,12 @@ fv_status cli_bench_memory(const cli_bench_options *given) {
     fv_status status = FV_OK;
     if (!cli_given("shape")) o.shape = "1,1,65536,64";
     if (!cli_given("attention")) o.attention = "softmax\nwindow:left=128,right=128";
-    for (int on = 0; on <= 1 && status == FV_OK; ++on) {
+    for (int on = 0; on <= 1 && status == FV_OK; on++) {
         cli_bench_case *cases;
         size_t count;
         o.dropout = !on ? 0 : given->dropout > 0 ? given->dropout : 0.1;
         status = cli_bench_cases(&o, &cases, &count);
-        for (size_t i = 0; i < count && status == FV_OK; ++i) status = memory_of(table, &cases[i]);
+        for (size_t i = 0; i < count && status == FV_OK; i++) status = memory_of(table, &cases[i]);
         cli_free(cases);
     }
     if (status == FV_OK) cli_table_print(table, cli_format_of(o.output), stdout);

@@ -38,7 +38,7 @@ static fv_status open_inspection(inspection *m, const cli_bench_case *one) {
     const cli_problem_shape *s = &one->shape;
     const fv_dtype dtype = one->dtype == FV_F64 ? FV_F64 : FV_F32;
     const int64_t blocks = (s->l + BLOCK - 1) / BLOCK;
-    for (int i = 0; i < ROWS; ++i) m->rows[i] = s->l * (i + 1) / (ROWS + 1);
+    for (int i = 0; i < ROWS; i++) m->rows[i] = s->l * (i + 1) / (ROWS + 1);
     m->weights = fv_tensor_2d(NULL, dtype, ROWS, s->l);
     m->weights.data = cli_alloc(bytes_of(&m->weights));
     m->want = (fv_attention_statistics)FV_ATTENTION_STATISTICS_DEFAULT;
@@ -68,18 +68,18 @@ static double error_of(const inspection *m) {
     const fv_tensor *v = &m->problem.x.t[FV_V], *out = &m->problem.x.t[FV_OUT];
     const int64_t length = v->dim[2], blocks = m->want.mean.dim[2];
     double worst = 0;
-    for (int i = 0; i < ROWS; ++i) {
+    for (int i = 0; i < ROWS; i++) {
         double sum = 0, size = 0;
-        for (int64_t j = 0; j < length; ++j) {
+        for (int64_t j = 0; j < length; j++) {
             const double p = fv_tensor_get(&m->weights, (int64_t[]){i, j});
             const double x = p * fv_tensor_get(v, (int64_t[]){0, 0, j, 0});
             sum += x, size += fabs(x);
         }
         worst = fmax(worst, fabs(sum - fv_tensor_get(out, (int64_t[]){0, 0, m->rows[i], 0})) / (size + 1e-6));
     }
-    for (int64_t a = 0; a < blocks; ++a) {
+    for (int64_t a = 0; a < blocks; a++) {
         double sum = 0;
-        for (int64_t b = 0; b < blocks; ++b) {
+        for (int64_t b = 0; b < blocks; b++) {
             const int64_t wide = length - b * BLOCK < BLOCK ? length - b * BLOCK : BLOCK;
             sum += (double)wide * fv_tensor_get(&m->want.mean, (int64_t[]){0, 0, a, b});
         }
@@ -90,9 +90,9 @@ static double error_of(const inspection *m) {
 
 static fv_status time_inspection(inspection *m, int64_t repeat, double best[PASSES]) {
     fv_status status = FV_OK;
-    for (int pass = 0; pass < PASSES; ++pass) best[pass] = INFINITY;
-    for (int64_t i = -1; i < repeat; ++i)
-        for (int pass = 0; pass < PASSES && status == FV_OK; ++pass) {
+    for (int pass = 0; pass < PASSES; pass++) best[pass] = INFINITY;
+    for (int64_t i = -1; i < repeat; i++)
+        for (int pass = 0; pass < PASSES && status == FV_OK; pass++) {
             const double start = cli_now();
             status = run_pass(m, pass);
             if (i >= 0) best[pass] = fmin(best[pass], cli_now() - start);
@@ -105,12 +105,12 @@ static fv_status inspection_of(cli_table *table, const cli_bench_case *one, int6
     inspection m;
     double best[PASSES];
     fv_status status = open_inspection(&m, one);
-    for (int pass = 0; pass < PASSES && status == FV_OK; ++pass) status = run_pass(&m, pass);
+    for (int pass = 0; pass < PASSES && status == FV_OK; pass++) status = run_pass(&m, pass);
     const double error = status == FV_OK ? error_of(&m) : 0;
     if (!(error <= (one->dtype == FV_F32 || one->dtype == FV_F64 ? 2e-3 : 2e-2)))
         status = cli_fail(FV_FAIL, "the weights do not give the output, they differ by %.2g, nothing was timed", error);
     if (status == FV_OK) status = time_inspection(&m, repeat, best);
-    for (int pass = 0; pass < PASSES && status == FV_OK; ++pass) {
+    for (int pass = 0; pass < PASSES && status == FV_OK; pass++) {
         cli_table_text(table, one->how.mechanism);
         cli_table_text(table, one->shape_text);
         cli_table_text(table, fv_dtype_name(one->dtype));
@@ -135,7 +135,7 @@ fv_status cli_bench_statistics(const cli_bench_options *given) {
     if (!cli_given("shape")) o.shape = "1,1,16384,64";
     o.pass = "forward";
     fv_status status = cli_bench_cases(&o, &cases, &count);
-    for (size_t i = 0; i < count && status == FV_OK; ++i)
+    for (size_t i = 0; i < count && status == FV_OK; i++)
         status = cases[i].shape.sequences ? cli_fail(FV_USAGE, "--statistics and packed sequences exclude each other")
                                           : inspection_of(table, &cases[i], o.repeat);
     if (status == FV_OK) cli_table_print(table, cli_format_of(o.output), stdout);

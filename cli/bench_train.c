@@ -19,10 +19,10 @@ static fv_status make_texts(const cli_bench_options *o, fv_dataset **set) {
     size_t *size = cli_alloc((size_t)count * sizeof *size);
     int32_t *label = cli_alloc((size_t)count * sizeof *label);
     cli_random r = {1};
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < count; i++) {
         char *at = bytes + i * capacity;
         text[i] = at;
-        for (int64_t k = 0; k < o->length; ++k) {
+        for (int64_t k = 0; k < o->length; k++) {
             int64_t word = cli_random_below(&r, 4096);
             if (k == 0) label[i] = (int32_t)(word % 2);
             at += sprintf(at, k ? " w%d" : "w%d", (int)word);
@@ -61,7 +61,7 @@ static fv_status set_all(const cli_bench_options *o, fv_train_setup *setup, char
                 {"batch-size", o->batch_size},
                 {"max-length", o->length}};
     fv_status status = fv_train_setup_init(setup, "transformer");
-    for (int i = 0; i < 5 && status == FV_OK; ++i) {
+    for (int i = 0; i < 5 && status == FV_OK; i++) {
         snprintf(numbers[i], 32, "%lld", (long long)each[i].value);
         status = fv_train_setup_set(setup, each[i].name, numbers[i]);
     }

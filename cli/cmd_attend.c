@@ -130,7 +130,7 @@ static void read_options(job *j) {
     j->layout = strcmp(o.layout, "blhd") == 0 ? ATTEND_BLHD : strcmp(o.layout, "bld") == 0 ? ATTEND_BLD : ATTEND_BHLD;
 }
 
-/* ---- inputs ------------------------------------------------------------------------------------------------------ */
+/* ---- inputs */
 
 static bool is_float(fv_dtype dtype) {
     return dtype == FV_F32 || dtype == FV_F64 || dtype == FV_F16 || dtype == FV_BF16;
@@ -148,7 +148,7 @@ static fv_dtype arithmetic(const job *j) { return j->compute == FV_F64 ? FV_F64 
  * f32 at least. */
 static fv_status choose_types(job *j) {
     static const char *const names[] = {"q", "k", "v", "past_k", "past_v", "do"};
-    for (int i = 0; i < 6; ++i) {
+    for (int i = 0; i < 6; i++) {
         fv_tensor t;
         fv_status status = attend_find(&o, names[i], &t);
         if (status != FV_OK) return status;
@@ -243,7 +243,7 @@ static fv_status load_dlse(job *j) {
 static bool is_name(const void *context, const char *name, size_t size) {
     static const char *const others[] = {"past_k", "past_v", "do", "dlse"};
     const job *j = context;
-    for (int port = FV_Q; port < FV_OUT + 4; ++port) {
+    for (int port = FV_Q; port < FV_OUT + 4; port++) {
         const char *one = port < FV_OUT ? cli_port_name(j->mechanism, port) : others[port - FV_OUT];
         if (one && strlen(one) == size && strncmp(one, name, size) == 0) return true;
     }
@@ -311,9 +311,9 @@ static fv_status load(job *j) {
     if (status == FV_OK && wants(j, FV_K) && wants(j, FV_V)) status = check_past();
     if (status == FV_OK && wants(j, FV_K)) status = join_past(j, "past_k", kv_heads, &j->x.t[FV_K]);
     if (status == FV_OK && wants(j, FV_V)) status = join_past(j, "past_v", kv_heads, &j->x.t[FV_V]);
-    for (int port = FV_BIAS; status == FV_OK && port < FV_OUT; ++port) status = load_port(j, port);
+    for (int port = FV_BIAS; status == FV_OK && port < FV_OUT; port++) status = load_port(j, port);
     if (status != FV_OK) return status;
-    for (int port = FV_Q; port < FV_OUT; ++port)
+    for (int port = FV_Q; port < FV_OUT; port++)
         if ((j->mechanism->needs >> port & 1) && j->x.t[port].rank == 0)
             return cli_fail(FV_USAGE, "%s needs the tensor %s\n  try:     fovea mechanisms %s", j->mechanism->name,
                             cli_port_name(j->mechanism, port), j->mechanism->name);
@@ -322,11 +322,11 @@ static fv_status load(job *j) {
     return status == FV_OK ? load_dlse(j) : status;
 }
 
-/* ---- running ----------------------------------------------------------------------------------------------------- */
+/* ---- running */
 
 static fv_status make_outputs(job *j) {
     static const fv_port outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
-    for (size_t i = 0; i < sizeof outs / sizeof *outs; ++i) {
+    for (size_t i = 0; i < sizeof outs / sizeof *outs; i++) {
         fv_tensor shape;
         if (outs[i] == FV_LSE && !wants(j, FV_K)) continue; /* gates have no scores */
         fv_status status = fv_attention_port_shape(&j->how, &j->x, outs[i], &shape);
@@ -335,14 +335,14 @@ static fv_status make_outputs(job *j) {
             j->x.t[outs[i]] = attend_new(shape.dtype, outs[i] == FV_OUT ? j->layout : ATTEND_BHLD, &shape);
     }
     j->backward = j->x.d[FV_OUT].rank > 0 || j->x.d[FV_LSE].rank > 0;
-    for (int port = FV_Q; j->backward && port < FV_MASK; ++port)
+    for (int port = FV_Q; j->backward && port < FV_MASK; port++)
         if (j->x.t[port].rank > 0) j->x.d[port] = attend_new(j->x.t[port].dtype, ATTEND_BHLD, &j->x.t[port]);
     return FV_OK;
 }
 
 static fv_capture stage_of(const char *name) {
     static const char *const names[] = {"raw", "softcapped", "biased", "softmax", "dropout"};
-    for (int i = 0; i < 5; ++i)
+    for (int i = 0; i < 5; i++)
         if (strcmp(names[i], name) == 0) return (fv_capture)i;
     return FV_CAPTURE_SOFTMAX;
 }
@@ -364,10 +364,10 @@ static fv_status write_weights(const job *j, const fv_attention_plan *plan) {
     if (status != FV_OK) return status;
     int64_t shape[4] = {sequences, heads, rows, k->dim[2]};
     fv_tensor like = fv_tensor_of(NULL, arithmetic(j), 4, shape), all = attend_new(like.dtype, ATTEND_BHLD, &like);
-    for (int64_t n = 0; n < sequences && status == FV_OK; ++n) {
+    for (int64_t n = 0; n < sequences && status == FV_OK; n++) {
         int64_t q_len = extent(cu_q, n, q->dim[2]), k_len = extent(cu_k, n, k->dim[2]), inside = 0;
         while (inside < rows && row[inside] < q_len) ++inside;
-        for (int64_t h = 0; h < heads && status == FV_OK && inside > 0; ++h) {
+        for (int64_t h = 0; h < heads && status == FV_OK && inside > 0; h++) {
             int64_t start[4] = {n, h, 0, 0};
             fv_tensor part =
                 fv_tensor_2d((char *)all.data + fv_dtype_size(all.dtype) *
@@ -384,7 +384,7 @@ static fv_status write_weights(const job *j, const fv_attention_plan *plan) {
 }
 
 static void put_gradients(const job *j) {
-    for (int port = FV_Q; port < FV_MASK; ++port) {
+    for (int port = FV_Q; port < FV_MASK; port++) {
         char name[64];
         fv_tensor d = j->x.d[port];
         if (d.rank == 0) continue;

@@ -68,7 +68,7 @@ static size_t groups(cli_group *group) {
 static void print_environment(void) {
     static const char *const names[] = {"FOVEA_ISA",  "FOVEA_THREADS",   "OMP_NUM_THREADS",   "OMP_PROC_BIND",
                                         "OMP_PLACES", "OMP_WAIT_POLICY", "ONEDNN_MAX_CPU_ISA"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; ++i)
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         cli_say("%s=%s", names[i], getenv(names[i]) ? getenv(names[i]) : "");
 }
 

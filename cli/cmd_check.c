@@ -73,7 +73,7 @@ static fv_status run(void) {
     size_t count;
     char **path = cli_list_split(o.files, &count);
     fv_status worst = count ? FV_OK : cli_missing("files", "what should be checked");
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = 0; i < count; i++) {
         fv_status status = check_one(path[i]);
         cli_report(status);
         cli_reported(false);

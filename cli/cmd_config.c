@@ -30,7 +30,7 @@ static fv_status resolve_train(cli_flags *flags, char **path, size_t count) {
     cli_flags_defaults(flags, false);
     cli_current = flags;
     fv_status status = FV_OK;
-    for (size_t i = 0; i < count && status == FV_OK; ++i) {
+    for (size_t i = 0; i < count && status == FV_OK; i++) {
         char *file = file_of(path[i]);
         status = cli_config_read(flags, cli_keep(file), false);
     }
@@ -93,7 +93,7 @@ static fv_status diff(char **path, size_t count) {
 static fv_status check(char **path, size_t count) {
     if (count == 0) return cli_missing("files", "YAML files to check");
     fv_status worst = FV_OK;
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = 0; i < count; i++) {
         char *text = NULL;
         fv_status status = text_of(path + i, 1, &text);
         if (status == FV_OK)

@@ -22,7 +22,7 @@ static size_t groups(cli_group *group) {
 static void list(void) {
     static const char *const columns[] = {"name", "licence", "what"};
     cli_table *table = cli_table_new(columns, 3);
-    for (int i = 0; fv_recipe_at(i); ++i) {
+    for (int i = 0; fv_recipe_at(i); i++) {
         cli_table_text(table, fv_recipe_at(i)->name);
         cli_table_text(table, fv_recipe_at(i)->licence);
         cli_table_text(table, fv_recipe_at(i)->help);
@@ -35,7 +35,7 @@ static fv_status unknown(void) {
     const char *names[64];
     char near[256];
     size_t count = 0;
-    for (; count < 64 && fv_recipe_at((int)count); ++count) names[count] = fv_recipe_at((int)count)->name;
+    for (; count < 64 && fv_recipe_at((int)count); count++) names[count] = fv_recipe_at((int)count)->name;
     if (cli_nearest(o.name, names, count, "", near, sizeof near))
         return cli_fail(FV_USAGE, "unknown data set %s      did you mean %s?", o.name, near);
     return cli_fail(FV_USAGE, "unknown data set %s\n  try:     fovea data", o.name);
@@ -47,7 +47,7 @@ static fv_status run(void) {
         list();
         return FV_OK;
     }
-    for (int i = 0; fv_recipe_at(i); ++i)
+    for (int i = 0; fv_recipe_at(i); i++)
         if (strcmp(fv_recipe_at(i)->name, o.name) == 0) recipe = fv_recipe_at(i);
     if (!recipe) return unknown();
     char *folder = o.folder ? cli_text("%s", o.folder) : cli_text("data/%s", o.name);

@@ -39,7 +39,7 @@ static size_t groups(cli_group *group) {
 
 static fv_status resolve(void) { return cli_model_inherit(o.model); }
 
-/* ---- tables -------------------------------------------------------------------------------------------------------------- */
+/* ---- tables */
 
 static void print_overall(const fv_metrics *m, double hits) {
     printf("texts     %" PRId64 "\n", m->count);
@@ -52,7 +52,7 @@ static void print_overall(const fv_metrics *m, double hits) {
 static void print_classes(const fv_metrics *m, fv_classes classes, cli_format format) {
     static const char *const columns[] = {"class", "texts", "precision", "recall", "f1"};
     cli_table *table = cli_table_new(columns, 5);
-    for (int32_t c = 0; c < m->classes; ++c) {
+    for (int32_t c = 0; c < m->classes; c++) {
         cli_table_text(table, classes.name[c]);
         cli_table_number(table, (double)m->support[c], 0);
         cli_table_number(table, m->precision[c], 4);
@@ -78,8 +78,8 @@ static int by_count(const void *a, const void *b) {
 static pair *worst_pairs(const fv_metrics *m, int64_t *count) {
     pair *list = cli_alloc((size_t)m->classes * (size_t)m->classes * sizeof *list);
     int64_t n = 0;
-    for (int32_t i = 0; i < m->classes; ++i)
-        for (int32_t k = 0; k < m->classes; ++k) {
+    for (int32_t i = 0; i < m->classes; i++)
+        for (int32_t k = 0; k < m->classes; k++) {
             int64_t texts = m->confusion[(int64_t)i * m->classes + k];
             if (i != k && texts > 0) list[n++] = (pair){i, k, texts};
         }
@@ -93,7 +93,7 @@ static void print_confusions(const fv_metrics *m, fv_classes classes) {
     int64_t count;
     pair *list = worst_pairs(m, &count);
     cli_table *table = cli_table_new(columns, 3);
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < count; i++) {
         cli_table_number(table, (double)list[i].count, 0);
         cli_table_text(table, classes.name[list[i].label]);
         cli_table_text(table, classes.name[list[i].predicted]);
@@ -104,15 +104,15 @@ static void print_confusions(const fv_metrics *m, fv_classes classes) {
     cli_free(list);
 }
 
-/* ---- judging ------------------------------------------------------------------------------------------------------------- */
+/* ---- judging */
 
 /* Share of texts whose label is among the k most probable classes; an equal probability counts against it. */
 static double hit_rate(const fv_dataset *set, const float *probability, int32_t classes) {
     int64_t hits = 0;
-    for (int64_t i = 0; i < set->texts.count; ++i) {
+    for (int64_t i = 0; i < set->texts.count; i++) {
         const float *p = probability + i * classes;
         int64_t better = 0;
-        for (int32_t c = 0; c < classes; ++c) better += c != set->label[i] && p[c] >= p[set->label[i]];
+        for (int32_t c = 0; c < classes; c++) better += c != set->label[i] && p[c] >= p[set->label[i]];
         hits += better < o.top_k;
     }
     return set->texts.count ? (double)hits / (double)set->texts.count : 0;

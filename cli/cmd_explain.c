@@ -47,15 +47,15 @@ static void print_table(const fv_explanation *e, cli_format format) {
     const char *columns[18] = {"token"};
     size_t count = 1;
     int which[17];
-    for (int i = 0; i < e->attributions && count < 18; ++i) {
+    for (int i = 0; i < e->attributions && count < 18; i++) {
         if (e->attribution[i].sequence != 0) continue;
         which[count - 1] = i;
         columns[count++] = e->attribution[i].id;
     }
     cli_table *table = cli_table_new(columns, count);
-    for (int64_t t = 0; t < e->sequence[0].count; ++t) {
+    for (int64_t t = 0; t < e->sequence[0].count; t++) {
         cli_table_text(table, e->sequence[0].token[t].piece);
-        for (size_t c = 1; c < count; ++c) cli_table_number(table, e->attribution[which[c - 1]].value[t], 6);
+        for (size_t c = 1; c < count; c++) cli_table_number(table, e->attribution[which[c - 1]].value[t], 6);
     }
     cli_table_print(table, format, stdout);
     cli_table_free(table);
@@ -66,7 +66,7 @@ static fv_status show(const fv_explanation *e) {
     size_t count;
     char **path = cli_list_split(o.output, &count);
     fv_status status = FV_OK;
-    for (size_t i = 0; i < count && status == FV_OK; ++i) {
+    for (size_t i = 0; i < count && status == FV_OK; i++) {
         status = fv_render_file(e, path[i], &how);
         if (status == FV_OK) cli_say("wrote %s", path[i]);
     }
@@ -97,10 +97,10 @@ static fv_status check_outputs(void) {
     char **path = cli_list_split(o.output, &count), known[256] = "";
     size_t used = 0;
     fv_status status = FV_OK;
-    for (int i = 0; fv_renderer_at(i) && used < sizeof known; ++i)
+    for (int i = 0; fv_renderer_at(i) && used < sizeof known; i++)
         used +=
             (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", fv_renderer_at(i)->extension);
-    for (size_t i = 0; i < count && status == FV_OK; ++i)
+    for (size_t i = 0; i < count && status == FV_OK; i++)
         if (!fv_renderer_find(path[i]))
             status =
                 cli_fail(FV_USAGE, "--output %s: unknown kind of file\n  expected an ending of %s", path[i], known);

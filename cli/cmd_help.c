@@ -25,7 +25,7 @@ static size_t groups(cli_group *group) {
 
 static void presets(void) {
     const char *name, *help = NULL;
-    for (size_t i = 0; (name = cli_preset_name(i, &help)); ++i) {
+    for (size_t i = 0; (name = cli_preset_name(i, &help)); i++) {
         printf("  %-16s ", name);
         cli_wrap(stdout, help, 19, cli_width(stdout));
     }

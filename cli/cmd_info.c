@@ -53,7 +53,7 @@ static fv_status show_tensors(void) {
         printf("%s\n", value);
     else {
         cli_table *table = cli_table_new(tensor_columns, 3);
-        for (int64_t i = 0; i < fv_tensor_file_count(file); ++i) {
+        for (int64_t i = 0; i < fv_tensor_file_count(file); i++) {
             fv_tensor t = fv_tensor_file_at(file, i);
             tensor_row(table, fv_tensor_file_name(file, i), &t);
         }
@@ -65,7 +65,7 @@ static fv_status show_tensors(void) {
 }
 
 static void model_options(const fv_model *model, cli_table *table) {
-    for (const fv_option *row = fv_model_kind_of(model)->options; row->name; ++row) {
+    for (const fv_option *row = fv_model_kind_of(model)->options; row->name; row++) {
         char text[256];
         fv_options_print(row, fv_model_options_of(model), text, sizeof text);
         cli_table_text(table, row->name);
@@ -78,7 +78,7 @@ static void model_table(const fv_model *model, const char *description) {
     char number[32], *classes = cli_text("%s", "");
     cli_table *table = cli_table_new(columns, 2);
     snprintf(number, sizeof number, "%" PRId64, fv_model_parameters(model));
-    for (int32_t i = 0; i < fv_model_classes(model).count; ++i) {
+    for (int32_t i = 0; i < fv_model_classes(model).count; i++) {
         char *longer = cli_text("%s%s%s", classes, i ? ", " : "", fv_model_classes(model).name[i]);
         cli_free(classes);
         classes = longer;
@@ -87,7 +87,7 @@ static void model_table(const fv_model *model, const char *description) {
                                     {"summary", description},
                                     {"parameters", number},
                                     {"classes", classes}};
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 4; i++) {
         cli_table_text(table, pairs[i][0]);
         cli_table_text(table, pairs[i][1]);
     }
@@ -113,7 +113,7 @@ static fv_status show_model(void) {
     model_table(model, text);
     if (o.tensors) {
         cli_table *table = cli_table_new(tensor_columns, 3);
-        for (size_t i = 0; i < fv_model_tensor_count(model); ++i) {
+        for (size_t i = 0; i < fv_model_tensor_count(model); i++) {
             const char *name;
             fv_tensor t = fv_model_tensor(model, i, &name);
             tensor_row(table, name, &t);

@@ -28,7 +28,7 @@ static const struct {
 static const char *can_text(uint32_t can, const char *joint, char *text, size_t size) {
     size_t used = 0;
     text[0] = 0;
-    for (size_t i = 0; i < sizeof abilities / sizeof *abilities && used < size; ++i)
+    for (size_t i = 0; i < sizeof abilities / sizeof *abilities && used < size; i++)
         if (can & abilities[i].bit)
             used += (size_t)snprintf(text + used, size - used, "%s%s", used ? joint : "", abilities[i].word);
     return text;
@@ -37,13 +37,13 @@ static const char *can_text(uint32_t can, const char *joint, char *text, size_t 
 static const char *ports_text(const fv_mechanism *m, uint32_t bits, char *text, size_t size) {
     size_t used = 0;
     text[0] = 0;
-    for (int port = 0; port < FV_PORTS && used < size; ++port)
+    for (int port = 0; port < FV_PORTS && used < size; port++)
         if (bits >> port & 1)
             used += (size_t)snprintf(text + used, size - used, "%s%s", used ? " " : "", cli_port_name(m, port));
     return text;
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------------------ */
+/* ---- text */
 
 static void show(const fv_mechanism *m) {
     char text[256];
@@ -56,7 +56,7 @@ static void show(const fv_mechanism *m) {
     printf("  needs      %s\n", ports_text(m, m->needs, text, sizeof text));
     if (m->takes) printf("  also takes %s\n", ports_text(m, m->takes, text, sizeof text));
     printf("  can        %s\n", can_text(m->can, " ", text, sizeof text));
-    for (const fv_option *row = m->params; row && row->name; ++row) {
+    for (const fv_option *row = m->params; row && row->name; row++) {
         printf("  :%s=%s  ", row->name, row->standard ? row->standard : "");
         cli_wrap(stdout, row->help, 13, width);
     }
@@ -65,7 +65,7 @@ static void show(const fv_mechanism *m) {
 static void table(cli_format format) {
     static const char *const columns[] = {"name", "cost", "can", "summary"};
     cli_table *t = cli_table_new(columns, 4);
-    for (size_t i = 0; i < fv_mechanism_count(); ++i) {
+    for (size_t i = 0; i < fv_mechanism_count(); i++) {
         const fv_mechanism *m = fv_mechanism_at(i);
         char text[256];
         cli_table_text(t, m->name);
@@ -77,7 +77,7 @@ static void table(cli_format format) {
     cli_table_free(t);
 }
 
-/* ---- json ------------------------------------------------------------------------------------------------------------ */
+/* ---- json */
 
 static void member(const char *key, const char *value, const char *before) {
     printf("%s\"%s\": ", before, key);
@@ -106,7 +106,7 @@ static void json(const fv_mechanism *m) {
     words("takes", ports_text(m, m->takes, text, sizeof text));
     words("can", can_text(m->can, " ", text, sizeof text));
     fputs(", \"parameters\": [", stdout);
-    for (const fv_option *row = m->params; row && row->name; ++row) {
+    for (const fv_option *row = m->params; row && row->name; row++) {
         member("name", row->name, row == m->params ? "{" : ", {");
         member("default", row->standard, ", ");
         member("help", row->help, ", ");
@@ -128,7 +128,7 @@ static fv_status run(void) {
         json(one), putchar('\n');
     else {
         if (format == CLI_JSON) fputs("[\n", stdout);
-        for (size_t i = 0; i < fv_mechanism_count(); ++i) {
+        for (size_t i = 0; i < fv_mechanism_count(); i++) {
             if (i) fputs(format == CLI_JSON ? ",\n" : "\n", stdout);
             json(fv_mechanism_at(i));
         }

@@ -38,7 +38,7 @@ static size_t groups(cli_group *group) {
 
 static fv_status resolve(void) { return cli_model_inherit(o.model); }
 
-/* ---- the best classes of one text ---------------------------------------------------------------------------------------- */
+/* ---- the best classes of one text */
 
 typedef struct answer {
     fv_classes classes;
@@ -50,11 +50,11 @@ typedef struct answer {
 /* Best first; equal ones in the order of the classes. k is small, so selection is enough. */
 static void rank(answer *a) {
     int32_t want = o.top_k < a->classes.count ? (int32_t)o.top_k : a->classes.count;
-    for (int32_t i = 0; i < a->classes.count; ++i) a->order[i] = i;
+    for (int32_t i = 0; i < a->classes.count; i++) a->order[i] = i;
     a->count = 0;
-    for (int32_t i = 0; i < want; ++i) {
+    for (int32_t i = 0; i < want; i++) {
         int32_t best = i;
-        for (int32_t k = i + 1; k < a->classes.count; ++k)
+        for (int32_t k = i + 1; k < a->classes.count; k++)
             if (a->probability[a->order[k]] > a->probability[a->order[best]] ||
                 (a->probability[a->order[k]] == a->probability[a->order[best]] && a->order[k] < a->order[best]))
                 best = k;
@@ -67,7 +67,7 @@ static void rank(answer *a) {
 }
 
 static void print_plain(const answer *a, const char *between) {
-    for (int32_t i = 0; i < a->count; ++i) {
+    for (int32_t i = 0; i < a->count; i++) {
         if (i) fputs(between, stdout);
         cli_tsv_text(stdout, a->classes.name[a->order[i]]);
         if (o.probabilities) printf("%s%.6f", *between == '\t' ? "\t" : " ", a->probability[a->order[i]]);
@@ -76,11 +76,11 @@ static void print_plain(const answer *a, const char *between) {
 }
 
 static void print_csv(const answer *a) {
-    for (int32_t i = 0; i < a->count; ++i) {
+    for (int32_t i = 0; i < a->count; i++) {
         const char *name = a->classes.name[a->order[i]];
         if (i) putchar(',');
         putchar('"');
-        for (; *name; ++name) printf(*name == '"' ? "\"%c" : "%c", *name);
+        for (; *name; name++) printf(*name == '"' ? "\"%c" : "%c", *name);
         putchar('"');
         if (o.probabilities) printf(",%.6f", a->probability[a->order[i]]);
     }
@@ -89,7 +89,7 @@ static void print_csv(const answer *a) {
 
 static void print_json(const answer *a) {
     fputs("{\"labels\": [", stdout);
-    for (int32_t i = 0; i < a->count; ++i) {
+    for (int32_t i = 0; i < a->count; i++) {
         const char *name = a->classes.name[a->order[i]];
         fputs(i ? ", {\"label\": " : "{\"label\": ", stdout);
         cli_json_text(stdout, name, strlen(name));
@@ -104,7 +104,7 @@ static void print_all(fv_classes classes, const float *probability, int64_t coun
     cli_format format = cli_format_of(cli_global.format);
     answer a = {classes, NULL, cli_alloc((size_t)classes.count * sizeof(int32_t)), 0};
     if (format == CLI_JSON) putchar('[');
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < count; i++) {
         a.probability = probability + i * classes.count;
         rank(&a);
         if (format == CLI_JSON) fputs(i ? ",\n " : "\n ", stdout);

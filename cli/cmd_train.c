@@ -1,4 +1,5 @@
-/* fovea train: from a file of labelled texts to a judged model in a run folder; or word vectors from unlabelled text. */
+/* fovea train: from a file of labelled texts to a judged model in a run folder; or word vectors from unlabelled
+ * text. */
 #include "command.h"
 #include "console.h"
 #include "flags.h"
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- flags ------------------------------------------------------------------------------------------------------------- */
+/* ---- flags */
 
 static struct options {
     const char *task, *input, *valid, *test, *unlabelled, *model, *output, *resume, *results;
@@ -53,7 +54,7 @@ static const fv_option *model_rows(void) {
     if (all[0].name) return all;
     size_t count = 0;
     for (size_t k = fv_model_kind_count(); k-- > 0;)
-        for (const fv_option *row = fv_model_kind_at(k)->options; row->name; ++row) {
+        for (const fv_option *row = fv_model_kind_at(k)->options; row->name; row++) {
             size_t i = 0;
             while (i < count && strcmp(all[i].name, row->name) != 0) ++i;
             if (i == count && count + 1 < sizeof all / sizeof *all) all[count++] = *row;
@@ -73,7 +74,7 @@ static size_t groups(cli_group *group) {
     return n;
 }
 
-/* ---- resolving: the kind decides defaults and which flags apply ------------------------------------------------------------ */
+/* ---- resolving: the kind decides defaults and which flags apply */
 
 static bool has_row(const fv_option *list, const char *name) {
     while (list->name && strcmp(list->name, name) != 0) ++list;
@@ -88,7 +89,7 @@ static void kind_defaults(void) {
 static fv_status does_not_apply(const char *flag) {
     char kinds[256] = "";
     size_t used = 0;
-    for (size_t k = 0; k < fv_model_kind_count() && used < sizeof kinds; ++k)
+    for (size_t k = 0; k < fv_model_kind_count() && used < sizeof kinds; k++)
         if (has_row(fv_model_kind_at(k)->options, flag))
             used += (size_t)snprintf(kinds + used, sizeof kinds - used, "%s%s", used ? ", " : "",
                                      fv_model_kind_at(k)->name);
@@ -96,7 +97,7 @@ static fv_status does_not_apply(const char *flag) {
 }
 
 static fv_status mark_idle(const fv_model_kind *kind) {
-    for (size_t i = 0; i < cli_current->count; ++i) {
+    for (size_t i = 0; i < cli_current->count; i++) {
         cli_flag *flag = &cli_current->flag[i];
         if (flag->group->options != &setup.model || has_row(kind->options, flag->row->name)) continue;
         if (flag->source == CLI_LINE) return does_not_apply(flag->name);
@@ -109,7 +110,7 @@ static fv_status unknown_kind(void) {
     const char *names[64];
     char near[256];
     size_t count = 0;
-    for (; count < fv_model_kind_count() && count < 64; ++count) names[count] = fv_model_kind_at(count)->name;
+    for (; count < fv_model_kind_count() && count < 64; count++) names[count] = fv_model_kind_at(count)->name;
     bool found = cli_nearest(o.model, names, count, "", near, sizeof near);
     return cli_fail(FV_USAGE, "unknown model %s%s%s%s\n  expected bayes, linear, bag, attention or transformer",
                     o.model, found ? "      did you mean " : "", found ? near : "", found ? "?" : "");
@@ -155,7 +156,7 @@ static fv_status resolve(void) {
     return status == FV_OK && o.unlabelled && !o.resume ? resolve_vectors(kind) : status;
 }
 
-/* ---- data ---------------------------------------------------------------------------------------------------------------- */
+/* ---- data */
 
 typedef struct parts {
     fv_dataset *all, *train, *valid, *test;
@@ -193,7 +194,7 @@ static void free_parts(parts *p) {
     fv_dataset_free(p->all);
 }
 
-/* ---- run folder ------------------------------------------------------------------------------------------------------------ */
+/* ---- run folder */
 
 static fv_status write_record(const char *folder) {
     char *config = cli_config_text(cli_current), *line = cli_text("%s\n", cli_command_line_text());
@@ -225,7 +226,8 @@ static fv_status claim(void) {
     return status;
 }
 
-/* A run that was refused before it had a model leaves no folder behind. One that diverged does: its log is worth reading. */
+/* A run that was refused before it had a model leaves no folder behind. One that diverged does: its log is worth
+ * reading. */
 static void discard(fv_status status) {
     char *model = cli_join(setup.folder, "model.safetensors"), *last = cli_join(setup.folder, "last");
     bool refused = status == FV_USAGE || status == FV_BAD_DATA || status == FV_BAD_MODEL;
@@ -237,7 +239,7 @@ static void discard(fv_status status) {
     cli_free(last);
 }
 
-/* ---- word vectors ------------------------------------------------------------------------------------------------------------ */
+/* ---- word vectors */
 
 static fv_status learn_vectors(const char *texts, fv_vectors **out) {
     fv_dataset *set = NULL;
@@ -277,7 +279,7 @@ static fv_status train_vectors(void) {
     return status;
 }
 
-/* ---- training ------------------------------------------------------------------------------------------------------------------ */
+/* ---- training */
 
 static void add_judgement(cli_table *table, const char *part, const fv_metrics *m, const fv_train_result *r) {
     cli_table_text(table, o.model);
@@ -300,7 +302,7 @@ static fv_status judge(const fv_model *model, const parts *p, const fv_train_res
     } each[] = {{"valid", p->valid}, {"test", p->test}};
     cli_table *table = cli_table_new(columns, 9);
     fv_status status = FV_OK;
-    for (int i = 0; i < 2 && status == FV_OK; ++i) {
+    for (int i = 0; i < 2 && status == FV_OK; i++) {
         fv_metrics *metrics = NULL;
         if (!each[i].set || each[i].set->texts.count == 0) continue;
         status = fv_evaluate(&metrics, model, each[i].set);
@@ -312,7 +314,8 @@ static fv_status judge(const fv_model *model, const parts *p, const fv_train_res
     return status;
 }
 
-/* The record is written once the library holds the folder's lock: a second trainer must not touch the files of the first. */
+/* The record is written once the library holds the folder's lock: a second trainer must not touch the files of the
+ * first. */
 static fv_status recorded;
 static bool tried;
 

@@ -1,5 +1,5 @@
-/* fovea verify: does the engine compute on this machine what plain loops in double precision compute? Every mechanism, every
- * instruction set of the machine, random shapes and options.
+/* fovea verify: does the engine compute on this machine what plain loops in double precision compute? Every
+ * mechanism, every instruction set of the machine, random shapes and options.
  *
  *   f64   outputs against the mechanism's plain reference, weights times values against outputs, gradients against differences
  *   f32   on each instruction set, outputs against the reference and gradients against those in f64, which were just checked */
@@ -32,8 +32,8 @@ static size_t groups(cli_group *group) {
     return 1;
 }
 
-/* What is compared, and the largest difference allowed: an order of magnitude above what rounding gives for these sizes. Relative to
- * 1 + the largest element. */
+/* What is compared, and the largest difference allowed: an order of magnitude above what rounding gives for these
+ * sizes. Relative to 1 + the largest element. */
 enum { OUT_F64, GRADIENT_F64, OUT_F32, GRADIENT_F32, WEIGHTS, KINDS };
 static const struct kind {
     const char *name;
@@ -61,12 +61,13 @@ static void found(tally *t, int kind, const cli_problem *problem, uint64_t seed,
     if (!(difference <= kinds[kind].allowed)) failure(t, problem, seed, what, difference, kinds[kind].allowed);
 }
 
-/* Largest |a - b| / (1 + largest |b|), any two types; infinite where one is not finite and the other is something else. */
+/* Largest |a - b| / (1 + largest |b|), any two types; infinite where one is not finite and the other is something
+ * else. */
 static double difference_of(const fv_tensor *a, const fv_tensor *b) {
     int64_t count = fv_tensor_count(a);
     fv_tensor x = fv_tensor_1d(a->data, a->dtype, count), y = fv_tensor_1d(b->data, b->dtype, count);
     double largest = 0, worst = 0;
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < count; i++) {
         double p = fv_tensor_get(&x, &i), q = fv_tensor_get(&y, &i);
         if (p == q) continue;
         if (!isfinite(p) || !isfinite(q)) return INFINITY;
@@ -76,7 +77,7 @@ static double difference_of(const fv_tensor *a, const fv_tensor *b) {
     return worst / (1 + largest);
 }
 
-/* ---- outputs -------------------------------------------------------------------------------------------------------------------- */
+/* ---- outputs */
 
 static void compare_outputs(tally *t, int kind, cli_problem *problem, uint64_t seed, const fv_attention_tensors *with) {
     found(t, kind, problem, seed, "the output", difference_of(&problem->x.t[FV_OUT], &with->t[FV_OUT]));
@@ -96,15 +97,15 @@ static bool run_both(tally *t, cli_problem *problem, uint64_t seed, fv_attention
     return false;
 }
 
-/* ---- weights times values is the output ------------------------------------------------------------------------------------------ */
+/* ---- weights times values is the output */
 
 static double weights_error(const cli_problem *problem, const fv_tensor *w, int64_t batch, int64_t head, int64_t row) {
     const fv_tensor *v = &problem->x.t[FV_V], *out = &problem->x.t[FV_OUT];
     int64_t kv = head * v->dim[1] / problem->x.t[FV_Q].dim[1];
     double worst = 0;
-    for (int64_t c = 0; c < v->dim[3]; ++c) {
+    for (int64_t c = 0; c < v->dim[3]; c++) {
         double sum = 0;
-        for (int64_t j = 0; j < v->dim[2]; ++j) {
+        for (int64_t j = 0; j < v->dim[2]; j++) {
             int64_t at_w[2] = {0, j}, at_v[4] = {batch, kv, j, c};
             double p = fv_tensor_get(w, at_w);
             sum += p != 0 ? p * fv_tensor_get(v, at_v) : 0;
@@ -131,13 +132,14 @@ static void check_weights(tally *t, cli_problem *problem, uint64_t seed) {
     cli_free(weight);
 }
 
-/* ---- gradients: directional derivatives of sum(out * r + lse * s), by differences of the forward that was just checked ----------- */
+/* ---- gradients: directional derivatives of sum(out * r + lse * s), by differences of the forward that was just
+ * checked ----------- */
 
 /* Over finite elements: the log-sum-exp of a row that sees nothing is none. */
 static double product(const fv_tensor *t, const fv_tensor *direction) {
     double sum = 0;
     const double *a = t->data, *b = direction->data;
-    for (int64_t i = 0; direction->rank && i < fv_tensor_count(t); ++i) sum += isfinite(a[i]) ? a[i] * b[i] : 0;
+    for (int64_t i = 0; direction->rank && i < fv_tensor_count(t); i++) sum += isfinite(a[i]) ? a[i] * b[i] : 0;
     return sum;
 }
 
@@ -152,7 +154,7 @@ static double move(const fv_tensor *t, const fv_tensor *gradient, uint64_t seed,
     cli_random r = {seed};
     double *x = t->data, slope = 0;
     const double *g = gradient->data;
-    for (int64_t i = 0; i < fv_tensor_count(t); ++i) {
+    for (int64_t i = 0; i < fv_tensor_count(t); i++) {
         double u = cli_random_normal(&r);
         x[i] += step * u;
         slope += g[i] * u;
@@ -189,14 +191,14 @@ static void check_port(tally *t, cli_problem *problem, fv_port port, uint64_t se
 
 static void check_gradients(tally *t, cli_problem *problem, uint64_t seed) {
     double scale = 1e-3 * sqrt((double)fv_tensor_count(&problem->x.t[FV_OUT]));
-    for (int port = FV_Q; port < FV_MASK; ++port)
+    for (int port = FV_Q; port < FV_MASK; port++)
         if (problem->x.d[port].rank) check_port(t, problem, (fv_port)port, seed, scale);
 }
 
-/* ---- f32 on one instruction set against f64 --------------------------------------------------------------------------------------- */
+/* ---- f32 on one instruction set against f64 */
 
 static void compare_gradients(tally *t, cli_problem *problem, uint64_t seed, const cli_problem *with) {
-    for (int port = FV_Q; port < FV_MASK; ++port) {
+    for (int port = FV_Q; port < FV_MASK; port++) {
         if (!problem->x.d[port].rank) continue;
         char what[64];
         snprintf(what, sizeof what, "the f32 gradient of %s", cli_port_name(problem->mechanism, port));
@@ -219,7 +221,7 @@ static void check_f32(tally *t, const cli_problem *exact, const fv_attention_ten
     cli_problem_free(&problem);
 }
 
-/* ---- all --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- all */
 
 static void check_exact(tally *t, const fv_mechanism *m, uint64_t seed) {
     cli_problem problem;
@@ -240,7 +242,7 @@ static void check_every_isa(tally *t, const fv_mechanism *m, uint64_t seed, cons
     fv_attention_tensors reference;
     if (cli_problem_random(&problem, m, seed, FV_F64, true) == FV_OK && run_both(t, &problem, seed, &reference)) {
         compare_outputs(t, OUT_F64, &problem, seed, &reference);
-        for (int i = 0; i < count; ++i)
+        for (int i = 0; i < count; i++)
             if (fv_set_isa(isas[i]) == FV_OK) check_f32(t, &problem, &reference, seed);
         fv_set_isa(NULL);
     }
@@ -253,22 +255,22 @@ static void report_row(cli_table *table, const char *name, const tally *t) {
     const int64_t counts[] = {t->checks[OUT_F64] + t->checks[OUT_F32],
                               t->checks[GRADIENT_F64] + t->checks[GRADIENT_F32], t->checks[WEIGHTS], t->refused,
                               t->failed};
-    for (int k = 0; k < 5; ++k) cli_table_number(table, (double)counts[k], 0);
-    for (int k = 0; k < KINDS; ++k) {
+    for (int k = 0; k < 5; k++) cli_table_number(table, (double)counts[k], 0);
+    for (int k = 0; k < KINDS; k++) {
         snprintf(text, sizeof text, "%.1e", t->worst[k]);
         cli_table_text(table, t->checks[k] ? text : "-");
     }
 }
 
 static void add_up(tally *all, const tally *t) {
-    for (int k = 0; k < KINDS; ++k) all->checks[k] += t->checks[k], all->worst[k] = fmax(all->worst[k], t->worst[k]);
+    for (int k = 0; k < KINDS; k++) all->checks[k] += t->checks[k], all->worst[k] = fmax(all->worst[k], t->worst[k]);
     all->refused += t->refused, all->failed += t->failed;
 }
 
 static void conclude(const tally *all, const char *isas) {
     cli_say("outputs and gradients of %s kernels, %d threads, against plain loops in double precision:", isas,
             fv_threads());
-    for (int k = 0; k < KINDS; ++k)
+    for (int k = 0; k < KINDS; k++)
         cli_say("  %-8s  %6" PRId64 " compared, largest difference %.1e, %.0e allowed", kinds[k].name, all->checks[k],
                 all->worst[k], kinds[k].allowed);
     cli_say("%" PRId64 " failed", all->failed);
@@ -283,7 +285,7 @@ static fv_status run(void) {
     int count = 0;
     const fv_mechanism *only = NULL;
     if (o.attention && cli_mechanism_find(o.attention, &only) != FV_OK) return FV_USAGE;
-    for (int i = 0; i < (int)(sizeof every / sizeof *every); ++i)
+    for (int i = 0; i < (int)(sizeof every / sizeof *every); i++)
         if (fv_set_isa(every[i]) == FV_OK) {
             snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s", count ? ", " : "", every[i]);
             isas[count++] = every[i];
@@ -291,11 +293,11 @@ static fv_status run(void) {
     fv_set_isa(NULL);
     cli_table *table = cli_table_new(columns, 11);
     tally all = {0};
-    for (size_t i = 0; i < fv_mechanism_count() && !fv_interrupted(); ++i) {
+    for (size_t i = 0; i < fv_mechanism_count() && !fv_interrupted(); i++) {
         const fv_mechanism *m = fv_mechanism_at(i);
         tally t = {0};
         if (only && only != m) continue;
-        for (int64_t n = 0; n < o.count && !fv_interrupted(); ++n) {
+        for (int64_t n = 0; n < o.count && !fv_interrupted(); n++) {
             check_exact(&t, m, (uint64_t)(o.seed + n));
             check_every_isa(&t, m, (uint64_t)(o.seed + n), isas, count);
         }

@@ -1,16 +1,17 @@
 /* The contract of a command, and what every command may use.
  *
  * A command is one constant named cmd_NAME in the file cmd_NAME.c, and one row in list.def. Its flags are rows of
- * fv_option (base.h) in groups: many groups are the library's own tables, so an option of the library is a flag, a key of
- * a config file, an environment name, a line of --help, of the man page and of the completion without being written twice.
- * Commands never call each other. Results go to stdout (output.h), everything else to stderr (console.h). */
+ * fv_option (base.h) in groups: many groups are the library's own tables, so an option of the library is a flag, a
+ * key of a config file, an environment name, a line of --help, of the man page and of the completion without being
+ * written twice. Commands never call each other. Results go to stdout (output.h), everything else to stderr
+ * (console.h). */
 #ifndef CLI_COMMAND_H
 #define CLI_COMMAND_H
 
 #include "fovea/base.h"
 
-/* One table of options and the struct it fills. Two groups of a command may have a row of the same name (the seed of the
- * batches and the seed of the model): it is one flag and sets both; the first row is the one in the help.
+/* One table of options and the struct it fills. Two groups of a command may have a row of the same name (the seed of
+ * the batches and the seed of the model): it is one flag and sets both; the first row is the one in the help.
  * `rename` is a list of pairs, row name and flag name, ended by NULL; an empty flag name hides the row. */
 typedef struct cli_group {
     const char *title;

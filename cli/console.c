@@ -14,11 +14,11 @@
 static bool reported;
 static volatile sig_atomic_t signal_seen;
 
-/* ---- errors ------------------------------------------------------------------------------------------------------ */
+/* ---- errors */
 
 /* Data and file names may hold escape sequences; they are shown as text. Bytes of UTF-8 pass, C1 controls do not. */
 static void print_shown(FILE *out, const char *text) {
-    for (const unsigned char *c = (const unsigned char *)text; *c; ++c) {
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
         bool c1 = *c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
         if (c1)
             fprintf(out, "\\x%02x", *++c);
@@ -101,7 +101,7 @@ fv_status cli_console_setup(void) {
     return FV_OK;
 }
 
-/* ---- terminal ---------------------------------------------------------------------------------------------------- */
+/* ---- terminal */
 
 bool cli_is_terminal(FILE *stream) { return isatty(fileno(stream)) == 1; }
 
@@ -148,7 +148,7 @@ void cli_duration(double seconds, char *text, size_t size) {
         snprintf(text, size, "%02ld:%02ld", whole / 60, whole % 60);
 }
 
-/* ---- signals ----------------------------------------------------------------------------------------------------- */
+/* ---- signals */
 
 /* The first signal asks for a clean end; the second does not wait for it. */
 static void on_signal(int number) {
@@ -177,7 +177,7 @@ int cli_exit_code(fv_status status) {
     return (int)status;
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------------ */
+/* ---- memory */
 
 static void *must(void *block) {
     if (block) return block;
@@ -224,7 +224,7 @@ void *cli_keep(void *block) {
     return block;
 }
 
-/* ---- how the program was called ------------------------------------------------------------------------------------ */
+/* ---- how the program was called */
 
 static char *command_line;
 
@@ -234,7 +234,7 @@ static char *quoted(const char *word) {
     if (*word && strspn(word, plain) == strlen(word)) return cli_text("%s", word);
     char *out = cli_alloc(4 * strlen(word) + 3), *o = out;
     *o++ = '\'';
-    for (; *word; ++word) {
+    for (; *word; word++) {
         if (*word == '\'')
             o += sprintf(o, "'\\''");
         else
@@ -246,7 +246,7 @@ static char *quoted(const char *word) {
 
 void cli_command_line(int argc, char **argv) {
     command_line = cli_text("fovea");
-    for (int i = 1; i < argc; ++i) {
+    for (int i = 1; i < argc; i++) {
         char *word = quoted(argv[i]), *longer = cli_text("%s %s", command_line, word);
         cli_free(command_line);
         cli_free(word);

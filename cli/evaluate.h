@@ -8,7 +8,8 @@
 /* `model` is a folder; runs/NAME and "last" are tried as well. FV_BAD_MODEL. */
 fv_status cli_model_load(fv_model **model, const char *name);
 
-/* Sets the data flags the model was trained with, as far as the user says nothing else: which columns are text and label. */
+/* Sets the data flags the model was trained with, as far as the user says nothing else: which columns are text and
+ * label. */
 fv_status cli_model_inherit(const char *name);
 
 /* Texts of a list of files; NULL or "-" is standard input. labelled: classes of the model. */

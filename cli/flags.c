@@ -27,7 +27,7 @@ const fv_option cli_global_rows[] = {
     {0}};
 #undef AT
 
-/* ---- names --------------------------------------------------------------------------------------------------------- */
+/* ---- names */
 
 /* Short letters, first flag that the command has. Meaning by majority of the tools people come from. */
 static const struct {
@@ -39,14 +39,14 @@ static const struct {
                {'h', "help"},          {'r', "repeat"}};
 
 static cli_flag *exact(cli_flags *flags, const char *name) {
-    for (size_t i = 0; i < flags->count; ++i)
+    for (size_t i = 0; i < flags->count; i++)
         if (strcmp(flags->flag[i].name, name) == 0) return &flags->flag[i];
     return NULL;
 }
 
 static bool is_alias(const cli_flag *flag, const char *name) {
     const char *other;
-    for (size_t i = 0; (other = fv_option_alias(flag->name, i)); ++i)
+    for (size_t i = 0; (other = fv_option_alias(flag->name, i)); i++)
         if (strcmp(other, name) == 0) return true;
     return false;
 }
@@ -55,13 +55,13 @@ cli_flag *cli_flag_find(cli_flags *flags, const char *word) {
     char name[128];
     cli_normalise(word, name, sizeof name);
     cli_flag *flag = exact(flags, name);
-    for (size_t i = 0; !flag && i < flags->count; ++i)
+    for (size_t i = 0; !flag && i < flags->count; i++)
         if (is_alias(&flags->flag[i], name)) flag = &flags->flag[i];
     return flag;
 }
 
 cli_flag *cli_flag_short(cli_flags *flags, char letter) {
-    for (size_t i = 0; i < sizeof letters / sizeof *letters; ++i) {
+    for (size_t i = 0; i < sizeof letters / sizeof *letters; i++) {
         cli_flag *flag = letters[i].letter == letter ? exact(flags, letters[i].name) : NULL;
         if (flag) return flag;
     }
@@ -69,12 +69,12 @@ cli_flag *cli_flag_short(cli_flags *flags, char letter) {
 }
 
 char cli_flag_letter(const cli_flags *flags, const cli_flag *flag) {
-    for (size_t i = 0; i < sizeof letters / sizeof *letters; ++i)
+    for (size_t i = 0; i < sizeof letters / sizeof *letters; i++)
         if (cli_flag_short((cli_flags *)flags, letters[i].letter) == flag) return letters[i].letter;
     return 0;
 }
 
-/* ---- building -------------------------------------------------------------------------------------------------------- */
+/* ---- building */
 
 static const char *name_in(const cli_group *group, const char *row) {
     for (size_t i = 0; group->rename && group->rename[i]; i += 2)
@@ -83,7 +83,7 @@ static const char *name_in(const cli_group *group, const char *row) {
 }
 
 static void add_rows(cli_flags *flags, const cli_group *group) {
-    for (const fv_option *row = group->rows; row->name; ++row) {
+    for (const fv_option *row = group->rows; row->name; row++) {
         const char *name = name_in(group, row->name);
         if (!*name || exact(flags, name)) continue;
         flags->flag = cli_realloc(flags->flag, (flags->count + 1) * sizeof *flags->flag);
@@ -96,11 +96,11 @@ void cli_flags_open(cli_flags *flags, const cli_command *command) {
     flags->command = command;
     if (command && command->groups) flags->groups = command->groups(flags->group);
     flags->group[flags->groups++] = (cli_group){"everywhere", cli_global_rows, &cli_global, NULL};
-    for (size_t i = 0; i < flags->groups; ++i) add_rows(flags, &flags->group[i]);
+    for (size_t i = 0; i < flags->groups; i++) add_rows(flags, &flags->group[i]);
 }
 
 void cli_flags_defaults(cli_flags *flags, bool globals) {
-    for (size_t i = 0; i < flags->groups; ++i)
+    for (size_t i = 0; i < flags->groups; i++)
         if (globals || flags->group[i].rows != cli_global_rows)
             fv_options_init(flags->group[i].rows, flags->group[i].options);
 }
@@ -110,7 +110,7 @@ void cli_flags_close(cli_flags *flags) {
     memset(flags, 0, sizeof *flags);
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------------------- */
+/* ---- values */
 
 bool cli_flag_is_list(const cli_flag *flag) {
     const char *hint = flag->row->choices;
@@ -150,7 +150,7 @@ static void expected(const fv_option *row, char *text, size_t size) {
         break;
     case FV_OPT_CHOICE: {
         size_t n = 0;
-        for (const char *c = row->choices; c && *c && n + 3 < size; ++c) {
+        for (const char *c = row->choices; c && *c && n + 3 < size; c++) {
             if (*c == '|')
                 n += (size_t)snprintf(text + n, size - n, ", ");
             else
@@ -200,10 +200,10 @@ fv_status cli_flag_set(cli_flags *flags, cli_flag *flag, const char *value, cli_
     const char *old = cli_flag_is_list(flag) ? *string_at(flag->group, flag->row) : NULL;
     bool append = old && value && source == CLI_LINE && flag->source == CLI_LINE;
     char *kept = !value ? NULL : cli_keep(append ? cli_text("%s\n%s", old, value) : cli_text("%s", value));
-    for (size_t g = 0; g < flags->groups; ++g) {
+    for (size_t g = 0; g < flags->groups; g++) {
         const cli_group *group = &flags->group[g];
         bool shadowed = group->rows == cli_global_rows && flag->group->rows != cli_global_rows;
-        for (const fv_option *row = group->rows; row->name && !shadowed; ++row) {
+        for (const fv_option *row = group->rows; row->name && !shadowed; row++) {
             if (strcmp(name_in(group, row->name), flag->name) != 0) continue;
             fv_status status = set_row(group, row, kept, where);
             if (status != FV_OK) return status;
@@ -215,12 +215,12 @@ fv_status cli_flag_set(cli_flags *flags, cli_flag *flag, const char *value, cli_
 
 void cli_flags_rebase(cli_flags *flags, void (*init)(void)) {
     char **text = cli_alloc(flags->count * sizeof *text), buffer[64];
-    for (size_t i = 0; i < flags->count; ++i) {
+    for (size_t i = 0; i < flags->count; i++) {
         const char *now = cli_flag_text(&flags->flag[i], buffer, sizeof buffer);
         text[i] = now ? cli_keep(cli_text("%s", now)) : NULL;
     }
     init();
-    for (size_t i = 0; i < flags->count; ++i) {
+    for (size_t i = 0; i < flags->count; i++) {
         cli_flag *flag = &flags->flag[i];
         cli_source source = flag->source;
         if (source == CLI_BUILTIN) continue;
@@ -240,11 +240,11 @@ fv_status cli_missing(const char *name, const char *what) {
                     cli_current->command->name);
 }
 
-/* ---- lists ------------------------------------------------------------------------------------------------------------ */
+/* ---- lists */
 
 static size_t list_count(const char *list) {
     size_t count = list && *list ? 1 : 0;
-    for (; list && *list; ++list) count += *list == '\n';
+    for (; list && *list; list++) count += *list == '\n';
     return count;
 }
 
@@ -254,6 +254,6 @@ char **cli_list_split(const char *list, size_t *count) {
     char **entry = cli_alloc(head + (list ? strlen(list) : 0) + 1);
     char *text = (char *)entry + head;
     if (list) strcpy(text, list);
-    for (size_t i = 0; i < *count; ++i) entry[i] = strsep(&text, "\n");
+    for (size_t i = 0; i < *count; i++) entry[i] = strsep(&text, "\n");
     return entry;
 }

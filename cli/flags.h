@@ -46,7 +46,8 @@ char cli_flag_letter(const cli_flags *flags, const cli_flag *flag); /* its short
 /* Calls `init`, which fills the structs with other defaults, and then sets again what the user has set. */
 void cli_flags_rebase(cli_flags *flags, void (*init)(void));
 
-/* Sets a flag unless a stronger source already has. `where` is how the user wrote it: "--batch-size", "run.yaml:3: batch-size", "FOVEA_BATCH_SIZE". */
+/* Sets a flag unless a stronger source already has. `where` is how the user wrote it: "--batch-size", "run.yaml:3:
+ * batch-size", "FOVEA_BATCH_SIZE". */
 fv_status cli_flag_set(cli_flags *flags, cli_flag *flag, const char *value, cli_source source, const char *where);
 bool cli_flag_is_list(const cli_flag *flag);
 const char *cli_flag_text(const cli_flag *flag, char *text, size_t size); /* NULL: a string that is not set */
@@ -71,7 +72,8 @@ const char *cli_preset_name(size_t index, const char **help); /* NULL at the end
 
 /* spelling.c */
 void cli_normalise(const char *word, char *out, size_t size); /* "wordNgrams", "word_ngrams" -> "word-ngrams" */
-/* ", did you mean ..." parts: up to three of `names` near to `word`, best first, written as "--a, --b or --c"; false: none */
+/* ", did you mean ..." parts: up to three of `names` near to `word`, best first, written as "--a, --b or --c";
+ * false: none */
 bool cli_nearest(const char *word, const char *const *names, size_t count, const char *prefix, char *text, size_t size);
 
 #endif

@@ -99,10 +99,10 @@ static bool is_empty(const char *folder) {
 /* mkdir is the claim: two trainers that start together get two folders. */
 fv_status cli_claim_folder(const char *wanted, bool overwrite, char **folder) {
     char *base = cli_text("%s", wanted);
-    for (size_t n = strlen(base); n > 1 && base[n - 1] == '/'; --n) base[n - 1] = 0;
+    for (size_t n = strlen(base); n > 1 && base[n - 1] == '/'; n--) base[n - 1] = 0;
     fv_status status = make_parents(base);
     *folder = NULL;
-    for (int i = 1; status == FV_OK && i < 10000; ++i) {
+    for (int i = 1; status == FV_OK && i < 10000; i++) {
         char *name = i == 1 ? cli_text("%s", base) : cli_text("%s-%d", base, i);
         bool made = mkdir(name, 0777) == 0;
         if (!made && errno != EEXIST) status = cannot("make the folder", name);

@@ -15,7 +15,7 @@ void cli_help_overview(FILE *out, bool all) {
     int width = cli_width(out);
     fputs("fovea: train, run and look at attention models\n\nusage: fovea COMMAND [OPTIONS] [FILES]\n", out);
     heading(out, all ? "commands" : "commands most people need");
-    for (size_t i = 0; cli_commands[i]; ++i) {
+    for (size_t i = 0; cli_commands[i]; i++) {
         const cli_command *one = cli_commands[i];
         if (!all && !one->common) continue;
         fprintf(out, "  %-11s ", one->name);
@@ -31,7 +31,7 @@ void cli_help_overview(FILE *out, bool all) {
     fputs(all ? ".\n" : "; fovea help all lists every command.\n", out);
 }
 
-/* ---- one flag -------------------------------------------------------------------------------------------------------------- */
+/* ---- one flag */
 
 const char *cli_help_hint(const cli_flag *flag) {
     const char *choices = flag->row->choices;
@@ -63,15 +63,15 @@ static void print_flag(FILE *out, const cli_flags *flags, const cli_flag *flag, 
         fputc('\n', out);
         at = 0;
     }
-    for (; at < indent; ++at) fputc(' ', out);
+    for (; at < indent; at++) fputc(' ', out);
     cli_wrap(out, text, indent, width);
 }
 
 static void print_groups(FILE *out, const cli_flags *flags) {
     int width = cli_width(out), indent = width >= 70 ? 30 : 10;
-    for (size_t g = 0; g < flags->groups; ++g) {
+    for (size_t g = 0; g < flags->groups; g++) {
         bool any = false;
-        for (size_t i = 0; i < flags->count; ++i) {
+        for (size_t i = 0; i < flags->count; i++) {
             const cli_flag *flag = &flags->flag[i];
             if (strcmp(flag->group->title, flags->group[g].title) != 0) continue;
             if (g > 0 && strcmp(flags->group[g - 1].title, flags->group[g].title) == 0) continue;

@@ -36,7 +36,7 @@ static bool in_aliases(const char *list, const char *name, const char **sets) {
 const cli_command *cli_command_find(const char *name, const char **sets) {
     char plain[64];
     cli_normalise(name, plain, sizeof plain);
-    for (size_t i = 0; cli_commands[i]; ++i)
+    for (size_t i = 0; cli_commands[i]; i++)
         if (strcmp(cli_commands[i]->name, plain) == 0 || in_aliases(cli_commands[i]->aliases, plain, sets))
             return cli_commands[i];
     return NULL;
@@ -44,7 +44,7 @@ const cli_command *cli_command_find(const char *name, const char **sets) {
 
 static void command_names(const char **names, size_t room) {
     size_t n = 0;
-    for (; cli_commands[n] && n + 1 < room; ++n) names[n] = cli_commands[n]->name;
+    for (; cli_commands[n] && n + 1 < room; n++) names[n] = cli_commands[n]->name;
     names[n] = NULL;
 }
 
@@ -70,7 +70,7 @@ static fv_status resolve(cli_flags *flags, const char *sets, int argc, char **ar
     if (status == FV_OK) status = cli_config_environment(flags);
     size_t count;
     char **config = cli_list_split(cli_global.config, &count);
-    for (size_t i = 0; status == FV_OK && i < count; ++i) status = cli_config_read(flags, config[i], false);
+    for (size_t i = 0; status == FV_OK && i < count; i++) status = cli_config_read(flags, config[i], false);
     cli_free(config);
     if (status == FV_OK && cli_global.preset) status = cli_config_preset(flags, cli_global.preset);
     return status;
@@ -103,10 +103,10 @@ static fv_status run(const cli_command *command, const char *sets, int argc, cha
     return status;
 }
 
-/* A standard stream that is closed leaves its number to the first file that is opened, and a result would be printed into
- * that file. In its place comes one that refuses: reading from 0 and writing to 1 and 2 fail as before. */
+/* A standard stream that is closed leaves its number to the first file that is opened, and a result would be printed
+ * into that file. In its place comes one that refuses: reading from 0 and writing to 1 and 2 fail as before. */
 static void hold_standard_streams(void) {
-    for (int fd = 0; fd < 3; ++fd)
+    for (int fd = 0; fd < 3; fd++)
         if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) _exit(FV_NO_RESOURCES);
 }
 

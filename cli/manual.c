@@ -6,11 +6,11 @@
 #include <ctype.h>
 #include <string.h>
 
-/* ---- man page ---------------------------------------------------------------------------------------------------------------- */
+/* ---- man page */
 
 static void roff(FILE *out, const char *text) {
     bool start = true;
-    for (; text && *text; ++text) {
+    for (; text && *text; text++) {
         if (start && (*text == '.' || *text == '\'')) fputs("\\&", out);
         if (*text == '\\')
             fputs("\\e", out);
@@ -64,7 +64,7 @@ static bool in_group(const cli_flags *flags, const cli_flag *flag, bool global) 
 static void man_flags(FILE *out, const cli_command *command, bool global) {
     cli_flags flags;
     cli_flags_open(&flags, command);
-    for (size_t i = 0; i < flags.count; ++i)
+    for (size_t i = 0; i < flags.count; i++)
         if (in_group(&flags, &flags.flag[i], global)) man_flag(out, &flags, &flags.flag[i]);
     cli_flags_close(&flags);
 }
@@ -113,11 +113,11 @@ static const struct {
 
 void cli_help_man(FILE *out) {
     fprintf(out, man_head, fv_version());
-    for (size_t i = 0; cli_commands[i]; ++i) man_command(out, cli_commands[i]);
+    for (size_t i = 0; cli_commands[i]; i++) man_command(out, cli_commands[i]);
     fputs(".SH OPTIONS OF EVERY COMMAND\n", out);
     man_flags(out, cli_commands[0], true);
     fputs(man_tail, out);
-    for (size_t i = 0; i < sizeof codes / sizeof *codes; ++i) {
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
         fprintf(out, ".TP\n%d\n", codes[i].code);
         roff(out, codes[i].meaning);
         fputc('\n', out);
@@ -130,10 +130,10 @@ void cli_help_man(FILE *out) {
         out);
 }
 
-/* ---- markdown ----------------------------------------------------------------------------------------------------------------- */
+/* ---- markdown */
 
 static void md_cell(FILE *out, const char *text) {
-    for (; text && *text; ++text) {
+    for (; text && *text; text++) {
         if (*text == '|' || *text == '<') fputc('\\', out);
         fputc(*text, out);
     }
@@ -150,7 +150,7 @@ static void md_flag(FILE *out, const cli_flags *flags, const cli_flag *flag) {
     md_cell(out, standard ? standard : "");
     fputs(" | ", out);
     md_cell(out, flag->row->help);
-    for (size_t i = 0; fv_option_alias(flag->name, i); ++i)
+    for (size_t i = 0; fv_option_alias(flag->name, i); i++)
         fprintf(out, "%s`%s`", i ? ", " : "; also ", fv_option_alias(flag->name, i));
     fputs(" |\n", out);
 }
@@ -159,7 +159,7 @@ static void md_flags(FILE *out, const cli_command *command, bool global) {
     cli_flags flags;
     cli_flags_open(&flags, command);
     bool any = false;
-    for (size_t i = 0; i < flags.count; ++i) {
+    for (size_t i = 0; i < flags.count; i++) {
         if (!in_group(&flags, &flags.flag[i], global)) continue;
         if (!any) fputs("\n| option | value | default | meaning |\n| --- | --- | --- | --- |\n", out);
         any = true;
@@ -170,7 +170,7 @@ static void md_flags(FILE *out, const cli_command *command, bool global) {
 
 void cli_help_markdown(FILE *out) {
     fputs("# Commands of fovea\n\nMade by `make docs` from the program's own tables: do not edit.\n", out);
-    for (size_t i = 0; cli_commands[i]; ++i) {
+    for (size_t i = 0; cli_commands[i]; i++) {
         const cli_command *one = cli_commands[i];
         fprintf(out, "\n## fovea %s\n\n%s\n\n```\n", one->name, one->summary);
         for (const char *line = one->usage; line && *line;) {
@@ -187,12 +187,12 @@ void cli_help_markdown(FILE *out) {
     md_flags(out, cli_commands[0], true);
 }
 
-/* ---- completion --------------------------------------------------------------------------------------------------------------- */
+/* ---- completion */
 
 static void bash_values(FILE *out, const cli_flag *flag) {
     if (flag->row->type != FV_OPT_CHOICE || !flag->row->choices) return;
     fprintf(out, "        --%s) COMPREPLY=($(compgen -W \"", flag->name);
-    for (const char *c = flag->row->choices; *c; ++c) fputc(*c == '|' ? ' ' : *c, out);
+    for (const char *c = flag->row->choices; *c; c++) fputc(*c == '|' ? ' ' : *c, out);
     fputs("\" -- \"$word\")); return ;;\n", out);
 }
 
@@ -202,15 +202,15 @@ void cli_help_bash(FILE *out) {
         "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} flags=\n"
         "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen -W \"",
         out);
-    for (size_t i = 0; cli_commands[i]; ++i) fprintf(out, "%s%s", i ? " " : "", cli_commands[i]->name);
+    for (size_t i = 0; cli_commands[i]; i++) fprintf(out, "%s%s", i ? " " : "", cli_commands[i]->name);
     fputs("\" -- \"$word\"))\n        return\n    fi\n    case $command in\n", out);
-    for (size_t i = 0; cli_commands[i]; ++i) {
+    for (size_t i = 0; cli_commands[i]; i++) {
         cli_flags flags;
         cli_flags_open(&flags, cli_commands[i]);
         fprintf(out, "    %s)\n        case $before in\n", cli_commands[i]->name);
-        for (size_t k = 0; k < flags.count; ++k) bash_values(out, &flags.flag[k]);
+        for (size_t k = 0; k < flags.count; k++) bash_values(out, &flags.flag[k]);
         fputs("        esac\n        flags=\"", out);
-        for (size_t k = 0; k < flags.count; ++k) fprintf(out, "%s--%s", k ? " " : "", flags.flag[k].name);
+        for (size_t k = 0; k < flags.count; k++) fprintf(out, "%s--%s", k ? " " : "", flags.flag[k].name);
         fputs("\" ;;\n", out);
         cli_flags_close(&flags);
     }

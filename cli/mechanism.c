@@ -12,7 +12,7 @@ fv_status cli_mechanism_find(const char *text, const fv_mechanism **mechanism) {
     snprintf(name, sizeof name, "%.*s", (int)strcspn(text, ":"), text);
     *mechanism = fv_mechanism_find(name);
     if (*mechanism) return FV_OK;
-    for (; count < fv_mechanism_count() && count < 256; ++count) names[count] = fv_mechanism_at(count)->name;
+    for (; count < fv_mechanism_count() && count < 256; count++) names[count] = fv_mechanism_at(count)->name;
     if (cli_nearest(name, names, count, "", near, sizeof near))
         return cli_fail(FV_USAGE, "unknown mechanism %s      did you mean %s?", name, near);
     return cli_fail(FV_USAGE, "unknown mechanism %s\n  try:     fovea mechanisms", name);

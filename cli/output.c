@@ -22,12 +22,12 @@ struct cli_table {
 
 cli_format cli_format_of(const char *name) {
     static const char *const names[] = {"text", "tsv", "json", "jsonl", "csv", "md"};
-    for (int i = 0; i < 6; ++i)
+    for (int i = 0; i < 6; i++)
         if (name && strcmp(name, names[i]) == 0) return (cli_format)i;
     return CLI_TEXT;
 }
 
-/* ---- text in its quotes ---------------------------------------------------------------------------------------------- */
+/* ---- text in its quotes */
 
 /* Length of the valid UTF-8 character at c, 0 when there is none. */
 static size_t utf8_at(const unsigned char *c, size_t left) {
@@ -35,7 +35,7 @@ static size_t utf8_at(const unsigned char *c, size_t left) {
     size_t n = *c < 0x80 ? 1 : *c >> 5 == 6 ? 2 : *c >> 4 == 14 ? 3 : *c >> 3 == 30 ? 4 : 0;
     if (n == 0 || n > left) return 0;
     unsigned code = n == 1 ? *c : *c & (0x7fu >> n);
-    for (size_t i = 1; i < n; ++i) {
+    for (size_t i = 1; i < n; i++) {
         if (c[i] >> 6 != 2) return 0;
         code = code << 6 | (c[i] & 0x3f);
     }
@@ -66,7 +66,7 @@ void cli_json_text(FILE *out, const char *text, size_t size) {
 }
 
 void cli_tsv_text(FILE *out, const char *text) {
-    for (; *text; ++text) fputc(*text == '\t' || *text == '\n' || *text == '\r' ? ' ' : *text, out);
+    for (; *text; text++) fputc(*text == '\t' || *text == '\n' || *text == '\r' ? ' ' : *text, out);
 }
 
 void cli_json_number(FILE *out, double value, int decimals) {
@@ -82,7 +82,7 @@ static void csv_text(FILE *out, const char *text) {
         return;
     }
     fputc('"', out);
-    for (; *text; ++text) {
+    for (; *text; text++) {
         if (*text == '"') fputc('"', out);
         fputc(*text, out);
     }
@@ -90,13 +90,13 @@ static void csv_text(FILE *out, const char *text) {
 }
 
 static void md_text(FILE *out, const char *text) {
-    for (; *text; ++text) {
+    for (; *text; text++) {
         if (*text == '|') fputc('\\', out);
         fputc(*text == '\n' ? ' ' : *text, out);
     }
 }
 
-/* ---- table ------------------------------------------------------------------------------------------------------------ */
+/* ---- table */
 
 cli_table *cli_table_new(const char *const *columns, size_t count) {
     cli_table *table = cli_alloc(sizeof *table);
@@ -120,14 +120,14 @@ void cli_table_number(cli_table *table, double value, int decimals) {
 
 void cli_table_free(cli_table *table) {
     if (!table) return;
-    for (size_t i = 0; i < table->cells; ++i) cli_free(table->cell[i].text);
+    for (size_t i = 0; i < table->cells; i++) cli_free(table->cell[i].text);
     cli_free(table->cell);
     cli_free(table);
 }
 
 static int columns_of(const char *text) {
     int columns = 0;
-    for (; *text; ++text) columns += ((unsigned char)*text & 0xc0) != 0x80;
+    for (; *text; text++) columns += ((unsigned char)*text & 0xc0) != 0x80;
     return columns;
 }
 
@@ -162,16 +162,16 @@ void cli_wrap(FILE *out, const char *text, int indent, int width) {
 
 static void print_text(const cli_table *table, FILE *out) {
     int *width = cli_alloc(table->columns * sizeof *width);
-    for (size_t c = 0; c < table->columns; ++c) width[c] = columns_of(table->column[c]);
-    for (size_t i = 0; i < table->cells; ++i) {
+    for (size_t c = 0; c < table->columns; c++) width[c] = columns_of(table->column[c]);
+    for (size_t i = 0; i < table->cells; i++) {
         int columns = columns_of(table->cell[i].text);
         if (columns > width[i % table->columns]) width[i % table->columns] = columns;
     }
     size_t rows = table->cells / table->columns, last = table->columns - 1;
     int total = cli_is_terminal(out) ? cli_width(out) : 1 << 20;
-    for (size_t r = 0; r <= rows; ++r) {
+    for (size_t r = 0; r <= rows; r++) {
         int at = 0;
-        for (size_t c = 0; c <= last; ++c) {
+        for (size_t c = 0; c <= last; c++) {
             const cell *one = r ? &table->cell[(r - 1) * table->columns + c] : NULL;
             const char *text = one ? one->text : table->column[c];
             bool right = rows && table->cell[c].number;
@@ -191,8 +191,8 @@ static void print_text(const cli_table *table, FILE *out) {
 
 static void print_lines(const cli_table *table, FILE *out, const char *between, void (*text)(FILE *, const char *)) {
     size_t rows = table->cells / table->columns;
-    for (size_t r = 0; r <= rows; ++r) {
-        for (size_t c = 0; c < table->columns; ++c) {
+    for (size_t r = 0; r <= rows; r++) {
+        for (size_t c = 0; c < table->columns; c++) {
             if (c) fputs(between, out);
             text(out, r ? table->cell[(r - 1) * table->columns + c].text : table->column[c]);
         }
@@ -202,14 +202,14 @@ static void print_lines(const cli_table *table, FILE *out, const char *between, 
 
 static void print_md(const cli_table *table, FILE *out) {
     size_t rows = table->cells / table->columns;
-    for (size_t r = 0; r <= rows; ++r) {
-        for (size_t c = 0; c < table->columns; ++c) {
+    for (size_t r = 0; r <= rows; r++) {
+        for (size_t c = 0; c < table->columns; c++) {
             fputs("| ", out);
             md_text(out, r ? table->cell[(r - 1) * table->columns + c].text : table->column[c]);
             fputc(' ', out);
         }
         fputs("|\n", out);
-        for (size_t c = 0; r == 0 && c < table->columns; ++c)
+        for (size_t c = 0; r == 0 && c < table->columns; c++)
             fputs(rows && table->cell[c].number ? "| ---: " : "| --- ", out);
         if (r == 0) fputs("|\n", out);
     }
@@ -218,9 +218,9 @@ static void print_md(const cli_table *table, FILE *out) {
 static void print_json(const cli_table *table, FILE *out, bool lines) {
     size_t rows = table->cells / table->columns;
     if (!lines) fputs("[", out);
-    for (size_t r = 0; r < rows; ++r) {
+    for (size_t r = 0; r < rows; r++) {
         fputs(lines ? "{" : r ? ",\n {" : "\n {", out);
-        for (size_t c = 0; c < table->columns; ++c) {
+        for (size_t c = 0; c < table->columns; c++) {
             const cell *one = &table->cell[r * table->columns + c];
             if (c) fputs(", ", out);
             cli_json_text(out, table->column[c], strlen(table->column[c]));
@@ -246,7 +246,7 @@ void cli_table_print(const cli_table *table, cli_format format, FILE *out) {
     }
 }
 
-/* ---- the ends of the pipe ------------------------------------------------------------------------------------------------ */
+/* ---- the ends of the pipe */
 
 fv_status cli_output_finish(void) {
     errno = 0;

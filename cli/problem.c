@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- numbers (splitmix64, Steele, Lea and Flood, OOPSLA 2014) ---------------------------------------------------- */
+/* ---- numbers (splitmix64, Steele, Lea and Flood, OOPSLA 2014) */
 
 static uint64_t next_random(cli_random *r) {
     uint64_t z = r->state += 0x9e3779b97f4a7c15u;
@@ -24,7 +24,7 @@ double cli_random_normal(cli_random *r) {
     return sqrt(-2 * log(1 - u)) * cos(2 * 3.14159265358979323846 * v);
 }
 
-/* ---- tensors ----------------------------------------------------------------------------------------------------- */
+/* ---- tensors */
 
 fv_tensor cli_problem_new(cli_problem *problem, const fv_tensor *shape) {
     fv_tensor t = fv_tensor_of(NULL, shape->dtype, shape->rank, shape->dim);
@@ -47,7 +47,7 @@ static void fill(const fv_tensor *t, fv_port port, cli_random *r) {
     int64_t count = fv_tensor_count(t);
     fv_tensor flat = fv_tensor_1d(t->data, t->dtype, count);
     /* floats, so that a problem is the same in f32 and f64 */
-    for (int64_t i = 0; i < count; ++i) fv_tensor_set(&flat, &i, (double)(float)value_for(port, r));
+    for (int64_t i = 0; i < count; i++) fv_tensor_set(&flat, &i, (double)(float)value_for(port, r));
 }
 
 static fv_tensor shape4(fv_dtype dtype, int64_t a, int64_t b, int64_t c, int64_t d) {
@@ -71,14 +71,14 @@ static void add_word(cli_problem *problem, const char *word) {
     snprintf(problem->text + n, sizeof problem->text - n, " %s", word);
 }
 
-/* ---- masks, lengths, packing ------------------------------------------------------------------------------------- */
+/* ---- masks, lengths, packing */
 
 static void add_mask(cli_problem *problem, cli_random *r) {
     const fv_tensor *q = &problem->x.t[FV_Q], *k = &problem->x.t[FV_K];
     fv_tensor shape = shape4(FV_BOOL, cli_random_below(r, 2) ? q->dim[0] : 1, cli_random_below(r, 2) ? q->dim[1] : 1,
                              q->dim[2], k->dim[2]);
     fv_tensor mask = problem->x.t[FV_MASK] = cli_problem_new(problem, &shape);
-    for (int64_t i = 0; i < fv_tensor_count(&mask); ++i) ((unsigned char *)mask.data)[i] = cli_random_below(r, 4) != 0;
+    for (int64_t i = 0; i < fv_tensor_count(&mask); i++) ((unsigned char *)mask.data)[i] = cli_random_below(r, 4) != 0;
     problem->how.mask_means = cli_random_below(r, 2) ? FV_MASK_KEEP : FV_MASK_DROP;
     add_word(problem, problem->how.mask_means == FV_MASK_KEEP ? "mask keep" : "mask drop");
 }
@@ -86,7 +86,7 @@ static void add_mask(cli_problem *problem, cli_random *r) {
 static void add_plane(cli_problem *problem, cli_random *r) {
     const fv_tensor *q = &problem->x.t[FV_Q], *k = &problem->x.t[FV_K];
     int64_t dim[4] = {q->dim[0], q->dim[1], q->dim[2], k->dim[2]};
-    for (int a = 0; a < 4; ++a)
+    for (int a = 0; a < 4; a++)
         if (cli_random_below(r, 3) == 0) dim[a] = 1;
     fv_tensor shape = shape4(q->dtype, dim[0], dim[1], dim[2], dim[3]);
     problem->x.t[FV_BIAS] = cli_problem_new(problem, &shape);
@@ -98,7 +98,7 @@ static void add_lengths(cli_problem *problem, cli_random *r) {
     int64_t batch = problem->x.t[FV_Q].dim[0], keys = problem->x.t[FV_K].dim[2];
     fv_tensor shape = fv_tensor_1d(NULL, FV_I32, batch),
               lengths = problem->x.t[FV_KV_LEN] = cli_problem_new(problem, &shape);
-    for (int64_t i = 0; i < batch; ++i) ((int32_t *)lengths.data)[i] = (int32_t)cli_random_below(r, keys + 1);
+    for (int64_t i = 0; i < batch; i++) ((int32_t *)lengths.data)[i] = (int32_t)cli_random_below(r, keys + 1);
     add_word(problem, "kv_len");
 }
 
@@ -106,7 +106,7 @@ static void add_prefix(cli_problem *problem, int64_t sequences, cli_random *r) {
     int64_t keys = problem->x.t[FV_K].dim[2];
     fv_tensor shape = fv_tensor_1d(NULL, FV_I32, sequences),
               t = problem->x.t[FV_PREFIX_LEN] = cli_problem_new(problem, &shape);
-    for (int64_t i = 0; i < sequences; ++i) ((int32_t *)t.data)[i] = (int32_t)cli_random_below(r, keys + 1);
+    for (int64_t i = 0; i < sequences; i++) ((int32_t *)t.data)[i] = (int32_t)cli_random_below(r, keys + 1);
     add_word(problem, "prefix_len");
 }
 
@@ -114,7 +114,7 @@ static void add_packing(cli_problem *problem, fv_port port, int64_t total, int64
     fv_tensor shape = fv_tensor_1d(NULL, FV_I32, sequences + 1),
               cu = problem->x.t[port] = cli_problem_new(problem, &shape);
     int32_t *at = cu.data;
-    for (int64_t i = 1; i < sequences; ++i) {
+    for (int64_t i = 1; i < sequences; i++) {
         at[i] = at[i - 1] + (int32_t)cli_random_below(r, total / sequences * 2);
         if (at[i] > total) at[i] = (int32_t)total;
     }
@@ -149,11 +149,11 @@ static void add_structure(cli_problem *problem, cli_random *r, bool packed) {
     }
 }
 
-/* ---- a whole problem --------------------------------------------------------------------------------------------- */
+/* ---- a whole problem */
 
 static fv_status add_ports(cli_problem *problem, fv_dtype dtype, cli_random *r, bool optional) {
     fv_status status = FV_OK;
-    for (int port = FV_BIAS; port < FV_MASK && status == FV_OK; ++port) {
+    for (int port = FV_BIAS; port < FV_MASK && status == FV_OK; port++) {
         bool needed = problem->mechanism->needs >> port & 1, taken = problem->mechanism->takes >> port & 1;
         if (problem->x.t[port].rank) continue;
         if (!needed && !(optional && taken && cli_random_below(r, 3) == 0)) continue;
@@ -165,7 +165,7 @@ static fv_status add_ports(cli_problem *problem, fv_dtype dtype, cli_random *r, 
 
 static fv_status outputs_of(cli_problem *problem, bool backward, uint32_t fixed) {
     static const fv_port outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
-    for (size_t i = 0; i < sizeof outs / sizeof *outs; ++i) {
+    for (size_t i = 0; i < sizeof outs / sizeof *outs; i++) {
         fv_tensor shape;
         fv_status status = fv_attention_port_shape(&problem->how, &problem->x, outs[i], &shape);
         if (status != FV_OK) return status;
@@ -176,7 +176,7 @@ static fv_status outputs_of(cli_problem *problem, bool backward, uint32_t fixed)
         cli_random r = {99};
         problem->x.d[FV_OUT] = cli_problem_new(problem, &problem->x.t[FV_OUT]);
         fill(&problem->x.d[FV_OUT], FV_OUT, &r);
-        for (int port = FV_Q; port < FV_MASK; ++port)
+        for (int port = FV_Q; port < FV_MASK; port++)
             if (problem->x.t[port].rank > 0 && !(fixed >> port & 1))
                 problem->x.d[port] = cli_problem_new(problem, &problem->x.t[port]);
     }
@@ -186,7 +186,7 @@ static fv_status outputs_of(cli_problem *problem, bool backward, uint32_t fixed)
 /* Quarters: their products are exact in f32, so that scores which are equal in f64 are equal in f32 as well. */
 static void onto_grid(const fv_tensor *t) {
     fv_tensor flat = fv_tensor_1d(t->data, t->dtype, t->rank ? fv_tensor_count(t) : 0);
-    for (int64_t i = 0; i < flat.dim[0]; ++i) fv_tensor_set(&flat, &i, rint(4 * fv_tensor_get(&flat, &i)) / 4);
+    for (int64_t i = 0; i < flat.dim[0]; i++) fv_tensor_set(&flat, &i, rint(4 * fv_tensor_get(&flat, &i)) / 4);
 }
 
 /* What a mechanism's row does not say it cannot do, and it refuses: windows. */
@@ -223,7 +223,7 @@ fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64
              fv_dtype_name(dtype));
     const fv_tensor shape[3] = {shape4(dtype, b, hkv * group, lq, d), shape4(dtype, b, hkv, lk, d),
                                 shape4(dtype, b, hkv, lk, dv)};
-    for (int port = FV_Q; port <= (gate ? FV_Q : FV_V); ++port) {
+    for (int port = FV_Q; port <= (gate ? FV_Q : FV_V); port++) {
         problem->x.t[port] = cli_problem_new(problem, &shape[port]);
         fill(&problem->x.t[port], (fv_port)port, &r);
     }
@@ -237,7 +237,7 @@ fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64
         fill(&problem->x.d[FV_LSE], FV_LSE, &r);
         add_word(problem, "dlse");
     }
-    for (int port = FV_Q; grid && port <= FV_BIAS; ++port)
+    for (int port = FV_Q; grid && port <= FV_BIAS; port++)
         if (port != FV_V) onto_grid(&problem->x.t[port]);
     return status == FV_OK ? plan_without_windows(problem) : status;
 }
@@ -264,7 +264,7 @@ fv_status cli_problem_of(cli_problem *problem, const fv_attention_options *how, 
     problem->how = *how;
     bool gate = (problem->mechanism->needs >> FV_K & 1) == 0;
     const fv_tensor q = shape4(dtype, s->b, s->h, s->l, s->d), k = shape4(dtype, s->b, s->hkv, s->l, s->d);
-    for (int port = FV_Q; port <= (gate ? FV_Q : FV_V); ++port) {
+    for (int port = FV_Q; port <= (gate ? FV_Q : FV_V); port++) {
         problem->x.t[port] = cli_problem_new(problem, port == FV_Q ? &q : &k);
         fill(&problem->x.t[port], (fv_port)port, &r);
     }
@@ -287,7 +287,7 @@ fv_status cli_problem_run(cli_problem *problem, bool backward) {
 
 void cli_problem_free(cli_problem *problem) {
     fv_attention_plan_free(problem->plan);
-    for (int i = 0; i < problem->blocks; ++i) cli_free(problem->block[i]);
+    for (int i = 0; i < problem->blocks; i++) cli_free(problem->block[i]);
     memset(problem, 0, sizeof *problem);
 }
 
@@ -295,11 +295,11 @@ double cli_difference(const fv_tensor *a, const fv_tensor *b) {
     int64_t count = fv_tensor_count(a);
     fv_tensor x = fv_tensor_1d(a->data, a->dtype, count), y = fv_tensor_1d(b->data, b->dtype, count);
     double largest = 1e-30, worst = 0;
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < count; i++) {
         double value = fabs(fv_tensor_get(&y, &i));
         if (isfinite(value) && value > largest) largest = value;
     }
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < count; i++) {
         double p = fv_tensor_get(&x, &i), q = fv_tensor_get(&y, &i);
         if (p == q || (isnan(p) && isnan(q))) continue;
         if (!isfinite(p) || !isfinite(q)) return INFINITY;

@@ -15,7 +15,7 @@ bool cli_progress_wants_json(void) { return is("json") && !silent(); }
 /* Bytes of `text` that fill at most `columns`; one character a column is exact for what fovea writes here. */
 static size_t fitting(const char *text, int columns) {
     size_t bytes = 0;
-    for (; text[bytes]; ++bytes) {
+    for (; text[bytes]; bytes++) {
         if (((unsigned char)text[bytes] & 0xc0) == 0x80) continue;
         if (columns-- == 0) break;
     }

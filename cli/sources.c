@@ -11,7 +11,7 @@
 #include <string.h>
 #include <yaml.h>
 
-/* ---- reading --------------------------------------------------------------------------------------------------------- */
+/* ---- reading */
 
 typedef struct reader {
     cli_flags *flags;
@@ -47,7 +47,7 @@ static fv_status not_expected(const reader *r, const char *what) {
 
 static bool known_elsewhere(const char *key) {
     bool found = false;
-    for (size_t i = 0; cli_commands[i] && !found; ++i) {
+    for (size_t i = 0; cli_commands[i] && !found; i++) {
         cli_flags other;
         cli_flags_open(&other, cli_commands[i]);
         found = cli_flag_find(&other, key) != NULL;
@@ -64,7 +64,7 @@ static fv_status unknown_key(const reader *r, const char *key, size_t line) {
         cli_warn("%s:%zu: unknown key %s is left out", r->path, line, key);
         return FV_OK;
     }
-    for (; count < r->flags->count && count < 256; ++count) names[count] = r->flags->flag[count].name;
+    for (; count < r->flags->count && count < 256; count++) names[count] = r->flags->flag[count].name;
     if (cli_nearest(key, names, count, "", near, sizeof near))
         return cli_fail(FV_USAGE, "%s:%zu: unknown key %s      did you mean %s?", r->path, line, key, near);
     return cli_fail(FV_USAGE, "%s:%zu: unknown key %s\n  try:     fovea %s --help", r->path, line, key,
@@ -101,7 +101,7 @@ static fv_status read_value(reader *r, const cli_flag *flag, char **value) {
 }
 
 static bool is_taken(const reader *r, const char *key) {
-    for (size_t i = 0; r->only && r->only[i]; ++i)
+    for (size_t i = 0; r->only && r->only[i]; i++)
         if (strcmp(r->only[i], key) == 0) return true;
     return !r->only;
 }
@@ -113,7 +113,7 @@ static fv_status take_pair(reader *r) {
     snprintf(key, sizeof key, "%s", (const char *)r->event.data.scalar.value);
     cli_flag *flag = is_taken(r, key) ? cli_flag_find(r->flags, key) : NULL;
     snprintf(where, sizeof where, "%s:%zu: %s", r->path, line, key);
-    for (size_t i = 0; i < r->count; ++i)
+    for (size_t i = 0; i < r->count; i++)
         if (strcmp(r->seen[i], flag ? flag->name : key) == 0) return cli_fail(FV_USAGE, "%s is given twice", where);
     r->seen = cli_realloc(r->seen, (r->count + 1) * sizeof *r->seen);
     r->seen[r->count++] = cli_text("%s", flag ? flag->name : key);
@@ -161,7 +161,7 @@ static fv_status read_file(reader *r) {
         yaml_event_delete(&r->event);
         yaml_parser_delete(&r->parser);
     }
-    for (size_t i = 0; i < r->count; ++i) cli_free(r->seen[i]);
+    for (size_t i = 0; i < r->count; i++) cli_free(r->seen[i]);
     cli_free(r->seen);
     fclose(file);
     return status;
@@ -180,7 +180,7 @@ fv_status cli_config_inherit(cli_flags *flags, const char *path, const char *con
     return read_file(&r);
 }
 
-/* ---- presets and environment -------------------------------------------------------------------------------------------- */
+/* ---- presets and environment */
 
 const char *cli_preset_name(size_t index, const char **help) {
     if (index >= fv_preset_count()) return NULL;
@@ -192,7 +192,7 @@ static fv_status unknown_preset(const char *name) {
     const char *names[64], *one;
     char near[256], all[512] = "";
     size_t count = 0, used = 0;
-    for (; count < 64 && used < sizeof all && (one = cli_preset_name(count, NULL)); ++count) {
+    for (; count < 64 && used < sizeof all && (one = cli_preset_name(count, NULL)); count++) {
         names[count] = one;
         used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", count ? ", " : "", one);
     }
@@ -208,7 +208,7 @@ fv_status cli_config_preset(cli_flags *flags, const char *name) {
     snprintf(where, sizeof where, "preset %s", name);
     cli_flag *kind = cli_flag_find(flags, "model");
     fv_status status = kind ? cli_flag_set(flags, kind, preset->kind, CLI_PRESET, where) : FV_OK;
-    for (size_t i = 0; status == FV_OK && preset->settings[i]; ++i) {
+    for (size_t i = 0; status == FV_OK && preset->settings[i]; i++) {
         char key[64];
         const char *equal = strchr(preset->settings[i], '=');
         snprintf(key, sizeof key, "%.*s", (int)(equal - preset->settings[i]), preset->settings[i]);
@@ -221,25 +221,25 @@ fv_status cli_config_preset(cli_flags *flags, const char *name) {
 /* FOVEA_BATCH_SIZE of "batch-size", and its value or NULL. */
 static const char *variable(const char *flag, char name[static 128]) {
     size_t n = (size_t)snprintf(name, 128, "FOVEA_");
-    for (const char *c = flag; *c && n + 1 < 128; ++c) name[n++] = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+    for (const char *c = flag; *c && n + 1 < 128; c++) name[n++] = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
     name[n] = 0;
     const char *value = getenv(name);
     return value && *value ? value : NULL;
 }
 
 fv_status cli_config_environment(cli_flags *flags) {
-    for (size_t i = 0; i < flags->count; ++i) {
+    for (size_t i = 0; i < flags->count; i++) {
         cli_flag *flag = &flags->flag[i];
         char name[128];
         const char *value = variable(flag->name, name), *old;
-        for (size_t k = 0; !value && (old = fv_option_earlier_name(flag->name, k)); ++k) value = variable(old, name);
+        for (size_t k = 0; !value && (old = fv_option_earlier_name(flag->name, k)); k++) value = variable(old, name);
         fv_status status = value ? cli_flag_set(flags, flag, value, CLI_ENVIRONMENT, name) : FV_OK;
         if (status != FV_OK) return status;
     }
     return FV_OK;
 }
 
-/* ---- writing -------------------------------------------------------------------------------------------------------------- */
+/* ---- writing */
 
 static void put(char **text, const char *more) {
     char *longer = cli_text("%s%s", *text, more);
@@ -252,11 +252,11 @@ static char *scalar(const char *value) {
     bool plain = *value && strcmp(value, "null") != 0 && strcmp(value, "~") != 0;
     plain = plain && (isalnum((unsigned char)*value) || strchr("./_", *value) ||
                       (*value == '-' && isdigit((unsigned char)value[1])));
-    for (const char *c = value; *c && plain; ++c) plain = isalnum((unsigned char)*c) || strchr("._+/-=", *c);
+    for (const char *c = value; *c && plain; c++) plain = isalnum((unsigned char)*c) || strchr("._+/-=", *c);
     if (plain) return cli_text("%s", value);
     char *out = cli_alloc(4 * strlen(value) + 3), *o = out;
     *o++ = '"';
-    for (const unsigned char *c = (const unsigned char *)value; *c; ++c) {
+    for (const unsigned char *c = (const unsigned char *)value; *c; c++) {
         if (*c == '"' || *c == '\\')
             *o++ = '\\', *o++ = (char)*c;
         else if (*c < 0x20 || *c == 0x7f)
@@ -272,7 +272,7 @@ static void put_list(char **text, const char *list) {
     size_t count;
     char **entry = cli_list_split(list, &count);
     put(text, "[");
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = 0; i < count; i++) {
         char *one = scalar(entry[i]);
         if (i) put(text, ", ");
         put(text, one);
@@ -292,13 +292,13 @@ static bool changed(const cli_flag *flag) {
 char *cli_config_text(const cli_flags *flags) {
     static const char *const not_part[] = {"resume", "overwrite", NULL};
     char *text = cli_text("# fovea %s %s\n", fv_version(), flags->command->name);
-    for (size_t i = 0; i < flags->count; ++i) {
+    for (size_t i = 0; i < flags->count; i++) {
         const cli_flag *flag = &flags->flag[i];
         char buffer[64];
         bool unset = flag->source == CLI_BUILTIN && !flag->row->standard && !changed(flag);
         const char *value = unset ? NULL : cli_flag_text(flag, buffer, sizeof buffer);
         bool skip = flag->idle || flag->group->rows == cli_global_rows;
-        for (size_t k = 0; not_part[k]; ++k) skip |= strcmp(not_part[k], flag->name) == 0;
+        for (size_t k = 0; not_part[k]; k++) skip |= strcmp(not_part[k], flag->name) == 0;
         if (skip) continue;
         put(&text, flag->name);
         put(&text, ": ");

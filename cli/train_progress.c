@@ -11,7 +11,7 @@ static const char *grouped(int64_t value, char *text, size_t size) {
     char digits[32];
     int n = snprintf(digits, sizeof digits, "%" PRId64, value);
     size_t at = 0;
-    for (int i = 0; i < n && at + 2 < size; ++i) {
+    for (int i = 0; i < n && at + 2 < size; i++) {
         if (i && (n - i) % 3 == 0 && digits[i - 1] != '-') text[at++] = ',';
         text[at++] = digits[i];
     }
@@ -42,7 +42,7 @@ static void step(const fv_event *e) {
     rate(e->tokens_per_second, part[4], sizeof part[4]);
     cli_duration(e->eta, eta, sizeof eta);
     if (e->eta >= 0) snprintf(part[5], sizeof part[5], "  eta %s", eta);
-    for (int i = 0;; ++i) {
+    for (int i = 0;; i++) {
         int n = snprintf(line, sizeof line, "train  step %s%s%s%s%s%s%s", done, part[0], part[1], part[2], part[3],
                          part[4], part[5]);
         if (n <= cli_progress_room() || i == 4) break;

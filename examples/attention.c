@@ -1,7 +1,7 @@
 /* Attention with its weights and its gradients: cc attention.c $(pkg-config --cflags --libs fovea)
  *
- * The first function of every guide: out = softmax(q k^T / sqrt(d)) v. Here it also gives the weights of chosen rows, from
- * the fused path, and the gradients of q, k and v. */
+ * The first function of every guide: out = softmax(q k^T / sqrt(d)) v. Here it also gives the weights of chosen
+ * rows, from the fused path, and the gradients of q, k and v. */
 #include <fovea/fovea.h>
 #include <stdio.h>
 

@@ -2,7 +2,8 @@
  *
  *     ./classifier FILE.tsv 'a text'      learns from the columns `label` and `text` of FILE, prints the class of the text
  *
- * A share of the texts chooses the best epoch. fv_model_save(model, folder) would keep the model for the command `fovea`. */
+ * A share of the texts chooses the best epoch. fv_model_save(model, folder) would keep the model for the command
+ * `fovea`. */
 #include <fovea/fovea.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* Which query sees which key, as a mask predicate: six usual sparsity patterns, their tiles, and attention with one of them.
+/* Which query sees which key, as a mask predicate: six usual sparsity patterns, their tiles, and attention with one
+ * of them.
  *
  *     cc examples/masks.c $(pkg-config --cflags --libs fovea) -o masks && ./masks */
 #include <fovea/fovea.h>

@@ -65,7 +65,7 @@ typedef struct fv_attention_tensors {
     fv_tensor d[FV_PORTS];
 } fv_attention_tensors;
 
-/* ---- options ----------------------------------------------------------------------------------------------------- */
+/* ---- options */
 
 /* Query i and key j are compared by position i + q_offset and j.
  * UPPER_LEFT: q_offset as given (0).  LOWER_RIGHT: q_offset = Lk - Lq, the last query sees the last key. */
@@ -92,7 +92,7 @@ typedef struct fv_attention_options {
 #define FV_ATTENTION_DEFAULT \
     { NULL, 0, 0, FV_CAUSAL_NONE, 0, -1, -1, FV_MASK_KEEP, 0, 0, NULL }
 
-/* ---- running ----------------------------------------------------------------------------------------------------- */
+/* ---- running */
 
 /* One call: plan, scratch, forward; then backward if any gradient of an input is present in x->d. options NULL:
  * FV_ATTENTION_DEFAULT. FV_USAGE as for a plan, FV_NO_RESOURCES without memory for the scratch. */
@@ -132,8 +132,9 @@ FV_API fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_
 /* Scores or weights of chosen query rows of one (batch, head), after a forward that gave FV_LSE; `capture` is the point
  * of the computation, as `qk_matmul_output_mode` of ONNX says. With cu_seqlens, `batch` is the number of the sequence
  * and rows count inside it. rows NULL: all rows in order, and `count` is not read; no row is a list of 0. weights:
- * (rows, Lk) of the plan's dtype; keys that do not exist or are masked get 0 (weights) or -inf (scores). SOFTMAX is before dropout, DROPOUT after it: what multiplied the values. For 16-bit
- * tensors the weights are f32, and memory is taken for an f32 copy of the keys of the head (FV_NO_RESOURCES). */
+ * (rows, Lk) of the plan's dtype; keys that do not exist or are masked get 0 (weights) or -inf (scores). SOFTMAX is
+ * before dropout, DROPOUT after it: what multiplied the values. For 16-bit tensors the weights are f32, and memory
+ * is taken for an f32 copy of the keys of the head (FV_NO_RESOURCES). */
 typedef enum fv_capture {
     FV_CAPTURE_RAW,        /* times scale */
     FV_CAPTURE_SOFTCAPPED, /* cap tanh(s/cap) */
@@ -145,7 +146,7 @@ FV_API fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_at
                                       int64_t batch, int64_t head, const int64_t *rows, int64_t count,
                                       const fv_tensor *weights);
 
-/* ---- the table of mechanisms ------------------------------------------------------------------------------------- */
+/* ---- the table of mechanisms */
 
 enum { /* what a mechanism can do */
        FV_CAN_BACKWARD = 1,

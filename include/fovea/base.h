@@ -53,8 +53,9 @@ FV_API const char *fv_version(void);
 FV_API void fv_set_threads(int threads);
 FV_API int fv_threads(void);
 
-/* Instruction set of the kernels in use: "scalar", "avx2", "avx512", "neon". FOVEA_ISA forces one; fv_set_isa chooses another while nothing
- * runs, NULL the first choice again. FV_USAGE when there is no such set or this machine has not got it. */
+/* Instruction set of the kernels in use: "scalar", "avx2", "avx512", "neon". FOVEA_ISA forces one; fv_set_isa
+ * chooses another while nothing runs, NULL the first choice again. FV_USAGE when there is no such set or this
+ * machine has not got it. */
 FV_API const char *fv_isa(void);
 FV_API fv_status fv_set_isa(const char *name);
 
@@ -88,8 +89,8 @@ FV_API void fv_options_init(const fv_option *rows, void *options);
  * FV_USAGE: unknown name (the message suggests the nearest), malformed or out of range value. */
 FV_API fv_status fv_options_set(const fv_option *rows, void *options, const char *name, const char *value);
 
-/* The row an option's name means: its own name, '_' for '-', or another name it has; NULL: none. Earlier names of an option
- * and those of other tools stay valid wherever options are read: "learn-rate" and "lr" are "learning-rate". */
+/* The row an option's name means: its own name, '_' for '-', or another name it has; NULL: none. Earlier names of an
+ * option and those of other tools stay valid wherever options are read: "learn-rate" and "lr" are "learning-rate". */
 FV_API const fv_option *fv_option_find(const fv_option *rows, const char *name);
 
 /* The other names of an option, from index 0; NULL at the end. The second: only those it had in earlier versions. */

@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-/* ---- the cache --------------------------------------------------------------------------------------------------- */
+/* ---- the cache */
 
 typedef enum fv_cache_kind {
     FV_CACHE_CONTIGUOUS, /* `capacity` positions for each sequence */
@@ -77,7 +77,7 @@ FV_API fv_status fv_kv_cache_reset(fv_kv_cache *cache, int64_t b);
 FV_API fv_status fv_kv_cache_read(const fv_kv_cache *cache, int64_t b, int64_t start, const fv_tensor *k,
                                   const fv_tensor *v);
 
-/* ---- attention of new rows --------------------------------------------------------------------------------------- */
+/* ---- attention of new rows */
 
 /* With `length` positions in a sequence and n new rows, row r is position length - n + r: append first, then decode.
  * Order as in fv_attention: scale, softcap, slopes, masks, softmax with sinks, values. */

@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-/* ---- labelled texts ---------------------------------------------------------------------------------------------- */
+/* ---- labelled texts */
 
 /* Texts in memory that somebody else owns: valid UTF-8 without NUL bytes, each also NUL-terminated. */
 typedef struct fv_texts {
@@ -83,7 +83,7 @@ FV_API const fv_option *fv_split_option_rows(void);
 FV_API fv_status fv_dataset_split(fv_dataset **train, fv_dataset **valid, fv_dataset **test, const fv_dataset *all,
                                   const fv_split_options *options);
 
-/* ---- tokenizers -------------------------------------------------------------------------------------------------- */
+/* ---- tokenizers */
 
 typedef struct fv_tokenizer fv_tokenizer; /* immutable after training or loading; may be shared between threads */
 
@@ -134,7 +134,7 @@ FV_API int32_t fv_tokenizer_id(const fv_tokenizer *tokenizer, const char *token)
 FV_API fv_special fv_tokenizer_special(const fv_tokenizer *tokenizer);
 FV_API void fv_tokenizer_free(fv_tokenizer *tokenizer);
 
-/* ---- hashed character n-grams ------------------------------------------------------------------------------------ */
+/* ---- hashed character n-grams */
 
 /* n-grams of characters of <word> (with the marks) are hashed to 0 .. 2^bits - 1. bits = 0: none. */
 typedef struct fv_ngram_options {
@@ -145,7 +145,7 @@ FV_API const fv_option *fv_ngram_option_rows(void);
 /* Buckets of one word (UTF-8, given in the case it should have). Writes at most `room`, returns how many there are. */
 FV_API int64_t fv_ngrams(int32_t *bucket, int64_t room, const char *word, size_t size, const fv_ngram_options *options);
 
-/* ---- encoded texts and batches ----------------------------------------------------------------------------------- */
+/* ---- encoded texts and batches */
 
 typedef struct fv_corpus_options {
     int64_t max_length;      /* tokens a text, [CLS] included; the rest is cut off */
@@ -205,7 +205,7 @@ FV_API fv_status fv_batches_next(fv_batches *batches, fv_batch *batch, fv_cursor
 FV_API int64_t fv_batches_count(fv_batches *batches, int64_t epoch); /* batches of that epoch */
 FV_API void fv_batches_free(fv_batches *batches);
 
-/* ---- word vectors ------------------------------------------------------------------------------------------------ */
+/* ---- word vectors */
 
 typedef struct fv_vectors_options {
     int64_t dim, rank, min_count, window, passes; /* columns kept, rank of the SVD, ..., subspace iterations */
@@ -235,7 +235,7 @@ FV_API int64_t fv_vectors_nearest(const fv_vectors *vectors, int64_t of, int64_t
 /* Copies vectors over the rows of an embedding table (size of tokenizer, dim): returns how many tokens had one. */
 FV_API int64_t fv_vectors_fill(const fv_vectors *vectors, const fv_tokenizer *tokenizer, float *table);
 FV_API void fv_vectors_free(fv_vectors *vectors);
-/* ---- recipes: real data sets, rebuilt from public packages ------------------------------------------------------- */
+/* ---- recipes: real data sets, rebuilt from public packages */
 
 typedef struct fv_recipe {
     const char *name, *help, *licence;

@@ -98,7 +98,7 @@ typedef struct fv_explanation {
     struct fv__explain_store *store;
 } fv_explanation;
 
-/* ---- making one ------------------------------------------------------------------------------------------------ */
+/* ---- making one */
 
 typedef struct fv_explain_options {
     const char *of_class; /* explain this class; NULL: the predicted one */
@@ -143,7 +143,7 @@ FV_API fv_status fv_explanation_words(fv_explanation **out, const fv_explanation
  * NULL: the mean of the last layer. FV_USAGE lists what there is. */
 FV_API fv_status fv_explanation_find(const fv_explanation *e, const char *name, int *map, int64_t *head);
 
-/* ---- the arithmetic, on plain arrays --------------------------------------------------------------------------- */
+/* ---- the arithmetic, on plain arrays */
 
 /* `special` (keys) may be NULL. */
 FV_API void fv_head_statistics(fv_head_stats *stats, const float *weight, int64_t queries, int64_t keys,
@@ -152,7 +152,7 @@ FV_API void fv_head_statistics(fv_head_stats *stats, const float *weight, int64_
  * sum to one. `layer` (layers, n, n) holds means over heads; out (n, n): row i tells what output i is made of. */
 FV_API fv_status fv_attention_rollout(float *out, const float *layer, int64_t layers, int64_t n);
 
-/* ---- rendering ------------------------------------------------------------------------------------------------- */
+/* ---- rendering */
 
 typedef struct fv_render_options {
     const char *matrix;   /* which matrix to draw, see fv_explanation_find */

@@ -27,7 +27,7 @@
 extern "C" {
 #endif
 
-/* ---- parameters: named tensors with gradients, in one contiguous block ---------------------------------------------- */
+/* ---- parameters: named tensors with gradients, in one contiguous block */
 
 typedef enum fv_init_kind {
     FV_INIT_ZEROS,
@@ -73,7 +73,7 @@ FV_API void fv_params_zero_grads(fv_params *params);
 FV_API fv_tensor fv_params_flat(const fv_params *params);
 FV_API fv_tensor fv_params_flat_grads(const fv_params *params);
 
-/* ---- the graph ----------------------------------------------------------------------------------------------------- */
+/* ---- the graph */
 
 typedef struct fv_graph fv_graph;
 typedef struct fv_node fv_node; /* a value of this step; valid until the next fv_graph_begin */
@@ -105,7 +105,7 @@ typedef struct fv_sequences {
     const int32_t *cu; /* N+1 increasing, cu[0] = 0; borrowed for the call */
 } fv_sequences;
 
-/* ---- operations. Shapes in brackets; "rows of x" are all axes but the last. ------------------------------------------ */
+/* ---- operations. Shapes in brackets; "rows of x" are all axes but the last. */
 
 /* Sources. Data is borrowed until the step ends if its dtype is the graph's, else converted. */
 FV_API fv_node *fv_op_constant(fv_graph *g, const fv_tensor *x);
@@ -145,7 +145,8 @@ FV_API fv_node *fv_op_dropout(fv_graph *g, fv_node *x, double p); /* x/(1-p) or 
 /* Over the last axis. */
 FV_API fv_node *fv_op_layer_norm(fv_graph *g, fv_node *x, fv_node *weight, fv_node *bias,
                                  double eps); /* weight and bias may be NULL */
-/* ... and what it found in each row of x: the mean and 1/sqrt(variance + eps), [rows], of the graph until its next begin. */
+/* ... and what it found in each row of x: the mean and 1/sqrt(variance + eps), [rows], of the graph until its next
+ * begin. */
 FV_API fv_node *fv_op_layer_norm_found(fv_graph *g, fv_node *x, fv_node *weight, fv_node *bias, double eps,
                                        fv_tensor *mean, fv_tensor *rstd);
 FV_API fv_node *fv_op_rms_norm(fv_graph *g, fv_node *x, fv_node *weight, double eps);
@@ -188,7 +189,7 @@ FV_API fv_node *fv_op_bce(fv_graph *g, fv_node *logits,
                           const fv_tensor *targets); /* targets in [0,1], shape of logits */
 FV_API fv_node *fv_op_mse(fv_graph *g, fv_node *x, const fv_tensor *targets);
 
-/* ---- attention: any mechanism of the table, with gradients of all its inputs ------------------------------------------- */
+/* ---- attention: any mechanism of the table, with gradients of all its inputs */
 
 typedef struct fv_attend {
     const char *name;             /* of the layer, for explanations: "block0.attention"; kept by pointer */
@@ -201,8 +202,9 @@ typedef struct fv_attend {
 FV_API fv_node *fv_op_attend(fv_graph *g, const fv_attend *call, fv_node **lse, fv_node **state);
 FV_API fv_node *fv_op_merge_heads(fv_graph *g, fv_node *x); /* (1,H,T,D) -> [T, H*D] */
 
-/* The attention calls of this step, in order of execution. `x` holds the tensors for fv_attention_weights; after backward
- * x.d[FV_OUT] is the gradient of the output, so the gradient of a weight is dot(d[FV_OUT] row, t[FV_V] row). */
+/* The attention calls of this step, in order of execution. `x` holds the tensors for fv_attention_weights; after
+ * backward x.d[FV_OUT] is the gradient of the output, so the gradient of a weight is dot(d[FV_OUT] row, t[FV_V]
+ * row). */
 typedef struct fv_attention_record {
     const char *name;
     const fv_attention_plan *plan;
@@ -211,11 +213,13 @@ typedef struct fv_attention_record {
 FV_API int fv_graph_attention_count(const fv_graph *graph);
 FV_API fv_status fv_graph_attention(const fv_graph *graph, int index, fv_attention_record *record);
 
-/* ---- gradient check: central differences with Richardson extrapolation, random cotangent, f64 --------------------------- */
+/* ---- gradient check: central differences with Richardson extrapolation, random cotangent, f64 */
 
 typedef fv_node *fv_grad_fn(fv_graph *g, fv_node *const *leaves, void *context);
-/* Compares all gradients of fn's leaves (f64 tensors, changed and restored) and of `params` (f64 or NULL) in training mode.
- * *worst: largest |difference| of a tensor / largest |gradient| of it. FV_FAIL above `tolerance`; the message says where. */
+/* Compares all gradients of fn's leaves (f64 tensors, changed and restored) and of `params` (f64 or NULL) in
+ * training mode.
+ * *worst: largest |difference| of a tensor / largest |gradient| of it. FV_FAIL above `tolerance`; the message says
+ * where. */
 FV_API fv_status fv_grad_check(fv_grad_fn *fn, void *context, const fv_tensor *leaves, int count, fv_params *params,
                                uint64_t seed, double tolerance, double *worst);
 

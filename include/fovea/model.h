@@ -21,7 +21,7 @@ extern "C" {
 
 typedef struct fv_model fv_model;
 
-/* ---- kinds and their options ------------------------------------------------------------------------------------- */
+/* ---- kinds and their options */
 
 /* Every kind reads the fields its own rows name; fv_model_options_init fills them with the defaults of that kind. */
 typedef struct fv_model_options {
@@ -76,7 +76,7 @@ FV_API fv_status fv_model_options_init(fv_model_options *options, const char *ki
  * whose products overflow, unknown mechanisms. Called by everything that makes a model. */
 FV_API fv_status fv_model_options_check(const fv_model_options *options);
 
-/* ---- presets: named, complete choices ---------------------------------------------------------------------------- */
+/* ---- presets: named, complete choices */
 
 /* Each setting is "name=value", a row of the model kind, the tokenizer, the vectors or training (train.h). */
 typedef struct fv_preset {
@@ -88,7 +88,7 @@ FV_API size_t fv_preset_count(void);
 FV_API const fv_preset *fv_preset_at(size_t index);
 FV_API const fv_preset *fv_preset_find(const char *name); /* NULL if there is none */
 
-/* ---- a saved model ----------------------------------------------------------------------------------------------- */
+/* ---- a saved model */
 
 /* A folder: config.json, model.safetensors (__metadata__ {"format":"pt"}), tokenizer.json.
  * Every file is replaced atomically. Loading checks everything and answers FV_BAD_MODEL with file, tensor or key, what
@@ -97,7 +97,7 @@ FV_API fv_status fv_model_load(fv_model **model, const char *folder);
 FV_API fv_status fv_model_save(const fv_model *model, const char *folder);
 FV_API void fv_model_free(fv_model *model);
 
-/* ---- asking a model ---------------------------------------------------------------------------------------------- */
+/* ---- asking a model */
 
 FV_API const fv_model_kind *fv_model_kind_of(const fv_model *model);
 FV_API const fv_model_options *fv_model_options_of(const fv_model *model);
@@ -113,7 +113,7 @@ FV_API size_t fv_model_describe(const fv_model *model, char *text, size_t size);
 /* probability: (texts.count, classes). Each row sums to 1. FV_INTERRUPTED after fv_interrupt(). */
 FV_API fv_status fv_model_predict(const fv_model *model, fv_texts texts, float *probability);
 
-/* ---- looking inside: one text ------------------------------------------------------------------------------------ */
+/* ---- looking inside: one text */
 
 /* What a model did with one text. Fields are read-only. A trace is used by one thread at a time; it keeps a pointer to
  * the model. layers and heads are 0 for kinds without attention. */
@@ -134,8 +134,8 @@ typedef struct fv_trace {
 
 FV_API fv_status fv_model_trace(fv_trace **trace, const fv_model *model, const char *text, size_t size);
 
-/* Scores or weights of chosen query rows of one head: out is (count, tokens); rows NULL: all of them, and `count` is not
- * read. From the fused path: only what is asked for is computed. FV_USAGE when the mechanism has no weights. */
+/* Scores or weights of chosen query rows of one head: out is (count, tokens); rows NULL: all of them, and `count` is
+ * not read. From the fused path: only what is asked for is computed. FV_USAGE when the mechanism has no weights. */
 FV_API fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int64_t layer, int64_t head,
                                   const int64_t *rows, int64_t count, float *out);
 

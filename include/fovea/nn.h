@@ -11,9 +11,9 @@
  *     x = fv_layer_forward(pool, g, x, &sequences);                     // [N, 128]
  *
  * A layer belongs to the parameters it was made in and lives as long. It has no state of its own: a value of a run is a
- * node of the graph. Options are structs described by rows (names, defaults, ranges), so a configuration file, the command
- * line and C code set the same fields. Strings in options are read while creating (the mechanism's text is copied).
- * Creation fails with FV_USAGE and the reason; forward failures stay on the graph.
+ * node of the graph. Options are structs described by rows (names, defaults, ranges), so a configuration file, the
+ * command line and C code set the same fields. Strings in options are read while creating (the mechanism's text is
+ * copied). Creation fails with FV_USAGE and the reason; forward failures stay on the graph.
  * Parameter names are those of PyTorch: NAME.weight [out,in], NAME.bias.
  */
 #ifndef FOVEA_NN_H
@@ -27,13 +27,13 @@ extern "C" {
 
 typedef struct fv_layer fv_layer;
 
-/* The one forward: x [T, d_model] of a packed batch -> [T, out] (pooling: [N, out]). `s` may be NULL where a layer does not
- * look across rows (linear, norms, feed-forward, dropout); NULL for others means one sequence of all rows. */
+/* The one forward: x [T, d_model] of a packed batch -> [T, out] (pooling: [N, out]). `s` may be NULL where a layer
+ * does not look across rows (linear, norms, feed-forward, dropout); NULL for others means one sequence of all rows. */
 FV_API fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s);
 FV_API const char *fv_layer_name(const fv_layer *layer);
 FV_API int64_t fv_layer_out(const fv_layer *layer); /* columns of what forward returns */
 
-/* ---- linear: x W^T + b ------------------------------------------------------------------------------------------------ */
+/* ---- linear: x W^T + b */
 typedef struct fv_linear_options {
     int64_t in, out;
     bool bias;   /* true */
@@ -42,7 +42,7 @@ typedef struct fv_linear_options {
 FV_API extern const fv_option fv_linear_rows[];
 FV_API fv_status fv_layer_linear(fv_layer **layer, fv_params *params, const char *name, const fv_linear_options *o);
 
-/* ---- embedding: rows of a table --------------------------------------------------------------------------------------- */
+/* ---- embedding: rows of a table */
 typedef struct fv_embedding_options {
     int64_t vocabulary, d_model;
     double init; /* standard deviation; 0: 1/sqrt(d_model) */
@@ -56,7 +56,7 @@ FV_API fv_node *fv_layer_embed(const fv_layer *layer, fv_graph *g, const int32_t
 FV_API fv_node *fv_layer_embed_bags(const fv_layer *layer, fv_graph *g, const int32_t *ids, const int64_t *offsets,
                                     int64_t bags, fv_bag kind);
 
-/* ---- normalisation ---------------------------------------------------------------------------------------------------- */
+/* ---- normalisation */
 typedef struct fv_norm_options {
     int64_t d_model;
     const char *norm; /* layer | rms | none */
@@ -65,14 +65,14 @@ typedef struct fv_norm_options {
 FV_API extern const fv_option fv_norm_rows[];
 FV_API fv_status fv_layer_norm(fv_layer **layer, fv_params *params, const char *name, const fv_norm_options *o);
 
-/* ---- dropout ---------------------------------------------------------------------------------------------------------- */
+/* ---- dropout */
 typedef struct fv_dropout_options {
     double p;
 } fv_dropout_options;
 FV_API extern const fv_option fv_dropout_rows[];
 FV_API fv_status fv_layer_dropout(fv_layer **layer, fv_params *params, const char *name, const fv_dropout_options *o);
 
-/* ---- feed-forward: d_model -> d_ff -> d_model ---------------------------------------------------------------------------- */
+/* ---- feed-forward: d_model -> d_ff -> d_model */
 typedef struct fv_feed_forward_options {
     int64_t d_model, d_ff;  /* d_ff 0: 4 * d_model (swiglu: 8/3 * d_model, a multiple of 8) */
     const char *activation; /* gelu | gelu-tanh | relu | silu | swiglu */
@@ -83,7 +83,7 @@ FV_API extern const fv_option fv_feed_forward_rows[];
 FV_API fv_status fv_layer_feed_forward(fv_layer **layer, fv_params *params, const char *name,
                                        const fv_feed_forward_options *o);
 
-/* ---- multi-head attention with any mechanism of fovea/attention.h ------------------------------------------------------- */
+/* ---- multi-head attention with any mechanism of fovea/attention.h */
 typedef struct fv_multi_head_options {
     int64_t d_model, heads;
     int64_t kv_heads;                  /* 0: heads; fewer: grouped-query */
@@ -106,7 +106,7 @@ FV_API fv_status fv_layer_cross_attention(fv_layer **layer, fv_params *params, c
 FV_API fv_node *fv_layer_attend(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s, fv_node *memory,
                                 const fv_sequences *memory_s);
 
-/* ---- positions added to token vectors ----------------------------------------------------------------------------------- */
+/* ---- positions added to token vectors */
 typedef struct fv_positions_options {
     int64_t d_model, max_length; /* max_length: of learned tables; a longer sequence is FV_BAD_DATA */
     const char *positions;       /* none | sinusoidal | learned */
@@ -115,17 +115,18 @@ FV_API extern const fv_option fv_positions_rows[];
 FV_API fv_status fv_layer_positions(fv_layer **layer, fv_params *params, const char *name,
                                     const fv_positions_options *o);
 
-/* ---- pooling: one vector per sequence ----------------------------------------------------------------------------------- */
+/* ---- pooling: one vector per sequence */
 typedef struct fv_pooling_options {
     int64_t d_model;
     const char *pooling; /* mean | max | first | cls (= first) | attention | mean+attention (out = 2 * d_model) */
 } fv_pooling_options;
 FV_API extern const fv_option fv_pooling_rows[];
 FV_API fv_status fv_layer_pooling(fv_layer **layer, fv_params *params, const char *name, const fv_pooling_options *o);
-/* The weights [T,1] attention pooling gave to the rows in this step's last forward of the layer; NULL for other kinds. */
+/* The weights [T,1] attention pooling gave to the rows in this step's last forward of the layer; NULL for other
+ * kinds. */
 FV_API fv_node *fv_layer_pooling_weights(const fv_layer *layer, fv_graph *g);
 
-/* ---- transformer block: attention and feed-forward, each with norm, dropout and residual ------------------------------------ */
+/* ---- transformer block: attention and feed-forward, each with norm, dropout and residual */
 typedef struct fv_block_options {
     int64_t d_model, heads, kv_heads, d_ff; /* d_ff 0: 4 * d_model */
     const char *norm;                       /* layer | rms */
@@ -142,7 +143,7 @@ typedef struct fv_block_options {
 FV_API extern const fv_option fv_block_rows[];
 FV_API fv_status fv_layer_block(fv_layer **layer, fv_params *params, const char *name, const fv_block_options *o);
 
-/* ---- the table of layers: for help, configuration and tests --------------------------------------------------------------- */
+/* ---- the table of layers: for help, configuration and tests */
 typedef struct fv_layer_kind {
     const char *name, *summary; /* "feed-forward", one line */
     const fv_option *rows;      /* its options, ended by a NULL name */

@@ -18,7 +18,7 @@
 extern "C" {
 #endif
 
-/* ---- options ----------------------------------------------------------------------------------------------------- */
+/* ---- options */
 
 /* Durations are texts with a unit: "3e" epochs, "500u" or "20Ku" updates, "5Mt" tokens, "90s", "15m", "2h" wall
  * time ("until" only: a run that ends by the clock cannot be repeated exactly). A bare number means updates. */
@@ -45,7 +45,7 @@ typedef struct fv_train_options {
 } fv_train_options;
 FV_API const fv_option *fv_train_option_rows(void);
 
-/* ---- progress ---------------------------------------------------------------------------------------------------- */
+/* ---- progress */
 
 typedef enum fv_event_kind {
     FV_EVENT_START, /* total is known */
@@ -71,7 +71,7 @@ typedef struct fv_event {
 /* Called from the thread that trains. */
 typedef void fv_event_fn(void *context, const fv_event *event);
 
-/* ---- everything one training needs ------------------------------------------------------------------------------- */
+/* ---- everything one training needs */
 
 typedef struct fv_train_setup {
     fv_model_options model;
@@ -92,10 +92,11 @@ FV_API fv_status fv_train_setup_preset(fv_train_setup *setup, const char *preset
 /* Sets one option of model, tokenizer or training by its name; `value` must outlive the setup. FV_USAGE. */
 FV_API fv_status fv_train_setup_set(fv_train_setup *setup, const char *name, const char *value);
 
-/* FV_USAGE for what no texts could be trained with: ranges, heads and width, mechanism, durations. fv_train asks it first. */
+/* FV_USAGE for what no texts could be trained with: ranges, heads and width, mechanism, durations. fv_train asks it
+ * first. */
 FV_API fv_status fv_train_setup_check(const fv_train_setup *setup);
 
-/* ---- training ---------------------------------------------------------------------------------------------------- */
+/* ---- training */
 
 typedef struct fv_train_result {
     int64_t updates, texts, tokens;                 /* updates done in all; training texts and tokens of one epoch */
@@ -114,15 +115,16 @@ typedef struct fv_train_result {
  *     eval.json                  the best evaluation on the validation texts
  *     lock                       held while training
  * FV_INTERRUPTED: fv_interrupt() was called, the state is saved. FV_DIVERGED: the message names the last good state.
- * FV_FAIL: another process trains in the folder. FV_USAGE: the folder already holds a run and resume is not set, or resume
- * with other texts or another network than the run began with (other options, such as learning_rate, may change: a NOTE). */
+ * FV_FAIL: another process trains in the folder. FV_USAGE: the folder already holds a run and resume is not set, or
+ * resume with other texts or another network than the run began with (other options, such as learning_rate, may
+ * change: a NOTE). */
 FV_API fv_status fv_train(fv_model **model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
                           const fv_train_setup *setup);
 
 /* True when the folder holds a checkpoint to resume from. */
 FV_API bool fv_train_can_resume(const char *folder);
 
-/* ---- metrics ----------------------------------------------------------------------------------------------------- */
+/* ---- metrics */
 
 typedef struct fv_metrics {
     int64_t count; /* texts judged */

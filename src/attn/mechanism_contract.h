@@ -48,8 +48,8 @@ struct fv__mechanism {
     void (*describe)(const fv_attention_plan *plan, char *text, size_t size); /* engine, tiles; may be NULL */
 };
 
-/* Scratch of 2^48 bytes and more is refused when planning: no machine has it. So sizes stop growing there, and sums of them, times the
- * threads, never wrap: what is too large is seen to be. */
+/* Scratch of 2^48 bytes and more is refused when planning: no machine has it. So sizes stop growing there, and sums
+ * of them, times the threads, never wrap: what is too large is seen to be. */
 #define FV_ATTN_MOST (INT64_C(1) << 48)
 
 /* a * b of two counts, at most FV_ATTN_MOST. */

@@ -7,7 +7,7 @@
 
 #include <stdarg.h>
 
-/* ---- status -------------------------------------------------------------------------------------------------- */
+/* ---- status */
 
 /* Records the message of this thread and returns `status`. Call it where the fault is found, and only there. */
 fv_status fv__fail(fv_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -21,7 +21,7 @@ fv_status fv__fail(fv_status status, const char *format, ...) __attribute__((for
 
 void fv__log(fv_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- memory -------------------------------------------------------------------------------------------------- */
+/* ---- memory */
 
 /* 64-byte aligned, zero-filled; NULL sets the message (return FV_NO_RESOURCES). A size of 0 gives a valid pointer. */
 void *fv__alloc(size_t bytes);
@@ -64,7 +64,7 @@ bool fv__injected(fv__fault_point point); /* called by the fault points: must th
 int64_t fv__fault_point_calls(fv__fault_point point);
 void fv__inject_pause(bool paused); /* this thread's calls do not fail meanwhile, nor count */
 
-/* ---- text ---------------------------------------------------------------------------------------------------- */
+/* ---- text */
 
 /* A growing byte string, always NUL-terminated. After a failed append `failed` stays set: check once at the end. */
 typedef struct fv__buf {
@@ -102,14 +102,14 @@ void fv__print_float(char text[32], double value); /* the shortest decimal text 
 /* The number of bytes before the first one that is not UTF-8: `size` when all is well. */
 size_t fv__utf8_valid(const void *text, size_t size);
 
-/* ---- threads ------------------------------------------------------------------------------------------------- */
+/* ---- threads */
 
 /* Calls fn(context, index, worker) for index 0..count-1, each once, in any order. worker < fv_threads() names the
  * scratch to use. Cut the work by the problem, never by the number of workers. Nested calls run serially. */
 typedef void fv__loop_fn(void *context, int64_t index, int worker);
 void fv__parallel_for(int64_t count, fv__loop_fn *fn, void *context);
 
-/* ---- randomness: counter-based Philox4x32-10 (Salmon et al., SC 2011) ------------------------------------------- */
+/* ---- randomness: counter-based Philox4x32-10 (Salmon et al., SC 2011) */
 typedef struct fv__u32x4 {
     uint32_t v[4];
 } fv__u32x4;
@@ -121,7 +121,7 @@ double fv__random_normal(uint64_t seed, uint64_t stream, uint64_t index);
 int64_t fv__random_below(uint64_t seed, uint64_t stream, uint64_t index, int64_t n);
 void fv__random_shuffle(uint64_t seed, uint64_t stream, int64_t *items, int64_t count);
 
-/* ---- cpu, clock ---------------------------------------------------------------------------------------------- */
+/* ---- cpu, clock */
 typedef enum fv__isa { FV_ISA_SCALAR, FV_ISA_AVX2, FV_ISA_AVX512, FV_ISA_NEON, FV_ISAS } fv__isa;
 fv__isa fv__cpu_isa(void);             /* best of this cpu, or FOVEA_ISA; decided once */
 bool fv__cpu_isa_set(fv__isa isa);     /* from now on; FV_ISAS: decide again. False when this cpu has not got it */
@@ -131,7 +131,7 @@ double fv__now(void);                  /* monotonic seconds */
 /* A struct that was filled by hand has not been through fv_options_set: holds the field of one row against it. */
 fv_status fv__option_check(const fv_option *row, const void *options);
 
-/* ---- files --------------------------------------------------------------------------------------------------- */
+/* ---- files */
 
 /* A read-only file in memory. Mapped or read; size checked against the real file. Directories and unreadable files are
  * FV_BAD_DATA with the reason. "-" is not special here. */

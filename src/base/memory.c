@@ -10,7 +10,8 @@ enum { ALIGNMENT = 64, PAGE = 4096, LARGE = 4 << 20 };
 
 static atomic_int_least64_t allocations, live;
 
-/* A large block in large pages, where the system has them: a long walk through memory then waits less for addresses. A wish only. */
+/* A large block in large pages, where the system has them: a long walk through memory then waits less for addresses.
+ * A wish only. */
 static void wish_large_pages(void *pointer, size_t bytes) {
 #ifdef MADV_HUGEPAGE
     const uintptr_t start = ((uintptr_t)pointer + PAGE - 1) & ~(uintptr_t)(PAGE - 1);

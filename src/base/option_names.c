@@ -1,5 +1,5 @@
-/* Other names of options: what this library called them before, and what other tools call them. The same table serves the
- * command line, configuration files, the environment, saved models and fv_options_set. */
+/* Other names of options: what this library called them before, and what other tools call them. The same table
+ * serves the command line, configuration files, the environment, saved models and fv_options_set. */
 #include "base/base.h"
 
 #include <string.h>

@@ -147,7 +147,7 @@ size_t fv_options_print(const fv_option *row, const void *options, char *text, s
     return (size_t)snprintf(text, size, "%s", out);
 }
 
-/* ---- structs that were filled by hand -------------------------------------------------------------------------------- */
+/* ---- structs that were filled by hand */
 
 fv_status fv__option_check(const fv_option *row, const void *options) {
     const char *field = (const char *)options + row->offset;

@@ -1,4 +1,5 @@
-/* Numbers from text and back. Reading is strict: what the C library accepts beyond plain decimal numbers (spaces, hex, "nan", tails) is refused. */
+/* Numbers from text and back. Reading is strict: what the C library accepts beyond plain decimal numbers (spaces,
+ * hex, "nan", tails) is refused. */
 #include "base/base.h"
 #include "base/locale.h"
 

@@ -2,11 +2,11 @@
  *
  * The plan of an epoch is a function of (corpus, options, epoch) alone, so a cursor of two numbers is all there is to
  * save. Memory for the largest possible batch is taken once. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/base.h"
 #include "fovea/data.h"
+
+#include <stdlib.h>
+#include <string.h>
 
 enum { STREAM = 0x62617463 }; /* of random numbers: "batc"; the epoch is the other half */
 

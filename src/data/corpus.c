@@ -1,11 +1,11 @@
 /* corpus.c - texts as token ids, with the bags of character n-grams of every different word. See data.h. */
+#include "data/text.h"
+#include "data/token/token_contract.h"
+
 #include <string.h>
 
-#include "data/text.h"
-#include "data/token/contract.h"
-
-/* Characters of a word that n-grams are made of. A run of a million letters is no word, and each of its tokens would carry
- * the n-grams of all of it. */
+/* Characters of a word that n-grams are made of. A run of a million letters is no word, and each of its tokens would
+ * carry the n-grams of all of it. */
 enum { LONGEST_WORD = 256 };
 
 typedef struct builder {

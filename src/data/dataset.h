@@ -3,10 +3,10 @@
 #ifndef FV_DATA_DATASET_H
 #define FV_DATA_DATASET_H
 
-#include <stdatomic.h>
-
 #include "base/base.h"
 #include "fovea/data.h"
+
+#include <stdatomic.h>
 
 typedef struct fv__store {
     atomic_int references;

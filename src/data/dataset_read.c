@@ -1,11 +1,11 @@
 /* dataset_read.c - labelled texts from tables and lines. Every fault names file and line; nothing is left out
  * silently. */
+#include "data/dataset.h"
+#include "io/table.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#include "data/dataset.h"
-#include "io/table.h"
 
 enum { MAX_COLUMNS = 16 };
 

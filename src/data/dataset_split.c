@@ -2,10 +2,10 @@
  *
  * The hash depends on the text and the seed alone. So rows that are added or removed never move others to another side,
  * and equal texts are never on two sides. */
+#include "data/dataset.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "data/dataset.h"
 
 const fv_option *fv_split_option_rows(void) {
     static const fv_option rows[] = {{"split", FV_OPT_CHOICE, offsetof(fv_split_options, split), "stratified", 0, 0,

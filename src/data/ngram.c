@@ -1,10 +1,10 @@
 /* ngram.c - hashed character n-grams of <word>: Bojanowski, Grave, Joulin, Mikolov, "Enriching word vectors with
  * subword information" (TACL 2017). The bucket of an n-gram is its 64-bit FNV-1a hash, folded to `bits`: the same on
  * every machine. */
-#include <string.h>
-
 #include "base/base.h"
 #include "fovea/data.h"
+
+#include <string.h>
 
 const fv_option *fv_ngram_option_rows(void) {
     static const fv_option rows[] = {

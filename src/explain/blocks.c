@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- encodings ------------------------------------------------------------------------------------------------- */
+/* ---- encodings */
 
 static float row_max(const float *row, int64_t keys) {
     float max = 0;
@@ -116,7 +116,7 @@ void fv__block_thumb(fv__buf *out, const float *weight, int64_t queries, int64_t
         }
 }
 
-/* ---- elements -------------------------------------------------------------------------------------------------- */
+/* ---- elements */
 
 /* <script type="text/plain" id="fv-ID">BASE64</script>; takes the content's buffer over. */
 static fv_status element(fv__buf *out, const char *id, fv__buf *content, bool compress) {

@@ -48,7 +48,7 @@ fv_status fv__figure_make(fv__figure *figure, const fv_explanation *e, const fv_
 fv_status fv__figure_draw(const fv__figure *figure, fv__canvas *canvas);
 void fv__figure_free(fv__figure *figure);
 
-/* ---- the stroke font of the pixel canvas (font.c) -------------------------------------------------------------- */
+/* ---- the stroke font of the pixel canvas (font.c) */
 
 /* Strokes of a printable ASCII character, of anything else a box: points "xy" in hexadecimal, x 0..6, y 0 (top of
  * capitals) .. 10 (baseline) .. 13, polylines separated by blanks. */

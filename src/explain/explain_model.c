@@ -60,7 +60,7 @@ static fv_status take_memory(work *w) {
     return w->weight && w->gradient && w->mean && w->sum ? FV_OK : FV_NO_RESOURCES;
 }
 
-/* ---- the text and the prediction ------------------------------------------------------------------------------- */
+/* ---- the text and the prediction */
 
 static fv_status add_tokens(work *w, size_t size) {
     const fv_trace *t = w->trace;
@@ -97,7 +97,7 @@ static fv_status add_prediction(work *w) {
     return w->e->mechanism ? FV_OK : FV_NO_RESOURCES;
 }
 
-/* ---- maps ------------------------------------------------------------------------------------------------------ */
+/* ---- maps */
 
 static bool any_negative(const float *weight, int64_t count) {
     for (int64_t i = 0; i < count; i++)
@@ -160,7 +160,7 @@ static fv_status add_pool_map(work *w) {
     return fv_explanation_add_head(w->e, map, -1, -1, "pool", "Pooling attention", w->trace->pooling_weights);
 }
 
-/* ---- attributions ---------------------------------------------------------------------------------------------- */
+/* ---- attributions */
 
 /* The matrix the pooled vector looks through: the rollout, or the last layer's mean where there is none. */
 static const float *seen_through(const fv_explanation *e, bool *rollout) {

@@ -94,7 +94,7 @@ fv_status fv_explanation_add_class(fv_explanation *e, const char *name, double p
     return FV_OK;
 }
 
-/* ---- sequences ------------------------------------------------------------------------------------------------- */
+/* ---- sequences */
 
 /* Writes the repaired text and where each byte went: moved[i] is the new offset of byte i, and inside a bad sequence
  * that of the replacement, whose end is moved_end. */
@@ -189,7 +189,7 @@ void fv__special_keys(bool *out, const fv_explain_sequence *s) {
     for (int64_t i = 0; i < s->count; i++) out[i] = s->token[i].special;
 }
 
-/* ---- maps and attributions ------------------------------------------------------------------------------------- */
+/* ---- maps and attributions */
 
 static fv_status check_sequence(const fv_explanation *e, int sequence, const char *where) {
     if (sequence >= 0 && sequence < e->sequences) return FV_OK;
@@ -268,7 +268,7 @@ fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, cons
     return FV_OK;
 }
 
-/* ---- from plain arrays ----------------------------------------------------------------------------------------- */
+/* ---- from plain arrays */
 
 static fv_status add_positions(fv_explanation *e, const char *label, const char *const *piece, int64_t count,
                                int *index) {

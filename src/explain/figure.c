@@ -18,7 +18,7 @@ enum {
 };
 static const fv__rgb ink = {20, 21, 26}, muted = {96, 100, 112}, rule = {214, 218, 226}, paper = {255, 255, 255};
 
-/* ---- labels ---------------------------------------------------------------------------------------------------- */
+/* ---- labels */
 
 static int64_t text_width(int64_t columns, int64_t size) { return (columns * size * 6 + 9) / 10; }
 
@@ -45,7 +45,7 @@ static int64_t widest_label(const fv_explain_sequence *s, int64_t step, int64_t 
     return text_width(widest, size);
 }
 
-/* ---- layout ---------------------------------------------------------------------------------------------------- */
+/* ---- layout */
 
 static int64_t cell_for(int64_t tokens) {
     static const int64_t size[][2] = {{8, 40},   {14, 30}, {24, 24}, {40, 18}, {64, 14},
@@ -102,7 +102,7 @@ static fv_status layout_bars(fv__figure *f, int64_t top) {
     return FV_OK;
 }
 
-/* ---- heading --------------------------------------------------------------------------------------------------- */
+/* ---- heading */
 
 static void write_title(const fv__figure *f, fv__buf *line) {
     if (f->map)
@@ -166,7 +166,7 @@ void fv__figure_free(fv__figure *f) {
     fv__buf_free(&f->subtitle);
 }
 
-/* ---- drawing --------------------------------------------------------------------------------------------------- */
+/* ---- drawing */
 
 static void put(fv__canvas *c, int64_t x, int64_t y, fv__type type, const char *text) {
     c->text(c, x, y, type, text, strlen(text));

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- a choice of heads ----------------------------------------------------------------------------------------- */
+/* ---- a choice of heads */
 
 /* Reads digits; false when there are none or the number is not an int32. */
 static bool read_number(const char **at, int32_t *value) {
@@ -79,7 +79,7 @@ void fv__head_choice_free(fv__head_choice *choice) {
     *choice = (fv__head_choice){0};
 }
 
-/* ---- one matrix by name ---------------------------------------------------------------------------------------- */
+/* ---- one matrix by name */
 
 typedef bool head_test(const fv_explain_head *head, int32_t layer, int32_t number);
 

@@ -10,7 +10,7 @@
 
 enum { CLASSES_SENT = 20 };
 
-/* ---- JSON by hand: the page's meta is written once, in one order ----------------------------------------------- */
+/* ---- JSON by hand: the page's meta is written once, in one order */
 
 static void text(fv__buf *out, const char *value, size_t size) { fv__json_quote(out, value, size, FV_JSON_HTML); }
 
@@ -34,7 +34,7 @@ static void comma(fv__buf *out, int64_t index) {
     if (index) fv__buf_text(out, ",");
 }
 
-/* ---- classes: with many only the most probable are sent, and those something else speaks about ----------------- */
+/* ---- classes: with many only the most probable are sent, and those something else speaks about */
 
 typedef struct sent {
     int32_t *place;
@@ -87,7 +87,7 @@ static void add_prediction(fv__buf *out, const fv_explanation *e, const sent *s)
     fv__buf_text(out, "}");
 }
 
-/* ---- sequences ------------------------------------------------------------------------------------------------- */
+/* ---- sequences */
 
 static void add_starts(fv__buf *out, const fv_explain_sequence *s) {
     fv__buf_text(out, ",\"start\":[");
@@ -136,7 +136,7 @@ static void add_attribution(fv__buf *out, const fv_explanation *e, const fv_attr
     fv__buf_text(out, "]}");
 }
 
-/* ---- maps ------------------------------------------------------------------------------------------------------ */
+/* ---- maps */
 
 static const struct {
     const char *id, *label, *unit, *about;
@@ -212,7 +212,7 @@ static void add_map(fv__buf *out, const fv_explain_map *map, const fv__map_block
     fv__buf_text(out, "}");
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------- */
+/* ---- the whole */
 
 static void add_model(fv__buf *out, const fv_explanation *e) {
     fv__buf_text(out, ",\n\"model\":{");

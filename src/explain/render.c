@@ -27,7 +27,7 @@ const fv_option *fv_render_option_rows(void) {
     return rows;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------- */
+/* ---- the table */
 
 static const fv__renderer *const renderers[] = {
 #define FV_RENDERER(name) &fv__renderer_##name,
@@ -70,7 +70,7 @@ static fv_status unknown_renderer(const char *name) {
     return status;
 }
 
-/* ---- output ---------------------------------------------------------------------------------------------------- */
+/* ---- output */
 
 void fv__sink_add(fv__sink *sink, const void *bytes, size_t count) {
     if (sink->status == FV_OK && count) sink->status = sink->write(sink->context, bytes, count);
@@ -121,7 +121,7 @@ fv_status fv_render_file(const fv_explanation *e, const char *path, const fv_ren
     return status;
 }
 
-/* ---- what several renderers need ------------------------------------------------------------------------------- */
+/* ---- what several renderers need */
 
 fv_status fv__parse_bytes(const char *text, size_t *bytes) {
     static const char units[] = "KMG";

@@ -44,7 +44,7 @@ double fv__largest(const float *value, int64_t count); /* of the absolute values
 /* Tokens of an attribution by absolute value, largest first, specials left out; at most `room`. Returns how many. */
 int64_t fv__top_tokens(const fv_explanation *e, const fv_attribution *a, int64_t *token, int64_t room);
 
-/* ---- terminal cells (cells.c) ---------------------------------------------------------------------------------- */
+/* ---- terminal cells (cells.c) */
 
 /* Appends text made safe for a terminal or a label: blanks for line breaks and tabs, nothing for invisible format
  * characters, U+FFFD for other controls. */

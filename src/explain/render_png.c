@@ -36,7 +36,7 @@ static void raster_cells(fv__canvas *canvas, const fv__cells *c) {
                  fv__shade_color(c->shade[i * c->columns + j]));
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------------ */
+/* ---- text */
 
 /* A line of text: where its first character stands, in pixels, and which way it runs. */
 typedef struct pen {

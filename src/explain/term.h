@@ -13,7 +13,7 @@ typedef struct fv__term {
     const fv_render_options *options;
 } fv__term;
 
-/* ---- pieces (term.c): append to any buffer --------------------------------------------------------------------- */
+/* ---- pieces (term.c): append to any buffer */
 void fv__term_ground(const fv__term *t, fv__buf *out, double shade); /* background, and ink that reads on it */
 void fv__term_half(const fv__term *t, fv__buf *out, double upper,
                    const double *lower); /* half block; lower may be NULL */
@@ -24,7 +24,7 @@ void fv__term_bar(const fv__term *t, fv__buf *out, double share, int64_t columns
 char fv__term_ramp(double shade); /* " .:-=+*#%@", below zero "v" and "V" */
 int64_t fv__term_label(fv__buf *out, const fv_explain_sequence *s, int64_t token, int64_t columns); /* columns used */
 
-/* ---- parts: each writes finished lines to t->out --------------------------------------------------------------- */
+/* ---- parts: each writes finished lines to t->out */
 fv_status fv__term_texts(const fv__term *t, const fv_attribution *const side[2]); /* term_text.c */
 fv_status fv__term_matrix(const fv__term *t);                                     /* term_matrix.c */
 

@@ -38,7 +38,7 @@ static void row_label(const matrix *m, int64_t row) {
     fv__term_spaces(m->t->out, m->label - used + 1);
 }
 
-/* ---- two columns a cell ---------------------------------------------------------------------------------------- */
+/* ---- two columns a cell */
 
 /* The words over the columns, written downwards, ending just above the matrix. */
 static fv_status key_labels(const matrix *m) {
@@ -89,7 +89,7 @@ static void large_row(const matrix *m, int64_t row) {
     fv__buf_text(m->t->out, "\n");
 }
 
-/* ---- half a character a cell ----------------------------------------------------------------------------------- */
+/* ---- half a character a cell */
 
 static void half_rows(const matrix *m, int64_t row) {
     const float *upper = m->shade + row * m->columns, *lower = row + 1 < m->rows ? upper + m->columns : NULL;
@@ -106,7 +106,7 @@ static void half_rows(const matrix *m, int64_t row) {
     fv__buf_text(m->t->out, "\n");
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------- */
+/* ---- the whole */
 
 static void legend(const matrix *m) {
     fv__buf line = {0};

@@ -125,7 +125,7 @@ static void fill(panel *p) {
         fill_gap(p, s, at, (int64_t)s->size);
 }
 
-/* ---- output ---------------------------------------------------------------------------------------------------- */
+/* ---- output */
 
 static void print_row(const fv__term *t, panel *p, int panels, size_t row, bool marks) {
     int64_t owed = 0;

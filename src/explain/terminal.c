@@ -8,7 +8,7 @@
 
 enum { NARROWEST = 20, CLASSES = 3 };
 
-/* ---- what the terminal can do ---------------------------------------------------------------------------------- */
+/* ---- what the terminal can do */
 
 static bool has(const char *text, const char *part) { return text && strstr(text, part); }
 
@@ -29,7 +29,7 @@ static int64_t width_of(int64_t asked) {
     return columns < NARROWEST ? NARROWEST : columns > 1000 ? 1000 : columns;
 }
 
-/* ---- classes --------------------------------------------------------------------------------------------------- */
+/* ---- classes */
 
 static int32_t next_probable(const fv_explanation *e, const int32_t *shown, int count) {
     int32_t best = -1;
@@ -77,7 +77,7 @@ static void classes(const fv__term *t) {
     fv__buf_text(t->out, "\n");
 }
 
-/* ---- words that counted most ----------------------------------------------------------------------------------- */
+/* ---- words that counted most */
 
 typedef struct table {
     const fv_attribution *column[2];
@@ -132,7 +132,7 @@ static fv_status words(const fv__term *t, const fv_attribution *const side[2]) {
     return FV_OK;
 }
 
-/* ---- heads ----------------------------------------------------------------------------------------------------- */
+/* ---- heads */
 
 /* A cell a head: dark ones look at few words, pale ones everywhere. */
 static void heads(const fv__term *t, const fv_explain_map *map) {
@@ -162,7 +162,7 @@ static void heads(const fv__term *t, const fv_explain_map *map) {
     fv__buf_text(t->out, "\n\n");
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------- */
+/* ---- the whole */
 
 static fv_status view(const fv__term *t) {
     const fv_attribution *side[2];

@@ -1,5 +1,5 @@
-/* Gradient check: backward against central differences, extrapolated twice (Richardson; Romberg's scheme with steps h, h/2, h/4,
- * error h^6), contracted with a random cotangent, in f64. */
+/* Gradient check: backward against central differences, extrapolated twice (Richardson; Romberg's scheme with steps
+ * h, h/2, h/4, error h^6), contracted with a random cotangent, in f64. */
 #include "grad/graph.h"
 
 #include <math.h>
@@ -73,7 +73,8 @@ static fv_status romberg(check *c, double *x, double h, double *slope, double *d
     return FV_OK;
 }
 
-/* A kink or jump within the step (relu, max, a choice of keys) shows as doubt: smaller steps then stay on one side of it. */
+/* A kink or jump within the step (relu, max, a choice of keys) shows as doubt: smaller steps then stay on one side
+ * of it. */
 static fv_status derivative(check *c, double *x, double *slope) {
     double h = 4e-3 * (fabs(*x) > 1 ? fabs(*x) : 1), least = INFINITY;
     for (int i = 0; i < 4 && least > 1e-9 * (1 + fabs(*slope)); i++, h /= 8) {

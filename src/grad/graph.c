@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- lifetime ---------------------------------------------------------------------------------------------------- */
+/* ---- lifetime */
 
 fv_status fv_graph_create(fv_graph **out, fv_params *params) {
     *out = NULL;
@@ -64,7 +64,7 @@ fv_mode fv_graph_mode(const fv_graph *g) { return g->mode; }
 fv_status fv_graph_status(const fv_graph *g) { return g->status; }
 size_t fv_graph_peak(const fv_graph *g) { return fv__arena_peak(g->arena); }
 
-/* ---- failures ---------------------------------------------------------------------------------------------------- */
+/* ---- failures */
 
 fv_node *fv_graph_failed(fv_graph *g, fv_status status) {
     if (g->status == FV_OK) g->status = status;
@@ -88,7 +88,7 @@ fv_node *fv__refuse(fv_graph *g, const char *where, const char *expected, const 
                                        where, expected, shape));
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------------------------- */
+/* ---- nodes */
 
 void *fv__graph_memory(fv_graph *g, size_t count, size_t size) {
     size_t bytes;
@@ -182,7 +182,7 @@ double fv_node_scalar(const fv_node *node) {
     return fv_tensor_get(&node->value, (int64_t[FV_MAX_DIMS]){0});
 }
 
-/* ---- sources ----------------------------------------------------------------------------------------------------- */
+/* ---- sources */
 
 static fv_node *source(fv_graph *g, const fv_tensor *x, bool leaf) {
     if (g->status != FV_OK) return &g->empty;
@@ -223,7 +223,7 @@ fv_node *fv_op_param(fv_graph *g, int index) {
     return g->param_node[index] = node;
 }
 
-/* ---- backward ---------------------------------------------------------------------------------------------------- */
+/* ---- backward */
 
 /* A view's gradient lies in its owner's as its value lies in the owner's value. */
 static fv_tensor grad_view(const fv_node *x, const fv_node *owner) {

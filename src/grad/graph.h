@@ -3,8 +3,8 @@
  * An operation is one function that checks its inputs, makes its node with fv__node_new, computes the value, and leaves
  * a backward function that ADDS to the gradients of its inputs. Kernels take void pointers; FV__CALL picks f32 or f64.
  *
- * Nodes are owners or views. An owner has dense memory (any order of axes); a view is a window of an owner, in its value
- * and in its gradient, so backward through a view is nothing. */
+ * Nodes are owners or views. An owner has dense memory (any order of axes); a view is a window of an owner, in its
+ * value and in its gradient, so backward through a view is nothing. */
 #ifndef FV_GRAD_GRAPH_H
 #define FV_GRAD_GRAPH_H
 
@@ -54,10 +54,10 @@ struct fv_graph {
     fv__angles *angles;
 };
 
-/* ---- making nodes ------------------------------------------------------------------------------------------------ */
+/* ---- making nodes */
 
-/* A new owner of this shape with memory that is not initialised; in[] are the inputs that may want gradients. NULL inputs are
- * fine. On failure the empty node is returned: `if (y == &g->empty) return y;`. */
+/* A new owner of this shape with memory that is not initialised; in[] are the inputs that may want gradients. NULL
+ * inputs are fine. On failure the empty node is returned: `if (y == &g->empty) return y;`. */
 fv_node *fv__node_new(fv_graph *g, int rank, const int64_t *dim, fv_node *const *in, int inputs, fv__back_fn *backward);
 fv_node *fv__node_like(fv_graph *g, const fv_node *x, fv_node *const *in, int inputs, fv__back_fn *backward);
 /* A view of x's memory with this description (data inside x's). */
@@ -77,16 +77,16 @@ bool fv__ready(fv_graph *g, const char *where, fv_node *const *in, int inputs);
 /* Refuses: fv__fail with "where: what\n  expected ...\n  found: ..." made of the shapes. Returns the empty node. */
 fv_node *fv__refuse(fv_graph *g, const char *where, const char *expected, const fv_node *found);
 
-/* ---- gradients --------------------------------------------------------------------------------------------------- */
+/* ---- gradients */
 
 /* Where to put a contribution to the gradient of x (strides in the tensor); data NULL: nobody wants it.
- * *fresh: the memory has no contribution yet and is NOT initialised, so the caller must write all of it. With fresh == NULL
- * it is zeroed first instead. */
+ * *fresh: the memory has no contribution yet and is NOT initialised, so the caller must write all of it. With fresh
+ * == NULL it is zeroed first instead. */
 fv_tensor fv__grad_of(fv_graph *g, fv_node *x, bool *fresh);
 /* The gradient that arrived at a node; data NULL if none did. */
 fv_tensor fv__grad_at(const fv_node *node);
 
-/* ---- running kernels ----------------------------------------------------------------------------------------------- */
+/* ---- running kernels */
 
 #define FV__CALL(dtype, kernel, ...) \
     ((dtype) == FV_F32 ? fv__simd_f32_now()->kernel(__VA_ARGS__) : fv__simd_f64_now()->kernel(__VA_ARGS__))
@@ -110,7 +110,7 @@ int64_t fv__rows(const fv_node *x);
 /* y += x for tensors of the same shape and any strides; with `overwrite` y = x. */
 void fv__accumulate(const fv_tensor *y, const fv_tensor *x, bool overwrite);
 
-/* ---- parameters ------------------------------------------------------------------------------------------------------ */
+/* ---- parameters */
 
 /* Memory that lives as long as the parameters: layers. NULL sets the message. */
 void *fv__params_memory(fv_params *params, size_t bytes);

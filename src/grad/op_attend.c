@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* ---- forward ----------------------------------------------------------------------------------------------------- */
+/* ---- forward */
 
 static void *scratch(fv_graph *g, const fv_attention_plan *plan, bool backward) {
     size_t need = fv_attention_scratch(plan, backward);
@@ -128,7 +128,7 @@ fv_node *fv_op_attend(fv_graph *g, const fv_attend *call, fv_node **lse, fv_node
     return c->out;
 }
 
-/* ---- backward ---------------------------------------------------------------------------------------------------- */
+/* ---- backward */
 
 /* q, k and v are usually three windows side by side of one projection. When nothing else has contributed to it, the
  * three gradients together write all of its gradient, and it needs no zeroing and no adding. */
@@ -198,7 +198,7 @@ static void attend_back(fv_graph *g, fv_node *node) {
     }
 }
 
-/* ---- looking ----------------------------------------------------------------------------------------------------- */
+/* ---- looking */
 
 int fv_graph_attention_count(const fv_graph *g) { return g->attend_count; }
 

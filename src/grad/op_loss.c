@@ -19,7 +19,7 @@ static double scalar_grad(const fv_node *node) {
     return fv_tensor_get(&d, (int64_t[]){0});
 }
 
-/* ---- cross entropy ----------------------------------------------------------------------------------------------------- */
+/* ---- cross entropy */
 
 typedef struct entropy {
     fv_dtype dtype;
@@ -129,7 +129,7 @@ fv_node *fv_op_cross_entropy(fv_graph *g, fv_node *logits, const fv_targets *t) 
     return y;
 }
 
-/* ---- means of element losses: binary cross entropy, squares ----------------------------------------------------------------- */
+/* ---- means of element losses: binary cross entropy, squares */
 
 typedef struct elements {
     fv_dtype dtype;
@@ -195,7 +195,7 @@ fv_node *fv_op_mse(fv_graph *g, fv_node *x, const fv_tensor *targets) {
     return mean_of_elements(g, "fv_op_mse", x, targets, true);
 }
 
-/* ---- sums ------------------------------------------------------------------------------------------------------------------- */
+/* ---- sums */
 
 static void sum_back(fv_graph *g, fv_node *node) {
     fv_node *x = node->in[0];

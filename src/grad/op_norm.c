@@ -125,7 +125,7 @@ fv_node *fv_op_rms_norm(fv_graph *g, fv_node *x, fv_node *weight, double eps) {
     return norm_op(g, "fv_op_rms_norm", RMS, x, weight, NULL, eps);
 }
 
-/* ---- softmax --------------------------------------------------------------------------------------------------------- */
+/* ---- softmax */
 
 typedef struct soft {
     fv_dtype dtype;

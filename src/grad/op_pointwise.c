@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* ---- a (op) b, b as large as a or repeated over its first axes -------------------------------------------------------- */
+/* ---- a (op) b, b as large as a or repeated over its first axes */
 
 typedef enum binary_kind { ADD, SUB, MUL } binary_kind;
 
@@ -159,7 +159,7 @@ fv_node *fv_op_add(fv_graph *g, fv_node *a, fv_node *b) { return binary_op(g, "f
 fv_node *fv_op_sub(fv_graph *g, fv_node *a, fv_node *b) { return binary_op(g, "fv_op_sub", a, b, SUB); }
 fv_node *fv_op_mul(fv_graph *g, fv_node *a, fv_node *b) { return binary_op(g, "fv_op_mul", a, b, MUL); }
 
-/* ---- scale ------------------------------------------------------------------------------------------------------------ */
+/* ---- scale */
 
 typedef struct scaling {
     fv_dtype dtype;
@@ -202,7 +202,7 @@ fv_node *fv_op_scale(fv_graph *g, fv_node *x, double factor) {
     return y;
 }
 
-/* ---- dropout ---------------------------------------------------------------------------------------------------------- */
+/* ---- dropout */
 
 typedef struct dropping {
     fv_dtype dtype;

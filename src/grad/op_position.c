@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-/* ---- added ----------------------------------------------------------------------------------------------------------- */
+/* ---- added */
 
 static double *sinusoids(fv_graph *g, int64_t width, int64_t positions) {
     const double *cosine, *sine;
@@ -49,7 +49,7 @@ fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table, const fv_s
     return fv_op_add(g, x, fv_op_embedding(g, table, position, x->value.dim[0]));
 }
 
-/* ---- rotary (Su et al. 2021, arXiv 2104.09864) -------------------------------------------------------------------------- */
+/* ---- rotary (Su et al. 2021, arXiv 2104.09864) */
 
 /* [T,D] or (1,H,T,D) as (1,H,T,D) */
 static fv_tensor four_axes(fv_tensor t) {

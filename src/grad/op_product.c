@@ -20,7 +20,7 @@ static void run(fv_graph *g, const fv__product *p, void *c, const void *a, const
     if (status != FV_OK) fv_graph_failed(g, status);
 }
 
-/* ---- sums over rows, for biases ------------------------------------------------------------------------------------ */
+/* ---- sums over rows, for biases */
 
 typedef struct column_sums {
     fv_dtype dtype;
@@ -51,7 +51,7 @@ static void add_column_sums(fv_graph *g, void *y, const fv_tensor *x, int64_t ro
         FV__CALL(g->dtype, axpy, y, 1, fv__at(s.partial, i * columns, g->size), columns);
 }
 
-/* ---- linear ---------------------------------------------------------------------------------------------------------- */
+/* ---- linear */
 
 static void linear_back(fv_graph *g, fv_node *node) {
     fv_node *x = node->in[0], *w = node->in[1];
@@ -114,7 +114,7 @@ fv_node *fv_op_linear(fv_graph *g, fv_node *x, fv_node *w, fv_node *b) {
     return y;
 }
 
-/* ---- matmul ---------------------------------------------------------------------------------------------------------- */
+/* ---- matmul */
 
 typedef struct flips {
     bool a, b;

@@ -25,7 +25,7 @@ static void *row_at(const pooling *c, const void *base, int64_t row) { return fv
 
 static double share(const pooling *c, int64_t length) { return c->kind == FV_POOL_MEAN ? 1.0 / (double)length : 1; }
 
-/* ---- mean, sum, max, first ------------------------------------------------------------------------------------------------ */
+/* ---- mean, sum, max, first */
 
 static void pool_one(const pooling *c, int64_t n) {
     int64_t length = length_of(&c->seq, n), start = c->seq.cu[n];
@@ -95,7 +95,7 @@ fv_node *fv_op_pool(fv_graph *g, fv_node *x, const fv_sequences *s, fv_pool kind
     return y;
 }
 
-/* ---- softmax over the rows of each sequence ----------------------------------------------------------------------------------- */
+/* ---- softmax over the rows of each sequence */
 
 static void soft_some(void *context, int64_t first, int64_t count) {
     const pooling *c = context;
@@ -129,7 +129,7 @@ fv_node *fv_op_softmax_rows(fv_graph *g, fv_node *x, const fv_sequences *s) {
     return y;
 }
 
-/* ---- weighted sums ------------------------------------------------------------------------------------------------------------ */
+/* ---- weighted sums */
 
 static double weight_at(const pooling *c, int64_t t) {
     return c->dtype == FV_F32 ? ((const float *)c->w)[t] : ((const double *)c->w)[t];

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- copies ---------------------------------------------------------------------------------------------------------- */
+/* ---- copies */
 
 static void dense_back(fv_graph *g, fv_node *node) {
     fv_tensor dy = fv__grad_at(node), dx = fv__grad_of(g, node->in[0], NULL);
@@ -17,7 +17,7 @@ fv_node *fv__node_dense(fv_graph *g, fv_node *x) {
     return y;
 }
 
-/* ---- views ----------------------------------------------------------------------------------------------------------- */
+/* ---- views */
 
 fv_node *fv_op_reshape(fv_graph *g, fv_node *x, int rank, const int64_t *dim) {
     if (!fv__ready(g, "fv_op_reshape", &x, 1)) return &g->empty;
@@ -69,7 +69,7 @@ fv_node *fv_op_merge_heads(fv_graph *g, fv_node *x) {
     return fv_op_reshape(g, turned, 2, (int64_t[]){rows, columns});
 }
 
-/* ---- concatenation --------------------------------------------------------------------------------------------------- */
+/* ---- concatenation */
 
 typedef struct joined {
     int count, axis;

@@ -1,5 +1,6 @@
 /* Parameters: named tensors in one block of values and one of gradients, so that an optimizer walks over an array and a
- * checkpoint is one write. Initial values are functions of (seed, name, element): adding a parameter changes no other. */
+ * checkpoint is one write. Initial values are functions of (seed, name, element): adding a parameter changes no
+ * other. */
 #include "grad/graph.h"
 
 #include <math.h>

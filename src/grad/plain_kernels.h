@@ -1,4 +1,5 @@
-/* The kernels of plain.def, in terms of R (float or double), K(name) and SIMD(). Included by plain.c, once per type: no guard. */
+/* The kernels of plain.def, in terms of R (float or double), K(name) and SIMD(). Included by plain.c, once per type:
+ * no guard. */
 
 static void K(shift)(R *y, const R *x, R value, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = x[i] + value;

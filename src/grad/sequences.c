@@ -1,7 +1,7 @@
 /* Packed sequences as operations see them, and tables of angles for positions. */
-#include "grad/graph.h"
-
 #include "grad/sequences.h"
+
+#include "grad/graph.h"
 
 #include <math.h>
 
@@ -38,7 +38,7 @@ int32_t *fv__sequences_positions(fv_graph *g, const fv_sequences *s) {
     return position;
 }
 
-/* ---- angles ------------------------------------------------------------------------------------------------------ */
+/* ---- angles */
 
 struct fv__angles {
     fv__angles *next;

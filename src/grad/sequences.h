@@ -4,14 +4,15 @@
 
 #include "grad/graph.h"
 
-/* Checks s against the rows it must cover and copies it into the step; NULL is one sequence of all rows. False: failed. */
+/* Checks s against the rows it must cover and copies it into the step; NULL is one sequence of all rows. False:
+ * failed. */
 bool fv__sequences_take(fv_graph *g, const char *where, const fv_sequences *s, int64_t rows, fv_sequences *out);
 int64_t fv__sequences_longest(const fv_sequences *s);
 /* Place of every row in its sequence. NULL: failed. */
 int32_t *fv__sequences_positions(fv_graph *g, const fv_sequences *s);
 
-/* cos and sin of position * base^(-2i/width), [positions, (width+1)/2]; kept by the graph for later steps. Pointers hold until a
- * later call asks for more positions of the same kind. */
+/* cos and sin of position * base^(-2i/width), [positions, (width+1)/2]; kept by the graph for later steps. Pointers
+ * hold until a later call asks for more positions of the same kind. */
 fv_status fv__angles_of(fv_graph *g, int64_t width, double base, int64_t positions, const double **cosine,
                         const double **sine);
 void fv__angles_free(fv__angles *angles);

@@ -26,7 +26,7 @@ void fv__spans(int64_t n, int64_t piece, fv__span_fn *fn, void *context) {
     fv__parallel_for((n + piece - 1) / piece, one_piece, &s);
 }
 
-/* ---- strided sums ------------------------------------------------------------------------------------------------ */
+/* ---- strided sums */
 
 typedef struct strided {
     const fv_tensor *y, *x;

@@ -7,10 +7,10 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- loading ---------------------------------------------------------------------------------------------------- */
+/* ---- loading */
 
-/* jansson's parser does not survive a failed allocation everywhere (2.14 asserts or frees a bad pointer), so the memory it may
- * need is asked for once, before, where a refusal can be answered; meanwhile injected failures rest. */
+/* jansson's parser does not survive a failed allocation everywhere (2.14 asserts or frees a bad pointer), so the
+ * memory it may need is asked for once, before, where a refusal can be answered; meanwhile injected failures rest. */
 static bool room_to_parse(size_t size) {
     size_t need;
     void *probe = fv__mul_ok(size, 16, &need) ? fv__alloc(need + 4096) : NULL;
@@ -62,7 +62,7 @@ fv_status fv__json_load(fv__json **out, const char *path, fv_status fault) {
 
 void fv__json_free(fv__json *value) { json_decref(value); }
 
-/* ---- looking ---------------------------------------------------------------------------------------------------- */
+/* ---- looking */
 
 fv__json_kind fv__json_kind_of(const fv__json *value) {
     if (!value) return FV_JSON_NONE;
@@ -138,7 +138,7 @@ const char *fv__json_key(void *pair) { return json_object_iter_key(pair); }
 
 fv__json *fv__json_value(void *pair) { return json_object_iter_value(pair); }
 
-/* ---- members with defaults -------------------------------------------------------------------------------------- */
+/* ---- members with defaults */
 
 static fv_status wrong(fv__json_at_file at, const char *key, const char *expected, const fv__json *found) {
     return fv__fail(at.fault, "%s: \"%s\"\n  expected %s\n  found:   %s", at.where, key, expected,

@@ -24,7 +24,7 @@ enum { TYPES = sizeof types / sizeof *types };
 
 static fv_status bad(const fv_tensor_file *f, const char *what) { return fv__fail(f->fault, "%s: %s", f->path, what); }
 
-/* ---- the dictionary --------------------------------------------------------------------------------------------- */
+/* ---- the dictionary */
 
 static void skip_space(header *h) {
     while (h->at < h->end && strchr(" \t\r\n", *h->at) && *h->at) h->at++;
@@ -99,7 +99,7 @@ static bool take_dictionary(header *h) {
     return h->at == h->end && h->have_descr && h->have_order && h->have_shape;
 }
 
-/* ---- the file --------------------------------------------------------------------------------------------------- */
+/* ---- the file */
 
 /* Where the text begins and how long it is: versions 2 and 3 have a longer length field. */
 static fv_status find_header(const fv_tensor_file *f, size_t *start, size_t *size) {
@@ -164,7 +164,7 @@ fv_status fv__npy_parse(fv_tensor_file *file) {
     return FV_OK;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------------- */
+/* ---- writing */
 
 static const char *code_of(fv_dtype dtype) {
     for (int i = 0; i < TYPES; i++)

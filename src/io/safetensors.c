@@ -29,7 +29,7 @@ static fv_status bad_tensor(const fv_tensor_file *f, const char *name, const cha
     return fv__fail(f->fault, "%s: tensor \"%s\": %s", f->path, name, what);
 }
 
-/* ---- one tensor of the header ----------------------------------------------------------------------------------- */
+/* ---- one tensor of the header */
 
 static const struct {
     const char *name;
@@ -116,7 +116,7 @@ static fv_status read_metadata(fv_tensor_file *f, const fv__json *about) {
     return FV_OK;
 }
 
-/* ---- the places of all tensors: from 0 to the end, no hole, no overlap, no tail ---------------------------------- */
+/* ---- the places of all tensors: from 0 to the end, no hole, no overlap, no tail */
 
 static int by_place(const void *a, const void *b) {
     const entry *x = a, *y = b;
@@ -146,7 +146,7 @@ static fv_status check_places(const fv_tensor_file *f, const entry *entries, siz
     return FV_OK;
 }
 
-/* ---- the file --------------------------------------------------------------------------------------------------- */
+/* ---- the file */
 
 static fv_status read_entries(fv_tensor_file *f, const fv__json *header, entry *entries, size_t *count) {
     for (void *pair = fv__json_first(header); pair; pair = fv__json_next(header, pair)) {

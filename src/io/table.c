@@ -1,4 +1,5 @@
 /* Tables: opening, the header, the columns that were asked for. See table.h. */
+#include "io/table.h"
 #include "io/table_impl.h"
 
 #include <inttypes.h>
@@ -30,7 +31,7 @@ fv_status fv__table_parse_format(const char *text, fv__table_format *format) {
         near ? "\n  did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
-/* ---- what kind of file ------------------------------------------------------------------------------------------ */
+/* ---- what kind of file */
 
 /* Is `extension` one of the words of `list`? */
 static bool listed(const char *list, const char *extension) {
@@ -84,7 +85,7 @@ static fv_status refuse_by_name(const fv__table *t) {
     return FV_OK;
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------------- */
+/* ---- rows */
 
 static bool has_columns(const fv__table *t) { return t->format == FV_TABLE_CSV || t->format == FV_TABLE_TSV; }
 
@@ -106,7 +107,7 @@ static bool same_text(const fv__field *f, const char *text) {
     return f->size == strlen(text) && !memcmp(f->data, text, f->size);
 }
 
-/* ---- header and columns ----------------------------------------------------------------------------------------- */
+/* ---- header and columns */
 
 static bool is_number(const char *text) { return *text && !text[strspn(text, "0123456789")]; }
 
@@ -191,7 +192,7 @@ static fv_status read_header(fv__table *t) {
     return FV_OK;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------------------- */
+/* ---- opening */
 
 static fv_status copy_columns(fv__table *t, const char *const *columns) {
     if (!columns) return FV_OK;

@@ -1,5 +1,6 @@
-/* bayes: complement naive Bayes. Every class is described by the words of all the other classes, which evens out classes
- * of different size (Rennie, Shih, Teevan and Karger, "Tackling the Poor Assumptions of Naive Bayes", ICML 2003). */
+/* bayes: complement naive Bayes. Every class is described by the words of all the other classes, which evens out
+ * classes of different size (Rennie, Shih, Teevan and Karger, "Tackling the Poor Assumptions of Naive Bayes", ICML
+ * 2003). */
 #include "model/features.h"
 
 #include <math.h>

@@ -3,7 +3,8 @@
  *     {"model_type": "fovea", "format": 1, "kind": "transformer", "vocab_size": 26550,
  *      "id2label": {"0": "admin", ...}, "options": {"d-model": 128, ...}}
  *
- * Options are written under the names of their rows. A key nobody knows is a warning: a newer version may have written it. */
+ * Options are written under the names of their rows. A key nobody knows is a warning: a newer version may have
+ * written it. */
 #include "io/json.h"
 #include "model/model.h"
 
@@ -12,7 +13,7 @@
 
 enum { FORMAT = 1 };
 
-/* ---- writing ----------------------------------------------------------------------------------------------------- */
+/* ---- writing */
 
 /* Where the first vectors came from is no property of the model that was trained from them. */
 static bool is_saved(const fv_option *row) { return strcmp(row->name, "vectors") != 0; }
@@ -69,7 +70,7 @@ fv_status fv__config_write(const fv_model *model, const char *path) {
     return status;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------- */
+/* ---- reading */
 
 fv_status fv__bad_model(const char *path) {
     char *reason = fv__strdup(fv_message());

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- which tokens count ------------------------------------------------------------------------------------------ */
+/* ---- which tokens count */
 
 static bool word_start(unsigned char c) {
     return c >= 0x80 || c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -42,7 +42,7 @@ fv_status fv__features_prepare(fv_model *model) {
     return index_grams(model);
 }
 
-/* ---- one text ---------------------------------------------------------------------------------------------------- */
+/* ---- one text */
 
 void fv__occurrences_free(fv__occurrences *o) {
     fv__free(o->item);
@@ -84,7 +84,7 @@ fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const f
     return FV_OK;
 }
 
-/* ---- learning which runs of words there are ---------------------------------------------------------------------- */
+/* ---- learning which runs of words there are */
 
 typedef struct counter {
     fv__map *texts; /* key -> texts that have it */
@@ -151,7 +151,7 @@ fv_status fv__features_learn(fv_model *model, fv_texts texts) {
     return status;
 }
 
-/* ---- sparse rows ------------------------------------------------------------------------------------------------- */
+/* ---- sparse rows */
 
 void fv__counts_free(fv__counts *x) {
     fv__free(x->start);
@@ -220,7 +220,7 @@ fv_status fv__counts_transpose(fv__counts *out, const fv__counts *x) {
     return FV_OK;
 }
 
-/* ---- weighing and scoring ---------------------------------------------------------------------------------------- */
+/* ---- weighing and scoring */
 
 void fv__features_weigh(fv__counts *x, const float *scale) {
     for (int64_t row = 0; row < x->rows; row++) {

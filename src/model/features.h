@@ -1,7 +1,7 @@
 /* features: texts as counted words and runs of words, for the count-based kinds.
  *
- * Feature f < vocabulary is the token f; feature vocabulary + k is the k-th gram: the feature gram[k][0] followed by the
- * token gram[k][1]. So a run of three words is a run of two words plus one, and one small table describes them all.
+ * Feature f < vocabulary is the token f; feature vocabulary + k is the k-th gram: the feature gram[k][0] followed by
+ * the token gram[k][1]. So a run of three words is a run of two words plus one, and one small table describes them all.
  * Only terms count: words of two or more letters, as in scikit-learn's text vectorizers. */
 #ifndef FV_MODEL_FEATURES_H
 #define FV_MODEL_FEATURES_H

@@ -49,7 +49,7 @@ fv_status fv_model_options_init(fv_model_options *options, const char *kind) {
     return FV_OK;
 }
 
-/* ---- checks ------------------------------------------------------------------------------------------------------ */
+/* ---- checks */
 
 fv_status fv_model_options_check(const fv_model_options *options) {
     const fv__kind *kind = (const fv__kind *)fv_model_kind_find(options->kind);
@@ -58,7 +58,7 @@ fv_status fv_model_options_check(const fv_model_options *options) {
     return kind->check ? kind->check(options) : FV_OK;
 }
 
-/* ---- options with owned strings ---------------------------------------------------------------------------------- */
+/* ---- options with owned strings */
 
 static bool is_text(const fv_option *row) { return row->type == FV_OPT_STRING || row->type == FV_OPT_CHOICE; }
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- making ------------------------------------------------------------------------------------------------------ */
+/* ---- making */
 
 static fv_status copy_classes(fv_model *model, fv_classes classes) {
     if (classes.count < 2)
@@ -78,7 +78,7 @@ fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors) {
     return FV_OK;
 }
 
-/* ---- asking ------------------------------------------------------------------------------------------------------ */
+/* ---- asking */
 
 const fv_model_kind *fv_model_kind_of(const fv_model *model) { return &model->kind->info; }
 const fv_model_options *fv_model_options_of(const fv_model *model) { return &model->options; }

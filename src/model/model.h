@@ -1,8 +1,8 @@
 /* The contract between the rest of the library and a kind of model (one file per kind, one row in list.def).
  *
- * Kinds come in two sorts. Count-based kinds turn a text into counted features and are fitted in one go (`fit`). Neural kinds
- * build a graph of fovea/grad.h for a packed batch (`build`) and are trained step by step by src/train. Both keep what
- * they learnt as named parameters, so saving, loading and checking are the same for all. */
+ * Kinds come in two sorts. Count-based kinds turn a text into counted features and are fitted in one go (`fit`).
+ * Neural kinds build a graph of fovea/grad.h for a packed batch (`build`) and are trained step by step by src/train.
+ * Both keep what they learnt as named parameters, so saving, loading and checking are the same for all. */
 #ifndef FV_MODEL_MODEL_H
 #define FV_MODEL_MODEL_H
 
@@ -68,8 +68,8 @@ struct fv_model {
     fv__layers layers;
 };
 
-/* A model with initial parameters. Takes the tokenizer (frees it on failure as well); copies the rest. Count-based kinds that
- * are still to be fitted have grams -1 and no parameters yet. */
+/* A model with initial parameters. Takes the tokenizer (frees it on failure as well); copies the rest. Count-based
+ * kinds that are still to be fitted have grams -1 and no parameters yet. */
 fv_status fv__model_create(fv_model **model, const fv_model_options *options, fv_classes classes,
                            fv_tokenizer *tokenizer, int64_t grams, uint64_t seed);
 /* Starts the embedding from word vectors; their dimension must be the model's. */
@@ -102,7 +102,7 @@ fv_status fv__bad_model(const char *path);
 /* Softmax of one row of logits, in double. */
 void fv__probabilities(float *probability, const float *logit, int64_t classes);
 
-/* ---- rows shared by the tables of the kinds: the same option, each kind's own default ------------------------------- */
+/* ---- rows shared by the tables of the kinds: the same option, each kind's own default */
 #define FV__ROW(name, type, field, standard, lo, hi, choices, help) \
     { name, type, offsetof(fv_model_options, field), standard, lo, hi, choices, help }
 #define FV__ROW_WORD_NGRAMS(standard) \

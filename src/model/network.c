@@ -6,7 +6,7 @@
 
 enum { STREAM_WORD_DROPOUT = 0x776f7264 }; /* its own stream of random numbers */
 
-/* ---- running ----------------------------------------------------------------------------------------------------- */
+/* ---- running */
 
 fv_status fv__run_create(fv__run *run, const fv_model *model) {
     memset(run, 0, sizeof *run);
@@ -26,7 +26,7 @@ void fv__run_begin(fv__run *run, fv_mode mode, uint64_t seed) {
     fv_graph_begin(run->graph, mode, seed);
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------ */
+/* ---- making */
 
 static fv_status make_table(fv_layer **layer, int *table, fv_model *model, const char *name, int64_t rows,
                             bool frozen) {
@@ -88,10 +88,10 @@ fv_status fv__check_ngrams(const fv_model_options *options) {
                     (long long)n->ngram_max);
 }
 
-/* ---- the input --------------------------------------------------------------------------------------------------- */
+/* ---- the input */
 
-/* Words are dropped by (step, token), so a resumed run drops the same. [CLS] stays: it carries the answer. A tokenizer from
- * elsewhere may lack [UNK]: then there is nothing to put in the place of a word. */
+/* Words are dropped by (step, token), so a resumed run drops the same. [CLS] stays: it carries the answer. A
+ * tokenizer from elsewhere may lack [UNK]: then there is nothing to put in the place of a word. */
 static bool drops(const fv__run *run, const fv_batch *batch, int32_t token) {
     double share = run->model->options.word_dropout;
     fv_special special = fv_tokenizer_special(run->model->tokenizer);

@@ -9,7 +9,8 @@ void fv__run_begin(fv__run *run, fv_mode mode, uint64_t seed);
 
 /* The table of words and, if the options ask for them, of character n-grams. */
 fv_status fv__make_embeddings(fv_model *model);
-/* (T, d_model): word vectors, some replaced by the unknown word's while training, plus the mean of their n-grams' vectors. */
+/* (T, d_model): word vectors, some replaced by the unknown word's while training, plus the mean of their n-grams'
+ * vectors. */
 fv_node *fv__embed(fv__run *run, const fv_batch *batch);
 
 fv_status fv__make_linear(fv_layer **layer, fv_model *model, const char *name, int64_t in, int64_t out);

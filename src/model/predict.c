@@ -7,7 +7,7 @@
 
 enum { CHUNK = 4096 }; /* texts that are encoded at a time: bounds the memory */
 
-/* ---- count-based kinds ---------------------------------------------------------------------------------------------- */
+/* ---- count-based kinds */
 
 static fv_status count_and_score(const fv_model *model, fv_texts texts, float *probability) {
     fv__counts x;
@@ -21,7 +21,7 @@ static fv_status count_and_score(const fv_model *model, fv_texts texts, float *p
     return FV_OK;
 }
 
-/* ---- neural kinds ------------------------------------------------------------------------------------------------ */
+/* ---- neural kinds */
 
 fv_status fv__model_corpus(fv_corpus **corpus, const fv_model *model, const fv_dataset *data) {
     const fv_model_options *o = &model->options;
@@ -107,7 +107,7 @@ static fv_status run_network(const fv_model *model, fv_texts texts, float *proba
     return status != FV_OK ? status : stopped;
 }
 
-/* ---- both -------------------------------------------------------------------------------------------------------- */
+/* ---- both */
 
 fv_status fv_model_predict(const fv_model *model, fv_texts texts, float *probability) {
     for (int64_t at = 0; at < texts.count; at += CHUNK) {

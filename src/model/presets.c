@@ -1,5 +1,5 @@
-/* Presets: named, complete choices of a model and its training. Chosen by accuracy on the validation texts of app16, few of
- * them with more than one seed: differences of a point there are noise. */
+/* Presets: named, complete choices of a model and its training. Chosen by accuracy on the validation texts of app16,
+ * few of them with more than one seed: differences of a point there are noise. */
 #include "model/model.h"
 
 #include <string.h>

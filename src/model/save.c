@@ -1,12 +1,12 @@
-/* A model folder: config.json, model.safetensors, tokenizer.json. Loading trusts nothing: every size, name, shape and number
- * is checked before the model is handed out. */
+/* A model folder: config.json, model.safetensors, tokenizer.json. Loading trusts nothing: every size, name, shape
+ * and number is checked before the model is handed out. */
 #include "io/tensor_file.h"
 #include "model/features.h"
 #include "model/model.h"
 
 #include <string.h>
 
-/* ---- saving ------------------------------------------------------------------------------------------------------ */
+/* ---- saving */
 
 static fv_status write_tensors(const fv_model *model, const char *path) {
     size_t count = fv_model_tensor_count(model);
@@ -39,7 +39,7 @@ fv_status fv_model_save(const fv_model *model, const char *folder) {
     return write_part(model, folder, "model.safetensors", write_tensors);
 }
 
-/* ---- loading ----------------------------------------------------------------------------------------------------- */
+/* ---- loading */
 
 /* A config may ask for more than the file can hold; say so before taking the memory. */
 static fv_status check_room(const fv__config *config, const fv_tensor_file *file) {

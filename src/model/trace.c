@@ -1,5 +1,5 @@
-/* Traces: one text through a model with everything kept, for looking and explaining. Attention weights are recomputed from
- * the fused kernels' log-sum-exp, and only those that are asked for. */
+/* Traces: one text through a model with everything kept, for looking and explaining. Attention weights are
+ * recomputed from the fused kernels' log-sum-exp, and only those that are asked for. */
 #include "model/features.h"
 #include "model/network.h"
 
@@ -23,7 +23,7 @@ struct fv__trace {
     fv__counts features; /* the one row */
 };
 
-/* ---- neural kinds ------------------------------------------------------------------------------------------------ */
+/* ---- neural kinds */
 
 static fv_status encode(fv__trace *t, const fv_model *model, fv_texts one) {
     fv_dataset *data;
@@ -47,7 +47,7 @@ static fv_status forward(fv__trace *t) {
     return fv_graph_status(t->run.graph);
 }
 
-/* ---- tokens: what the model read, with their places in the text ---------------------------------------------------- */
+/* ---- tokens: what the model read, with their places in the text */
 
 /* Neural kinds read [CLS] in front, at most max-length tokens, and one unknown token instead of nothing; those that are
  * not in the text have the range 0..0. */
@@ -79,7 +79,7 @@ static fv_status read_text(fv__trace *t, const fv_model *model, const char *text
     return status;
 }
 
-/* ---- both -------------------------------------------------------------------------------------------------------- */
+/* ---- both */
 
 static fv_status keep_scores(fv__trace *t, const float *logit) {
     int64_t classes = t->open.classes;
@@ -177,7 +177,7 @@ void fv_trace_free(fv_trace *trace) {
     fv__free(t);
 }
 
-/* ---- attention --------------------------------------------------------------------------------------------------- */
+/* ---- attention */
 
 static fv_status find_record(const fv_trace *trace, int64_t layer, int64_t head, const int64_t *rows, int64_t count,
                              fv_attention_record *record) {
@@ -221,7 +221,7 @@ fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_
     return FV_OK;
 }
 
-/* ---- gradients and contributions ----------------------------------------------------------------------------------- */
+/* ---- gradients and contributions */
 
 fv_status fv_trace_backward(fv_trace *trace, int64_t target) {
     fv__trace *t = trace->store;

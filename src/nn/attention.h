@@ -2,7 +2,7 @@
 #ifndef FV_NN_ATTENTION_H
 #define FV_NN_ATTENTION_H
 
-#include "nn/contract.h"
+#include "nn/layer_contract.h"
 
 typedef struct multi_head {
     fv_layer base;
@@ -17,7 +17,8 @@ typedef struct multi_head {
     int port[FV_PORTS]; /* parameters that go to ports: w0.., sinks; -1: none */
 } multi_head;
 
-/* Finds the mechanism, sets gate, packed and options, and refuses what does not go together, by planning a small call. */
+/* Finds the mechanism, sets gate, packed and options, and refuses what does not go together, by planning a small
+ * call. */
 fv_status fv__mechanism_prepare(multi_head *l, fv_params *params, const fv_multi_head_options *o);
 /* Adds the mechanism's own parameters. */
 fv_status fv__mechanism_params(multi_head *l, fv_params *params, const fv_multi_head_options *o);

@@ -1,4 +1,5 @@
-/* Fits a mechanism of the table into an attention layer: what it needs becomes parameters; what it cannot do is refused now. */
+/* Fits a mechanism of the table into an attention layer: what it needs becomes parameters; what it cannot do is
+ * refused now. */
 #include "nn/attention.h"
 
 #include "grad/graph.h"
@@ -30,8 +31,8 @@ static fv_status named(const multi_head *l, fv_status status) {
     return status == FV_OK ? FV_OK : fv__fail(status, "layer %s: %s", l->base.name, fv_message());
 }
 
-/* Slopes of Press et al. 2021 (ALiBi): 2^(-8 i / n) for n a power of two; otherwise those of the power below, and every second of
- * the power above. */
+/* Slopes of Press et al. 2021 (ALiBi): 2^(-8 i / n) for n a power of two; otherwise those of the power below, and
+ * every second of the power above. */
 static double slope(int64_t head, int64_t heads) {
     int64_t below = 1;
     while (below * 2 <= heads) below *= 2;
@@ -48,7 +49,8 @@ static fv_status make_slopes(multi_head *l, fv_params *params) {
     return FV_OK;
 }
 
-/* The shapes of a call with sequences of some length: what decides whether a plan is possible and how large parameters are. */
+/* The shapes of a call with sequences of some length: what decides whether a plan is possible and how large
+ * parameters are. */
 static fv_attention_tensors sample(const multi_head *l, fv_dtype dtype, int64_t d_model) {
     enum { ROWS = 256 };
     fv_attention_tensors x = {.t = {[FV_Q] = {.rank = 0}}};

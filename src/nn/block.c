@@ -1,6 +1,6 @@
-/* block: attention and feed-forward, each with norm, dropout and residual (Vaswani et al. 2017). The norm stands before each
- * half (pre; Xiong et al. 2020) or after the sum (post). */
-#include "nn/contract.h"
+/* block: attention and feed-forward, each with norm, dropout and residual (Vaswani et al. 2017). The norm stands
+ * before each half (pre; Xiong et al. 2020) or after the sum (post). */
+#include "nn/layer_contract.h"
 
 typedef struct block {
     fv_layer base;

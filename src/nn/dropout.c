@@ -1,5 +1,5 @@
 /* dropout: while training, zeroes a share of the numbers and scales the rest (Srivastava et al. 2014). */
-#include "nn/contract.h"
+#include "nn/layer_contract.h"
 
 typedef struct dropout {
     fv_layer base;

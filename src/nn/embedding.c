@@ -1,5 +1,5 @@
 /* embedding: rows of a table, alone or in bags. */
-#include "nn/contract.h"
+#include "nn/layer_contract.h"
 
 #include <math.h>
 

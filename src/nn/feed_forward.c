@@ -1,5 +1,5 @@
 /* feed-forward: down(act(up(x))), or with a gate, down(silu(gate(x)) * up(x)) (SwiGLU: Shazeer 2020). */
-#include "nn/contract.h"
+#include "nn/layer_contract.h"
 
 typedef struct feed_forward {
     fv_layer base;

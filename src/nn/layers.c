@@ -1,5 +1,5 @@
 /* The table of layers, and what creating and running has in common. */
-#include "nn/contract.h"
+#include "nn/layer_contract.h"
 
 #include "grad/graph.h"
 
@@ -34,9 +34,10 @@ const fv_layer_kind *fv_layer_kind_find(const char *name) {
     return NULL;
 }
 
-/* ---- creating ------------------------------------------------------------------------------------------------------- */
+/* ---- creating */
 
-/* Fills in absent texts and checks every field as if it had come as text: C code and configuration files get one message. */
+/* Fills in absent texts and checks every field as if it had come as text: C code and configuration files get one
+ * message. */
 static fv_status complete(const fv_layer_kind *kind, const char *name, char *options) {
     char scratch[OPTIONS_ROOM], value[256];
     memcpy(scratch, options, kind->options_size);
@@ -104,7 +105,7 @@ fv_status fv__layer_text(fv_params *params, const char *text, const char **copy)
     return FV_OK;
 }
 
-/* ---- running -------------------------------------------------------------------------------------------------------- */
+/* ---- running */
 
 fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
     if (!fv__ready(g, layer->name, &x, 1)) return &g->empty;

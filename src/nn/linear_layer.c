@@ -1,5 +1,5 @@
 /* linear: y = x W^T + b. */
-#include "nn/contract.h"
+#include "nn/layer_contract.h"
 
 typedef struct linear {
     fv_layer base;

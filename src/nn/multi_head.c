@@ -1,5 +1,6 @@
-/* multi-head attention: project, split into heads, any mechanism of the table, merge, project. Self-attention takes q, k and v
- * from one product; cross-attention takes k and v from a memory. A gate (a mechanism without keys) runs on x itself. */
+/* multi-head attention: project, split into heads, any mechanism of the table, merge, project. Self-attention takes
+ * q, k and v from one product; cross-attention takes k and v from a memory. A gate (a mechanism without keys) runs
+ * on x itself. */
 #include "nn/attention.h"
 
 #include "grad/graph.h"
@@ -28,7 +29,7 @@ const fv_option fv_multi_head_rows[] = {
 };
 #undef FIELD
 
-/* ---- creating ------------------------------------------------------------------------------------------------------------ */
+/* ---- creating */
 
 static fv_status check_sizes(multi_head *l, const fv_multi_head_options *o) {
     l->heads = o->heads;
@@ -90,7 +91,7 @@ static fv_status create_cross(fv_layer *layer, fv_params *params, const void *op
     return create_kind(layer, params, options, true);
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------------- */
+/* ---- running */
 
 /* Without this ability of the mechanism, sequences are attended one by one. */
 static fv_node *one_by_one(fv_graph *g, fv_attend *call, const fv_sequences *q, const fv_sequences *k) {

@@ -1,5 +1,5 @@
 /* norm: layer norm (Ba, Kiros, Hinton 2016) or RMS norm (Zhang, Sennrich 2019). */
-#include "nn/contract.h"
+#include "nn/layer_contract.h"
 
 typedef struct norm {
     fv_layer base;

@@ -1,6 +1,6 @@
 /* pooling: one vector per sequence. Attention pooling weighs the rows by a softmax of one learned score,
  * w . tanh(W x + b) (Yang et al. 2016, hierarchical attention networks). */
-#include "nn/contract.h"
+#include "nn/layer_contract.h"
 
 #include "grad/graph.h"
 

@@ -1,5 +1,5 @@
 /* positions: vectors that say where a token stands, added to what it is. */
-#include "nn/contract.h"
+#include "nn/layer_contract.h"
 
 typedef struct positions {
     fv_layer base;

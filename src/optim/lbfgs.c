@@ -15,7 +15,7 @@ typedef struct solver {
     double value;
 } solver;
 
-/* ---- vectors ----------------------------------------------------------------------------------------------------- */
+/* ---- vectors */
 
 static double dot(const double *a, const double *b, int64_t n) {
     double lane[8] = {0}, sum = 0; /* eight sums that the compiler may keep in one register */
@@ -37,7 +37,7 @@ static double largest(const double *x, int64_t n) {
     return most;
 }
 
-/* ---- direction: the two loops ------------------------------------------------------------------------------------ */
+/* ---- direction: the two loops */
 
 static void find_direction(solver *s) {
     int64_t n = s->how->n;
@@ -76,7 +76,7 @@ static void remember(solver *s) {
     if (s->pairs < s->how->history) s->pairs++;
 }
 
-/* ---- line search ------------------------------------------------------------------------------------------------- */
+/* ---- line search */
 
 typedef struct point {
     double at, value, slope;
@@ -128,7 +128,7 @@ static bool line_search(solver *s, double first, double *value) {
     return true;
 }
 
-/* ---- the loop ---------------------------------------------------------------------------------------------------- */
+/* ---- the loop */
 
 static fv_status run(solver *s, int *rounds) {
     int64_t n = s->how->n;

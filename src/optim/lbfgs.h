@@ -1,5 +1,6 @@
-/* L-BFGS: minimises a smooth function of many variables from its gradients (Nocedal, "Updating Quasi-Newton Matrices with
- * Limited Storage", 1980; line search by the strong Wolfe conditions, Nocedal and Wright, algorithms 3.5 and 3.6). */
+/* L-BFGS: minimises a smooth function of many variables from its gradients (Nocedal, "Updating Quasi-Newton Matrices
+ * with Limited Storage", 1980; line search by the strong Wolfe conditions, Nocedal and Wright, algorithms 3.5 and
+ * 3.6). */
 #ifndef FV_OPTIM_LBFGS_H
 #define FV_OPTIM_LBFGS_H
 

@@ -23,7 +23,7 @@ bool fv__dtype_is_float(fv_dtype dtype) {
     return dtype == FV_F32 || dtype == FV_F64 || dtype == FV_BF16 || dtype == FV_F16;
 }
 
-/* ---- the 16-bit floats ------------------------------------------------------------------------------------------ */
+/* ---- the 16-bit floats */
 
 static double from_bf16(uint16_t bits) {
     uint32_t wide = (uint32_t)bits << 16;
@@ -71,7 +71,7 @@ static uint16_t bf16_of_f32(float value) {
     return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------------- */
+/* ---- rows */
 
 #define LOAD(type, convert)                                                                \
     for (int64_t i = 0; i < count; i++) to[i] = convert(((const type *)from)[i * stride]); \

@@ -1,5 +1,6 @@
-/* Checkpoints: two generations in turn, each one safetensors file that is replaced atomically and carries a hash of all it
- * holds. A run that is killed at any moment finds at least one whole checkpoint; a damaged one is noticed and passed over. */
+/* Checkpoints: two generations in turn, each one safetensors file that is replaced atomically and carries a hash of
+ * all it holds. A run that is killed at any moment finds at least one whole checkpoint; a damaged one is noticed and
+ * passed over. */
 #include "io/json.h"
 #include "io/tensor_file.h"
 #include "train/train.h"
@@ -34,7 +35,7 @@ static fv_status path_of(char **path, const char *folder, int generation) {
     return fv__path_join(path, folder, generation ? "last/b.safetensors" : "last/a.safetensors");
 }
 
-/* ---- state as text: doubles as bit patterns would be unreadable, so with all digits ---------------------------------- */
+/* ---- state as text: doubles as bit patterns would be unreadable, so with all digits */
 
 /* clang-format off */
 #define STATE_INTS(X) \
@@ -74,7 +75,7 @@ static fv_status state_from_json(fv__json_at_file at, fv__state *state) {
     return FV_OK;
 }
 
-/* ---- reading one ------------------------------------------------------------------------------------------------- */
+/* ---- reading one */
 
 typedef struct found {
     fv_tensor_file *file;
@@ -152,7 +153,7 @@ static bool exists(const char *folder, int g) {
 
 bool fv_train_can_resume(const char *folder) { return exists(folder, 0) || exists(folder, 1); }
 
-/* ---- saving ------------------------------------------------------------------------------------------------------ */
+/* ---- saving */
 
 /* The slot that is missing, damaged or older. A damaged file must not count as the newer one. */
 static int oldest_slot(const char *folder, const arrays *own) {
@@ -201,7 +202,7 @@ fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *st
     return status;
 }
 
-/* ---- loading ----------------------------------------------------------------------------------------------------- */
+/* ---- loading */
 
 static fv_status take(const found *f, const char *folder, fv__state *state, fv__json **fingerprint, fv__optimizer *o) {
     arrays own = arrays_of(o);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- checks ------------------------------------------------------------------------------------------------------ */
+/* ---- checks */
 
 static fv_status check_data(const fv_dataset *train, const fv_dataset *valid) {
     if (!train->label || train->texts.count == 0)
@@ -31,7 +31,7 @@ static fv_status check_folder(const fv_train_setup *setup) {
     return FV_OK;
 }
 
-/* ---- the tokenizer ----------------------------------------------------------------------------------------------- */
+/* ---- the tokenizer */
 
 /* A resumed run goes on with the tokenizer it began with. */
 static fv_status load_tokenizer(fv_tokenizer **tokenizer, const char *folder) {
@@ -88,7 +88,7 @@ fv_status fv__train_begin(const fv_model *model, const fv_train_setup *setup, fv
     return write_start(model, setup->folder);
 }
 
-/* ---- count-based kinds: one go ---------------------------------------------------------------------------------------- */
+/* ---- count-based kinds: one go */
 
 static fv_status evaluate(const fv_model *model, fv_train_result *r, const fv_dataset *valid,
                           const fv_train_setup *setup, fv__run_log *run_log) {
@@ -125,7 +125,7 @@ static fv_status train_at_once(fv_model *model, fv_train_result *r, const fv_dat
     return evaluate(model, r, valid, setup, run_log);
 }
 
-/* ---- all kinds ----------------------------------------------------------------------------------------------------- */
+/* ---- all kinds */
 
 static fv_status train_model(fv_model **out, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
                              const fv_train_setup *setup, const fv_vectors *vectors, fv__run_log *run_log) {

@@ -1,5 +1,6 @@
-/* The training loop. One turn is: judge if it is time, save if it is time, stop if it is time, update. Everything a turn
- * depends on is in fv__state or a function of (seed, update), so a turn after a resume is the turn of the unbroken run. */
+/* The training loop. One turn is: judge if it is time, save if it is time, stop if it is time, update. Everything a
+ * turn depends on is in fv__state or a function of (seed, update), so a turn after a resume is the turn of the
+ * unbroken run. */
 #include "io/json.h"
 #include "model/network.h"
 #include "train/train.h"
@@ -34,7 +35,7 @@ typedef struct trainer {
     int64_t done_here;                         /* updates of this process */
 } trainer;
 
-/* ---- events ------------------------------------------------------------------------------------------------------ */
+/* ---- events */
 
 static double seconds_here(const trainer *t) { return fv__now() - t->started; }
 
@@ -70,7 +71,7 @@ static fv_status emit_step(trainer *t) {
     return emit(t, e);
 }
 
-/* ---- judging and keeping the best ----------------------------------------------------------------------------------- */
+/* ---- judging and keeping the best */
 
 static float *weights_of(const trainer *t) { return fv_params_flat(t->model->params).data; }
 static size_t weight_bytes(const trainer *t) { return (size_t)fv_params_flat(t->model->params).dim[0] * sizeof(float); }
@@ -134,7 +135,7 @@ static fv_status keep_last(trainer *t) {
     return status;
 }
 
-/* ---- checkpoints -------------------------------------------------------------------------------------------------- */
+/* ---- checkpoints */
 
 static fv_status save(trainer *t) {
     if (!t->run_log->folder || t->saved == t->state.updates) return FV_OK;
@@ -168,7 +169,7 @@ static fv_status interrupted(trainer *t) {
     return fv__fail(FV_INTERRUPTED, "interrupted at update %lld", (long long)t->state.updates);
 }
 
-/* ---- one update --------------------------------------------------------------------------------------------------- */
+/* ---- one update */
 
 static uint64_t step_seed(const trainer *t, int64_t part) {
     uint64_t index = (uint64_t)(t->state.updates * t->how->gradient_accumulation + part), seed = (uint64_t)t->how->seed;
@@ -235,7 +236,7 @@ static fv_status update(trainer *t) {
     return emit_step(t);
 }
 
-/* ---- the turns ---------------------------------------------------------------------------------------------------- */
+/* ---- the turns */
 
 static bool finished(const trainer *t) {
     if (t->how->early_stopping > 0 && t->state.bad >= t->how->early_stopping) return true;
@@ -259,7 +260,7 @@ static fv_status run_turns(trainer *t) {
     }
 }
 
-/* ---- what the run is about: told apart on resume ---------------------------------------------------------------------- */
+/* ---- what the run is about: told apart on resume */
 
 static uint64_t hash_data(const fv_dataset *data, uint64_t hash) {
     for (int64_t i = 0; data && i < data->texts.count; i++) {
@@ -291,7 +292,8 @@ static fv_status describe(trainer *t, const fv_dataset *train) {
     return describe_rows(run, fv_train_option_rows(), t->how);
 }
 
-/* These make other batches or another network; the rest may be changed by somebody who knows that the result changes. */
+/* These make other batches or another network; the rest may be changed by somebody who knows that the result
+ * changes. */
 static bool must_stay(const trainer *t, const char *name) {
     static const char *const fixed[] = {"batch-size", "max-tokens", "bucket", "gradient-accumulation",
                                         "ema-decay",  "seed",       NULL};
@@ -371,7 +373,7 @@ static fv_status resume(trainer *t) {
     return status;
 }
 
-/* ---- beginning and end ---------------------------------------------------------------------------------------------- */
+/* ---- beginning and end */
 
 /* An update never spans the end of training, but it may span epochs. */
 static int64_t count_updates(const trainer *t) {

@@ -75,7 +75,7 @@ fv_status fv_metrics_value(const fv_metrics *m, const char *name, double *value)
     return FV_OK;
 }
 
-/* ---- judging a model --------------------------------------------------------------------------------------------- */
+/* ---- judging a model */
 
 static int32_t class_of(fv_classes classes, const char *name) {
     for (int32_t c = 0; c < classes.count; c++)
@@ -112,7 +112,7 @@ fv_status fv_evaluate(fv_metrics **metrics, const fv_model *model, const fv_data
     return status;
 }
 
-/* ---- as JSON ----------------------------------------------------------------------------------------------------- */
+/* ---- as JSON */
 
 static fv_status write_class(fv__json *into, const fv_metrics *m, const char *name, int32_t c) {
     fv__json *o = fv__json_object();

@@ -1,5 +1,6 @@
-/* AdamW over the flat block of parameters (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019), with
- * lazy rows for embedding tables. Work is cut by the problem and summed in order: the same bits for any number of threads. */
+/* AdamW over the flat block of parameters (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR
+ * 2019), with lazy rows for embedding tables. Work is cut by the problem and summed in order: the same bits for any
+ * number of threads. */
 #include "simd/simd.h"
 #include "train/train.h"
 
@@ -8,7 +9,7 @@
 
 enum { PIECE = 1 << 15, ROWS = 256 }; /* elements of dense parameters, rows of tables */
 
-/* ---- making ------------------------------------------------------------------------------------------------------ */
+/* ---- making */
 
 static fv_status add_table(fv__optimizer *o, int index) {
     if (index < 0 || (fv_params_get(o->params, index).flags & FV_PARAM_FROZEN)) return FV_OK;
@@ -68,7 +69,7 @@ void fv__optimizer_free(fv__optimizer *o) {
     memset(o, 0, sizeof *o);
 }
 
-/* ---- which rows -------------------------------------------------------------------------------------------------- */
+/* ---- which rows */
 
 static void touch(fv__table *t, int32_t row, int64_t update) {
     if (t->mark[row] == update) return;
@@ -89,7 +90,7 @@ void fv__optimizer_touch(fv__optimizer *o, const fv_model *model, const fv_batch
     }
 }
 
-/* ---- walking over everything that has a gradient ------------------------------------------------------------------- */
+/* ---- walking over everything that has a gradient */
 
 /* A stretch of the flat block: a piece of a dense parameter, or a row of a table. */
 typedef struct stretch {
@@ -152,7 +153,7 @@ static int64_t for_all(fv__optimizer *o, stretch_fn *fn, const fv__adamw *step, 
     return w.base;
 }
 
-/* ---- the three walks ----------------------------------------------------------------------------------------------- */
+/* ---- the three walks */
 
 static void square(const walk *w, stretch s, double *sum) {
     *sum += fv__simd_f32_now()->norm2(w->gradient + s.offset, s.count);
@@ -216,7 +217,7 @@ void fv__optimizer_zero(fv__optimizer *o) {
     for (int t = 0; t < o->tables; t++) o->table[t].count = 0;
 }
 
-/* ---- the average --------------------------------------------------------------------------------------------------- */
+/* ---- the average */
 
 /* The average itself is not changed: when somebody looks must not matter. */
 void fv__optimizer_show_average(fv__optimizer *o, int64_t updates) {
@@ -237,7 +238,7 @@ void fv__optimizer_show_average(fv__optimizer *o, int64_t updates) {
     }
 }
 
-/* ---- schedule ---------------------------------------------------------------------------------------------------- */
+/* ---- schedule */
 
 double fv__schedule(const fv_train_options *options, double done) {
     double warmup = options->warmup;

@@ -30,7 +30,7 @@ void fv__run_log_close(fv__run_log *run_log) {
     *run_log = (fv__run_log){.lock = -1};
 }
 
-/* ---- lines ------------------------------------------------------------------------------------------------------- */
+/* ---- lines */
 
 static fv_status fill_step(fv__json *o, const fv_event *e) {
     FV_TRY(fv__json_set(o, "loss", fv__json_of_float(e->loss)));
@@ -100,7 +100,7 @@ fv_status fv__run_log_write(fv__run_log *run_log, const fv_event *event) {
     return write_log(run_log, event);
 }
 
-/* ---- going back -------------------------------------------------------------------------------------------------- */
+/* ---- going back */
 
 fv_status fv__run_log_size(const fv__run_log *run_log, int64_t *bytes) {
     fv__file file;
@@ -122,7 +122,7 @@ fv_status fv__run_log_cut(const fv__run_log *run_log, int64_t bytes) {
     return status;
 }
 
-/* ---- eval.json --------------------------------------------------------------------------------------------------- */
+/* ---- eval.json */
 
 fv_status fv__run_log_evaluation(const fv__run_log *run_log, const fv_model *model, const fv_metrics *metrics,
                                  int64_t update) {

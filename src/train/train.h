@@ -7,7 +7,7 @@
 
 struct json_t;
 
-/* ---- durations of training (options.c) ------------------------------------------------------------------------------- */
+/* ---- durations of training (options.c) */
 
 typedef enum fv__unit { FV_UNIT_EPOCHS, FV_UNIT_UPDATES, FV_UNIT_TOKENS, FV_UNIT_SECONDS } fv__unit;
 typedef struct fv__duration {
@@ -27,7 +27,7 @@ static inline double fv__progress_in(const fv__progress *p, fv__unit unit) {
                                      : p->seconds;
 }
 
-/* ---- what a checkpoint says besides arrays ----------------------------------------------------------------------- */
+/* ---- what a checkpoint says besides arrays */
 
 typedef struct fv__state {
     int64_t updates;
@@ -41,7 +41,7 @@ typedef struct fv__state {
     int64_t metrics_bytes; /* length of metrics.jsonl */
 } fv__state;
 
-/* ---- AdamW (optimizer.c) ----------------------------------------------------------------------------------------- */
+/* ---- AdamW (optimizer.c) */
 
 /* A parameter that batches read by row. Only rows that were read since the last update have a gradient; the others are
  * left alone, which is most of the cost of a large vocabulary saved (lazy Adam, as torch.optim.SparseAdam). */
@@ -77,18 +77,19 @@ void fv__optimizer_show_average(fv__optimizer *o, int64_t updates);
 /* Share of the highest rate after `done` (0 to 1) of all updates. */
 double fv__schedule(const fv_train_options *options, double done);
 
-/* ---- checkpoints (checkpoint.c) ---------------------------------------------------------------------------------- */
+/* ---- checkpoints (checkpoint.c) */
 
-/* FOLDER/last/a.safetensors and b.safetensors: the newer and the one before. Each carries a hash of all it holds. `fingerprint`
- * describes data and options of the run and is given back by loading. *slot: which of the two is next; -1: look. */
+/* FOLDER/last/a.safetensors and b.safetensors: the newer and the one before. Each carries a hash of all it holds.
+ * `fingerprint` describes data and options of the run and is given back by loading. *slot: which of the two is next;
+ * -1: look. */
 fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *state, const struct json_t *fingerprint,
                               const fv__optimizer *optimizer);
-/* Loads the newest valid one into the parameters and moments. *fingerprint is freed by the caller. *note: an older one had to
- * be used, or NULL; freed by the caller. FV_BAD_MODEL when there is none. */
+/* Loads the newest valid one into the parameters and moments. *fingerprint is freed by the caller. *note: an older
+ * one had to be used, or NULL; freed by the caller. FV_BAD_MODEL when there is none. */
 fv_status fv__checkpoint_load(const char *folder, fv__state *state, struct json_t **fingerprint,
                               fv__optimizer *optimizer, char **note);
 
-/* ---- the run folder (run_log.c) ---------------------------------------------------------------------------------- */
+/* ---- the run folder (run_log.c) */
 
 typedef struct fv__run_log {
     const char *folder;  /* NULL: nothing is written */
@@ -103,9 +104,10 @@ fv_status fv__run_log_cut(const fv__run_log *run_log, int64_t bytes);   /* forge
 fv_status fv__run_log_evaluation(const fv__run_log *run_log, const fv_model *model, const fv_metrics *metrics,
                                  int64_t update);
 
-/* ---- the loop (loop.c) ------------------------------------------------------------------------------------------- */
+/* ---- the loop (loop.c) */
 
-/* Makes the run folder that of this run: nothing of an earlier one is touched before everything was read, checked and taken. */
+/* Makes the run folder that of this run: nothing of an earlier one is touched before everything was read, checked
+ * and taken. */
 fv_status fv__train_begin(const fv_model *model, const fv_train_setup *setup, fv__run_log *run_log);
 /* Trains a model that has its initial weights; on return it has the best ones. */
 fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train,

@@ -39,7 +39,7 @@ static const fv_option rows[] = {
 
 const fv_option *fv_train_option_rows(void) { return rows; }
 
-/* ---- durations ------------------------------------------------------------------------------------------------------- */
+/* ---- durations */
 
 static double multiple(char c) { return c == 'K' || c == 'k' ? 1e3 : c == 'M' ? 1e6 : c == 'G' ? 1e9 : 0; }
 
@@ -70,7 +70,7 @@ fv_status fv__duration_parse(fv__duration *span, const char *name, const char *t
     return span->amount <= 1e15 ? FV_OK : bad_duration(name, text);
 }
 
-/* ---- the setup --------------------------------------------------------------------------------------------------- */
+/* ---- the setup */
 
 fv_status fv_train_setup_init(fv_train_setup *setup, const char *kind) {
     memset(setup, 0, sizeof *setup);

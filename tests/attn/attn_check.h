@@ -70,7 +70,8 @@ static inline void check_reference(const char *mechanism, uint64_t seed, int64_t
 
 /* ---- gradients in f64 against central differences */
 
-/* The features and relu have a kink: a step that crosses it is repeated with smaller ones, down to what doubles resolve. */
+/* The features and relu have a kink: a step that crosses it is repeated with smaller ones, down to what doubles
+ * resolve. */
 static inline bool check_element(attn_case *c, const fv_tensor *t, int64_t at, double got, double size, double *want) {
     static const double steps[] = {4e-3, 2e-4, 2e-5};
     for (int i = 0; i < 3; i++) {

@@ -1,4 +1,5 @@
-/* Block masks: tiles are classified exactly, and attention with one is attention with the same picture as a mask, whatever else is asked.
+/* Block masks: tiles are classified exactly, and attention with one is attention with the same picture as a mask,
+ * whatever else is asked.
  * A failure of the random part names mechanism and case.   test_blocks MECHANISM CASE repeats it. */
 #include "attn_check.h"
 #include "attn_call.h"
@@ -231,7 +232,8 @@ static void ends(void **state) {
     fv_block_mask_free(full), fv_block_mask_free(empty);
 }
 
-/* Keys 64..191 and every fifth other one are hidden from all, queries 32..63 and 70 see nothing: NaN there changes nothing. */
+/* Keys 64..191 and every fifth other one are hidden from all, queries 32..63 and 70 see nothing: NaN there changes
+ * nothing. */
 static bool gap(void *context, int64_t batch, int64_t head, int64_t i, int64_t j) {
     (void)context, (void)batch, (void)head;
     return (j < 64 || j >= 192) && j % 5 != 2 && (i < 32 || i >= 64) && i != 70;

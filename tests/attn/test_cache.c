@@ -1,5 +1,5 @@
-/* The K/V cache and decoding: against plain loops in double, bit for bit between kinds of caches, threads, batches and numbers of rows,
- * and against fv_attention. What is refused: test_bad_caches.c. */
+/* The K/V cache and decoding: against plain loops in double, bit for bit between kinds of caches, threads, batches
+ * and numbers of rows, and against fv_attention. What is refused: test_bad_caches.c. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -21,7 +21,8 @@ static int64_t times(int64_t normal) {
 
 static double slack(fv_dtype dtype) { return dtype == FV_BF16 ? 0x1p-8 : dtype == FV_F16 ? 0x1p-11 : 0; }
 
-/* A weight is off by at most the error of its score: rounding of the products, of softcap and of the distance of a slope. */
+/* A weight is off by at most the error of its score: rounding of the products, of softcap and of the distance of a
+ * slope. */
 static void check_answer(const decode_case *c) {
     const fv_cache_options *o = &c->keep;
     for (int64_t b = 0; b < o->batch; b++)

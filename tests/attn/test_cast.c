@@ -1,5 +1,6 @@
-/* bf16 and f16 tensors: bit for bit the f32 call on the same values, rounded to nearest even; near the reference in double; for every
- * mechanism, every feature, any threads; nothing hidden is read. A failure prints the line that repeats it:
+/* bf16 and f16 tensors: bit for bit the f32 call on the same values, rounded to nearest even; near the reference in
+ * double; for every mechanism, every feature, any threads; nothing hidden is read. A failure prints the line that
+ * repeats it:
  *     test_cast MECHANISM SEED */
 #define _GNU_SOURCE
 #include "attn_case.h"

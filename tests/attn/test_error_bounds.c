@@ -1,5 +1,5 @@
-/* How exact is exact attention: the error of every element of outputs and gradients in f32 against the oracle in double, as a share of
- * what rounding may do (attn_oracle.h), on problems of the usual shapes.
+/* How exact is exact attention: the error of every element of outputs and gradients in f32 against the oracle in
+ * double, as a share of what rounding may do (attn_oracle.h), on problems of the usual shapes.
  *
  *   hard gate   the worst case is never exceeded
  *   soft gate   nor the probable error; TRUST: 16 times a weaker gauge, here once
@@ -146,7 +146,8 @@ static void gauge_test(void **state) {
     assert_true(good);
 }
 
-/* Errors of a row share its maximum and its sum, so a row is one sample; gradients of keys share those of all queries: a head is one. */
+/* Errors of a row share its maximum and its sum, so a row is one sample; gradients of keys share those of all
+ * queries: a head is one. */
 static bool unbiased(const exact_case *e, const oracle *o, fv_port port, bool gradient, const char *what) {
     const fv_tensor *t = gradient ? &e->c.x.d[port] : &e->c.x.t[port];
     const double *value = gradient ? o->d[port] : o->t[port], *error = gradient ? o->de[port] : o->te[port];

@@ -1,4 +1,5 @@
-/* The gates `spatial-gate` and `se`: answers computed by hand, the reference, differences, and what must not change any bit. */
+/* The gates `spatial-gate` and `se`: answers computed by hand, the reference, differences, and what must not change
+ * any bit. */
 #include "attn_check.h"
 
 #include <setjmp.h>

@@ -1,5 +1,6 @@
-/* Gradients of every mechanism in f64 against central differences with Richardson extrapolation, for every input, parameter and feature,
- * with random cotangents of out and lse. A failure prints the line that repeats it:  test_gradient MECHANISM SEED */
+/* Gradients of every mechanism in f64 against central differences with Richardson extrapolation, for every input,
+ * parameter and feature, with random cotangents of out and lse. A failure prints the line that repeats it:
+ * test_gradient MECHANISM SEED */
 #include "attn_case.h"
 #include "support/differences.h"
 

@@ -1,6 +1,7 @@
-/* Every tensor of a call stands against a page nobody may touch, once with its first byte behind one and once with its last byte before
- * one; inputs are mapped read-only while the call runs. Forward, backward, weights, every mechanism, every instruction set. A touch ends
- * the program with the line that repeats it:  test_guard MECHANISM SEED */
+/* Every tensor of a call stands against a page nobody may touch, once with its first byte behind one and once with
+ * its last byte before one; inputs are mapped read-only while the call runs. Forward, backward, weights, every
+ * mechanism, every instruction set. A touch ends the program with the line that repeats it:  test_guard MECHANISM
+ * SEED */
 #include "attn_features.h"
 
 #include <setjmp.h>

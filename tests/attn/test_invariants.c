@@ -1,5 +1,5 @@
-/* Laws exact attention obeys whatever the numbers: equal bits where two calls mean the same, nothing from what is hidden, identities
- * of the gradients, known answers, refusals. */
+/* Laws exact attention obeys whatever the numbers: equal bits where two calls mean the same, nothing from what is
+ * hidden, identities of the gradients, known answers, refusals. */
 #include "attn_call.h"
 
 /* ---- small dense calls */

@@ -1,5 +1,6 @@
-/* Weights of rows and statistics of whole sequences against the plain reference: with the identity for values its output is the matrix of
- * weights, with every feature, and from that blocks, columns and entropies follow. A failure prints the line that repeats it:
+/* Weights of rows and statistics of whole sequences against the plain reference: with the identity for values its
+ * output is the matrix of weights, with every feature, and from that blocks, columns and entropies follow. A failure
+ * prints the line that repeats it:
  *     test_maps MECHANISM SEED */
 #include "attn_case.h"
 
@@ -410,7 +411,8 @@ static void hidden_law(void **state) {
     assert_true(clean.entropy[5] == 0 && clean.columns[1] == 0 && clean.columns[LK - 1] == 0 && clean.columns[0] > 0);
 }
 
-/* Rows sum to one: so do the columns, together, to the number of queries, and the entropy of equal weights is ln of their number. */
+/* Rows sum to one: so do the columns, together, to the number of queries, and the entropy of equal weights is ln of
+ * their number. */
 static void identities(void **state) {
     (void)state;
     static result r;

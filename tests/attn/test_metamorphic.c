@@ -1,6 +1,6 @@
-/* Relations between calls of exact attention that mean the same, over random problems with all features the relation allows: where the
- * arithmetic is the same, so are the bits; where sums are taken in another order, the error stays what the oracle allows. A failure
- * prints the line that repeats it:  test_metamorphic RELATION MECHANISM SEED */
+/* Relations between calls of exact attention that mean the same, over random problems with all features the relation
+ * allows: where the arithmetic is the same, so are the bits; where sums are taken in another order, the error stays
+ * what the oracle allows. A failure prints the line that repeats it:  test_metamorphic RELATION MECHANISM SEED */
 #include "attn_oracle.h"
 
 #include <setjmp.h>
@@ -122,8 +122,9 @@ static bool planes_shared(const exact_case *e) {
     return b->rank && (b->dim[0] == 1 || b->dim[1] == 1 || b->dim[2] == 1 || b->dim[3] == 1);
 }
 
-/* Where the length itself changes, by padding or by cutting off, the backward may cut the sequence into other chunks, which are the order
- * of its sums; a short one is one chunk either way. Outputs have no such limit, and what else is in the batch never matters. */
+/* Where the length itself changes, by padding or by cutting off, the backward may cut the sequence into other
+ * chunks, which are the order of its sums; a short one is one chunk either way. Outputs have no such limit, and what
+ * else is in the batch never matters. */
 static int gradients_of(const exact_case *e, int what) {
     const int64_t rows = e->c.lq > e->c.lk ? e->c.lq : e->c.lk;
     return rows <= 256 && e->c.d + e->c.dv <= 256 ? what : 0;
@@ -281,7 +282,8 @@ static void packed_relation(const char *m, uint64_t seed) {
     exact_free(&packed);
 }
 
-/* Rows and keys beyond those of a sequence, with finite rubbish in the queries and NaN in the keys, and no gradient coming in. */
+/* Rows and keys beyond those of a sequence, with finite rubbish in the queries and NaN in the keys, and no gradient
+ * coming in. */
 static fv_tensor padded(exact_case *e, int slot, const fv_tensor *from, int64_t length, double rubbish) {
     const int64_t dim[4] = {1, from->dim[1], length, from->rank == 4 ? from->dim[3] : 1};
     fv_tensor t = exact_tensor(e, slot, from->rank, dim, rubbish), head = fv_tensor_slice(t, 2, 0, from->dim[2]);

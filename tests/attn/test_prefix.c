@@ -1,5 +1,5 @@
-/* Prefix-LM: keys of the prefix are seen from everywhere, the others causally. Against the same picture drawn as a mask, and laws. The
- * random calls of the other tests have prefixes too. */
+/* Prefix-LM: keys of the prefix are seen from everywhere, the others causally. Against the same picture drawn as a
+ * mask, and laws. The random calls of the other tests have prefixes too. */
 #define CALL_REAL double
 #include "attn_call.h"
 

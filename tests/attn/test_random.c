@@ -1,8 +1,9 @@
 /* Random calls of every mechanism on each instruction set.
  *
- * Exact attention (`softmax`, `window`): problems over all features and pairs of features (attn_features.h) against the oracle in double precision
- * with the error each element may have (attn_oracle.h), forward and backward. The other mechanisms: the engine against the mechanism's
- * own plain reference, f32 gradients against f64. A failure prints the line that repeats it:  test_random MECHANISM SEED */
+ * Exact attention (`softmax`, `window`): problems over all features and pairs of features (attn_features.h) against
+ * the oracle in double precision with the error each element may have (attn_oracle.h), forward and backward. The
+ * other mechanisms: the engine against the mechanism's own plain reference, f32 gradients against f64. A failure
+ * prints the line that repeats it:  test_random MECHANISM SEED */
 #include "attn_oracle.h"
 
 #include <setjmp.h>
@@ -24,7 +25,8 @@ static int64_t tried, seen[FEATURES][FEATURES];
 
 static int64_t work_of(uint64_t seed) { return seed % 1000 == 999 ? 30000000 : seed % 50 == 49 ? 4000000 : 200000; }
 
-/* The worst case must hold everywhere; the probable error is not exceeded either. Half of the problems are held against each. */
+/* The worst case must hold everywhere; the probable error is not exceeded either. Half of the problems are held
+ * against each. */
 static oracle_rule rule_of(uint64_t seed) { return seed % 2 ? RULE_SOFT : RULE_HARD; }
 
 static void against_oracle(const exact_case *e, const oracle *o, const char *isa, double allowed) {
@@ -50,7 +52,8 @@ static void run_exact(exact_case *e, const oracle *o, const char *isa, double al
         against_oracle(e, o, isa, allowed);
 }
 
-/* The same values in f64, with the worst-case rule; twice, for the oracle rounds too. The public reference must agree as well. */
+/* The same values in f64, with the worst-case rule; twice, for the oracle rounds too. The public reference must
+ * agree as well. */
 static void exact_in_f64(const char *mechanism, uint64_t seed) {
     exact_case e;
     oracle o;

@@ -1,5 +1,5 @@
-/* The RECURRENT engine through the mechanism `linear`: small answers computed by hand, the reference, differences, and what must not change
- * any bit. A failure of a random case names the case:  test_recur CASE */
+/* The RECURRENT engine through the mechanism `linear`: small answers computed by hand, the reference, differences,
+ * and what must not change any bit. A failure of a random case names the case:  test_recur CASE */
 #include "attn_check.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
-/* Calls that cannot mean anything are refused with FV_USAGE before anything runs, and the message names what is wrong. Numbers that the
- * arithmetic of a plan cannot hold would otherwise be computed as something else: a softcap of 1e-60 in f32 as none, a scale of 1e39 as
- * NaN. */
+/* Calls that cannot mean anything are refused with FV_USAGE before anything runs, and the message names what is
+ * wrong. Numbers that the arithmetic of a plan cannot hold would otherwise be computed as something else: a softcap
+ * of 1e-60 in f32 as none, a scale of 1e39 as NaN. */
 #include "fovea/attention.h"
 #include "fovea/cache.h"
 #include "fovea/statistics.h"

@@ -1,4 +1,5 @@
-/* Rotary embedding against plain formulas in double, and its laws: distance alone, norm, transpose, pairings, tables, refusals. */
+/* Rotary embedding against plain formulas in double, and its laws: distance alone, norm, transpose, pairings,
+ * tables, refusals. */
 #include "base/base.h"
 #include "fovea/rope.h"
 #include "simd/simd.h"
@@ -332,8 +333,8 @@ static void threads_law(void **state) {
 
 /* ---- known answers */
 
-/* Frequencies that transformers 4.46 computes in f32: Llama 3.1 (head 128, base 500000, factor 8, low 1, high 4, L0 8192), and YaRN
- * (head 128, base 10000, factor 16, L0 4096). Attention factors: 0.1 ln s + 1. */
+/* Frequencies that transformers 4.46 computes in f32: Llama 3.1 (head 128, base 500000, factor 8, low 1, high 4, L0
+ * 8192), and YaRN (head 128, base 10000, factor 16, L0 4096). Attention factors: 0.1 ln s + 1. */
 static void known_frequencies(void **state) {
     (void)state;
     static const struct {

@@ -1,5 +1,6 @@
-/* Special values and places: huge and denormal numbers, NaN and infinity in live and in hidden rows, nothing at all, every alignment of
- * an element, strides beyond 2^31 elements, and the accuracy of the exponential that softmax uses. */
+/* Special values and places: huge and denormal numbers, NaN and infinity in live and in hidden rows, nothing at all,
+ * every alignment of an element, strides beyond 2^31 elements, and the accuracy of the exponential that softmax
+ * uses. */
 #include "attn_oracle.h"
 
 #include <setjmp.h>
@@ -91,7 +92,8 @@ static void huge_one(void) {
 }
 static void huge_test(void **state) { (void)state, everywhere(huge_one); }
 
-/* All scores the same enormous number, or an enormous negative bias on all keys of a row: the plain mean, nothing is masked. */
+/* All scores the same enormous number, or an enormous negative bias on all keys of a row: the plain mean, nothing is
+ * masked. */
 static void equal_one(void) {
     static const float sizes[] = {1e4f, -1e4f, 1e30f, -1e30f, -2e38f};
     for (int s = 0; s < 5; s++) {
@@ -346,8 +348,8 @@ static void far_apart_test(void **state) {
 
 /* ---- the exponential of softmax */
 
-/* Two keys with scores 0 and x, values (1, 0) and (0, 1): out is (f, f p), and p = 2^x to the last bits. scale = ln 2 makes the score in
- * units of log 2 exactly x. */
+/* Two keys with scores 0 and x, values (1, 0) and (0, 1): out is (f, f p), and p = 2^x to the last bits. scale = ln
+ * 2 makes the score in units of log 2 exactly x. */
 typedef struct accuracy {
     double worst, sum;
     int64_t count;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- status ----------------------------------------------------------------------------------------------------- */
+/* ---- status */
 
 static void status_keeps_the_message(void **state) {
     (void)state;
@@ -71,7 +71,7 @@ static void log_goes_to_the_listener(void **state) {
     assert_string_equal(logged, "> 1 3 mice");
 }
 
-/* ---- options ---------------------------------------------------------------------------------------------------- */
+/* ---- options */
 
 typedef struct settings {
     bool shuffle;
@@ -168,7 +168,7 @@ static void options_print_what_reads_back(void **state) {
     assert_string_equal(text, "att");
 }
 
-/* ---- memory ----------------------------------------------------------------------------------------------------- */
+/* ---- memory */
 
 static void memory_is_zeroed_aligned_and_counted(void **state) {
     (void)state;
@@ -283,7 +283,7 @@ static void arena_blocks_do_not_overlap(void **state) {
     fv__arena_free(arena);
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------------- */
+/* ---- text */
 
 static void buffer_grows_and_remembers_failure(void **state) {
     (void)state;
@@ -474,7 +474,7 @@ static void hash_is_stable_and_spreads(void **state) {
     assert_true(chi2 > 20 && chi2 < 120); /* 63 degrees of freedom: far beyond 5 sigma on both sides */
 }
 
-/* ---- randomness ------------------------------------------------------------------------------------------------- */
+/* ---- randomness */
 
 static void philox_gives_the_known_answers(void **state) {
     (void)state;

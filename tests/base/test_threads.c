@@ -113,7 +113,7 @@ static void fewer_threads_than_asked_give_the_same(void **state) {
     check_loop(20, N);
 }
 
-/* ---- what the environment says: this program starts itself again with `probe` ----------------------------------- */
+/* ---- what the environment says: this program starts itself again with `probe` */
 
 static char warning[256];
 static void keep_warning(void *context, fv_log_level level, const char *line) {

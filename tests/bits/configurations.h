@@ -1,5 +1,5 @@
-/* The configurations of tests/bits/record, as names. What a key means stands where record.c reads it; without a key there are 2
- * sequences, 2 heads, 67 queries, 131 keys and widths of 32. */
+/* The configurations of tests/bits/record, as names. What a key means stands where record.c reads it; without a key
+ * there are 2 sequences, 2 heads, 67 queries, 131 keys and widths of 32. */
 #ifndef FV_TESTS_BITS_CONFIGURATIONS_H
 #define FV_TESTS_BITS_CONFIGURATIONS_H
 

@@ -1,10 +1,10 @@
-/* Prints hashes of what attention computes, one line a configuration and instruction set, so that two builds can be held against each
- * other bit by bit:
+/* Prints hashes of what attention computes, one line a configuration and instruction set, so that two builds can be
+ * held against each other bit by bit:
  *
  *     softmax/bf16/q=65/k=257/d=32/causal=lr scalar out=3f... lse=... dq=... dk=... dv=... weights=... stats=...
  *
- * The name is the whole configuration; `record NAME THREADS` runs it alone. Inputs are numbers of a counter: they depend on the name and
- * on nothing of the library.
+ * The name is the whole configuration; `record NAME THREADS` runs it alone. Inputs are numbers of a counter: they
+ * depend on the name and on nothing of the library.
  *   record [PART-OF-A-NAME [THREADS [ISA]]]
  */
 #include "fovea/fovea.h"
@@ -16,7 +16,7 @@
 
 enum { NAME = 240, MOST_BLOCKS = 128 };
 
-/* ---- hashes, numbers of a counter, memory ------------------------------------------------------------------------------------- */
+/* ---- hashes, numbers of a counter, memory */
 
 static uint64_t hash_more(uint64_t hash, const void *bytes, size_t size) { /* FNV-1a */
     const unsigned char *at = bytes;
@@ -36,7 +36,8 @@ static int64_t random_below(uint64_t key, uint64_t counter, int64_t n) {
     return (int64_t)((random_bits(key, counter) >> 33) % (uint64_t)n);
 }
 
-/* In (-1, 1). With 8 significant bits and a size of at least 2^-9 it is exact in every type, so storing it never rounds. */
+/* In (-1, 1). With 8 significant bits and a size of at least 2^-9 it is exact in every type, so storing it never
+ * rounds. */
 static double random_value(uint64_t key, uint64_t counter, int bits) {
     const double x = (double)(random_bits(key, counter) >> 12) * 0x1p-51 - 1;
     if (bits == 53) return x;
@@ -45,7 +46,8 @@ static double random_value(uint64_t key, uint64_t counter, int bits) {
     return exponent < -8 && bits == 8 ? 0x1p-9 : ldexp(trunc(part * unit) / unit, exponent);
 }
 
-/* Memory of one configuration, freed as a whole. Every block starts as a pattern: what nobody writes stays the same in every build. */
+/* Memory of one configuration, freed as a whole. Every block starts as a pattern: what nobody writes stays the same
+ * in every build. */
 static void *blocks[MOST_BLOCKS];
 static int block_count;
 
@@ -59,7 +61,7 @@ static void free_all(void) {
     while (block_count) free(blocks[--block_count]);
 }
 
-/* ---- a configuration is its name: NAME/KEY=VALUE/FLAG/... ----------------------------------------------------------------------- */
+/* ---- a configuration is its name: NAME/KEY=VALUE/FLAG/... */
 
 static uint64_t key_of_name; /* hash of the name: the seed of its numbers */
 
@@ -93,7 +95,8 @@ static int64_t size_of(const char *name, const char *key, int64_t absent) {
 
 static void print_hash(const char *what, uint64_t hash) { printf(" %s=%016llx", what, (unsigned long long)hash); }
 
-/* ==== everything that calls fovea ================================================================================================ */
+/* ==== everything that calls fovea
+ * ================================================================================================ */
 
 static fv_dtype dtype_of(const char *name) {
     return has(name, "f64") ? FV_F64 : has(name, "bf16") ? FV_BF16 : has(name, "f16") ? FV_F16 : FV_F32;
@@ -485,11 +488,13 @@ static int status_ok(void) { return FV_OK; }
 static const char *reason(void) { return fv_message(); }
 typedef fv_status recorder(const char *name);
 
-/* ==== the configurations ========================================================================================================= */
+/* ==== the configurations
+ * ========================================================================================================= */
 
 #include "configurations.h"
 
-/* ==== the lines ================================================================================================================== */
+/* ==== the lines
+ * ================================================================================================================== */
 
 static const char *only = "", *only_isa = "";
 
@@ -511,8 +516,8 @@ static void record(const char *name) {
     }
 }
 
-/* What the bits depend on beside the sources: the compiler, and for f64 the exp, log, tanh and cos of the C library, which chooses by
- * processor whether they use fused multiply-adds. */
+/* What the bits depend on beside the sources: the compiler, and for f64 the exp, log, tanh and cos of the C library,
+ * which chooses by processor whether they use fused multiply-adds. */
 static void print_machine(void) {
 #if defined(__clang__)
     printf("# compiler clang %d\n", __clang_major__);

@@ -1,6 +1,6 @@
-/* The command from outside: `fovea attend` against the library, and against the node tests of the ONNX Attention operator
- * when FOVEA_CONFORMANCE names the folder that holds them (inputs in.*, outputs out.*, attributes as JSON in the metadata).
- * The program is the one in the same build folder. */
+/* The command from outside: `fovea attend` against the library, and against the node tests of the ONNX Attention
+ * operator when FOVEA_CONFORMANCE names the folder that holds them (inputs in.*, outputs out.*, attributes as JSON
+ * in the metadata). The program is the one in the same build folder. */
 #define _GNU_SOURCE
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,7 +45,7 @@ static double excess(const fv_tensor *a, const fv_tensor *b, double relative) {
     if (fv_tensor_count(a) != fv_tensor_count(b)) return INFINITY;
     fv_tensor x = fv_tensor_1d(a->data, a->dtype, fv_tensor_count(a)),
               y = fv_tensor_1d(b->data, b->dtype, fv_tensor_count(b));
-    for (index[0] = 0; index[0] < x.dim[0]; ++index[0]) {
+    for (index[0] = 0; index[0] < x.dim[0]; index[0]++) {
         double p = fv_tensor_get(&x, index), q = fv_tensor_get(&y, index);
         if (p == q) continue;
         double e = fabs(p - q) - relative * fabs(q);
@@ -54,14 +54,14 @@ static double excess(const fv_tensor *a, const fv_tensor *b, double relative) {
     return worst;
 }
 
-/* ---- against the library ---------------------------------------------------------------------------------------------- */
+/* ---- against the library */
 
 enum { B = 2, H = 4, HKV = 2, LQ = 5, LK = 7, D = 8, DV = 6 };
 static float q[B * H * LQ * D], k[B * HKV * LK * D], v[B * HKV * LK * DV], out[B * H * LQ * DV], lse[B * H * LQ];
 static float dout[B * H * LQ * DV], dq[B * H * LQ * D], dk[B * HKV * LK * D], dv[B * HKV * LK * DV];
 
 static void fill(float *x, size_t count, unsigned seed) {
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = 0; i < count; i++) {
         seed = seed * 1664525u + 1013904223u;
         x[i] = (float)(seed >> 8) / 8388608.0f - 1.0f;
     }
@@ -133,7 +133,7 @@ static void half_and_statistics(void **state) {
     x.t[FV_V] = fv_bhld(hv, FV_BF16, B, HKV, LK, DV), x.t[FV_OUT] = fv_bhld(ho, FV_BF16, B, H, LQ, DV);
     x.t[FV_LSE] = full.t[FV_LSE];
     fv_named_tensor in[3] = {{"q", x.t[FV_Q]}, {"k", x.t[FV_K]}, {"v", x.t[FV_V]}};
-    for (int i = 0; i < 3; ++i) assert_int_equal(fv_tensor_copy(&in[i].tensor, &full.t[i]), FV_OK);
+    for (int i = 0; i < 3; i++) assert_int_equal(fv_tensor_copy(&in[i].tensor, &full.t[i]), FV_OK);
     assert_int_equal(fv_safetensors_write(in_folder("half.safetensors"), in, 3, NULL), FV_OK);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     fv_attention_plan *plan;
@@ -177,7 +177,7 @@ static void layouts_agree(void **state) {
         const char *name;
     } each[] = {
         {x.t[FV_Q], tq, "bq.npy"}, {x.t[FV_K], tk, "bk.npy"}, {x.t[FV_V], tv, "bv.npy"}, {x.t[FV_OUT], to, NULL}};
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 4; i++) {
         const fv_tensor *t = &each[i].from;
         fv_tensor view = fv_blhd(each[i].to, FV_F32, t->dim[0], t->dim[2], t->dim[1], t->dim[3]);
         assert_int_equal(fv_tensor_copy(&view, t), FV_OK);
@@ -207,7 +207,7 @@ static void past_is_a_prefix(void **state) {
                 {x.t[FV_V], 0, 3, past_v, "pv.npy"},
                 {x.t[FV_K], 3, 4, new_k, "nk.npy"},
                 {x.t[FV_V], 3, 4, new_v, "nv.npy"}};
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 4; i++) {
         fv_tensor part = fv_tensor_slice(each[i].from, 2, each[i].start, each[i].count);
         fv_tensor to = fv_bhld(each[i].to, FV_F32, part.dim[0], part.dim[1], part.dim[2], part.dim[3]);
         assert_int_equal(fv_tensor_copy(&to, &part), FV_OK);
@@ -225,7 +225,7 @@ static void past_is_a_prefix(void **state) {
     same("p.safetensors", "present_v", x.t[FV_V]);
 }
 
-/* ---- the ONNX operator ---------------------------------------------------------------------------------------------------- */
+/* ---- the ONNX operator */
 
 static double attribute(const char *json, const char *name, double missing) {
     char key[64];
@@ -234,15 +234,16 @@ static double attribute(const char *json, const char *name, double missing) {
     return at ? strtod(at + strlen(key), NULL) : missing;
 }
 
-/* Examples made before onnx/onnx#7867 (onnx 1.22) add the mask before the softcap, which lets masked keys through, and number
- * the modes of the fourth output otherwise; the operator was corrected to the order fovea has. */
+/* Examples made before onnx/onnx#7867 (onnx 1.22) add the mask before the softcap, which lets masked keys through,
+ * and number the modes of the fourth output otherwise; the operator was corrected to the order fovea has. */
 static bool of_old_text(fv_tensor_file *f) {
     const char *version = fv_tensor_file_metadata(f, "onnx");
     return !version || strtod(version + strcspn(version, ".") + 1, NULL) < 22;
 }
 
-/* What the command does not say in one call, and tests/conformance does in C: the old order, a mask shorter than the keys,
- * scores before a mask that hides, and a window that is no causal one and counts from the end of each sequence. */
+/* What the command does not say in one call, and tests/conformance does in C: the old order, a mask shorter than the
+ * keys, scores before a mask that hides, and a window that is no causal one and counts from the end of each
+ * sequence. */
 static bool set_aside(fv_tensor_file *f) {
     const char *json = fv_tensor_file_metadata(f, "attributes");
     fv_tensor mask = {0}, keys;
@@ -301,7 +302,7 @@ static bool onnx_agrees(fv_tensor_file *f, const char *name) {
     fv_tensor_file *ours;
     bool good = true;
     if (fv_tensor_file_open(&ours, in_folder("onnx.safetensors")) != FV_OK) return false;
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 4; i++) {
         fv_tensor want, found;
         if (!fv_tensor_file_has(f, pairs[i][0])) continue;
         fv_tensor_file_find(f, pairs[i][0], &want);

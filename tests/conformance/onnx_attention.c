@@ -1,8 +1,9 @@
 /* The operator Attention by fovea/attention.h.
  *
- * Its text was corrected in onnx 1.22: the softcap now comes before the mask is added, so that a masked key stays masked, and
- * modes 1 and 2 of the fourth output changed places. fovea has the corrected order. A sample of the old one, the sum s q.k + b
- * under the cap, is asked for as a product of longer rows, [q, b_i/s] . [k, e_j], which is that sum. */
+ * Its text was corrected in onnx 1.22: the softcap now comes before the mask is added, so that a masked key stays
+ * masked, and modes 1 and 2 of the fourth output changed places. fovea has the corrected order. A sample of the old
+ * one, the sum s q.k + b under the cap, is asked for as a product of longer rows, [q, b_i/s] . [k, e_j], which is
+ * that sum. */
 #include "conform.h"
 
 #include <float.h>
@@ -165,7 +166,8 @@ static void solve(sample *s, const call *c, const fv_attention_options *how, fv_
     fv_attention_plan_free(plan);
 }
 
-/* Windows without causality that are counted from the end of each entry's keys: an offset for each, so a call for each. */
+/* Windows without causality that are counted from the end of each entry's keys: an offset for each, so a call for
+ * each. */
 static void solve_entries(sample *s, const call *c, fv_capture capture, const fv_tensor *scores) {
     for (int64_t b = 0; b < c->batch && !*s->reason; b++) {
         fv_attention_tensors one = entry(c, b);

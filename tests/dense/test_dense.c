@@ -1,4 +1,5 @@
-/* Matrix products against three plain loops, for random shapes, strides and transposes; the same bits for any thread count. */
+/* Matrix products against three plain loops, for random shapes, strides and transposes; the same bits for any thread
+ * count. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

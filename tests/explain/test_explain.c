@@ -12,7 +12,7 @@
 
 static void near(double found, double expected) { assert_true(fabs(found - expected) < 1e-6); }
 
-/* ---- statistics ------------------------------------------------------------------------------------------------ */
+/* ---- statistics */
 
 static void uniform_attention_has_entropy_one(void **state) {
     (void)state;
@@ -65,7 +65,7 @@ static void empty_and_unscaled_rows(void **state) {
     near(s.previous, 3);
 }
 
-/* ---- rollout --------------------------------------------------------------------------------------------------- */
+/* ---- rollout */
 
 static void rollout_known_answer(void **state) {
     (void)state;
@@ -121,7 +121,7 @@ static void rollout_same_bits_for_any_threads(void **state) {
     }
 }
 
-/* ---- from arrays ----------------------------------------------------------------------------------------------- */
+/* ---- from arrays */
 
 static fv_explanation *two_layers(void) {
     const float w[2 * 2 * 4] = {1, 0, .25f, .75f, 1, 0, .75f, .25f, 1, 0, .5f, .5f, 1, 0, .5f, .5f};
@@ -190,7 +190,7 @@ static void bad_weights_are_refused(void **state) {
     assert_int_equal(fv_explanation_of(&e, "huge", w, 1, INT32_MAX, INT64_MAX / 2, 8, NULL, NULL), FV_USAGE);
 }
 
-/* ---- words ----------------------------------------------------------------------------------------------------- */
+/* ---- words */
 
 static fv_explanation *pieces(void) {
     /* "go play" as [CLS] go pl ay */
@@ -231,7 +231,7 @@ static void pieces_become_words(void **state) {
     fv_explanation_free(e);
 }
 
-/* ---- texts ----------------------------------------------------------------------------------------------------- */
+/* ---- texts */
 
 static void bad_bytes_are_replaced_and_offsets_follow(void **state) {
     (void)state;
@@ -281,7 +281,7 @@ static void offsets_outside_the_text_are_refused(void **state) {
     fv_explanation_free(e);
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------------- */
+/* ---- names */
 
 static void matrices_have_names(void **state) {
     (void)state;
@@ -318,7 +318,7 @@ static void heads_are_chosen_by_lists(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_int_equal(fv__head_choice_parse(&c, bad[i]), FV_USAGE);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------------- */
+/* ---- memory */
 
 static fv_status build_and_merge(void) {
     const float w[2 * 4] = {1, 0, .5f, .5f, 1, 0, .5f, .5f};

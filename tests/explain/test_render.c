@@ -13,7 +13,7 @@
 
 #include <png.h>
 
-/* ---- all renderers --------------------------------------------------------------------------------------------- */
+/* ---- all renderers */
 
 static void the_same_bytes_every_time(void **state) {
     (void)state;
@@ -136,7 +136,7 @@ static void without_maps_there_are_still_pictures(void **state) {
     fv_explanation_free(e);
 }
 
-/* ---- hostile texts --------------------------------------------------------------------------------------------- */
+/* ---- hostile texts */
 
 static void nothing_hostile_in_svg(void **state) {
     (void)state;
@@ -188,7 +188,7 @@ static void nothing_hostile_on_the_terminal(void **state) {
     fv_explanation_free(e);
 }
 
-/* ---- terminal -------------------------------------------------------------------------------------------------- */
+/* ---- terminal */
 
 /* Columns of the widest line, escapes not counted. */
 static int64_t widest_line(const fv__buf *out) {
@@ -270,7 +270,7 @@ static void the_ascii_matrix_marks_the_largest_weight(void **state) {
     fv_explanation_free(e);
 }
 
-/* ---- pictures -------------------------------------------------------------------------------------------------- */
+/* ---- pictures */
 
 static void the_png_is_the_picture(void **state) {
     (void)state;

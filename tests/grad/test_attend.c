@@ -1,5 +1,5 @@
-/* Attention in the graph: gradients of every mechanism of the table with respect to every port it takes, packed and not, from
- * separate leaves and from windows of one projection; plans are kept; calls can be looked at afterwards. */
+/* Attention in the graph: gradients of every mechanism of the table with respect to every port it takes, packed and
+ * not, from separate leaves and from windows of one projection; plans are kept; calls can be looked at afterwards. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -152,7 +152,7 @@ static void shared_inputs(void **state) {
     fv__free(leaf.data);
 }
 
-/* ---- after the run ------------------------------------------------------------------------------------------------------ */
+/* ---- after the run */
 
 static fv_node *small_call(fv_graph *g, fv_node *x, const char *name) {
     fv_attend call = {.name = name, .options = FV_ATTENTION_DEFAULT, .q_rows = &sequences};
@@ -193,7 +193,8 @@ static void looking(void **state) {
     fv_graph_free(g);
 }
 
-/* A refusal of the plan reaches the graph with its reason; another number of shapes than the cache likes does no harm. */
+/* A refusal of the plan reaches the graph with its reason; another number of shapes than the cache likes does no
+ * harm. */
 static void plans(void **state) {
     (void)state;
     fv_graph *g;

@@ -256,7 +256,7 @@ static void check_finds_faults(void **state) {
     fv__free(leaf.data);
 }
 
-/* ---- parameters ------------------------------------------------------------------------------------------------------ */
+/* ---- parameters */
 
 static void parameters(void **state) {
     (void)state;
@@ -293,7 +293,8 @@ static void parameters(void **state) {
     fv_params_free(q);
 }
 
-/* Two backwards add up; a frozen parameter gets nothing; TRACE leaves parameters alone but gives gradients of values. */
+/* Two backwards add up; a frozen parameter gets nothing; TRACE leaves parameters alone but gives gradients of
+ * values. */
 static void modes(void **state) {
     (void)state;
     fv_params *p;

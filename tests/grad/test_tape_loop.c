@@ -1,5 +1,5 @@
-/* A training loop on the tape: nothing is allocated after the first step, the bits do not depend on the number of threads, it
- * learns, and every allocation may fail. */
+/* A training loop on the tape: nothing is allocated after the first step, the bits do not depend on the number of
+ * threads, it learns, and every allocation may fail. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -179,7 +179,8 @@ static void learns(void **state) {
     drop(&m);
 }
 
-/* Each allocation of two steps fails once: the status says so, nothing leaks (sanitizers), and the graph works again. */
+/* Each allocation of two steps fails once: the status says so, nothing leaks (sanitizers), and the graph works
+ * again. */
 static void every_allocation_fails_once(void **state) {
     (void)state;
     static batch b;

@@ -13,7 +13,7 @@
 #include "io/pack.h"
 #include "io/table.h"
 
-/* ---- the work: each writes "precious" and reads it back --------------------------------------------------------- */
+/* ---- the work: each writes "precious" and reads it back */
 
 static fv_status safetensors_round_trip(const char *path) {
     float x[600];
@@ -128,7 +128,7 @@ static fv_status table_round_trip(const char *path) {
     return read_table(path, FV_TABLE_JSONL, 2);
 }
 
-/* ---- the harness ------------------------------------------------------------------------------------------------ */
+/* ---- the harness */
 
 typedef fv_status work(const char *path);
 

@@ -15,7 +15,7 @@
 #include <math.h>
 #include <png.h>
 
-/* ---- safetensors ------------------------------------------------------------------------------------------------ */
+/* ---- safetensors */
 
 static void safetensors_come_back(void **state) {
     (void)state;
@@ -152,7 +152,7 @@ static void the_caller_chooses_the_fault(void **state) {
     assert_int_equal(fv_tensor_file_open(&file, scratch_path("missing")), FV_BAD_DATA);
 }
 
-/* ---- npy -------------------------------------------------------------------------------------------------------- */
+/* ---- npy */
 
 static void npy_comes_back(void **state) {
     (void)state;
@@ -228,7 +228,7 @@ static void npy_reads_what_numpy_writes(void **state) {
         }
 }
 
-/* ---- json ------------------------------------------------------------------------------------------------------- */
+/* ---- json */
 
 static fv__json *parsed(const char *text) {
     fv__json *value = NULL;
@@ -362,7 +362,7 @@ static void json_is_written(void **state) {
     assert_int_equal(fv__alloc_live(), live);
 }
 
-/* ---- packing ---------------------------------------------------------------------------------------------------- */
+/* ---- packing */
 
 static void deflate_and_inflate_are_inverse(void **state) {
     (void)state;

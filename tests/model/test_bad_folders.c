@@ -1,5 +1,5 @@
-/* Bad model folders: every fault is FV_BAD_MODEL (exit code 4) with a message that names file, tensor or key. A good model is
- * saved once; each case spoils one thing of a copy. */
+/* Bad model folders: every fault is FV_BAD_MODEL (exit code 4) with a message that names file, tensor or key. A good
+ * model is saved once; each case spoils one thing of a copy. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -60,7 +60,7 @@ static void config(const char *from, const char *to) {
     shell("grep -q '%s' %s/config.json && sed -i 's/%s/%s/' %s/config.json", from, bad, from, to, bad);
 }
 
-/* ---- config.json ------------------------------------------------------------------------------------------------------ */
+/* ---- config.json */
 
 static void test_config_values(void **state) {
     (void)state;
@@ -145,7 +145,7 @@ static void test_unknown_keys_warn(void **state) {
     assert_int_equal(warnings, 2);
 }
 
-/* ---- model.safetensors -------------------------------------------------------------------------------------------------- */
+/* ---- model.safetensors */
 
 typedef void spoil_fn(fv_named_tensor *tensors, int64_t *count);
 

@@ -42,7 +42,7 @@ static fv_model *trained(const char *kind) {
     return model;
 }
 
-/* ---- options ------------------------------------------------------------------------------------------------------ */
+/* ---- options */
 
 static void test_kinds_have_rows(void **state) {
     (void)state;
@@ -95,7 +95,7 @@ static void test_impossible_options(void **state) {
     refused(o, "ngram-min is larger than ngram-max\n  found:   6 and 5");
 }
 
-/* ---- a saved model is the model ------------------------------------------------------------------------------------ */
+/* ---- a saved model is the model */
 
 static void predict(const fv_model *model, const fv_dataset *data, float *p) {
     OK(fv_model_predict(model, data->texts, p));
@@ -177,7 +177,7 @@ static void test_empty_and_strange_texts(void **state) {
     }
 }
 
-/* ---- looking inside -------------------------------------------------------------------------------------------------- */
+/* ---- looking inside */
 
 static void check_attention(fv_trace *trace) {
     int64_t n = trace->tokens->count;
@@ -285,7 +285,7 @@ static void test_trace_of_cls_and_long_text(void **state) {
     fv_dataset_free(data);
 }
 
-/* ---- every choice of the transformer ---------------------------------------------------------------------------------- */
+/* ---- every choice of the transformer */
 
 static void test_choices(void **state) {
     (void)state;
@@ -315,7 +315,7 @@ static void test_choices(void **state) {
     fv_dataset_free(data);
 }
 
-/* ---- the solver of the linear model ----------------------------------------------------------------------------------- */
+/* ---- the solver of the linear model */
 
 /* Rosenbrock's valley: minimum 0 at (1, 1), the classic test of a line search. */
 static double rosenbrock(void *context, double *g, const double *x) {

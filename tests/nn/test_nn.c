@@ -37,7 +37,7 @@ static void shake(fv_params *params) {
     }
 }
 
-/* ---- every kind through fv_layer_forward ------------------------------------------------------------------------------ */
+/* ---- every kind through fv_layer_forward */
 
 typedef struct layer_case {
     const char *kind, *settings; /* "name=value name=value" over the defaults; @ is the width */
@@ -142,7 +142,7 @@ static void every_mechanism(void **state) {
     }
 }
 
-/* ---- f32, through the vector kernels, against f64 ------------------------------------------------------------------------ */
+/* ---- f32, through the vector kernels, against f64 */
 
 enum { LONG = 150, WIDE = 72 };
 
@@ -198,7 +198,7 @@ static void f32_follows_f64(void **state) {
     }
 }
 
-/* ---- layers with inputs of their own ----------------------------------------------------------------------------------- */
+/* ---- layers with inputs of their own */
 
 static fv_node *embed(fv_graph *g, fv_node *const *x, void *context) {
     fv_layer *const *both = context;
@@ -250,7 +250,7 @@ static void cross_attention(void **state) {
     }
 }
 
-/* ---- what a layer is called, and what it refuses ------------------------------------------------------------------------- */
+/* ---- what a layer is called, and what it refuses */
 
 static void parameter_names(void **state) {
     (void)state;

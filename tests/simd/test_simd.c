@@ -97,7 +97,8 @@ static void check_accuracy(const fv__simd_f32 *k) {
 }
 static void accuracy_test(void **state) { (void)state, every_table(check_accuracy); }
 
-/* Every so many-th of all bit patterns of a float, NaN and infinities included: 2 ulp, and no bias where the result is not exact. */
+/* Every so many-th of all bit patterns of a float, NaN and infinities included: 2 ulp, and no bias where the result
+ * is not exact. */
 static void sweep(const char *name, void (*run)(float *, const float *, int64_t), long double (*exact)(long double)) {
     const uint32_t stride = getenv("FOVEA_TEST_LONG") ? 61 : getenv("FOVEA_TEST_QUICK") ? 50021 : 1999;
     enum { BATCH = 4096 };
@@ -126,7 +127,8 @@ static void sweep(const char *name, void (*run)(float *, const float *, int64_t)
 static void check_sweep(const fv__simd_f32 *k) { sweep("exp", k->exp, expl), sweep("tanh", k->tanh, tanhl); }
 static void sweep_test(void **state) { (void)state, every_table(check_sweep); }
 
-/* The weights inside online_softmax, against a row whose score is 0: 2 ulp (a little more without fused operations) and no bias. */
+/* The weights inside online_softmax, against a row whose score is 0: 2 ulp (a little more without fused operations)
+ * and no bias. */
 static void check_weights(const fv__simd_f32 *k) {
     enum { ROWS = 64 };
     static float s[ROWS * 32], x[ROWS * 32], m[32], l[32], alpha[32];
@@ -485,7 +487,8 @@ static void check_turning(const fv__simd_f32 *k) {
 }
 static void turning_test(void **state) { (void)state, every_table(check_turning); }
 
-/* The online softmax over two tiles is the softmax of the whole, and lse and factor say so; a hidden column gives zero. */
+/* The online softmax over two tiles is the softmax of the whole, and lse and factor say so; a hidden column gives
+ * zero. */
 static void check_online(const fv__simd_f32 *k) {
     enum { ROWS = 11, LANES = 32 };
     static float s[2 * ROWS * LANES], m[LANES], l[LANES], alpha[LANES], lse[LANES], factor[LANES];
@@ -509,8 +512,8 @@ static void check_online(const fv__simd_f32 *k) {
 }
 static void online_test(void **state) { (void)state, every_table(check_online); }
 
-/* Scores that leave every maximum where it is, or grow it a little: one pass has the bits of two. A large one is noticed, in any row and
- * lane, and the sums stay. */
+/* Scores that leave every maximum where it is, or grow it a little: one pass has the bits of two. A large one is
+ * noticed, in any row and lane, and the sums stay. */
 static void check_stays(const fv__simd_f32 *k) {
     enum { ROWS = 11, LANES = 32 };
     static float s[ROWS * LANES], twice[ROWS * LANES], m[LANES], l[LANES], m2[LANES], l2[LANES], alpha[LANES];

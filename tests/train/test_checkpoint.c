@@ -1,5 +1,5 @@
-/* Checkpoints that somebody made: every hash is right, so only the checks of what is inside are left. And setups that were
- * filled by hand, which have not been through the parser of options. */
+/* Checkpoints that somebody made: every hash is right, so only the checks of what is inside are left. And setups
+ * that were filled by hand, which have not been through the parser of options. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -33,7 +33,7 @@ static fv_status run(const char *folder, bool resume) {
     return status;
 }
 
-/* ---- making one --------------------------------------------------------------------------------------------------- */
+/* ---- making one */
 
 enum { ARRAYS = 5 };
 static const char *const names[ARRAYS] = {"weights", "moment1", "moment2", "average", "averaged"};
@@ -114,7 +114,7 @@ static void test_forged(void **unused) {
     }
 }
 
-/* ---- setups ---------------------------------------------------------------------------------------------------------- */
+/* ---- setups */
 
 static void test_filled_by_hand(void **unused) {
     (void)unused;

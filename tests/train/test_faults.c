@@ -1,5 +1,5 @@
-/* Every fallible allocation and every file call fails once, in a training, a prediction and an explanation: a clean status
- * with a message, nothing leaked, and the files of before still good. */
+/* Every fallible allocation and every file call fails once, in a training, a prediction and an explanation: a clean
+ * status with a message, nothing leaked, and the files of before still good. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
-/* A training is killed (SIGKILL) at random moments and resumed each time: the model's bytes are those of the unbroken run,
- * and those of a run with any other number of threads. A full disk in the middle loses nothing. */
+/* A training is killed (SIGKILL) at random moments and resumed each time: the model's bytes are those of the
+ * unbroken run, and those of a run with any other number of threads. A full disk in the middle loses nothing. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -23,7 +23,7 @@ static void refused(fv_status expected, fv_status found, const char *message) {
     if (strcmp(fv_message(), message) != 0) fail_msg("expected: %s\n   found: %s", message, fv_message());
 }
 
-/* ---- metrics: an example worked out by hand ------------------------------------------------------------------------- */
+/* ---- metrics: an example worked out by hand */
 
 static void test_metrics(void **state) {
     (void)state;
@@ -67,7 +67,7 @@ static void test_metrics_json(void **state) {
     fv_metrics_free(m);
 }
 
-/* ---- durations, schedules, options -------------------------------------------------------------------------------------- */
+/* ---- durations, schedules, options */
 
 static void test_durations(void **state) {
     (void)state;
@@ -126,7 +126,7 @@ static void test_setup(void **state) {
     assert_non_null(strstr(fv_message(), "did you mean word-vectors?"));
 }
 
-/* ---- training ------------------------------------------------------------------------------------------------------------ */
+/* ---- training */
 
 static fv_dataset *train_data, *valid_data;
 
@@ -225,7 +225,7 @@ static void test_accumulation(void **state) {
     fv_model_free(model[1]);
 }
 
-/* ---- the optimizer --------------------------------------------------------------------------------------------------------- */
+/* ---- the optimizer */
 
 /* The average by its definition, over all weights after every update, against the lazy one. */
 static void test_average(void **state) {
@@ -292,7 +292,7 @@ static void test_adamw(void **state) {
     fv_model_free(model);
 }
 
-/* ---- zero allocations ----------------------------------------------------------------------------------------------------- */
+/* ---- zero allocations */
 
 typedef struct watch {
     int64_t first, last;
@@ -326,7 +326,7 @@ static void test_no_allocations_after_the_first_step(void **state) {
     fv_dataset_free(data);
 }
 
-/* ---- interrupt and resume ----------------------------------------------------------------------------------------------------- */
+/* ---- interrupt and resume */
 
 typedef struct stop {
     int64_t at;
@@ -516,7 +516,7 @@ static void test_bad_data(void **state) {
     fv_dataset_free(other);
 }
 
-/* ---- word vectors ----------------------------------------------------------------------------------------------------------- */
+/* ---- word vectors */
 
 static void test_vectors_start_the_embedding(void **state) {
     (void)state;

@@ -4,13 +4,13 @@
  * texts of at least 15 words, no text twice. unlabelled.txt holds the descriptions of every package whose source is not
  * in the test split, repeated paragraphs once.
  */
-#include <string.h>
-
 #include "data/recipe/apt.h"
-#include "data/recipe/contract.h"
+#include "data/recipe/recipe_contract.h"
 #include "data/recipe/deb822.h"
 #include "data/recipe/md5.h"
 #include "data/text.h"
+
+#include <string.h>
 
 enum { MIN_WORDS = 15, BUCKETS = 10, VALID_BUCKET = 8, TEST_BUCKET = 9 };
 

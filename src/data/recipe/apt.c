@@ -1,13 +1,12 @@
 /* apt.c - a private configuration file, apt-get update, and apt-helper to read what came. See apt.h. */
 #include "data/recipe/apt.h"
+#include "data/recipe/process.h"
+#include "data/text.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "data/recipe/process.h"
-#include "data/text.h"
 
 static const char helper[] = "/usr/lib/apt/apt-helper";
 static const char keyring[] = "/usr/share/keyrings/debian-archive-keyring.gpg";

@@ -1,9 +1,8 @@
 /* deb822.c - stanza after stanza from memory. See deb822.h. */
 #include "data/recipe/deb822.h"
+#include "data/text.h"
 
 #include <string.h>
-
-#include "data/text.h"
 
 static void add_field(fv__deb822 *reader, const char *line, size_t size, const char *colon) {
     fv__deb822_field *field = &reader->field[reader->fields++];

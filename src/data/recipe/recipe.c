@@ -1,9 +1,9 @@
 /* recipe.c - the table of recipes, and what all of them share: the folder, its lock, CHECKSUMS and README. */
+#include "data/recipe/recipe_contract.h"
+#include "data/recipe/md5.h"
+
 #include <stdio.h>
 #include <string.h>
-
-#include "data/recipe/contract.h"
-#include "data/recipe/md5.h"
 
 #define FV__RECIPE(name) &fv__recipe_##name,
 static const fv__recipe *const recipes[] = {

@@ -3,11 +3,11 @@
  * The bytes of a word are written with 256 printable characters, so that the vocabulary is readable JSON; merges are
  * applied lowest rank first. Short words take the plain loop; long ones keep a list of places for every rank, which is
  * linear in the length of the word but for a sort. */
+#include "data/text.h"
+#include "data/token/token_contract.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "data/text.h"
-#include "data/token/contract.h"
 
 enum { DEFAULT_SIZE = 8000, MAX_COUNTED = 256, SHORT = 48, NO_RANK = INT32_MAX };
 
@@ -47,7 +47,8 @@ static inline int32_t rank_of(const fv_tokenizer *t, int32_t left, int32_t right
 }
 
 static fv_status finish(fv_tokenizer *t) {
-    /* a small vocabulary, or few and short texts, leave the bytes as they are: no merges, and no token that needs one */
+    /* a small vocabulary, or few and short texts, leave the bytes as they are: no merges, and no token that needs
+     * one */
     if (!t->merges && fv__map_size(t->ids) != 256 + t->added_count)
         return fv__fail(FV_BAD_MODEL,
                         "model.merges: empty\n  expected: one merge for every token that is longer than a byte");

@@ -1,8 +1,8 @@
 /* encode.c - from a text to tokens: added tokens first, in the text as it is, then the stages for the rest. */
-#include <string.h>
-
 #include "data/text.h"
-#include "data/token/contract.h"
+#include "data/token/token_contract.h"
+
+#include <string.h>
 
 /* ---- for the models */
 

@@ -3,9 +3,9 @@
  * Sennrich, Haddow, Birch, "Neural machine translation of rare words with subword units" (ACL 2016). Every pair keeps
  * its count and the words it was seen in; a heap with lazy updates gives the next one, so a merge costs as much as the
  * words it changes. */
-#include <string.h>
+#include "data/token/token_contract.h"
 
-#include "data/token/contract.h"
+#include <string.h>
 
 typedef struct pair {
     int32_t left, right;

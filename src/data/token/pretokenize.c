@@ -1,12 +1,13 @@
-/* pretokenize.c - normalisers and pre-tokenizers: from bytes to characters with their origin, cut into words, in linear time.
+/* pretokenize.c - normalisers and pre-tokenizers: from bytes to characters with their origin, cut into words, in
+ * linear time.
  *
  * The rules are those of Hugging Face's BertNormalizer, Lowercase, BertPreTokenizer, ByteLevel (the pattern of GPT-2),
  * Whitespace and WhitespaceSplit. */
+#include "data/text.h"
+#include "data/token/token_contract.h"
+
 #include <string.h>
 #include <utf8proc.h>
-
-#include "data/text.h"
-#include "data/token/contract.h"
 
 /* Unicode's White_Space: Python's isspace without the four separators of ASCII. */
 static bool is_white(int32_t c) { return fv__is_space(c) && !(c >= 0x1C && c <= 0x1F); }

@@ -1,8 +1,8 @@
 /* token.c - the table of tokenizer models, training, and the public calls. */
-#include <string.h>
-
 #include "data/text.h"
-#include "data/token/contract.h"
+#include "data/token/token_contract.h"
+
+#include <string.h>
 
 #define FV__TOKEN(name) &fv__token_##name,
 static const fv__token_model *const models[] = {

@@ -2,9 +2,9 @@
  * name.
  *
  * The post-processor (which adds [CLS] and [SEP]) has no part in encoding here: callers add what they need. */
-#include <string.h>
+#include "data/token/token_contract.h"
 
-#include "data/token/contract.h"
+#include <string.h>
 
 /* ---- writing */
 

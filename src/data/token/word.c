@@ -1,8 +1,8 @@
 /* word.c - a vocabulary of whole words (WordLevel in tokenizer.json). */
+#include "data/token/token_contract.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "data/token/contract.h"
 
 typedef struct entry {
     const char *word;

@@ -2,11 +2,11 @@
  *
  * Schuster and Nakajima, "Japanese and Korean voice search" (ICASSP 2012), as in BERT. Trained like Hugging Face's: by
  * merging the most frequent pairs of pieces. */
+#include "data/text.h"
+#include "data/token/token_contract.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "data/text.h"
-#include "data/token/contract.h"
 
 enum { DEFAULT_SIZE = 8000, MAX_COUNTED = 256 }; /* characters of a word that training looks at */
 static const char continues[] = "##";

@@ -1,9 +1,9 @@
 /* cooccur.c - which words stand near which. Every row of the matrix is counted on its own, from the places where its
  * word occurs, so that rows can be made in any order and by any number of threads. */
+#include "data/vectors/vectors.h"
+
 #include <math.h>
 #include <string.h>
-
-#include "data/vectors/vectors.h"
 
 typedef struct scratch {
     float *sum;       /* (words) counts of the present row; zero between rows */

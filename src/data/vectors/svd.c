@@ -3,12 +3,12 @@
  * A random subspace is multiplied by A and its transpose a few times and made orthonormal in between; A seen from that
  * subspace is small. Tall matrices are cut into blocks of rows, and what is summed over rows is summed in their order:
  * the result does not depend on the number of threads. The eigenvalues of the small Gram matrices come from LAPACK. */
+#include "data/vectors/vectors.h"
+#include "simd/simd.h"
+
 #include <lapacke.h>
 #include <math.h>
 #include <string.h>
-
-#include "data/vectors/vectors.h"
-#include "simd/simd.h"
 
 enum { GRAM_ROWS = 512, TALL_ROWS = 64, STREAM = 0x737664 };
 

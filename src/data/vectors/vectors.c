@@ -1,10 +1,10 @@
 /* vectors.c - word vectors from texts: words, counts, positive pointwise mutual information, singular vectors. */
+#include "data/vectors/vectors.h"
+#include "data/text.h"
+#include "data/token/token_contract.h"
+
 #include <math.h>
 #include <string.h>
-
-#include "data/text.h"
-#include "data/token/contract.h"
-#include "data/vectors/vectors.h"
 
 const fv_option *fv_vectors_option_rows(void) {
     static const fv_option rows[] = {

@@ -1,11 +1,11 @@
 /* file.c - word vectors in files: safetensors with a list of words beside it, and the text formats of word2vec,
  * fastText and GloVe (a line of two numbers first, or none). */
+#include "data/vectors/vectors.h"
+#include "fovea/files.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "data/vectors/vectors.h"
-#include "fovea/files.h"
 
 static const char tensor_name[] = "vectors";
 

@@ -96,7 +96,7 @@ struct fv__token_model {
 #include "data/token/list.def"
 #undef FV__TOKEN
 
-/* ---- for the models ---------------------------------------------------------------------------------------------- */
+/* ---- for the models */
 
 fv_status fv__vocab_add(fv_tokenizer *t, const char *token, size_t size,
                         int32_t *id); /* next free id, or the one it has */
@@ -121,7 +121,7 @@ typedef struct fv__pair_job {
 } fv__pair_job;
 fv_status fv__merge_pairs(const fv__pair_job *job);
 
-/* ---- stages ------------------------------------------------------------------------------------------------------ */
+/* ---- stages */
 
 /* The characters of text[from..to), and then its words one after the other: start at 0, ends with count 0. */
 fv_status fv__normalise(const fv_tokenizer *t, fv__pieces *pieces, const char *text, size_t from, size_t to);

@@ -1,5 +1,5 @@
-/* attention: the textbook classifier: embedding, multi-head self-attention, mean over the text, linear. No positions, no
- * residual, no norm, no dropout: the smallest model in which one can watch attention. */
+/* attention: the textbook classifier: embedding, multi-head self-attention, mean over the text, linear. No
+ * positions, no residual, no norm, no dropout: the smallest model in which one can watch attention. */
 #include "model/network.h"
 
 static fv_status make(fv_model *model) {

@@ -1,7 +1,8 @@
 /* The contract of a layer: one file per kind, one row in list.def.
  *
- * A kind is a constant fv__layer_NAME. Its struct starts with fv_layer, lies in the memory of the parameters, and holds the
- * indexes of its parameters and its child layers. `create` gets options that are complete (defaults filled in) and in range. */
+ * A kind is a constant fv__layer_NAME. Its struct starts with fv_layer, lies in the memory of the parameters, and
+ * holds the indexes of its parameters and its child layers. `create` gets options that are complete (defaults filled
+ * in) and in range. */
 #ifndef FV_NN_CONTRACT_H
 #define FV_NN_CONTRACT_H
 

@@ -18,7 +18,7 @@ static void T(delta_solve)(const T(chunk) * c) {
     }
 }
 
-/* The same triangle from the other end. du: the gradient of U by what reads it, afterwards by all its uses; dW = beta du. */
+/* The same triangle from the other end. du: gradient of U by what reads it, afterwards by all uses; dW = beta du. */
 static void T(delta_solve_backward)(const T(chunk) * c) {
     const int64_t dv = c->dv, lanes = c->lanes;
     R *du = c->du, *dw = c->dw;

@@ -289,6 +289,7 @@ fv_status cli_problem_of(cli_problem *problem, const fv_attention_options *how, 
         problem->x.t[port] = cli_problem_new(problem, port == FV_Q ? &q : &k);
         fill(&problem->x.t[port], (fv_port)port, &r);
     }
+    if (problem->mechanism->needs >> FV_BETA & 1) unit_rows(&problem->x.t[FV_K]);
     if (s->bias != CLI_BIAS_NONE) add_bias(problem, s, &r);
     if (s->sequences > 0) add_starts(problem, s);
     fv_status status = add_ports(problem, dtype, &r, false);

@@ -44,7 +44,7 @@ int main(void) {
     all.t[FV_V] = rows(v, KV, 0, LENGTH), all.t[FV_OUT] = rows(whole, HEADS, 0, LENGTH);
     fv_attention_options causal = FV_ATTENTION_DEFAULT;
     causal.causal = FV_CAUSAL_LOWER_RIGHT;
-    check(fv_attention(&causal, &all));
+    check(fv_attention(&causal, NULL, &all));
 
     fv_cache_options keep = {
         .batch = 1, .kv_heads = KV, .d_qk = WIDTH, .d_v = WIDTH, .dtype = FV_F32, .capacity = LENGTH};

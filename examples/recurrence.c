@@ -53,17 +53,17 @@ int main(void) {
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     how.mechanism = "deltanet";
     fv_attention_tensors all = call(whole, 0, LENGTH);
-    check(fv_attention(&how, &all));
+    check(fv_attention(&how, NULL, &all));
 
     fv_attention_tensors prompt = call(out, 0, PROMPT);
     prompt.t[FV_STATE_OUT] = fv_bhld(states[0], FV_F32, 1, HEADS, WIDTH, WIDTH);
-    check(fv_attention(&how, &prompt));
+    check(fv_attention(&how, NULL, &prompt));
     for (int64_t t = PROMPT; t < LENGTH; t++) {
         const int64_t turn = t - PROMPT;
         fv_attention_tensors x = call(out, t, 1);
         x.t[FV_STATE] = fv_bhld(states[turn % 2], FV_F32, 1, HEADS, WIDTH, WIDTH);
         x.t[FV_STATE_OUT] = fv_bhld(states[(turn + 1) % 2], FV_F32, 1, HEADS, WIDTH, WIDTH);
-        check(fv_attention(&how, &x));
+        check(fv_attention(&how, NULL, &x));
     }
     float most = 0;
     for (int i = 0; i < HEADS * LENGTH * WIDTH; i++) most = fmaxf(most, fabsf(out[i] - whole[i]));

@@ -193,21 +193,23 @@ FV_API fv_node *fv_op_mse(fv_graph *g, fv_node *x, const fv_tensor *targets);
 
 typedef struct fv_attend {
     const char *name;             /* of the layer, for explanations: "block0.attention"; kept by pointer */
-    fv_attention_options options; /* dropout acts only while training; seed 0: the graph gives one */
-    fv_node *in[FV_PORTS];        /* differentiable ports: q (B,H,L,D), k, v, bias, sinks, gate, w0... NULL: absent */
-    fv_tensor fixed[FV_PORTS];    /* masks, lengths, cu_seqlens, index, constant slopes; rank 0: absent; borrowed */
+    fv_attention_options options; /* dropout acts only while training */
+    fv_attention_call call;       /* seed 0: the graph gives one */
+    fv_node *in[FV_OPERANDS]; /* differentiable operands: q (B,H,L,D), k, v, bias, sinks, gate, w0... NULL: absent */
+    fv_tensor fixed[FV_OPERANDS]; /* masks, lengths, cu_seqlens, index, constant slopes; rank 0: absent; borrowed */
     const fv_sequences *q_rows, *k_rows; /* packed batch instead of fixed[FV_CU_Q/K]; copied. k_rows NULL: as q_rows */
 } fv_attend;
 /* Returns out (B,H,Lq,Dv), in memory (B,Lq,H,Dv): fv_op_merge_heads is a view. lse, state: wanted outputs or NULL. */
 FV_API fv_node *fv_op_attend(fv_graph *g, const fv_attend *call, fv_node **lse, fv_node **state);
 FV_API fv_node *fv_op_merge_heads(fv_graph *g, fv_node *x); /* (1,H,T,D) -> [T, H*D] */
 
-/* The attention calls of this step, in order of execution. `x` holds the tensors for fv_attention_weights; after
- * backward x.d[FV_OUT] is the gradient of the output, so the gradient of a weight is dot(d[FV_OUT] row, t[FV_V]
- * row). */
+/* The attention calls of this step, in order of execution. `plan`, `call` and `x` are those of fv_attention_weights;
+ * after backward x.d[FV_OUT] is the gradient of the output, so the gradient of a weight is dot(d[FV_OUT] row,
+ * t[FV_V] row). */
 typedef struct fv_attention_record {
     const char *name;
     const fv_attention_plan *plan;
+    fv_attention_call call; /* with the seed its dropout had */
     fv_attention_tensors x;
 } fv_attention_record;
 FV_API int fv_graph_attention_count(const fv_graph *graph);

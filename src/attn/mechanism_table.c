@@ -1,4 +1,4 @@
-/* The table of mechanisms and the names of ports. */
+/* The table of mechanisms and the names of operands. */
 #include "attn/mechanism_contract.h"
 
 #include <string.h>
@@ -35,8 +35,8 @@ const fv_mechanism *fv_mechanism_find(const char *name) {
     return NULL;
 }
 
-const char *fv_port_name(fv_port port) {
-    static const char *const names[FV_PORTS] = {
+const char *fv_operand_name(fv_operand operand) {
+    static const char *const names[FV_OPERANDS] = {
         [FV_Q] = "q",
         [FV_K] = "k",
         [FV_V] = "v",
@@ -63,5 +63,5 @@ const char *fv_port_name(fv_port port) {
         [FV_STATE_OUT] = "state_out",
         [FV_AUX] = "aux",
     };
-    return (unsigned)port < FV_PORTS ? names[port] : "";
+    return (unsigned)operand < FV_OPERANDS ? names[operand] : "";
 }

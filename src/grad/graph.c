@@ -168,7 +168,7 @@ fv_node *fv__graph_kept(fv_graph *g, const void *owner) {
     return NULL;
 }
 
-int64_t fv__rows(const fv_node *x) {
+int64_t fv__node_rows(const fv_node *x) {
     int64_t rows = 1;
     for (int i = 0; i + 1 < x->value.rank; i++) rows *= x->value.dim[i];
     return rows;

@@ -105,7 +105,7 @@ static inline int64_t fv__piece_rows(int64_t n) { return n >= FV__PIECE ? 1 : FV
 /* Rows and columns of x seen as a matrix of its last axis. */
 static inline int64_t fv__columns(const fv_node *x) { return x->value.dim[x->value.rank - 1]; }
 static inline int64_t fv__count(const fv_node *x) { return fv_tensor_count(&x->value); }
-int64_t fv__rows(const fv_node *x);
+int64_t fv__node_rows(const fv_node *x);
 
 /* y += x for tensors of the same shape and any strides; with `overwrite` y = x. */
 void fv__accumulate(const fv_tensor *y, const fv_tensor *x, bool overwrite);

@@ -72,7 +72,7 @@ static fv_status check_mechanism(const char *text) {
     fv_attention_tensors x = {.t = {[FV_Q] = fv_bhld(NULL, FV_F32, 1, 1, 1, 1)}};
     fv_tensor shape;
     how.mechanism = text;
-    return fv_attention_port_shape(&how, &x, FV_OUT, &shape);
+    return fv_attention_operand_shape(&how, &x, FV_OUT, &shape);
 }
 
 fv_status fv__check_attention(const fv_model_options *options) {

@@ -13,8 +13,8 @@ typedef struct multi_head {
     double rope_base;
     fv_layer *query, *memory, *project; /* query gives q, k and v in self-attention */
     fv_attention_options options;
-    fv_tensor slopes;   /* of alibi; rank 0 otherwise */
-    int port[FV_PORTS]; /* parameters that go to ports: w0.., sinks; -1: none */
+    fv_tensor slopes;         /* of alibi; rank 0 otherwise */
+    int operand[FV_OPERANDS]; /* parameters that go to operands: w0.., sinks; -1: none */
 } multi_head;
 
 /* Finds the mechanism, sets gate, packed and options, and refuses what does not go together, by planning a small

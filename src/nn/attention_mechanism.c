@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-static uint32_t bit(int port) { return UINT32_C(1) << port; }
+static uint32_t bit(int operand) { return UINT32_C(1) << operand; }
 
 static fv_status find(const char *text, const fv_mechanism **found) {
     char name[64];
@@ -23,7 +23,7 @@ static fv_status find(const char *text, const fv_mechanism **found) {
     fv_attention_tensors none = {.t = {[FV_Q] = {.rank = 0}}};
     fv_tensor shape;
     options.mechanism = text;
-    return fv_attention_port_shape(&options, &none, FV_W0, &shape);
+    return fv_attention_operand_shape(&options, &none, FV_W0, &shape);
 }
 
 /* Puts the layer's name before what attention had to say. */
@@ -69,18 +69,19 @@ static fv_init start_of(const char *name, const fv_tensor *shape) {
     return FV_INIT(UNIFORM, sqrt(6.0 / (double)(fans > 0 ? fans : 1)));
 }
 
-static fv_status port_param(multi_head *l, fv_params *params, int port, const char *name, const fv_tensor *shape) {
+static fv_status operand_param(multi_head *l, fv_params *params, int operand, const char *name,
+                               const fv_tensor *shape) {
     return fv__layer_param(&l->base, params, name, shape->rank, shape->dim, start_of(name, shape),
-                           shape->rank > 1 ? FV_PARAM_DECAY : 0, &l->port[port]);
+                           shape->rank > 1 ? FV_PARAM_DECAY : 0, &l->operand[operand]);
 }
 
 static fv_status check_needs(const multi_head *l, const fv_mechanism *m) {
     uint32_t given = bit(FV_Q) | bit(FV_K) | bit(FV_V) | bit(FV_SINKS) | bit(FV_SLOPES) | bit(FV_CU_Q) | bit(FV_CU_K);
     for (int p = FV_W0; p <= FV_W5; p++) given |= bit(p);
-    for (int p = 0; p < FV_PORTS; p++)
+    for (int p = 0; p < FV_OPERANDS; p++)
         if (m->needs & bit(p) & ~given)
             return fv__fail(FV_USAGE, "layer %s: mechanism \"%s\" needs \"%s\", which this layer does not make",
-                            l->base.name, m->name, fv_port_name((fv_port)p));
+                            l->base.name, m->name, fv_operand_name((fv_operand)p));
     if (l->gate && l->cross)
         return fv__fail(FV_USAGE, "layer %s: mechanism \"%s\" has no keys, so there is no cross-attention with it",
                         l->base.name, m->name);
@@ -102,7 +103,7 @@ static fv_status set_options(multi_head *l, fv_params *params, const fv_multi_he
 fv_status fv__mechanism_prepare(multi_head *l, fv_params *params, const fv_multi_head_options *o) {
     const fv_mechanism *m;
     FV_TRY(named(l, find(o->mechanism, &m)));
-    for (int p = 0; p < FV_PORTS; p++) l->port[p] = -1;
+    for (int p = 0; p < FV_OPERANDS; p++) l->operand[p] = -1;
     l->gate = (m->can & FV_CAN_SELF) && !(m->needs & bit(FV_K));
     l->packed = m->can & FV_CAN_VARLEN;
     FV_TRY(check_needs(l, m));
@@ -115,16 +116,16 @@ fv_status fv__mechanism_params(multi_head *l, fv_params *params, const fv_multi_
     FV_TRY(find(o->mechanism, &m));
     fv_attention_tensors x = sample(l, fv__params_dtype(params), o->d_model);
     for (int p = FV_W0; p <= FV_W5; p++) {
-        const char *name = m->port_names[p - FV_W0];
+        const char *name = m->operand_names[p - FV_W0];
         if (!name || !((m->needs | m->takes) & bit(p))) continue;
-        FV_TRY(named(l, fv_attention_port_shape(&l->options, &x, (fv_port)p, &x.t[p])));
-        if (x.t[p].rank) FV_TRY(port_param(l, params, p, name, &x.t[p]));
+        FV_TRY(named(l, fv_attention_operand_shape(&l->options, &x, (fv_operand)p, &x.t[p])));
+        if (x.t[p].rank) FV_TRY(operand_param(l, params, p, name, &x.t[p]));
     }
     if (o->sinks) {
         x.t[FV_SINKS] = fv_tensor_1d(NULL, fv__params_dtype(params), l->heads);
-        FV_TRY(fv__layer_param(&l->base, params, "sinks", 1, &l->heads, FV_INIT(ZEROS, 0), 0, &l->port[FV_SINKS]));
+        FV_TRY(fv__layer_param(&l->base, params, "sinks", 1, &l->heads, FV_INIT(ZEROS, 0), 0, &l->operand[FV_SINKS]));
     }
-    FV_TRY(named(l, fv_attention_port_shape(&l->options, &x, FV_OUT, &x.t[FV_OUT])));
+    FV_TRY(named(l, fv_attention_operand_shape(&l->options, &x, FV_OUT, &x.t[FV_OUT])));
     fv_attention_plan *plan;
     FV_TRY(named(l, fv_attention_plan_create(&plan, &l->options, &x)));
     fv_attention_plan_free(plan);

@@ -114,8 +114,8 @@ static fv_node *run(const multi_head *l, fv_graph *g, fv_node *q, fv_node *k, fv
                     const fv_sequences *memory) {
     fv_attend call = {.name = l->base.name, .options = l->options, .in = {[FV_Q] = q, [FV_K] = k, [FV_V] = v}};
     call.fixed[FV_SLOPES] = l->slopes;
-    for (int p = 0; p < FV_PORTS; p++)
-        if (l->port[p] >= 0) call.in[p] = fv_op_param(g, l->port[p]);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (l->operand[p] >= 0) call.in[p] = fv_op_param(g, l->operand[p]);
     fv_node *out;
     if (s && s->count > 1 && !l->packed) {
         out = one_by_one(g, &call, s, memory ? memory : s);

@@ -27,16 +27,18 @@ static inline void check_make(attn_case *c, const char *mechanism, uint64_t seed
 
 /* ---- against the reference: f64 and every instruction set; f32 gradients against those in f64 */
 
-static inline void check_close(const attn_case *c, const attn_case *with, const char *where, fv_port port,
+static inline void check_close(const attn_case *c, const attn_case *with, const char *where, fv_operand operand,
                                bool gradient, double tolerance) {
-    const fv_tensor *a = gradient ? &c->x.d[port] : &c->x.t[port], *b = gradient ? &with->x.d[port] : &with->x.t[port];
+    const fv_tensor *a = gradient ? &c->x.d[operand] : &c->x.t[operand],
+                    *b = gradient ? &with->x.d[operand] : &with->x.t[operand];
     if (!a->rank) return;
     double size;
     const double gap = difference(a, b, &size), allowed = tolerance * (1 + size);
     char what[32];
-    snprintf(what, sizeof what, "%s%s", gradient ? "d" : "", fv_port_name(port));
+    snprintf(what, sizeof what, "%s%s", gradient ? "d" : "", fv_operand_name(operand));
     if (!(gap <= allowed)) check_complain(c, where, what, gap, allowed);
-    if (!gaps_untouched(c, a, (gradient ? FV_PORTS : 0) + (int)port)) check_complain(c, where, "writes outside", 1, 0);
+    if (!gaps_untouched(c, a, (gradient ? FV_OPERANDS : 0) + (int)operand))
+        check_complain(c, where, "writes outside", 1, 0);
 }
 
 static inline void check_reference(const char *mechanism, uint64_t seed, int64_t longest, fit_fn *fit) {
@@ -59,7 +61,7 @@ static inline void check_reference(const char *mechanism, uint64_t seed, int64_t
             check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_LSE, false, 1e-5);
             check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_STATE_OUT, false, 1e-5);
             for (int p = 0; p < FV_MASK; p++)
-                check_close(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_port)p, true, 4e-5);
+                check_close(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_operand)p, true, 4e-5);
             case_free(&fast);
         }
         fv__simd_use(FV_ISAS);
@@ -98,7 +100,7 @@ static inline int64_t check_gradients(const char *mechanism, uint64_t seed, int6
             if (!isfinite(get_at(t, place(t, n)))) continue;
             checked++;
             if (!check_element(&c, t, place(t, n), got, size, &want))
-                check_complain(&c, "gradient of", fv_port_name((fv_port)p), got, want);
+                check_complain(&c, "gradient of", fv_operand_name((fv_operand)p), got, want);
         }
     }
     case_free(&c);
@@ -108,12 +110,12 @@ static inline int64_t check_gradients(const char *mechanism, uint64_t seed, int6
 /* ---- bits */
 
 static inline void check_same(const attn_case *c, const attn_case *with, const char *where) {
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         const bool output = p == FV_OUT || p == FV_LSE || p == FV_STATE_OUT, gradient = p < FV_MASK;
         if (output && c->x.t[p].rank && !same_bytes(&c->x.t[p], &with->x.t[p]))
-            check_complain(c, where, fv_port_name((fv_port)p), 1, 0);
+            check_complain(c, where, fv_operand_name((fv_operand)p), 1, 0);
         if (gradient && c->x.d[p].rank && !same_bytes(&c->x.d[p], &with->x.d[p]))
-            check_complain(c, where, fv_port_name((fv_port)p), 1, 0);
+            check_complain(c, where, fv_operand_name((fv_operand)p), 1, 0);
     }
 }
 
@@ -139,9 +141,10 @@ static inline void check_threads(const char *mechanism, uint64_t seed, int64_t l
 static inline void check_cut_out(attn_case *c, const attn_case *packed, int64_t n) {
     const int32_t *cu_q = packed->x.t[FV_CU_Q].data,
                   *cu_k = packed->x.t[FV_CU_K].rank ? packed->x.t[FV_CU_K].data : cu_q;
-    *c = (attn_case){.seed = packed->seed, .dtype = packed->dtype, .how = packed->how, .x = packed->x};
+    *c = (attn_case){
+        .seed = packed->seed, .dtype = packed->dtype, .how = packed->how, .call = packed->call, .x = packed->x};
     c->x.t[FV_CU_Q].rank = c->x.t[FV_CU_K].rank = 0;
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         const bool rows = p <= FV_V || p == FV_LOG_DECAY || p == FV_BETA || p == FV_OUT || p == FV_LSE;
         const bool state = p == FV_STATE || p == FV_STATE_OUT; /* one for each sequence */
         const int32_t *cu = p == FV_K || p == FV_V ? cu_k : cu_q;
@@ -151,7 +154,7 @@ static inline void check_cut_out(attn_case *c, const attn_case *packed, int64_t 
             if (!both[i]->rank || p == FV_CU_Q || p == FV_CU_K) continue;
             if (state) *both[i] = fv_tensor_slice(*both[i], 0, n, 1);
             if (rows) *both[i] = fv_tensor_slice(*both[i], 2, cu[n], cu[n + 1] - cu[n]);
-            if (written) *both[i] = make_tensor(c, i * FV_PORTS + p, both[i]->rank, both[i]->dim, CANARY);
+            if (written) *both[i] = make_tensor(c, i * FV_OPERANDS + p, both[i]->rank, both[i]->dim, CANARY);
         }
     }
 }
@@ -167,15 +170,16 @@ static inline void check_packed(const char *mechanism, uint64_t seed, int64_t lo
         check_cut_out(&single, &packed, i);
         if (case_run(&single, RUN_FORWARD | RUN_BACKWARD) != FV_OK)
             check_complain(&single, "one by one", fv_message(), 0, 0);
-        const fv_port ports[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V, FV_LOG_DECAY, FV_BETA};
+        const fv_operand operands[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V, FV_LOG_DECAY, FV_BETA};
         for (int k = 0; k < 7; k++) {
             const int32_t *cu =
                 (k >= 3 && k <= 4 && packed.x.t[FV_CU_K].rank ? packed.x.t[FV_CU_K] : packed.x.t[FV_CU_Q]).data;
-            const fv_tensor *whole = k < 2 ? &packed.x.t[ports[k]] : &packed.x.d[ports[k]];
-            const fv_tensor *own = k < 2 ? &single.x.t[ports[k]] : &single.x.d[ports[k]];
+            const fv_tensor *whole = k < 2 ? &packed.x.t[operands[k]] : &packed.x.d[operands[k]];
+            const fv_tensor *own = k < 2 ? &single.x.t[operands[k]] : &single.x.d[operands[k]];
             if (!own->rank) continue;
             const fv_tensor part = fv_tensor_slice(*whole, 2, cu[i], cu[i + 1] - cu[i]);
-            if (!same_bytes(&part, own)) check_complain(&packed, "one by one", fv_port_name(ports[k]), (double)i, 0);
+            if (!same_bytes(&part, own))
+                check_complain(&packed, "one by one", fv_operand_name(operands[k]), (double)i, 0);
         }
         for (int gradient = 0; gradient < 2; gradient++) {
             const fv_tensor *whole = gradient ? &packed.x.d[FV_STATE] : &packed.x.t[FV_STATE_OUT];

@@ -5,8 +5,8 @@
 
 #include "attn_call.h"
 
-static inline CALL_REAL *call_data(call *c, fv_port port) { return c->x.t[port].data; }
-static inline CALL_REAL *call_gradient(call *c, fv_port port) { return c->x.d[port].data; }
+static inline CALL_REAL *call_data(call *c, fv_operand operand) { return c->x.t[operand].data; }
+static inline CALL_REAL *call_gradient(call *c, fv_operand operand) { return c->x.d[operand].data; }
 
 /* Keys of length 1, as the delta rule wants them. */
 static inline void call_unit_keys(call *c) {
@@ -25,12 +25,12 @@ typedef struct recurrence {
     int decay_rank;
 } recurrence;
 
-static inline void recurrence_give(call *c, fv_port port, int rank) {
+static inline void recurrence_give(call *c, fv_operand operand, int rank) {
     const fv_tensor *q = &c->x.t[FV_Q], *v = &c->x.t[FV_V];
     const int64_t rows[4] = {q->dim[0], q->dim[1], q->dim[2], q->dim[3]};
     const int64_t states[4] = {q->dim[0], q->dim[1], q->dim[3], v->dim[3]};
-    const bool state = port == FV_STATE || port == FV_STATE_OUT;
-    for (int g = 0; g < 2; g++) call_give(c, port, g, rank, state ? states : rows);
+    const bool state = operand == FV_STATE || operand == FV_STATE_OUT;
+    for (int g = 0; g < 2; g++) call_give(c, operand, g, rank, state ? states : rows);
 }
 
 /* q k v out, log_decay and beta where they belong, state and state_out, all with gradients; causal. Log decays lie in
@@ -43,16 +43,16 @@ static inline call recurrence_make(recurrence r, int64_t b, int64_t h, int64_t k
     if (r.decay_rank) recurrence_give(&c, FV_LOG_DECAY, r.decay_rank);
     if (!strncmp(r.text, "deltanet", 8)) recurrence_give(&c, FV_BETA, 3), call_unit_keys(&c);
     recurrence_give(&c, FV_STATE, 4), recurrence_give(&c, FV_STATE_OUT, 4);
-    const fv_port ports[] = {FV_LOG_DECAY, FV_BETA};
+    const fv_operand operands[] = {FV_LOG_DECAY, FV_BETA};
     for (int i = 0; i < 2; i++)
-        for (int64_t n = 0; c.x.t[ports[i]].rank && n < fv_tensor_count(&c.x.t[ports[i]]); n++) {
-            CALL_REAL *x = call_data(&c, ports[i]) + n;
+        for (int64_t n = 0; c.x.t[operands[i]].rank && n < fv_tensor_count(&c.x.t[operands[i]]); n++) {
+            CALL_REAL *x = call_data(&c, operands[i]) + n;
             *x = (CALL_REAL)(i == 0 ? -decay * fabs((double)*x) : fabs((double)*x));
         }
     return c;
 }
 
-static const fv_port recurrence_rows[] = {FV_Q, FV_K, FV_V, FV_LOG_DECAY, FV_BETA, FV_OUT};
+static const fv_operand recurrence_rows[] = {FV_Q, FV_K, FV_V, FV_LOG_DECAY, FV_BETA, FV_OUT};
 enum { RECURRENCE_ROWS = sizeof recurrence_rows / sizeof *recurrence_rows };
 
 /* The tokens [from, to) of a call: views of its tensors, states left out. */
@@ -68,7 +68,7 @@ static inline fv_attention_tensors recurrence_part(const call *c, int64_t from, 
 }
 
 static inline void recurrence_run(const call *c, const fv_attention_tensors *x) {
-    const fv_status status = fv_attention(&c->how, x);
+    const fv_status status = fv_attention(&c->how, &c->call, x);
     if (status != FV_OK) fprintf(stderr, "%s\n", fv_message());
     assert_int_equal(status, FV_OK);
 }

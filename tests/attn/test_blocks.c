@@ -158,9 +158,9 @@ static void as_mask(const char *text, uint64_t seed, int64_t longest) {
     check_make(&blocks, text, seed, FV_F64, longest, fit), check_make(&mask, text, seed, FV_F64, longest, fit_as_mask);
     if (case_run(&blocks, RUN_FORWARD | RUN_BACKWARD) != FV_OK) check_complain(&blocks, "blocks", fv_message(), 0, 0);
     if (case_run(&mask, RUN_FORWARD | RUN_BACKWARD) != FV_OK) check_complain(&mask, "mask", fv_message(), 0, 0);
-    for (int p = 0; p < FV_PORTS; p++) {
-        if (p == FV_OUT || p == FV_LSE) check_close(&blocks, &mask, "as mask", (fv_port)p, false, 1e-13);
-        if (p < FV_MASK) check_close(&blocks, &mask, "as mask", (fv_port)p, true, 1e-12);
+    for (int p = 0; p < FV_OPERANDS; p++) {
+        if (p == FV_OUT || p == FV_LSE) check_close(&blocks, &mask, "as mask", (fv_operand)p, false, 1e-13);
+        if (p < FV_MASK) check_close(&blocks, &mask, "as mask", (fv_operand)p, true, 1e-12);
     }
     case_free(&blocks), case_free(&mask);
     empty_pool();
@@ -211,7 +211,7 @@ static void same_bytes_of(const call *a, const call *b) {
     assert_memory_equal(a->memory[FV_OUT], b->memory[FV_OUT], H * L * D * 4);
     assert_memory_equal(a->memory[FV_LSE], b->memory[FV_LSE], H * L * 4);
     for (int p = FV_Q; p <= FV_V; p++)
-        assert_memory_equal(a->memory[FV_PORTS + p], b->memory[FV_PORTS + p], H * L * D * 4);
+        assert_memory_equal(a->memory[FV_OPERANDS + p], b->memory[FV_OPERANDS + p], H * L * D * 4);
 }
 
 /* A mask that hides nothing changes no bit; one that hides all gives zeros and -inf. */
@@ -225,7 +225,7 @@ static void ends(void **state) {
     same_bytes_of(&plain, &a);
     for (int64_t i = 0; i < H * L * D; i++) {
         assert_true(b.memory[FV_OUT][i] == 0);
-        for (int p = FV_Q; p <= FV_V; p++) assert_true(b.memory[FV_PORTS + p][i] == 0);
+        for (int p = FV_Q; p <= FV_V; p++) assert_true(b.memory[FV_OPERANDS + p][i] == 0);
     }
     for (int64_t i = 0; i < H * L; i++) assert_true(b.memory[FV_LSE][i] == -INFINITY);
     call_free(&plain), call_free(&a), call_free(&b);
@@ -249,14 +249,14 @@ static void poisoned(void **state) {
             if (!gap(NULL, 0, 0, 0, n % L))
                 b.memory[FV_K][n * D + d] = NAN, b.memory[FV_V][n * D + d] = d % 2 ? NAN : INFINITY;
             if (!gap(NULL, 0, 0, n % L, 0))
-                b.memory[FV_Q][n * D + d] = NAN, b.memory[FV_PORTS + FV_OUT][n * D + d] = NAN;
+                b.memory[FV_Q][n * D + d] = NAN, b.memory[FV_OPERANDS + FV_OUT][n * D + d] = NAN;
         }
     call_run(&a), call_run(&b);
     same_bytes_of(&a, &b);
     for (int64_t n = 0; n < H * L; n++) {
         assert_true(gap(NULL, 0, 0, n % L, 0) == (a.memory[FV_LSE][n] > -INFINITY));
         for (int64_t d = 0; d < D && !gap(NULL, 0, 0, 0, n % L); d++)
-            assert_true(a.memory[FV_PORTS + FV_K][n * D + d] == 0 && a.memory[FV_PORTS + FV_V][n * D + d] == 0);
+            assert_true(a.memory[FV_OPERANDS + FV_K][n * D + d] == 0 && a.memory[FV_OPERANDS + FV_V][n * D + d] == 0);
     }
     call_free(&a), call_free(&b);
     fv_block_mask_free(mask);
@@ -277,7 +277,7 @@ static void usual_pictures(void **state) {
         for (int64_t i = 0; i < H * L * D; i++) {
             assert_true(fabsf(blocks.memory[FV_OUT][i] - option.memory[FV_OUT][i]) < 2e-6f);
             for (int n = FV_Q; n <= FV_V; n++)
-                assert_true(fabsf(blocks.memory[FV_PORTS + n][i] - option.memory[FV_PORTS + n][i]) < 2e-5f);
+                assert_true(fabsf(blocks.memory[FV_OPERANDS + n][i] - option.memory[FV_OPERANDS + n][i]) < 2e-5f);
         }
         fv_attention_plan *a, *b;
         assert_int_equal(fv_attention_plan_create(&a, &blocks.how, &blocks.x), FV_OK);
@@ -285,7 +285,7 @@ static void usual_pictures(void **state) {
         char text[400];
         fv_attention_plan_describe(a, text, sizeof text);
         assert_non_null(strstr(text, "blocks"));
-        if (s != PREFIX) assert_true(fv_attention_flops(a, true) == fv_attention_flops(b, true));
+        if (s != PREFIX) assert_true(fv_attention_flops(a, NULL, true) == fv_attention_flops(b, NULL, true));
         fv_attention_plan_free(a), fv_attention_plan_free(b);
         call_free(&blocks), call_free(&option);
         fv_block_mask_free(mask);
@@ -337,7 +337,7 @@ static void weights(void **state) {
     static float w[3 * L];
     const int64_t rows[3] = {0, 100, L - 1};
     const fv_tensor to = fv_tensor_2d(w, FV_F32, 3, L);
-    assert_int_equal(fv_attention_weights(plan, &c.x, FV_CAPTURE_SOFTMAX, 0, 1, rows, 3, &to), FV_OK);
+    assert_int_equal(fv_attention_weights(plan, &c.call, &c.x, FV_CAPTURE_SOFTMAX, 0, 1, rows, 3, &to), FV_OK);
     for (int r = 0; r < 3; r++)
         for (int d = 0; d < D; d++) {
             double sum = 0;

@@ -275,7 +275,7 @@ static void rows_of_a_prefill(void **state) {
         assert_int_equal(fv_kv_cache_read(c.cache, 0, 0, &k3, &v3), FV_OK);
         assert_int_equal(fv_tensor_copy(&x.t[FV_Q], &rows), FV_OK);
         x.t[FV_SINKS] = c.x.sinks, x.t[FV_SLOPES] = c.x.slopes;
-        if (fv_attention(&how, &x) != FV_OK) fail_msg("%s", fv_message());
+        if (fv_attention(&how, NULL, &x) != FV_OK) fail_msg("%s", fv_message());
         for (int64_t h = 0; h < c.heads; h++)
             for (int64_t r = 0; r < n; r++)
                 for (int64_t d = 0; d < c.keep.d_v; d++) {

@@ -19,8 +19,8 @@ static double derivative(attn_case *c, const fv_tensor *t, int64_t at) {
     return kink && !strncmp(c->how.mechanism, "topk", 4) ? NAN : best;
 }
 
-static void check_port(attn_case *c, fv_port port) {
-    const fv_tensor *t = &c->x.t[port], *d = &c->x.d[port];
+static void check_operand(attn_case *c, fv_operand operand) {
+    const fv_tensor *t = &c->x.t[operand], *d = &c->x.d[operand];
     const int64_t count = d->rank ? fv_tensor_count(t) : 0, step = count > 12 ? count / 12 : 1;
     double size = 0;
     for (int64_t n = 0; n < count; n++) size = fmax(size, fabs(get_at(d, place(d, n))));
@@ -33,7 +33,7 @@ static void check_port(attn_case *c, fv_port port) {
         if (gap <= 1e-8 * fmax(size, 1)) continue;
         if (failures++ < 20)
             fprintf(stderr, "attn/test_gradient '%s' %llu   (d%s[%lld]: %.12g, differences say %.12g)\n",
-                    c->how.mechanism, (unsigned long long)c->seed, fv_port_name(port), (long long)n, got, want);
+                    c->how.mechanism, (unsigned long long)c->seed, fv_operand_name(operand), (long long)n, got, want);
     }
 }
 
@@ -44,7 +44,7 @@ static void one(const char *mechanism, uint64_t seed) {
         fprintf(stderr, "attn/test_gradient '%s' %llu   (%s)\n", mechanism, (unsigned long long)seed, fv_message());
         failures++;
     } else {
-        for (int p = 0; p < FV_MASK; p++) check_port(&c, (fv_port)p);
+        for (int p = 0; p < FV_MASK; p++) check_operand(&c, (fv_operand)p);
     }
     case_free(&c);
 }

@@ -58,7 +58,7 @@ static void run(const call *c, const float *q, const float *k, const float *v, f
         x.d[FV_OUT] = fv_bhld(c->dout, FV_F32, 1, 1, c->n, DV), x.d[FV_Q] = fv_bhld(c->dq, FV_F32, 1, 1, c->n, D);
         x.d[FV_K] = fv_bhld(c->dk, FV_F32, 1, 1, c->n, D), x.d[FV_V] = fv_bhld(c->dv, FV_F32, 1, 1, c->n, DV);
     }
-    const fv_status status = fv_attention(&c->how, &x);
+    const fv_status status = fv_attention(&c->how, NULL, &x);
     if (status != FV_OK) fprintf(stderr, "%s\n", fv_message());
     assert_int_equal(status, FV_OK);
 }

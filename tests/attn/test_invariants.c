@@ -4,14 +4,14 @@
 
 /* ---- small dense calls */
 
-static float *data(call *c, fv_port p) { return c->memory[p]; }
-static float *grad(call *c, fv_port p) { return c->memory[FV_PORTS + p]; }
+static float *data(call *c, fv_operand p) { return c->memory[p]; }
+static float *grad(call *c, fv_operand p) { return c->memory[FV_OPERANDS + p]; }
 
 static void copy_inputs(call *to, const call *from) {
-    for (int p = 0; p < 2 * FV_PORTS; p++)
+    for (int p = 0; p < 2 * FV_OPERANDS; p++)
         if (to->memory[p] && from->memory[p])
             memcpy(to->memory[p], from->memory[p],
-                   (size_t)fv_tensor_count(p < FV_PORTS ? &to->x.t[p] : &to->x.d[p - FV_PORTS]) * 4);
+                   (size_t)fv_tensor_count(p < FV_OPERANDS ? &to->x.t[p] : &to->x.d[p - FV_OPERANDS]) * 4);
 }
 
 /* ---- bits */
@@ -30,7 +30,7 @@ static void one_thread_law(const char *text, uint64_t seed, int64_t longest) {
         fv_set_threads(threads);
         case_make(&again, text, seed, FV_F32, longest);
         assert_int_equal(case_run(&again, RUN_FORWARD | RUN_BACKWARD), FV_OK);
-        for (int p = 0; p < FV_PORTS; p++) {
+        for (int p = 0; p < FV_OPERANDS; p++) {
             if (p >= FV_OUT && first.x.t[p].rank) assert_true(same_bytes(&first.x.t[p], &again.x.t[p]));
             if (p < FV_MASK && first.x.d[p].rank) assert_true(same_bytes(&first.x.d[p], &again.x.d[p]));
         }
@@ -54,12 +54,13 @@ static void batch_law(void **state) {
     call_run(&all);
     for (int64_t b = 0; b < B; b++) {
         call one = call_make(1, H, H, L, L, D, DV);
-        one.how = all.how;
+        one.how = all.how, one.call = all.call;
         for (int g = 0; g < 2; g++)
             for (int p = 0; p <= FV_OUT; p++)
-                if (one.memory[g * FV_PORTS + p]) {
+                if (one.memory[g * FV_OPERANDS + p]) {
                     const size_t count = (size_t)fv_tensor_count(g ? &one.x.d[p] : &one.x.t[p]);
-                    memcpy(one.memory[g * FV_PORTS + p], all.memory[g * FV_PORTS + p] + (size_t)b * count, count * 4);
+                    memcpy(one.memory[g * FV_OPERANDS + p], all.memory[g * FV_OPERANDS + p] + (size_t)b * count,
+                           count * 4);
                 }
         memcpy(grad(&one, FV_LSE), grad(&all, FV_LSE) + b * H * L, H * L * 4);
         call_run(&one);
@@ -82,12 +83,12 @@ static void packed_law(void **state) {
     for (int n = 0; n < N; n++) {
         const int64_t start = cu[n], length = cu[n + 1] - start;
         call one = call_make(1, H, 1, length, length, D, D);
-        one.how = all.how;
+        one.how = all.how, one.call = all.call;
         for (int g = 0; g < 2; g++)
             for (int p = 0; p <= FV_OUT; p++)
-                for (int64_t h = 0; one.memory[g * FV_PORTS + p] && h < (g ? one.x.d[p] : one.x.t[p]).dim[1]; h++)
-                    memcpy(one.memory[g * FV_PORTS + p] + h * length * D,
-                           all.memory[g * FV_PORTS + p] + (h * TOTAL + start) * D, (size_t)(length * D) * 4);
+                for (int64_t h = 0; one.memory[g * FV_OPERANDS + p] && h < (g ? one.x.d[p] : one.x.t[p]).dim[1]; h++)
+                    memcpy(one.memory[g * FV_OPERANDS + p] + h * length * D,
+                           all.memory[g * FV_OPERANDS + p] + (h * TOTAL + start) * D, (size_t)(length * D) * 4);
         for (int64_t h = 0; h < H; h++)
             memcpy(grad(&one, FV_LSE) + h * length, grad(&all, FV_LSE) + h * TOTAL + start, (size_t)length * 4);
         call_run(&one);
@@ -145,7 +146,7 @@ static void prefix_law(void **state) {
     call_run(&whole);
     for (int64_t t = 1; t < L; t += 7) {
         call part = call_make(1, 1, 1, t, t, D, D);
-        part.how = whole.how;
+        part.how = whole.how, part.call = whole.call;
         for (int p = FV_Q; p <= FV_V; p++) memcpy(data(&part, p), data(&whole, p), (size_t)(t * D) * 4);
         call_run(&part);
         assert_memory_equal(data(&part, FV_OUT), data(&whole, FV_OUT), (size_t)(t * D) * 4);
@@ -325,14 +326,14 @@ static void one_weights(const char *text, uint64_t seed) {
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, &c.how, &c.x), FV_OK);
     void *scratch = malloc(fv_attention_scratch(plan, false));
-    assert_int_equal(fv_attention_forward(plan, &c.x, scratch), FV_OK);
+    assert_int_equal(fv_attention_forward(plan, &c.call, &c.x, scratch), FV_OK);
     for (int64_t n = 0; n < plan->sequences; n++) {
-        const fv__sequence s = fv__attn_sequence(plan, &c.x, n);
+        const fv__sequence s = fv__attn_sequence(&(fv__run){plan, &c.x, c.call}, n);
         if (!s.q_len) continue;
         const int64_t rows[2] = {0, s.q_len - 1}, head = c.h - 1, kv = head * c.kv / c.h;
         double *w = malloc((size_t)(2 * c.lk + 1) * 8);
         const fv_tensor to = fv_tensor_2d(w, FV_F64, 2, c.lk);
-        assert_int_equal(fv_attention_weights(plan, &c.x, FV_CAPTURE_SOFTMAX, n, head, rows, 2, &to), FV_OK);
+        assert_int_equal(fv_attention_weights(plan, &c.call, &c.x, FV_CAPTURE_SOFTMAX, n, head, rows, 2, &to), FV_OK);
         for (int r = 0; r < 2; r++)
             for (int64_t d = 0; d < c.dv; d++) {
                 double sum = 0;
@@ -370,7 +371,7 @@ static void scratch_is_linear(void **state) {
     assert_true(fv_attention_scratch(plan, false) < 8 << 20 && fv_attention_scratch(plan, true) < 64 << 20);
     char text[400];
     assert_true(fv_attention_plan_describe(plan, text, sizeof text) > 20 && strstr(text, "softmax: tile f32"));
-    assert_true(fv_attention_flops(plan, true) == 2.5 * fv_attention_flops(plan, false));
+    assert_true(fv_attention_flops(plan, NULL, true) == 2.5 * fv_attention_flops(plan, NULL, false));
     fv_attention_plan_free(plan);
 }
 
@@ -389,7 +390,7 @@ static void refusals(void **state) {
     c = good, c.how.window_left = -2, call_refused(&c, "window");
     c = good, c.how.mechanism = "topk", c.how.softcap = 1, call_refused(&c, "softcap");
     c = good, c.how.mechanism = "topk", c.how.dropout = 0.5, call_refused(&c, "dropout");
-    c = good, c.x.t[FV_V].rank = 0, c.x.d[FV_V].rank = 0, call_refused(&c, "needs port \"v\"");
+    c = good, c.x.t[FV_V].rank = 0, c.x.d[FV_V].rank = 0, call_refused(&c, "needs operand \"v\"");
     c = good, c.x.t[FV_K].dim[2] = 11, call_refused(&c, "gradient");
     c = good, c.x.t[FV_K].dim[1] = c.x.d[FV_K].dim[1] = 3, call_refused(&c, "divides the heads");
     c = good, c.x.t[FV_K].dim[3] = c.x.d[FV_K].dim[3] = 7, call_refused(&c, "(B,Hkv,Lk,D)");
@@ -401,7 +402,7 @@ static void refusals(void **state) {
     c = good, c.x.t[FV_LSE].rank = 0, c.x.d[FV_LSE].rank = 0, call_refused(&c, "lse");
     c = good, c.x.t[FV_OUT].rank = 0, c.x.d[FV_OUT].rank = 0, call_refused(&c, "\"out\"");
     c = good, c.x.t[FV_Q].data = NULL, call_refused(&c, "no data");
-    c = good, c.x.t[FV_BETA] = c.x.t[FV_LSE], call_refused(&c, "does not take port \"beta\"");
+    c = good, c.x.t[FV_BETA] = c.x.t[FV_LSE], call_refused(&c, "does not take operand \"beta\"");
     int32_t live[2] = {3, 13}, cu[3] = {0, 7, 9};
     c = good, c.x.t[FV_KV_LEN] = fv_tensor_1d(live, FV_I32, 2), call_refused(&c, "0 to 12");
     c = good, c.x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 3), call_refused(&c, "batch 1");

@@ -12,10 +12,10 @@ static call make_call(int64_t batch, int64_t lq, int64_t lk) {
 }
 
 static void same(const call *a, const call *b, double tolerance) {
-    static const fv_port ports[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V};
+    static const fv_operand operands[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V};
     for (int i = 0; i < 5; i++) {
-        const fv_tensor *x = i < 2 ? &a->x.t[ports[i]] : &a->x.d[ports[i]],
-                        *y = i < 2 ? &b->x.t[ports[i]] : &b->x.d[ports[i]];
+        const fv_tensor *x = i < 2 ? &a->x.t[operands[i]] : &a->x.d[operands[i]],
+                        *y = i < 2 ? &b->x.t[operands[i]] : &b->x.d[operands[i]];
         double size;
         assert_true(difference(x, y, &size) <= tolerance);
     }
@@ -73,7 +73,7 @@ static void packed(void **state) {
     for (int n = 0; n < N; n++) {
         const int64_t length = cu[n + 1] - cu[n];
         call one = make_call(1, length, length);
-        one.how = all.how;
+        one.how = all.how, one.call = all.call;
         one.x.t[FV_PREFIX_LEN] = fv_tensor_1d(&prefix[n], FV_I32, 1);
         for (int p = FV_Q; p <= FV_V; p++) {
             const fv_tensor part = fv_tensor_slice(all.x.t[p], 2, cu[n], length);
@@ -118,7 +118,7 @@ static void refusals(void **state) {
     call_run(&c);
     prefix[1] = -1, call_refused(&c, "0 to 170");
     prefix[1] = LK + 1, call_refused(&c, "0 to 170");
-    prefix[1] = 0, c.how.mechanism = "linear", call_refused(&c, "does not take port \"prefix_len\"");
+    prefix[1] = 0, c.how.mechanism = "linear", call_refused(&c, "does not take operand \"prefix_len\"");
     call_free(&good);
 }
 

@@ -119,7 +119,7 @@ static void parallel_form(void **state) {
 }
 
 static void same_results(const call *a, const call *b, double tolerance) {
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         if (a->x.t[p].rank && b->x.t[p].rank && p >= FV_OUT)
             assert_true(call_distance(&a->x.t[p], &b->x.t[p]) <= tolerance);
         if (a->x.d[p].rank && b->x.d[p].rank && p < FV_MASK)
@@ -292,7 +292,7 @@ static void implied_weights(void **state) {
         const fv_tensor to = fv_tensor_2d(w, FV_F64, 5, L);
         assert_int_equal(fv_attention_plan_create(&plan, &c.how, &c.x), FV_OK);
         for (int b = 0; b < 2; b++) {
-            assert_int_equal(fv_attention_weights(plan, &c.x, FV_CAPTURE_SOFTMAX, b, 3, rows, 5, &to), FV_OK);
+            assert_int_equal(fv_attention_weights(plan, NULL, &c.x, FV_CAPTURE_SOFTMAX, b, 3, rows, 5, &to), FV_OK);
             for (int r = 0; r < 5; r++)
                 for (int e = 0; e < DV; e++) {
                     double sum = 0;
@@ -303,7 +303,7 @@ static void implied_weights(void **state) {
             for (int r = 0; r < 5; r++)
                 for (int j = 0; j < L; j++) assert_true((j > rows[r] || j >= live[b]) == (w[r * L + j] == 0));
         }
-        assert_int_equal(fv_attention_weights(plan, &c.x, FV_CAPTURE_RAW, 0, 0, rows, 2, &to), FV_OK);
+        assert_int_equal(fv_attention_weights(plan, NULL, &c.x, FV_CAPTURE_RAW, 0, 0, rows, 2, &to), FV_OK);
         double dot = 0;
         for (int d = 0; d < D; d++)
             dot += phi(m, call_data(&c, FV_Q)[D + d]) * phi(m, call_data(&c, FV_K)[d]) / sqrt(D);

@@ -10,7 +10,7 @@ enum { B = 3, H = 4, KV = 2, L = 200, D = 12, DV = 20 };
 
 static call make(int m) { return recurrence_make(kinds[m], B, H, KV, L, D, DV, 1); }
 
-static const fv_port inputs[] = {FV_Q, FV_K, FV_V, FV_LOG_DECAY, FV_BETA};
+static const fv_operand inputs[] = {FV_Q, FV_K, FV_V, FV_LOG_DECAY, FV_BETA};
 enum { INPUTS = sizeof inputs / sizeof *inputs };
 
 /* Rows [from, to) of every head of a tensor. */
@@ -70,13 +70,13 @@ static void batch_place(void **state) {
         call_run(&a);
         for (int n = 0; n < B; n++) {
             fv_attention_tensors one = b.x;
-            for (int p = 0; p < FV_PORTS; p++) {
+            for (int p = 0; p < FV_OPERANDS; p++) {
                 if (one.t[p].rank) one.t[p] = fv_tensor_slice(one.t[p], 0, n, 1);
                 if (one.d[p].rank) one.d[p] = fv_tensor_slice(one.d[p], 0, n, 1);
             }
             recurrence_run(&b, &one);
         }
-        for (int p = 0; p < FV_PORTS; p++) {
+        for (int p = 0; p < FV_OPERANDS; p++) {
             if (a.x.t[p].rank) assert_true(same_bytes(&a.x.t[p], &b.x.t[p]));
             if (a.x.d[p].rank) assert_true(same_bytes(&a.x.d[p], &b.x.d[p]));
         }
@@ -144,7 +144,7 @@ static void against_reference(call *c, double tolerance) {
     y.t[FV_OUT].data = out;
     call_run(c);
     assert_int_equal(fv_attention_plan_create(&plan, &c->how, &c->x), FV_OK);
-    assert_int_equal(fv_attention_reference(plan, &y), FV_OK);
+    assert_int_equal(fv_attention_reference(plan, NULL, &y), FV_OK);
     assert_true(call_distance(&c->x.t[FV_OUT], &y.t[FV_OUT]) < tolerance);
     for (int p = 0; p < FV_MASK; p++) assert_true(all_numbers(&c->x.d[p]));
     fv_attention_plan_free(plan);
@@ -205,22 +205,22 @@ static void refusals(void **state) {
     const fv_attention_options how = c.how;
     c.how.window_left = 5, call_refused(&c, "option window_left"), c.how = how;
     c.how.causal = FV_CAUSAL_NONE, c.how.window_right = 3, call_refused(&c, "option window_right"), c.how = how;
-    c.how.q_offset = 1, call_refused(&c, "option q_offset"), c.how = how;
+    c.call.q_offset = 1, call_refused(&c, "q_offset of the call"), c.call.q_offset = 0;
     c.how.softcap = 1, call_refused(&c, "softcap"), c.how = how;
     c.how.dropout = 0.5, call_refused(&c, "dropout"), c.how = how;
     c.how.mechanism = "gla:chunk=48", call_refused(&c, "a power of 2"), c.how = how;
-    c.how.mechanism = "retention", call_refused(&c, "does not take port \"log_decay\""), c.how = how;
+    c.how.mechanism = "retention", call_refused(&c, "does not take operand \"log_decay\""), c.how = how;
     const fv_tensor decay = c.x.t[FV_LOG_DECAY];
     c.x.d[FV_LOG_DECAY].rank = 0;
     c.x.t[FV_LOG_DECAY].rank = 2, call_refused(&c, "log decays (B,H,L) or (B,H,L,D)"), c.x.t[FV_LOG_DECAY] = decay;
-    c.x.t[FV_LOG_DECAY].rank = 0, call_refused(&c, "needs port \"log_decay\""), c.x.t[FV_LOG_DECAY] = decay;
+    c.x.t[FV_LOG_DECAY].rank = 0, call_refused(&c, "needs operand \"log_decay\""), c.x.t[FV_LOG_DECAY] = decay;
     c.x.t[FV_LSE] = fv_bhld(call_data(&c, FV_OUT), FV_F32, B, H, L, 1), c.x.t[FV_LSE].rank = 3;
     call_refused(&c, "no normalizer"), c.x.t[FV_LSE].rank = 0;
-    c.x.t[FV_STATE].dim[0] = 1, call_refused(&c, "port \"state\""), c.x.t[FV_STATE].dim[0] = B;
+    c.x.t[FV_STATE].dim[0] = 1, call_refused(&c, "operand \"state\""), c.x.t[FV_STATE].dim[0] = B;
     const int32_t live[B] = {0};
     c.x.t[FV_KV_LEN] = fv_tensor_1d((void *)live, FV_I32, B), c.how.causal = FV_CAUSAL_LOWER_RIGHT;
     call_refused(&c, "causal upper-left"), c.x.t[FV_KV_LEN].rank = 0, c.how = how;
-    const fv_port keys[] = {FV_K, FV_V, FV_LOG_DECAY};
+    const fv_operand keys[] = {FV_K, FV_V, FV_LOG_DECAY};
     for (int i = 0; i < 3; i++) c.x.t[keys[i]] = fv_tensor_slice(c.x.t[keys[i]], 2, 0, 10), c.x.d[keys[i]].rank = 0;
     call_refused(&c, "as many queries as keys");
     call_free(&c);
@@ -228,7 +228,7 @@ static void refusals(void **state) {
     const fv_tensor beta = c.x.t[FV_BETA];
     c.x.d[FV_BETA].rank = 0;
     c.x.t[FV_BETA].rank = 2, call_refused(&c, "(B,H,L)");
-    c.x.t[FV_BETA].rank = c.x.d[FV_BETA].rank = 0, call_refused(&c, "needs port \"beta\""), c.x.t[FV_BETA] = beta;
+    c.x.t[FV_BETA].rank = c.x.d[FV_BETA].rank = 0, call_refused(&c, "needs operand \"beta\""), c.x.t[FV_BETA] = beta;
     c.x.t[FV_Q].dim[3] = c.x.t[FV_K].dim[3] = 1025, c.x.d[FV_Q].rank = c.x.d[FV_K].rank = 0;
     c.x.t[FV_STATE].rank = c.x.d[FV_STATE].rank = c.x.t[FV_STATE_OUT].rank = c.x.d[FV_STATE_OUT].rank = 0;
     call_refused(&c, "at most 1024");
@@ -258,18 +258,19 @@ static void costs(void **state) {
         const size_t forward = fv_attention_scratch(plan, false), backward = fv_attention_scratch(plan, true);
         void *scratch = malloc(forward > backward ? forward : backward);
         const int64_t before = fv__alloc_count();
-        assert_int_equal(fv_attention_forward(plan, &c.x, scratch), FV_OK);
-        assert_int_equal(fv_attention_backward(plan, &c.x, scratch), FV_OK);
+        assert_int_equal(fv_attention_forward(plan, NULL, &c.x, scratch), FV_OK);
+        assert_int_equal(fv_attention_backward(plan, NULL, &c.x, scratch), FV_OK);
         assert_int_equal(fv__alloc_count(), before);
         char words[256];
         fv_attention_plan_describe(plan, words, sizeof words);
         assert_non_null(strstr(words, kinds[m].text[0] == 'd' ? "delta rule" : "decay per"));
-        assert_true(fv_attention_flops(plan, false) == (kinds[m].text[0] == 'd' ? 3.0 : 2.0) * 2 * B * H * L * D * DV);
+        assert_true(fv_attention_flops(plan, NULL, false) ==
+                    (kinds[m].text[0] == 'd' ? 3.0 : 2.0) * 2 * B * H * L * D * DV);
         free(scratch);
         fv_attention_plan_free(plan);
         size_t bytes[2];
         for (int i = 0; i < 2; i++) {
-            for (int p = 0; p < FV_PORTS; p++) {
+            for (int p = 0; p < FV_OPERANDS; p++) {
                 if (c.x.t[p].rank >= 3 && p != FV_STATE && p != FV_STATE_OUT) c.x.t[p].dim[2] = i ? 1 << 20 : 1 << 16;
                 if (c.x.d[p].rank) c.x.d[p] = c.x.t[p];
             }

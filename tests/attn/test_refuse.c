@@ -35,15 +35,16 @@ static void numbers_of_the_type(void **state) {
     fv_attention_tensors x = tensors(FV_F32), y = tensors(FV_F64);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     for (size_t i = 0; i < sizeof not_f32 / sizeof *not_f32; i++) {
-        how.scale = -not_f32[i], refused(fv_attention(&how, &x), "scale"), how.scale = 0;
-        how.softcap = not_f32[i], refused(fv_attention(&how, &x), "softcap");
-        assert_int_equal(fv_attention(&how, &y), FV_OK), how.softcap = 0;
+        how.scale = -not_f32[i], refused(fv_attention(&how, NULL, &x), "scale"), how.scale = 0;
+        how.softcap = not_f32[i], refused(fv_attention(&how, NULL, &x), "softcap");
+        assert_int_equal(fv_attention(&how, NULL, &y), FV_OK), how.softcap = 0;
     }
     for (size_t i = 0; i < sizeof f32 / sizeof *f32; i++) {
         how.scale = -f32[i], how.softcap = f32[i];
-        assert_int_equal(fv_attention(&how, &x), FV_OK);
+        assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     }
-    how = (fv_attention_options)FV_ATTENTION_DEFAULT, how.softcap = 1.5e308, refused(fv_attention(&how, &y), "softcap");
+    how = (fv_attention_options)FV_ATTENTION_DEFAULT, how.softcap = 1.5e308,
+    refused(fv_attention(&how, NULL, &y), "softcap");
 }
 
 static void numbers_of_decoding(void **state) {
@@ -62,11 +63,14 @@ static void names_of_choices(void **state) {
     (void)state;
     fv_attention_tensors x = tensors(FV_F32);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
-    how.causal = (fv_causal)7, refused(fv_attention(&how, &x), "causal"), how.causal = FV_CAUSAL_NONE;
-    how.mask_means = (fv_mask_means)9, refused(fv_attention(&how, &x), "mask_means");
-    assert_int_equal(fv_attention(NULL, &x), FV_OK); /* the standard options */
+    how.causal = (fv_causal)7, refused(fv_attention(&how, NULL, &x), "causal"), how.causal = FV_CAUSAL_NONE;
+    how.mask_means = (fv_mask_means)9, refused(fv_attention(&how, NULL, &x), "mask_means");
+    assert_int_equal(fv_attention(NULL, NULL, &x), FV_OK); /* the standard options */
+    fv_attention_call call = {.q_offset = (INT64_C(1) << 48) + 1};
+    refused(fv_attention(NULL, &call, &x), "q_offset of the call"), call.q_offset = 0;
+    call.reserved[7] = 1, refused(fv_attention(NULL, &call, &x), "reserved words of fv_attention_call");
     fv_tensor shape;
-    assert_int_equal(fv_attention_port_shape(NULL, &x, FV_LSE, &shape), FV_OK);
+    assert_int_equal(fv_attention_operand_shape(NULL, &x, FV_LSE, &shape), FV_OK);
     assert_true(shape.rank == 3 && shape.dim[2] == L);
 }
 
@@ -77,7 +81,7 @@ static void gradients_nobody_planned(void **state) {
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
     void *scratch = malloc(fv_attention_scratch(plan, true));
-    refused(fv_attention_backward(plan, &x, scratch), "no gradient was planned");
+    refused(fv_attention_backward(plan, NULL, &x, scratch), "no gradient was planned");
     free(scratch);
     fv_attention_plan_free(plan);
 }
@@ -100,22 +104,23 @@ static void maps(void **state) {
     float mean[1], some[L];
     assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
     fv_tensor to = fv_tensor_2d(NULL, FV_F32, 1, L);
-    refused(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, &row, 1, &to), "without data");
+    refused(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, &row, 1, &to), "without data");
     to.data = some;
-    refused(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, &row, -1, &to),
+    refused(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, &row, -1, &to),
             "number of rows\n  expected 0 or more\n  found:   -1");
-    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, &row, 0, &to), FV_OK);
-    if (L > 1) refused(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, NULL, 1, &to), "the tensor for weights");
+    assert_int_equal(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, &row, 0, &to), FV_OK);
+    if (L > 1)
+        refused(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, NULL, 1, &to), "the tensor for weights");
     fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
     want.mean = fv_tensor_of(mean, FV_F32, 4, (int64_t[]){1, 1, 1, 1});
     want.pool_q = want.pool_k = INT64_MAX;
     assert_int_equal(fv_attention_statistics_scratch(plan, &want), 0);
-    refused(fv_attention_statistics_compute(plan, &x, &want, q), "pool_q and pool_k");
+    refused(fv_attention_statistics_compute(plan, NULL, &x, &want, q), "pool_q and pool_k");
     want.pool_q = want.pool_k = INT64_C(1) << 48; /* one block of everything */
     void *scratch = malloc(fv_attention_statistics_scratch(plan, &want));
     memset(q, 0, sizeof q), memset(lse, 0, sizeof lse);
-    assert_int_equal(fv_attention(NULL, &x), FV_OK);
-    assert_int_equal(fv_attention_statistics_compute(plan, &x, &want, scratch), FV_OK);
+    assert_int_equal(fv_attention(NULL, NULL, &x), FV_OK);
+    assert_int_equal(fv_attention_statistics_compute(plan, NULL, &x, &want, scratch), FV_OK);
     assert_true(mean[0] > 0.2499f && mean[0] < 0.2501f);
     free(scratch);
     fv_attention_plan_free(plan);
@@ -141,10 +146,10 @@ static void wraps(const char *mechanism, int how, int64_t b, int64_t h, int64_t 
     if (!(how & SELF)) x.t[FV_LSE] = fv_tensor_of(one, FV_F32, 3, (int64_t[]){batch, h, lq});
     if (how & PACKED) x.t[FV_CU_Q] = fv_tensor_1d(&zero, FV_I64, b + 1), x.t[FV_CU_K] = x.t[FV_CU_Q];
     for (int p = FV_W0; p <= FV_W5; p++) {
-        fv_attention_port_shape(&options, &x, (fv_port)p, &x.t[p]);
+        fv_attention_operand_shape(&options, &x, (fv_operand)p, &x.t[p]);
         x.t[p].data = one;
     }
-    for (int p = 0; p < FV_PORTS; p++)
+    for (int p = 0; p < FV_OPERANDS; p++)
         for (int a = 0; a + 1 < x.t[p].rank; a++) x.t[p].stride[a] = 0;
     if (how & PACKED) x.t[FV_CU_Q].stride[0] = x.t[FV_CU_K].stride[0] = 0;
     for (int p = 0; how & BACKWARD && p <= FV_OUT; p++)

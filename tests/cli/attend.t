@@ -130,7 +130,7 @@ err fovea: error: 3 heads do not divide the head_dim of q
 case keys and values of different lengths
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy v.npy '<f4' '(1, 1, 3, 4)' 48; fovea attend q.npy q.npy v.npy
 exit 2
-err fovea: error: attention: mechanism "softmax", port "v"
+err fovea: error: attention: mechanism "softmax", operand "v"
 err   found:   f32[1,1,3,4]
 
 case a past that does not fit
@@ -141,7 +141,7 @@ err fovea: error: past_k does not fit
 case a bias with too many dimensions
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy b.npy '<f4' '(1, 1, 1, 2, 2)' 16; fovea attend q.npy q.npy q.npy --bias b.npy
 exit 2
-err~ port "bias"
+err~ operand "bias"
 
 case a mask of floats
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy m.npy '<f4' '(2, 2)' 16; fovea attend q.npy q.npy q.npy --mask m.npy
@@ -318,7 +318,7 @@ case benchmark of tensors from a file whose sequences end too early
 do st t.safetensors '{"q":{"dtype":"F32","shape":[1,4,6,8],"data_offsets":[0,768]},"k":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[768,1152]},"v":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[1152,1536]},"cu_seqlens_q":{"dtype":"I32","shape":[2],"data_offsets":[1536,1544]}}' 1544
 do fovea bench attention --in t.safetensors
 exit 2
-err~ port "cu_q", last element
+err~ operand "cu_q", last element
 
 case benchmark of tensors from a file that lacks one
 do npy q.npy '<f4' '(1, 2, 5, 8)' 320; fovea bench attention --in q.npy
@@ -451,7 +451,7 @@ out weights	f32[1,1,1,4]	0.000000	0.333333	0.250000	0
 case a prefix longer than the keys
 do npy q.npy '<f4' '(1, 1, 4, 2)' 32; npy n.npy '<i8' '(1,)' 8; patch n.npy 128 '\005'; fovea attend q.npy q.npy q.npy --prefix-len n.npy
 exit 2
-err fovea: error: attention: port "prefix_len", element 0
+err fovea: error: attention: operand "prefix_len", element 0
 err expected 0 to 4
 err found:   5
 

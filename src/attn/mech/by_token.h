@@ -7,12 +7,11 @@
 
 /* One head of one sequence: tokens 0 to `length`; those at and beyond `keys` have no key, no value, no decay. */
 typedef struct fv__token_walk {
-    const fv_attention_plan *plan;
-    const fv_attention_tensors *x;
+    const fv__run *run;
     int64_t sequence, batch, head, kv, start, length, keys;
 } fv__token_walk;
 
-void fv__each_head(const fv_attention_plan *plan, const fv_attention_tensors *x, void (*reference)(fv__token_walk *w));
+void fv__each_head(const fv__run *run, void (*reference)(fv__token_walk *w));
 
 /* Column e of q, k, v at token t; the log decay of row e of the state, 0 without one; beta. */
 double fv__token_q(const fv__token_walk *w, int64_t t, int64_t e);

@@ -20,47 +20,49 @@
 
 #include <math.h>
 
+typedef struct deltanet_params {
+    int64_t chunk;
+} deltanet_params;
+
 static const fv_option params[] = {
-    {"chunk", FV_OPT_INT, offsetof(fv__recurrence, chunk), "64", 1, 64, NULL, "tokens computed together, a power of 2"},
+    {"chunk", FV_OPT_INT, offsetof(deltanet_params, chunk), "64", 1, 64, NULL,
+     "tokens computed together, a power of 2"},
     {0},
 };
 
-static fv_status accept(fv_attention_plan *plan) {
-    ((fv__recurrence *)plan->params)->low_rank = FV_LOW_RANK_DELTA;
-    return fv__chunkwise_accept(plan);
+static fv_status setup(fv_attention_plan *plan) {
+    fv__chunkwise_setup(plan, ((const deltanet_params *)plan->params)->chunk, NULL)->low_rank = FV_LOW_RANK_DELTA;
+    return FV_OK;
 }
 
-static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *shape) {
-    const int64_t dim[3] = {plan->batch, plan->heads, plan->k_len};
-    if (port == FV_BETA || port == FV_LOG_DECAY) *shape = fv_tensor_of(NULL, plan->dtype, 3, dim);
-}
+/* ---- by plain loops in double */
 
 /* Column e of the state takes up token t. */
 static void write_token(const fv__token_walk *w, int64_t t, int64_t e, double *s) {
     double held = 0;
-    for (int64_t d = 0; d < w->plan->d_qk; d++) {
+    for (int64_t d = 0; d < w->run->plan->d_qk; d++) {
         s[d] *= exp(fv__token_log_decay(w, t, d));
         held += s[d] * fv__token_k(w, t, d);
     }
     const double wrong = fv__token_beta(w, t) * (fv__token_v(w, t, e) - held);
-    for (int64_t d = 0; d < w->plan->d_qk; d++) s[d] += fv__token_k(w, t, d) * wrong;
+    for (int64_t d = 0; d < w->run->plan->d_qk; d++) s[d] += fv__token_k(w, t, d) * wrong;
 }
 
 static void head(fv__token_walk *w) {
     double s[FV_CHUNK_MOST];
-    for (int64_t e = 0; e < w->plan->d_v; e++) {
+    for (int64_t e = 0; e < w->run->plan->d_v; e++) {
         fv__token_state(w, e, s);
         for (int64_t t = 0; t < w->length; t++) {
             double sum = 0;
             if (t < w->keys) write_token(w, t, e, s);
-            for (int64_t d = 0; d < w->plan->d_qk; d++) sum += s[d] * fv__token_q(w, t, d);
-            fv__token_out(w, t, e, w->plan->options.scale * sum);
+            for (int64_t d = 0; d < w->run->plan->d_qk; d++) sum += s[d] * fv__token_q(w, t, d);
+            fv__token_out(w, t, e, w->run->plan->options.scale * sum);
         }
         fv__token_state_out(w, e, s);
     }
 }
 
-static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) { fv__each_head(plan, x, head); }
+static void reference(const fv__run *run) { fv__each_head(run, head); }
 
 const fv__mechanism fv__mech_deltanet = {
     .info = {.name = "deltanet",
@@ -70,16 +72,10 @@ const fv__mechanism fv__mech_deltanet = {
              .cost = "O(n d^2) time, O(n d) memory",
              .needs = 1 << FV_Q | 1 << FV_K | 1 << FV_V | 1 << FV_BETA,
              .takes = 1 << FV_LOG_DECAY | 1 << FV_STATE | 1 << FV_KV_LEN | 1 << FV_CU_Q,
-             .can = FV_CHUNKWISE_CAN,
+             .can = FV_RECURRENT_CAN,
              .params = params},
-    .params_size = sizeof(fv__recurrence),
-    .accept = accept,
-    .port_shape = port_shape,
-    .scratch = fv__chunkwise_scratch,
-    .flops = fv__chunkwise_flops,
-    .forward = fv__chunkwise_forward,
-    .backward = fv__chunkwise_backward,
+    .params_size = sizeof(deltanet_params),
+    .engine = &fv__recurrent,
+    .setup = setup,
     .reference = reference,
-    .weights = fv__chunkwise_weights,
-    .describe = fv__chunkwise_describe,
 };

@@ -17,33 +17,40 @@
 
 #include <math.h>
 
+typedef struct gla_params {
+    int64_t chunk;
+    const char *phi;
+} gla_params;
+
 static const fv_option params[] = {
-    {"chunk", FV_OPT_INT, offsetof(fv__recurrence, chunk), "64", 1, 64, NULL, "tokens computed together, a power of 2"},
-    {"phi", FV_OPT_CHOICE, offsetof(fv__recurrence, phi), "identity", 0, 0, "identity|elu",
-     "features of q and k: as they are, or elu + 1"},
+    {"chunk", FV_OPT_INT, offsetof(gla_params, chunk), "64", 1, 64, NULL, "tokens computed together, a power of 2"},
+    {"phi", FV_OPT_CHOICE, offsetof(gla_params, phi), "identity", 0, 0, "identity|elu",
+     "features of q and k: x, or elu(x) + 1"},
     {0},
 };
 
-static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *shape) {
-    const int64_t dim[4] = {plan->batch, plan->heads, plan->k_len, plan->d_qk};
-    if (port == FV_LOG_DECAY) *shape = fv_tensor_of(NULL, plan->dtype, 4, dim);
+static fv_status setup(fv_attention_plan *plan) {
+    const gla_params *p = plan->params;
+    fv__chunkwise_setup(plan, p->chunk, p->phi);
+    return FV_OK;
 }
+
+/* ---- by plain loops in double */
 
 static double decay(const fv__token_walk *w, int64_t t, int64_t d) { return exp(fv__token_log_decay(w, t, d)); }
 
 static double phi(const fv__token_walk *w, double x) {
-    const fv__recurrence *p = w->plan->params;
-    return p->map == FV_MAP_IDENTITY ? x : x > 0 ? x + 1 : exp(x);
+    return ((const gla_params *)w->run->plan->params)->phi[0] == 'i' ? x : x > 0 ? x + 1 : exp(x);
 }
 
 static void head(fv__token_walk *w) {
-    const double scale = w->plan->options.scale;
+    const double scale = w->run->plan->options.scale;
     double s[FV_CHUNK_MOST];
-    for (int64_t e = 0; e < w->plan->d_v; e++) {
+    for (int64_t e = 0; e < w->run->plan->d_v; e++) {
         fv__token_state(w, e, s);
         for (int64_t t = 0; t < w->length; t++) {
             double sum = 0;
-            for (int64_t d = 0; d < w->plan->d_qk; d++) {
+            for (int64_t d = 0; d < w->run->plan->d_qk; d++) {
                 if (t < w->keys) s[d] = decay(w, t, d) * s[d] + phi(w, fv__token_k(w, t, d)) * fv__token_v(w, t, e);
                 sum += s[d] * phi(w, fv__token_q(w, t, d));
             }
@@ -53,7 +60,7 @@ static void head(fv__token_walk *w) {
     }
 }
 
-static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) { fv__each_head(plan, x, head); }
+static void reference(const fv__run *run) { fv__each_head(run, head); }
 
 const fv__mechanism fv__mech_gla = {
     .info =
@@ -64,16 +71,10 @@ const fv__mechanism fv__mech_gla = {
          .cost = "O(n d^2) time, O(n d) memory",
          .needs = 1 << FV_Q | 1 << FV_K | 1 << FV_V | 1 << FV_LOG_DECAY,
          .takes = 1 << FV_STATE | 1 << FV_KV_LEN | 1 << FV_CU_Q,
-         .can = FV_CHUNKWISE_CAN,
+         .can = FV_RECURRENT_CAN,
          .params = params},
-    .params_size = sizeof(fv__recurrence),
-    .accept = fv__chunkwise_accept,
-    .port_shape = port_shape,
-    .scratch = fv__chunkwise_scratch,
-    .flops = fv__chunkwise_flops,
-    .forward = fv__chunkwise_forward,
-    .backward = fv__chunkwise_backward,
+    .params_size = sizeof(gla_params),
+    .engine = &fv__recurrent,
+    .setup = setup,
     .reference = reference,
-    .weights = fv__chunkwise_weights,
-    .describe = fv__chunkwise_describe,
 };

@@ -15,18 +15,19 @@
 #include <math.h>
 
 typedef struct retention_params {
-    fv__recurrence recurrence;
     double first, step;
+    int64_t chunk;
+    const char *phi;
 } retention_params;
 
 static const fv_option params[] = {
     {"first", FV_OPT_FLOAT, offsetof(retention_params, first), "5", 0.01, 60, NULL,
      "head 0 keeps 1 - 2^-first per token"},
     {"step", FV_OPT_FLOAT, offsetof(retention_params, step), "1", 0, 60, NULL, "added to `first` from head to head"},
-    {"chunk", FV_OPT_INT, offsetof(retention_params, recurrence.chunk), "64", 1, 64, NULL,
+    {"chunk", FV_OPT_INT, offsetof(retention_params, chunk), "64", 1, 64, NULL,
      "tokens computed together, a power of 2"},
-    {"phi", FV_OPT_CHOICE, offsetof(retention_params, recurrence.phi), "identity", 0, 0, "identity|elu",
-     "features of q and k: as they are, or elu + 1"},
+    {"phi", FV_OPT_CHOICE, offsetof(retention_params, phi), "identity", 0, 0, "identity|elu",
+     "features of q and k: x, or elu(x) + 1"},
     {0},
 };
 
@@ -35,26 +36,28 @@ static double log_decay(const fv_attention_plan *plan, int64_t head) {
     return log1p(-exp2(-p->first - p->step * (double)head));
 }
 
-static fv_status accept(fv_attention_plan *plan) {
-    retention_params *p = plan->params;
-    p->recurrence.decay = FV_DECAY_CONST, p->recurrence.log_decay = log_decay;
-    return fv__chunkwise_accept(plan);
+static fv_status setup(fv_attention_plan *plan) {
+    const retention_params *p = plan->params;
+    fv__recurrent_setup *s = fv__chunkwise_setup(plan, p->chunk, p->phi);
+    s->decay = FV_DECAY_CONST, s->log_decay = log_decay;
+    return FV_OK;
 }
 
+/* ---- by plain loops in double */
+
 static double phi(const fv__token_walk *w, double x) {
-    const retention_params *p = w->plan->params;
-    return p->recurrence.map == FV_MAP_IDENTITY ? x : x > 0 ? x + 1 : exp(x);
+    return ((const retention_params *)w->run->plan->params)->phi[0] == 'i' ? x : x > 0 ? x + 1 : exp(x);
 }
 
 static void head(fv__token_walk *w) {
-    const retention_params *p = w->plan->params;
-    const double gamma = 1 - pow(2, -(p->first + p->step * (double)w->head)), scale = w->plan->options.scale;
+    const retention_params *p = w->run->plan->params;
+    const double gamma = 1 - pow(2, -(p->first + p->step * (double)w->head)), scale = w->run->plan->options.scale;
     double s[FV_CHUNK_MOST];
-    for (int64_t e = 0; e < w->plan->d_v; e++) {
+    for (int64_t e = 0; e < w->run->plan->d_v; e++) {
         fv__token_state(w, e, s);
         for (int64_t t = 0; t < w->length; t++) {
             double sum = 0;
-            for (int64_t d = 0; d < w->plan->d_qk; d++) {
+            for (int64_t d = 0; d < w->run->plan->d_qk; d++) {
                 if (t < w->keys) s[d] = gamma * s[d] + phi(w, fv__token_k(w, t, d)) * fv__token_v(w, t, e);
                 sum += s[d] * phi(w, fv__token_q(w, t, d));
             }
@@ -64,7 +67,7 @@ static void head(fv__token_walk *w) {
     }
 }
 
-static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) { fv__each_head(plan, x, head); }
+static void reference(const fv__run *run) { fv__each_head(run, head); }
 
 const fv__mechanism fv__mech_retention = {
     .info = {.name = "retention",
@@ -73,15 +76,10 @@ const fv__mechanism fv__mech_retention = {
              .cost = "O(n d^2) time, O(n d) memory",
              .needs = 1 << FV_Q | 1 << FV_K | 1 << FV_V,
              .takes = 1 << FV_STATE | 1 << FV_KV_LEN | 1 << FV_CU_Q,
-             .can = FV_CHUNKWISE_CAN,
+             .can = FV_RECURRENT_CAN,
              .params = params},
     .params_size = sizeof(retention_params),
-    .accept = accept,
-    .scratch = fv__chunkwise_scratch,
-    .flops = fv__chunkwise_flops,
-    .forward = fv__chunkwise_forward,
-    .backward = fv__chunkwise_backward,
+    .engine = &fv__recurrent,
+    .setup = setup,
     .reference = reference,
-    .weights = fv__chunkwise_weights,
-    .describe = fv__chunkwise_describe,
 };

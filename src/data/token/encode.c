@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include <string.h>
+
 /* ---- for the models */
 
 /* Every byte of e->word knows its character, and so the bytes of the text. */

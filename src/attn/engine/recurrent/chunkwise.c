@@ -7,18 +7,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static const fv__recurrence *settings(const fv_attention_plan *plan) { return plan->params; }
+static const fv__recurrent_setup *setup_of(const fv_attention_plan *plan) { return fv__recurrent_setup_of(plan); }
 
-static const fv__chunkwise_engine *engine_of(const fv_attention_plan *plan) {
-    return plan->dtype == FV_F64 ? &fv__chunkwise_engine_f64 : &fv__chunkwise_engine_f32;
+const fv__recurrent_kernels *fv__chunkwise_kernels(const fv_attention_plan *plan) {
+    return plan->dtype == FV_F64 ? &fv__chunkwise_kernels_f64 : &fv__chunkwise_kernels_f32;
 }
 
-void fv__chunkwise_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    engine_of(plan)->forward(plan, x, scratch);
-}
-
-void fv__chunkwise_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    engine_of(plan)->backward(plan, x, scratch);
+fv__recurrent_setup *fv__chunkwise_setup(fv_attention_plan *plan, int64_t chunk, const char *phi) {
+    fv__recurrent_setup *s = fv__recurrent_setup_of(plan);
+    const int rank = plan->shape[FV_LOG_DECAY].rank;
+    s->chunk = chunk, s->map = phi && !strcmp(phi, "elu") ? FV_MAP_ELU : FV_MAP_IDENTITY;
+    s->decay = rank == 0 ? FV_DECAY_NONE : rank == 3 ? FV_DECAY_SCALAR : FV_DECAY_VECTOR;
+    plan->causal = true, plan->window_right = 0; /* whether the options say so or nothing */
+    return s;
 }
 
 /* ---- what is refused */
@@ -32,8 +33,6 @@ static fv_status check_rows(const fv_attention_plan *plan) {
     if (plan->q_len != plan->k_len)
         return refuse(plan, "queries and keys", "as many queries as keys: both come from the same tokens",
                       "different lengths");
-    if (plan->q_offset != 0)
-        return refuse(plan, "option q_offset", "0: a query belongs to the key of its row", "another");
     if (plan->lower_right && plan->shape[FV_KV_LEN].rank)
         return refuse(plan, "causal lower-right with \"kv_len\"",
                       "causal upper-left: a query belongs to the key of its row", "both");
@@ -44,40 +43,38 @@ static fv_status check_rows(const fv_attention_plan *plan) {
 static fv_status check_options(const fv_attention_plan *plan) {
     if (plan->window_left >= 0)
         return refuse(plan, "option window_left", "none: a state cannot forget single keys", "it is set");
-    if (plan->window_right > 0)
+    if (plan->options.window_right > 0)
         return refuse(plan, "option window_right", "none, or 0: a state does not know what comes", "it is set");
-    if (plan->shape[FV_LSE].rank) return refuse(plan, "port \"lse\"", "none: there is no normalizer", "it is given");
+    if (plan->shape[FV_LSE].rank) return refuse(plan, "operand \"lse\"", "none: there is no normalizer", "it is given");
     if (plan->shape[FV_AUX].rank)
-        return refuse(plan, "port \"aux\"", "none: backward computes the states again", "it is given");
+        return refuse(plan, "operand \"aux\"", "none: backward computes the states again", "it is given");
     return FV_OK;
 }
 
-static fv_status check_shape(const fv_attention_plan *plan, fv_port port, int rank, const char *expected) {
-    const fv_tensor *t = &plan->shape[port];
+static fv_status check_shape(const fv_attention_plan *plan, fv_operand operand, int rank, const char *expected) {
+    const fv_tensor *t = &plan->shape[operand];
     const int64_t want[4] = {plan->batch, plan->heads, plan->k_len, plan->d_qk};
     char what[48], found[128];
     if (t->rank == rank && !memcmp(t->dim, want, (size_t)rank * sizeof *want)) return FV_OK;
-    snprintf(what, sizeof what, "port \"%s\"", fv_port_name(port));
+    snprintf(what, sizeof what, "operand \"%s\"", fv_operand_name(operand));
     fv_tensor_describe(t, found, sizeof found);
     return refuse(plan, what, expected, found);
 }
 
-static fv_status choose_decay(const fv_attention_plan *plan, fv__recurrence *how) {
-    const bool scalar = plan->shape[FV_LOG_DECAY].rank == 3;
-    how->decay = scalar ? FV_DECAY_SCALAR : FV_DECAY_VECTOR;
-    return check_shape(plan, FV_LOG_DECAY, scalar ? 3 : 4, "log decays (B,H,L) or (B,H,L,D)");
-}
-
-fv_status fv__chunkwise_accept(fv_attention_plan *plan) {
-    fv__recurrence *how = plan->params;
-    how->map = how->phi && !strcmp(how->phi, "elu") ? FV_MAP_ELU : FV_MAP_IDENTITY;
-    if (how->chunk & (how->chunk - 1)) return refuse(plan, "chunk", "a power of 2, up to 64", "another number");
+fv_status fv__chunkwise_accept(const fv_attention_plan *plan) {
+    const fv__recurrent_setup *s = setup_of(plan);
+    const int rank = plan->shape[FV_LOG_DECAY].rank;
+    if (s->chunk & (s->chunk - 1)) return refuse(plan, "chunk", "a power of 2, up to 64", "another number");
     FV_TRY(check_options(plan));
     FV_TRY(check_rows(plan));
-    if (plan->shape[FV_LOG_DECAY].rank) FV_TRY(choose_decay(plan, how));
-    if (how->low_rank == FV_LOW_RANK_DELTA) FV_TRY(check_shape(plan, FV_BETA, 3, "(B,H,L)"));
-    plan->causal = true, plan->window_right = 0; /* whether the options say so or nothing */
+    if (rank) FV_TRY(check_shape(plan, FV_LOG_DECAY, rank == 3 ? 3 : 4, "log decays (B,H,L) or (B,H,L,D)"));
+    if (s->low_rank == FV_LOW_RANK_DELTA) FV_TRY(check_shape(plan, FV_BETA, 3, "(B,H,L)"));
     return FV_OK;
+}
+
+fv_status fv__chunkwise_check(const fv__run *run) {
+    if (run->call.q_offset == 0) return FV_OK;
+    return refuse(run->plan, "q_offset of the call", "0: a query belongs to the key of its row", "another number");
 }
 
 /* ---- scratch */
@@ -85,7 +82,7 @@ fv_status fv__chunkwise_accept(fv_attention_plan *plan) {
 static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 fv__chunk_sizes fv__chunk_sizes_of(const fv_attention_plan *plan, bool backward) {
-    const fv__recurrence *how = settings(plan);
+    const fv__recurrent_setup *how = setup_of(plan);
     const int64_t longest = plan->q_len > 0 ? plan->q_len : 1;
     fv__chunk_sizes s = {.d = plan->d_qk, .dv = plan->d_v, .backward = backward};
     s.n = longest < how->chunk ? longest : how->chunk;
@@ -128,7 +125,7 @@ static double get3(const fv_tensor *t, int64_t b, int64_t h, int64_t l) {
 }
 
 static double mapped(const row *r, double x) {
-    return settings(r->plan)->map == FV_MAP_IDENTITY ? x : x > 0 ? x + 1 : exp(x);
+    return setup_of(r->plan)->map == FV_MAP_IDENTITY ? x : x > 0 ? x + 1 : exp(x);
 }
 
 static double key(const row *r, int64_t j, int64_t d) {
@@ -142,8 +139,8 @@ static double key_dot(const row *r, const double *e, int64_t j) {
 }
 
 static double log_decay(const row *r, int64_t j, int64_t d) {
-    switch (settings(r->plan)->decay) {
-    case FV_DECAY_CONST: return settings(r->plan)->log_decay(r->plan, r->head);
+    switch (setup_of(r->plan)->decay) {
+    case FV_DECAY_CONST: return setup_of(r->plan)->log_decay(r->plan, r->head);
     case FV_DECAY_SCALAR: return get3(&r->x->t[FV_LOG_DECAY], r->s.batch, r->head, r->s.k_start + j);
     case FV_DECAY_VECTOR: return get4(&r->x->t[FV_LOG_DECAY], r->s.batch, r->head, r->s.k_start + j, d);
     default: return 0;
@@ -152,7 +149,7 @@ static double log_decay(const row *r, int64_t j, int64_t d) {
 
 /* The weight of key j for a reader e of the state after it; e becomes the reader of the state before it. */
 static double take_weight(const row *r, double *e, int64_t j) {
-    const bool delta = settings(r->plan)->low_rank == FV_LOW_RANK_DELTA;
+    const bool delta = setup_of(r->plan)->low_rank == FV_LOW_RANK_DELTA;
     const double beta = delta ? get3(&r->x->t[FV_BETA], r->s.batch, r->head, r->s.k_start + j) : 1;
     const double weight = beta * key_dot(r, e, j);
     for (int64_t d = 0; d < r->plan->d_qk; d++) {
@@ -173,9 +170,10 @@ static void weigh_row(const row *r, fv_capture capture, const fv_tensor *out, in
         fv_tensor_set(out, (int64_t[2]){n, j}, weights ? take_weight(r, e, j) : key_dot(r, e, j));
 }
 
-void fv__chunkwise_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
-                           int64_t batch, int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
-    row r = {.plan = plan, .x = x, .s = fv__attn_sequence(plan, x, batch), .head = head};
+void fv__chunkwise_weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                           int64_t count, const fv_tensor *out) {
+    const fv_attention_plan *plan = run->plan;
+    row r = {.plan = plan, .x = run->x, .s = fv__attn_sequence(run, batch), .head = head};
     r.kv = head * plan->kv_heads / plan->heads;
     for (int64_t n = 0; n < count; n++) r.i = rows[n], weigh_row(&r, capture, out, n);
 }
@@ -185,7 +183,7 @@ void fv__chunkwise_weights(const fv_attention_plan *plan, const fv_attention_ten
 /* Of the recurrence itself, in products with a state: forward writes and reads, and reads once more for the delta
  * rule. Backward writes again, sends back two of each, and with the delta rule three more. */
 double fv__chunkwise_flops(const fv_attention_plan *plan, bool backward) {
-    const double delta = settings(plan)->low_rank == FV_LOW_RANK_DELTA ? 1 : 0;
+    const double delta = setup_of(plan)->low_rank == FV_LOW_RANK_DELTA ? 1 : 0;
     const double state = 2.0 * (double)plan->d_qk * (double)plan->d_v,
                  tokens = (double)plan->batch * (double)plan->q_len;
     return state * tokens * (double)plan->heads * (backward ? 5 + 3 * delta : 2 + delta);
@@ -193,7 +191,7 @@ double fv__chunkwise_flops(const fv_attention_plan *plan, bool backward) {
 
 void fv__chunkwise_describe(const fv_attention_plan *plan, char *text, size_t size) {
     static const char *const decays[] = {"", ", decay per head", ", decay per token", ", decay per token and column"};
-    const fv__recurrence *how = settings(plan);
+    const fv__recurrent_setup *how = setup_of(plan);
     snprintf(text, size, "recurrent %s %s, chunks of %d%s%s", fv_dtype_name(plan->dtype),
              plan->dtype == FV_F64 ? "scalar" : fv_isa(), (int)how->chunk, decays[how->decay],
              how->low_rank == FV_LOW_RANK_DELTA ? ", delta rule" : "");

@@ -29,34 +29,9 @@
 #ifndef FV_ATTN_CHUNKWISE_H
 #define FV_ATTN_CHUNKWISE_H
 
-#include "attn/mechanism_contract.h"
-
-typedef enum fv__row_map { FV_MAP_IDENTITY, FV_MAP_ELU } fv__row_map; /* of q and k: x, or elu(x) + 1 */
-
-typedef enum fv__decay {
-    FV_DECAY_NONE,
-    FV_DECAY_CONST,  /* per head: fv__recurrence.log_decay */
-    FV_DECAY_SCALAR, /* per token: the operand log_decay is (B,H,L) */
-    FV_DECAY_VECTOR  /* per token and row of the state, log_decay (B,H,L,D) */
-} fv__decay;
-
-typedef enum fv__low_rank {
-    FV_LOW_RANK_NONE,
-    FV_LOW_RANK_DELTA /* beta (B,H,L); a general pair of vectors (DPLR, RWKV-7) would stand here */
-} fv__low_rank;
-
-/* The settings of a recurrence; the params of its mechanism begin with them. */
-typedef struct fv__recurrence {
-    fv__row_map map;
-    fv__decay decay;
-    fv__low_rank low_rank;
-    double (*log_decay)(const fv_attention_plan *plan, int64_t head); /* <= 0; for FV_DECAY_CONST */
-    int64_t chunk;                                                    /* tokens, a power of 2 up to 64 */
-    const char *phi; /* "identity" or "elu": the option that map follows */
-} fv__recurrence;
+#include "attn/engine/recurrent/recurrent.h"
 
 enum {
-    FV_CHUNK = 64,        /* tokens of a chunk when nothing else is said */
     FV_CHUNK_STRIP = 16,  /* rows of a triangle that are one product */
     FV_CHUNK_MOST = 1024, /* most rows of a state: weights and references keep a column of it at hand */
 };
@@ -72,23 +47,23 @@ typedef struct fv__chunk_sizes {
 fv__chunk_sizes fv__chunk_sizes_of(const fv_attention_plan *plan, bool backward);
 size_t fv__chunk_bytes(const fv__chunk_sizes *sizes, size_t element); /* of a worker */
 
-typedef struct fv__chunkwise_engine {
-    void (*forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-    void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-} fv__chunkwise_engine;
-extern const fv__chunkwise_engine fv__chunkwise_engine_f32, fv__chunkwise_engine_f64;
+extern const fv__recurrent_kernels fv__chunkwise_kernels_f32, fv__chunkwise_kernels_f64;
+const fv__recurrent_kernels *fv__chunkwise_kernels(const fv_attention_plan *plan);
+
+/* ---- the parts of the engine, see recurrent.c */
+
+fv_status fv__chunkwise_accept(const fv_attention_plan *plan);
+fv_status fv__chunkwise_check(const fv__run *run);
+size_t fv__chunkwise_scratch(const fv_attention_plan *plan, bool backward);
+double fv__chunkwise_flops(const fv_attention_plan *plan, bool backward);
+void fv__chunkwise_weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                           int64_t count, const fv_tensor *out);
+void fv__chunkwise_describe(const fv_attention_plan *plan, char *text, size_t size);
 
 /* ---- for mechanisms */
 
-#define FV_CHUNKWISE_CAN (FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS)
-
-fv_status fv__chunkwise_accept(fv_attention_plan *plan);
-size_t fv__chunkwise_scratch(const fv_attention_plan *plan, bool backward);
-double fv__chunkwise_flops(const fv_attention_plan *plan, bool backward);
-void fv__chunkwise_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-void fv__chunkwise_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-void fv__chunkwise_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
-                           int64_t batch, int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
-void fv__chunkwise_describe(const fv_attention_plan *plan, char *text, size_t size);
+/* The setup of a causal recurrence: chunk and features as the options say ("identity", "elu"; NULL is identity), decays
+ * as the operand log_decay has them, if it is there. */
+fv__recurrent_setup *fv__chunkwise_setup(fv_attention_plan *plan, int64_t chunk, const char *phi);
 
 #endif

@@ -72,9 +72,9 @@ static void T(backward_group)(void *context, int64_t task, int worker) {
     }
 }
 
-static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = T(job_of)(plan, x, scratch, true);
-    fv__parallel_for(plan->sequences * plan->kv_heads, T(backward_group), &job);
+static void T(backward)(const fv__run *run, void *scratch) {
+    T(job) job = T(job_of)(run, scratch, true);
+    fv__parallel_for(run->plan->sequences * run->plan->kv_heads, T(backward_group), &job);
 }
 
-const fv__chunkwise_engine T(engine) = {T(forward), T(backward)};
+const fv__recurrent_kernels T(kernels) = {T(forward), T(backward)};

@@ -18,7 +18,7 @@ static void T(forward_head)(void *context, int64_t task, int worker) {
     T(save_state)(job, &job->state_out, sequence, head, c.state);
 }
 
-static void T(forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = T(job_of)(plan, x, scratch, false);
-    fv__parallel_for(plan->sequences * plan->heads, T(forward_head), &job);
+static void T(forward)(const fv__run *run, void *scratch) {
+    T(job) job = T(job_of)(run, scratch, false);
+    fv__parallel_for(run->plan->sequences * run->plan->heads, T(forward_head), &job);
 }

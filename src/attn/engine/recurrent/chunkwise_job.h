@@ -2,10 +2,11 @@
  * chunkwise.h. */
 
 typedef struct T(job) {
+    const fv__run *run;
     const fv_attention_plan *plan;
     const fv_attention_tensors *x;
     const SIMD *simd;
-    const fv__recurrence *how;
+    const fv__recurrent_setup *how;
     fv__chunk_sizes sizes;
     T(view) q, k, v, out, log_decay, beta, state, state_out;
     T(view) dq, dk, dv, dout, dlog_decay, dbeta, dstate, dstate_out;
@@ -14,8 +15,11 @@ typedef struct T(job) {
     int64_t group; /* heads that share a kv head */
 } T(job);
 
-static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch, bool backward) {
-    T(job) j = {.plan = plan, .x = x, .simd = SIMD_NOW(), .how = plan->params, .workers = scratch};
+static T(job) T(job_of)(const fv__run *run, void *scratch, bool backward) {
+    const fv_attention_plan *plan = run->plan;
+    const fv_attention_tensors *x = run->x;
+    T(job) j = {.run = run, .plan = plan, .x = x, .simd = SIMD_NOW(), .workers = scratch};
+    j.how = fv__recurrent_setup_of(plan);
     j.sizes = fv__chunk_sizes_of(plan, backward);
     j.worker_bytes = fv__chunk_bytes(&j.sizes, sizeof(R));
     j.group = plan->kv_heads ? plan->heads / plan->kv_heads : 0;
@@ -53,7 +57,7 @@ typedef struct T(walk) {
 } T(walk);
 
 static T(walk) T(walk_of)(const T(job) * job, int64_t sequence, int64_t head) {
-    T(walk) w = {.sequence = fv__attn_sequence(job->plan, job->x, sequence), .head = head, .kv = head / job->group};
+    T(walk) w = {.sequence = fv__attn_sequence(job->run, sequence), .head = head, .kv = head / job->group};
     w.rows = w.sequence.q_len, w.keys = T(least)(w.sequence.k_len, w.rows);
     if (job->how->decay == FV_DECAY_CONST) w.log_decay = (R)job->how->log_decay(job->plan, head);
     return w;

@@ -20,8 +20,8 @@
  * dK and dV. Chunks are made by positions of their own sequence: a result depends neither on threads nor on what else
  * is in the batch.
  *
- * A new recurrence (decay, delta rule) is a new field of fv__recurrent, read where a chunk is combined with the state:
- * states and outputs. */
+ * That is the form of what is normalized and forgets nothing. With decays, the delta rule and a state that comes from
+ * elsewhere it is the chunkwise form, chunkwise.h. fv__recurrent_setup says which. */
 #ifndef FV_ATTN_RECURRENT_H
 #define FV_ATTN_RECURRENT_H
 
@@ -32,17 +32,42 @@ enum {
     FV_RECURRENT_SPAN = 256, /* positions of a task, a multiple of CHUNK; one state is stored for each */
 };
 
-/* The settings of a recurrence; the params of its mechanism begin with them. */
-typedef struct fv__recurrent {
-    double eps; /* added to the normaliser */
-} fv__recurrent;
+enum {
+    FV_RECURRENT_CAN = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS
+};
+extern const fv__engine fv__recurrent;
 
-fv_status fv__recurrent_accept(fv_attention_plan *plan);
-size_t fv__recurrent_scratch(const fv_attention_plan *plan, bool backward);
-void fv__recurrent_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-void fv__recurrent_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-double fv__recurrent_flops(const fv_attention_plan *plan, bool backward);
-void fv__recurrent_describe(const fv_attention_plan *plan, char *text, size_t size);
+typedef enum fv__row_map { FV_MAP_IDENTITY, FV_MAP_ELU } fv__row_map; /* of q and k: x, or elu(x) + 1 */
+
+typedef enum fv__decay {
+    FV_DECAY_NONE,
+    FV_DECAY_CONST,  /* per head: log_decay of the setup */
+    FV_DECAY_SCALAR, /* per token: the operand log_decay is (B,H,L) */
+    FV_DECAY_VECTOR  /* per token and row of the state: it is (B,H,L,D) */
+} fv__decay;
+
+typedef enum fv__low_rank {
+    FV_LOW_RANK_NONE,
+    FV_LOW_RANK_DELTA /* beta (B,H,L); a general pair of vectors (DPLR, RWKV-7) would stand here */
+} fv__low_rank;
+
+/* What a mechanism over RECURRENT chooses. */
+typedef struct fv__recurrent_setup {
+    fv__row_map map; /* FV_MAP_ELU when normalized */
+    fv__decay decay; /* NONE, and no low rank, when normalized */
+    fv__low_rank low_rank;
+    double (*log_decay)(const fv_attention_plan *plan, int64_t head); /* <= 0; for FV_DECAY_CONST */
+    int64_t chunk;   /* tokens, a power of 2 up to 64; not when normalized */
+    bool normalized; /* divided by f.z + eps: the form by spans; else the chunkwise form */
+    double eps;
+} fv__recurrent_setup;
+static inline fv__recurrent_setup *fv__recurrent_setup_of(const fv_attention_plan *plan) {
+    return fv__setup_of(plan, &fv__recurrent);
+}
+
+/* The weights the recurrence never forms, by plain loops: phi(q_i).phi(k_j), normalised by lse for SOFTMAX. */
+void fv__recurrent_weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                           int64_t count, const fv_tensor *out);
 
 /* ---- between recurrent.c and the two types */
 
@@ -52,8 +77,7 @@ typedef struct fv__recurrent_positions {
     int64_t k_rows; /* rows of k and v that belong to the sequence, seen or not */
     int64_t q_position, keys, empty_queries, length;
 } fv__recurrent_positions;
-fv__recurrent_positions fv__recurrent_positions_of(const fv_attention_plan *plan, const fv_attention_tensors *x,
-                                                   int64_t number);
+fv__recurrent_positions fv__recurrent_positions_of(const fv__run *run, int64_t number);
 
 /* Queries [q, q + rows) and keys [k, k + cols) of a chunk; when causal, query q + r sees the keys k + c with c <= r +
  * diagonal. */
@@ -63,7 +87,7 @@ typedef struct fv__recurrent_chunk {
 fv__recurrent_chunk fv__recurrent_chunk_at(const fv__recurrent_positions *positions, int64_t position);
 
 /* first[n] = number of the first span of sequence n; returns the number of spans. */
-int64_t fv__recurrent_count(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t *first);
+int64_t fv__recurrent_count(const fv__run *run, int64_t *first);
 void fv__recurrent_locate(const int64_t *first, int64_t sequences, int64_t span, int64_t *sequence, int64_t *local);
 
 typedef struct fv__recurrent_partition {
@@ -74,10 +98,10 @@ typedef struct fv__recurrent_partition {
 } fv__recurrent_partition;
 fv__recurrent_partition fv__recurrent_partition_of(const fv_attention_plan *plan, bool backward);
 
-typedef struct fv__recurrent_engine {
-    void (*forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-    void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-} fv__recurrent_engine;
-extern const fv__recurrent_engine fv__recurrent_engine_f32, fv__recurrent_engine_f64;
+typedef struct fv__recurrent_kernels {
+    void (*forward)(const fv__run *run, void *scratch);
+    void (*backward)(const fv__run *run, void *scratch);
+} fv__recurrent_kernels;
+extern const fv__recurrent_kernels fv__recurrent_kernels_f32, fv__recurrent_kernels_f64;
 
 #endif

@@ -19,9 +19,6 @@ typedef struct fv__statistics_partition {
 fv__statistics_partition fv__statistics_partition_of(const fv_attention_plan *plan,
                                                      const fv_attention_statistics *want);
 
-/* For mechanisms over TILE. */
-size_t fv__tile_statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want);
-void fv__tile_statistics(const fv_attention_plan *plan, const fv_attention_tensors *x,
-                         const fv_attention_statistics *want, void *scratch);
+size_t fv__statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want);
 
 #endif

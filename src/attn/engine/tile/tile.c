@@ -5,35 +5,24 @@
 
 #include <stdio.h>
 
-static const fv__tile_engine *engine_of(const fv_attention_plan *plan) {
-    return plan->dtype == FV_F64 ? &fv__tile_engine_f64 : &fv__tile_engine_f32;
+static const fv__tile_kernels *kernels_of(const fv_attention_plan *plan) {
+    return plan->dtype == FV_F64 ? &fv__tile_kernels_f64 : &fv__tile_kernels_f32;
 }
 
-void fv__tile_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    engine_of(plan)->forward(plan, x, scratch);
+static void forward(const fv__run *run, void *scratch) { kernels_of(run->plan)->forward(run, scratch); }
+
+static void backward(const fv__run *run, void *scratch) { kernels_of(run->plan)->backward(run, scratch); }
+
+static void weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                    int64_t count, const fv_tensor *out) {
+    kernels_of(run->plan)->weights(run, capture, batch, head, rows, count, out);
 }
 
-void fv__tile_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    engine_of(plan)->backward(plan, x, scratch);
+static void statistics(const fv__run *run, const fv_attention_statistics *want, void *scratch) {
+    kernels_of(run->plan)->statistics(run, want, scratch);
 }
 
-void fv__tile_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
-                      int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
-    engine_of(plan)->weights(plan, x, capture, batch, head, rows, count, out);
-}
-
-fv_status fv__tile_tune(fv_attention_plan *plan, fv__tile_score score) {
-    fv__tile_tuning *tuning = fv__alloc(sizeof *tuning);
-    if (!tuning) return FV_NO_RESOURCES;
-    tuning->score = score;
-    plan->tuning = tuning;
-    return FV_OK;
-}
-
-static bool additive(const fv_attention_plan *plan) {
-    const fv__tile_tuning *tuning = plan->tuning;
-    return tuning && tuning->score == FV_SCORE_ADD;
-}
+static bool additive(const fv_attention_plan *plan) { return fv__tile_setup_of(plan)->score == FV_SCORE_ADD; }
 
 /* ---- partition */
 
@@ -125,7 +114,7 @@ void fv__tile_locate(const int64_t *first, int64_t sequences, int64_t task, int6
     *sequence = low, *piece = task - first[low];
 }
 
-size_t fv__tile_scratch(const fv_attention_plan *plan, bool backward) {
+static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
     const fv__tile_partition partition = fv__tile_partition_of(plan, backward);
     return partition.shared_bytes + (size_t)fv_threads() * partition.worker_bytes;
 }
@@ -142,11 +131,11 @@ static double mean_seen(const fv_attention_plan *plan, int64_t i, int64_t start,
     return planes > 0 ? seen / (double)planes : 0;
 }
 
-double fv__tile_flops(const fv_attention_plan *plan, bool backward) {
+double fv__tile_flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward) {
     /* packed lengths are not known here: equal ones are assumed */
     const int64_t share = plan->packed ? plan->sequences : 1;
     fv__sequence s = {.q_len = plan->q_len / (share ? share : 1), .k_len = plan->k_len / (share ? share : 1)};
-    s.q_offset = plan->lower_right ? s.k_len - s.q_len : plan->q_offset;
+    s.q_offset = plan->lower_right ? s.k_len - s.q_len : call->q_offset;
     double pairs = 0;
     for (int64_t i = 0; i < s.q_len; i++) {
         int64_t start, end;
@@ -157,9 +146,24 @@ double fv__tile_flops(const fv_attention_plan *plan, bool backward) {
     return pairs * (double)(backward ? 3 * plan->d_qk + 2 * plan->d_v : plan->d_qk + plan->d_v);
 }
 
-void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size) {
+static void describe(const fv_attention_plan *plan, char *text, size_t size) {
     const fv__simd_f32 *simd = fv__simd_f32_now();
     snprintf(text, size, "tile %s %s %dx%d, backward %dx%d in chunks of %d", fv_dtype_name(plan->dtype),
              plan->dtype == FV_F64 ? "scalar" : fv__isa_name(simd->isa), FV_TILE_LANES, FV_TILE_BLOCK_K, FV_TILE_SIDE,
              FV_TILE_SIDE, (int)fv__tile_chunk(plan, plan->q_len > plan->k_len ? plan->q_len : plan->k_len));
 }
+
+const fv__engine fv__tile = {
+    .name = "tile",
+    .can = FV_TILE_CAN,
+    .setup_size = sizeof(fv__tile_setup),
+    .accept = fv__attn_check_saved_lse,
+    .scratch = scratch_size,
+    .flops = fv__tile_flops,
+    .forward = forward,
+    .backward = backward,
+    .weights = weights,
+    .statistics_scratch = fv__statistics_scratch,
+    .statistics = statistics,
+    .describe = describe,
+};

@@ -33,24 +33,25 @@ enum {
     FV_TILE_NEAR = 4 << 20 /* bytes of all tensors that stay in near caches by themselves */
 };
 
-/* Where scores come from. A mechanism chooses in `accept` by fv__tile_tune; products are what a plan without tuning
- * has. */
+enum {
+    FV_TILE_CAN = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS |
+                  FV_CAN_DROPOUT | FV_CAN_BLOCKS
+};
+extern const fv__engine fv__tile;
+
 typedef enum fv__tile_score {
     FV_SCORE_DOT, /* q.k */
-    FV_SCORE_ADD  /* w.tanh(q + k), w in port W0: (H,D) */
+    FV_SCORE_ADD  /* w.tanh(q + k), w is operand W0: (H,D) */
 } fv__tile_score;
-typedef struct fv__tile_tuning {
-    fv__tile_score score;
-} fv__tile_tuning;
-fv_status fv__tile_tune(fv_attention_plan *plan, fv__tile_score score);
 
-size_t fv__tile_scratch(const fv_attention_plan *plan, bool backward);
-void fv__tile_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-void fv__tile_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-void fv__tile_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
-                      int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
-double fv__tile_flops(const fv_attention_plan *plan, bool backward);
-void fv__tile_describe(const fv_attention_plan *plan, char *text, size_t size);
+/* What a mechanism over TILE chooses. */
+typedef struct fv__tile_setup {
+    fv__tile_score score;
+} fv__tile_setup;
+static inline fv__tile_setup *fv__tile_setup_of(const fv_attention_plan *plan) { return fv__setup_of(plan, &fv__tile); }
+
+/* Also for ROWS, which computes as many scores. */
+double fv__tile_flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward);
 
 /* ---- between tile.c and the two types */
 
@@ -69,14 +70,13 @@ int64_t fv__tile_chunk(const fv_attention_plan *plan, int64_t rows);
 /* Sequence and block of task number `task`: first[n] is the number of the first task of sequence n. */
 void fv__tile_locate(const int64_t *first, int64_t sequences, int64_t task, int64_t *sequence, int64_t *block);
 
-typedef struct fv__tile_engine {
-    void (*forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-    void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-    void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
-                    int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
-    void (*statistics)(const fv_attention_plan *plan, const fv_attention_tensors *x,
-                       const fv_attention_statistics *want, void *scratch);
-} fv__tile_engine;
-extern const fv__tile_engine fv__tile_engine_f32, fv__tile_engine_f64;
+typedef struct fv__tile_kernels {
+    void (*forward)(const fv__run *run, void *scratch);
+    void (*backward)(const fv__run *run, void *scratch);
+    void (*weights)(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                    int64_t count, const fv_tensor *out);
+    void (*statistics)(const fv__run *run, const fv_attention_statistics *want, void *scratch);
+} fv__tile_kernels;
+extern const fv__tile_kernels fv__tile_kernels_f32, fv__tile_kernels_f64;
 
 #endif

@@ -328,7 +328,7 @@ static T(chunk_pair) T(chunk_pair_of)(const T(job) * job, int64_t index) {
     const int64_t chunks = job->first[number + 1] - job->first[number], rest = index - job->first[number] * kv_heads;
     const int64_t chunk = rest % chunks;
     const int64_t other = job->antidiagonal ? (job->wave + chunks - chunk) % chunks : (chunk + job->wave) % chunks;
-    m.sequence = fv__attn_sequence(job->plan, job->x, number), m.kv = rest / chunks;
+    m.sequence = fv__attn_sequence(job->run, number), m.kv = rest / chunks;
     const int64_t size = fv__tile_chunk(job->plan, T(rows_of)(&m.sequence));
     m.skip = job->wave >= chunks || (job->exclusive >= 0 && job->exclusive != m.sequence.batch * kv_heads + m.kv);
     m.j0 = chunk * size, m.j1 = m.j0 + size < m.sequence.k_len ? m.j0 + size : m.sequence.k_len;
@@ -397,7 +397,8 @@ static void T(chunk_pair_run)(const T(job) * job, T(backward_scratch) * w, const
     T(prefetch_stream) stream = {.count = 0};
     T(chunk_load)(job, w, s, m->kv, m->j0, m->j1);
     for (int64_t head = m->kv * group; head < (m->kv + 1) * group; head++) {
-        const fv__drop drop = fv__drop_of(job->dropout, plan->options.seed, (uint64_t)(s->number * plan->heads + head));
+        const fv__drop drop =
+            fv__drop_of(job->dropout, job->run->call.seed, (uint64_t)(s->number * plan->heads + head));
         T(tile_pair) p = {.sequence = s, .drop = &drop, .head = head, .kv = m->kv, .task = m->index};
         for (p.i0 = m->i0; p.i0 < m->i1; p.i0 += FV_TILE_SIDE) {
             p.rows = m->i1 - p.i0 < FV_TILE_SIDE ? m->i1 - p.i0 : FV_TILE_SIDE;
@@ -426,7 +427,7 @@ static int64_t T(count_chunks)(const T(job) * job, int64_t *most) {
     int64_t count = 0;
     *most = 0;
     for (int64_t n = 0; n < job->plan->sequences; n++) {
-        const fv__sequence s = fv__attn_sequence(job->plan, job->x, n);
+        const fv__sequence s = fv__attn_sequence(job->run, n);
         const int64_t size = fv__tile_chunk(job->plan, T(rows_of)(&s)), chunks = (T(rows_of)(&s) + size - 1) / size;
         job->first[n] = count, count += chunks;
         if (chunks > *most) *most = chunks;
@@ -481,8 +482,10 @@ static void T(zero_heads)(const fv_tensor *t) {
     for (int64_t h = 0; t->rank && h < t->dim[0]; h++) ((R *)t->data)[h * t->stride[0]] = 0;
 }
 
-static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = T(job_of)(plan, x, true);
+static void T(backward)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    const fv_attention_tensors *x = run->x;
+    T(job) job = T(job_of)(run, true);
     const int64_t rows = plan->batch * plan->heads * plan->q_len;
     const fv_tensor *b = &x->d[FV_BIAS];
     job.dq = T(view_of)(&x->d[FV_Q]), job.dk = T(view_of)(&x->d[FV_K]), job.dv = T(view_of)(&x->d[FV_V]);

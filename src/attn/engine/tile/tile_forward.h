@@ -44,8 +44,8 @@ static T(unit) T(unit_of)(const T(job) * job, int64_t index) {
     const int64_t blocks = job->first[number + 1] - job->first[number], rest = index - job->first[number] * heads;
     unit.head = rest / blocks, unit.kv = unit.head * job->plan->kv_heads / heads;
     unit.block = blocks - 1 - rest % blocks; /* the long rows of a causal triangle first */
-    unit.sequence = fv__attn_sequence(job->plan, job->x, number);
-    unit.drop = fv__drop_of(job->dropout, job->plan->options.seed, (uint64_t)(number * heads + unit.head));
+    unit.sequence = fv__attn_sequence(job->run, number);
+    unit.drop = fv__drop_of(job->dropout, job->run->call.seed, (uint64_t)(number * heads + unit.head));
     return unit;
 }
 
@@ -311,13 +311,14 @@ static int64_t T(count_blocks)(const T(job) * job) {
     int64_t count = 0;
     for (int64_t n = 0; n < job->plan->sequences; n++) {
         job->first[n] = count;
-        count += (fv__attn_sequence(job->plan, job->x, n).q_len + FV_TILE_BLOCK_Q - 1) / FV_TILE_BLOCK_Q;
+        count += (fv__attn_sequence(job->run, n).q_len + FV_TILE_BLOCK_Q - 1) / FV_TILE_BLOCK_Q;
     }
     return job->first[job->plan->sequences] = count;
 }
 
-static void T(forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = T(job_of)(plan, x, false);
+static void T(forward)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    T(job) job = T(job_of)(run, false);
     job.first = scratch;
     job.workers = (char *)scratch + job.partition.shared_bytes;
     const int64_t units = T(count_blocks)(&job) * plan->heads;

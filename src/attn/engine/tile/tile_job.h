@@ -2,6 +2,7 @@
  * queries, bias tiles. Included by tile_f32.c and tile_f64.c, which define R, T(name), SIMD and SIMD_NOW. */
 
 typedef struct T(job) {
+    const fv__run *run;
     const fv_attention_plan *plan;
     const fv_attention_tensors *x;
     const SIMD *simd;
@@ -27,8 +28,15 @@ typedef struct T(job) {
     bool antidiagonal; /* waves are anti-diagonals */
 } T(job);
 
-static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward) {
-    T(job) job = {.plan = plan, .x = x, .simd = SIMD_NOW(), .partition = fv__tile_partition_of(plan, backward)};
+static T(job) T(job_of)(const fv__run *run, bool backward) {
+    const fv_attention_plan *plan = run->plan;
+    const fv_attention_tensors *x = run->x;
+    T(job)
+    job = {.run = run,
+           .plan = run->plan,
+           .x = run->x,
+           .simd = SIMD_NOW(),
+           .partition = fv__tile_partition_of(plan, backward)};
     const double log2e = 1.44269504088896340736;
     job.q = T(view_of)(&x->t[FV_Q]), job.k = T(view_of)(&x->t[FV_K]), job.v = T(view_of)(&x->t[FV_V]);
     job.out = T(view_of)(&x->t[FV_OUT]), job.bias = T(view_of)(&x->t[FV_BIAS]);
@@ -50,14 +58,13 @@ static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensor
     job.banded = plan->window_left >= 0 || plan->window_right >= 0;
     job.biased = job.bias.data || job.mask || job.slopes;
     job.blocks = plan->options.blocks;
-    const fv__tile_tuning *tuning = plan->tuning;
-    if (tuning && tuning->score == FV_SCORE_ADD)
+    if (fv__tile_setup_of(plan)->score == FV_SCORE_ADD)
         job.w = (T(view)){x->t[FV_W0].data, 0, x->t[FV_W0].stride[0], 0, x->t[FV_W0].stride[1]};
     return job;
 }
 
-static inline R T(per_head)(const T(job) * job, const R *values, fv_port port, int64_t head) {
-    return values[head * job->x->t[port].stride[0]];
+static inline R T(per_head)(const T(job) * job, const R *values, fv_operand operand, int64_t head) {
+    return values[head * job->x->t[operand].stride[0]];
 }
 
 /* ln of a softmax denominator with a sink in it: -inf only when nothing is seen and there is no sink. */

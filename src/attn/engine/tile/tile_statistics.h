@@ -197,11 +197,12 @@ static void T(statistics_task)(void *context, int64_t index, int worker) {
     T(span) p = {.index = v->shared_first[number] + span};
     p.number = v->want->batch >= 0 ? v->want->batch : number;
     p.head = v->want->head >= 0 ? v->want->head : rest / spans, p.kv = p.head * plan->kv_heads / plan->heads;
-    p.sequence = fv__attn_sequence(plan, v->job.x, p.number);
+    p.sequence = fv__attn_sequence(v->job.run, p.number);
     p.i0 = span * size, p.i1 = p.i0 + size < p.sequence.q_len ? p.i0 + size : p.sequence.q_len;
     if (v->columns) p.columns = T(column_part)(v, &p.sequence, p.head, span);
     T(span_begin)(v, &p, worker);
-    const fv__drop drop = fv__drop_of(v->job.dropout, plan->options.seed, (uint64_t)(p.number * plan->heads + p.head));
+    const fv__drop drop =
+        fv__drop_of(v->job.dropout, v->job.run->call.seed, (uint64_t)(p.number * plan->heads + p.head));
     const int64_t last = p.i1 - p.i0 - 1;
     for (int64_t j = p.start[0] / FV_TILE_SIDE * FV_TILE_SIDE; j < p.end[last]; j += FV_TILE_SIDE)
         T(statistics_keys)(v, &p, &drop, j);
@@ -226,7 +227,7 @@ static void T(rows_task)(void *context, int64_t index, int worker) {
     const int64_t row = index / v->partition.heads, number = v->want->batch >= 0 ? v->want->batch : row,
                   head = v->want->head >= 0 ? v->want->head : index % v->partition.heads,
                   spans = v->job.first[row + 1] - v->job.first[row];
-    const fv__sequence s = fv__attn_sequence(v->job.plan, v->job.x, number);
+    const fv__sequence s = fv__attn_sequence(v->job.run, number);
     const fv_tensor *t = &v->want->columns, *e = &v->want->entropy;
     (void)worker;
     if (e->rank) T(clear_rest)(v, e, T(output_row)(v, e, &s, head, s.q_start), number, s.q_start, s.q_len);
@@ -244,7 +245,7 @@ static void T(rows_task)(void *context, int64_t index, int worker) {
 static void T(finish_blocks)(const T(statistics_job) * v, const fv_tensor *t, int64_t row, int64_t head, int64_t a,
                              bool max) {
     const int64_t number = v->want->batch >= 0 ? v->want->batch : row, size = v->want->pool_q, span = v->partition.span;
-    const fv__sequence s = fv__attn_sequence(v->job.plan, v->job.x, number);
+    const fv__sequence s = fv__attn_sequence(v->job.run, number);
     const int64_t from = a * size, to = from + size < s.q_len ? from + size : s.q_len;
     const int64_t blocks = from < s.q_len ? T(blocks)(s.k_len, v->want->pool_k) : 0;
     const bool shared = blocks && from / span != (to - 1) / span;
@@ -277,17 +278,17 @@ static int64_t T(count_spans)(const T(statistics_job) * v) {
     int64_t count = 0, shared = 0;
     for (int64_t n = 0; n < v->partition.sequences; n++) {
         const int64_t number = v->want->batch >= 0 ? v->want->batch : n;
-        const int64_t spans = T(blocks)(fv__attn_sequence(v->job.plan, v->job.x, number).q_len, v->partition.span);
+        const int64_t spans = T(blocks)(fv__attn_sequence(v->job.run, number).q_len, v->partition.span);
         v->job.first[n] = count, count += spans;
         v->shared_first[n] = shared, shared += spans > 1 ? spans : 0;
     }
     return v->job.first[v->partition.sequences] = count;
 }
 
-static void T(statistics)(const fv_attention_plan *plan, const fv_attention_tensors *x,
-                          const fv_attention_statistics *want, void *scratch) {
+static void T(statistics)(const fv__run *run, const fv_attention_statistics *want, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
     T(statistics_job)
-    v = {.job = T(job_of)(plan, x, false), .want = want, .partition = fv__statistics_partition_of(plan, want)};
+    v = {.job = T(job_of)(run, false), .want = want, .partition = fv__statistics_partition_of(plan, want)};
     char *at = scratch;
     v.job.first = (int64_t *)at, v.shared_first = v.job.first + v.partition.sequences + 1,
     at += v.partition.first_bytes;

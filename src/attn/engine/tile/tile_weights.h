@@ -103,10 +103,11 @@ static void T(weights_task)(void *context, int64_t index, int worker) {
     }
 }
 
-static void T(weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
-                       int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
-    const T(job) job = T(job_of)(plan, x, false);
-    T(weights_job) w = {&job, fv__attn_sequence(plan, x, batch), capture, head, rows, count, out, {0, 0, 0, 1}};
-    w.drop = fv__drop_of(job.dropout, plan->options.seed, (uint64_t)(batch * plan->heads + head));
+static void T(weights)(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                       int64_t count, const fv_tensor *out) {
+    const fv_attention_plan *plan = run->plan;
+    const T(job) job = T(job_of)(run, false);
+    T(weights_job) w = {&job, fv__attn_sequence(run, batch), capture, head, rows, count, out, {0, 0, 0, 1}};
+    w.drop = fv__drop_of(job.dropout, run->call.seed, (uint64_t)(batch * plan->heads + head));
     fv__parallel_for((out->dim[1] + T(weights_lanes) - 1) / T(weights_lanes), T(weights_task), &w);
 }

@@ -408,7 +408,8 @@ static fv_status decode_rows(fv_kv_cache *cache, const char *name, const fv_cach
                 slopes = decode_extra(name, "slopes", heads, 72, 0.25);
     const int64_t counts[8] = {n, n / 2, n, 0, n, n, n, n};
     how.scale = number_of(name, "scale", 0), how.softcap = number_of(name, "softcap", 0);
-    how.window_left = size_of(name, "left", -1), how.see_all = has(name, "see_all");
+    if (has(name, "left")) how.window = FV_WINDOW(size_of(name, "left", -1), -1);
+    how.see_all = has(name, "see_all");
     fill_piece(&q, 70, 2);
     fv_status status = fv_decode_plan_create(&plan, &how, cache, heads, n);
     if (status != FV_OK) return status;

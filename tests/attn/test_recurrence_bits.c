@@ -219,7 +219,7 @@ static void refusals(void **state) {
     c.x.t[FV_STATE].dim[0] = 1, call_refused(&c, "operand \"state\""), c.x.t[FV_STATE].dim[0] = B;
     const int32_t live[B] = {0};
     c.x.t[FV_KV_LEN] = fv_tensor_1d((void *)live, FV_I32, B), c.how.causal = FV_CAUSAL_LOWER_RIGHT;
-    call_refused(&c, "causal upper-left"), c.x.t[FV_KV_LEN].rank = 0, c.how = how;
+    call_refused(&c, "lower-right"), c.x.t[FV_KV_LEN].rank = 0, c.how = how;
     const fv_operand keys[] = {FV_K, FV_V, FV_LOG_DECAY};
     for (int i = 0; i < 3; i++) c.x.t[keys[i]] = fv_tensor_slice(c.x.t[keys[i]], 2, 0, 10), c.x.d[keys[i]].rank = 0;
     call_refused(&c, "as many queries as keys");

@@ -29,25 +29,34 @@ static fv_status refuse(const fv_attention_plan *plan, const char *what, const c
                     plan->mechanism->info.name, what, wanted, given);
 }
 
+static fv_status refuse_number(const fv_attention_plan *plan, const char *what, const char *wanted, int64_t given) {
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)given);
+    return refuse(plan, what, wanted, text);
+}
+
 static fv_status check_rows(const fv_attention_plan *plan) {
+    char text[80];
+    snprintf(text, sizeof text, "%lld queries, %lld keys", (long long)plan->q_len, (long long)plan->k_len);
     if (plan->q_len != plan->k_len)
-        return refuse(plan, "queries and keys", "as many queries as keys: both come from the same tokens",
-                      "different lengths");
+        return refuse(plan, "lengths", "as many queries as keys: those of a row are of one token", text);
     if (plan->lower_right && plan->shape[FV_KV_LEN].rank)
-        return refuse(plan, "causal lower-right with \"kv_len\"",
-                      "causal upper-left: a query belongs to the key of its row", "both");
-    if (plan->d_qk > FV_CHUNK_MOST) return refuse(plan, "columns of q and k", "at most 1024", "more");
+        return refuse(plan, "causal with \"kv_len\"", "upper-left: query and key of a row are of one token",
+                      "lower-right");
+    if (plan->d_qk > FV_CHUNK_MOST) return refuse_number(plan, "columns of q and k", "at most 1024", plan->d_qk);
     return FV_OK;
 }
 
 static fv_status check_options(const fv_attention_plan *plan) {
+    const fv_attention_options *o = &plan->options;
     if (plan->window_left >= 0)
-        return refuse(plan, "option window_left", "none: a state cannot forget single keys", "it is set");
-    if (plan->options.window_right > 0)
-        return refuse(plan, "option window_right", "none, or 0: a state does not know what comes", "it is set");
-    if (plan->shape[FV_LSE].rank) return refuse(plan, "operand \"lse\"", "none: there is no normalizer", "it is given");
+        return refuse_number(plan, "option window_left", "none: a state cannot forget single keys", plan->window_left);
+    if (o->window_right > 0)
+        return refuse_number(plan, "option window_right", "none, or 0: a state does not know what comes",
+                             o->window_right);
+    if (plan->shape[FV_LSE].rank) return refuse(plan, "operand \"lse\"", "none: there is no normalizer", "a tensor");
     if (plan->shape[FV_AUX].rank)
-        return refuse(plan, "operand \"aux\"", "none: backward computes the states again", "it is given");
+        return refuse(plan, "operand \"aux\"", "none: backward computes the states again", "a tensor");
     return FV_OK;
 }
 
@@ -64,7 +73,7 @@ static fv_status check_shape(const fv_attention_plan *plan, fv_operand operand, 
 fv_status fv__chunkwise_accept(const fv_attention_plan *plan) {
     const fv__recurrent_setup *s = setup_of(plan);
     const int rank = plan->shape[FV_LOG_DECAY].rank;
-    if (s->chunk & (s->chunk - 1)) return refuse(plan, "chunk", "a power of 2, up to 64", "another number");
+    if (s->chunk & (s->chunk - 1)) return refuse_number(plan, "chunk", "a power of 2, up to 64", s->chunk);
     FV_TRY(check_options(plan));
     FV_TRY(check_rows(plan));
     if (rank) FV_TRY(check_shape(plan, FV_LOG_DECAY, rank == 3 ? 3 : 4, "log decays (B,H,L) or (B,H,L,D)"));
@@ -74,7 +83,8 @@ fv_status fv__chunkwise_accept(const fv_attention_plan *plan) {
 
 fv_status fv__chunkwise_check(const fv__run *run) {
     if (run->call.q_offset == 0) return FV_OK;
-    return refuse(run->plan, "q_offset of the call", "0: a query belongs to the key of its row", "another number");
+    return refuse_number(run->plan, "q_offset of the call", "0: query and key of a row are of one token",
+                         run->call.q_offset);
 }
 
 /* ---- scratch */

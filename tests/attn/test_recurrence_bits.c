@@ -135,6 +135,75 @@ static void split_bits(void **state) {
     }
 }
 
+/* Each gradient alone is what it is among all. */
+static void gradients_alone(void **state) {
+    (void)state;
+    static const fv_operand wanted[] = {FV_Q, FV_K, FV_V, FV_LOG_DECAY, FV_BETA, FV_STATE};
+    for (int m = 0; m < KINDS; m++) {
+        call all = make(m);
+        call_run(&all);
+        for (int i = 0; i < 6; i++) {
+            call one = make(m);
+            for (int p = 0; p < 6; p++)
+                if (p != i) one.x.d[wanted[p]].rank = 0;
+            if (one.x.d[wanted[i]].rank) {
+                call_run(&one);
+                assert_true(same_bytes(&all.x.d[wanted[i]], &one.x.d[wanted[i]]));
+            }
+            call_free(&one);
+        }
+        call_free(&all);
+    }
+}
+
+/* An absent gradient of an output is zero, an absent state is zero. */
+static void absent(void **state) {
+    (void)state;
+    static const fv_operand outputs[] = {FV_OUT, FV_STATE_OUT, FV_STATE};
+    for (int m = 0; m < KINDS; m++)
+        for (int i = 0; i < 3; i++) {
+            call a = make(m), b = make(m);
+            const bool input = outputs[i] == FV_STATE;
+            float *zeros = input ? call_data(&a, FV_STATE) : call_gradient(&a, outputs[i]);
+            memset(zeros, 0, (size_t)fv_tensor_count(&a.x.t[outputs[i]]) * sizeof(float));
+            b.x.d[outputs[i]].rank = 0;
+            if (input) b.x.t[FV_STATE].rank = 0;
+            call_run(&a), call_run(&b);
+            for (int p = 0; p < INPUTS; p++)
+                if (a.x.d[inputs[p]].rank) assert_true(call_distance(&a.x.d[inputs[p]], &b.x.d[inputs[p]]) < 1e-6);
+            assert_true(call_distance(&a.x.t[FV_OUT], &b.x.t[FV_OUT]) < 1e-6);
+            assert_true(call_distance(&a.x.t[FV_STATE_OUT], &b.x.t[FV_STATE_OUT]) < 1e-6);
+            call_free(&a), call_free(&b);
+        }
+}
+
+/* The last two axes exchanged in memory. */
+static void exchange(fv_tensor *t, float *memory) {
+    const fv_tensor from = *t;
+    if (!t->rank) return;
+    const int a = t->rank - 2, b = t->rank - 1;
+    t->data = memory, t->stride[a] = 1, t->stride[b] = t->dim[a];
+    for (int64_t n = 0; n < fv_tensor_count(t); n++) memory[place(t, n)] = ((const float *)from.data)[place(&from, n)];
+}
+
+/* Decays, write strengths and states with any strides. */
+static void strides(void **state) {
+    (void)state;
+    static const fv_operand exchanged[] = {FV_LOG_DECAY, FV_BETA, FV_STATE, FV_STATE_OUT};
+    static float memory[8][B * H * L * DV];
+    for (int m = 0; m < KINDS; m++) {
+        call a = make(m), b = make(m);
+        for (int i = 0; i < 4; i++)
+            exchange(&b.x.t[exchanged[i]], memory[i]), exchange(&b.x.d[exchanged[i]], memory[4 + i]);
+        call_run(&a), call_run(&b);
+        for (int p = 0; p < FV_OPERANDS; p++) {
+            if (a.x.t[p].rank) assert_true(same_bytes(&a.x.t[p], &b.x.t[p]));
+            if (a.x.d[p].rank) assert_true(same_bytes(&a.x.d[p], &b.x.d[p]));
+        }
+        call_free(&a), call_free(&b);
+    }
+}
+
 /* ---- numbers at the edge */
 
 static void against_reference(call *c, double tolerance) {
@@ -286,9 +355,10 @@ static void costs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(causality),  cmocka_unit_test(batch_place), cmocka_unit_test(padding),
-        cmocka_unit_test(split_bits), cmocka_unit_test(decays),      cmocka_unit_test(small_beside_large),
-        cmocka_unit_test(strengths),  cmocka_unit_test(refusals),    cmocka_unit_test(always_causal),
+        cmocka_unit_test(causality),  cmocka_unit_test(batch_place),     cmocka_unit_test(padding),
+        cmocka_unit_test(split_bits), cmocka_unit_test(gradients_alone), cmocka_unit_test(absent),
+        cmocka_unit_test(strides),    cmocka_unit_test(decays),          cmocka_unit_test(small_beside_large),
+        cmocka_unit_test(strengths),  cmocka_unit_test(refusals),        cmocka_unit_test(always_causal),
         cmocka_unit_test(costs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

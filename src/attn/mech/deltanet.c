@@ -49,7 +49,7 @@ static void write_token(const fv__token_walk *w, int64_t t, int64_t e, double *s
 }
 
 static void head(fv__token_walk *w) {
-    double s[FV_CHUNK_MOST];
+    double s[FV_CHUNK_MAX_D];
     for (int64_t e = 0; e < w->run->plan->d_v; e++) {
         fv__token_state(w, e, s);
         for (int64_t t = 0; t < w->length; t++) {

@@ -45,7 +45,7 @@ static double phi(const fv__token_walk *w, double x) {
 
 static void head(fv__token_walk *w) {
     const double scale = w->run->plan->options.scale;
-    double s[FV_CHUNK_MOST];
+    double s[FV_CHUNK_MAX_D];
     for (int64_t e = 0; e < w->run->plan->d_v; e++) {
         fv__token_state(w, e, s);
         for (int64_t t = 0; t < w->length; t++) {

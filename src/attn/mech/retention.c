@@ -52,7 +52,7 @@ static double phi(const fv__token_walk *w, double x) {
 static void head(fv__token_walk *w) {
     const retention_params *p = w->run->plan->params;
     const double gamma = 1 - pow(2, -(p->first + p->step * (double)w->head)), scale = w->run->plan->options.scale;
-    double s[FV_CHUNK_MOST];
+    double s[FV_CHUNK_MAX_D];
     for (int64_t e = 0; e < w->run->plan->d_v; e++) {
         fv__token_state(w, e, s);
         for (int64_t t = 0; t < w->length; t++) {

@@ -43,7 +43,7 @@ static fv_status check_rows(const fv_attention_plan *plan) {
     if (plan->lower_right && plan->shape[FV_KV_LEN].rank)
         return refuse(plan, "causal with \"kv_len\"", "upper-left: query and key of a row are of one token",
                       "lower-right");
-    if (plan->d_qk > FV_CHUNK_MOST) return refuse_number(plan, "columns of q and k", "at most 1024", plan->d_qk);
+    if (plan->d_qk > FV_CHUNK_MAX_D) return refuse_number(plan, "columns of q and k", "at most 1024", plan->d_qk);
     return FV_OK;
 }
 
@@ -170,7 +170,7 @@ static double take_weight(const row *r, double *e, int64_t j) {
 }
 
 static void weigh_row(const row *r, fv_capture capture, const fv_tensor *out, int64_t n) {
-    double e[FV_CHUNK_MOST];
+    double e[FV_CHUNK_MAX_D];
     const bool weights = capture >= FV_CAPTURE_SOFTMAX;
     const int64_t end = r->i + 1 < r->s.k_len ? r->i + 1 : r->s.k_len;
     for (int64_t d = 0; d < r->plan->d_qk; d++)

@@ -32,8 +32,8 @@
 #include "attn/engine/recurrent/recurrent.h"
 
 enum {
-    FV_CHUNK_STRIP = 16,  /* rows of a triangle that are one product */
-    FV_CHUNK_MOST = 1024, /* most rows of a state: weights and references keep a column of it at hand */
+    FV_CHUNK_STRIP = 16,   /* rows of a triangle that are one product */
+    FV_CHUNK_MAX_D = 1024, /* most rows of a state: weights and references keep a column of it at hand */
 };
 
 /* ---- between chunkwise.c and the two types */

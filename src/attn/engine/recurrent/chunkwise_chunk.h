@@ -1,8 +1,8 @@
 /* One chunk of a recurrence, forward and backward, for the real type R, on arrays without gaps. See chunkwise.h. */
 
-/* U: the values as the state takes them up. Without the delta rule U = V. With it W = V - (K e^..) S - M U and U =
- * beta W, where M are the pairs of the keys with each other; c->m holds -M, so that all that is subtracted is a
- * product added. */
+/* U: what the keys write into the state. Without the delta rule U = V. With it W = V - (K e^..) S - M U and
+ * U = beta W, with M the pairs of the keys with each other; c->m holds -M, so that what is subtracted is a product
+ * added. */
 static void T(delta_solve)(const T(chunk) * c) {
     const int64_t dv = c->dv, lanes = c->lanes;
     R *w = c->w, *u = c->u;
@@ -74,7 +74,7 @@ static void T(chunk_write)(const T(chunk) * c, R *state, bool empty) {
 
 /* ---- backward. `next` is the gradient of the state after the chunk, NULL when it is zero. */
 
-/* later_i += x_i y_i: what the decays at and before i get; without a gradient of the decays nothing */
+/* sums_i += x_i y_i: what row i gives to the decays it passed; without a gradient of the decays nothing */
 static void T(decay_gradient_rows)(const T(chunk) * c, R *sums, const R *x, const R *y) {
     if (c->dg) c->simd->mul_add(sums, x, y, c->n * c->d);
 }

@@ -16,7 +16,6 @@
 /* ---- products with a lower triangle, in strips of 16 rows */
 
 /* gemm; `finite` false: B holds infinities or NaN that a zero in A must hide */
-
 static inline void T(product)(const SIMD *simd, bool finite, R *c, int64_t ldc, const R *a, int64_t a_row,
                               int64_t a_col, const R *b, int64_t ldb, int64_t m, int64_t n, int64_t k,
                               fv__gemm_mode mode) {
@@ -25,9 +24,11 @@ static inline void T(product)(const SIMD *simd, bool finite, R *c, int64_t ldc, 
 
 /* a = lower triangle of x y^T, with y^T packed: (cols, lanes); above the diagonal, and on it if `strict`, 0 */
 static void T(triangle)(const T(chunk) * c, R *a, const R *x, int64_t ld, const R *yt, int64_t cols, bool strict) {
-    for (int64_t r = 0; r < c->n; r += STRIP)
-        c->simd->gemm(a + r * c->lanes, c->lanes, x + r * ld, ld, 1, yt, c->lanes, T(least)(STRIP, c->n - r),
-                      T(least)(r + STRIP, c->n), cols, FV_GEMM_OVERWRITE);
+    for (int64_t r = 0; r < c->n; r += STRIP) {
+        const int64_t rows = T(least)(STRIP, c->n - r);
+        c->simd->gemm(a + r * c->lanes, c->lanes, x + r * ld, ld, 1, yt, c->lanes, rows, r + rows, cols,
+                      FV_GEMM_OVERWRITE);
+    }
     for (int64_t r = 0; r < c->n; r++) {
         const int64_t first = strict ? r : r + 1;
         c->simd->fill(a + r * c->lanes + first, 0, c->lanes - first);
@@ -38,18 +39,21 @@ static void T(triangle)(const T(chunk) * c, R *a, const R *x, int64_t ld, const 
 static void T(lower_product)(const T(chunk) * c, R *to, int64_t ld, const R *a, const R *b, int64_t ldb, int64_t cols,
                              fv__gemm_mode mode) {
     const bool finite = c->simd->finite_tile(b, ldb, c->n, cols);
-    for (int64_t r = 0; r < c->n; r += STRIP) T(product)
-    (c->simd, finite, to + r * ld, ld, a + r * c->lanes, c->lanes, 1, b, ldb, T(least)(STRIP, c->n - r), cols,
-     T(least)(r + STRIP, c->n), mode);
+    for (int64_t r = 0; r < c->n; r += STRIP) {
+        const int64_t rows = T(least)(STRIP, c->n - r), keys = r + rows;
+        T(product)(c->simd, finite, to + r * ld, ld, a + r * c->lanes, c->lanes, 1, b, ldb, rows, cols, keys, mode);
+    }
 }
 
 /* to += a^T b, or = */
 static void T(upper_product)(const T(chunk) * c, R *to, int64_t ld, const R *a, const R *b, int64_t ldb, int64_t cols,
                              fv__gemm_mode mode) {
     const bool finite = c->simd->finite_tile(b, ldb, c->n, cols);
-    for (int64_t r = 0; r < c->n; r += STRIP) T(product)
-    (c->simd, finite, to + r * ld, ld, a + r * c->lanes + r, 1, c->lanes, b + r * ldb, ldb, T(least)(STRIP, c->n - r),
-     cols, c->n - r, mode);
+    for (int64_t r = 0; r < c->n; r += STRIP) {
+        const int64_t keys = T(least)(STRIP, c->n - r), rows = c->n - r;
+        const R *from = a + r * c->lanes + r;
+        T(product)(c->simd, finite, to + r * ld, ld, from, 1, c->lanes, b + r * ldb, ldb, keys, cols, rows, mode);
+    }
 }
 
 /* ---- decays: of rows */
@@ -158,8 +162,7 @@ static void T(pairs_vector)(const T(chunk) * c, R *a, const R *x, bool strict) {
     for (int64_t i = 0; !strict && i < c->n; i++) a[i * lanes + i] = c->simd->dot(x + i * d, c->k + i * d, d);
 }
 
-/* dg_t += sum of the rows i >= t of the second half, and of the columns j < t of the first; p = dl l; sum: room for a
- * row */
+/* dg_t += sum of rows i >= t of the second half, and of columns j < t of the first; p = dl l; sum: room for a row */
 static void T(level_decay_gradient)(const T(chunk) * c, R *p, int64_t half, R *sum) {
     const int64_t d = c->d;
     const SIMD *simd = c->simd;

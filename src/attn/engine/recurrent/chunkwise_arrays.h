@@ -8,6 +8,7 @@ typedef struct T(chunk) {
     const SIMD *simd;
     int64_t n, room, chunk; /* tokens of this chunk, of the arrays, of a whole chunk: the halvings begin with that */
     int64_t lanes, d, d_lanes, dv, decays;
+    int64_t constant_head, constant_n, constant_live; /* of which constant decays are at hand */
     bool delta;
     R *u, *dg; /* u_delta, or v; dlog_decay, or NULL when nobody wants it */
 #define REGION(name, elements, needed) R *name;

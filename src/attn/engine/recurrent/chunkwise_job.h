@@ -39,7 +39,7 @@ static T(chunk) T(chunk_of)(const T(job) * job, int worker) {
     const fv__chunk_sizes s = job->sizes;
     char *at = job->workers + (size_t)worker * job->worker_bytes;
     T(chunk) c = {.simd = job->simd, .room = s.n, .chunk = job->how->chunk, .lanes = s.lanes, .d = s.d};
-    c.d_lanes = s.d_lanes, c.dv = s.dv, c.decays = s.decays, c.delta = s.delta;
+    c.constant_head = -1, c.d_lanes = s.d_lanes, c.dv = s.dv, c.decays = s.decays, c.delta = s.delta;
 #define REGION(name, elements, needed) c.name = (needed) ? T(carve)(&at, (elements)) : NULL;
 #include "attn/engine/recurrent/chunkwise_regions.def"
 #undef REGION
@@ -107,6 +107,17 @@ static void T(map_backward)(const T(job) * job, R *dx, const R *f, R factor, int
     }
 }
 
+/* Constant decays of a chunk like the one before are there already. */
+static void T(load_decays)(const T(job) * job, const T(walk) * w, T(chunk) * c, int64_t row, int64_t live) {
+    if (job->how->decay == FV_DECAY_CONST) {
+        if (c->constant_head == w->head && c->constant_n == c->n && c->constant_live == live) return;
+        c->simd->fill(c->g, w->log_decay, live), c->simd->fill(c->g + live, 0, c->n - live);
+        c->constant_head = w->head, c->constant_n = c->n, c->constant_live = live;
+    } else if (c->decays)
+        T(load)(c->simd, c->g, &job->log_decay, w->sequence.batch, w->head, row, live, c->n, c->decays, 1);
+    T(decay_edges)(c), T(decay_pairs)(c);
+}
+
 /* The tokens [p, p + n) of a head into the arrays of the chunk, and all that their decays say. */
 static void T(load_chunk)(const T(job) * job, const T(walk) * w, T(chunk) * c, int64_t p) {
     const fv__sequence *at = &w->sequence;
@@ -120,11 +131,7 @@ static void T(load_chunk)(const T(job) * job, const T(walk) * w, T(chunk) * c, i
     simd->scale(c->q, (R)job->plan->options.scale, c->q, c->n * c->d);
     T(load)(simd, c->v, &job->v, b, w->kv, row, live, c->n, c->dv, 1);
     if (c->delta) T(load)(simd, c->beta, &job->beta, b, w->head, row, live, c->n, 1, 1);
-    if (job->how->decay == FV_DECAY_CONST)
-        simd->fill(c->g, w->log_decay, live), simd->fill(c->g + live, 0, c->n - live);
-    else if (c->decays)
-        T(load)(simd, c->g, &job->log_decay, b, w->head, row, live, c->n, c->decays, 1);
-    T(decay_edges)(c), T(decay_pairs)(c);
+    T(load_decays)(job, w, c, row, live);
 }
 
 static void T(load_state)(const T(job) * job, const T(view) * v, int64_t sequence, int64_t head, R *state) {

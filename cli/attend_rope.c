@@ -55,7 +55,8 @@ static fv_tensor positions(const fv_attention_options *how, const fv_attention_c
 fv_status attend_rope(const attend_options *o, const fv_attention_options *how, const fv_attention_call *call,
                       fv_attention_tensors *x, attend_layout layout, int64_t past) {
     fv_rope_options rope = options_of(o);
-    for (int operand = FV_Q; operand <= FV_K; operand++) {
+    for (int i = 0; i < 2; i++) {
+        const fv_operand operand = i ? FV_K : FV_Q;
         fv_tensor *t = &x->t[operand], at = positions(how, call, x, operand == FV_Q);
         const int64_t skip = operand == FV_K ? past : 0, rows = t->dim[2] - skip;
         rope.position = fv_tensor_slice(at, 1, skip, rows);
@@ -71,7 +72,8 @@ fv_status attend_rope(const attend_options *o, const fv_attention_options *how, 
 fv_status attend_rope_backward(const attend_options *o, const fv_attention_options *how, const fv_attention_call *call,
                                const fv_attention_tensors *x, int64_t past) {
     fv_rope_options rope = options_of(o);
-    for (int operand = FV_Q; operand <= FV_K; operand++) {
+    for (int i = 0; i < 2; i++) {
+        const fv_operand operand = i ? FV_K : FV_Q;
         const int64_t skip = operand == FV_K ? past : 0, rows = x->d[operand].dim[2] - skip;
         rope.position = fv_tensor_slice(positions(how, call, x, operand == FV_Q), 1, skip, rows);
         const fv_tensor d = fv_tensor_slice(x->d[operand], 2, skip, rows);

@@ -35,7 +35,7 @@ static double compare(const fv_tensor *found, const fv_tensor *exact, fv_dtype d
     return is_half(dtype) ? distance(found, exact) : cli_difference(found, exact);
 }
 
-static bool is_integer(int operand) { return operand >= FV_MASK && operand <= FV_INDEX; }
+static bool is_integer(int operand) { return fv_operand_is((fv_operand)operand, FV_ROLE_INTEGER); }
 
 /* Rows [start, start + count) of a tensor that has one for each query. */
 static fv_tensor rows_of(const fv_tensor *t, int operand, int64_t start, int64_t count) {
@@ -111,7 +111,8 @@ static double objective(cli_problem *exact) {
 static double move(cli_problem *exact, double step) {
     cli_random r = {77};
     double slope = 0;
-    for (int operand = FV_Q; operand < FV_MASK; operand++) {
+    for (int operand = 0; operand < FV_OPERANDS; operand++) {
+        if (!fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE)) continue;
         const double *gradient = exact->x.d[operand].data;
         double *x = exact->x.t[operand].data;
         for (int64_t i = 0; gradient && i < fv_tensor_count(&exact->x.t[operand]); i++) {
@@ -148,8 +149,8 @@ static fv_status compare_small(cli_problem *small, cli_problem *exact, const cli
         return failed(small, "the result of a small problem differs", difference);
     if (status != FV_OK || !one->backward) return status;
     status = cli_problem_run(exact, true);
-    for (int operand = FV_Q; operand < FV_MASK && status == FV_OK; operand++) {
-        if (small->x.d[operand].rank == 0) continue;
+    for (int operand = 0; operand < FV_OPERANDS && status == FV_OK; operand++) {
+        if (!fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) || small->x.d[operand].rank == 0) continue;
         difference = compare(&small->x.d[operand], &exact->x.d[operand], one->dtype);
         if (!(difference <= tolerance(one->dtype))) return failed(small, "a gradient differs", difference);
     }

@@ -43,9 +43,10 @@ static double peak_memory(void) {
 
 /* Every page of the tensors is there before the call, so that what comes on top is the call's own. */
 static void touch_all(const cli_problem *problem) {
-    for (int operand = FV_Q; operand < FV_OPERANDS; operand++) {
-        if (operand >= FV_OUT && problem->x.t[operand].rank) fv_tensor_fill(&problem->x.t[operand], 0);
-        if (operand < FV_OUT && problem->x.d[operand].rank) fv_tensor_fill(&problem->x.d[operand], 0);
+    for (int operand = 0; operand < FV_OPERANDS; operand++) {
+        const bool written = fv_operand_is(operand, FV_ROLE_RESULT);
+        if (written && problem->x.t[operand].rank) fv_tensor_fill(&problem->x.t[operand], 0);
+        if (!written && problem->x.d[operand].rank) fv_tensor_fill(&problem->x.d[operand], 0);
     }
 }
 

@@ -125,8 +125,7 @@ static void read_options(job *j) {
                     : strcmp(o.causal, "upper-left") == 0 ? FV_CAUSAL_UPPER_LEFT
                                                           : FV_CAUSAL_LOWER_RIGHT;
     j->call.q_offset = o.q_offset;
-    j->how.window_left = o.window_left;
-    j->how.window_right = o.window_right;
+    if (o.window_left >= 0 || o.window_right >= 0) j->how.window = FV_WINDOW(o.window_left, o.window_right);
     j->how.mask_means = strcmp(o.mask_means, "drop") == 0 ? FV_MASK_DROP : FV_MASK_KEEP;
     j->how.dropout = o.dropout;
     j->call.seed = (uint64_t)o.seed;
@@ -210,24 +209,24 @@ static fv_status check_past(void) {
 }
 
 /* Everything else, by the name of its operand. */
-static fv_status load_operand(job *j, int operand) {
+static fv_status load_operand(job *j, fv_operand operand) {
     const char *name = cli_operand_name(j->mechanism, operand);
     fv_tensor t;
     if (!name) return FV_OK;
     fv_status status = attend_find(&o, name, &t);
     if (status != FV_OK || t.rank == 0) return status;
-    if (!wants(j, (fv_operand)operand))
+    if (!wants(j, operand))
         return cli_fail(FV_USAGE, "%s does not take %s\n  try:     fovea mechanisms %s", j->mechanism->name, name,
                         j->mechanism->name);
-    bool truth = t.dtype == FV_BOOL || t.dtype == FV_U8;
+    const bool truth = t.dtype == FV_BOOL || t.dtype == FV_U8, integer = fv_operand_is(operand, FV_ROLE_INTEGER);
     if (operand == FV_MASK && !truth)
         return not_type(name, "bool or u8", &t,
                         is_float(t.dtype) ? "\n  try:     give it as bias" : "\n  try:     save it as bool");
-    if (operand > FV_MASK && (truth || is_float(t.dtype))) return not_type(name, "i32 or i64", &t, "");
-    if (operand < FV_MASK && !is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
+    if (operand != FV_MASK && integer && (truth || is_float(t.dtype))) return not_type(name, "i32 or i64", &t, "");
+    if (!integer && !is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
     if (operand == FV_BIAS) j->bias_rank = t.rank;
     if (operand == FV_BIAS || operand == FV_MASK) t = attend_padded(&t, 4);
-    if (operand < FV_MASK)
+    if (!integer)
         j->x.t[operand] = attend_as(&t, is_16bit(j->compute) && t.dtype == j->compute ? j->compute : arithmetic(j));
     else
         j->x.t[operand] = attend_as(&t, operand == FV_MASK ? t.dtype : FV_I64);
@@ -246,8 +245,11 @@ static fv_status load_dlse(job *j) {
 static bool is_name(const void *context, const char *name, size_t size) {
     static const char *const others[] = {"past_k", "past_v", "do", "dlse"};
     const job *j = context;
-    for (int operand = FV_Q; operand < FV_OUT + 4; operand++) {
-        const char *one = operand < FV_OUT ? cli_operand_name(j->mechanism, operand) : others[operand - FV_OUT];
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strlen(others[i]) == size && strncmp(others[i], name, size) == 0) return true;
+    for (int operand = 0; operand < FV_OPERANDS; operand++) {
+        if (fv_operand_is(operand, FV_ROLE_RESULT)) continue;
+        const char *one = cli_operand_name(j->mechanism, operand);
         if (one && strlen(one) == size && strncmp(one, name, size) == 0) return true;
     }
     return false;
@@ -314,9 +316,10 @@ static fv_status load(job *j) {
     if (status == FV_OK && wants(j, FV_K) && wants(j, FV_V)) status = check_past();
     if (status == FV_OK && wants(j, FV_K)) status = join_past(j, "past_k", kv_heads, &j->x.t[FV_K]);
     if (status == FV_OK && wants(j, FV_V)) status = join_past(j, "past_v", kv_heads, &j->x.t[FV_V]);
-    for (int operand = FV_BIAS; status == FV_OK && operand < FV_OUT; operand++) status = load_operand(j, operand);
+    for (int operand = 0; status == FV_OK && operand < FV_OPERANDS; operand++)
+        if (!fv_operand_is(operand, FV_ROLE_RESULT) && !fv_operand_is_qkv(operand)) status = load_operand(j, operand);
     if (status != FV_OK) return status;
-    for (int operand = FV_Q; operand < FV_OUT; operand++)
+    for (int operand = 0; operand < FV_OPERANDS; operand++)
         if ((j->mechanism->needs >> operand & 1) && j->x.t[operand].rank == 0)
             return cli_fail(FV_USAGE, "%s needs the tensor %s\n  try:     fovea mechanisms %s", j->mechanism->name,
                             cli_operand_name(j->mechanism, operand), j->mechanism->name);
@@ -338,8 +341,8 @@ static fv_status make_outputs(job *j) {
             j->x.t[outs[i]] = attend_new(shape.dtype, outs[i] == FV_OUT ? j->layout : ATTEND_BHLD, &shape);
     }
     j->backward = j->x.d[FV_OUT].rank > 0 || j->x.d[FV_LSE].rank > 0;
-    for (int operand = FV_Q; j->backward && operand < FV_MASK; operand++)
-        if (j->x.t[operand].rank > 0)
+    for (int operand = 0; j->backward && operand < FV_OPERANDS; operand++)
+        if (fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) && j->x.t[operand].rank > 0)
             j->x.d[operand] = attend_new(j->x.t[operand].dtype, ATTEND_BHLD, &j->x.t[operand]);
     return FV_OK;
 }
@@ -388,10 +391,10 @@ static fv_status write_weights(const job *j, const fv_attention_plan *plan) {
 }
 
 static void put_gradients(const job *j) {
-    for (int operand = FV_Q; operand < FV_MASK; operand++) {
+    for (int operand = 0; operand < FV_OPERANDS; operand++) {
         char name[64];
         fv_tensor d = j->x.d[operand];
-        if (d.rank == 0) continue;
+        if (d.rank == 0 || !fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE)) continue;
         snprintf(name, sizeof name, "d%s", cli_operand_name(j->mechanism, operand));
         if (operand == FV_BIAS) d = fv_tensor_of(d.data, d.dtype, j->bias_rank, d.dim + 4 - j->bias_rank);
         bool has_past = j->past && (operand == FV_K || operand == FV_V);
@@ -400,7 +403,7 @@ static void put_gradients(const job *j) {
             attend_put(operand == FV_K ? "dpast_k" : "dpast_v", &old, j->past_layout, j->shown);
             d = fv_tensor_slice(d, 2, j->past, d.dim[2] - j->past);
         }
-        attend_put(name, &d, operand <= FV_V ? j->layout : ATTEND_BHLD, j->shown);
+        attend_put(name, &d, fv_operand_is_qkv(operand) ? j->layout : ATTEND_BHLD, j->shown);
     }
 }
 

@@ -34,7 +34,7 @@ static const char *can_text(uint32_t can, const char *joint, char *text, size_t 
     return text;
 }
 
-static const char *operands_text(const fv_mechanism *m, uint32_t bits, char *text, size_t size) {
+static const char *operands_text(const fv_mechanism *m, uint64_t bits, char *text, size_t size) {
     size_t used = 0;
     text[0] = 0;
     for (int operand = 0; operand < FV_OPERANDS && used < size; operand++)

@@ -199,14 +199,16 @@ static void check_operand(tally *t, cli_problem *problem, fv_operand operand, ui
 
 static void check_gradients(tally *t, cli_problem *problem, uint64_t seed) {
     double scale = 1e-3 * sqrt((double)fv_tensor_count(&problem->x.t[FV_OUT]));
-    for (int operand = FV_Q; operand < FV_MASK; operand++)
-        if (problem->x.d[operand].rank) check_operand(t, problem, (fv_operand)operand, seed, scale);
+    for (int operand = 0; operand < FV_OPERANDS; operand++)
+        if (fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE))
+            if (problem->x.d[operand].rank) check_operand(t, problem, (fv_operand)operand, seed, scale);
 }
 
 /* ---- f32 on one instruction set against f64 */
 
 static void compare_gradients(tally *t, cli_problem *problem, uint64_t seed, const cli_problem *with) {
-    for (int operand = FV_Q; operand < FV_MASK; operand++) {
+    for (int operand = 0; operand < FV_OPERANDS; operand++) {
+        if (!fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE)) continue;
         if (!problem->x.d[operand].rank) continue;
         char what[64];
         snprintf(what, sizeof what, "the f32 gradient of %s", cli_operand_name(problem->mechanism, operand));

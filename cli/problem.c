@@ -41,7 +41,7 @@ static double value_for(fv_operand operand, cli_random *r) {
     if (operand == FV_LOG_DECAY || operand == FV_SLOPES)
         return operand == FV_LOG_DECAY ? -0.2 * fabs(x) : 0.1 * fabs(x);
     if (operand == FV_BETA) return 1 / (1 + exp(-x));
-    return operand >= FV_W0 && operand <= FV_W5 ? 0.3 * x : x;
+    return fv_operand_is(operand, FV_ROLE_PARAM) && operand != FV_SINKS ? 0.3 * x : x;
 }
 
 static void fill(const fv_tensor *t, fv_operand operand, cli_random *r) {
@@ -126,15 +126,16 @@ static void add_packing(cli_problem *problem, fv_operand operand, int64_t total,
 static bool is_recurrence(const fv_mechanism *m) { return m->takes >> FV_STATE & 1; }
 
 static void add_structure(cli_problem *problem, cli_random *r, bool packed) {
-    uint32_t can = problem->mechanism->can, takes = problem->mechanism->takes;
+    const uint32_t can = problem->mechanism->can;
+    const uint64_t takes = problem->mechanism->takes;
     if (can & FV_CAN_CAUSAL && cli_random_below(r, 2)) {
         bool upper_left = cli_random_below(r, 2) || is_recurrence(problem->mechanism);
         problem->how.causal = upper_left ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
         add_word(problem, problem->how.causal == FV_CAUSAL_UPPER_LEFT ? "causal upper-left" : "causal lower-right");
     }
     if (can & FV_CAN_CAUSAL && !is_recurrence(problem->mechanism) && cli_random_below(r, 3) == 0) {
-        problem->how.window_left = cli_random_below(r, 20);
-        problem->how.window_right = cli_random_below(r, 2) ? -1 : cli_random_below(r, 20);
+        problem->how.window = FV_WINDOW(cli_random_below(r, 20), -1);
+        if (!cli_random_below(r, 2)) problem->how.window.right = cli_random_below(r, 20);
         add_word(problem, "window");
     }
     if (takes >> FV_MASK & 1 && !packed && cli_random_below(r, 3) == 0) add_mask(problem, r);
@@ -158,7 +159,8 @@ static void add_structure(cli_problem *problem, cli_random *r, bool packed) {
 
 static fv_status add_operands(cli_problem *problem, fv_dtype dtype, cli_random *r, bool optional) {
     fv_status status = FV_OK;
-    for (int operand = FV_BIAS; operand < FV_MASK && status == FV_OK; operand++) {
+    for (int operand = 0; operand < FV_OPERANDS && status == FV_OK; operand++) {
+        if (!fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) || fv_operand_is_qkv(operand)) continue;
         bool needed = problem->mechanism->needs >> operand & 1, taken = problem->mechanism->takes >> operand & 1;
         if (problem->x.t[operand].rank) continue;
         if (!needed && !(optional && taken && cli_random_below(r, 3) == 0)) continue;
@@ -168,7 +170,7 @@ static fv_status add_operands(cli_problem *problem, fv_dtype dtype, cli_random *
     return status;
 }
 
-static fv_status outputs_of(cli_problem *problem, bool backward, uint32_t fixed) {
+static fv_status outputs_of(cli_problem *problem, bool backward, uint64_t fixed) {
     static const fv_operand outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
     for (size_t i = 0; i < sizeof outs / sizeof *outs; i++) {
         fv_tensor shape;
@@ -185,8 +187,9 @@ static fv_status outputs_of(cli_problem *problem, bool backward, uint32_t fixed)
             problem->x.d[FV_STATE_OUT] = cli_problem_new(problem, &problem->x.t[FV_STATE_OUT]);
             fill(&problem->x.d[FV_STATE_OUT], FV_STATE_OUT, &r);
         }
-        for (int operand = FV_Q; operand < FV_MASK; operand++)
-            if (problem->x.t[operand].rank > 0 && !(fixed >> operand & 1))
+        for (int operand = 0; operand < FV_OPERANDS; operand++)
+            if (fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) && problem->x.t[operand].rank > 0 &&
+                !(fixed >> operand & 1))
                 problem->x.d[operand] = cli_problem_new(problem, &problem->x.t[operand]);
     }
     return FV_OK;
@@ -212,15 +215,10 @@ static void unit_rows(const fv_tensor *t) {
 /* What a mechanism's row does not say it cannot do, and it refuses: windows. */
 static fv_status plan_without_windows(cli_problem *problem) {
     fv_status status = fv_attention_plan_create(&problem->plan, &problem->how, &problem->x);
-    if (status != FV_USAGE || (problem->how.window_left < 0 && problem->how.window_right < 0)) return status;
-    problem->how.window_left = problem->how.window_right = -1;
+    if (status != FV_USAGE || !problem->how.window.limited) return status;
+    problem->how.window = (fv_window){0};
     add_word(problem, "(left out)");
     return fv_attention_plan_create(&problem->plan, &problem->how, &problem->x);
-}
-
-/* Parameters that matter at these lengths, where the usual ones would not. */
-static const char *text_of(const char *name) {
-    return strcmp(name, "window") == 0 ? "window:left=9,right=4" : strcmp(name, "topk") == 0 ? "topk:k=6" : name;
 }
 
 fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64_t seed, fv_dtype dtype, bool grid) {
@@ -229,7 +227,7 @@ fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64
     memset(problem, 0, sizeof *problem);
     problem->mechanism = m;
     problem->how = (fv_attention_options)FV_ATTENTION_DEFAULT;
-    problem->how.mechanism = text_of(m->name);
+    problem->how.mechanism = m->examples[0];
     bool gate = (m->needs >> FV_K & 1) == 0, packed = m->can & FV_CAN_VARLEN && cli_random_below(&r, 4) == 0;
     int64_t b = packed ? 1 : 1 + cli_random_below(&r, 2), hkv = 1 + cli_random_below(&r, 2),
             group = m->can & FV_CAN_GQA ? 1 + cli_random_below(&r, 3) : 1;
@@ -244,9 +242,10 @@ fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64
              fv_dtype_name(dtype));
     const fv_tensor shape[3] = {shape4(dtype, b, hkv * group, lq, d), shape4(dtype, b, hkv, lk, d),
                                 shape4(dtype, b, hkv, lk, dv)};
-    for (int operand = FV_Q; operand <= (gate ? FV_Q : FV_V); operand++) {
-        problem->x.t[operand] = cli_problem_new(problem, &shape[operand]);
-        fill(&problem->x.t[operand], (fv_operand)operand, &r);
+    static const fv_operand qkv[] = {FV_Q, FV_K, FV_V};
+    for (int i = 0; i < (gate ? 1 : 3); i++) {
+        problem->x.t[qkv[i]] = cli_problem_new(problem, &shape[i]);
+        fill(&problem->x.t[qkv[i]], qkv[i], &r);
     }
     if (!gate) add_structure(problem, &r, packed);
     if (!gate && cli_random_below(&r, 4) == 0 && m->can & FV_CAN_WEIGHTS) problem->how.scale = 0.3;
@@ -258,9 +257,8 @@ fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64
         fill(&problem->x.d[FV_LSE], FV_LSE, &r);
         add_word(problem, "dlse");
     }
-    for (int operand = FV_Q; grid && operand <= FV_BIAS; operand++)
-        if (operand != FV_V) onto_grid(&problem->x.t[operand]);
-    if (m->needs >> FV_BETA & 1) unit_rows(&problem->x.t[FV_K]);
+    if (grid) onto_grid(&problem->x.t[FV_Q]), onto_grid(&problem->x.t[FV_K]), onto_grid(&problem->x.t[FV_BIAS]);
+    if (m->needs & FV_OPERAND_BIT(FV_BETA)) unit_rows(&problem->x.t[FV_K]);
     return status == FV_OK ? plan_without_windows(problem) : status;
 }
 
@@ -287,15 +285,16 @@ fv_status cli_problem_of(cli_problem *problem, const fv_attention_options *how, 
     problem->call.seed = 1;
     bool gate = (problem->mechanism->needs >> FV_K & 1) == 0;
     const fv_tensor q = shape4(dtype, s->b, s->h, s->l, s->d), k = shape4(dtype, s->b, s->hkv, s->l, s->d);
-    for (int operand = FV_Q; operand <= (gate ? FV_Q : FV_V); operand++) {
-        problem->x.t[operand] = cli_problem_new(problem, operand == FV_Q ? &q : &k);
-        fill(&problem->x.t[operand], (fv_operand)operand, &r);
+    static const fv_operand qkv[] = {FV_Q, FV_K, FV_V};
+    for (int i = 0; i < (gate ? 1 : 3); i++) {
+        problem->x.t[qkv[i]] = cli_problem_new(problem, i ? &k : &q);
+        fill(&problem->x.t[qkv[i]], qkv[i], &r);
     }
     if (problem->mechanism->needs >> FV_BETA & 1) unit_rows(&problem->x.t[FV_K]);
     if (s->bias != CLI_BIAS_NONE) add_bias(problem, s, &r);
     if (s->sequences > 0) add_starts(problem, s);
     fv_status status = add_operands(problem, dtype, &r, false);
-    if (status == FV_OK) status = outputs_of(problem, backward, s->bias == CLI_BIAS_FULL ? 1u << FV_BIAS : 0);
+    if (status == FV_OK) status = outputs_of(problem, backward, s->bias == CLI_BIAS_FULL ? FV_OPERAND_BIT(FV_BIAS) : 0);
     return status == FV_OK ? fv_attention_plan_create(&problem->plan, &problem->how, &problem->x) : status;
 }
 

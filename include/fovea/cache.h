@@ -94,14 +94,6 @@ FV_API fv_status fv_kv_cache_reorder(fv_kv_cache *cache, const int64_t *parent, 
 FV_API fv_status fv_kv_cache_read(const fv_kv_cache *cache, int64_t b, int64_t start, const fv_tensor *k,
                                   const fv_tensor *v);
 
-/* How far a row sees: `left` positions before it and `right` behind it, -1 for no limit on that side. Zeros: no
- * window. */
-typedef struct fv_window {
-    bool limited; /* left and right count; without it they must be 0 */
-    int64_t left, right;
-} fv_window;
-#define FV_WINDOW(left, right) ((fv_window){true, (left), (right)})
-
 /* ---- attention of new rows */
 
 /* With `length` positions in a sequence and n new rows, row r is position length - n + r: append first, then decode.

@@ -195,8 +195,10 @@ typedef struct fv_attend {
     const char *name;             /* of the layer, for explanations: "block0.attention"; kept by pointer */
     fv_attention_options options; /* dropout acts only while training */
     fv_attention_call call;       /* seed 0: the graph gives one */
-    fv_node *in[FV_OPERANDS]; /* differentiable operands: q (B,H,L,D), k, v, bias, sinks, gate, w0... NULL: absent */
-    fv_tensor fixed[FV_OPERANDS]; /* masks, lengths, cu_seqlens, index, constant slopes; rank 0: absent; borrowed */
+    fv_node
+        *in[FV_OPERAND_SLOTS]; /* differentiable operands: q (B,H,L,D), k, v, bias, sinks, gate, w0... NULL: absent */
+    fv_tensor
+        fixed[FV_OPERAND_SLOTS]; /* masks, lengths, cu_seqlens, index, constant slopes; rank 0: absent; borrowed */
     const fv_sequences *q_rows, *k_rows; /* packed batch instead of fixed[FV_CU_Q/K]; copied. k_rows NULL: as q_rows */
 } fv_attend;
 /* Returns out (B,H,Lq,Dv), in memory (B,Lq,H,Dv): fv_op_merge_heads is a view. lse, state: wanted outputs or NULL. */

@@ -86,16 +86,16 @@ FV_API fv_status fv_layer_feed_forward(fv_layer **layer, fv_params *params, cons
 /* ---- multi-head attention with any mechanism of fovea/attention.h */
 typedef struct fv_multi_head_options {
     int64_t d_model, heads;
-    int64_t kv_heads;                  /* 0: heads; fewer: grouped-query */
-    int64_t head_dim;                  /* 0: d_model / heads */
-    const char *mechanism;             /* "softmax", "topk:k=32", ...; a gate runs on x itself */
-    const char *positions;             /* none | rope | rope-pairs | alibi: positions that act inside attention */
-    double rope_base;                  /* 10000 */
-    bool causal, bias, sinks;          /* bias: of the projections; sinks: one learned logit per head */
-    bool projected;                    /* false: no output projection (textbook single-layer models) */
-    int64_t window_left, window_right; /* -1: no limit */
-    double softcap;                    /* 0: none */
-    double dropout;                    /* of attention weights */
+    int64_t kv_heads;         /* 0: heads; fewer: grouped-query */
+    int64_t head_dim;         /* 0: d_model / heads */
+    const char *mechanism;    /* "softmax", "topk:k=32", ...; a gate runs on x itself */
+    const char *positions;    /* none | rope | rope-pairs | alibi: positions that act inside attention */
+    double rope_base;         /* 10000 */
+    bool causal, bias, sinks; /* bias: of the projections; sinks: one learned logit per head */
+    bool projected;           /* false: no output projection (textbook single-layer models) */
+    fv_window window;         /* zeros: none */
+    double softcap;           /* 0: none */
+    double dropout;           /* of attention weights */
 } fv_multi_head_options;
 FV_API extern const fv_option fv_multi_head_rows[];
 FV_API fv_status fv_layer_multi_head(fv_layer **layer, fv_params *params, const char *name,
@@ -135,7 +135,7 @@ typedef struct fv_block_options {
     const char *mechanism, *positions;      /* of the attention */
     double rope_base;
     bool causal, bias, sinks;
-    int64_t window_left, window_right;
+    fv_window window;
     double softcap;
     double dropout;           /* of what each half adds to the residual stream, and inside the feed-forward */
     double attention_dropout; /* of attention weights */

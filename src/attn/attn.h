@@ -8,7 +8,21 @@
 fv_status fv__attn_parse(fv_attention_plan *plan, const char *text);
 /* Operands, shapes, dtypes, options against what the mechanism promises; fills the sizes of the plan. */
 fv_status fv__attn_check(fv_attention_plan *plan, const fv_attention_tensors *shapes);
-/* The shape of one of the mechanism's own operands, resolved; rank 0 when it does not use it. */
+/* The sizes of the plan from its shapes of q, k, v and cu_q, as far as they are there. */
+void fv__attn_sizes(fv_attention_plan *plan);
+
+/* operands.c: shapes written in letters, with the sizes of the plan. */
+typedef struct fv__shape {
+    int rank;
+    int64_t dim[FV_MAX_DIMS];
+    bool broadcast[FV_MAX_DIMS]; /* 1 will do as well */
+} fv__shape;
+/* The first of the shapes in `text` ("B,Lk or B,Lk,D"); text moves behind it. */
+fv__shape fv__attn_parse_shape(const fv_attention_plan *plan, const char **text);
+bool fv__attn_fits(const fv_attention_plan *plan, fv_operand operand, const fv_tensor *t);
+void fv__attn_shape_text(const fv_attention_plan *plan, fv_operand operand, char *out, size_t size);
+fv_dtype fv__attn_dtype(const fv_attention_plan *plan, fv_operand operand); /* the first its row allows */
+/* The shape an operand must have, resolved; rank 0 when it is not used, may broadcast or is the caller's choice. */
 fv_tensor fv__attn_operand_shape(const fv_attention_plan *plan, fv_operand operand);
 /* Is there a normalizer of rows? Gates and recurrences that carry a plain state have none. */
 bool fv__attn_has_lse(const fv_attention_plan *plan);

@@ -37,12 +37,13 @@ static size_t cast_bytes(const fv_tensor *t) { return fv__attn_lines(fv_tensor_c
 typedef enum direction { NOT, IN, OUT } direction;
 
 static direction of_tensor(int operand, bool backward) {
-    if (operand < FV_MASK) return IN;
-    return operand < FV_OUT ? NOT : backward ? IN : OUT;
+    if (fv_operand_is((fv_operand)operand, FV_ROLE_DIFFERENTIABLE)) return IN;
+    return !fv_operand_is((fv_operand)operand, FV_ROLE_RESULT) ? NOT : backward ? IN : OUT;
 }
 static direction of_gradient(int operand, bool backward) {
     if (!backward) return NOT;
-    return operand < FV_MASK ? OUT : operand < FV_OUT ? NOT : IN;
+    if (fv_operand_is((fv_operand)operand, FV_ROLE_DIFFERENTIABLE)) return OUT;
+    return fv_operand_is((fv_operand)operand, FV_ROLE_RESULT) ? IN : NOT;
 }
 
 static fv_tensor plain(const fv_tensor *like, void *data) { return fv_tensor_of(data, FV_F32, like->rank, like->dim); }
@@ -173,9 +174,11 @@ void fv__cast_run(const fv__run *run, bool backward, void *scratch) {
 /* ---- the inputs of one (batch, head), for what is recomputed after a forward */
 
 /* Operands that lead with (batch, heads). */
-static bool by_head(int operand) { return operand <= FV_STATE && operand != FV_SINKS && operand != FV_SLOPES; }
+static bool by_head(int operand) { return fv_operand_is((fv_operand)operand, FV_ROLE_INPUT); }
 
-static bool recomputes(int operand) { return operand < FV_MASK && operand != FV_V; }
+static bool recomputes(int operand) {
+    return fv_operand_is((fv_operand)operand, FV_ROLE_DIFFERENTIABLE) && operand != FV_V;
+}
 
 static fv_tensor of_head(const fv_tensor *t, int64_t batch, int64_t head, int64_t heads) {
     const int64_t h = heads > 0 ? head * t->dim[1] / heads : 0;

@@ -17,10 +17,10 @@ typedef struct fv__engine fv__engine;
 /* Everything a kernel needs to know, resolved: defaults filled in, sizes named. Never changed after it was made. */
 struct fv_attention_plan {
     const fv__mechanism *mechanism;
-    fv_attention_options options;                    /* scale and windows already resolved, see below */
-    fv_tensor shape[FV_OPERANDS], grad[FV_OPERANDS]; /* shapes announced; rank 0 = absent */
-    fv_dtype dtype;                                  /* of the arithmetic, and of all a mechanism sees: f32 or f64 */
-    fv_dtype storage;                                /* of the caller's q k v out: dtype, or bf16 or f16, see cast.c */
+    fv_attention_options options;                              /* scale and windows already resolved, see below */
+    fv_tensor shape[FV_OPERAND_SLOTS], grad[FV_OPERAND_SLOTS]; /* shapes announced; rank 0 = absent */
+    fv_dtype dtype;   /* of the arithmetic, and of all a mechanism sees: f32 or f64 */
+    fv_dtype storage; /* of the caller's q k v out: dtype, or bf16 or f16, see cast.c */
     int64_t batch, heads, kv_heads, q_len, k_len, d_qk, d_v;
     int64_t sequences; /* batch, or N of cu_seqlens */
     bool causal, lower_right, packed;
@@ -62,7 +62,7 @@ struct fv__mechanism {
     size_t params_size; /* sizeof the struct info.params describes */
     const fv__engine *engine;
     fv_status (*setup)(fv_attention_plan *plan); /* checks what only it knows, fills plan->setup; may be NULL */
-    void (*operand_shape)(const fv_attention_plan *plan, fv_operand operand, fv_tensor *shape); /* may be NULL */
+    int64_t (*extent)(const fv_attention_plan *plan, char letter); /* of its own in info.operands; may be NULL */
     void (*reference)(const fv__run *run);
 };
 

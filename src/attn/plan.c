@@ -100,51 +100,18 @@ size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size
     return strlen(text);
 }
 
-fv_tensor fv__attn_operand_shape(const fv_attention_plan *plan, fv_operand operand) {
-    fv_tensor shape = {0};
-    if (plan->mechanism->operand_shape) plan->mechanism->operand_shape(plan, operand, &shape);
-    shape.dtype = operand > FV_OUT ? plan->dtype : plan->storage;
-    if (shape.rank) shape = fv_tensor_of(NULL, shape.dtype, shape.rank, shape.dim);
-    return shape;
-}
-
-static void operand_dims(fv_tensor *shape, int rank, int64_t a, int64_t b, int64_t c, int64_t d) {
-    const int64_t dim[4] = {a, b, c, d};
-    *shape = fv_tensor_of(NULL, shape->dtype, rank, dim);
-}
-
 fv_status fv_attention_operand_shape(const fv_attention_options *options, const fv_attention_tensors *shapes,
                                      fv_operand operand, fv_tensor *shape) {
     fv_attention_plan plan = {.options = options ? *options : standard};
-    const fv_tensor *q = &shapes->t[FV_Q], *k = &shapes->t[FV_K], *v = &shapes->t[FV_V];
-    const fv_dtype computed = fv__attn_is_16bit(q->dtype) ? FV_F32 : q->dtype;
-    *shape = (fv_tensor){.dtype = operand > FV_OUT ? computed : q->dtype};
+    const fv_tensor *q = &shapes->t[FV_Q];
+    *shape = (fv_tensor){.dtype = q->dtype};
     fv_status status = fv__attn_parse(&plan, plan.options.mechanism);
     if (status == FV_OK && q->rank != 4) status = fv__fail(FV_USAGE, "attention: the shape of q is needed, (B,H,L,D)");
     if (status == FV_OK) {
-        plan.dtype = computed, plan.storage = q->dtype;
-        plan.batch = q->dim[0], plan.heads = plan.kv_heads = q->dim[1], plan.q_len = plan.k_len = q->dim[2];
-        plan.d_qk = plan.d_v = q->dim[3];
-        if (k->rank == 4) plan.kv_heads = k->dim[1], plan.k_len = k->dim[2];
-        if (v->rank == 4) plan.d_v = v->dim[3];
-        const uint32_t known = plan.mechanism->info.needs | plan.mechanism->info.takes;
-        const bool used = (known >> operand & 1) || operand >= FV_OUT;
-        if (used && operand >= FV_W0 && operand <= FV_W5)
-            *shape = fv__attn_operand_shape(&plan, operand);
-        else if (used && (operand == FV_SINKS || operand == FV_SLOPES))
-            operand_dims(shape, 1, plan.heads, 0, 0, 0);
-        else if (operand == FV_OUT)
-            operand_dims(shape, 4, plan.batch, plan.heads, plan.q_len, plan.d_v);
-        else if (operand == FV_LSE && fv__attn_has_lse(&plan))
-            operand_dims(shape, 3, plan.batch, plan.heads, plan.q_len, 0);
-        else if (used && (operand == FV_LOG_DECAY || operand == FV_BETA))
-            operand_dims(shape, 3, plan.batch, plan.heads, plan.k_len, 0);
-        else if (used && operand == FV_AUX)
-            *shape = fv__attn_operand_shape(&plan, operand);
-        else if (used && (operand == FV_STATE || (operand == FV_STATE_OUT && known >> FV_STATE & 1)))
-            operand_dims(shape, 4, shapes->t[FV_CU_Q].rank ? shapes->t[FV_CU_Q].dim[0] - 1 : plan.batch, plan.heads,
-                         plan.d_qk, plan.d_v);
-        else if (used && operand < FV_W0 && shapes->t[operand].rank)
+        memcpy(plan.shape, shapes->t, sizeof plan.shape);
+        fv__attn_sizes(&plan);
+        *shape = fv__attn_operand_shape(&plan, operand);
+        if (!shape->rank && fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE | FV_ROLE_INTEGER))
             *shape = shapes->t[operand];
     }
     fv__free(plan.params);

@@ -17,7 +17,7 @@ static fv_status compare(fv_operand operand, const char *what, const fv_tensor *
     }
     if (!given->data && fv_tensor_count(given) > 0)
         return fv__fail(FV_USAGE, "attention: %sport \"%s\" has no data", what, name);
-    const bool unit = operand <= FV_V || operand == FV_OUT || (operand >= FV_W0 && operand <= FV_W5);
+    const bool unit = fv_operand_info(operand)->flags & FV_OPERAND_UNIT;
     if (unit && given->dim[given->rank - 1] > 1 && given->stride[given->rank - 1] != 1)
         return fv__fail(FV_USAGE, "attention: %sport \"%s\"\n  expected unit stride on the last axis", what, name);
     return FV_OK;
@@ -79,7 +79,7 @@ fv_status fv__attn_check_call(const fv_attention_call *call) {
 /* Outputs that were planned may be left out, except `out`; backward needs all that was planned. */
 static fv_status check_tensors(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward) {
     for (int p = 0; p < FV_OPERANDS; p++) {
-        const bool optional = p > FV_OUT && !backward;
+        const bool optional = p != FV_OUT && fv_operand_is(p, FV_ROLE_RESULT) && !backward;
         if (!plan->shape[p].rank && !x->t[p].rank) continue;
         if (optional && !x->t[p].rank) continue;
         FV_TRY(compare(p, "", &plan->shape[p], &x->t[p]));

@@ -8,6 +8,24 @@
 
 static void *field_of(const fv_option *row, void *options) { return (char *)options + row->offset; }
 
+/* ---- a side of a window as a number: -1 is no limit, and a window without limits is none */
+
+static int64_t *side_of(const fv_option *row, fv_window *window) {
+    return row->type == FV_OPT_WINDOW_LEFT ? &window->left : &window->right;
+}
+
+static int64_t get_side(const fv_option *row, const void *field) {
+    fv_window window = *(const fv_window *)field;
+    return window.limited ? *side_of(row, &window) : -1;
+}
+
+static void set_side(const fv_option *row, void *field, int64_t value) {
+    fv_window window = *(fv_window *)field;
+    if (!window.limited) window = FV_WINDOW(-1, -1);
+    *side_of(row, &window) = value;
+    *(fv_window *)field = window.left < 0 && window.right < 0 ? (fv_window){0} : window;
+}
+
 static fv_status unknown_option(const fv_option *rows, const char *name) {
     const char *names[256];
     size_t count = 0;
@@ -67,7 +85,7 @@ static bool near_choice(const char *choices, const char *value, char *word, size
 }
 
 static fv_status bad_number(const fv_option *row, const char *value) {
-    const char *kind = row->type == FV_OPT_INT ? "a whole number" : "a number";
+    const char *kind = row->type == FV_OPT_FLOAT ? "a number" : "a whole number";
     if (row->min == 0 && row->max == 0)
         return fv__fail(FV_USAGE, "option \"%s\"\n  expected %s\n  found:   \"%s\"", row->name, kind, value);
     char low[32], high[32];
@@ -106,6 +124,11 @@ static fv_status assign(const fv_option *row, void *field, const char *value) {
         *(const char **)field = value;
         return FV_OK;
     case FV_OPT_STRING: *(const char **)field = value; return FV_OK;
+    case FV_OPT_WINDOW_LEFT:
+    case FV_OPT_WINDOW_RIGHT:
+        if (!fv__parse_int(value, &whole) || !in_range(row, (double)whole)) return bad_number(row, value);
+        set_side(row, field, whole);
+        return FV_OK;
     }
     return fv__fail(FV_USAGE, "option \"%s\" has a type that is not known (%d)", row->name, (int)row->type);
 }
@@ -117,6 +140,10 @@ static void clear(const fv_option *row, void *field) {
     case FV_OPT_FLOAT: *(double *)field = 0; break;
     case FV_OPT_STRING:
     case FV_OPT_CHOICE: *(const char **)field = NULL; break;
+    case FV_OPT_WINDOW_LEFT: /* of two rows for one window the first is that of its left side */
+        *(fv_window *)field = (fv_window){0};
+        break;
+    case FV_OPT_WINDOW_RIGHT: break;
     }
 }
 
@@ -143,6 +170,8 @@ size_t fv_options_print(const fv_option *row, const void *options, char *text, s
     case FV_OPT_FLOAT: fv__print_float(number, *(const double *)field); break;
     case FV_OPT_STRING:
     case FV_OPT_CHOICE: out = *(const char *const *)field ? *(const char *const *)field : ""; break;
+    case FV_OPT_WINDOW_LEFT:
+    case FV_OPT_WINDOW_RIGHT: snprintf(number, sizeof number, "%" PRId64, get_side(row, field)); break;
     }
     return (size_t)snprintf(text, size, "%s", out);
 }
@@ -151,8 +180,9 @@ size_t fv_options_print(const fv_option *row, const void *options, char *text, s
 
 fv_status fv__option_check(const fv_option *row, const void *options) {
     const char *field = (const char *)options + row->offset;
-    if (row->type == FV_OPT_INT) {
-        int64_t value = *(const int64_t *)field;
+    const bool side = row->type == FV_OPT_WINDOW_LEFT || row->type == FV_OPT_WINDOW_RIGHT;
+    if (row->type == FV_OPT_INT || side) {
+        int64_t value = side ? get_side(row, field) : *(const int64_t *)field;
         if (in_range(row, (double)value)) return FV_OK;
         return fv__fail(FV_USAGE, "%s is out of range\n  expected %.0f to %.0f\n  found:   %lld", row->name, row->min,
                         row->max, (long long)value);

@@ -159,7 +159,8 @@ static bool place_gradients(fv_graph *g, fv__attend_call *c, fv_attention_tensor
         fv_node *owner = c->in[FV_Q]->owner;
         owner->grad = fv__graph_memory(g, (size_t)fv__count(owner), g->size);
         if (!owner->grad) return false;
-        for (int p = FV_Q; p <= FV_V; p++) x->d[p] = fv__grad_at(c->in[p]);
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p)) x->d[p] = fv__grad_at(c->in[p]);
     }
     for (int p = 0; p < FV_OPERANDS; p++) {
         if (x->d[p].data || !c->in[p] || !c->in[p]->needs_grad) continue;

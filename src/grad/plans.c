@@ -45,8 +45,9 @@ static fv_status make_key(key *k, const fv_attention_options *options, const fv_
     k->options.scale = options->scale;
     k->options.softcap = options->softcap;
     k->options.causal = options->causal;
-    k->options.window_left = options->window_left;
-    k->options.window_right = options->window_right;
+    k->options.window.limited = options->window.limited;
+    k->options.window.left = options->window.left;
+    k->options.window.right = options->window.right;
     k->options.mask_means = options->mask_means;
     k->options.dropout = options->dropout;
     k->blocks = options->blocks ? options->blocks->number : 0;

@@ -7,8 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-static uint32_t bit(int operand) { return UINT32_C(1) << operand; }
-
 static fv_status find(const char *text, const fv_mechanism **found) {
     char name[64];
     size_t length = strcspn(text, ":");
@@ -61,25 +59,27 @@ static fv_attention_tensors sample(const multi_head *l, fv_dtype dtype, int64_t 
     return x;
 }
 
-/* A learned vector or matrix of a mechanism starts uniform, by its last two axes; biases at zero. */
-static fv_init start_of(const char *name, const fv_tensor *shape) {
+/* How a mechanism's row says that its parameter starts; the fans are its last two axes. */
+static fv_init start_of(const fv_mechanism_operand *row, const fv_tensor *shape) {
     int last = shape->rank - 1;
-    if (shape->rank == 1 && name[0] == 'b') return FV_INIT(ZEROS, 0);
+    if (row->init == FV_OPERAND_ZEROS) return FV_INIT(ZEROS, 0);
+    if (row->init == FV_OPERAND_ONES) return FV_INIT(ONES, 0);
     int64_t fans = shape->dim[last] + (last > 0 ? shape->dim[last - 1] : 1);
     return FV_INIT(UNIFORM, sqrt(6.0 / (double)(fans > 0 ? fans : 1)));
 }
 
-static fv_status operand_param(multi_head *l, fv_params *params, int operand, const char *name,
-                               const fv_tensor *shape) {
-    return fv__layer_param(&l->base, params, name, shape->rank, shape->dim, start_of(name, shape),
-                           shape->rank > 1 ? FV_PARAM_DECAY : 0, &l->operand[operand]);
+static fv_status own_param(multi_head *l, fv_params *params, const fv_mechanism_operand *row, const fv_tensor *shape) {
+    return fv__layer_param(&l->base, params, row->name, shape->rank, shape->dim, start_of(row, shape),
+                           row->decay ? FV_PARAM_DECAY : 0, &l->operand[row->operand]);
 }
 
 static fv_status check_needs(const multi_head *l, const fv_mechanism *m) {
-    uint32_t given = bit(FV_Q) | bit(FV_K) | bit(FV_V) | bit(FV_SINKS) | bit(FV_SLOPES) | bit(FV_CU_Q) | bit(FV_CU_K);
-    for (int p = FV_W0; p <= FV_W5; p++) given |= bit(p);
+    static const fv_operand made[] = {FV_Q, FV_K, FV_V, FV_SINKS, FV_SLOPES, FV_CU_Q, FV_CU_K};
+    uint64_t given = 0;
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) given |= FV_OPERAND_BIT(made[i]);
+    for (const fv_mechanism_operand *row = m->operands; row && row->name; row++) given |= FV_OPERAND_BIT(row->operand);
     for (int p = 0; p < FV_OPERANDS; p++)
-        if (m->needs & bit(p) & ~given)
+        if (m->needs & FV_OPERAND_BIT(p) & ~given)
             return fv__fail(FV_USAGE, "layer %s: mechanism \"%s\" needs \"%s\", which this layer does not make",
                             l->base.name, m->name, fv_operand_name((fv_operand)p));
     if (l->gate && l->cross)
@@ -93,8 +93,7 @@ static fv_status set_options(multi_head *l, fv_params *params, const fv_multi_he
     l->options = standard;
     FV_TRY(fv__layer_text(params, o->mechanism, &l->options.mechanism));
     l->options.causal = o->causal ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_NONE;
-    l->options.window_left = o->window_left;
-    l->options.window_right = o->window_right;
+    l->options.window = o->window;
     l->options.softcap = o->softcap;
     l->options.dropout = o->dropout;
     return FV_OK;
@@ -104,7 +103,7 @@ fv_status fv__mechanism_prepare(multi_head *l, fv_params *params, const fv_multi
     const fv_mechanism *m;
     FV_TRY(named(l, find(o->mechanism, &m)));
     for (int p = 0; p < FV_OPERANDS; p++) l->operand[p] = -1;
-    l->gate = (m->can & FV_CAN_SELF) && !(m->needs & bit(FV_K));
+    l->gate = (m->can & FV_CAN_SELF) && !(m->needs & FV_OPERAND_BIT(FV_K));
     l->packed = m->can & FV_CAN_VARLEN;
     FV_TRY(check_needs(l, m));
     FV_TRY(set_options(l, params, o));
@@ -115,11 +114,11 @@ fv_status fv__mechanism_params(multi_head *l, fv_params *params, const fv_multi_
     const fv_mechanism *m;
     FV_TRY(find(o->mechanism, &m));
     fv_attention_tensors x = sample(l, fv__params_dtype(params), o->d_model);
-    for (int p = FV_W0; p <= FV_W5; p++) {
-        const char *name = m->operand_names[p - FV_W0];
-        if (!name || !((m->needs | m->takes) & bit(p))) continue;
-        FV_TRY(named(l, fv_attention_operand_shape(&l->options, &x, (fv_operand)p, &x.t[p])));
-        if (x.t[p].rank) FV_TRY(operand_param(l, params, p, name, &x.t[p]));
+    for (const fv_mechanism_operand *row = m->operands; row && row->name; row++) {
+        const fv_operand p = row->operand;
+        if (!fv_operand_is(p, FV_ROLE_PARAM)) continue;
+        FV_TRY(named(l, fv_attention_operand_shape(&l->options, &x, p, &x.t[p])));
+        if (x.t[p].rank) FV_TRY(own_param(l, params, row, &x.t[p]));
     }
     if (o->sinks) {
         x.t[FV_SINKS] = fv_tensor_1d(NULL, fv__params_dtype(params), l->heads);

@@ -25,8 +25,8 @@ const fv_option fv_block_rows[] = {
     FIELD(BOOL, causal, "causal", "false", 0, 0, NULL, "a token sees only what stands before it"),
     FIELD(BOOL, bias, "bias", "true", 0, 0, NULL, "biases of all products"),
     FIELD(BOOL, sinks, "sinks", "false", 0, 0, NULL, "one learned sink logit per head"),
-    FIELD(INT, window_left, "window-left", "-1", -1, 1 << 30, NULL, "keys visible to the left; -1: all"),
-    FIELD(INT, window_right, "window-right", "-1", -1, 1 << 30, NULL, "keys visible to the right; -1: all"),
+    FIELD(WINDOW_LEFT, window, "window-left", "-1", -1, 1 << 30, NULL, "keys visible to the left; -1: all"),
+    FIELD(WINDOW_RIGHT, window, "window-right", "-1", -1, 1 << 30, NULL, "keys visible to the right; -1: all"),
     FIELD(FLOAT, softcap, "softcap", "0", 0, 1e6, NULL, "cap * tanh(score / cap); 0: none"),
     FIELD(FLOAT, dropout, "dropout", "0", 0, 0.99, NULL, "share dropped of what each half adds"),
     FIELD(FLOAT, attention_dropout, "attention-dropout", "0", 0, 0.99, NULL, "share of attention weights dropped"),
@@ -53,8 +53,7 @@ static fv_status make_attention(block *b, fv_params *params, const fv_block_opti
     m.causal = o->causal;
     m.bias = o->bias;
     m.sinks = o->sinks;
-    m.window_left = o->window_left;
-    m.window_right = o->window_right;
+    m.window = o->window;
     m.softcap = o->softcap;
     m.dropout = o->attention_dropout;
     FV_TRY(fv__layer_part(&name, &b->base, "attention"));

@@ -21,8 +21,8 @@ const fv_option fv_multi_head_rows[] = {
     FIELD(BOOL, bias, "bias", "true", 0, 0, NULL, "biases of the projections"),
     FIELD(BOOL, sinks, "sinks", "false", 0, 0, NULL, "one learned sink logit per head"),
     FIELD(BOOL, projected, "projected", "true", 0, 0, NULL, "output projection"),
-    FIELD(INT, window_left, "window-left", "-1", -1, 1 << 30, NULL, "keys visible to the left; -1: all"),
-    FIELD(INT, window_right, "window-right", "-1", -1, 1 << 30, NULL, "keys visible to the right; -1: all"),
+    FIELD(WINDOW_LEFT, window, "window-left", "-1", -1, 1 << 30, NULL, "keys visible to the left; -1: all"),
+    FIELD(WINDOW_RIGHT, window, "window-right", "-1", -1, 1 << 30, NULL, "keys visible to the right; -1: all"),
     FIELD(FLOAT, softcap, "softcap", "0", 0, 1e6, NULL, "cap * tanh(score / cap); 0: none"),
     FIELD(FLOAT, dropout, "dropout", "0", 0, 0.99, NULL, "share of attention weights dropped"),
     {0},
@@ -102,8 +102,8 @@ static fv_node *one_by_one(fv_graph *g, fv_attend *call, const fv_sequences *q, 
         int64_t rows = q->cu[n + 1] - q->cu[n];
         if (rows == 0) continue;
         call->in[FV_Q] = fv_op_slice(g, whole[0], 2, q->cu[n], rows);
-        for (int p = FV_K; p <= FV_V && whole[p]; p++)
-            call->in[p] = fv_op_slice(g, whole[p], 2, k->cu[n], k->cu[n + 1] - k->cu[n]);
+        for (int p = 1; p < 3 && whole[p]; p++)
+            call->in[p == 1 ? FV_K : FV_V] = fv_op_slice(g, whole[p], 2, k->cu[n], k->cu[n + 1] - k->cu[n]);
         part[count++] = fv_op_merge_heads(g, fv_op_attend(g, call, NULL, NULL));
     }
     if (!part) return &g->empty;

@@ -173,6 +173,22 @@ static inline void add_recurrence(attn_case *c, const fv_mechanism *m) {
     }
 }
 
+/* The examples of mechanism m that the tests of all mechanisms run: attention by scores, which takes a mask, and
+ * recurrences, which take a state. NULL ends them. */
+static inline const char *case_example(size_t m, int t) {
+    const fv_mechanism *info = fv_mechanism_at(m);
+    const uint64_t either = FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_STATE);
+    return t < 4 && (info->takes & either) ? info->examples[t] : NULL;
+}
+
+/* One side of the window; the other stays. */
+static inline void case_window_left(fv_attention_options *how, int64_t left) {
+    how->window = FV_WINDOW(left, how->window.limited ? how->window.right : -1);
+}
+static inline void case_window_right(fv_attention_options *how, int64_t right) {
+    how->window = FV_WINDOW(how->window.limited ? how->window.left : -1, right);
+}
+
 static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool packed) {
     if (chance(c, 30)) c->how.scale = 0.1 + fv__random_uniform(c->seed, 3, c->draw++);
     if (takes >> FV_STATE & 1) { /* a recurrence: a row's query, key and value are one token, and it knows the past */
@@ -180,8 +196,8 @@ static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool 
     } else if (can & FV_CAN_CAUSAL) {
         if (chance(c, 40)) c->how.causal = chance(c, 50) ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
         if (chance(c, 15)) c->call.q_offset = below(c, 40) - 20;
-        if (chance(c, 25)) c->how.window_left = below(c, 60);
-        if (chance(c, 20)) c->how.window_right = below(c, 60);
+        if (chance(c, 25)) case_window_left(&c->how, below(c, 60));
+        if (chance(c, 20)) case_window_right(&c->how, below(c, 60));
     }
     if ((can & FV_CAN_DROPOUT) && chance(c, 25))
         c->how.dropout = 0.05 + 0.7 * fv__random_uniform(c->seed, 3, c->draw++), c->call.seed = c->seed * 77;
@@ -233,9 +249,9 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     add_input(c, FV_Q, 4, q, size, true);
     if (m->needs >> FV_K & 1) add_input(c, FV_K, 4, k, size, true);
     if (m->needs >> FV_V & 1) add_input(c, FV_V, 4, v, 1, true);
-    for (int p = FV_W0; p <= FV_W5; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         fv_tensor shape;
-        if (!((m->needs | m->takes) >> p & 1)) continue;
+        if (!fv_mechanism_own(m, (fv_operand)p)) continue;
         if (fv_attention_operand_shape(&c->how, &c->x, (fv_operand)p, &shape) != FV_OK || !shape.rank) continue;
         if (!(m->needs >> p & 1) && chance(c, 40)) continue;
         add_input(c, (fv_operand)p, shape.rank, shape.dim, 1, true);
@@ -270,7 +286,8 @@ typedef enum run_what { RUN_FORWARD = 1, RUN_BACKWARD = 2, RUN_REFERENCE = 4 } r
 /* A case that wants no gradient has no backward. */
 static inline bool case_wants(const attn_case *c) {
     bool wanted = false;
-    for (int p = 0; p < FV_MASK; p++) wanted |= c->x.d[p].rank != 0;
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE)) wanted |= c->x.d[p].rank != 0;
     return wanted;
 }
 

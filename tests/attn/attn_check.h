@@ -60,8 +60,9 @@ static inline void check_reference(const char *mechanism, uint64_t seed, int64_t
             check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_OUT, false, 1e-5);
             check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_LSE, false, 1e-5);
             check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_STATE_OUT, false, 1e-5);
-            for (int p = 0; p < FV_MASK; p++)
-                check_close(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_operand)p, true, 4e-5);
+            for (int p = 0; p < FV_OPERANDS; p++)
+                if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE))
+                    check_close(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_operand)p, true, 4e-5);
             case_free(&fast);
         }
         fv__simd_use(FV_ISAS);
@@ -90,19 +91,20 @@ static inline int64_t check_gradients(const char *mechanism, uint64_t seed, int6
     fv_set_threads(1);
     check_make(&c, mechanism, seed, FV_F64, longest, fit);
     if (case_run(&c, RUN_FORWARD | RUN_BACKWARD) != FV_OK) check_complain(&c, "gradient", fv_message(), 0, 0);
-    for (int p = 0; p < FV_MASK; p++) {
-        const fv_tensor *t = &c.x.t[p], *d = &c.x.d[p];
-        const int64_t count = d->rank ? fv_tensor_count(t) : 0, step = count > 12 ? count / 12 : 1;
-        double size = 0, want;
-        for (int64_t n = 0; n < count; n++) size = fmax(size, fabs(get_at(d, place(d, n))));
-        for (int64_t n = step > 1 ? below(&c, step) : 0; n < count; n += step) {
-            const double got = get_at(d, place(d, n));
-            if (!isfinite(get_at(t, place(t, n)))) continue;
-            checked++;
-            if (!check_element(&c, t, place(t, n), got, size, &want))
-                check_complain(&c, "gradient of", fv_operand_name((fv_operand)p), got, want);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE)) {
+            const fv_tensor *t = &c.x.t[p], *d = &c.x.d[p];
+            const int64_t count = d->rank ? fv_tensor_count(t) : 0, step = count > 12 ? count / 12 : 1;
+            double size = 0, want;
+            for (int64_t n = 0; n < count; n++) size = fmax(size, fabs(get_at(d, place(d, n))));
+            for (int64_t n = step > 1 ? below(&c, step) : 0; n < count; n += step) {
+                const double got = get_at(d, place(d, n));
+                if (!isfinite(get_at(t, place(t, n)))) continue;
+                checked++;
+                if (!check_element(&c, t, place(t, n), got, size, &want))
+                    check_complain(&c, "gradient of", fv_operand_name((fv_operand)p), got, want);
+            }
         }
-    }
     case_free(&c);
     return checked;
 }
@@ -111,7 +113,8 @@ static inline int64_t check_gradients(const char *mechanism, uint64_t seed, int6
 
 static inline void check_same(const attn_case *c, const attn_case *with, const char *where) {
     for (int p = 0; p < FV_OPERANDS; p++) {
-        const bool output = p == FV_OUT || p == FV_LSE || p == FV_STATE_OUT, gradient = p < FV_MASK;
+        const bool output = p == FV_OUT || p == FV_LSE || p == FV_STATE_OUT,
+                   gradient = fv_operand_is(p, FV_ROLE_DIFFERENTIABLE);
         if (output && c->x.t[p].rank && !same_bytes(&c->x.t[p], &with->x.t[p]))
             check_complain(c, where, fv_operand_name((fv_operand)p), 1, 0);
         if (gradient && c->x.d[p].rank && !same_bytes(&c->x.d[p], &with->x.d[p]))
@@ -145,12 +148,12 @@ static inline void check_cut_out(attn_case *c, const attn_case *packed, int64_t 
         .seed = packed->seed, .dtype = packed->dtype, .how = packed->how, .call = packed->call, .x = packed->x};
     c->x.t[FV_CU_Q].rank = c->x.t[FV_CU_K].rank = 0;
     for (int p = 0; p < FV_OPERANDS; p++) {
-        const bool rows = p <= FV_V || p == FV_LOG_DECAY || p == FV_BETA || p == FV_OUT || p == FV_LSE;
+        const bool rows = fv_operand_is_qkv(p) || p == FV_LOG_DECAY || p == FV_BETA || p == FV_OUT || p == FV_LSE;
         const bool state = p == FV_STATE || p == FV_STATE_OUT; /* one for each sequence */
         const int32_t *cu = p == FV_K || p == FV_V ? cu_k : cu_q;
         fv_tensor *both[2] = {&c->x.t[p], &c->x.d[p]};
         for (int i = 0; i < 2; i++) {
-            const bool written = (i == 0) == (p >= FV_OUT);
+            const bool written = (i == 0) == (fv_operand_is(p, FV_ROLE_RESULT));
             if (!both[i]->rank || p == FV_CU_Q || p == FV_CU_K) continue;
             if (state) *both[i] = fv_tensor_slice(*both[i], 0, n, 1);
             if (rows) *both[i] = fv_tensor_slice(*both[i], 2, cu[n], cu[n + 1] - cu[n]);

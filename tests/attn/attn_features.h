@@ -248,10 +248,11 @@ static inline void exact_options(exact_case *e) {
     if (e->on[FEATURE_UPPER_LEFT]) c->how.causal = FV_CAUSAL_UPPER_LEFT;
     if (e->on[FEATURE_LOWER_RIGHT]) c->how.causal = FV_CAUSAL_LOWER_RIGHT;
     if (e->on[FEATURE_OFFSET]) c->call.q_offset = exact_below(e, 60) - 20;
-    if (e->on[FEATURE_LEFT]) c->how.window_left = exact_below(e, exact_chance(e, 50) ? 8 : 150);
-    if (e->on[FEATURE_RIGHT]) c->how.window_right = exact_below(e, exact_chance(e, 50) ? 8 : 150);
+    if (e->on[FEATURE_LEFT]) case_window_left(&c->how, exact_below(e, exact_chance(e, 50) ? 8 : 150));
+    if (e->on[FEATURE_RIGHT]) case_window_right(&c->how, exact_below(e, exact_chance(e, 50) ? 8 : 150));
     if (e->on[FEATURE_DROPOUT]) c->how.dropout = 0.05 + 0.7 * exact_unit(e), c->call.seed = exact_bits(e);
-    e->left = c->how.window_left, e->right = c->how.window_right;
+    e->left = e->right = -1;
+    if (c->how.window.limited) e->left = c->how.window.left, e->right = c->how.window.right;
     long long left, right;
     if (sscanf(c->how.mechanism, "window:left=%lld,right=%lld", &left, &right) != 2) return;
     if (left >= 0 && (e->left < 0 || left < e->left)) e->left = left;
@@ -428,7 +429,7 @@ static inline void exact_make(exact_case *e, const char *mechanism, uint64_t see
 /* Outputs and gradients as before any run. */
 static inline void exact_reset(exact_case *e) {
     for (int p = 0; p < FV_OPERANDS; p++) {
-        const bool output = p >= FV_OUT;
+        const bool output = fv_operand_is(p, FV_ROLE_RESULT);
         const fv_tensor *t = output ? &e->c.x.t[p] : &e->c.x.d[p];
         const int slot = output ? p : FV_OPERANDS + p;
         for (size_t i = 0; t->rank && i < e->c.elements[slot]; i++) set_at(t, (int64_t)i, CANARY);

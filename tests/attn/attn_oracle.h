@@ -223,9 +223,10 @@ static inline void oracle_run(oracle *o, const exact_case *e, oracle_rule rule) 
     *o = (oracle){.rule = rule};
     for (int p = 0; p < FV_OPERANDS; p++) {
         const fv_tensor *t = &c->x.t[p];
-        if (!t->rank || (p >= FV_MASK && p != FV_OUT && p != FV_LSE)) continue;
+        if (!t->rank || (!fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) && p != FV_OUT && p != FV_LSE)) continue;
         const size_t count = (size_t)fv_tensor_count(t) + 1;
-        double **const value = p < FV_MASK ? o->d : o->t, **const error = p < FV_MASK ? o->de : o->te;
+        double **const value = fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) ? o->d : o->t,
+                       **const error = fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) ? o->de : o->te;
         value[p] = calloc(count, sizeof(double)), error[p] = calloc(count, sizeof(double));
     }
     const int64_t longest = c->lk;

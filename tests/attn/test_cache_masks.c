@@ -38,7 +38,7 @@ static void prefill(const decode_case *c, int64_t n, fv_attention_tensors *x) {
     how.scale = c->how.scale, how.softcap = c->how.softcap, how.mask_means = c->how.mask_means;
     how.causal = c->how.memory || c->how.see_all ? FV_CAUSAL_NONE : FV_CAUSAL_LOWER_RIGHT;
     if (c->how.see_all && !c->how.memory) call.q_offset = length - n;
-    if (c->how.window.limited) how.window_left = c->how.window.left, how.window_right = c->how.window.right;
+    how.window = c->how.window;
     x->t[FV_Q] = own(&rows, FV_F32), x->t[FV_OUT] = own_rows(c->heads, n, o->d_v);
     x->t[FV_K] = own_rows(o->kv_heads, length, o->d_qk), x->t[FV_V] = own_rows(o->kv_heads, length, o->d_v);
     const fv_tensor k3 = fv_tensor_of(x->t[FV_K].data, FV_F32, 3, x->t[FV_K].dim + 1);

@@ -48,8 +48,8 @@ static float widened(fv_dtype dtype, uint16_t bits) {
 
 /* Operands that may stay in f32 do so in every other case. */
 static bool is_half(const half_case *c, int operand) {
-    if (operand <= FV_V || operand == FV_OUT) return true;
-    return operand < FV_MASK && fv__random_below(c->full.seed, 7, (uint64_t)operand, 2);
+    if (fv_operand_is_qkv(operand) || operand == FV_OUT) return true;
+    return fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) && fv__random_below(c->full.seed, 7, (uint64_t)operand, 2);
 }
 
 static void make_half(half_case *c, int slot, bool integer) {
@@ -74,7 +74,8 @@ static void make_half(half_case *c, int slot, bool integer) {
 }
 
 static void fit(attn_case *c) {
-    if (!strcmp(c->how.mechanism, "linear")) c->how.window_left = -1; /* a state has no left window */
+    if (!strcmp(c->how.mechanism, "linear") && c->how.window.limited)
+        c->how.window.left = -1; /* a state has no left window */
 }
 
 static void make_pair(half_case *c, const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t longest) {
@@ -114,10 +115,12 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
     make_pair(&c, mechanism, seed, seed % 2 ? FV_BF16 : FV_F16, longest);
     if (case_run(&c.full, RUN_FORWARD) != FV_OK || case_run(&c.half, RUN_FORWARD) != FV_OK)
         complain(&c.half, fv_message(), 0, 0);
-    for (int p = FV_OUT; p < FV_OPERANDS; p++) same(&c, p);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is(p, FV_ROLE_RESULT)) same(&c, p);
     if (case_run(&c.full, RUN_BACKWARD) != FV_OK || case_run(&c.half, RUN_BACKWARD) != FV_OK)
         complain(&c.half, fv_message(), 0, 0);
-    for (int p = 0; p < FV_MASK; p++) same(&c, FV_OPERANDS + p);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE)) same(&c, FV_OPERANDS + p);
     free_pair(&c);
 }
 
@@ -305,7 +308,8 @@ static void promises(void **state) {
     fv_attention_tensors x = {0}, y;
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     const fv_tensor full = fv_bhld(NULL, FV_F32, 1, 2, 8, 4), half = fv_bhld(NULL, FV_BF16, 1, 2, 8, 4);
-    for (int p = FV_Q; p <= FV_V; p++) x.t[p] = x.d[p] = half;
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) x.t[p] = x.d[p] = half;
     x.t[FV_OUT] = half, x.t[FV_LSE] = fv_tensor_of(NULL, FV_F32, 3, half.dim);
     fv_attention_plan *plan;
     char text[512];
@@ -315,7 +319,8 @@ static void promises(void **state) {
     const size_t bytes = fv_attention_scratch(plan, false);
     fv_attention_plan_free(plan);
     y = x;
-    for (int p = FV_Q; p <= FV_V; p++) y.t[p] = y.d[p] = full;
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) y.t[p] = y.d[p] = full;
     y.t[FV_OUT] = full;
     assert_int_equal(fv_attention_plan_create(&plan, &how, &y), FV_OK);
     assert_int_equal(bytes, fv_attention_scratch(plan, false) + 4 * 64 * sizeof(float));

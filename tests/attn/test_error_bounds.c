@@ -65,7 +65,7 @@ static void make(exact_case *e, const problem *p) {
     const double size = e->on[FEATURE_SHARP] ? 4 : 1.5;
     exact_input(e, FV_Q, 4, q, size), exact_input(e, FV_K, 4, k, size), exact_input(e, FV_V, 4, v, 1);
     exact_options(e);
-    if (e->on[FEATURE_LEFT]) c->how.window_left = e->left = 64;
+    if (e->on[FEATURE_LEFT]) e->left = 64, case_window_left(&c->how, 64);
     if (e->on[FEATURE_BIAS]) exact_bias(e);
     if (e->on[FEATURE_SINKS]) exact_input(e, FV_SINKS, 1, &c->h, 3);
     if (e->on[FEATURE_SLOPES]) exact_input(e, FV_SLOPES, 1, &c->h, 0.1);

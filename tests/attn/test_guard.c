@@ -74,8 +74,8 @@ static void release_all(void) {
 
 static void guard_case(attn_case *c, bool at_end, bool backward) {
     for (int p = 0; p < FV_OPERANDS; p++) {
-        guard_tensor(&c->x.t[p], at_end, p < FV_OUT || backward);
-        if (backward) guard_tensor(&c->x.d[p], at_end, p >= FV_OUT);
+        guard_tensor(&c->x.t[p], at_end, !fv_operand_is(p, FV_ROLE_RESULT) || backward);
+        if (backward) guard_tensor(&c->x.d[p], at_end, fv_operand_is(p, FV_ROLE_RESULT));
     }
 }
 
@@ -127,7 +127,7 @@ static void guarded_case(attn_case *c, const char *mechanism, const char *where)
 static void make_any(attn_case *c, const char *mechanism, uint64_t seed, fv_dtype dtype) {
     fv_attention_plan *plan;
     case_make(c, mechanism, seed, dtype, seed % 25 ? 60 : 200);
-    if (fv_attention_plan_create(&plan, &c->how, &c->x) != FV_OK) c->how.window_left = c->how.window_right = -1;
+    if (fv_attention_plan_create(&plan, &c->how, &c->x) != FV_OK) c->how.window = (fv_window){0};
     fv_attention_plan_free(plan);
 }
 

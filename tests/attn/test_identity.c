@@ -35,7 +35,7 @@ static float *numbers(int64_t count, uint64_t stream) {
 static call make(int64_t n, int64_t left, int64_t right) {
     static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
     call c = {.how = standard, .n = n};
-    c.how.window_left = left, c.how.window_right = right;
+    c.how.window = FV_WINDOW(left, right);
     c.growth = 1 + sqrt(left < 0 ? (double)n : (double)(left + right + 1)) / 16;
     c.q = numbers(n * D, 1), c.k = numbers(n * D, 2), c.v = numbers(n * DV, 3), c.dout = numbers(n * DV, 4);
     c.out = malloc((size_t)(n * DV) * 4), c.lse = malloc((size_t)n * 4);

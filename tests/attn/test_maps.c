@@ -438,7 +438,8 @@ static void identities(void **state) {
 static void scratch_is_linear(void **state) {
     (void)state;
     fv_attention_tensors x = {0};
-    for (int p = FV_Q; p <= FV_V; p++) x.t[p] = fv_bhld(NULL, FV_F32, 1, 1, 65536, 64);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) x.t[p] = fv_bhld(NULL, FV_F32, 1, 1, 65536, 64);
     x.t[FV_OUT] = x.t[FV_Q], x.t[FV_LSE] = fv_tensor_of(NULL, FV_F32, 3, (int64_t[]){1, 1, 65536});
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     fv_attention_plan *plan;

@@ -345,14 +345,15 @@ static void one_buffer_relation(const char *m, uint64_t seed) {
         const int64_t dim[4] = {a.c.b, 3 * a.c.h, a.c.lq, a.c.d}; /* memory (B,L,3,H,D) */
         fv_tensor all = fv_blhd(NULL, FV_F32, dim[0], dim[2], dim[1], dim[3]);
         float *memory[2] = {calloc((size_t)fv_tensor_count(&all) + 1, 4), calloc((size_t)fv_tensor_count(&all) + 1, 4)};
-        for (int p = FV_Q; p <= FV_V; p++)
-            for (int g = 0; g < 2; g++) {
-                fv_tensor *t = g ? &b.c.x.d[p] : &b.c.x.t[p];
-                if (!t->rank) continue;
-                all.data = memory[g];
-                const fv_tensor view = fv_tensor_slice(all, 1, p * a.c.h, a.c.h);
-                fv_tensor_copy(&view, t), *t = view;
-            }
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p))
+                for (int g = 0; g < 2; g++) {
+                    fv_tensor *t = g ? &b.c.x.d[p] : &b.c.x.t[p];
+                    if (!t->rank) continue;
+                    all.data = memory[g];
+                    const fv_tensor view = fv_tensor_slice(all, 1, p * a.c.h, a.c.h);
+                    fv_tensor_copy(&view, t), *t = view;
+                }
         run(&a), run(&b);
         same_bits(&a, &b, ALL);
         exact_free(&b), free(memory[0]), free(memory[1]);
@@ -431,13 +432,13 @@ static void whole_relation(const char *m, uint64_t seed) {
     exact_case a, b;
     exact_make(&a, m, seed, FV_F32, 300000, NO(LEFT) | NO(RIGHT) | NO(OFFSET));
     twin(&a, &b);
-    b.c.how.window_left = b.c.how.window_right = a.c.lq + a.c.lk;
+    b.c.how.window = FV_WINDOW(a.c.lq + a.c.lk, a.c.lq + a.c.lk);
     oracle o;
     oracle_run(&o, &a, RULE_SOFT);
     run(&a), run(&b);
     for (int p = 0; p < FV_OPERANDS; p++) {
         if (p == FV_OUT || p == FV_LSE) as_oracle(&b, &o, (fv_operand)p, false);
-        if (p < FV_MASK) as_oracle(&b, &o, (fv_operand)p, true);
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE)) as_oracle(&b, &o, (fv_operand)p, true);
     }
     same_bits(&a, &b, OUTPUTS);
     oracle_free(&o), exact_free(&a), exact_free(&b);

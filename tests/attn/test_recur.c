@@ -7,7 +7,9 @@
 #include <cmocka.h>
 
 /* A state has no left window. */
-static void fit(attn_case *c) { c->how.window_left = -1; }
+static void fit(attn_case *c) {
+    if (c->how.window.limited) c->how.window.left = -1;
+}
 
 /* The quadratic reference makes long cases dear: few of them, and `recurrence` below. */
 static int64_t longest_of(uint64_t seed) { return seed % 100 == 0 ? 300 : seed % 8 == 7 ? 90 : seed % 2 ? 40 : 20; }
@@ -333,10 +335,10 @@ static void refusals(void **state) {
     (void)state;
     fv_attention_tensors x = fixed_tensors(&one, L);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
-    how.mechanism = "linear", how.window_left = 5;
+    how.mechanism = "linear", how.window = FV_WINDOW(5, -1);
     assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
-    assert_non_null(strstr(fv_message(), "window_left"));
-    how.window_left = -1, how.softcap = 2;
+    assert_non_null(strstr(fv_message(), "window.left"));
+    how.window = (fv_window){0}, how.softcap = 2;
     assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
     how.softcap = 0, how.mechanism = "linear:eps=0";
     assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
@@ -354,7 +356,8 @@ static void costs(void **state) {
     for (int i = 0; i < 2; i++) {
         const int64_t length = i ? 1 << 20 : 1 << 16;
         fv_attention_tensors x = {0};
-        for (int p = FV_Q; p <= FV_V; p++) x.t[p] = x.d[p] = fv_bhld(NULL, FV_F32, 1, 1, length, 64);
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p)) x.t[p] = x.d[p] = fv_bhld(NULL, FV_F32, 1, 1, length, 64);
         x.t[FV_OUT] = x.d[FV_OUT] = x.t[FV_Q];
         fv_attention_plan *plan;
         assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);

@@ -272,8 +272,9 @@ static void refusals(void **state) {
     (void)state;
     call c = make(1);
     const fv_attention_options how = c.how;
-    c.how.window_left = 5, call_refused(&c, "option window_left"), c.how = how;
-    c.how.causal = FV_CAUSAL_NONE, c.how.window_right = 3, call_refused(&c, "option window_right"), c.how = how;
+    c.how.window = FV_WINDOW(5, -1), call_refused(&c, "option window.left"), c.how = how;
+    c.how.causal = FV_CAUSAL_NONE, c.how.window = FV_WINDOW(-1, 3), call_refused(&c, "option window.right"),
+    c.how = how;
     c.call.q_offset = 1, call_refused(&c, "q_offset of the call"), c.call.q_offset = 0;
     c.how.softcap = 1, call_refused(&c, "softcap"), c.how = how;
     c.how.dropout = 0.5, call_refused(&c, "dropout"), c.how = how;
@@ -281,7 +282,8 @@ static void refusals(void **state) {
     c.how.mechanism = "retention", call_refused(&c, "does not take operand \"log_decay\""), c.how = how;
     const fv_tensor decay = c.x.t[FV_LOG_DECAY];
     c.x.d[FV_LOG_DECAY].rank = 0;
-    c.x.t[FV_LOG_DECAY].rank = 2, call_refused(&c, "log decays (B,H,L) or (B,H,L,D)"), c.x.t[FV_LOG_DECAY] = decay;
+    c.x.t[FV_LOG_DECAY].rank = 2, call_refused(&c, "(B,H,Lk) = (3,4,200) or (B,H,Lk,D) = (3,4,200,12)"),
+    c.x.t[FV_LOG_DECAY] = decay;
     c.x.t[FV_LOG_DECAY].rank = 0, call_refused(&c, "needs operand \"log_decay\""), c.x.t[FV_LOG_DECAY] = decay;
     c.x.t[FV_LSE] = fv_bhld(call_data(&c, FV_OUT), FV_F32, B, H, L, 1), c.x.t[FV_LSE].rank = 3;
     call_refused(&c, "no normalizer"), c.x.t[FV_LSE].rank = 0;
@@ -296,7 +298,7 @@ static void refusals(void **state) {
     c = make(DELTANET);
     const fv_tensor beta = c.x.t[FV_BETA];
     c.x.d[FV_BETA].rank = 0;
-    c.x.t[FV_BETA].rank = 2, call_refused(&c, "(B,H,L)");
+    c.x.t[FV_BETA].rank = 2, call_refused(&c, "(B,H,Lk) = (3,4,200)");
     c.x.t[FV_BETA].rank = c.x.d[FV_BETA].rank = 0, call_refused(&c, "needs operand \"beta\""), c.x.t[FV_BETA] = beta;
     c.x.t[FV_Q].dim[3] = c.x.t[FV_K].dim[3] = 1025, c.x.d[FV_Q].rank = c.x.d[FV_K].rank = 0;
     c.x.t[FV_STATE].rank = c.x.d[FV_STATE].rank = c.x.t[FV_STATE_OUT].rank = c.x.d[FV_STATE_OUT].rank = 0;

@@ -18,7 +18,8 @@ static double q[L * D], out[L * D], lse[L];
 
 static fv_attention_tensors tensors(fv_dtype dtype) {
     fv_attention_tensors x = {0};
-    for (int p = FV_Q; p <= FV_V; p++) x.t[p] = fv_bhld(q, dtype, 1, 1, L, D);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) x.t[p] = fv_bhld(q, dtype, 1, 1, L, D);
     x.t[FV_OUT] = fv_bhld(out, dtype, 1, 1, L, D);
     x.t[FV_LSE] = fv_tensor_of(lse, dtype, 3, (int64_t[]){1, 1, L});
     return x;
@@ -59,6 +60,23 @@ static void numbers_of_decoding(void **state) {
     fv_kv_cache_free(cache);
 }
 
+/* What is not set is as in the default. */
+static void zeros_are_defaults(void **state) {
+    (void)state;
+    fv_attention_tensors x = tensors(FV_F32);
+    fv_attention_options how = FV_ATTENTION_DEFAULT, some = {.scale = .5};
+    float first[64];
+    const size_t bytes = (size_t)fv_tensor_count(&x.t[FV_OUT]) * sizeof(float);
+    assert_true(bytes <= sizeof first);
+    how.scale = .5;
+    for (int i = 0; i < L * D; i++) ((float *)x.t[FV_Q].data)[i] = (float)(i % 7) / 3 - 1;
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
+    memcpy(first, x.t[FV_OUT].data, bytes), memset(x.t[FV_OUT].data, 0, bytes);
+    assert_int_equal(fv_attention(&some, NULL, &x), FV_OK);
+    assert_memory_equal(first, x.t[FV_OUT].data, bytes);
+    assert_memory_equal(&how, &some, sizeof how);
+}
+
 static void names_of_choices(void **state) {
     (void)state;
     fv_attention_tensors x = tensors(FV_F32);
@@ -69,6 +87,8 @@ static void names_of_choices(void **state) {
     fv_attention_call call = {.q_offset = (INT64_C(1) << 48) + 1};
     refused(fv_attention(NULL, &call, &x), "q_offset of the call"), call.q_offset = 0;
     call.reserved[7] = 1, refused(fv_attention(NULL, &call, &x), "reserved words of fv_attention_call");
+    x.t[FV_OPERANDS].rank = 1, refused(fv_attention(NULL, NULL, &x), "this library knows"), x.t[FV_OPERANDS].rank = 0;
+    x.t[FV_K].dim[3]++, refused(fv_attention(NULL, NULL, &x), "(B,Hkv,Lk,D) = (1,1,"), x.t[FV_K].dim[3]--;
     fv_tensor shape;
     assert_int_equal(fv_attention_operand_shape(NULL, &x, FV_LSE, &shape), FV_OK);
     assert_true(shape.rank == 3 && shape.dim[2] == L);
@@ -145,15 +165,16 @@ static void wraps(const char *mechanism, int how, int64_t b, int64_t h, int64_t 
     x.t[FV_OUT] = fv_bhld(one, dtype, batch, h, lq, how & SELF ? d : dv);
     if (!(how & SELF)) x.t[FV_LSE] = fv_tensor_of(one, FV_F32, 3, (int64_t[]){batch, h, lq});
     if (how & PACKED) x.t[FV_CU_Q] = fv_tensor_1d(&zero, FV_I64, b + 1), x.t[FV_CU_K] = x.t[FV_CU_Q];
-    for (int p = FV_W0; p <= FV_W5; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
+        if (!fv_operand_is((fv_operand)p, FV_ROLE_PARAM) || x.t[p].rank) continue;
         fv_attention_operand_shape(&options, &x, (fv_operand)p, &x.t[p]);
         x.t[p].data = one;
     }
     for (int p = 0; p < FV_OPERANDS; p++)
         for (int a = 0; a + 1 < x.t[p].rank; a++) x.t[p].stride[a] = 0;
     if (how & PACKED) x.t[FV_CU_Q].stride[0] = x.t[FV_CU_K].stride[0] = 0;
-    for (int p = 0; how & BACKWARD && p <= FV_OUT; p++)
-        if (p <= FV_V || p == FV_OUT) x.d[p] = x.t[p];
+    static const fv_operand differentiated[] = {FV_Q, FV_K, FV_V, FV_OUT};
+    for (int i = 0; how & BACKWARD && i < 4; i++) x.d[differentiated[i]] = x.t[differentiated[i]];
     fv_attention_plan *plan;
     const fv_status status = fv_attention_plan_create(&plan, &options, &x);
     if (status != FV_NO_RESOURCES || !strstr(fv_message(), words))
@@ -201,10 +222,15 @@ static void statistics_that_wrap(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_that_wrap),        cmocka_unit_test(statistics_that_wrap),
-        cmocka_unit_test(numbers_of_the_type),    cmocka_unit_test(numbers_of_decoding),
-        cmocka_unit_test(names_of_choices),       cmocka_unit_test(gradients_nobody_planned),
-        cmocka_unit_test(positions_without_data), cmocka_unit_test(maps),
+        cmocka_unit_test(numbers_of_the_type),
+        cmocka_unit_test(numbers_of_decoding),
+        cmocka_unit_test(names_of_choices),
+        cmocka_unit_test(zeros_are_defaults),
+        cmocka_unit_test(gradients_nobody_planned),
+        cmocka_unit_test(positions_without_data),
+        cmocka_unit_test(maps),
+        cmocka_unit_test(sizes_that_wrap),
+        cmocka_unit_test(statistics_that_wrap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

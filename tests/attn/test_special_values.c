@@ -155,7 +155,7 @@ static int hide(call *c, hiding way) {
     static const int32_t live[1] = {60}, cu_q[3] = {0, 20, LQ}, cu_k[3] = {0, 60, LK};
     start(c);
     if (way == BY_CAUSAL) c->how.causal = FV_CAUSAL_UPPER_LEFT, c->call.q_offset = 40;
-    if (way == BY_WINDOW) c->how.window_right = 9, c->call.q_offset = 31;
+    if (way == BY_WINDOW) c->how.window = FV_WINDOW(-1, 9), c->call.q_offset = 31;
     if (way == BY_MASK) use_mask(c);
     if (way == BY_BIAS) use_bias(c);
     for (int i = 0; i < LQ * LK && (way == BY_MASK || way == BY_BIAS); i++)
@@ -220,9 +220,10 @@ static void empty_case(const int64_t *size, int features) {
     for (int p = 0; p < FV_OPERANDS; p++)
         for (int i = 0; i < 256; i++) memory[p][0][i] = memory[p][1][i] = 7;
     const int64_t *dims[] = {q, k, v};
-    for (int p = FV_Q; p <= FV_V; p++)
-        x.t[p] = fv_tensor_of(memory[p][0], FV_F32, 4, dims[p]),
-        x.d[p] = fv_tensor_of(memory[p][1], FV_F32, 4, dims[p]);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p))
+            x.t[p] = fv_tensor_of(memory[p][0], FV_F32, 4, dims[p]),
+            x.d[p] = fv_tensor_of(memory[p][1], FV_F32, 4, dims[p]);
     x.t[FV_OUT] = fv_tensor_of(memory[FV_OUT][0], FV_F32, 4, out);
     x.d[FV_OUT] = fv_tensor_of(memory[FV_OUT][1], FV_F32, 4, out);
     x.t[FV_LSE] = fv_tensor_of(memory[FV_LSE][0], FV_F32, 3, out),
@@ -238,7 +239,8 @@ static void empty_case(const int64_t *size, int features) {
     if (features & 8)
         x.t[FV_SLOPES] = fv_tensor_1d(memory[FV_SLOPES][0], FV_F32, size[1]),
         x.d[FV_SLOPES] = fv_tensor_1d(memory[FV_SLOPES][1], FV_F32, size[1]);
-    if (features & 16) how.causal = FV_CAUSAL_LOWER_RIGHT, how.dropout = 0.5, how.window_left = 1, how.softcap = 2;
+    if (features & 16)
+        how.causal = FV_CAUSAL_LOWER_RIGHT, how.dropout = 0.5, how.window = FV_WINDOW(1, -1), how.softcap = 2;
     if (features & 32 && size[0] == 1)
         x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 2), x.t[FV_CU_K] = fv_tensor_1d(cu_k, FV_I32, 2);
     else if (features & 32)
@@ -253,9 +255,10 @@ static void empty_case(const int64_t *size, int features) {
     for (int64_t i = 0; hidden && i < fv_tensor_count(&x.t[FV_OUT]); i++) assert_true(memory[FV_OUT][0][i] == 0);
     for (int64_t i = 0; hidden && i < fv_tensor_count(&x.t[FV_LSE]); i++)
         assert_true(memory[FV_LSE][0][i] == -INFINITY);
-    for (int p = 0; p < FV_MASK; p++)
-        for (int64_t i = 0; x.d[p].rank && (hidden || size[2] == 0) && i < fv_tensor_count(&x.d[p]); i++)
-            assert_true(memory[p][1][i] == 0);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE))
+            for (int64_t i = 0; x.d[p].rank && (hidden || size[2] == 0) && i < fv_tensor_count(&x.d[p]); i++)
+                assert_true(memory[p][1][i] == 0);
 }
 static void empty_one(void) {
     for (int zero = 0; zero < 64; zero++)
@@ -288,7 +291,7 @@ static void alignment_test(void **state) {
             attn_case c = e.c;
             for (int p = 0; p < 2 * FV_OPERANDS; p++) {
                 fv_tensor *t = p < FV_OPERANDS ? &c.x.t[p] : &c.x.d[p - FV_OPERANDS];
-                if (!t->rank || (p >= FV_MASK && p <= FV_INDEX)) continue;
+                if (!t->rank || fv_operand_is(p % FV_OPERANDS, FV_ROLE_INTEGER)) continue;
                 const size_t bytes = c.elements[p] * 4;
                 moved[p] = malloc(bytes + 256);
                 char *at = (char *)(((uintptr_t)moved[p] + 63) & ~(uintptr_t)63) + 4 * ((shift + p) % 16);
@@ -337,8 +340,9 @@ static void far_apart_test(void **state) {
         assert_int_equal(case_run(&e.c, RUN_FORWARD | RUN_BACKWARD), FV_OK);
         assert_int_equal(case_run(&c, RUN_FORWARD | RUN_BACKWARD), FV_OK);
         for (int p = 0; p < FV_OPERANDS; p++) {
-            if (p >= FV_OUT && c.x.t[p].rank) assert_true(same_bytes(&e.c.x.t[p], &c.x.t[p]));
-            if (p < FV_MASK && c.x.d[p].rank) assert_true(same_bytes(&e.c.x.d[p], &c.x.d[p]));
+            if (fv_operand_is(p, FV_ROLE_RESULT) && c.x.t[p].rank) assert_true(same_bytes(&e.c.x.t[p], &c.x.t[p]));
+            if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) && c.x.d[p].rank)
+                assert_true(same_bytes(&e.c.x.d[p], &c.x.d[p]));
         }
         exact_free(&e);
         madvise(map, bytes, MADV_DONTNEED);

@@ -230,7 +230,8 @@ static fv_status add_features(problem *p) {
     for (int i = 0; i < 3; i++)
         if (is(name, "causal", causal[i])) p->how.causal = (fv_causal)i;
     p->call.q_offset = size_of(name, "q_offset", 0);
-    p->how.window_left = size_of(name, "left", -1), p->how.window_right = size_of(name, "right", -1);
+    if (has(name, "left") || has(name, "right"))
+        p->how.window = FV_WINDOW(size_of(name, "left", -1), size_of(name, "right", -1));
     p->how.dropout = number_of(name, "dropout", 0), p->call.seed = (uint64_t)size_of(name, "seed", 1);
     if ((text = text_of(name, "bias"))) plane_dims(p, text, dim), add_numbers(p, 3, 4, dim);
     if (has(name, "sinks")) add_numbers(p, 4, 1, &p->h);

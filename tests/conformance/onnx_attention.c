@@ -71,8 +71,7 @@ static void read_options(const sample *s, call *c) {
     c->how.scale = sample_number(s, "scale", 0);
     if (c->how.scale == 0 && sample_has(s, "scale")) c->how.scale = DBL_MIN; /* 0 asks fovea for 1/sqrt(D) */
     c->how.softcap = sample_number(s, "softcap", 0);
-    c->how.window_left = sample_int(s, "left_window_size", -1);
-    c->how.window_right = sample_int(s, "right_window_size", -1);
+    c->how.window = FV_WINDOW(sample_int(s, "left_window_size", -1), sample_int(s, "right_window_size", -1));
     c->causal = sample_int(s, "is_causal", 0) != 0;
 }
 
@@ -180,7 +179,7 @@ static void solve_entries(sample *s, const call *c, fv_capture capture, const fv
 }
 
 static void solve_all(sample *s, call *c, fv_capture capture, const fv_tensor *scores) {
-    const bool windows = c->how.window_left >= 0 || c->how.window_right >= 0;
+    const bool windows = c->how.window.left >= 0 || c->how.window.right >= 0;
     if (windows && !c->causal && c->valid.rank && !c->past)
         solve_entries(s, c, capture, scores);
     else
@@ -200,9 +199,10 @@ static output_mode mode_of(const sample *s) {
 static void unmasked(sample *s, const call *c, fv_capture capture) {
     call bare = *c;
     fv_attention_tensors x = {0};
-    for (int operand = FV_Q; operand <= FV_V; operand++) x.t[operand] = c->x.t[operand];
+    for (int operand = 0; operand < FV_OPERANDS; operand++)
+        if (fv_operand_is_qkv(operand)) x.t[operand] = c->x.t[operand];
     x.t[FV_OUT] = sample_new(c->dtype, 4, (int64_t[]){c->batch, c->heads, c->q_len, x.t[FV_V].dim[3]});
-    bare.how.causal = FV_CAUSAL_NONE, bare.how.window_left = bare.how.window_right = -1;
+    bare.how.causal = FV_CAUSAL_NONE, bare.how.window = (fv_window){0};
     solve(s, &bare, &bare.how, &x, capture, &c->scores);
 }
 

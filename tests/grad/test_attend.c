@@ -33,11 +33,12 @@ static bool takes(const fv_mechanism *m, int operand) { return (m->needs | m->ta
 static bool has_keys(const fv_mechanism *m) { return m->needs >> FV_K & 1; }
 
 static void set_qkv(fv_graph *g, const attend_case *c, fv_node *const *x, fv_attend *call) {
-    for (int p = FV_Q; p <= FV_V; p++) {
-        if (p != FV_Q && !has_keys(c->m)) continue;
-        call->in[p] =
-            c->one_projection ? fv_op_heads(g, x[0], p * COLUMNS, HEADS, WIDTH) : fv_op_heads(g, x[p], 0, HEADS, WIDTH);
-    }
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) {
+            if (p != FV_Q && !has_keys(c->m)) continue;
+            call->in[p] = c->one_projection ? fv_op_heads(g, x[0], p * COLUMNS, HEADS, WIDTH)
+                                            : fv_op_heads(g, x[p], 0, HEADS, WIDTH);
+        }
 }
 
 static fv_node *flat(fv_graph *g, fv_node *x) {
@@ -70,10 +71,11 @@ static fv_tensor shape2(int64_t rows, int64_t columns) { return fv_tensor_2d(NUL
 static int more_leaves(attend_case *c, fv_tensor *leaf) {
     fv_attention_tensors x = {.t = {[FV_Q] = fv_bhld(NULL, FV_F64, 1, HEADS, ROWS, WIDTH)}};
     if (has_keys(c->m)) x.t[FV_K] = x.t[FV_V] = x.t[FV_Q];
+    if (c->packed) x.t[FV_CU_Q] = fv_tensor_1d(NULL, FV_I32, sequences.count + 1);
     c->extra = 0;
-    for (int p = FV_BIAS; p <= FV_W5; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         fv_tensor shape = {.rank = 0};
-        if (!takes(c->m, p)) continue;
+        if (!takes(c->m, p) || !fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) || fv_operand_is_qkv(p)) continue;
         if (p == FV_BIAS && !c->packed) shape = fv_bhld(NULL, FV_F64, 1, HEADS, ROWS, ROWS);
         if (p != FV_BIAS) assert_int_equal(fv_attention_operand_shape(&c->options, &x, (fv_operand)p, &shape), FV_OK);
         if (!shape.rank) continue;
@@ -89,8 +91,7 @@ static void check(attend_case *c, const char *what) {
     if (c->one_projection)
         leaf[count++] = numbers(shape2(ROWS, (has_keys(c->m) ? 3 : 1) * COLUMNS), 1);
     else
-        for (int p = FV_Q; p <= (has_keys(c->m) ? FV_V : FV_Q); p++)
-            leaf[count++] = numbers(shape2(ROWS, COLUMNS), (uint64_t)p);
+        for (int p = 0; p < (has_keys(c->m) ? 3 : 1); p++) leaf[count++] = numbers(shape2(ROWS, COLUMNS), (uint64_t)p);
     count += more_leaves(c, leaf + count);
     double worst;
     if (fv_grad_check(attend, c, leaf, count, NULL, 3, TOLERANCE, &worst) != FV_OK)
@@ -98,15 +99,13 @@ static void check(attend_case *c, const char *what) {
     for (int i = 0; i < count; i++) fv__free(leaf[i].data);
 }
 
-static const char *text_of(const fv_mechanism *m) { return strcmp(m->name, "topk") == 0 ? "topk:k=3" : m->name; }
-
 static void every_mechanism(void **state) {
     (void)state;
     for (size_t i = 0; i < fv_mechanism_count(); i++) {
         const fv_mechanism *m = fv_mechanism_at(i);
         if (!(m->can & FV_CAN_BACKWARD)) continue;
         attend_case c = {.m = m, .options = FV_ATTENTION_DEFAULT};
-        c.options.mechanism = text_of(m);
+        c.options.mechanism = m->examples[0];
         check(&c, "plain");
         c.one_projection = true;
         check(&c, "one projection");
@@ -125,9 +124,9 @@ static void gradient_of_lse(void **state) {
     (void)state;
     for (size_t i = 0; i < fv_mechanism_count(); i++) {
         const fv_mechanism *m = fv_mechanism_at(i);
-        if (!(m->can & FV_CAN_BACKWARD) || !has_keys(m)) continue;
+        if (!(m->can & FV_CAN_BACKWARD) || !has_keys(m) || takes(m, FV_STATE)) continue; /* a plain state has none */
         attend_case c = {.m = m, .options = FV_ATTENTION_DEFAULT, .use_lse = true};
-        c.options.mechanism = text_of(m);
+        c.options.mechanism = m->examples[0];
         check(&c, "lse");
     }
     attend_case c = {
@@ -158,7 +157,8 @@ static void shared_inputs(void **state) {
 static fv_node *small_call(fv_graph *g, fv_node *x, const char *name, double dropout) {
     fv_attend call = {.name = name, .options = FV_ATTENTION_DEFAULT, .q_rows = &sequences};
     call.options.dropout = dropout;
-    for (int p = FV_Q; p <= FV_V; p++) call.in[p] = fv_op_heads(g, x, p * COLUMNS, HEADS, WIDTH);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) call.in[p] = fv_op_heads(g, x, p * COLUMNS, HEADS, WIDTH);
     return fv_op_merge_heads(g, fv_op_attend(g, &call, NULL, NULL));
 }
 
@@ -239,7 +239,8 @@ static void plans(void **state) {
         fv_graph_begin(g, FV_MODE_TRAIN, 0);
         fv_node *in = fv_op_leaf(g, &x);
         fv_attend call = {.options = FV_ATTENTION_DEFAULT};
-        for (int p = FV_Q; p <= FV_V; p++) call.in[p] = fv_op_heads(g, in, p * 4, 2, 2);
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p)) call.in[p] = fv_op_heads(g, in, p * 4, 2, 2);
         assert_int_equal(fv_graph_backward(g, fv_op_sum(g, fv_op_attend(g, &call, NULL, NULL)), NULL), FV_OK);
     }
     fv_tensor x = fv_tensor_2d(data, FV_F32, 5, 12);

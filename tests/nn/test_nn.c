@@ -130,12 +130,17 @@ static void every_other_layer(void **state) {
 }
 
 /* Any mechanism of the table inside the layer. */
+/* Decays and write strengths come from elsewhere. */
+static bool layer_makes(const fv_mechanism *m) {
+    return !(m->needs & (FV_OPERAND_BIT(FV_LOG_DECAY) | FV_OPERAND_BIT(FV_BETA)));
+}
+
 static void every_mechanism(void **state) {
     (void)state;
     for (size_t i = 0; i < fv_mechanism_count(); i++) {
         const fv_mechanism *m = fv_mechanism_at(i);
         char settings[128];
-        if (!(m->can & FV_CAN_BACKWARD)) continue;
+        if (!(m->can & FV_CAN_BACKWARD) || !layer_makes(m)) continue;
         snprintf(settings, sizeof settings, "d-model=8 heads=2 mechanism=%s",
                  strcmp(m->name, "topk") == 0 ? "topk:k=2" : m->name);
         check("multi-head", settings);
@@ -251,6 +256,37 @@ static void cross_attention(void **state) {
 }
 
 /* ---- what a layer is called, and what it refuses */
+
+/* A mechanism's parameters start and decay as its rows say: biases at zero and without decay, matrices neither. */
+static void parameters_of_mechanisms(void **state) {
+    (void)state;
+    int biases = 0;
+    for (size_t i = 0; i < fv_mechanism_count(); i++) {
+        const fv_mechanism *m = fv_mechanism_at(i);
+        fv_params *params;
+        fv_layer *layer;
+        fv_multi_head_options o;
+        if (!layer_makes(m)) continue;
+        fv_options_init(fv_multi_head_rows, &o);
+        o.d_model = 32, o.heads = 4, o.mechanism = m->name;
+        assert_int_equal(fv_params_create(&params, FV_F32, 5), FV_OK);
+        if (fv_layer_multi_head(&layer, params, "a", &o) != FV_OK) fail_msg("%s: %s", m->name, fv_message());
+        for (const fv_mechanism_operand *row = m->operands; row && row->name; row++) {
+            char name[64];
+            snprintf(name, sizeof name, "a.%s", row->name);
+            const int index = fv_params_find(params, name);
+            assert_true(index >= 0);
+            const fv_param p = fv_params_get(params, index);
+            const bool bias = row->name[0] == 'b';
+            biases += bias;
+            assert_int_equal((p.flags & FV_PARAM_DECAY) != 0, !bias);
+            for (int64_t n = 0; n < fv_tensor_count(&p.value); n++)
+                assert_int_equal(((const float *)p.value.data)[n] == 0, bias);
+        }
+        fv_params_free(params);
+    }
+    assert_true(biases >= 3); /* those of se and of the spatial gate */
+}
 
 static void parameter_names(void **state) {
     (void)state;
@@ -388,9 +424,11 @@ static void empty_batch(void **state) {
 int main(void) {
     fv_set_threads(1); /* tiny problems: nothing to share */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(f32_follows_f64), cmocka_unit_test(every_layer), cmocka_unit_test(every_other_layer),
-        cmocka_unit_test(every_mechanism), cmocka_unit_test(embeddings),  cmocka_unit_test(cross_attention),
-        cmocka_unit_test(parameter_names), cmocka_unit_test(refusals),    cmocka_unit_test(sequences_are_apart),
+        cmocka_unit_test(f32_follows_f64),   cmocka_unit_test(every_layer),
+        cmocka_unit_test(every_other_layer), cmocka_unit_test(every_mechanism),
+        cmocka_unit_test(embeddings),        cmocka_unit_test(cross_attention),
+        cmocka_unit_test(parameter_names),   cmocka_unit_test(parameters_of_mechanisms),
+        cmocka_unit_test(refusals),          cmocka_unit_test(sequences_are_apart),
         cmocka_unit_test(empty_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

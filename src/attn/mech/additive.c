@@ -17,10 +17,10 @@ static fv_status setup(fv_attention_plan *plan) {
     return FV_OK;
 }
 
-static void operand_shape(const fv_attention_plan *plan, fv_operand operand, fv_tensor *shape) {
-    if (operand != FV_W0) return;
-    shape->rank = 2, shape->dim[0] = plan->heads, shape->dim[1] = plan->d_qk;
-}
+static const fv_mechanism_operand operands[] = {
+    {FV_W0, "w", "H,D", FV_OPERAND_XAVIER, true, "weighs the hidden units"},
+    {0},
+};
 
 static double score(const fv__row *r, int64_t j) {
     const fv_tensor *t = r->run->x->t;
@@ -39,12 +39,12 @@ const fv__mechanism fv__mech_additive = {
              .summary = "scores by a small network, w.tanh(q + k)",
              .citation = "Bahdanau et al. 2014, arXiv 1409.0473",
              .cost = "O(n m d) tanh, O(n d) memory",
-             .needs = FV_EXACT_NEEDS | 1 << FV_W0,
+             .needs = FV_EXACT_NEEDS | FV_OPERAND_BIT(FV_W0),
              .takes = FV_EXACT_TAKES,
              .can = FV_TILE_CAN,
-             .operand_names = {"w"}},
+             .operands = operands,
+             .examples = {"additive"}},
     .engine = &fv__tile,
     .setup = setup,
-    .operand_shape = operand_shape,
     .reference = reference,
 };

@@ -5,11 +5,10 @@
 #include "attn/mechanism_contract.h"
 #include "attn/reference.h"
 
-enum {
-    FV_EXACT_NEEDS = 1 << FV_Q | 1 << FV_K | 1 << FV_V,
-    FV_EXACT_TAKES = 1 << FV_BIAS | 1 << FV_SINKS | 1 << FV_SLOPES | 1 << FV_MASK | 1 << FV_KV_LEN |
-                     1 << FV_PREFIX_LEN | 1 << FV_CU_Q | 1 << FV_CU_K
-};
+#define FV_EXACT_NEEDS (FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_K) | FV_OPERAND_BIT(FV_V))
+#define FV_EXACT_TAKES                                                                                          \
+    (FV_OPERAND_BIT(FV_BIAS) | FV_OPERAND_BIT(FV_SINKS) | FV_OPERAND_BIT(FV_SLOPES) | FV_OPERAND_BIT(FV_MASK) | \
+     FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_PREFIX_LEN) | FV_OPERAND_BIT(FV_CU_Q) | FV_OPERAND_BIT(FV_CU_K))
 
 void fv__exact_reference(const fv__run *run);
 

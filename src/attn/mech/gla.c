@@ -63,16 +63,15 @@ static void head(fv__token_walk *w) {
 static void reference(const fv__run *run) { fv__each_head(run, head); }
 
 const fv__mechanism fv__mech_gla = {
-    .info =
-        {.name = "gla",
-         .summary =
-             "gated linear attention: a state with a decay per token and column, or per token; causal, not normalized",
-         .citation = "Yang et al. 2023, arXiv 2312.06635",
-         .cost = "O(n d^2) time, O(n d) memory",
-         .needs = 1 << FV_Q | 1 << FV_K | 1 << FV_V | 1 << FV_LOG_DECAY,
-         .takes = 1 << FV_STATE | 1 << FV_KV_LEN | 1 << FV_CU_Q,
-         .can = FV_RECURRENT_CAN,
-         .params = params},
+    .info = {.name = "gla",
+             .summary = "gated linear attention: decays per token and column, or per token; not normalized, causal",
+             .citation = "Yang et al. 2023, arXiv 2312.06635",
+             .cost = "O(n d^2) time, O(n d) memory",
+             .needs = FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_K) | FV_OPERAND_BIT(FV_V) | FV_OPERAND_BIT(FV_LOG_DECAY),
+             .takes = FV_OPERAND_BIT(FV_STATE) | FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_CU_Q),
+             .can = FV_RECURRENT_CAN,
+             .params = params,
+             .examples = {"gla", "gla:chunk=16"}},
     .params_size = sizeof(gla_params),
     .engine = &fv__recurrent,
     .setup = setup,

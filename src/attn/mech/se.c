@@ -50,12 +50,15 @@ static int64_t weights_of_head(const fv_attention_plan *plan) {
 #define SIMD_NOW fv__simd_f64_now
 #include "attn/mech/se.h"
 
-static void operand_shape(const fv_attention_plan *plan, fv_operand operand, fv_tensor *shape) {
-    const int64_t h = plan->heads, d = plan->d_qk, r = bottleneck(plan);
-    const int64_t dim[4][3] = {{h, r, d}, {h, r}, {h, d, r}, {h, d}};
-    if (operand >= FV_W0 && operand <= FV_W3)
-        *shape = fv_tensor_of(NULL, plan->dtype, (operand - FV_W0) % 2 ? 2 : 3, dim[operand - FV_W0]);
-}
+static const fv_mechanism_operand operands[] = {
+    {FV_W0, "w1", "H,R,D", FV_OPERAND_XAVIER, true, "into the bottleneck of R units"},
+    {FV_W1, "b1", "H,R", FV_OPERAND_ZEROS, false, "added before the relu"},
+    {FV_W2, "w2", "H,D,R", FV_OPERAND_XAVIER, true, "out of the bottleneck"},
+    {FV_W3, "b2", "H,D", FV_OPERAND_ZEROS, false, "added before the sigmoid"},
+    {0},
+};
+
+static int64_t extent(const fv_attention_plan *plan, char letter) { return letter == 'R' ? bottleneck(plan) : 0; }
 
 static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
     const size_t e = fv_dtype_size(plan->dtype);
@@ -125,14 +128,16 @@ const fv__mechanism fv__mech_se = {
              .summary = "squeeze and excitation: channels scaled by the mean of the sequence",
              .citation = "Hu et al. 2018, arXiv 1709.01507",
              .cost = "O(n d) time and memory",
-             .needs = 1 << FV_Q | 1 << FV_W0 | 1 << FV_W1 | 1 << FV_W2 | 1 << FV_W3,
-             .takes = 1 << FV_KV_LEN | 1 << FV_CU_Q,
+             .needs = FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_W0) | FV_OPERAND_BIT(FV_W1) | FV_OPERAND_BIT(FV_W2) |
+                      FV_OPERAND_BIT(FV_W3),
+             .takes = FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_CU_Q),
              .can = FV_GATE_CAN,
              .params = params,
-             .operand_names = {"w1", "b1", "w2", "b2"}},
+             .operands = operands,
+             .examples = {"se:reduction=4", "se"}},
     .params_size = sizeof(se_params),
     .engine = &fv__gate,
     .setup = setup,
-    .operand_shape = operand_shape,
+    .extent = extent,
     .reference = reference,
 };

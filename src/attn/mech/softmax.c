@@ -15,7 +15,8 @@ const fv__mechanism fv__mech_softmax = {
              .cost = "O(n m d) time, O(n d) memory",
              .needs = FV_EXACT_NEEDS,
              .takes = FV_EXACT_TAKES,
-             .can = FV_TILE_CAN},
+             .can = FV_TILE_CAN,
+             .examples = {"softmax"}},
     .engine = &fv__tile,
     .reference = fv__exact_reference,
 };

@@ -27,10 +27,11 @@
 #define SIMD_NOW fv__simd_f64_now
 #include "attn/mech/spatial_gate.h"
 
-static void operand_shape(const fv_attention_plan *plan, fv_operand operand, fv_tensor *shape) {
-    const int64_t dim[2] = {plan->heads, plan->d_qk};
-    if (operand == FV_W0 || operand == FV_W1) *shape = fv_tensor_of(NULL, plan->dtype, operand == FV_W0 ? 2 : 1, dim);
-}
+static const fv_mechanism_operand operands[] = {
+    {FV_W0, "w", "H,D", FV_OPERAND_XAVIER, true, "weighs the channels"},
+    {FV_W1, "b", "H", FV_OPERAND_ZEROS, false, "added before the sigmoid"},
+    {0},
+};
 
 /* A sum over rows for dw and db of each block when backward, and the parameters without gaps. */
 static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
@@ -77,12 +78,12 @@ const fv__mechanism fv__mech_spatial_gate = {
              .summary = "spatial gate (sSE): every position scales its own channels by a sigmoid of them",
              .citation = "Roy et al. 2018, arXiv 1803.02579",
              .cost = "O(n d) time and memory",
-             .needs = 1 << FV_Q | 1 << FV_W0 | 1 << FV_W1,
-             .takes = 1 << FV_KV_LEN | 1 << FV_CU_Q,
+             .needs = FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_W0) | FV_OPERAND_BIT(FV_W1),
+             .takes = FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_CU_Q),
              .can = FV_GATE_CAN,
-             .operand_names = {"w", "b"}},
+             .operands = operands,
+             .examples = {"spatial-gate"}},
     .engine = &fv__gate,
     .setup = setup,
-    .operand_shape = operand_shape,
     .reference = reference,
 };

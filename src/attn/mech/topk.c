@@ -79,9 +79,11 @@ const fv__mechanism fv__mech_topk = {
              .citation = "Zhao et al. 2019, arXiv 1912.11637",
              .cost = "O(n m d) time, O(n d) memory",
              .needs = FV_EXACT_NEEDS,
-             .takes = 1 << FV_MASK | 1 << FV_KV_LEN | 1 << FV_PREFIX_LEN | 1 << FV_CU_Q | 1 << FV_CU_K,
+             .takes = FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_PREFIX_LEN) |
+                      FV_OPERAND_BIT(FV_CU_Q) | FV_OPERAND_BIT(FV_CU_K),
              .can = FV_ROWS_CAN,
-             .params = params},
+             .params = params,
+             .examples = {"topk:k=3", "topk:k=1", "topk:k=12"}},
     .params_size = sizeof(topk_params),
     .engine = &fv__rows,
     .setup = setup,

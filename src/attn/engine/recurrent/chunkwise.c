@@ -50,35 +50,21 @@ static fv_status check_rows(const fv_attention_plan *plan) {
 static fv_status check_options(const fv_attention_plan *plan) {
     const fv_attention_options *o = &plan->options;
     if (plan->window_left >= 0)
-        return refuse_number(plan, "option window_left", "none: a state cannot forget single keys", plan->window_left);
-    if (o->window_right > 0)
-        return refuse_number(plan, "option window_right", "none, or 0: a state does not know what comes",
-                             o->window_right);
+        return refuse_number(plan, "option window.left", "none: a state cannot forget single keys", plan->window_left);
+    if (o->window.limited && o->window.right > 0)
+        return refuse_number(plan, "option window.right", "none, or 0: a state does not know what comes",
+                             o->window.right);
     if (plan->shape[FV_LSE].rank) return refuse(plan, "operand \"lse\"", "none: there is no normalizer", "a tensor");
     if (plan->shape[FV_AUX].rank)
         return refuse(plan, "operand \"aux\"", "none: backward computes the states again", "a tensor");
     return FV_OK;
 }
 
-static fv_status check_shape(const fv_attention_plan *plan, fv_operand operand, int rank, const char *expected) {
-    const fv_tensor *t = &plan->shape[operand];
-    const int64_t want[4] = {plan->batch, plan->heads, plan->k_len, plan->d_qk};
-    char what[48], found[128];
-    if (t->rank == rank && !memcmp(t->dim, want, (size_t)rank * sizeof *want)) return FV_OK;
-    snprintf(what, sizeof what, "operand \"%s\"", fv_operand_name(operand));
-    fv_tensor_describe(t, found, sizeof found);
-    return refuse(plan, what, expected, found);
-}
-
 fv_status fv__chunkwise_accept(const fv_attention_plan *plan) {
     const fv__recurrent_setup *s = setup_of(plan);
-    const int rank = plan->shape[FV_LOG_DECAY].rank;
     if (s->chunk & (s->chunk - 1)) return refuse_number(plan, "chunk", "a power of 2, up to 64", s->chunk);
     FV_TRY(check_options(plan));
-    FV_TRY(check_rows(plan));
-    if (rank) FV_TRY(check_shape(plan, FV_LOG_DECAY, rank == 3 ? 3 : 4, "log decays (B,H,L) or (B,H,L,D)"));
-    if (s->low_rank == FV_LOW_RANK_DELTA) FV_TRY(check_shape(plan, FV_BETA, 3, "(B,H,L)"));
-    return FV_OK;
+    return check_rows(plan);
 }
 
 fv_status fv__chunkwise_check(const fv__run *run) {
@@ -107,7 +93,8 @@ fv__chunk_sizes fv__chunk_sizes_of(const fv_attention_plan *plan, bool backward)
 size_t fv__chunk_bytes(const fv__chunk_sizes *sizes, size_t element) {
     const fv__chunk_sizes s = *sizes;
     size_t bytes = 0;
-#define REGION(name, elements, needed) bytes += (needed) ? fv__attn_lines((elements), element) : 0;
+#define REGION(name, rows, columns, needed) \
+    bytes += (needed) ? fv__attn_lines(fv__attn_times(rows, columns), element) : 0;
 #include "attn/engine/recurrent/chunkwise_regions.def"
 #undef REGION
     return bytes;

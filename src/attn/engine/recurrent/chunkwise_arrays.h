@@ -11,7 +11,7 @@ typedef struct T(chunk) {
     int64_t constant_head, constant_n, constant_live; /* of which constant decays are at hand */
     bool delta;
     R *u, *dg; /* u_delta, or v; dlog_decay, or NULL when nobody wants it */
-#define REGION(name, elements, needed) R *name;
+#define REGION(name, rows, columns, needed) R *name;
 #include "attn/engine/recurrent/chunkwise_regions.def"
 #undef REGION
 } T(chunk);

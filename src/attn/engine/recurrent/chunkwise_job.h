@@ -40,7 +40,7 @@ static T(chunk) T(chunk_of)(const T(job) * job, int worker) {
     char *at = job->workers + (size_t)worker * job->worker_bytes;
     T(chunk) c = {.simd = job->simd, .room = s.n, .chunk = job->how->chunk, .lanes = s.lanes, .d = s.d};
     c.constant_head = -1, c.d_lanes = s.d_lanes, c.dv = s.dv, c.decays = s.decays, c.delta = s.delta;
-#define REGION(name, elements, needed) c.name = (needed) ? T(carve)(&at, (elements)) : NULL;
+#define REGION(name, rows, columns, needed) c.name = (needed) ? T(carve)(&at, (rows) * (columns)) : NULL;
 #include "attn/engine/recurrent/chunkwise_regions.def"
 #undef REGION
     c.u = s.delta ? c.u_delta : c.v;

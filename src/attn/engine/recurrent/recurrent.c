@@ -38,7 +38,7 @@ static fv_status refuse(const fv_attention_plan *plan, const char *what, const c
 
 static fv_status accept(const fv_attention_plan *plan) {
     if (by_chunks(plan)) return fv__chunkwise_accept(plan);
-    if (plan->window_left >= 0) return refuse(plan, "option window_left", "a state cannot forget single keys");
+    if (plan->window_left >= 0) return refuse(plan, "option window.left", "a state cannot forget single keys");
     if (plan->options.softcap > 0) return refuse(plan, "option softcap", "there are no scores to cap");
     if (plan->shape[FV_STATE_OUT].rank) return refuse(plan, "operand \"state_out\"", "the state is not given out");
     if (plan->shape[FV_AUX].rank) return refuse(plan, "operand \"aux\"", "backward needs nothing but \"out\"");

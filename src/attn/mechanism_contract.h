@@ -49,8 +49,10 @@ struct fv__engine {
     double (*flops)(const fv_attention_plan *plan, const fv_attention_call *call, bool backward);
     void (*forward)(const fv__run *run, void *scratch);
     void (*backward)(const fv__run *run, void *scratch);
+    /* Weights of chosen rows, and the bytes of scratch that takes (NULL: none). weights NULL: cannot. */
+    size_t (*weights_scratch)(const fv_attention_plan *plan);
     void (*weights)(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
-                    int64_t count, const fv_tensor *out); /* NULL: cannot */
+                    int64_t count, const fv_tensor *out, void *scratch);
     /* Scratch and work of fv_attention_statistics_compute; both NULL: cannot. Of `want` everything is checked. */
     size_t (*statistics_scratch)(const fv_attention_plan *plan, const fv_attention_statistics *want);
     void (*statistics)(const fv__run *run, const fv_attention_statistics *want, void *scratch);
@@ -110,6 +112,9 @@ void fv__attn_visible(const fv_attention_plan *plan, const fv__sequence *sequenc
 /* Refuses a number that the arithmetic does not have: too large, or so small that it would be taken for 0. In units of
  * log 2 it is half as large again, so half of the largest is the most. */
 fv_status fv__attn_check_number(const char *where, double value, fv_dtype arithmetic);
+
+/* Refuses sides below -1 or beyond 2^48, and sides that are set without `limited`. */
+fv_status fv__attn_check_window(const char *where, const fv_window *w);
 
 /* Refuses a plan with gradients and without "lse": what a backward from the log-sum-exp needs. */
 fv_status fv__attn_check_saved_lse(const fv_attention_plan *plan);

@@ -43,6 +43,7 @@ void fv__each_row(const fv__run *run, fv__row_fn *fn, void *context) {
         }
         if (t[FV_KV_LEN].rank && whole(&t[FV_KV_LEN], n) < r.k_len) r.k_len = whole(&t[FV_KV_LEN], n);
         if (t[FV_PREFIX_LEN].rank) r.prefix = whole(&t[FV_PREFIX_LEN], n);
+        r.q_len = q_len;
         const bool lower_right = plan->options.causal == FV_CAUSAL_LOWER_RIGHT;
         const int64_t offset = lower_right ? r.k_len - q_len : run->call.q_offset;
         for (r.h = 0; r.h < plan->heads; r.h++)

@@ -9,6 +9,7 @@ typedef struct fv__row {
     const fv__run *run;
     int64_t b, h, kv;         /* batch, head, kv head in the tensors */
     int64_t sequence, i;      /* number of the sequence, row inside it */
+    int64_t q_len;            /* rows of the sequence */
     int64_t q_row;            /* the row in q and out */
     int64_t k_start, k_len;   /* key j of the sequence is row k_start + j of k and v */
     int64_t position, prefix; /* of the row among the keys; keys below `prefix` are seen from everywhere */

@@ -173,11 +173,11 @@ static inline void add_recurrence(attn_case *c, const fv_mechanism *m) {
     }
 }
 
-/* The examples of mechanism m that the tests of all mechanisms run: attention by scores, which takes a mask, and
- * recurrences, which take a state. NULL ends them. */
+/* The examples of mechanism m that the tests of all mechanisms run: attention by scores, which takes masks or
+ * sinks, and recurrences, which take a state. NULL ends them. */
 static inline const char *case_example(size_t m, int t) {
     const fv_mechanism *info = fv_mechanism_at(m);
-    const uint64_t either = FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_STATE);
+    const uint64_t either = FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_SINKS) | FV_OPERAND_BIT(FV_STATE);
     return t < 4 && (info->takes & either) ? info->examples[t] : NULL;
 }
 

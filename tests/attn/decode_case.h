@@ -287,7 +287,7 @@ static inline double plain_plane(const fv_tensor *t, int64_t b, int64_t h, int64
 }
 
 /* Does row r, which is position `at`, see position j? */
-static inline bool plain_sees(const decode_case *c, int64_t b, int64_t h, int64_t r, int64_t at, int64_t j) {
+static inline bool plain_visible(const decode_case *c, int64_t b, int64_t h, int64_t r, int64_t at, int64_t j) {
     const fv_window *w = &c->how.window;
     const bool in_prefix = c->x.prefix_len.rank && (double)j < fv_tensor_get(&c->x.prefix_len, &b);
     if (j < c->first[b]) return false;
@@ -309,7 +309,7 @@ static inline void plain_answer(const decode_case *c, int64_t b, int64_t h, int6
     if (r >= count) return;
     for (int64_t j = 0; j < c->length[b]; j++) {
         s[j] = -INFINITY;
-        if (!plain_sees(c, b, h, r, at, j)) continue;
+        if (!plain_visible(c, b, h, r, at, j)) continue;
         double dot = 0;
         for (int64_t d = 0; d < o->d_qk; d++)
             dot += get4(&c->x.q, b, h, r, d) * c->k[b][(j * o->kv_heads + kv) * o->d_qk + d];

@@ -134,7 +134,7 @@ static void what_is_hidden(void **state) {
 }
 
 /* The first row sees the last position, which is thousands of rows behind it: more chunks than its window has. */
-static void a_window_and_a_prefix_far_ahead(void **state) {
+static void a_window_and_a_late_prefix(void **state) {
     (void)state;
     enum { N = 3000 };
     const fv_cache_options o = {1, 1, 1, 1, FV_F32, FV_CACHE_CONTIGUOUS, N, 0, 0};
@@ -159,7 +159,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_a_prefill),
         cmocka_unit_test(what_is_hidden),
-        cmocka_unit_test(a_window_and_a_prefix_far_ahead),
+        cmocka_unit_test(a_window_and_a_late_prefix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

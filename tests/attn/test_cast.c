@@ -85,7 +85,8 @@ static void make_pair(half_case *c, const char *mechanism, uint64_t seed, fv_dty
     c->half = c->full;
     memset(c->half.store, 0, sizeof c->half.store);
     for (int slot = 0; slot < 2 * FV_OPERANDS; slot++)
-        make_half(c, slot, slot % FV_OPERANDS >= FV_MASK && slot % FV_OPERANDS <= FV_INDEX);
+        make_half(c, slot,
+                  fv_operand_is((fv_operand)(slot % FV_OPERANDS), FV_ROLE_MASK | FV_ROLE_LENGTH | FV_ROLE_INDEX));
 }
 static void free_pair(half_case *c) { case_free(&c->full), case_free(&c->half); }
 

@@ -16,15 +16,7 @@ static fv_status missing(const char *what) {
 
 static fv_status check_window(const fv_decode_options *o) {
     const fv_window *w = &o->window;
-    if (!w->limited && (w->left != 0 || w->right != 0))
-        return fv__fail(FV_USAGE,
-                        "decode: window\n  expected limited to be set with left or right\n  found:   left %lld, right "
-                        "%lld without it\n  try:     FV_WINDOW(left, right)",
-                        (long long)w->left, (long long)w->right);
-    if (w->limited && (w->left < -1 || w->right < -1))
-        return fv__fail(FV_USAGE,
-                        "decode: window\n  expected 0 or more, or -1 for no limit\n  found:   left %lld, right %lld",
-                        (long long)w->left, (long long)w->right);
+    FV_TRY(fv__attn_check_window("decode: window", w));
     if (w->limited && o->memory)
         return fv__fail(FV_USAGE,
                         "decode: window\n  expected none with memory, in which rows have no position\n  found:   left "
@@ -268,12 +260,12 @@ static fv_status check_sequence(const fv_decode_plan *plan, const fv_kv_cache *c
     const bool lost = left >= 0 ? oldest < first : count > 1 && !plan->o.see_all;
     if (!lost) return FV_OK;
     return fv__fail(FV_USAGE,
-                    "decode: sequence %lld is a ring that keeps positions %lld to %lld\n  expected %s\n  try:     a "
+                    "decode: sequence %lld of a ring\n  expected %s\n  found:   positions %lld to %lld\n  try:     a "
                     "capacity of at least window.left + %lld",
-                    (long long)b, (long long)first, (long long)length - 1,
+                    (long long)b,
                     left >= 0 ? "all that the window of the first new row covers"
                               : "a window.left, with several new rows",
-                    (long long)count);
+                    (long long)first, (long long)length - 1, (long long)count);
 }
 
 static bool same_cache(const fv_cache_options *a, const fv_cache_options *b) {
@@ -281,10 +273,18 @@ static bool same_cache(const fv_cache_options *a, const fv_cache_options *b) {
            a->dtype == b->dtype;
 }
 
+static fv_status wrong_cache(const fv_cache_options *want, const fv_cache_options *found) {
+    return fv__fail(FV_USAGE,
+                    "decode: cache\n  expected that of the plan, batch %lld, %lld kv heads, d_qk %lld, d_v %lld, %s\n  "
+                    "found:   batch %lld, %lld kv heads, d_qk %lld, d_v %lld, %s",
+                    (long long)want->batch, (long long)want->kv_heads, (long long)want->d_qk, (long long)want->d_v,
+                    fv_dtype_name(want->dtype), (long long)found->batch, (long long)found->kv_heads,
+                    (long long)found->d_qk, (long long)found->d_v, fv_dtype_name(found->dtype));
+}
+
 fv_status fv_decode(const fv_decode_plan *plan, const fv_kv_cache *cache, const fv_decode_tensors *x, void *scratch) {
     if (!plan || !cache || !x) return missing(!plan ? "plan" : !cache ? "cache" : "tensors");
-    if (!same_cache(&plan->cache, &cache->o))
-        return fv__fail(FV_USAGE, "decode: the cache has other sizes or another dtype than the one of the plan");
+    if (!same_cache(&plan->cache, &cache->o)) return wrong_cache(&plan->cache, &cache->o);
     FV_TRY(check_tensors(plan, x));
     for (int64_t b = 0; b < plan->cache.batch; b++) {
         const int64_t n = x->q.dim[2], count = x->counts ? x->counts[b] : n;
@@ -293,7 +293,7 @@ fv_status fv_decode(const fv_decode_plan *plan, const fv_kv_cache *cache, const 
         FV_TRY(check_reach("mask", &x->mask, b, count > 0 ? cache->length[b] : 0));
     }
     if (!scratch)
-        return fv__fail(FV_USAGE, "decode: no scratch\n  expected %zu bytes, see fv_decode_scratch",
+        return fv__fail(FV_USAGE, "decode: scratch\n  expected %zu bytes, see fv_decode_scratch\n  found:   NULL",
                         fv_decode_scratch(plan, cache));
     fv__decode_run(plan, cache, x, fv__attn_aligned(scratch));
     return FV_OK;

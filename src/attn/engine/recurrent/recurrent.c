@@ -24,11 +24,11 @@ static void backward(const fv__run *run, void *scratch) {
 }
 
 static void weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
-                    int64_t count, const fv_tensor *out) {
+                    int64_t count, const fv_tensor *out, void *scratch) {
     if (by_chunks(run->plan))
         fv__chunkwise_weights(run, capture, batch, head, rows, count, out);
     else
-        fv__recurrent_weights(run, capture, batch, head, rows, count, out);
+        fv__recurrent_weights(run, capture, batch, head, rows, count, out, scratch);
 }
 
 static fv_status refuse(const fv_attention_plan *plan, const char *what, const char *why) {

@@ -24,6 +24,7 @@
 
 #include "attn/mechanism_contract.h"
 #include "attn/engine/tile/statistics_partition.h"
+#include "attn/keys/keys.h"
 
 enum {
     FV_TILE_LANES = 32,    /* queries of a forward tile */
@@ -47,6 +48,8 @@ typedef enum fv__tile_score {
 /* What a mechanism over TILE chooses. */
 typedef struct fv__tile_setup {
     fv__tile_score score;
+    const fv__keys *keys;    /* its own pattern of keys, NULL: all that the band leaves */
+    const void *keys_params; /* what the pattern reads; lives as long as the plan */
 } fv__tile_setup;
 static inline fv__tile_setup *fv__tile_setup_of(const fv_attention_plan *plan) { return fv__setup_of(plan, &fv__tile); }
 
@@ -55,11 +58,16 @@ double fv__tile_flops(const fv_attention_plan *plan, const fv_attention_call *ca
 
 /* ---- between tile.c and the two types */
 
+/* The patterns of keys of a call: bytes of their memory, and the set that asks them. */
+size_t fv__tile_keys_bytes(const fv_attention_plan *plan);
+fv__keys_set fv__tile_keys_of(const fv__run *run, void *memory);
+
 /* How a call is partitioned; depends on the shapes only. */
 typedef struct fv__tile_partition {
     int64_t group; /* (block, head) pairs of a forward task, or (query chunk, key chunk) pairs of a backward one */
     int64_t chunk, chunks;             /* rows of the largest backward chunk, chunks over all sequences */
     size_t worker_bytes, shared_bytes; /* scratch of each worker, and of all together */
+    size_t keys_bytes;                 /* of the patterns of keys, at the end of what is shared */
 } fv__tile_partition;
 fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool backward);
 
@@ -74,7 +82,7 @@ typedef struct fv__tile_kernels {
     void (*forward)(const fv__run *run, void *scratch);
     void (*backward)(const fv__run *run, void *scratch);
     void (*weights)(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
-                    int64_t count, const fv_tensor *out);
+                    int64_t count, const fv_tensor *out, void *scratch);
     void (*statistics)(const fv__run *run, const fv_attention_statistics *want, void *scratch);
 } fv__tile_kernels;
 extern const fv__tile_kernels fv__tile_kernels_f32, fv__tile_kernels_f64;

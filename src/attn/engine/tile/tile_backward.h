@@ -24,7 +24,7 @@ static void T(backward_carve)(const T(job) * job, int worker, T(backward_scratch
     w->strip_dk = job->banded ? T(carve)(&at, FV_TILE_SIDE * job->plan->d_qk) : NULL;
     w->strip_dv = job->banded ? T(carve)(&at, FV_TILE_SIDE * job->plan->d_v) : NULL;
     w->s = T(carve)(&at, area), w->dp = T(carve)(&at, area);
-    w->bias_tile = job->biased || job->blocks ? T(carve)(&at, area) : NULL;
+    w->bias_tile = job->biased || job->keys.count ? T(carve)(&at, area) : NULL;
     w->keep = job->dropout > 0 ? T(carve)(&at, area) : NULL;
     w->start = T(carve)(&at, FV_TILE_SIDE), w->end = T(carve)(&at, FV_TILE_SIDE), w->ones = T(carve)(&at, FV_TILE_SIDE);
     w->dk_transposed = job->w.data ? T(carve)(&at, job->plan->d_qk * FV_TILE_SIDE) : NULL;
@@ -77,7 +77,7 @@ typedef struct T(tile_pair) {
     int64_t ld, row0;          /* stride of kt and vt; row 0 of a strip among the queries of the block */
     const R *q, *k, *dout;     /* first row of the tile in the caller's tensors */
     R *kt, *vt, *dk, *dv;      /* the tile of the chunk: transposed, gradients */
-    bool boundary, bit_masked; /* a band, a partial tile of the block mask is in it */
+    bool boundary, bit_masked; /* a band, a partial tile of the patterns of keys is in it */
     fv__gemm_mode more,
         more_q; /* how the tile joins dk and dv, and dq: OVERWRITE as long as they have not been written */
 } T(tile_pair);
@@ -150,10 +150,10 @@ static void T(tile_pair_gemms)(const T(job) * job, T(backward_scratch) * w, cons
     if (dq) gemm(dq, job->dq.l, w->dp, lanes, 1, p->k, job->k.l, p->rows, d, p->keys, p->more_q);
 }
 
-/* What the block mask hides becomes -inf in the bias tile. */
+/* What the patterns of keys hide becomes -inf in the bias tile. */
 static void T(bits_into_bias)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
     uint64_t words[FV_TILE_SIDE];
-    fv__blocks_rows(job->blocks, p->sequence->batch, p->head, p->i0, p->rows, p->j0, words);
+    fv__keys_bits(&job->keys, &(fv__query_block){p->sequence, p->head, p->i0, p->i0 + p->rows}, p->j0, words);
     if (!job->biased) job->simd->fill(w->bias_tile, 0, p->rows * p->lanes);
     job->simd->bit_mask(w->bias_tile, p->rows, p->lanes, words);
 }
@@ -228,18 +228,22 @@ static int64_t T(tile_lanes)(const T(job) * job, int64_t keys) {
     return keys < FV_TILE_SIDE ? (keys + width - 1) / width * width : FV_TILE_SIDE;
 }
 
+/* The keys and values of a tile, whose first is number `at` of the chunk. */
+static void T(tile_load)(const T(job) * job, T(backward_scratch) * w, const fv__sequence *s, int64_t kv, int64_t j,
+                         int64_t keys, int64_t at) {
+    const int64_t d = job->plan->d_qk, dv = job->plan->d_v, lanes = T(tile_lanes)(job, keys);
+    job->simd->pack(w->k + at * d, lanes, T(at)(&job->k, s->batch, kv, s->k_start + j), job->k.l, keys, d,
+                    job->w.data ? 1 : job->scale2);
+    job->simd->pack(w->v + at * dv, lanes, T(at)(&job->v, s->batch, kv, s->k_start + j), job->v.l, keys, dv,
+                    (R)job->plan->options.scale);
+}
+
+/* All tiles at once; with patterns of keys each when it is first met, for most may not be. */
 static void T(chunk_load)(const T(job) * job, T(backward_scratch) * w, const fv__sequence *s, int64_t kv, int64_t j0,
                           int64_t j1) {
-    const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
-    for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
-        const int64_t keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, lanes = T(tile_lanes)(job, keys),
-                      at = j - j0;
-        job->simd->pack(w->k + at * d, lanes, T(at)(&job->k, s->batch, kv, s->k_start + j), job->k.l, keys, d,
-                        job->w.data ? 1 : job->scale2);
-        job->simd->pack(w->v + at * dv, lanes, T(at)(&job->v, s->batch, kv, s->k_start + j), job->v.l, keys, dv,
-                        (R)job->plan->options.scale);
-    }
     w->live = 0;
+    for (int64_t j = j0; j < j1 && !job->keys.count; j += FV_TILE_SIDE)
+        T(tile_load)(job, w, s, kv, j, j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, j - j0);
 }
 
 /* Rows j0.. of a gradient: the first wave writes, later ones add. */
@@ -276,17 +280,19 @@ static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(tile_p
     p->q = T(at)(&job->q, s->batch, p->head, row);
     p->dout = job->dout.data ? T(at)(&job->dout, s->batch, p->head, row) : NULL;
     p->more_q = job->wave > 0 ? FV_GEMM_ACCUMULATE : FV_GEMM_OVERWRITE;
+    const fv__query_block q = {s, p->head, p->i0, p->i0 + p->rows};
     for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
+        if (job->keys.skips && (j = fv__keys_next(&job->keys, &q, j) / FV_TILE_SIDE * FV_TILE_SIDE) >= j1) break;
         p->j0 = j, p->keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, p->lanes = T(tile_lanes)(job, p->keys);
         T(prefetch)(stream);
         if (j >= visible.any_end || j + p->keys <= visible.any) continue;
-        if (job->blocks) {
-            const fv_block_kind kind =
-                fv__blocks_kind(job->blocks, s->batch, p->head, p->i0, p->i0 + p->rows, j, j + p->keys);
+        const int64_t tile = (j - j0) / FV_TILE_SIDE;
+        if (job->keys.count) {
+            const fv_block_kind kind = fv__keys_kind(&job->keys, &q, j, j + p->keys);
             if (kind == FV_BLOCK_EMPTY) continue;
             p->bit_masked = kind == FV_BLOCK_PARTIAL;
+            if (!(w->live >> tile & 1)) T(tile_load)(job, w, s, p->kv, j, p->keys, j - j0);
         }
-        const int64_t tile = (j - j0) / FV_TILE_SIDE;
         p->boundary = j < visible.every || j + p->keys > visible.every_end;
         p->k = T(at)(&job->k, s->batch, p->kv, s->k_start + j);
         p->kt = w->k + (j - j0) * job->plan->d_qk, p->dk = w->dk + (j - j0) * job->plan->d_qk;
@@ -375,12 +381,13 @@ static void T(backward_prefetch)(const T(job) * job, const T(chunk_pair) * now, 
     T(prefetch_share)(a, (now->j1 - now->j0 + side - 1) / side);
 }
 
-/* Does the block mask let any head of the group see anything here? */
-static bool T(any_visible_block)(const T(job) * job, const T(chunk_pair) * m) {
+/* Do the patterns of keys let any head of the group see anything here? */
+static bool T(any_kept)(const T(job) * job, const T(chunk_pair) * m) {
     const int64_t group = job->plan->heads / job->plan->kv_heads;
-    for (int64_t head = m->kv * group; head < (m->kv + 1) * group; head++)
-        if (fv__blocks_kind(job->blocks, m->sequence.batch, head, m->i0, m->i1, m->j0, m->j1) != FV_BLOCK_EMPTY)
-            return true;
+    for (int64_t head = m->kv * group; head < (m->kv + 1) * group; head++) {
+        const fv__query_block q = {&m->sequence, head, m->i0, m->i1};
+        if (fv__keys_kind(&job->keys, &q, m->j0, m->j1) != FV_BLOCK_EMPTY) return true;
+    }
     return false;
 }
 
@@ -390,8 +397,7 @@ static void T(chunk_pair_run)(const T(job) * job, T(backward_scratch) * w, const
     const int64_t group = plan->heads / plan->kv_heads;
     const fv__sequence *s = &m->sequence;
     if (m->skip) return;
-    const bool any =
-        T(any_visible)(job, s, m->i0, m->i1, m->j0, m->j1) && (!job->blocks || T(any_visible_block)(job, m));
+    const bool any = T(any_visible)(job, s, m->i0, m->i1, m->j0, m->j1) && (!job->keys.count || T(any_kept)(job, m));
     if (job->wave == 0) T(first_wave)(job, m, any);
     if (!any) return;
     T(prefetch_stream) stream = {.count = 0};
@@ -496,6 +502,8 @@ static void T(backward)(const fv__run *run, void *scratch) {
     job.lse2 = T(carve)(&at, rows), job.delta = T(carve)(&at, rows);
     double *partials = (double *)at;
     job.workers = (char *)scratch + job.partition.shared_bytes;
+    job.keys = fv__tile_keys_of(run, job.workers - job.partition.keys_bytes);
+    fv__keys_prepare(&job.keys, -1, -1);
     int64_t most;
     const int64_t tasks = T(count_chunks)(&job, &most) * plan->kv_heads, groups = T(exclusive_groups)(&job);
     const int64_t numbers = tasks ? tasks * (plan->heads / plan->kv_heads) : 0;

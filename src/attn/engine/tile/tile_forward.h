@@ -5,7 +5,7 @@ typedef struct T(tile) {
     int64_t i0, rows, lanes;
     bool started;
     bool same_max;   /* the last step left the maxima as they were, and so will the next, perhaps */
-    bool bit_masked; /* a partial tile of the block mask is in this step */
+    bool bit_masked; /* a partial tile of the patterns of keys is in this step */
     T(visible_ranges) visible;
 } T(tile);
 
@@ -111,14 +111,14 @@ static void T(apply_band)(const T(job) * job, T(forward_scratch) * w, const T(ti
     job->simd->band_mask(s, right, rows, t->lanes, w->start, w->end);
 }
 
-/* Keys [a, b) without the tiles of the block mask that are empty at either end. */
-static void T(trim_empty_blocks)(const T(job) * job, const T(unit) * unit, T(tile) * t, int64_t *a, int64_t *b) {
+/* Keys [a, b) without the tiles that are empty at either end. */
+static void T(trim_empty_tiles)(const T(job) * job, const T(unit) * unit, T(tile) * t, int64_t *a, int64_t *b) {
+    const fv__query_block q = {&unit->sequence, unit->head, t->i0, t->i0 + t->rows};
     int64_t first = *b, last = *b;
     t->bit_masked = false;
-    for (int64_t j = *a; j < *b; j += FV_BLOCK_KEYS) {
-        const int64_t end = j + FV_BLOCK_KEYS < *b ? j + FV_BLOCK_KEYS : *b;
-        const fv_block_kind kind =
-            fv__blocks_kind(job->blocks, unit->sequence.batch, unit->head, t->i0, t->i0 + t->rows, j, end);
+    for (int64_t j = *a; j < *b; j += FV_KEYS_TILE) {
+        const int64_t end = j + FV_KEYS_TILE < *b ? j + FV_KEYS_TILE : *b;
+        const fv_block_kind kind = fv__keys_kind(&job->keys, &q, j, end);
         if (kind == FV_BLOCK_EMPTY) continue;
         if (first == *b) first = last = j;
         t->bit_masked |= kind == FV_BLOCK_PARTIAL || last != j; /* or an empty tile between two others */
@@ -127,13 +127,13 @@ static void T(trim_empty_blocks)(const T(job) * job, const T(unit) * unit, T(til
     *a = first, *b = last;
 }
 
-/* Hides what the block mask does, among the keys [a, b) of the step that begins at j0. */
+/* Hides what the patterns of keys do, among the keys [a, b) of the step that begins at j0. */
 static void T(apply_bits)(const T(job) * job, const T(unit) * unit, const T(tile) * t, R *s, int64_t j0, int64_t a,
                           int64_t b) {
+    const fv__query_block q = {&unit->sequence, unit->head, t->i0, t->i0 + t->rows};
     uint64_t words[FV_TILE_BLOCK_K];
-    for (int64_t j = j0; j < b; j += FV_BLOCK_KEYS)
-        if (j + FV_BLOCK_KEYS > a)
-            fv__blocks_columns(job->blocks, unit->sequence.batch, unit->head, t->i0, j, words + (j - j0));
+    for (int64_t j = j0; j < b; j += FV_KEYS_TILE)
+        if (j + FV_KEYS_TILE > a) fv__keys_columns(&job->keys, &q, j, words + (j - j0));
     job->simd->bit_mask(s, b - a, t->lanes, words + (a - j0));
 }
 
@@ -284,15 +284,19 @@ static void T(forward_unit)(const T(job) * job, T(forward_scratch) * w, int64_t 
     T(prefetch_stream) stream = {.count = 0};
     if (job->prefetches && any_end > any) T(forward_prefetch)
     (job, index, unit, 2 * tiles * ((any_end - any + FV_TILE_BLOCK_K - 1) / FV_TILE_BLOCK_K), &stream);
-    for (int64_t j0 = any; j0 < any_end; j0 += FV_TILE_BLOCK_K)
+    const int64_t i0 = unit->block * FV_TILE_BLOCK_Q, left = q_len - i0;
+    const fv__query_block q = {&unit->sequence, unit->head, i0, i0 + (left < FV_TILE_BLOCK_Q ? left : FV_TILE_BLOCK_Q)};
+    for (int64_t j0 = any; j0 < any_end; j0 += FV_TILE_BLOCK_K) {
+        if (job->keys.skips) j0 = fv__keys_next(&job->keys, &q, j0) / FV_TILE_BLOCK_K * FV_TILE_BLOCK_K;
         for (int n = 0; n < tiles; n++) {
             T(tile) *t = &w->tile[n];
             int64_t a = j0, b = j0 + FV_TILE_BLOCK_K;
             if (t->visible.any_end < b) b = t->visible.any_end;
-            if (job->blocks) T(trim_empty_blocks)(job, unit, t, &a, &b);
+            if (job->keys.count) T(trim_empty_tiles)(job, unit, t, &a, &b);
             if (t->visible.any > a) a += (t->visible.any - a) & ~(int64_t)3;
             if (a < b) T(forward_step)(job, w, t, unit, j0, a, b, &stream);
         }
+    }
     for (int n = 0; n < tiles; n++) T(tile_end)(job, w, &w->tile[n], &unit->sequence, unit->head, &unit->drop);
 }
 
@@ -321,6 +325,8 @@ static void T(forward)(const fv__run *run, void *scratch) {
     T(job) job = T(job_of)(run, false);
     job.first = scratch;
     job.workers = (char *)scratch + job.partition.shared_bytes;
+    job.keys = fv__tile_keys_of(run, job.workers - job.partition.keys_bytes);
+    fv__keys_prepare(&job.keys, -1, -1);
     const int64_t units = T(count_blocks)(&job) * plan->heads;
     fv__parallel_for((units + job.partition.group - 1) / job.partition.group, T(forward_task), &job);
 }

@@ -17,7 +17,7 @@ typedef struct T(job) {
     R scale2, cap2; /* in units of log 2 */
     double dropout;
     bool banded, biased;
-    const fv_block_mask *blocks;
+    fv__keys_set keys;
     bool prefetches; /* the tensors are larger than near caches: what comes next is prefetched */
     T(view) w;       /* additive scores: (H,D) as row h; data NULL for products */
     /* backward only */
@@ -57,7 +57,6 @@ static T(job) T(job_of)(const fv__run *run, bool backward) {
                      FV_TILE_NEAR;
     job.banded = plan->window_left >= 0 || plan->window_right >= 0;
     job.biased = job.bias.data || job.mask || job.slopes;
-    job.blocks = plan->options.blocks;
     if (fv__tile_setup_of(plan)->score == FV_SCORE_ADD)
         job.w = (T(view)){x->t[FV_W0].data, 0, x->t[FV_W0].stride[0], 0, x->t[FV_W0].stride[1]};
     return job;

@@ -120,7 +120,7 @@ static void T(statistics_tile)(const T(statistics_job) * v, T(span) * p, const f
     if (job->biased) T(fill_bias_tile)(job, &p->sequence, p->head, i, rows, j, keys, p->bias_tile, lanes);
     if (kind == FV_BLOCK_PARTIAL) {
         uint64_t words[FV_TILE_SIDE];
-        fv__blocks_rows(job->blocks, p->sequence.batch, p->head, i, rows, j, words);
+        fv__keys_bits(&job->keys, &(fv__query_block){&p->sequence, p->head, i, i + rows}, j, words);
         if (!job->biased) simd->fill(p->bias_tile, 0, rows * lanes);
         simd->bit_mask(p->bias_tile, rows, lanes, words);
     }
@@ -175,8 +175,8 @@ static void T(statistics_keys)(const T(statistics_job) * v, T(span) * p, const f
         const int64_t rows = p->i1 - i < FV_TILE_SIDE ? p->i1 - i : FV_TILE_SIDE;
         const int64_t any = p->start[i - p->i0], any_end = p->end[i - p->i0 + rows - 1]; /* both grow with i */
         if (any >= j + keys || any_end <= j) continue;
-        fv_block_kind kind = FV_BLOCK_FULL;
-        if (job->blocks) kind = fv__blocks_kind(job->blocks, p->sequence.batch, p->head, i, i + rows, j, j + keys);
+        const fv__query_block q = {&p->sequence, p->head, i, i + rows};
+        const fv_block_kind kind = job->keys.count ? fv__keys_kind(&job->keys, &q, j, j + keys) : FV_BLOCK_FULL;
         if (kind == FV_BLOCK_EMPTY) continue;
         if (!packed)
             job->simd->pack(p->kt, lanes, T(at)(&job->k, p->sequence.batch, p->kv, p->sequence.k_start + j), job->k.l,
@@ -204,8 +204,11 @@ static void T(statistics_task)(void *context, int64_t index, int worker) {
     const fv__drop drop =
         fv__drop_of(v->job.dropout, v->job.run->call.seed, (uint64_t)(p.number * plan->heads + p.head));
     const int64_t last = p.i1 - p.i0 - 1;
-    for (int64_t j = p.start[0] / FV_TILE_SIDE * FV_TILE_SIDE; j < p.end[last]; j += FV_TILE_SIDE)
-        T(statistics_keys)(v, &p, &drop, j);
+    const fv__query_block q = {&p.sequence, p.head, p.i0, p.i1};
+    for (int64_t j = p.start[0] / FV_TILE_SIDE * FV_TILE_SIDE; j < p.end[last]; j += FV_TILE_SIDE) {
+        if (v->job.keys.skips) j = fv__keys_next(&v->job.keys, &q, j) / FV_TILE_SIDE * FV_TILE_SIDE;
+        if (j < p.end[last]) T(statistics_keys)(v, &p, &drop, j);
+    }
     const fv_tensor *t = &v->want->entropy;
     R *to = t->rank ? T(output_row)(v, t, &p.sequence, p.head, p.sequence.q_start) : NULL;
     for (int64_t i = p.i0; to && i < p.i1; i++) to[i * t->stride[2]] = p.entropy[i - p.i0];
@@ -293,7 +296,9 @@ static void T(statistics)(const fv__run *run, const fv_attention_statistics *wan
     v.job.first = (int64_t *)at, v.shared_first = v.job.first + v.partition.sequences + 1,
     at += v.partition.first_bytes;
     v.columns = want->columns.rank ? (R *)at : NULL, at += v.partition.column_bytes;
-    v.shared = (R *)at, v.job.workers = at + v.partition.shared_bytes;
+    v.shared = (R *)at, at += v.partition.shared_bytes;
+    v.job.keys = fv__tile_keys_of(run, at), v.job.workers = at + v.partition.keys_bytes;
+    fv__keys_prepare(&v.job.keys, want->batch, want->head);
     const int64_t planes = v.partition.sequences * v.partition.heads;
     fv__parallel_for(T(count_spans)(&v) * v.partition.heads, T(statistics_task), &v);
     if (want->columns.rank || want->entropy.rank) fv__parallel_for(planes, T(rows_task), &v);

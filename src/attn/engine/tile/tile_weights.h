@@ -70,9 +70,12 @@ static void T(weights_row)(const T(weights_job) * w, R *s, int64_t i, int64_t j0
         job->simd->exp(s, s, keys);
     }
     if (keep) job->simd->mul(s, s, keep, keys);
+    uint64_t kept = ~UINT64_C(0);
+    if (job->keys.count && keys)
+        fv__keys_bits(&job->keys, &(fv__query_block){&w->sequence, w->head, i, i + 1}, j0, &kept);
     for (int64_t c = 0; c < LANES; c++) {
         bool seen = c < keys && j0 + c >= start && j0 + c < end && !(job->biased && a[c] == (R)-INFINITY);
-        if (seen && job->blocks) seen = fv_block_mask_visible(job->blocks, w->sequence.batch, w->head, i, j0 + c);
+        seen = seen && kept >> c & 1;
         if (!seen) s[c] = weights ? 0 : (R)-INFINITY;
     }
 }
@@ -104,9 +107,11 @@ static void T(weights_task)(void *context, int64_t index, int worker) {
 }
 
 static void T(weights)(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
-                       int64_t count, const fv_tensor *out) {
+                       int64_t count, const fv_tensor *out, void *scratch) {
     const fv_attention_plan *plan = run->plan;
-    const T(job) job = T(job_of)(run, false);
+    T(job) job = T(job_of)(run, false);
+    job.keys = fv__tile_keys_of(run, scratch);
+    fv__keys_prepare(&job.keys, batch, head);
     T(weights_job) w = {&job, fv__attn_sequence(run, batch), capture, head, rows, count, out, {0, 0, 0, 1}};
     w.drop = fv__drop_of(job.dropout, run->call.seed, (uint64_t)(batch * plan->heads + head));
     fv__parallel_for((out->dim[1] + T(weights_lanes) - 1) / T(weights_lanes), T(weights_task), &w);

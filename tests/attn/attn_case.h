@@ -140,7 +140,7 @@ static inline void add_plane(attn_case *c, fv_operand operand) {
     c->x.t[operand] = t;
 }
 
-/* Operands of recurrences: decays of every size, keys of length 1 where the delta rule asks for them, states as it comes. */
+/* Operands of recurrences: decays of every size, keys of length 1 where the delta rule asks for them. */
 static inline void add_recurrence(attn_case *c, const fv_mechanism *m) {
     static const double decays[] = {1e-3, 0.1, 1, 8};
     const fv_tensor *k = &c->x.t[FV_K], *decay = &c->x.t[FV_LOG_DECAY], *beta = &c->x.t[FV_BETA];

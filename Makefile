@@ -164,9 +164,9 @@ $(B)/src/explain/page.o: $(B)/page.inc
 $(LIB_A): $(OBJ)
 	$(call say,AR)
 	$(Q)rm -f $@ && ar rcs $@ $(OBJ)
-$(LIB_SO): $(OBJ) src/fovea.map
+$(LIB_SO): $(OBJ) src/base/exports.map
 	$(call say,LINK)
-	$(Q)$(CC) -shared -Wl,-soname,libfovea.so.$(ABI) -Wl,-z,relro,-z,now -Wl,--version-script=src/fovea.map $(OBJ) -o $@ $(LIBS)
+	$(Q)$(CC) -shared -Wl,-soname,libfovea.so.$(ABI) -Wl,-z,relro,-z,now -Wl,--version-script=src/base/exports.map $(OBJ) -o $@ $(LIBS)
 	@ln -sf libfovea.so $(B)/libfovea.so.$(ABI)
 $(PROGRAM): $(CLI_OBJ) $(LIB_A)
 	$(call say,LINK)

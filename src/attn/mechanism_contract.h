@@ -7,6 +7,7 @@
 #ifndef FV_ATTN_CONTRACT_H
 #define FV_ATTN_CONTRACT_H
 
+#include "attn/regions.h"
 #include "base/base.h"
 #include "fovea/attention.h"
 #include "fovea/statistics.h"
@@ -47,6 +48,7 @@ struct fv__engine {
     size_t setup_size; /* of the struct a mechanism fills; zero means the engine's defaults */
     /* What the engine refuses, after the mechanism's setup and before the scale is resolved. May be NULL. */
     fv_status (*accept)(const fv_attention_plan *plan);
+    fv_status (*check)(const fv__run *run);                          /* what it refuses of a call. May be NULL */
     size_t (*scratch)(const fv_attention_plan *plan, bool backward); /* bytes, whatever the call says */
     double (*flops)(const fv_attention_plan *plan, const fv_attention_call *call, bool backward);
     void (*forward)(const fv__run *run, void *scratch);
@@ -90,9 +92,10 @@ static inline int64_t fv__attn_times(int64_t a, int64_t b) {
     return __builtin_mul_overflow(a, b, &product) || product > FV_ATTN_MOST ? FV_ATTN_MOST : product;
 }
 
-/* Bytes that `count` elements take in scratch, where every array begins at a line of 64; at most FV_ATTN_MOST. */
+/* Bytes that `count` elements take in scratch, where every array begins at a line of 64; at most FV_ATTN_MOST, and a red
+ * zone under sanitizers. */
 static inline size_t fv__attn_lines(int64_t count, size_t element) {
-    return ((size_t)fv__attn_times(count, (int64_t)element) + 63) & ~(size_t)63;
+    return (((size_t)fv__attn_times(count, (int64_t)element) + 63) & ~(size_t)63) + FV_RED_ZONE;
 }
 
 /* Element i of a tensor of i32 or i64 with one axis: lengths, cu_seqlens. */

@@ -1,7 +1,6 @@
 /* Running a plan: the tensors are compared with what was planned, then the engine is called. Nothing is allocated,
  * except by the one-call form at the end. */
 #include "attn/attn.h"
-#include "attn/regions.h"
 
 #include <string.h>
 
@@ -95,7 +94,8 @@ fv_status fv__attn_start(fv__run *run, const fv_attention_plan *plan, const fv_a
     *run = (fv__run){.plan = plan, .x = x};
     if (call) run->call = *call;
     FV_TRY(fv__attn_check_call(call));
-    return check_tensors(plan, x, backward);
+    FV_TRY(check_tensors(plan, x, backward));
+    return plan->mechanism->engine->check ? plan->mechanism->engine->check(run) : FV_OK;
 }
 
 void *fv__attn_aligned(void *scratch) { return (void *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63); }

@@ -1,7 +1,6 @@
 /* COMPOSITION: runs the parts and merges them. See composition.h. */
 #include "attn/engine/composition/composition.h"
 #include "attn/attn.h"
-#include "attn/regions.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -85,8 +84,8 @@ static size_t lay_out(const fv_attention_plan *plan, bool backward, char *memory
     }
     const int64_t dim[4] = {plan->batch, plan->heads, plan->q_len, plan->d_v};
     const fv_tensor out = fv_tensor_of(NULL, plan->dtype, 4, dim);
-    if (backward) REGION(&all, j->sums, double, fv__merge_sums(&out, plan->children));
-    j->child = fv__region(&all, (child_bytes(plan, backward) + 63) & ~(size_t)63);
+    if (backward) j->sums = fv__region(&all, fv__attn_lines(fv__merge_sums(&out, plan->children), sizeof(double)));
+    j->child = fv__region(&all, fv__attn_lines((int64_t)child_bytes(plan, backward), 1));
     return all.used;
 }
 
@@ -206,7 +205,7 @@ static size_t weights_scratch(const fv_attention_plan *plan) {
             child->mechanism->engine->weights_scratch ? child->mechanism->engine->weights_scratch(child) : 0;
         if (bytes > most) most = bytes;
     }
-    return ((most + 63) & ~(size_t)63) + fv__attn_lines(plan->k_len, sizeof(double));
+    return most + fv__attn_lines(plan->k_len, sizeof(double));
 }
 
 /* LSE of a row from its scores: what a forward saved need not be there. */

@@ -172,6 +172,7 @@ static void topk_by_hand(void **state) {
     expect(&c, 0, "..xx........");                                                        /* of equal ones the first */
     c.memory[FV_Q][4] = -3, expect(&c, 4, "........xx.."), expect(&c, 5, "........xx.."); /* the mean of both queries */
     c.memory[FV_Q][4] = 1;
+    c.how.scale = -1, expect(&c, 3, "........xx.."), c.how.scale = 0; /* its weights are those of -q */
     c.how.mechanism = "block-topk:k=2,block=2", expect(&c, 7, "..xx......xx");
     c.how.mechanism = "block-topk:k=3,block=2", expect(&c, 7, "..xx..xx..xx");
     c.how.causal = FV_CAUSAL_UPPER_LEFT, c.how.mechanism = "block-topk:k=1,block=2";
@@ -413,8 +414,7 @@ static void refusals(void **state) {
     c.how.mechanism = "strided:stride=0", call_refused(&c, "\"stride\"");
     c.how.mechanism = "block-topk:k=0", call_refused(&c, "\"k\"");
     c.how.mechanism = "block-topk:block=0", call_refused(&c, "\"block\"");
-    c.how.mechanism = "block-topk", c.how.scale = -1, call_refused(&c, "a scale above 0");
-    c.how.scale = 0;
+    c.how.mechanism = "block-topk";
     fv_block_mask *mask;
     assert_int_equal(fv_block_mask_create(&mask, patches, NULL, 1, 1, 8, 8), FV_OK);
     c.how.blocks = mask, call_refused(&c, "takes no block mask");

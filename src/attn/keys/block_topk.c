@@ -6,7 +6,7 @@
  *   queries and a block J of keys:
  *     no query of I sees J (causal, window, length)    left out
  *     some see some of it, the edge of the band        kept: the diagonal of a causal mask
- *     all see all of it                                a candidate, with the score  q_I . mean of its k
+ *     all see all of it                                a candidate, with the score  sign(scale) q_I . mean of its k
  *   The k candidates with the largest scores are kept, of equal ones the first. A score that is no number is larger than
  *   all: what made it so shows in the output.
  *
@@ -138,6 +138,7 @@ static double score_of(const choice *c, int64_t J) {
     double sum = 0;
     for (int64_t d = 0; d < d_qk; d++) sum += c->query[d] * c->sum[J * d_qk + d];
     sum /= (double)(smaller(first + c->block, c->sequence->k_len) - first);
+    if (c->run->plan->options.scale < 0) sum = -sum;
     return isnan(sum) ? INFINITY : sum;
 }
 
@@ -289,9 +290,6 @@ const fv__keys fv__keys_block_topk = {.name = "block-topk",
 
 static fv_status setup(fv_attention_plan *plan) {
     fv__tile_setup *s = fv__tile_setup_of(plan);
-    if (plan->options.scale < 0)
-        return fv__fail(FV_USAGE, "attention: mechanism \"block-topk\"\n  expected a scale above 0\n  found:   %g",
-                        plan->options.scale);
     s->keys = &fv__keys_block_topk, s->keys_params = plan->params;
     return FV_OK;
 }
@@ -332,7 +330,7 @@ static double plain_score(const fv__row *r, int64_t block, int64_t I, int64_t J)
             k += fv__plain_get(&t[FV_K], r->b, r->kv, r->k_start + j, d);
         score += q * k;
     }
-    score /= keys;
+    score /= plan->options.scale < 0 ? -keys : keys;
     return score != score ? INFINITY : score;
 }
 

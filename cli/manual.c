@@ -42,7 +42,7 @@ static void man_flag(FILE *out, const cli_flags *flags, const cli_flag *flag) {
     if (letter) fprintf(out, "\\-%c, ", letter);
     fputs("\\-\\-", out);
     roff(out, flag->name);
-    if (flag->row->type != FV_OPT_BOOL) {
+    if (!cli_row_is_bool(flag->row)) {
         fputc(' ', out);
         roff(out, cli_help_hint(flag));
     }

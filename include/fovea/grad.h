@@ -43,8 +43,9 @@ typedef struct fv_init {
 #define FV_INIT(kind, scale) ((fv_init){FV_INIT_##kind, scale})
 
 enum {
-    FV_PARAM_DECAY = 1, /* weight decay applies: matrices yes, biases and norms no */
-    FV_PARAM_FROZEN = 2 /* takes part, is saved, gets no gradient */
+    FV_PARAM_DECAY = 1,  /* weight decay applies: matrices yes, biases and norms no */
+    FV_PARAM_FROZEN = 2, /* takes part, is saved, gets no gradient */
+    FV_PARAM_SPARSE = 4  /* a table that steps read by row: optimizers leave rows without a gradient alone */
 };
 
 typedef struct fv_param {
@@ -53,6 +54,8 @@ typedef struct fv_param {
     fv_tensor grad; /* data is NULL until fv_params_grads or the first backward */
     int64_t offset; /* of value and grad in the flat block, in elements */
     uint32_t flags;
+    const int32_t *touched; /* FV_PARAM_SPARSE: rows that backward gave a gradient since the last zero, each once, */
+    int64_t touched_count;  /* and how many; -1: every row, also of parameters without the flag */
 } fv_param;
 
 typedef struct fv_params fv_params;
@@ -69,6 +72,10 @@ FV_API void fv_params_set_flags(fv_params *params, int index, uint32_t flags);
 FV_API int64_t fv_params_elements(const fv_params *params, bool trainable_only);
 FV_API fv_status fv_params_grads(fv_params *params); /* takes memory for the gradients, zero; nothing if it has it */
 FV_API void fv_params_zero_grads(fv_params *params);
+/* All values in a safetensors file, by name, and back. Loading wants exactly the parameters of `params`: FV_BAD_MODEL
+ * names a missing, unknown, misshapen or damaged tensor, and NaN; then no value has changed. f32 and f64 convert. */
+FV_API fv_status fv_params_save(const fv_params *params, const char *path);
+FV_API fv_status fv_params_load(fv_params *params, const char *path);
 /* The whole block as rank-1 tensors, with the (zero) gaps that align each parameter. */
 FV_API fv_tensor fv_params_flat(const fv_params *params);
 FV_API fv_tensor fv_params_flat_grads(const fv_params *params);
@@ -163,12 +170,13 @@ FV_API fv_node *fv_op_concat(fv_graph *g, fv_node *const *parts, int count, int 
 FV_API fv_node *fv_op_sum(fv_graph *g, fv_node *x);                                    /* scalar */
 FV_API fv_node *fv_op_mean(fv_graph *g, fv_node *x);
 
-/* Packed sequences. Position of a row = its place in its sequence. */
-FV_API fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s);
-FV_API fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table,
-                                    const fv_sequences *s); /* table [max, d_model] */
-FV_API fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, fv_rope_pairing pairing, double base);
+/* Packed sequences. Position of a row = first[n] + its place in its sequence n; first NULL: 0. table [max, d_model]. */
+FV_API fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_t *first);
+FV_API fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table, const fv_sequences *s,
+                                    const int64_t *first);
 /* x (1,H,T,D) or [T,D]; rotates all of D (even) */
+FV_API fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_t *first,
+                           fv_rope_pairing pairing, double base);
 typedef enum fv_pool { FV_POOL_MEAN, FV_POOL_MAX, FV_POOL_FIRST, FV_POOL_SUM } fv_pool;
 FV_API fv_node *fv_op_pool(fv_graph *g, fv_node *x, const fv_sequences *s,
                            fv_pool kind);                                           /* [N, d_model]; empty: zero */

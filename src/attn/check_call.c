@@ -185,20 +185,19 @@ fv_status fv__attn_check_number(const char *where, double value, fv_dtype arithm
                     least, most, fv_dtype_name(arithmetic), value);
 }
 
-static fv_status check_window(const fv_window *w) {
+fv_status fv__attn_check_window(const char *where, const fv_window *w) {
     const int64_t far = INT64_C(1) << 48;
     if (!w->limited && (w->left || w->right))
-        return fv__fail(
-            FV_USAGE,
-            "attention: window\n  expected limited, or zeros for none\n  found:   left %lld, right %lld, not "
-            "limited\n  try:     FV_WINDOW(%lld, %lld)",
-            (long long)w->left, (long long)w->right, (long long)w->left, (long long)w->right);
+        return fv__fail(FV_USAGE,
+                        "%s\n  expected limited, or zeros for none\n  found:   left %lld, right %lld, not "
+                        "limited\n  try:     FV_WINDOW(%lld, %lld)",
+                        where, (long long)w->left, (long long)w->right, (long long)w->left, (long long)w->right);
     if (w->left < -1 || w->right < -1)
-        return fv__fail(FV_USAGE, "attention: window\n  expected 0 or more, or -1 for no limit\n  found:   %lld, %lld",
+        return fv__fail(FV_USAGE, "%s\n  expected 0 or more, or -1 for no limit\n  found:   %lld, %lld", where,
                         (long long)w->left, (long long)w->right);
     if (w->left > far || w->right > far)
-        return fv__fail(FV_USAGE, "attention: window\n  expected sizes up to 2^48\n  found:   %lld, %lld",
-                        (long long)w->left, (long long)w->right);
+        return fv__fail(FV_USAGE, "%s\n  expected sizes up to 2^48\n  found:   %lld, %lld", where, (long long)w->left,
+                        (long long)w->right);
     return FV_OK;
 }
 
@@ -220,7 +219,7 @@ static fv_status check_options(const fv_attention_plan *plan) {
                         (int)o->mask_means);
     if (!(o->dropout >= 0 && o->dropout < 1))
         return fv__fail(FV_USAGE, "attention: dropout\n  expected 0 <= p < 1\n  found:   %g", o->dropout);
-    FV_TRY(check_window(&o->window));
+    FV_TRY(fv__attn_check_window("attention: window", &o->window));
     for (size_t i = 0; i < sizeof o->reserved / sizeof *o->reserved; i++)
         if (o->reserved[i])
             return fv__fail(FV_USAGE,

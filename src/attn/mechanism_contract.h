@@ -112,6 +112,9 @@ void fv__attn_visible(const fv_attention_plan *plan, const fv__sequence *sequenc
  * log 2 it is half as large again, so half of the largest is the most. */
 fv_status fv__attn_check_number(const char *where, double value, fv_dtype arithmetic);
 
+/* Refuses sides below -1 or beyond 2^48, and sides that are set without `limited`. */
+fv_status fv__attn_check_window(const char *where, const fv_window *w);
+
 /* Refuses a plan with gradients and without "lse": what a backward from the log-sum-exp needs. */
 fv_status fv__attn_check_saved_lse(const fv_attention_plan *plan);
 

@@ -239,6 +239,8 @@ fv_tensor fv__grad_of(fv_graph *g, fv_node *x, bool *fresh) {
     fv_tensor none = {0};
     if (!x || !x->needs_grad) return none;
     fv_node *owner = x->owner ? x->owner : x;
+    if (owner->param >= 0 && fv__params_touch(g->params, owner->param, NULL, 0) != FV_OK)
+        return fv_graph_failed(g, FV_NO_RESOURCES), none;
     if (owner->grad) return grad_view(x, owner);
     size_t bytes = (size_t)fv__count(owner) * g->size;
     owner->grad = fv__graph_memory(g, bytes, 1);
@@ -248,6 +250,15 @@ fv_tensor fv__grad_of(fv_graph *g, fv_node *x, bool *fresh) {
     else
         memset(owner->grad, 0, bytes);
     return grad_view(x, owner);
+}
+
+fv_tensor fv__grad_of_rows(fv_graph *g, fv_node *x, const int32_t *rows, int64_t count) {
+    fv_tensor none = {0};
+    if (!x || !x->needs_grad || x->param < 0) return fv__grad_of(g, x, NULL);
+    fv_status status = fv__params_touch(g->params, x->param, rows, count);
+    if (status == FV_OK) return grad_view(x, x);
+    fv_graph_failed(g, status);
+    return none;
 }
 
 static fv_status start(fv_graph *g, fv_node *node, const fv_tensor *cotangent) {

@@ -63,7 +63,8 @@ static void scatter(void *context, int64_t first, int64_t count) {
 static void lookup_back(fv_graph *g, fv_node *node) {
     lookup c = *(lookup *)node->saved;
     c.dy = fv__grad_at(node).data;
-    c.dtable = fv__grad_of(g, node->in[0], NULL).data;
+    const int64_t first = c.offsets ? c.offsets[0] : 0, end = c.offsets ? c.offsets[c.bags] : c.bags;
+    c.dtable = fv__grad_of_rows(g, node->in[0], c.ids + first, end - first).data;
     if (!c.dtable) return;
     bool small = c.bags * c.width < FV__PIECE;
     fv__spans(BUCKETS, small ? BUCKETS : 1, scatter, &c);

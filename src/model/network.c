@@ -1,6 +1,8 @@
 /* Parts of neural kinds, see network.h. */
 #include "model/network.h"
 
+#include "grad/graph.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -100,11 +102,22 @@ static bool drops(const fv__run *run, const fv_batch *batch, int32_t token) {
            fv__random_uniform(run->seed, STREAM_WORD_DROPOUT, (uint64_t)token) < share;
 }
 
+/* Which rows of the table move in a step does not depend on chance: a word that was dropped does, and so does the
+ * unknown word that stands for it. */
+static fv_status touch_words(const fv__run *run, const fv_batch *batch, int32_t unknown) {
+    int table = run->model->layers.embed_table;
+    if (fv_graph_mode(run->graph) != FV_MODE_TRAIN) return FV_OK;
+    FV_TRY(fv__params_touch(run->model->params, table, batch->id, batch->tokens));
+    return fv__params_touch(run->model->params, table, &unknown, unknown >= 0);
+}
+
 static fv_node *embed_words(fv__run *run, const fv_batch *batch) {
     int32_t unknown = fv_tokenizer_special(run->model->tokenizer).unk;
     fv_status status = FV_GROW(&run->id, &run->id_capacity, (size_t)batch->tokens + 1);
     if (status != FV_OK) return fv_graph_failed(run->graph, status);
     for (int32_t i = 0; i < batch->tokens; i++) run->id[i] = drops(run, batch, i) ? unknown : batch->id[i];
+    status = touch_words(run, batch, unknown);
+    if (status != FV_OK) return fv_graph_failed(run->graph, status);
     return fv_layer_embed(run->model->layers.embed, run->graph, run->id, batch->tokens);
 }
 

@@ -21,14 +21,13 @@ typedef struct trainer {
     fv_corpus *corpus;
     fv_batches *batches;
     fv__run run;
-    fv__optimizer optimizer;
+    fv_optimizer *optimizer;
     fv__duration until, log_every, eval_every, save_every;
     fv__state state;
     int64_t total; /* updates in all, 0: not known */
     int64_t saved; /* update of the last checkpoint, -1: none */
     int slot;
     float *best;                               /* weights that were judged best */
-    float *raw;                                /* the weights while their average is in their place, NULL: no average */
     double started, elapsed_before;            /* clock */
     double learning_rate, gradient_norm, loss; /* of the last update */
     double speed, speed_weight;                /* tokens a second, an average that forgets */
@@ -76,17 +75,6 @@ static fv_status emit_step(trainer *t) {
 static float *weights_of(const trainer *t) { return fv_params_flat(t->model->params).data; }
 static size_t weight_bytes(const trainer *t) { return (size_t)fv_params_flat(t->model->params).dim[0] * sizeof(float); }
 
-/* What is judged and kept: the average of the weights if there is one. hide_average goes back to training. */
-static void show_average(trainer *t) {
-    if (!t->raw) return;
-    memcpy(t->raw, weights_of(t), weight_bytes(t));
-    fv__optimizer_show_average(&t->optimizer, t->state.updates);
-}
-
-static void hide_average(trainer *t) {
-    if (t->raw) memcpy(weights_of(t), t->raw, weight_bytes(t));
-}
-
 static fv_status keep_best(trainer *t, const fv_metrics *m) {
     memcpy(t->best, weights_of(t), weight_bytes(t));
     t->state.best_update = t->state.updates;
@@ -120,18 +108,19 @@ static fv_status evaluate_shown(trainer *t) {
     return status;
 }
 
+/* What is judged and kept is the average of the weights if there is one. */
 static fv_status evaluate(trainer *t) {
-    show_average(t);
+    fv_optimizer_show_average(t->optimizer);
     fv_status status = evaluate_shown(t);
-    hide_average(t);
+    fv_optimizer_hide_average(t->optimizer);
     return status;
 }
 
 /* Without validation texts the last weights are the best. */
 static fv_status keep_last(trainer *t) {
-    show_average(t);
+    fv_optimizer_show_average(t->optimizer);
     fv_status status = keep_best(t, NULL);
-    hide_average(t);
+    fv_optimizer_hide_average(t->optimizer);
     return status;
 }
 
@@ -140,7 +129,7 @@ static fv_status keep_last(trainer *t) {
 static fv_status save(trainer *t) {
     if (!t->run_log->folder || t->saved == t->state.updates) return FV_OK;
     FV_TRY(fv__run_log_size(t->run_log, &t->state.metrics_bytes));
-    FV_TRY(fv__checkpoint_save(t->run_log->folder, &t->slot, &t->state, t->fingerprint, &t->optimizer));
+    FV_TRY(fv__checkpoint_save(t->run_log->folder, &t->slot, &t->state, t->fingerprint, t->optimizer));
     t->saved = t->state.updates;
     return emit(t, (fv_event){.kind = FV_EVENT_SAVE, .path = t->run_log->folder});
 }
@@ -182,7 +171,6 @@ static fv_status learn_from(trainer *t, int64_t part, double *loss, int64_t *tok
     fv_batch batch;
     fv__nodes nodes = {0};
     FV_TRY(fv_batches_next(t->batches, &batch, &t->state.cursor));
-    fv__optimizer_touch(&t->optimizer, t->model, &batch, t->state.updates + 1);
     fv__run_begin(&t->run, FV_MODE_TRAIN, step_seed(t, part));
     t->model->kind->build(&t->run, &batch, &nodes);
     fv_targets targets = {.labels = batch.label, .label_smoothing = t->how->label_smoothing};
@@ -223,15 +211,15 @@ static fv_status update(trainer *t) {
     double start = fv__now(), loss = 0;
     int64_t tokens = 0;
     for (int64_t part = 0; part < t->how->gradient_accumulation; part++) FV_TRY(learn_from(t, part, &loss, &tokens));
-    double norm = fv__optimizer_norm(&t->optimizer) / (double)t->how->gradient_accumulation;
+    fv_optimizer_scale_grads(t->optimizer, 1 / (double)t->how->gradient_accumulation);
+    double norm = fv_clip_grad_norm(t->optimizer, t->how->max_grad_norm);
     if (!isfinite(loss)) return diverged(t, isnan(loss) ? "loss became NaN" : "loss became infinite");
     if (!isfinite(norm)) return diverged(t, "a gradient became NaN or infinite");
-    double clip = t->how->max_grad_norm, scale = clip > 0 && norm > clip ? clip / norm : 1;
     t->learning_rate = t->how->learning_rate * fv__schedule(t->how, share_done(t));
     t->gradient_norm = norm, t->loss = loss;
-    fv__optimizer_update(&t->optimizer, t->state.updates + 1, t->learning_rate,
-                         scale / (double)t->how->gradient_accumulation);
-    fv__optimizer_zero(&t->optimizer);
+    fv_optimizer_set_learning_rate(t->optimizer, t->learning_rate);
+    FV_TRY(fv_optimizer_step(t->optimizer));
+    fv_optimizer_zero_grads(t->optimizer);
     advance(t, fv__now() - start, tokens);
     return emit_step(t);
 }
@@ -295,8 +283,8 @@ static fv_status describe(trainer *t, const fv_dataset *train) {
 /* These make other batches or another network; the rest may be changed by somebody who knows that the result
  * changes. */
 static bool must_stay(const trainer *t, const char *name) {
-    static const char *const fixed[] = {"batch-size", "max-tokens", "bucket", "gradient-accumulation",
-                                        "ema-decay",  "seed",       NULL};
+    static const char *const fixed[] = {"batch-size", "max-tokens", "bucket",    "gradient-accumulation",
+                                        "ema-decay",  "seed",       "optimizer", NULL};
     for (int i = 0; fixed[i]; i++)
         if (strcmp(name, fixed[i]) == 0) return true;
     for (const fv_option *row = t->model->kind->info.options; row->name; row++)
@@ -307,12 +295,14 @@ static bool must_stay(const trainer *t, const char *name) {
 /* When lines are written and checkpoints made changes nothing that is learnt. */
 static bool is_harmless(const char *name) { return strcmp(name, "log-every") == 0 || strcmp(name, "save-every") == 0; }
 
-/* What the run had for an option, under its name or an earlier one; NULL: nothing. */
+/* What the run had for an option, under its name or an earlier one. An option of training that is younger than the run
+ * had its default. NULL: nothing. */
 static const char *value_before(const fv__json *options, const char *name) {
     const fv__json *value = fv__json_get(options, name);
     const char *other;
     for (size_t i = 0; !value && (other = fv_option_earlier_name(name, i)); i++) value = fv__json_get(options, other);
-    return fv__json_text(value);
+    const fv_option *row = value ? NULL : fv_option_find(fv_train_option_rows(), name);
+    return row ? row->standard : fv__json_text(value);
 }
 
 static fv_status compare(trainer *t, const fv__json *was) {
@@ -358,7 +348,7 @@ static fv_status load_best(trainer *t) {
 static fv_status resume(trainer *t) {
     fv__json *was = NULL;
     char *note = NULL;
-    fv_status status = fv__checkpoint_load(t->run_log->folder, &t->state, &was, &t->optimizer, &note);
+    fv_status status = fv__checkpoint_load(t->run_log->folder, &t->state, &was, t->optimizer, &note);
     if (status == FV_OK) {
         t->saved = t->state.updates;
         t->elapsed_before = t->state.now.seconds;
@@ -406,10 +396,9 @@ static fv_status prepare(trainer *t, const fv_dataset *train) {
     FV_TRY(fv__model_corpus(&t->corpus, t->model, train));
     FV_TRY(fv_batches_create(&t->batches, t->corpus, &how));
     FV_TRY(fv__run_create(&t->run, t->model));
-    FV_TRY(fv__optimizer_create(&t->optimizer, t->model, t->how));
+    FV_TRY(fv__optimizer_of(&t->optimizer, t->model, t->how));
     t->best = fv__alloc(weight_bytes(t));
-    if (t->how->ema_decay > 0) t->raw = fv__alloc(weight_bytes(t));
-    if (!t->best || (t->how->ema_decay > 0 && !t->raw)) return FV_NO_RESOURCES;
+    if (!t->best) return FV_NO_RESOURCES;
     memcpy(t->best, weights_of(t), weight_bytes(t));
     t->total = count_updates(t);
     FV_TRY(describe(t, train));
@@ -454,11 +443,10 @@ fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const 
     t.state.judged = -1;
     fv_status status = run(&t, train, result);
     fv__run_free(&t.run);
-    fv__optimizer_free(&t.optimizer);
+    fv_optimizer_free(t.optimizer);
     fv_batches_free(t.batches);
     fv_corpus_free(t.corpus);
     fv__json_free(t.fingerprint);
     fv__free(t.best);
-    fv__free(t.raw);
     return status;
 }

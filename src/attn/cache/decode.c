@@ -16,15 +16,7 @@ static fv_status missing(const char *what) {
 
 static fv_status check_window(const fv_decode_options *o) {
     const fv_window *w = &o->window;
-    if (!w->limited && (w->left != 0 || w->right != 0))
-        return fv__fail(FV_USAGE,
-                        "decode: window\n  expected limited to be set with left or right\n  found:   left %lld, right "
-                        "%lld without it\n  try:     FV_WINDOW(left, right)",
-                        (long long)w->left, (long long)w->right);
-    if (w->limited && (w->left < -1 || w->right < -1))
-        return fv__fail(FV_USAGE,
-                        "decode: window\n  expected 0 or more, or -1 for no limit\n  found:   left %lld, right %lld",
-                        (long long)w->left, (long long)w->right);
+    FV_TRY(fv__attn_check_window("decode: window", w));
     if (w->limited && o->memory)
         return fv__fail(FV_USAGE,
                         "decode: window\n  expected none with memory, in which rows have no position\n  found:   left "

@@ -14,6 +14,8 @@
  * block's queries only while they may look at each other's future; with causal, or any limit to the right, it is the first
  * of them. Bias, masks and block masks, which hide keys one by one, are refused: a mean would read what they hide.
  *
+ * The last rows alone are another block of queries than they are with the rows before them, so there is no decoding.
+ *
  * Scores are made in double, in one order, from the numbers as they are stored: f32 and f64, every instruction set and
  * the plain reference choose alike. The choice is not differentiated: backward makes it again from the same q and k, and
  * passes through the pairs that were kept. */
@@ -377,7 +379,7 @@ const fv__mechanism fv__mech_block_topk = {
              .needs = FV_EXACT_NEEDS,
              .takes =
                  1 << FV_SINKS | 1 << FV_SLOPES | 1 << FV_KV_LEN | 1 << FV_PREFIX_LEN | 1 << FV_CU_Q | 1 << FV_CU_K,
-             .can = FV_TILE_CAN & ~FV_CAN_BLOCKS,
+             .can = FV_TILE_CAN & ~(FV_CAN_BLOCKS | FV_CAN_DECODE),
              .params = params,
              .examples = {"block-topk:k=2,block=4", "block-topk:k=1,block=7", "block-topk:k=1,block=64",
                           "block-topk:k=3,block=1"}},

@@ -1,6 +1,6 @@
-/* Patterns of keys: what a pattern says of tiles is what it says of pairs; strided and block-topk against known answers,
- * against softmax and block masks where they say the same; no query learns of its future; the same bits in every place
- * and for any number of threads. Random calls against the plain references are in test_random. */
+/* Patterns of keys: what a pattern says of tiles is what it says of pairs; strided and block-topk against known
+ * answers, against softmax and block masks where they say the same; no query learns of its future; the same bits in
+ * every place and for any number of threads. Random calls against the plain references are in test_random. */
 #include "attn_check.h"
 #include "attn_call.h"
 

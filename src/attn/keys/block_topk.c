@@ -1,24 +1,23 @@
-/* Block top-k attention: a block of queries sees the k blocks of keys that answer it best. After Lu et al., MoBA: Mixture
- * of Block Attention, 2025, arXiv 2502.13189, with the choice made for `block` queries together as in Yuan et al., Native
- * Sparse Attention, 2025, arXiv 2502.11089, so that whole tiles are left out.
+/* Block top-k attention: a block of queries sees the k blocks of keys that answer it best. After Lu et al., MoBA:
+ * Mixture of Block Attention, 2025, arXiv 2502.13189, with the choice made for `block` queries together as in Yuan et
+ * al., Native Sparse Attention, 2025, arXiv 2502.11089, so that whole tiles are left out.
  *
- *   Positions of queries and of keys are cut into blocks of `block`, each head and sequence by itself. For a block I of
+ *   Queries and keys of a sequence are cut into blocks of `block`, and every head chooses for itself. For a block I of
  *   queries and a block J of keys:
  *     no query of I sees J (causal, window, length)    left out
  *     some see some of it, the edge of the band        kept: the diagonal of a causal mask
- *     all see all of it                                a candidate, with the score  sign(scale) q_I . mean of its k
- *   The k candidates with the largest scores are kept, of equal ones the first. A score that is no number is larger than
- *   all: what made it so shows in the output.
+ *     all see all of it                                a candidate; its score is  sign(scale) q_I . mean of its k
+ *   The k candidates with the largest scores are kept, of equal ones the first. A score that is no number is larger
+ *   than all others: what made it so shows in the output.
  *
- * No query learns of what it may not see. A mean is taken of keys that every query of I sees, and q_I is the mean of the
- * block's queries only while they may look at each other's future; with causal, or any limit to the right, it is the first
- * of them. Bias, masks and block masks, which hide keys one by one, are refused: a mean would read what they hide.
- *
- * The last rows alone are another block of queries than they are with the rows before them, so there is no decoding.
+ * No query learns of what it may not see. A mean is taken of keys that every query of I sees. q_I is the mean of the
+ * block's queries only while they may look at each other's future; with causal, or any limit to the right, it is the
+ * first of them. Bias, masks and block masks, which hide keys one by one, are refused: a mean would read what they
+ * hide. The last rows alone are another block of queries than with the rows before them: there is no decoding.
  *
  * Scores are made in double, in one order, from the numbers as they are stored: f32 and f64, every instruction set and
- * the plain reference choose alike. The choice is not differentiated: backward makes it again from the same q and k, and
- * passes through the pairs that were kept. */
+ * the plain reference choose alike. The choice is not differentiated: backward makes it again from the same q and k,
+ * and passes through the pairs that were kept. */
 #include "attn/engine/tile/tile.h"
 #include "attn/keys/keys.h"
 #include "attn/mech/exact.h"
@@ -296,8 +295,8 @@ static fv_status setup(fv_attention_plan *plan) {
     return FV_OK;
 }
 
-/* ---- reference: of a block of queries only the last block that it keeps is remembered, and the answer for the block of
- * keys that was asked about last */
+/* ---- reference: of a block of queries only the last block that it keeps is remembered, and the answer for the block
+ * of keys that was asked about last */
 
 typedef struct remembered {
     int64_t sequence, head, I; /* whose */
@@ -350,7 +349,7 @@ static bool next_best(const fv__row *r, int64_t block, int64_t I, double *score,
     return found >= 0;
 }
 
-static bool sees(const fv__row *r, int64_t j, void *context) {
+static bool keeps(const fv__row *r, int64_t j, void *context) {
     remembered *m = context;
     const block_topk_params *p = r->run->plan->params;
     const int64_t I = r->i / p->block, J = j / p->block;
@@ -368,7 +367,7 @@ static bool sees(const fv__row *r, int64_t j, void *context) {
 
 static void reference(const fv__run *run) {
     remembered m = {.sequence = -1};
-    fv__keys_reference(run, sees, &m);
+    fv__keys_reference(run, keeps, &m);
 }
 
 const fv__mechanism fv__mech_block_topk = {

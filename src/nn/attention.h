@@ -9,6 +9,7 @@ typedef struct multi_head {
     fv_layer base;
     int64_t heads, kv_heads, head; /* head: columns of one */
     bool cross, gate, packed;      /* gate: mechanism without keys; packed: it takes cu_seqlens */
+    bool recurrence;               /* it goes on from a state */
     bool rope;
     fv_rope_pairing pairing;
     double rope_base;

@@ -96,6 +96,7 @@ fv_status fv__mechanism_prepare(multi_head *l, fv_params *params, const fv_multi
     FV_TRY(named(l, find(o->mechanism, &m)));
     for (int p = 0; p < FV_OPERANDS; p++) l->operand[p] = -1;
     l->gate = (m->can & FV_CAN_SELF) && !(m->needs & FV_OPERAND_BIT(FV_K));
+    l->recurrence = (m->takes & FV_OPERAND_BIT(FV_STATE)) != 0;
     l->packed = m->can & FV_CAN_VARLEN;
     FV_TRY(check_needs(l, m));
     FV_TRY(set_options(l, params, o));

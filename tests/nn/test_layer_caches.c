@@ -162,7 +162,7 @@ static void every_mechanism(void **state) {
         char text[64];
         snprintf(text, sizeof text, "%s%s", mechanism->name, strcmp(mechanism->name, "topk") == 0 ? ":k=3" : "");
         o.mechanism = text;
-        if (!(mechanism->can & FV_CAN_CAUSAL)) continue;
+        if (!(mechanism->can & FV_CAN_CAUSAL) || (mechanism->takes & FV_OPERAND_BIT(FV_STATE))) continue;
         decodes(text, &o, "learned", (fv_cache_options){0});
         decoded++;
     }
@@ -264,6 +264,8 @@ static void refusals(void **state) {
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "not causal");
     o.mechanism = "spatial_gate";
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "without caches");
+    o.mechanism = "retention", o.causal = true;
+    refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "goes on from a state");
     fv_layer_caches *caches;
     assert_int_equal(fv_layer_caches_create(&caches, &(fv_cache_options){.batch = 2}), FV_USAGE); /* no capacity */
     assert_null(caches);

@@ -1,7 +1,7 @@
 /* Documents made from the flag tables: the man page, the option tables in Markdown, the completion for bash. */
 #include "console.h"
 #include "flags.h"
-#include "help.h"
+#include "flag_text.h"
 
 #include <ctype.h>
 #include <string.h>

@@ -13,7 +13,7 @@
  * A layer belongs to the parameters it was made in and lives as long. It has no state of its own: a value of a run is a
  * node of the graph. Options are structs described by rows (names, defaults, ranges), so a configuration file, the
  * command line and C code set the same fields; a struct of zeros, or NULL, holds all defaults, only sizes without one
- * must be given (d_model, in, out, vocabulary). Strings in options are read while creating (the mechanism's text is
+ * must be given (d_model, in, out, vocabulary). `reserved` is room for options to come. Strings in options are read while creating (the mechanism's text is
  * copied). Creation fails with FV_USAGE and the reason; forward failures stay on the graph.
  * Parameter names are those of PyTorch: NAME.weight [out,in], NAME.bias.
  */
@@ -45,6 +45,7 @@ typedef struct fv_flow {
     const fv_grid *grid;                  /* [N] pictures of height * width rows; NULL: no pictures */
     fv_layer_caches *caches;              /* decoding: what earlier forwards left; NULL: nothing is kept */
     const int64_t *position; /* [N] of the first row of each sequence; NULL: 0, with caches the rows seen so far */
+    const void *reserved[4]; /* NULL */
 } fv_flow;
 
 /* The one forward: flow->x [T, d_model] of a packed batch -> [T, out] (pooling: [N, out]). */
@@ -52,7 +53,7 @@ FV_API fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, const fv_fl
 
 /* The common call: x and its sequences, nothing else. */
 static inline fv_node *fv_layer_apply(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *sequences) {
-    fv_flow flow = {x, sequences, NULL, NULL, NULL, NULL, NULL};
+    fv_flow flow = {x, sequences, NULL, NULL, NULL, NULL, NULL, {NULL, NULL, NULL, NULL}};
     return fv_layer_forward(layer, g, &flow);
 }
 
@@ -69,7 +70,8 @@ FV_API int64_t fv_layer_out(const fv_layer *layer); /* columns of what forward r
 typedef struct fv_linear_options {
     int64_t in, out;
     bool no_bias;
-    double init; /* standard deviation of W; 0: Xavier uniform */
+    double init;          /* standard deviation of W; 0: Xavier uniform */
+    uint64_t reserved[8]; /* 0 */
 } fv_linear_options;
 FV_API extern const fv_option fv_linear_rows[];
 FV_API fv_status fv_layer_linear(fv_layer **layer, fv_params *params, const char *name, const fv_linear_options *o);
@@ -77,9 +79,10 @@ FV_API fv_status fv_layer_linear(fv_layer **layer, fv_params *params, const char
 /* ---- embedding: rows of a table */
 typedef struct fv_embedding_options {
     int64_t vocabulary, d_model;
-    double init; /* standard deviation; 0: 1/sqrt(d_model) */
-    bool scaled; /* multiply by sqrt(d_model), as Vaswani et al. 2017 */
-    bool frozen; /* keep the vectors as they are */
+    double init;          /* standard deviation; 0: 1/sqrt(d_model) */
+    bool scaled;          /* multiply by sqrt(d_model), as Vaswani et al. 2017 */
+    bool frozen;          /* keep the vectors as they are */
+    uint64_t reserved[8]; /* 0 */
 } fv_embedding_options;
 FV_API extern const fv_option fv_embedding_rows[];
 FV_API fv_status fv_layer_embedding(fv_layer **layer, fv_params *params, const char *name,
@@ -91,8 +94,9 @@ FV_API fv_node *fv_layer_embed_bags(const fv_layer *layer, fv_graph *g, const in
 /* ---- normalisation */
 typedef struct fv_norm_options {
     int64_t d_model;
-    const char *norm; /* NULL: layer; layer | rms | none */
-    double eps;       /* 0: 1e-5 layer, 1e-6 rms */
+    const char *norm;     /* NULL: layer; layer | rms | none */
+    double eps;           /* 0: 1e-5 layer, 1e-6 rms */
+    uint64_t reserved[8]; /* 0 */
 } fv_norm_options;
 FV_API extern const fv_option fv_norm_rows[];
 FV_API fv_status fv_layer_norm(fv_layer **layer, fv_params *params, const char *name, const fv_norm_options *o);
@@ -100,6 +104,7 @@ FV_API fv_status fv_layer_norm(fv_layer **layer, fv_params *params, const char *
 /* ---- dropout */
 typedef struct fv_dropout_options {
     double p;
+    uint64_t reserved[8]; /* 0 */
 } fv_dropout_options;
 FV_API extern const fv_option fv_dropout_rows[];
 FV_API fv_status fv_layer_dropout(fv_layer **layer, fv_params *params, const char *name, const fv_dropout_options *o);
@@ -110,6 +115,7 @@ typedef struct fv_feed_forward_options {
     const char *activation; /* NULL: gelu; gelu | gelu-tanh | relu | silu | swiglu */
     double dropout;         /* after the activation */
     bool no_bias;
+    uint64_t reserved[8]; /* 0 */
 } fv_feed_forward_options;
 FV_API extern const fv_option fv_feed_forward_rows[];
 FV_API fv_status fv_layer_feed_forward(fv_layer **layer, fv_params *params, const char *name,
@@ -130,6 +136,7 @@ typedef struct fv_multi_head_options {
     fv_window window;      /* zeros: none */
     double softcap;        /* 0: none */
     double dropout;        /* of attention weights */
+    uint64_t reserved[8];  /* 0 */
 } fv_multi_head_options;
 FV_API extern const fv_option fv_multi_head_rows[];
 FV_API fv_status fv_layer_multi_head(fv_layer **layer, fv_params *params, const char *name,
@@ -143,6 +150,7 @@ typedef struct fv_positions_options {
     int64_t d_model;
     int64_t max_length;    /* of learned tables, 0: 512; a longer sequence is FV_BAD_DATA */
     const char *positions; /* NULL: learned; none | sinusoidal | learned */
+    uint64_t reserved[8];  /* 0 */
 } fv_positions_options;
 FV_API extern const fv_option fv_positions_rows[];
 FV_API fv_status fv_layer_positions(fv_layer **layer, fv_params *params, const char *name,
@@ -153,6 +161,7 @@ typedef struct fv_pooling_options {
     int64_t d_model;
     const char
         *pooling; /* NULL: mean; mean | max | first | cls (= first) | attention | mean+attention (out = 2 * d_model) */
+    uint64_t reserved[8]; /* 0 */
 } fv_pooling_options;
 FV_API extern const fv_option fv_pooling_rows[];
 FV_API fv_status fv_layer_pooling(fv_layer **layer, fv_params *params, const char *name, const fv_pooling_options *o);
@@ -174,6 +183,7 @@ typedef struct fv_block_options {
     double softcap;
     double dropout;           /* of what each half adds to the residual stream, and inside the feed-forward */
     double attention_dropout; /* of attention weights */
+    uint64_t reserved[8];     /* 0 */
 } fv_block_options;
 FV_API extern const fv_option fv_block_rows[];
 FV_API fv_status fv_layer_block(fv_layer **layer, fv_params *params, const char *name, const fv_block_options *o);

@@ -7,22 +7,26 @@
 
 /* ---- added */
 
-/* [end - lowest, width] */
-static double *sinusoids(fv_graph *g, int64_t width, const fv__positions *at) {
-    const double *cosine, *sine;
-    fv_status status = fv__angles_of(g, width, 10000, at->end, &cosine, &sine);
-    int64_t pairs = (width + 1) / 2, count = at->end - at->lowest;
-    double *table = status == FV_OK ? fv__graph_memory(g, (size_t)(count * width), sizeof *table) : NULL;
+/* Angles of the rows at hand, [*count, (width+1)/2]: the graph's table of all positions from 0, or, when rows stand far
+ * from there, one row of numbers for each; then at->row counts these. */
+static bool angles_at(fv_graph *g, fv__positions *at, int64_t rows, int64_t width, double base, const double *both[2],
+                      int64_t *count) {
+    bool table = at->end <= rows;
+    fv_status status = table ? fv__angles_of(g, width, base, at->end, &both[0], &both[1])
+                             : fv__angles_at(g, width, base, at->row, rows, &both[0], &both[1]);
+    for (int64_t i = 0; i < rows && !table; i++) at->row[i] = (int32_t)i;
+    *count = table ? at->end : rows;
     if (status != FV_OK) fv_graph_failed(g, status);
-    for (int64_t p = 0; table && p < count; p++)
-        for (int64_t i = 0; i < width; i++)
-            table[p * width + i] = (i % 2 ? cosine : sine)[(at->lowest + p) * pairs + i / 2];
-    return table;
+    return status == FV_OK;
 }
 
-/* Tables that hold only the positions at hand start at the lowest. */
-static void from_lowest(fv__positions *at, int64_t rows) {
-    for (int64_t i = 0; i < rows; i++) at->row[i] -= (int32_t)at->lowest;
+/* [count, width] */
+static double *sinusoids(fv_graph *g, int64_t width, const double *const both[2], int64_t count) {
+    double *table = fv__graph_memory(g, (size_t)(count * width), sizeof *table);
+    int64_t pairs = (width + 1) / 2;
+    for (int64_t p = 0; table && p < count; p++)
+        for (int64_t i = 0; i < width; i++) table[p * width + i] = both[i % 2 == 0][p * pairs + i / 2];
+    return table;
 }
 
 /* Vaswani et al. 2017, section 3.5: sin in even columns, cos in odd ones. */
@@ -34,10 +38,12 @@ fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s, co
     if (x->value.rank != 2) return fv__refuse(g, where, "[T, width]", x);
     if (!fv__sequences_take(g, where, s, x->value.dim[0], &seq)) return &g->empty;
     if (!fv__positions_of(g, where, &seq, first, &at)) return &g->empty;
-    double *values = sinusoids(g, x->value.dim[1], &at);
+    const double *both[2];
+    int64_t count, width = x->value.dim[1];
+    if (!angles_at(g, &at, x->value.dim[0], width, 10000, both, &count)) return &g->empty;
+    double *values = sinusoids(g, width, both, count);
     if (!values) return &g->empty;
-    fv_tensor table = fv_tensor_2d(values, FV_F64, at.end - at.lowest, x->value.dim[1]);
-    from_lowest(&at, x->value.dim[0]);
+    fv_tensor table = fv_tensor_2d(values, FV_F64, count, width);
     return fv_op_add(g, x, fv_op_embedding(g, fv_op_constant(g, &table), at.row, x->value.dim[0]));
 }
 
@@ -85,21 +91,16 @@ static bool can_turn(const fv_tensor *t) {
     return (t->rank == 2 || (t->rank == 4 && t->dim[0] == 1)) && t->dim[t->rank - 1] % 2 == 0;
 }
 
-/* The angles of the rows at hand, copied into the step: the graph's table may move before backward. */
+/* The angles are copied into the step: the graph's table may move before backward. */
 static bool rope_angles(fv_graph *g, fv__positions *at, int64_t rows, int64_t width, double base,
                         fv_rope_options *how) {
-    const double *cosine, *sine;
-    fv_status status = fv__angles_of(g, width, base, at->end, &cosine, &sine);
-    if (status != FV_OK) {
-        fv_graph_failed(g, status);
-        return false;
-    }
-    int64_t pairs = width / 2, count = at->end - at->lowest, skip = at->lowest * pairs;
+    const double *both[2];
+    int64_t count, pairs = width / 2;
+    if (!angles_at(g, at, rows, width, base, both, &count)) return false;
     size_t numbers = (size_t)(count * pairs);
-    from_lowest(at, rows);
     how->position = fv_tensor_1d(at->row, FV_I32, rows);
-    how->cosine = fv_tensor_2d(fv__graph_copy(g, cosine + skip, numbers, sizeof *cosine), FV_F64, count, pairs);
-    how->sine = fv_tensor_2d(fv__graph_copy(g, sine + skip, numbers, sizeof *sine), FV_F64, count, pairs);
+    how->cosine = fv_tensor_2d(fv__graph_copy(g, both[0], numbers, sizeof(double)), FV_F64, count, pairs);
+    how->sine = fv_tensor_2d(fv__graph_copy(g, both[1], numbers, sizeof(double)), FV_F64, count, pairs);
     return g->status == FV_OK;
 }
 

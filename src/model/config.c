@@ -186,7 +186,8 @@ fv_status fv__config_read(fv__config *config, const char *path) {
     fv__json_at_file at = {config->json, path, FV_BAD_MODEL};
     fv_status status = FV_OK;
     if (fv__json_kind_of(config->json) != FV_JSON_OBJECT)
-        status = fv__fail(FV_BAD_MODEL, "%s: expected an object, found %s", path, fv__json_kind_name(config->json));
+        status = fv__fail(FV_BAD_MODEL, "%s: not a configuration\n  expected an object\n  found:   %s", path,
+                          fv__json_kind_name(config->json));
     if (status == FV_OK) status = read_kind(config, at);
     if (status == FV_OK) status = read_sizes(config, at);
     if (status == FV_OK) status = read_labels(config, at);

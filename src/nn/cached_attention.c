@@ -8,9 +8,9 @@
 
 /* ---- who can */
 
-static fv_status cannot(const multi_head *l, const char *what, const char *expected, const char *found) {
+static fv_status cannot(const multi_head *l, const char *what, const char *wanted, const char *given) {
     return fv__fail(FV_USAGE, "layer %s: %s\n  expected %s\n  found:   %s\n  try:     whole sequences, without caches",
-                    l->base.name, what, expected, found);
+                    l->base.name, what, wanted, given);
 }
 
 static fv_status check_layer(const multi_head *l) {

@@ -270,11 +270,51 @@ static void refusals(void **state) {
     fv_layer_caches_free(NULL);
 }
 
+/* Each allocation of making caches and two forwards fails once: the status says so, and after a reset the same caches
+ * give the right rows. */
+static void every_allocation_fails_once(void **state) {
+    (void)state;
+    static const int64_t zero[BATCH] = {0};
+    fv_block_options o = causal;
+    o.positions = "rope";
+    for (int copied = 0; copied < 2; copied++) {
+        int failures = 0;
+        if (copied) o.mechanism = "topk:k=3"; /* keys are copied out of the caches */
+        for (int64_t nth = 1;; nth++) {
+            decoder m;
+            float out[BATCH * LONGEST * D];
+            fv_cache_options keep = {.batch = BATCH, .capacity = LONGEST};
+            make_decoder(&m, &o, "learned");
+            fv__inject(FV_FAULT_ALLOC, nth, false);
+            fv_status status = fv_layer_caches_create(&m.caches, &keep);
+            if (status == FV_OK) status = forward(&m, zero, schedule[0], true, true, out);
+            if (status == FV_OK) status = forward(&m, schedule[0], schedule[1], true, false, out);
+            fv__inject(FV_FAULT_ALLOC, 0, false);
+            assert_true(m.caches || status != FV_OK);
+            if (m.caches) {
+                forward_whole(&m);
+                assert_int_equal(fv_layer_caches_reset(m.caches, -1), FV_OK);
+                if (forward(&m, zero, schedule[0], true, true, out) != FV_OK) fail_msg("%s", fv_message());
+                same_rows("after a failure", out, zero, schedule[0]);
+            }
+            free_decoder(&m);
+            if (status == FV_OK) break;
+            assert_int_equal(status, FV_NO_RESOURCES);
+            failures++;
+        }
+        assert_true(failures > 15);
+    }
+}
+
 int main(void) {
     fv_set_threads(1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(softmax_with_everything), cmocka_unit_test(every_mechanism), cmocka_unit_test(beams),
-        cmocka_unit_test(truncation_and_reset),    cmocka_unit_test(refusals),
+        cmocka_unit_test(softmax_with_everything),
+        cmocka_unit_test(every_mechanism),
+        cmocka_unit_test(beams),
+        cmocka_unit_test(truncation_and_reset),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(every_allocation_fails_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

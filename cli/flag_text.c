@@ -1,5 +1,5 @@
 /* The help on the terminal, made from the flag tables. */
-#include "help.h"
+#include "flag_text.h"
 #include "console.h"
 #include "flags.h"
 #include "output.h"

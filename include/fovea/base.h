@@ -99,7 +99,7 @@ typedef struct fv_option {
     double min, max;      /* inclusive range of numbers; ignored otherwise */
     const char *choices;  /* CHOICE, ENUM: "mean|max|cls|attention"; a hint such as "FILE" otherwise, may be NULL */
     const char *help;     /* one line, lower case, no full stop */
-    const struct fv_option *group; /* GROUP: another table, ended by a NULL name */
+    const struct fv_option *(*group)(void); /* GROUP: gives another table, ended by a NULL name */
 } fv_option;
 
 /* All rows of a table, those of its GROUP rows in their place, with name and offset as seen from the whole struct:

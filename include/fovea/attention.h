@@ -121,7 +121,7 @@ FV_API fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_
 typedef enum fv_capture {
     FV_CAPTURE_RAW,        /* times scale */
     FV_CAPTURE_SOFTCAPPED, /* cap tanh(s/cap) */
-    FV_CAPTURE_BIASED,     /* with bias and slopes */
+    FV_CAPTURE_BIASED,     /* with bias, slopes and what the mechanism adds to them */
     FV_CAPTURE_SOFTMAX,
     FV_CAPTURE_DROPOUT
 } fv_capture;

@@ -10,7 +10,7 @@
 static fv_status check_lse(const fv_attention_plan *plan, const fv_attention_tensors *x, const char *what) {
     if (plan->shape[FV_LSE].rank && !x->t[FV_LSE].rank)
         return fv__fail(FV_USAGE, "attention: %s need \"lse\" of the forward", what);
-    if (!plan->shape[FV_LSE].rank && (plan->mechanism->info.needs >> FV_K & 1))
+    if (!plan->shape[FV_LSE].rank && fv__attn_has_lse(plan))
         return fv__fail(FV_USAGE, "attention: %s need \"lse\"\n  try:     announce it when planning", what);
     return FV_OK;
 }

@@ -44,6 +44,7 @@ struct fv__engine {
     size_t setup_size; /* of the struct a mechanism fills; zero means the engine's defaults */
     /* What the engine refuses, after the mechanism's setup and before the scale is resolved. May be NULL. */
     fv_status (*accept)(const fv_attention_plan *plan);
+    fv_status (*check)(const fv__run *run);                          /* what it refuses of a call. May be NULL */
     size_t (*scratch)(const fv_attention_plan *plan, bool backward); /* bytes, whatever the call says */
     double (*flops)(const fv_attention_plan *plan, const fv_attention_call *call, bool backward);
     void (*forward)(const fv__run *run, void *scratch);

@@ -157,7 +157,8 @@ static void fit_as_mask(attn_case *c) {
     c->how.blocks = NULL;
 }
 
-static const char *const texts[] = {"softmax", "window:left=40,right=3", "additive"};
+static const char *const texts[] = {"softmax", "window:left=40,right=3", "additive", "t5:buckets=8,max-distance=20",
+                                    "shaw:max-distance=5"};
 
 static void as_mask(const char *text, uint64_t seed, int64_t longest) {
     attn_case blocks, mask;

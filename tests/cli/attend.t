@@ -27,6 +27,24 @@ case the gradient of a bias has the shape of the bias
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy b.npy '<f4' '(2, 2)' 16; fovea attend q.npy q.npy q.npy --bias b.npy --do q.npy --format tsv -q | cut -f 1,2
 out dbias	f32[2,2]
 
+case tables of relative positions and their gradients
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy t.npy '<f4' '(1, 4)' 16
+do fovea attend q.npy q.npy q.npy --attention t5:buckets=4,max-distance=3 --tensor table=t.npy --do q.npy --format tsv -q | cut -f 1-3
+out out	f32[1,1,2,4]	0.000000
+out lse	f32[1,1,2]	0.693147
+out dtable	f32[1,4]	0.000000
+
+case relative keys are in the raw scores
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy r.npy '<f4' '(3, 4)' 48
+do fovea attend q.npy q.npy q.npy --attention shaw:max-distance=1 --tensor relative_keys=r.npy --weights raw --format tsv -q | cut -f 1-3
+out weights	f32[1,1,2,2]	0.000000
+
+case a table of another size
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy r.npy '<f4' '(3, 4)' 48
+do fovea attend q.npy q.npy q.npy --attention shaw --tensor relative_keys=r.npy --format tsv -q
+exit 2
+err   expected (C,D) = (33,4)
+
 case other names inside the file
 do st in.safetensors '{"x.q":{"dtype":"F16","shape":[1,2,4],"data_offsets":[0,16]}}' 16
 do fovea attend --in in.safetensors --name q=x.q --name k=x.q --name v=x.q --layout bld --heads 2 --format tsv -q | cut -f 1,2
@@ -43,6 +61,18 @@ do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy p.npy '<f4' '(1, 1, 3, 4)' 48
 do fovea attend q.npy q.npy q.npy --past-k p.npy --past-v p.npy --causal upper-left --format tsv -q | cut -f 1-3
 out present_k	f32[1,1,5,4]	0.000000
 out lse	f32[1,1,2]	1.386294
+
+case a recurrence goes on from a state and gives the last one, with gradients of both
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy b.npy '<f4' '(1, 1, 2)' 8; npy s.npy '<f4' '(1, 1, 4, 4)' 64
+do fovea attend q.npy q.npy q.npy --attention deltanet --beta b.npy --state s.npy --do q.npy --format tsv -q | cut -f 1,2
+out state_out	f32[1,1,4,4]
+out dbeta	f32[1,1,2]
+out dstate	f32[1,1,4,4]
+
+case a recurrence without what it needs
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention gla
+exit 2
+err~ gla needs the tensor log_decay
 
 case a plan runs nothing
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --plan
@@ -502,7 +532,7 @@ case a mechanism without statistics
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention topk:k=1 --statistics columns
 exit 2
 err~ mechanism "topk" has no statistics: its weights do not follow from lse tile by tile
-err   expected one of softmax, window, additive
+err   expected one of softmax, window, additive, t5, shaw
 
 case the size of blocks without statistics of them
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --pool 8,8 --statistics entropy

@@ -152,6 +152,11 @@ static void softmax_with_everything(void **state) {
     decodes("window, ring", &o, "none", (fv_cache_options){.kind = FV_CACHE_RING, .capacity = 12});
 }
 
+/* Decays and write strengths come from elsewhere. */
+static bool layer_makes(const fv_mechanism *m) {
+    return !(m->needs & (FV_OPERAND_BIT(FV_LOG_DECAY) | FV_OPERAND_BIT(FV_BETA)));
+}
+
 /* Any causal mechanism of the table that says it decodes does so; the others are refused below. */
 static void every_mechanism(void **state) {
     (void)state;
@@ -160,6 +165,7 @@ static void every_mechanism(void **state) {
         const fv_mechanism *mechanism = fv_mechanism_at(i);
         fv_block_options o = causal;
         if (!(mechanism->can & FV_CAN_CAUSAL) || !(mechanism->can & FV_CAN_DECODE)) continue;
+        if (!layer_makes(mechanism)) continue;
         for (int e = 0; e < 4 && mechanism->examples[e]; e++, decoded++) {
             o.mechanism = mechanism->examples[e];
             decodes(o.mechanism, &o, "learned", (fv_cache_options){0});

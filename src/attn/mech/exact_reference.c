@@ -1,6 +1,6 @@
 /* Exact attention by plain loops in double, straight from the definition:
  *
- *   s_ij = cap tanh(scale q_i.k_j / cap) + bias_ij - slope |i + offset - j|,
+ *   s_ij = cap tanh(scale q_i.k_j / cap) + bias_ij - slope |i + offset - j|, and what a mechanism adds,
  *   P_ij = exp(s_ij) / (exp(sink) + sum_j exp(s_ij)),
  *   O_i = sum_j keep_ij P_ij v_j / (1 - p),   LSE_i = ln sum_j exp(s_ij).
  *
@@ -12,8 +12,8 @@
 
 /* What differs between the mechanisms. */
 typedef struct definition {
-    fv__raw_score *raw;
-    fv__row_predicate *keeps; /* NULL: all */
+    fv__row_score *raw, *added; /* before scale and softcap, after them; added NULL: nothing */
+    fv__row_predicate *keeps;   /* NULL: all */
     void *context;
 } definition;
 
@@ -28,6 +28,7 @@ static double score(const fv__row *r, int64_t j, const definition *of) {
     double s = o->scale * of->raw(r, j);
     if (o->softcap > 0) s = o->softcap * tanh(s / o->softcap);
     if (t[FV_SLOPES].rank) bias -= fv_tensor_get(&t[FV_SLOPES], &r->h) * fabs((double)(r->position - j));
+    if (of->added) bias += of->added(r, j);
     return s + bias;
 }
 
@@ -68,14 +69,14 @@ static void one_row(const fv__row *r, void *context) {
     }
 }
 
-void fv__plain_reference(const fv__run *run, fv__raw_score *raw) {
-    definition of = {.raw = raw};
+void fv__plain_reference(const fv__run *run, fv__row_score *raw, fv__row_score *added) {
+    definition of = {.raw = raw, .added = added};
     fv__each_row(run, one_row, &of);
 }
 
 void fv__keys_reference(const fv__run *run, fv__row_predicate *keeps, void *context) {
-    definition of = {fv__plain_dot, keeps, context};
+    definition of = {.raw = fv__plain_dot, .keeps = keeps, .context = context};
     fv__each_row(run, one_row, &of);
 }
 
-void fv__exact_reference(const fv__run *run) { fv__plain_reference(run, fv__plain_dot); }
+void fv__exact_reference(const fv__run *run) { fv__plain_reference(run, fv__plain_dot, NULL); }

@@ -38,7 +38,8 @@ fv__statistics_partition fv__statistics_partition_of(const fv_attention_plan *pl
     partition.keys_bytes = fv__tile_keys_bytes(plan);
     partition.worker_bytes = fv__attn_lines(fv__attn_times(plan->d_qk, side), e) + 3 * fv__attn_lines(side * side, e) +
                              2 * fv__attn_lines(partition.span, e) +
-                             2 * fv__attn_lines(partition.span, sizeof(int64_t));
+                             2 * fv__attn_lines(partition.span, sizeof(int64_t)) +
+                             fv__attn_lines(fv__score_scratch(plan), e);
     return partition;
 }
 

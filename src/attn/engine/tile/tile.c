@@ -22,6 +22,24 @@ static void statistics(const fv__run *run, const fv_attention_statistics *want, 
     kernels_of(run->plan)->statistics(run, want, scratch);
 }
 
+/* Does the base not leave the products to the engine? */
+static bool own_base(const fv_attention_plan *plan) {
+    fv__score_use base[FV_SCORES];
+    fv__score_list(plan, FV_SCORE_IS_BASE, base);
+    return base->kernels->base != NULL;
+}
+
+/* Scratch of the parts of all tasks, an array for each score. */
+static size_t part_bytes(const fv_attention_plan *plan, int64_t chunks) {
+    size_t bytes = 0;
+    for (int i = 0; i < FV_SCORES; i++) {
+        const fv__score *score = fv__score_at((fv__score_id)i);
+        if (score->on(plan))
+            bytes += fv__attn_lines(fv__attn_times(chunks, plan->heads), fv__score_part_bytes(score, plan));
+    }
+    return bytes;
+}
+
 /* ---- patterns of keys */
 
 size_t fv__tile_keys_bytes(const fv_attention_plan *plan) {
@@ -35,8 +53,6 @@ fv__keys_set fv__tile_keys_of(const fv__run *run, void *memory) {
 }
 
 static bool patterned(const fv_attention_plan *plan) { return plan->options.blocks || fv__tile_setup_of(plan)->keys; }
-
-static bool additive(const fv_attention_plan *plan) { return fv__tile_setup_of(plan)->score == FV_SCORE_ADD; }
 
 /* ---- partition */
 
@@ -79,7 +95,7 @@ static int64_t group_of(const fv_attention_plan *plan, int64_t units, int64_t si
 
 fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool backward) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
-    const bool biased = plan->shape[FV_BIAS].rank || plan->shape[FV_MASK].rank || plan->shape[FV_SLOPES].rank;
+    const bool biased = fv__score_any(plan, FV_SCORE_IS_BIAS) || fv__score_any(plan, FV_SCORE_IS_TERM);
     const int64_t lanes = FV_TILE_LANES, side = FV_TILE_SIDE, d = plan->d_qk, dv = plan->d_v;
     fv__tile_partition partition = {.chunk = largest_chunk(plan), .keys_bytes = fv__tile_keys_bytes(plan)};
     partition.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
@@ -91,6 +107,7 @@ fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool bac
         partition.worker_bytes += FV_TILE_BLOCK_Q / lanes *
                                   (fv__attn_lines(fv__attn_times(d, lanes), e) +
                                    fv__attn_lines(fv__attn_times(dv, lanes), e) + 2 * fv__attn_lines(lanes, e));
+        partition.worker_bytes += fv__attn_lines(fv__score_scratch(plan), e);
         partition.shared_bytes += partition.keys_bytes;
         return partition;
     }
@@ -99,11 +116,10 @@ fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool bac
     if (equal || partition.chunk > rows) partition.chunk = fv__tile_chunk(plan, rows);
     partition.chunks = plan->packed ? (plan->q_len + plan->k_len) / largest_chunk(plan) + 2 * plan->sequences
                                     : fv__attn_times(chunks_of(plan, rows), plan->sequences);
-    const int64_t parts = fv__attn_times(fv__attn_times(partition.chunks, plan->heads), 3 + (additive(plan) ? d : 0));
     partition.group = group_of(plan, fv__attn_times(partition.chunks, plan->kv_heads), partition.chunk);
     partition.shared_bytes +=
         2 * fv__attn_lines(fv__attn_times(fv__attn_times(plan->batch, plan->heads), plan->q_len), e) +
-        fv__attn_lines(parts, sizeof(double)) + partition.keys_bytes;
+        part_bytes(plan, partition.chunks) + partition.keys_bytes;
     partition.worker_bytes = 2 * (fv__attn_lines(fv__attn_times(partition.chunk, d), e) +
                                   fv__attn_lines(fv__attn_times(partition.chunk, dv), e)) +
                              3 * fv__attn_lines(side, e);
@@ -113,7 +129,8 @@ fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool bac
     const bool hides = biased || patterned(plan); /* partial tiles of a pattern are a bias tile here */
     partition.worker_bytes +=
         (2 + (hides ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * fv__attn_lines(side * side, e);
-    if (additive(plan)) partition.worker_bytes += fv__attn_lines(fv__attn_times(d, side), e);
+    if (own_base(plan)) partition.worker_bytes += fv__attn_lines(fv__attn_times(d, side), e);
+    partition.worker_bytes += fv__attn_lines(fv__score_scratch(plan), e);
     return partition;
 }
 

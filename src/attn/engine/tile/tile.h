@@ -25,6 +25,7 @@
 #include "attn/mechanism_contract.h"
 #include "attn/engine/tile/statistics_partition.h"
 #include "attn/keys/keys.h"
+#include "attn/score/score.h"
 
 enum {
     FV_TILE_LANES = 32,    /* queries of a forward tile */
@@ -40,18 +41,18 @@ enum {
 };
 extern const fv__engine fv__tile;
 
-typedef enum fv__tile_score {
-    FV_SCORE_DOT, /* q.k */
-    FV_SCORE_ADD  /* w.tanh(q + k), w is operand W0: (H,D) */
-} fv__tile_score;
-
 /* What a mechanism over TILE chooses. */
 typedef struct fv__tile_setup {
-    fv__tile_score score;
+    const void
+        *choice[FV_SCORES];  /* rows of score/list.def that are on because it says so, each with what that row wants
+                                      to know; NULL: not chosen */
     const fv__keys *keys;    /* its own pattern of keys, NULL: all that the band leaves */
     const void *keys_params; /* what the pattern reads; lives as long as the plan */
 } fv__tile_setup;
 static inline fv__tile_setup *fv__tile_setup_of(const fv_attention_plan *plan) { return fv__setup_of(plan, &fv__tile); }
+static inline const void *fv__tile_choice(const fv_attention_plan *plan, fv__score_id id) {
+    return fv__tile_setup_of(plan) ? fv__tile_setup_of(plan)->choice[id] : NULL;
+}
 
 /* Also for ROWS, which computes as many scores. */
 double fv__tile_flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward);

@@ -21,6 +21,7 @@ typedef struct T(span) {
     fv__sequence sequence;
     int64_t number, head, kv, i0, i1, index; /* index: number among the shared spans of its head */
     R *kt, *s, *bias_tile, *keep;            /* (D, SIDE), (SIDE, SIDE) each */
+    R *score;                                /* of what joins the scores */
     R *lse2, *entropy, *columns;             /* span rows each, Lk */
     int64_t *start, *end;                    /* what each row sees */
     R first[FV_TILE_SIDE], last[FV_TILE_SIDE], sum[FV_TILE_SIDE], most[FV_TILE_SIDE];
@@ -113,11 +114,16 @@ static void T(statistics_tile)(const T(statistics_job) * v, T(span) * p, const f
     const SIMD *simd = job->simd;
     const int64_t d = job->plan->d_qk, at = i - p->i0;
     const R *q = T(at)(&job->q, p->sequence.batch, p->head, p->sequence.q_start + i);
-    if (job->w.data)
-        simd->additive_scores(p->s, q, job->q.l, p->kt, lanes, job->w.data + p->head * job->w.h, rows, d, job->scale2);
+    const fv__score_tile tile = T(score_tile)(job, &p->sequence, p->head, i, rows, j, keys, p->score);
+    if (job->own_base)
+        job->own_base(&tile, p->s, &(fv__score_product){q, p->kt, job->q.l, lanes, rows, 0, d}, (double)job->scale2);
     else
         simd->gemm(p->s, lanes, q, job->q.l, 1, p->kt, lanes, rows, lanes, d, FV_GEMM_OVERWRITE);
-    if (job->biased) T(fill_bias_tile)(job, &p->sequence, p->head, i, rows, j, keys, p->bias_tile, lanes);
+    if (job->term_count) {
+        T(fill_term_tile)(job, &tile, p->bias_tile, lanes);
+        simd->axpy(p->s, job->scale2, p->bias_tile, rows * lanes);
+    }
+    if (job->biased) T(fill_bias_tile)(job, &tile, p->bias_tile, lanes);
     if (kind == FV_BLOCK_PARTIAL) {
         uint64_t words[FV_TILE_SIDE];
         fv__keys_bits(&job->keys, &(fv__query_block){&p->sequence, p->head, i, i + rows}, j, words);
@@ -157,6 +163,7 @@ static void T(span_begin)(const T(statistics_job) * v, T(span) * p, int worker) 
     p->keep = v->want->dropout && job->dropout > 0 ? T(carve)(&at, area) : NULL;
     p->lse2 = T(carve)(&at, span), p->entropy = T(carve)(&at, span);
     p->start = (int64_t *)at, p->end = p->start + span;
+    p->score = (R *)(at + fv__attn_lines(2 * span, sizeof(int64_t)));
     for (int64_t i = p->i0; i < p->i1; i++) {
         p->lse2[i - p->i0] = (R)(T(norm_of)(job, &p->sequence, p->head, i) * 1.44269504088896340736),
                     p->entropy[i - p->i0] = 0;
@@ -180,7 +187,7 @@ static void T(statistics_keys)(const T(statistics_job) * v, T(span) * p, const f
         if (kind == FV_BLOCK_EMPTY) continue;
         if (!packed)
             job->simd->pack(p->kt, lanes, T(at)(&job->k, p->sequence.batch, p->kv, p->sequence.k_start + j), job->k.l,
-                            keys, job->plan->d_qk, job->w.data ? 1 : job->scale2);
+                            keys, job->plan->d_qk, T(packed_scale)(job, job->scale2));
         packed = true;
         T(statistics_tile)(v, p, drop, i, rows, j, keys, lanes, kind);
     }

@@ -10,6 +10,7 @@ typedef struct multi_head {
     int64_t heads, kv_heads, head; /* head: columns of one */
     /* gate: mechanism without keys; packed: it takes cu_seqlens; decodes: new rows alone, over a cache */
     bool cross, gate, packed, decodes;
+    bool recurrence; /* it goes on from a state */
     bool rope;
     fv_rope_pairing pairing;
     double rope_base;

@@ -532,7 +532,7 @@ case a mechanism without statistics
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention topk:k=1 --statistics columns
 exit 2
 err~ mechanism "topk" has no statistics: its weights do not follow from lse tile by tile
-err   expected one of softmax, window, additive, t5, shaw
+err~ expected one of softmax, window, additive
 
 case the size of blocks without statistics of them
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --pool 8,8 --statistics entropy

@@ -152,11 +152,6 @@ static void softmax_with_everything(void **state) {
     decodes("window, ring", &o, "none", (fv_cache_options){.kind = FV_CACHE_RING, .capacity = 12});
 }
 
-/* Decays and write strengths come from elsewhere. */
-static bool layer_makes(const fv_mechanism *m) {
-    return !(m->needs & (FV_OPERAND_BIT(FV_LOG_DECAY) | FV_OPERAND_BIT(FV_BETA)));
-}
-
 /* Any causal mechanism of the table that says it decodes does so; the others are refused below. */
 static void every_mechanism(void **state) {
     (void)state;
@@ -165,7 +160,7 @@ static void every_mechanism(void **state) {
         const fv_mechanism *mechanism = fv_mechanism_at(i);
         fv_block_options o = causal;
         if (!(mechanism->can & FV_CAN_CAUSAL) || !(mechanism->can & FV_CAN_DECODE)) continue;
-        if (!layer_makes(mechanism)) continue;
+        if (mechanism->takes & FV_OPERAND_BIT(FV_STATE)) continue; /* goes on from a state, not from keys */
         for (int e = 0; e < 4 && mechanism->examples[e]; e++, decoded++) {
             o.mechanism = mechanism->examples[e];
             decodes(o.mechanism, &o, "learned", (fv_cache_options){0});
@@ -271,6 +266,8 @@ static void refusals(void **state) {
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "without caches");
     o.causal = true, o.mechanism = "block-topk:k=1,block=4";
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "a mechanism that can decode");
+    o.mechanism = "retention", o.causal = true;
+    refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "goes on from a state");
     fv_layer_caches *caches;
     assert_int_equal(fv_layer_caches_create(&caches, &(fv_cache_options){.batch = 2}), FV_USAGE); /* no capacity */
     assert_null(caches);

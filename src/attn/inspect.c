@@ -118,6 +118,7 @@ fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention
         status = cast_weights(&run, capture, batch, head, rows, count, weights, scratch);
     else
         weigh_rows(&run, capture, batch, head, rows, count, weights, scratch);
+    fv__regions_open(scratch, bytes);
     fv__free(scratch);
     return status;
 }
@@ -236,5 +237,6 @@ fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const f
         at += fv__cast_inputs_bytes(plan, want->batch >= 0 && want->head >= 0);
     }
     plan->mechanism->engine->statistics(&inner, want, at);
+    fv__regions_open(scratch, fv_attention_statistics_scratch(plan, want));
     return FV_OK;
 }

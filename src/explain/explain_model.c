@@ -89,7 +89,9 @@ static fv_status add_prediction(work *w) {
     w->e->parameters = fv_model_parameters(t->model);
     const char *kind = fv_model_kind_of(t->model)->name;
     w->e->kind = fv__explain_text(w->e, kind, strlen(kind));
-    if (!w->e->kind) return FV_NO_RESOURCES;
+    const char *task = fv_model_task_of(t->model);
+    w->e->task = fv__explain_text(w->e, task, strlen(task));
+    if (!w->e->kind || !w->e->task) return FV_NO_RESOURCES;
     if (t->layers == 0) return FV_OK;
     const char *mechanism = how->mechanism ? how->mechanism : "softmax";
     w->e->mechanism = fv__explain_text(w->e, mechanism, strlen(mechanism));

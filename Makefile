@@ -25,13 +25,13 @@ PKGS        := jansson libutf8proc libpng zlib yaml-0.1 lapacke
 MISSING     := $(strip $(foreach p,$(PKGS),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))) \
                $(if $(call have_header,dnnl.h),,onednn))
 CORE_PARTS  := base tensor simd dense attn grad nn
-FULL_PARTS  := io data optim model train explain
+FULL_PARTS  := io data optim model task train explain
 PARTS       := $(CORE_PARTS) $(if $(MISSING),,$(FULL_PARTS))
 PKG_CFLAGS  := $(if $(MISSING),,$(shell pkg-config --cflags $(PKGS)))
 PKG_LIBS    := $(if $(MISSING),,$(shell pkg-config --libs $(PKGS)))
 
 # ---- flags
-WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith $(if $(WERROR),-Werror)
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wpointer-arith -Wno-missing-field-initializers $(if $(WERROR),-Werror)
 MATH    := -fno-math-errno -fno-trapping-math -ffp-contract=fast
 HARDEN  := -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 OPT     := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O3)

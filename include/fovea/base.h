@@ -80,7 +80,13 @@ typedef struct fv_option {
     double min, max;      /* inclusive range of INT and FLOAT; ignored otherwise */
     const char *choices;  /* CHOICE: "mean|max|cls|attention"; a hint such as "FILE" otherwise, may be NULL */
     const char *help;     /* one line, lower case, no full stop */
+    uint32_t flags;       /* FV_OPTION_... */
 } fv_option;
+enum {                        /* what becomes of an option after the training it was given to */
+       FV_OPTION_LOCAL = 1,   /* of this run, no property of the model: not in the model's config.json */
+       FV_OPTION_FIXED = 2,   /* a resumed run may not change it: other batches, another network */
+       FV_OPTION_HARMLESS = 4 /* a resumed run may change it and stays the unbroken run */
+};
 
 /* Fill `options` (a struct described by `rows`, terminated by a NULL name) with the defaults. */
 FV_API void fv_options_init(const fv_option *rows, void *options);

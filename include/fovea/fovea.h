@@ -13,7 +13,9 @@
 #include "nn.h"
 #include "files.h"
 #include "data.h"
+#include "vectors.h"
 #include "model.h"
+#include "task.h"
 #include "train.h"
 #include "explain.h"
 

@@ -143,6 +143,12 @@ static fv_status build(builder *b, const fv_dataset *data) {
         if (n) memcpy(label, data->label, (size_t)n * sizeof *label);
         c->label = label;
     }
+    if (data->number) {
+        double *number = fv__alloc_array((size_t)n, sizeof *number);
+        if (!number) return FV_NO_RESOURCES;
+        if (n) memcpy(number, data->number, (size_t)n * sizeof *number);
+        c->number = number;
+    }
     FV_TRY(add_texts(b, data));
     c->count = n;
     c->forms = (int64_t)b->forms;
@@ -181,5 +187,6 @@ void fv_corpus_free(fv_corpus *c) {
     drop(c->bag_start);
     drop(c->bag);
     drop(c->label);
+    drop(c->number);
     fv__free(c);
 }

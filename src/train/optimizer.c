@@ -38,8 +38,8 @@ static fv_status take(fv__optimizer *o, const fv_model *model) {
     o->moment1 = fv__alloc_array(elements, sizeof *o->moment1);
     o->moment2 = fv__alloc_array(elements, sizeof *o->moment2);
     if (!o->moment1 || !o->moment2) return FV_NO_RESOURCES;
-    FV_TRY(add_table(o, model->layers.embed_table));
-    FV_TRY(add_table(o, model->layers.ngram_table));
+    FV_TRY(add_table(o, model->embed_table));
+    FV_TRY(add_table(o, model->ngram_table));
     if (o->options->ema_decay > 0) FV_TRY(take_average(o, elements));
     o->pieces = flat.dim[0] / PIECE + fv_params_count(o->params) + 1;
     for (int t = 0; t < o->tables; t++) o->pieces += o->table[t].rows / ROWS + 1;
@@ -80,7 +80,7 @@ static void touch(fv__table *t, int32_t row, int64_t update) {
 void fv__optimizer_touch(fv__optimizer *o, const fv_model *model, const fv_batch *batch, int64_t update) {
     for (int k = 0; k < o->tables; k++) {
         fv__table *t = &o->table[k];
-        if (t->index == model->layers.embed_table) {
+        if (t->index == model->embed_table) {
             for (int32_t i = 0; i < batch->tokens; i++) touch(t, batch->id[i], update);
             int32_t unknown = fv_tokenizer_special(model->tokenizer).unk;
             if (unknown >= 0) touch(t, unknown, update); /* word dropout reads it */

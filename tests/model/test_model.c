@@ -128,10 +128,11 @@ static void test_learns(void **state) {
     OK(toy_data(&data, 60, 2));
     for (size_t i = 0; i < fv_model_kind_count(); i++) {
         fv_model *model = trained(kind_name(i));
-        fv_metrics *m;
-        OK(fv_evaluate(&m, model, data));
-        if (m->accuracy < 0.95) fail_msg("%s: accuracy %g", kind_name(i), m->accuracy);
-        fv_metrics_free(m);
+        fv_evaluation *e;
+        OK(fv_evaluate(&e, model, data));
+        double accuracy = e->scores.score[0].value;
+        if (accuracy < 0.95) fail_msg("%s: accuracy %g", kind_name(i), accuracy);
+        fv_evaluation_free(e);
         fv_model_free(model);
     }
     fv_dataset_free(data);
@@ -227,7 +228,7 @@ static void test_trace(void **state) {
         fv_trace *trace;
         OK(fv_model_predict(model, (fv_texts){1, &text, &size}, p));
         OK(fv_model_trace(&trace, model, text, size));
-        assert_memory_equal(p, trace->probability, sizeof p);
+        assert_memory_equal(p, trace->answer, sizeof p);
         assert_int_equal(trace->layers, i < 3 ? 0 : i == 3 ? 1 : 2);
         assert_int_equal(trace->predicted, p[1] > p[0]);
         assert_int_equal(trace->tokens->count, 6);
@@ -308,8 +309,8 @@ static void test_choices(void **state) {
         OK(fv_train_setup_set(&how, settings[i][0], settings[i][1]));
         fv_status status = fv_train(&model, &result, data, data, &how);
         if (status != FV_OK) fail_msg("%s=%s: %s", settings[i][0], settings[i][1], fv_message());
-        if (result.best_accuracy < 0.9)
-            fail_msg("%s=%s: accuracy %g", settings[i][0], settings[i][1], result.best_accuracy);
+        double accuracy = result.best.score[0].value;
+        if (accuracy < 0.9) fail_msg("%s=%s: accuracy %g", settings[i][0], settings[i][1], accuracy);
         fv_model_free(model);
     }
     fv_dataset_free(data);

@@ -18,14 +18,14 @@ VERSION := $(shell sed -n 's/^.define FV_VERSION "\(.*\)"/\1/p' include/fovea/ba
 ARCH    := $(shell uname -m)
 B       ?= build$(addprefix -,$(SAN))$(if $(filter omp,$(THREADS)),,-$(THREADS))$(if $(filter clang,$(CC)),-clang)
 
-# ---- what is on this machine. The library proper (base tensor simd dense attn grad nn) needs libc, OpenMP and oneDNN;
+# ---- what is on this machine. The library proper (base tensor simd dense attn grad nn optim) needs libc, OpenMP and oneDNN;
 # the rest needs the packages below as well. `make deps` installs everything.
 have_header = $(shell printf '\043include <$(1)>\nint x;' | $(CC) -E -xc - >/dev/null 2>&1 && echo yes)
 PKGS        := jansson libutf8proc libpng zlib yaml-0.1 lapacke
 MISSING     := $(strip $(foreach p,$(PKGS),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))) \
                $(if $(call have_header,dnnl.h),,onednn))
-CORE_PARTS  := base tensor simd dense attn grad nn
-FULL_PARTS  := io data optim model task train explain
+CORE_PARTS  := base tensor simd dense attn grad nn optim
+FULL_PARTS  := io data model task train explain
 PARTS       := $(CORE_PARTS) $(if $(MISSING),,$(FULL_PARTS))
 PKG_CFLAGS  := $(if $(MISSING),,$(shell pkg-config --cflags $(PKGS)))
 PKG_LIBS    := $(if $(MISSING),,$(shell pkg-config --libs $(PKGS)))
@@ -50,7 +50,7 @@ ISA_scalar := -ffp-contract=off
 ISA_avx2   := -mavx2 -mfma -mf16c
 ISA_avx512 := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mf16c -mprefer-vector-width=512
 SRC     := $(foreach p,$(PARTS),$(wildcard src/$(p)/*.c src/$(p)/*/*.c src/$(p)/*/*/*.c))
-SRC     := $(filter-out src/base/parallel_%.c src/simd/isa_%.c,$(SRC)) src/base/parallel_$(THREADS).c $(ISAS:%=src/simd/isa_%.c)
+SRC     := $(filter-out src/base/parallel_%.c src/simd/isa_%.c $(if $(MISSING),src/grad/params_file.c),$(SRC)) src/base/parallel_$(THREADS).c $(ISAS:%=src/simd/isa_%.c)
 OBJ     := $(SRC:%.c=$(B)/%.o)
 CLI_SRC := $(if $(MISSING),,$(wildcard cli/*.c))
 CLI_OBJ := $(CLI_SRC:%.c=$(B)/%.o)

@@ -47,8 +47,8 @@ fv_status attend_write(const attend_options *o); /* to files, or a summary to st
 
 /* attend_statistics.c: its flags, before anything runs; the outputs they ask for, after a forward. */
 fv_status attend_statistics_check(const attend_options *o);
-fv_status attend_statistics(const attend_options *o, const fv_attention_plan *plan, const fv_attention_tensors *x,
-                            fv_dtype dtype);
+fv_status attend_statistics(const attend_options *o, const fv_attention_plan *plan, const fv_attention_call *call,
+                            const fv_attention_tensors *x, fv_dtype dtype);
 
 /* "0,5-7" against `limit`; NULL: all. Freed with cli_free. */
 fv_status attend_numbers(const char *flag, const char *text, int64_t limit, int64_t **number, int64_t *count);

@@ -30,7 +30,8 @@ static fv_rope_options options_of(const attend_options *o) {
 static int64_t integer(const fv_tensor *t, int64_t i) { return (int64_t)fv_tensor_get(t, &i); }
 
 /* (B, L): where each row of q, or of k, stands among the keys of its sequence; as attention counts it. */
-static fv_tensor positions(const fv_attention_options *how, const fv_attention_tensors *x, bool of_q) {
+static fv_tensor positions(const fv_attention_options *how, const fv_attention_call *call,
+                           const fv_attention_tensors *x, bool of_q) {
     const fv_tensor *q = &x->t[FV_Q], *k = &x->t[FV_K], *len = &x->t[FV_KV_LEN], *cu_q = &x->t[FV_CU_Q];
     const fv_tensor *cu_k = x->t[FV_CU_K].rank ? &x->t[FV_CU_K] : cu_q, *cu = of_q ? cu_q : cu_k;
     const int64_t dim[2] = {q->dim[0], (of_q ? q : k)->dim[2]};
@@ -45,18 +46,19 @@ static fv_tensor positions(const fv_attention_options *how, const fv_attention_t
                 q_len = integer(cu_q, n + 1) - integer(cu_q, n);
                 k_len = integer(cu_k, n + 1) - integer(cu_k, n);
             }
-            int64_t offset = !of_q ? 0 : how->causal == FV_CAUSAL_LOWER_RIGHT ? k_len - q_len : how->q_offset;
+            int64_t offset = !of_q ? 0 : how->causal == FV_CAUSAL_LOWER_RIGHT ? k_len - q_len : call->q_offset;
             position[b * dim[1] + l] = l - start + offset;
         }
     return to;
 }
 
-fv_status attend_rope(const attend_options *o, const fv_attention_options *how, fv_attention_tensors *x,
-                      attend_layout layout, int64_t past) {
+fv_status attend_rope(const attend_options *o, const fv_attention_options *how, const fv_attention_call *call,
+                      fv_attention_tensors *x, attend_layout layout, int64_t past) {
     fv_rope_options rope = options_of(o);
-    for (int port = FV_Q; port <= FV_K; port++) {
-        fv_tensor *t = &x->t[port], at = positions(how, x, port == FV_Q);
-        const int64_t skip = port == FV_K ? past : 0, rows = t->dim[2] - skip;
+    for (int i = 0; i < 2; i++) {
+        const fv_operand operand = i ? FV_K : FV_Q;
+        fv_tensor *t = &x->t[operand], at = positions(how, call, x, operand == FV_Q);
+        const int64_t skip = operand == FV_K ? past : 0, rows = t->dim[2] - skip;
         rope.position = fv_tensor_slice(at, 1, skip, rows);
         fv_tensor all = skip ? *t : attend_new(t->dtype, layout, t); /* with a past the memory is ours already */
         fv_tensor from = fv_tensor_slice(*t, 2, skip, rows), to = fv_tensor_slice(all, 2, skip, rows);
@@ -67,13 +69,14 @@ fv_status attend_rope(const attend_options *o, const fv_attention_options *how, 
     return FV_OK;
 }
 
-fv_status attend_rope_backward(const attend_options *o, const fv_attention_options *how, const fv_attention_tensors *x,
-                               int64_t past) {
+fv_status attend_rope_backward(const attend_options *o, const fv_attention_options *how, const fv_attention_call *call,
+                               const fv_attention_tensors *x, int64_t past) {
     fv_rope_options rope = options_of(o);
-    for (int port = FV_Q; port <= FV_K; port++) {
-        const int64_t skip = port == FV_K ? past : 0, rows = x->d[port].dim[2] - skip;
-        rope.position = fv_tensor_slice(positions(how, x, port == FV_Q), 1, skip, rows);
-        const fv_tensor d = fv_tensor_slice(x->d[port], 2, skip, rows);
+    for (int i = 0; i < 2; i++) {
+        const fv_operand operand = i ? FV_K : FV_Q;
+        const int64_t skip = operand == FV_K ? past : 0, rows = x->d[operand].dim[2] - skip;
+        rope.position = fv_tensor_slice(positions(how, call, x, operand == FV_Q), 1, skip, rows);
+        const fv_tensor d = fv_tensor_slice(x->d[operand], 2, skip, rows);
         fv_status status = fv_rope_backward(&rope, &d, &d);
         if (status != FV_OK) return status;
     }

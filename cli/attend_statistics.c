@@ -84,8 +84,8 @@ fv_status attend_statistics_check(const attend_options *o) {
     return status == FV_OK ? parse_pool(o->pool, &how) : status;
 }
 
-fv_status attend_statistics(const attend_options *o, const fv_attention_plan *plan, const fv_attention_tensors *x,
-                            fv_dtype dtype) {
+fv_status attend_statistics(const attend_options *o, const fv_attention_plan *plan, const fv_attention_call *call,
+                            const fv_attention_tensors *x, fv_dtype dtype) {
     fv_attention_statistics how = FV_ATTENTION_STATISTICS_DEFAULT;
     int64_t *head = NULL, heads = 0;
     int wanted;
@@ -102,7 +102,7 @@ fv_status attend_statistics(const attend_options *o, const fv_attention_plan *pl
         one.mean = of_head(&all.mean, i), one.max = of_head(&all.max, i);
         one.columns = of_head(&all.columns, i), one.entropy = of_head(&all.entropy, i);
         void *scratch = cli_alloc(fv_attention_statistics_scratch(plan, &one) + 1);
-        status = fv_attention_statistics_compute(plan, x, &one, scratch);
+        status = fv_attention_statistics_compute(plan, call, x, &one, scratch);
         cli_free(scratch);
     }
     cli_free(head);

@@ -49,9 +49,10 @@ static fv_status time_passes(const bench *b, int64_t repeat, passes *p) {
     for (int64_t i = -1; i < repeat && status == FV_OK; i++) {
         int64_t at = i < 0 ? 0 : i; /* the first round warms up */
         double start = clock_now(b->o);
-        status = fv_attention_forward(b->problem.plan, &b->problem.x, b->scratch);
+        status = fv_attention_forward(b->problem.plan, &b->problem.call, &b->problem.x, b->scratch);
         double middle = clock_now(b->o);
-        if (backward && status == FV_OK) status = fv_attention_backward(b->problem.plan, &b->problem.x, b->scratch);
+        if (backward && status == FV_OK)
+            status = fv_attention_backward(b->problem.plan, &b->problem.call, &b->problem.x, b->scratch);
         double end = clock_now(b->o);
         seconds[at] = middle - start;
         seconds[repeat + at] = end - middle;

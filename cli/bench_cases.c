@@ -143,14 +143,14 @@ static fv_status shape_of_file(const cli_bench_options *o, cli_bench_case *one) 
 static fv_status fill_from(const char *path, cli_problem *problem) {
     static const struct {
         const char *name;
-        fv_port port;
+        fv_operand operand;
         bool gradient;
     } each[] = {
         {"q", FV_Q, false}, {"k", FV_K, false}, {"v", FV_V, false}, {"bias", FV_BIAS, false}, {"do", FV_OUT, true}};
     fv_tensor_file *file;
     fv_status status = fv_tensor_file_open(&file, path);
     for (size_t i = 0; i < sizeof each / sizeof *each && status == FV_OK; i++) {
-        const fv_tensor *to = each[i].gradient ? &problem->x.d[each[i].port] : &problem->x.t[each[i].port];
+        const fv_tensor *to = each[i].gradient ? &problem->x.d[each[i].operand] : &problem->x.t[each[i].operand];
         fv_tensor from;
         if (to->rank == 0 || !fv_tensor_file_has(file, each[i].name)) continue;
         status = fv_tensor_file_find(file, each[i].name, &from);
@@ -208,7 +208,6 @@ static fv_status make_case(const cli_bench_options *o, const lists *l, const cha
     one->in = o->in;
     one->how.mechanism = cli_keep(cli_text("%s", mechanism));
     one->how.dropout = o->dropout;
-    one->how.seed = 1;
     one->backward = (m->can & FV_CAN_BACKWARD) && strcmp(o->pass, "both") == 0;
     one->shape.bias = bias_of(o->bias);
     if (o->in) {
@@ -257,7 +256,7 @@ fv_status cli_bench_cases(const cli_bench_options *o, cli_bench_case **cases, si
 
 /* The same problem with one sequence of `length`, as far as a plan needs to know. */
 static fv_status flops_of_one(const cli_problem *problem, int64_t length, bool backward, double *flops) {
-    static const fv_port rows[] = {FV_Q, FV_K, FV_V, FV_OUT, FV_LSE};
+    static const fv_operand rows[] = {FV_Q, FV_K, FV_V, FV_OUT, FV_LSE};
     fv_attention_tensors x = problem->x;
     fv_attention_plan *plan;
     fv_attention_options how = problem->how;
@@ -267,7 +266,7 @@ static fv_status flops_of_one(const cli_problem *problem, int64_t length, bool b
         if (x.d[rows[i]].rank) x.d[rows[i]].dim[2] = length;
     }
     fv_status status = fv_attention_plan_create(&plan, &how, &x);
-    if (status == FV_OK) *flops += fv_attention_flops(plan, backward);
+    if (status == FV_OK) *flops += fv_attention_flops(plan, NULL, backward);
     fv_attention_plan_free(plan);
     return status;
 }
@@ -275,7 +274,7 @@ static fv_status flops_of_one(const cli_problem *problem, int64_t length, bool b
 fv_status cli_bench_flops(const cli_problem *problem, const cli_bench_case *one, bool backward, double *flops) {
     const cli_problem_shape *s = &one->shape;
     fv_status status = FV_OK;
-    *flops = s->sequences ? 0 : fv_attention_flops(problem->plan, backward);
+    *flops = s->sequences ? 0 : fv_attention_flops(problem->plan, NULL, backward);
     for (int64_t i = 0; i < s->sequences && status == FV_OK; i++)
         status = flops_of_one(problem, s->start[i + 1] - s->start[i], backward, flops);
     return status;

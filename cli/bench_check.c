@@ -35,11 +35,12 @@ static double compare(const fv_tensor *found, const fv_tensor *exact, fv_dtype d
     return is_half(dtype) ? distance(found, exact) : cli_difference(found, exact);
 }
 
-static bool is_integer(int port) { return port >= FV_MASK && port <= FV_INDEX; }
+static bool is_integer(int operand) { return fv_operand_is((fv_operand)operand, FV_ROLE_INTEGER); }
 
 /* Rows [start, start + count) of a tensor that has one for each query. */
-static fv_tensor rows_of(const fv_tensor *t, int port, int64_t start, int64_t count) {
-    const bool by_query = port == FV_Q || port == FV_OUT || port == FV_LSE || (port == FV_BIAS && t->dim[2] > 1);
+static fv_tensor rows_of(const fv_tensor *t, int operand, int64_t start, int64_t count) {
+    const bool by_query =
+        operand == FV_Q || operand == FV_OUT || operand == FV_LSE || (operand == FV_BIAS && t->dim[2] > 1);
     return by_query && t->rank ? fv_tensor_slice(*t, 2, start, count) : *t;
 }
 
@@ -48,17 +49,18 @@ static fv_status in_f64(const cli_problem *from, int64_t start, int64_t count, b
     memset(to, 0, sizeof *to);
     to->mechanism = from->mechanism;
     to->how = from->how;
+    to->call = from->call;
     if (to->how.causal != FV_CAUSAL_NONE) to->how.causal = FV_CAUSAL_UPPER_LEFT; /* the same for equal lengths */
-    to->how.q_offset += start;
-    for (int port = 0; port < FV_PORTS; port++)
+    to->call.q_offset += start;
+    for (int operand = 0; operand < FV_OPERANDS; operand++)
         for (int gradient = 0; gradient <= (backward ? 1 : 0); gradient++) {
-            const fv_tensor *t = gradient ? &from->x.d[port] : &from->x.t[port];
-            fv_tensor *copy = gradient ? &to->x.d[port] : &to->x.t[port];
+            const fv_tensor *t = gradient ? &from->x.d[operand] : &from->x.t[operand];
+            fv_tensor *copy = gradient ? &to->x.d[operand] : &to->x.t[operand];
             if (t->rank == 0) continue;
-            fv_tensor part = rows_of(t, port, start, count), shape = part;
+            fv_tensor part = rows_of(t, operand, start, count), shape = part;
             shape.dtype = FV_F64;
-            *copy = is_integer(port) ? part : cli_problem_new(to, &shape);
-            if (!is_integer(port)) fv_tensor_copy(copy, &part);
+            *copy = is_integer(operand) ? part : cli_problem_new(to, &shape);
+            if (!is_integer(operand)) fv_tensor_copy(copy, &part);
         }
     return fv_attention_plan_create(&to->plan, &to->how, &to->x);
 }
@@ -69,7 +71,7 @@ static fv_status check_rows(const cli_problem *problem, double *difference) {
     const int64_t start = problem->how.dropout > 0 ? 0 : (length - count) / 2;
     cli_problem rows = {0};
     fv_status status = in_f64(problem, start, count, false, &rows);
-    if (status == FV_OK) status = fv_attention_reference(rows.plan, &rows.x);
+    if (status == FV_OK) status = fv_attention_reference(rows.plan, &rows.call, &rows.x);
     if (status == FV_OK) {
         fv_tensor found = fv_tensor_slice(problem->x.t[FV_OUT], 2, start, count);
         fv_tensor copy = cli_problem_new(&rows, &rows.x.t[FV_OUT]);
@@ -94,7 +96,7 @@ static cli_problem_shape smaller(const cli_problem_shape *s) {
 
 /* sum(dout * out) of the reference */
 static double objective(cli_problem *exact) {
-    if (fv_attention_reference(exact->plan, &exact->x) != FV_OK) return NAN;
+    if (fv_attention_reference(exact->plan, &exact->call, &exact->x) != FV_OK) return NAN;
     const double *a = exact->x.t[FV_OUT].data, *b = exact->x.d[FV_OUT].data;
     double sum = 0;
     for (int64_t i = 0; i < fv_tensor_count(&exact->x.t[FV_OUT]); i++) sum += a[i] * b[i];
@@ -105,10 +107,11 @@ static double objective(cli_problem *exact) {
 static double move(cli_problem *exact, double step) {
     cli_random r = {77};
     double slope = 0;
-    for (int port = FV_Q; port < FV_MASK; port++) {
-        const double *gradient = exact->x.d[port].data;
-        double *x = exact->x.t[port].data;
-        for (int64_t i = 0; gradient && i < fv_tensor_count(&exact->x.t[port]); i++) {
+    for (int operand = 0; operand < FV_OPERANDS; operand++) {
+        if (!fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE)) continue;
+        const double *gradient = exact->x.d[operand].data;
+        double *x = exact->x.t[operand].data;
+        for (int64_t i = 0; gradient && i < fv_tensor_count(&exact->x.t[operand]); i++) {
             const double u = cli_random_normal(&r);
             x[i] += step * u;
             slope += gradient[i] * u;
@@ -136,15 +139,15 @@ static fv_status failed(const cli_problem *problem, const char *what, double dif
 }
 
 static fv_status compare_small(cli_problem *small, cli_problem *exact, const cli_bench_case *one) {
-    fv_status status = fv_attention_reference(exact->plan, &exact->x);
+    fv_status status = fv_attention_reference(exact->plan, &exact->call, &exact->x);
     double difference = status == FV_OK ? compare(&small->x.t[FV_OUT], &exact->x.t[FV_OUT], one->dtype) : 0;
     if (!(difference <= tolerance(one->dtype)))
         return failed(small, "the result of a small problem differs", difference);
     if (status != FV_OK || !one->backward) return status;
     status = cli_problem_run(exact, true);
-    for (int port = FV_Q; port < FV_MASK && status == FV_OK; port++) {
-        if (small->x.d[port].rank == 0) continue;
-        difference = compare(&small->x.d[port], &exact->x.d[port], one->dtype);
+    for (int operand = 0; operand < FV_OPERANDS && status == FV_OK; operand++) {
+        if (!fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) || small->x.d[operand].rank == 0) continue;
+        difference = compare(&small->x.d[operand], &exact->x.d[operand], one->dtype);
         if (!(difference <= tolerance(one->dtype))) return failed(small, "a gradient differs", difference);
     }
     if (status != FV_OK) return status;

@@ -78,7 +78,7 @@ static fv_status check_decoding(decoding *d, const cli_bench_case *one) {
         fv_tensor k = sequence(&x.t[FV_K], b), v = sequence(&x.t[FV_V], b);
         status = fv_kv_cache_read(d->cache[0], b, 0, &k, &v);
     }
-    if (status == FV_OK) status = fv_attention(NULL, &x);
+    if (status == FV_OK) status = fv_attention(NULL, NULL, &x);
     if (status == FV_OK) status = fv_decode(d->plan, d->cache[0], &d->x, d->scratch);
     if (status != FV_OK) return status;
     const double difference = cli_difference(&d->x.out, &x.t[FV_OUT]);

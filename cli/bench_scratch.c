@@ -26,8 +26,8 @@ fv_status cli_bench_scratch(const cli_problem *problem, bool backward, cli_scrat
     use->announced = fv_attention_scratch(problem->plan, backward);
     unsigned char *scratch = cli_alloc(use->announced);
     memset(scratch, PATTERN, use->announced);
-    fv_status status = backward ? fv_attention_backward(problem->plan, &problem->x, scratch)
-                                : fv_attention_forward(problem->plan, &problem->x, scratch);
+    fv_status status = backward ? fv_attention_backward(problem->plan, &problem->call, &problem->x, scratch)
+                                : fv_attention_forward(problem->plan, &problem->call, &problem->x, scratch);
     use->touched = lines_changed(scratch, use->announced);
     cli_free(scratch);
     return status;
@@ -43,9 +43,10 @@ static double peak_memory(void) {
 
 /* Every page of the tensors is there before the call, so that what comes on top is the call's own. */
 static void touch_all(const cli_problem *problem) {
-    for (int port = FV_Q; port < FV_PORTS; port++) {
-        if (port >= FV_OUT && problem->x.t[port].rank) fv_tensor_fill(&problem->x.t[port], 0);
-        if (port < FV_OUT && problem->x.d[port].rank) fv_tensor_fill(&problem->x.d[port], 0);
+    for (int operand = 0; operand < FV_OPERANDS; operand++) {
+        const bool written = fv_operand_is(operand, FV_ROLE_RESULT);
+        if (written && problem->x.t[operand].rank) fv_tensor_fill(&problem->x.t[operand], 0);
+        if (!written && problem->x.d[operand].rank) fv_tensor_fill(&problem->x.d[operand], 0);
     }
 }
 

@@ -57,10 +57,11 @@ static fv_status open_inspection(inspection *m, const cli_bench_case *one) {
 
 static fv_status run_pass(inspection *m, int pass) {
     const fv_attention_plan *plan = m->problem.plan;
-    if (pass == 0) return fv_attention_forward(plan, &m->problem.x, m->forward_scratch);
+    if (pass == 0) return fv_attention_forward(plan, &m->problem.call, &m->problem.x, m->forward_scratch);
     if (pass == 1)
-        return fv_attention_weights(plan, &m->problem.x, FV_CAPTURE_SOFTMAX, 0, 0, m->rows, ROWS, &m->weights);
-    return fv_attention_statistics_compute(plan, &m->problem.x, &m->want, m->statistics_scratch);
+        return fv_attention_weights(plan, &m->problem.call, &m->problem.x, FV_CAPTURE_SOFTMAX, 0, 0, m->rows, ROWS,
+                                    &m->weights);
+    return fv_attention_statistics_compute(plan, &m->problem.call, &m->problem.x, &m->want, m->statistics_scratch);
 }
 
 /* Weights times values is the output; the means of the blocks of a row of blocks add up to one for each query. */

@@ -102,6 +102,7 @@ static size_t groups(cli_group *group) {
 /* One computation: the tensors as the library sees them, and what the outputs should look like. */
 typedef struct job {
     fv_attention_options how;
+    fv_attention_call call;
     const fv_mechanism *mechanism;
     fv_attention_tensors x;
     attend_layout layout, past_layout;
@@ -111,7 +112,9 @@ typedef struct job {
     int bias_rank; /* as given: dbias gets the same */
 } job;
 
-static bool wants(const job *j, fv_port port) { return ((j->mechanism->needs | j->mechanism->takes) >> port & 1) != 0; }
+static bool wants(const job *j, fv_operand operand) {
+    return ((j->mechanism->needs | j->mechanism->takes) >> operand & 1) != 0;
+}
 
 static void read_options(job *j) {
     j->how = (fv_attention_options)FV_ATTENTION_DEFAULT;
@@ -121,12 +124,11 @@ static void read_options(job *j) {
     j->how.causal = strcmp(o.causal, "none") == 0         ? FV_CAUSAL_NONE
                     : strcmp(o.causal, "upper-left") == 0 ? FV_CAUSAL_UPPER_LEFT
                                                           : FV_CAUSAL_LOWER_RIGHT;
-    j->how.q_offset = o.q_offset;
-    j->how.window_left = o.window_left;
-    j->how.window_right = o.window_right;
+    j->call.q_offset = o.q_offset;
+    if (o.window_left >= 0 || o.window_right >= 0) j->how.window = FV_WINDOW(o.window_left, o.window_right);
     j->how.mask_means = strcmp(o.mask_means, "drop") == 0 ? FV_MASK_DROP : FV_MASK_KEEP;
     j->how.dropout = o.dropout;
-    j->how.seed = (uint64_t)o.seed;
+    j->call.seed = (uint64_t)o.seed;
     j->layout = strcmp(o.layout, "blhd") == 0 ? ATTEND_BLHD : strcmp(o.layout, "bld") == 0 ? ATTEND_BLD : ATTEND_BHLD;
 }
 
@@ -206,28 +208,28 @@ static fv_status check_past(void) {
                     k.rank ? "past_k" : "past_v", k.rank ? "past_v" : "past_k");
 }
 
-/* Everything else, by the name of its port. */
-static fv_status load_port(job *j, int port) {
-    const char *name = cli_port_name(j->mechanism, port);
+/* Everything else, by the name of its operand. */
+static fv_status load_operand(job *j, fv_operand operand) {
+    const char *name = cli_operand_name(j->mechanism, operand);
     fv_tensor t;
     if (!name) return FV_OK;
     fv_status status = attend_find(&o, name, &t);
     if (status != FV_OK || t.rank == 0) return status;
-    if (!wants(j, (fv_port)port))
+    if (!wants(j, operand))
         return cli_fail(FV_USAGE, "%s does not take %s\n  try:     fovea mechanisms %s", j->mechanism->name, name,
                         j->mechanism->name);
-    bool truth = t.dtype == FV_BOOL || t.dtype == FV_U8;
-    if (port == FV_MASK && !truth)
+    const bool truth = t.dtype == FV_BOOL || t.dtype == FV_U8, integer = fv_operand_is(operand, FV_ROLE_INTEGER);
+    if (operand == FV_MASK && !truth)
         return not_type(name, "bool or u8", &t,
                         is_float(t.dtype) ? "\n  try:     give it as bias" : "\n  try:     save it as bool");
-    if (port > FV_MASK && (truth || is_float(t.dtype))) return not_type(name, "i32 or i64", &t, "");
-    if (port < FV_MASK && !is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
-    if (port == FV_BIAS) j->bias_rank = t.rank;
-    if (port == FV_BIAS || port == FV_MASK) t = attend_padded(&t, 4);
-    if (port < FV_MASK)
-        j->x.t[port] = attend_as(&t, is_16bit(j->compute) && t.dtype == j->compute ? j->compute : arithmetic(j));
+    if (operand != FV_MASK && integer && (truth || is_float(t.dtype))) return not_type(name, "i32 or i64", &t, "");
+    if (!integer && !is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
+    if (operand == FV_BIAS) j->bias_rank = t.rank;
+    if (operand == FV_BIAS || operand == FV_MASK) t = attend_padded(&t, 4);
+    if (!integer)
+        j->x.t[operand] = attend_as(&t, is_16bit(j->compute) && t.dtype == j->compute ? j->compute : arithmetic(j));
     else
-        j->x.t[port] = attend_as(&t, port == FV_MASK ? t.dtype : FV_I64);
+        j->x.t[operand] = attend_as(&t, operand == FV_MASK ? t.dtype : FV_I64);
     return FV_OK;
 }
 
@@ -243,8 +245,11 @@ static fv_status load_dlse(job *j) {
 static bool is_name(const void *context, const char *name, size_t size) {
     static const char *const others[] = {"past_k", "past_v", "do", "dlse"};
     const job *j = context;
-    for (int port = FV_Q; port < FV_OUT + 4; port++) {
-        const char *one = port < FV_OUT ? cli_port_name(j->mechanism, port) : others[port - FV_OUT];
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strlen(others[i]) == size && strncmp(others[i], name, size) == 0) return true;
+    for (int operand = 0; operand < FV_OPERANDS; operand++) {
+        if (fv_operand_is(operand, FV_ROLE_RESULT)) continue;
+        const char *one = cli_operand_name(j->mechanism, operand);
         if (one && strlen(one) == size && strncmp(one, name, size) == 0) return true;
     }
     return false;
@@ -311,13 +316,14 @@ static fv_status load(job *j) {
     if (status == FV_OK && wants(j, FV_K) && wants(j, FV_V)) status = check_past();
     if (status == FV_OK && wants(j, FV_K)) status = join_past(j, "past_k", kv_heads, &j->x.t[FV_K]);
     if (status == FV_OK && wants(j, FV_V)) status = join_past(j, "past_v", kv_heads, &j->x.t[FV_V]);
-    for (int port = FV_BIAS; status == FV_OK && port < FV_OUT; port++) status = load_port(j, port);
+    for (int operand = 0; status == FV_OK && operand < FV_OPERANDS; operand++)
+        if (!fv_operand_is(operand, FV_ROLE_RESULT) && !fv_operand_is_qkv(operand)) status = load_operand(j, operand);
     if (status != FV_OK) return status;
-    for (int port = FV_Q; port < FV_OUT; port++)
-        if ((j->mechanism->needs >> port & 1) && j->x.t[port].rank == 0)
+    for (int operand = 0; operand < FV_OPERANDS; operand++)
+        if ((j->mechanism->needs >> operand & 1) && j->x.t[operand].rank == 0)
             return cli_fail(FV_USAGE, "%s needs the tensor %s\n  try:     fovea mechanisms %s", j->mechanism->name,
-                            cli_port_name(j->mechanism, port), j->mechanism->name);
-    j->how.q_offset += j->past;
+                            cli_operand_name(j->mechanism, operand), j->mechanism->name);
+    j->call.q_offset += j->past;
     status = load_main(j, "do", heads, &j->x.d[FV_OUT]);
     return status == FV_OK ? load_dlse(j) : status;
 }
@@ -325,18 +331,19 @@ static fv_status load(job *j) {
 /* ---- running */
 
 static fv_status make_outputs(job *j) {
-    static const fv_port outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
+    static const fv_operand outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
     for (size_t i = 0; i < sizeof outs / sizeof *outs; i++) {
         fv_tensor shape;
         if (outs[i] == FV_LSE && !wants(j, FV_K)) continue; /* gates have no scores */
-        fv_status status = fv_attention_port_shape(&j->how, &j->x, outs[i], &shape);
+        fv_status status = fv_attention_operand_shape(&j->how, &j->x, outs[i], &shape);
         if (status != FV_OK) return status;
         if (shape.rank > 0)
             j->x.t[outs[i]] = attend_new(shape.dtype, outs[i] == FV_OUT ? j->layout : ATTEND_BHLD, &shape);
     }
     j->backward = j->x.d[FV_OUT].rank > 0 || j->x.d[FV_LSE].rank > 0;
-    for (int port = FV_Q; j->backward && port < FV_MASK; port++)
-        if (j->x.t[port].rank > 0) j->x.d[port] = attend_new(j->x.t[port].dtype, ATTEND_BHLD, &j->x.t[port]);
+    for (int operand = 0; j->backward && operand < FV_OPERANDS; operand++)
+        if (fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) && j->x.t[operand].rank > 0)
+            j->x.d[operand] = attend_new(j->x.t[operand].dtype, ATTEND_BHLD, &j->x.t[operand]);
     return FV_OK;
 }
 
@@ -374,7 +381,7 @@ static fv_status write_weights(const job *j, const fv_attention_plan *plan) {
                                                     (size_t)(start[0] * all.stride[0] + start[1] * all.stride[1]),
                              all.dtype, inside, k_len);
             part.stride[0] = all.stride[2];
-            status = fv_attention_weights(plan, &j->x, stage_of(o.weights), n, head[h], row, inside, &part);
+            status = fv_attention_weights(plan, &j->call, &j->x, stage_of(o.weights), n, head[h], row, inside, &part);
         }
     }
     if (status == FV_OK) attend_put("weights", &all, ATTEND_BHLD, all.dtype);
@@ -384,19 +391,19 @@ static fv_status write_weights(const job *j, const fv_attention_plan *plan) {
 }
 
 static void put_gradients(const job *j) {
-    for (int port = FV_Q; port < FV_MASK; port++) {
+    for (int operand = 0; operand < FV_OPERANDS; operand++) {
         char name[64];
-        fv_tensor d = j->x.d[port];
-        if (d.rank == 0) continue;
-        snprintf(name, sizeof name, "d%s", cli_port_name(j->mechanism, port));
-        if (port == FV_BIAS) d = fv_tensor_of(d.data, d.dtype, j->bias_rank, d.dim + 4 - j->bias_rank);
-        bool has_past = j->past && (port == FV_K || port == FV_V);
+        fv_tensor d = j->x.d[operand];
+        if (d.rank == 0 || !fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE)) continue;
+        snprintf(name, sizeof name, "d%s", cli_operand_name(j->mechanism, operand));
+        if (operand == FV_BIAS) d = fv_tensor_of(d.data, d.dtype, j->bias_rank, d.dim + 4 - j->bias_rank);
+        bool has_past = j->past && (operand == FV_K || operand == FV_V);
         if (has_past) {
             fv_tensor old = fv_tensor_slice(d, 2, 0, j->past);
-            attend_put(port == FV_K ? "dpast_k" : "dpast_v", &old, j->past_layout, j->shown);
+            attend_put(operand == FV_K ? "dpast_k" : "dpast_v", &old, j->past_layout, j->shown);
             d = fv_tensor_slice(d, 2, j->past, d.dim[2] - j->past);
         }
-        attend_put(name, &d, port <= FV_V ? j->layout : ATTEND_BHLD, j->shown);
+        attend_put(name, &d, fv_operand_is_qkv(operand) ? j->layout : ATTEND_BHLD, j->shown);
     }
 }
 
@@ -415,32 +422,32 @@ static void print_plan(const fv_attention_plan *plan, bool backward) {
     char text[1024];
     fv_attention_plan_describe(plan, text, sizeof text);
     printf("%s\n", text);
-    printf("forward   %.4g GFLOP, scratch %zu bytes\n", fv_attention_flops(plan, false) / 1e9,
+    printf("forward   %.4g GFLOP, scratch %zu bytes\n", fv_attention_flops(plan, NULL, false) / 1e9,
            fv_attention_scratch(plan, false));
     if (backward)
-        printf("backward  %.4g GFLOP, scratch %zu bytes\n", fv_attention_flops(plan, true) / 1e9,
+        printf("backward  %.4g GFLOP, scratch %zu bytes\n", fv_attention_flops(plan, NULL, true) / 1e9,
                fv_attention_scratch(plan, true));
 }
 
 /* After the plan has checked all shapes. */
 static fv_status rotate(job *j) {
     if (!attend_rope_wanted(&o)) return FV_OK;
-    if (wants(j, FV_K)) return attend_rope(&o, &j->how, &j->x, j->layout, j->past);
+    if (wants(j, FV_K)) return attend_rope(&o, &j->how, &j->call, &j->x, j->layout, j->past);
     return cli_fail(FV_USAGE, "--rope %s: %s has no keys to rotate", o.rope, j->mechanism->name);
 }
 
 static fv_status compute(const job *j, const fv_attention_plan *plan) {
     size_t forward = fv_attention_scratch(plan, false), backward = j->backward ? fv_attention_scratch(plan, true) : 0;
     void *scratch = cli_alloc(forward > backward ? forward : backward);
-    fv_status status = fv_attention_forward(plan, &j->x, scratch);
-    if (status == FV_OK && j->backward) status = fv_attention_backward(plan, &j->x, scratch);
+    fv_status status = fv_attention_forward(plan, &j->call, &j->x, scratch);
+    if (status == FV_OK && j->backward) status = fv_attention_backward(plan, &j->call, &j->x, scratch);
     cli_free(scratch);
     if (status == FV_OK && j->backward && attend_rope_wanted(&o))
-        status = attend_rope_backward(&o, &j->how, &j->x, j->past);
+        status = attend_rope_backward(&o, &j->how, &j->call, &j->x, j->past);
     if (status != FV_OK) return status;
     put_outputs(j);
     if (o.weights) status = write_weights(j, plan);
-    if (status == FV_OK && o.statistics) status = attend_statistics(&o, plan, &j->x, arithmetic(j));
+    if (status == FV_OK && o.statistics) status = attend_statistics(&o, plan, &j->call, &j->x, arithmetic(j));
     return status == FV_OK ? attend_write(&o) : status;
 }
 

@@ -34,12 +34,12 @@ static const char *can_text(uint32_t can, const char *joint, char *text, size_t 
     return text;
 }
 
-static const char *ports_text(const fv_mechanism *m, uint32_t bits, char *text, size_t size) {
+static const char *operands_text(const fv_mechanism *m, uint64_t bits, char *text, size_t size) {
     size_t used = 0;
     text[0] = 0;
-    for (int port = 0; port < FV_PORTS && used < size; port++)
-        if (bits >> port & 1)
-            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? " " : "", cli_port_name(m, port));
+    for (int operand = 0; operand < FV_OPERANDS && used < size; operand++)
+        if (bits >> operand & 1)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? " " : "", cli_operand_name(m, operand));
     return text;
 }
 
@@ -53,8 +53,8 @@ static void show(const fv_mechanism *m) {
     printf("  from       ");
     cli_wrap(stdout, m->citation, 13, width);
     printf("  cost       %s\n", m->cost);
-    printf("  needs      %s\n", ports_text(m, m->needs, text, sizeof text));
-    if (m->takes) printf("  also takes %s\n", ports_text(m, m->takes, text, sizeof text));
+    printf("  needs      %s\n", operands_text(m, m->needs, text, sizeof text));
+    if (m->takes) printf("  also takes %s\n", operands_text(m, m->takes, text, sizeof text));
     printf("  can        %s\n", can_text(m->can, " ", text, sizeof text));
     for (const fv_option *row = m->params; row && row->name; row++) {
         printf("  :%s=%s  ", row->name, row->standard ? row->standard : "");
@@ -102,8 +102,8 @@ static void json(const fv_mechanism *m) {
     member("summary", m->summary, ", ");
     member("citation", m->citation, ", ");
     member("cost", m->cost, ", ");
-    words("needs", ports_text(m, m->needs, text, sizeof text));
-    words("takes", ports_text(m, m->takes, text, sizeof text));
+    words("needs", operands_text(m, m->needs, text, sizeof text));
+    words("takes", operands_text(m, m->takes, text, sizeof text));
     words("can", can_text(m->can, " ", text, sizeof text));
     fputs(", \"parameters\": [", stdout);
     for (const fv_option *row = m->params; row && row->name; row++) {

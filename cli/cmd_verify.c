@@ -91,7 +91,7 @@ static bool run_both(tally *t, cli_problem *problem, uint64_t seed, fv_attention
     reference->t[FV_OUT] = cli_problem_new(problem, &problem->x.t[FV_OUT]);
     if (problem->x.t[FV_LSE].rank) reference->t[FV_LSE] = cli_problem_new(problem, &problem->x.t[FV_LSE]);
     if (cli_problem_run(problem, problem->mechanism->can & FV_CAN_BACKWARD) == FV_OK &&
-        fv_attention_reference(problem->plan, reference) == FV_OK)
+        fv_attention_reference(problem->plan, &problem->call, reference) == FV_OK)
         return true;
     failure(t, problem, seed, "a run that was planned failed, and so the result", INFINITY, 0);
     return false;
@@ -124,7 +124,8 @@ static void check_weights(tally *t, cli_problem *problem, uint64_t seed) {
             row = cli_random_below(&r, q->dim[2]);
     double *weight = cli_alloc((size_t)v->dim[2] * sizeof(double));
     fv_tensor w = fv_tensor_2d(weight, FV_F64, 1, v->dim[2]);
-    if (fv_attention_weights(problem->plan, &problem->x, FV_CAPTURE_SOFTMAX, batch, head, &row, 1, &w) != FV_OK)
+    if (fv_attention_weights(problem->plan, &problem->call, &problem->x, FV_CAPTURE_SOFTMAX, batch, head, &row, 1,
+                             &w) != FV_OK)
         failure(t, problem, seed, "the weights of a row are refused, and so what they are", INFINITY, 0);
     else
         found(t, WEIGHTS, problem, seed, "the product of weights and values",
@@ -162,8 +163,9 @@ static double move(const fv_tensor *t, const fv_tensor *gradient, uint64_t seed,
     return slope;
 }
 
-static double slope_error(cli_problem *problem, fv_port port, uint64_t seed, double scale, double step, void *before) {
-    const fv_tensor *x = &problem->x.t[port], *g = &problem->x.d[port];
+static double slope_error(cli_problem *problem, fv_operand operand, uint64_t seed, double scale, double step,
+                          void *before) {
+    const fv_tensor *x = &problem->x.t[operand], *g = &problem->x.d[operand];
     size_t bytes = (size_t)fv_tensor_count(x) * sizeof(double);
     double slope = move(x, g, seed, step), high = objective(problem);
     memcpy(x->data, before, bytes);
@@ -175,35 +177,37 @@ static double slope_error(cli_problem *problem, fv_port port, uint64_t seed, dou
 }
 
 /* Mechanisms that select keys jump where the selection changes; a shorter step then stays on one side of the jump. */
-static void check_port(tally *t, cli_problem *problem, fv_port port, uint64_t seed, double scale) {
-    const fv_tensor *x = &problem->x.t[port];
+static void check_operand(tally *t, cli_problem *problem, fv_operand operand, uint64_t seed, double scale) {
+    const fv_tensor *x = &problem->x.t[operand];
     size_t bytes = (size_t)fv_tensor_count(x) * sizeof(double);
     void *before = cli_alloc(bytes);
     memcpy(before, x->data, bytes);
-    double difference = slope_error(problem, port, seed, scale, 1e-5, before);
+    double difference = slope_error(problem, operand, seed, scale, 1e-5, before);
     for (double step = 1e-6; step > 5e-9 && !(difference <= kinds[GRADIENT_F64].allowed); step /= 10)
-        difference = fmin(difference, slope_error(problem, port, seed, scale, step, before));
+        difference = fmin(difference, slope_error(problem, operand, seed, scale, step, before));
     cli_free(before);
     char what[64];
-    snprintf(what, sizeof what, "the gradient of %s", cli_port_name(problem->mechanism, port));
+    snprintf(what, sizeof what, "the gradient of %s", cli_operand_name(problem->mechanism, operand));
     found(t, GRADIENT_F64, problem, seed, what, difference);
 }
 
 static void check_gradients(tally *t, cli_problem *problem, uint64_t seed) {
     double scale = 1e-3 * sqrt((double)fv_tensor_count(&problem->x.t[FV_OUT]));
-    for (int port = FV_Q; port < FV_MASK; port++)
-        if (problem->x.d[port].rank) check_port(t, problem, (fv_port)port, seed, scale);
+    for (int operand = 0; operand < FV_OPERANDS; operand++)
+        if (fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE))
+            if (problem->x.d[operand].rank) check_operand(t, problem, (fv_operand)operand, seed, scale);
 }
 
 /* ---- f32 on one instruction set against f64 */
 
 static void compare_gradients(tally *t, cli_problem *problem, uint64_t seed, const cli_problem *with) {
-    for (int port = FV_Q; port < FV_MASK; port++) {
-        if (!problem->x.d[port].rank) continue;
+    for (int operand = 0; operand < FV_OPERANDS; operand++) {
+        if (!fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE)) continue;
+        if (!problem->x.d[operand].rank) continue;
         char what[64];
-        snprintf(what, sizeof what, "the f32 gradient of %s", cli_port_name(problem->mechanism, port));
-        double difference = difference_of(&problem->x.d[port], &with->x.d[port]);
-        if (port == FV_SLOPES) difference /= (double)problem->x.t[FV_Q].dim[2]; /* distances weigh the errors */
+        snprintf(what, sizeof what, "the f32 gradient of %s", cli_operand_name(problem->mechanism, operand));
+        double difference = difference_of(&problem->x.d[operand], &with->x.d[operand]);
+        if (operand == FV_SLOPES) difference /= (double)problem->x.t[FV_Q].dim[2]; /* distances weigh the errors */
         found(t, GRADIENT_F32, problem, seed, what, difference);
     }
 }

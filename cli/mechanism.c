@@ -1,4 +1,4 @@
-/* Mechanisms and their ports by the names people use. See mechanism.h. */
+/* Mechanisms and their operands by the names people use. See mechanism.h. */
 #include "mechanism.h"
 #include "console.h"
 #include "flags.h"
@@ -18,8 +18,10 @@ fv_status cli_mechanism_find(const char *text, const fv_mechanism **mechanism) {
     return cli_fail(FV_USAGE, "unknown mechanism %s\n  try:     fovea mechanisms", name);
 }
 
-const char *cli_port_name(const fv_mechanism *mechanism, int port) {
-    if (port >= FV_W0 && port <= FV_W5) return mechanism->port_names[port - FV_W0];
-    if (port == FV_CU_Q || port == FV_CU_K) return port == FV_CU_Q ? "cu_seqlens_q" : "cu_seqlens_k";
-    return fv_port_name((fv_port)port);
+const char *cli_operand_name(const fv_mechanism *mechanism, int operand) {
+    const fv_mechanism_operand *own = fv_mechanism_own(mechanism, (fv_operand)operand);
+    if (own) return own->name;
+    if (!*fv_operand_info((fv_operand)operand)->shape && fv_operand_is((fv_operand)operand, FV_ROLE_PARAM)) return NULL;
+    if (operand == FV_CU_Q || operand == FV_CU_K) return operand == FV_CU_Q ? "cu_seqlens_q" : "cu_seqlens_k";
+    return fv_operand_name((fv_operand)operand);
 }

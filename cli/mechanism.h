@@ -1,4 +1,4 @@
-/* Mechanisms and their ports by the names people use. */
+/* Mechanisms and their operands by the names people use. */
 #ifndef CLI_MECHANISM_H
 #define CLI_MECHANISM_H
 
@@ -7,7 +7,7 @@
 /* Of "topk" or "topk:k=8". FV_USAGE with the nearest name. */
 fv_status cli_mechanism_find(const char *text, const fv_mechanism **mechanism);
 
-/* What a port is called in files and in tables; NULL: an own parameter the mechanism does not have. */
-const char *cli_port_name(const fv_mechanism *mechanism, int port);
+/* What an operand is called in files and in tables; NULL: an own parameter the mechanism does not have. */
+const char *cli_operand_name(const fv_mechanism *mechanism, int operand);
 
 #endif

@@ -35,19 +35,20 @@ fv_tensor cli_problem_new(cli_problem *problem, const fv_tensor *shape) {
     return t;
 }
 
-/* Values a port can have: log decays are negative, write strengths lie in (0, 1), parameters are small. */
-static double value_for(fv_port port, cli_random *r) {
+/* Values an operand can have: log decays are negative, write strengths lie in (0, 1), parameters are small. */
+static double value_for(fv_operand operand, cli_random *r) {
     double x = cli_random_normal(r);
-    if (port == FV_LOG_DECAY || port == FV_SLOPES) return port == FV_LOG_DECAY ? -0.2 * fabs(x) : 0.1 * fabs(x);
-    if (port == FV_BETA) return 1 / (1 + exp(-x));
-    return port >= FV_W0 && port <= FV_W5 ? 0.3 * x : x;
+    if (operand == FV_LOG_DECAY || operand == FV_SLOPES)
+        return operand == FV_LOG_DECAY ? -0.2 * fabs(x) : 0.1 * fabs(x);
+    if (operand == FV_BETA) return 1 / (1 + exp(-x));
+    return fv_operand_is(operand, FV_ROLE_PARAM) && operand != FV_SINKS ? 0.3 * x : x;
 }
 
-static void fill(const fv_tensor *t, fv_port port, cli_random *r) {
+static void fill(const fv_tensor *t, fv_operand operand, cli_random *r) {
     int64_t count = fv_tensor_count(t);
     fv_tensor flat = fv_tensor_1d(t->data, t->dtype, count);
     /* floats, so that a problem is the same in f32 and f64 */
-    for (int64_t i = 0; i < count; i++) fv_tensor_set(&flat, &i, (double)(float)value_for(port, r));
+    for (int64_t i = 0; i < count; i++) fv_tensor_set(&flat, &i, (double)(float)value_for(operand, r));
 }
 
 static fv_tensor shape4(fv_dtype dtype, int64_t a, int64_t b, int64_t c, int64_t d) {
@@ -55,14 +56,14 @@ static fv_tensor shape4(fv_dtype dtype, int64_t a, int64_t b, int64_t c, int64_t
     return fv_tensor_of(NULL, dtype, 4, dim);
 }
 
-/* A port of the shape the library asks for, filled. */
-static fv_status add_port(cli_problem *problem, fv_port port, fv_dtype dtype, cli_random *r) {
+/* An operand of the shape the library asks for, filled. */
+static fv_status add_operand(cli_problem *problem, fv_operand operand, fv_dtype dtype, cli_random *r) {
     fv_tensor shape;
-    fv_status status = fv_attention_port_shape(&problem->how, &problem->x, port, &shape);
+    fv_status status = fv_attention_operand_shape(&problem->how, &problem->x, operand, &shape);
     if (status != FV_OK || shape.rank == 0) return status;
     shape.dtype = dtype;
-    problem->x.t[port] = cli_problem_new(problem, &shape);
-    fill(&problem->x.t[port], port, r);
+    problem->x.t[operand] = cli_problem_new(problem, &shape);
+    fill(&problem->x.t[operand], operand, r);
     return FV_OK;
 }
 
@@ -110,9 +111,9 @@ static void add_prefix(cli_problem *problem, int64_t sequences, cli_random *r) {
     add_word(problem, "prefix_len");
 }
 
-static void add_packing(cli_problem *problem, fv_port port, int64_t total, int64_t sequences, cli_random *r) {
+static void add_packing(cli_problem *problem, fv_operand operand, int64_t total, int64_t sequences, cli_random *r) {
     fv_tensor shape = fv_tensor_1d(NULL, FV_I32, sequences + 1),
-              cu = problem->x.t[port] = cli_problem_new(problem, &shape);
+              cu = problem->x.t[operand] = cli_problem_new(problem, &shape);
     int32_t *at = cu.data;
     for (int64_t i = 1; i < sequences; i++) {
         at[i] = at[i - 1] + (int32_t)cli_random_below(r, total / sequences * 2);
@@ -122,14 +123,15 @@ static void add_packing(cli_problem *problem, fv_port port, int64_t total, int64
 }
 
 static void add_structure(cli_problem *problem, cli_random *r, bool packed) {
-    uint32_t can = problem->mechanism->can, takes = problem->mechanism->takes;
+    const uint32_t can = problem->mechanism->can;
+    const uint64_t takes = problem->mechanism->takes;
     if (can & FV_CAN_CAUSAL && cli_random_below(r, 2)) {
         problem->how.causal = cli_random_below(r, 2) ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
         add_word(problem, problem->how.causal == FV_CAUSAL_UPPER_LEFT ? "causal upper-left" : "causal lower-right");
     }
     if (can & FV_CAN_CAUSAL && cli_random_below(r, 3) == 0) {
-        problem->how.window_left = cli_random_below(r, 20);
-        problem->how.window_right = cli_random_below(r, 2) ? -1 : cli_random_below(r, 20);
+        problem->how.window = FV_WINDOW(cli_random_below(r, 20), -1);
+        if (!cli_random_below(r, 2)) problem->how.window.right = cli_random_below(r, 20);
         add_word(problem, "window");
     }
     if (takes >> FV_MASK & 1 && !packed && cli_random_below(r, 3) == 0) add_mask(problem, r);
@@ -137,7 +139,7 @@ static void add_structure(cli_problem *problem, cli_random *r, bool packed) {
     if (takes >> FV_BIAS & 1 && cli_random_below(r, 3) == 0) add_plane(problem, r);
     if (takes >> FV_SLOPES & 1 && cli_random_below(r, 4) == 0) problem->how.softcap = 2, add_word(problem, "softcap");
     if (can & FV_CAN_DROPOUT && cli_random_below(r, 4) == 0)
-        problem->how.dropout = 0.2, problem->how.seed = 7, add_word(problem, "dropout");
+        problem->how.dropout = 0.2, problem->call.seed = 7, add_word(problem, "dropout");
     if (takes >> FV_PREFIX_LEN & 1 && !packed && cli_random_below(r, 5) == 0)
         add_prefix(problem, problem->x.t[FV_Q].dim[0], r);
     if (packed) {
@@ -151,23 +153,24 @@ static void add_structure(cli_problem *problem, cli_random *r, bool packed) {
 
 /* ---- a whole problem */
 
-static fv_status add_ports(cli_problem *problem, fv_dtype dtype, cli_random *r, bool optional) {
+static fv_status add_operands(cli_problem *problem, fv_dtype dtype, cli_random *r, bool optional) {
     fv_status status = FV_OK;
-    for (int port = FV_BIAS; port < FV_MASK && status == FV_OK; port++) {
-        bool needed = problem->mechanism->needs >> port & 1, taken = problem->mechanism->takes >> port & 1;
-        if (problem->x.t[port].rank) continue;
+    for (int operand = 0; operand < FV_OPERANDS && status == FV_OK; operand++) {
+        if (!fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) || fv_operand_is_qkv(operand)) continue;
+        bool needed = problem->mechanism->needs >> operand & 1, taken = problem->mechanism->takes >> operand & 1;
+        if (problem->x.t[operand].rank) continue;
         if (!needed && !(optional && taken && cli_random_below(r, 3) == 0)) continue;
-        status = add_port(problem, (fv_port)port, dtype, r);
-        if (!needed && problem->x.t[port].rank) add_word(problem, fv_port_name((fv_port)port));
+        status = add_operand(problem, (fv_operand)operand, dtype, r);
+        if (!needed && problem->x.t[operand].rank) add_word(problem, fv_operand_name((fv_operand)operand));
     }
     return status;
 }
 
-static fv_status outputs_of(cli_problem *problem, bool backward, uint32_t fixed) {
-    static const fv_port outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
+static fv_status outputs_of(cli_problem *problem, bool backward, uint64_t fixed) {
+    static const fv_operand outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
     for (size_t i = 0; i < sizeof outs / sizeof *outs; i++) {
         fv_tensor shape;
-        fv_status status = fv_attention_port_shape(&problem->how, &problem->x, outs[i], &shape);
+        fv_status status = fv_attention_operand_shape(&problem->how, &problem->x, outs[i], &shape);
         if (status != FV_OK) return status;
         if (outs[i] == FV_LSE && problem->mechanism->can & FV_CAN_SELF) continue; /* a gate has no softmax */
         if (shape.rank > 0) problem->x.t[outs[i]] = cli_problem_new(problem, &shape);
@@ -176,9 +179,10 @@ static fv_status outputs_of(cli_problem *problem, bool backward, uint32_t fixed)
         cli_random r = {99};
         problem->x.d[FV_OUT] = cli_problem_new(problem, &problem->x.t[FV_OUT]);
         fill(&problem->x.d[FV_OUT], FV_OUT, &r);
-        for (int port = FV_Q; port < FV_MASK; port++)
-            if (problem->x.t[port].rank > 0 && !(fixed >> port & 1))
-                problem->x.d[port] = cli_problem_new(problem, &problem->x.t[port]);
+        for (int operand = 0; operand < FV_OPERANDS; operand++)
+            if (fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) && problem->x.t[operand].rank > 0 &&
+                !(fixed >> operand & 1))
+                problem->x.d[operand] = cli_problem_new(problem, &problem->x.t[operand]);
     }
     return FV_OK;
 }
@@ -192,15 +196,10 @@ static void onto_grid(const fv_tensor *t) {
 /* What a mechanism's row does not say it cannot do, and it refuses: windows. */
 static fv_status plan_without_windows(cli_problem *problem) {
     fv_status status = fv_attention_plan_create(&problem->plan, &problem->how, &problem->x);
-    if (status != FV_USAGE || (problem->how.window_left < 0 && problem->how.window_right < 0)) return status;
-    problem->how.window_left = problem->how.window_right = -1;
+    if (status != FV_USAGE || !problem->how.window.limited) return status;
+    problem->how.window = (fv_window){0};
     add_word(problem, "(left out)");
     return fv_attention_plan_create(&problem->plan, &problem->how, &problem->x);
-}
-
-/* Parameters that matter at these lengths, where the usual ones would not. */
-static const char *text_of(const char *name) {
-    return strcmp(name, "window") == 0 ? "window:left=9,right=4" : strcmp(name, "topk") == 0 ? "topk:k=6" : name;
 }
 
 fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64_t seed, fv_dtype dtype, bool grid) {
@@ -209,7 +208,7 @@ fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64
     memset(problem, 0, sizeof *problem);
     problem->mechanism = m;
     problem->how = (fv_attention_options)FV_ATTENTION_DEFAULT;
-    problem->how.mechanism = text_of(m->name);
+    problem->how.mechanism = m->examples[0];
     bool gate = (m->needs >> FV_K & 1) == 0, packed = m->can & FV_CAN_VARLEN && cli_random_below(&r, 4) == 0;
     int64_t b = packed ? 1 : 1 + cli_random_below(&r, 2), hkv = 1 + cli_random_below(&r, 2),
             group = m->can & FV_CAN_GQA ? 1 + cli_random_below(&r, 3) : 1;
@@ -223,13 +222,14 @@ fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64
              fv_dtype_name(dtype));
     const fv_tensor shape[3] = {shape4(dtype, b, hkv * group, lq, d), shape4(dtype, b, hkv, lk, d),
                                 shape4(dtype, b, hkv, lk, dv)};
-    for (int port = FV_Q; port <= (gate ? FV_Q : FV_V); port++) {
-        problem->x.t[port] = cli_problem_new(problem, &shape[port]);
-        fill(&problem->x.t[port], (fv_port)port, &r);
+    static const fv_operand qkv[] = {FV_Q, FV_K, FV_V};
+    for (int i = 0; i < (gate ? 1 : 3); i++) {
+        problem->x.t[qkv[i]] = cli_problem_new(problem, &shape[i]);
+        fill(&problem->x.t[qkv[i]], qkv[i], &r);
     }
     if (!gate) add_structure(problem, &r, packed);
     if (!gate && cli_random_below(&r, 4) == 0 && m->can & FV_CAN_WEIGHTS) problem->how.scale = 0.3;
-    fv_status status = add_ports(problem, dtype, &r, !packed);
+    fv_status status = add_operands(problem, dtype, &r, !packed);
     if (status == FV_OK) status = outputs_of(problem, (m->can & FV_CAN_BACKWARD) != 0, 0);
     const fv_tensor *lse = &problem->x.t[FV_LSE];
     if (status == FV_OK && lse->rank && m->can & FV_CAN_WEIGHTS && cli_random_below(&r, 2)) {
@@ -237,8 +237,7 @@ fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64
         fill(&problem->x.d[FV_LSE], FV_LSE, &r);
         add_word(problem, "dlse");
     }
-    for (int port = FV_Q; grid && port <= FV_BIAS; port++)
-        if (port != FV_V) onto_grid(&problem->x.t[port]);
+    if (grid) onto_grid(&problem->x.t[FV_Q]), onto_grid(&problem->x.t[FV_K]), onto_grid(&problem->x.t[FV_BIAS]);
     return status == FV_OK ? plan_without_windows(problem) : status;
 }
 
@@ -262,16 +261,18 @@ fv_status cli_problem_of(cli_problem *problem, const fv_attention_options *how, 
     memset(problem, 0, sizeof *problem);
     problem->mechanism = fv_mechanism_find(name);
     problem->how = *how;
+    problem->call.seed = 1;
     bool gate = (problem->mechanism->needs >> FV_K & 1) == 0;
     const fv_tensor q = shape4(dtype, s->b, s->h, s->l, s->d), k = shape4(dtype, s->b, s->hkv, s->l, s->d);
-    for (int port = FV_Q; port <= (gate ? FV_Q : FV_V); port++) {
-        problem->x.t[port] = cli_problem_new(problem, port == FV_Q ? &q : &k);
-        fill(&problem->x.t[port], (fv_port)port, &r);
+    static const fv_operand qkv[] = {FV_Q, FV_K, FV_V};
+    for (int i = 0; i < (gate ? 1 : 3); i++) {
+        problem->x.t[qkv[i]] = cli_problem_new(problem, i ? &k : &q);
+        fill(&problem->x.t[qkv[i]], qkv[i], &r);
     }
     if (s->bias != CLI_BIAS_NONE) add_bias(problem, s, &r);
     if (s->sequences > 0) add_starts(problem, s);
-    fv_status status = add_ports(problem, dtype, &r, false);
-    if (status == FV_OK) status = outputs_of(problem, backward, s->bias == CLI_BIAS_FULL ? 1u << FV_BIAS : 0);
+    fv_status status = add_operands(problem, dtype, &r, false);
+    if (status == FV_OK) status = outputs_of(problem, backward, s->bias == CLI_BIAS_FULL ? FV_OPERAND_BIT(FV_BIAS) : 0);
     return status == FV_OK ? fv_attention_plan_create(&problem->plan, &problem->how, &problem->x) : status;
 }
 
@@ -279,8 +280,9 @@ fv_status cli_problem_run(cli_problem *problem, bool backward) {
     size_t size = fv_attention_scratch(problem->plan, false),
            more = backward ? fv_attention_scratch(problem->plan, true) : 0;
     void *scratch = cli_alloc(size > more ? size : more);
-    fv_status status = fv_attention_forward(problem->plan, &problem->x, scratch);
-    if (status == FV_OK && backward) status = fv_attention_backward(problem->plan, &problem->x, scratch);
+    fv_status status = fv_attention_forward(problem->plan, &problem->call, &problem->x, scratch);
+    if (status == FV_OK && backward)
+        status = fv_attention_backward(problem->plan, &problem->call, &problem->x, scratch);
     cli_free(scratch);
     return status;
 }

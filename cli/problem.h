@@ -14,10 +14,11 @@ double cli_random_normal(cli_random *r);
 typedef struct cli_problem {
     const fv_mechanism *mechanism;
     fv_attention_options how;
+    fv_attention_call call;
     fv_attention_tensors x;
     fv_attention_plan *plan;
     char text[256]; /* "b2 h4/2 q33 k70 d16 dv8 f32 causal kv_len" */
-    void *block[3 * FV_PORTS];
+    void *block[3 * FV_OPERANDS];
     int blocks;
 } cli_problem;
 

@@ -31,14 +31,14 @@ int main(void) {
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     how.causal = FV_CAUSAL_UPPER_LEFT;
     fv_attention_plan *plan = NULL;
-    if (fv_attention(&how, &x) != FV_OK || fv_attention_plan_create(&plan, &how, &x) != FV_OK) return fail();
+    if (fv_attention(&how, NULL, &x) != FV_OK || fv_attention_plan_create(&plan, &how, &x) != FV_OK) return fail();
     char text[200];
     fv_attention_plan_describe(plan, text, sizeof text);
     printf("%s\n", text);
 
     const int64_t row = LENGTH - 1;
     fv_tensor w = fv_tensor_2d(weights, FV_F32, 1, LENGTH);
-    if (fv_attention_weights(plan, &x, FV_CAPTURE_SOFTMAX, 0, 1, &row, 1, &w) != FV_OK) return fail();
+    if (fv_attention_weights(plan, NULL, &x, FV_CAPTURE_SOFTMAX, 0, 1, &row, 1, &w) != FV_OK) return fail();
     printf("head 1, last query attends to");
     for (int j = 0; j < LENGTH; j++) printf(" %.3f", weights[j]);
     printf("\nout[0] %.4f  dq[9] %.4f  dk[0] %.4f  dv[0] %.4f\n", out[0], dq[9], dk[0], dv[0]);

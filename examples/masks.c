@@ -92,7 +92,7 @@ static void attend(const fv_block_mask *mask) {
     x.t[FV_Q] = x.t[FV_K] = x.t[FV_V] = fv_bhld(q, FV_F32, 1, 1, LENGTH, WIDTH);
     x.t[FV_OUT] = fv_bhld(out, FV_F32, 1, 1, LENGTH, WIDTH);
     how.blocks = mask;
-    check(fv_attention(&how, &x));
+    check(fv_attention(&how, NULL, &x));
     printf("\nfirst row of the second text: it sees itself alone, %g is %g\n", (double)out[150 * WIDTH],
            (double)q[150 * WIDTH]);
 }

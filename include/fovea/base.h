@@ -69,15 +69,32 @@ FV_API void fv_interrupt(void);
 FV_API bool fv_interrupted(void);
 FV_API void fv_interrupt_clear(void);
 
+/* Which keys a query sees by distance. All zeros: no window. Set it by FV_WINDOW: left and right without `limited` are
+ * FV_USAGE, so that a forgotten one shows. */
+typedef struct fv_window {
+    bool limited;
+    int64_t left, right; /* keys visible to the left of a query besides itself, and to its right; -1: no limit */
+} fv_window;
+#define FV_WINDOW(left, right) ((fv_window){true, left, right})
+
 /* One row of a table of options: the same rows give struct defaults, parsing, range checks, --help, the man page
  * and the saved configuration. */
-typedef enum fv_option_type { FV_OPT_BOOL, FV_OPT_INT, FV_OPT_FLOAT, FV_OPT_STRING, FV_OPT_CHOICE } fv_option_type;
+typedef enum fv_option_type {
+    FV_OPT_BOOL,
+    FV_OPT_NOT, /* a bool whose field says the opposite: "bias" is true while no_bias is false */
+    FV_OPT_INT,
+    FV_OPT_FLOAT,
+    FV_OPT_STRING,
+    FV_OPT_CHOICE,
+    FV_OPT_WINDOW_LEFT, /* one side of an fv_window, as a number: -1 is no limit */
+    FV_OPT_WINDOW_RIGHT
+} fv_option_type;
 typedef struct fv_option {
     const char *name;     /* long name with dashes: "batch-size" */
-    fv_option_type type;  /* field types: bool, int64_t, double, const char * (STRING and CHOICE) */
+    fv_option_type type;  /* fields: bool (and NOT), int64_t, double, const char * (and CHOICE), fv_window */
     size_t offset;        /* offsetof the field in its options struct */
     const char *standard; /* default as text, NULL for none */
-    double min, max;      /* inclusive range of INT and FLOAT; ignored otherwise */
+    double min, max;      /* inclusive range of numbers; ignored otherwise */
     const char *choices;  /* CHOICE: "mean|max|cls|attention"; a hint such as "FILE" otherwise, may be NULL */
     const char *help;     /* one line, lower case, no full stop */
     uint32_t flags;       /* FV_OPTION_... */

@@ -9,14 +9,14 @@
  *     fv_decode_tensors x = {.q = q, .out = out};                                      // (B,H,1,D)
  *     fv_decode(plan, cache, &x, scratch);
  *
- * Positions are absolute: the first row ever appended to a sequence is position 0. Sequences of a batch have lengths of
- * their own. Nothing is allocated by append, truncate, reset or fv_decode. A cache is not locked: one thread at a time
- * changes it, any number read it.
+ * Positions are absolute: the first row ever appended to a sequence is position 0. Sequences of a batch have lengths
+ * of their own. Nothing is allocated by append, truncate, reset, copy, reorder or fv_decode. A cache is not locked:
+ * one thread at a time changes it, any number read it.
  */
 #ifndef FOVEA_CACHE_H
 #define FOVEA_CACHE_H
 
-#include "tensor.h"
+#include "attention.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -52,10 +52,11 @@ FV_API fv_status fv_kv_cache_grow(fv_kv_cache *cache, int64_t size);
 
 /* What the cache was made with, `capacity` and `pages` as they are now. */
 FV_API fv_cache_options fv_kv_cache_options(const fv_kv_cache *cache);
-FV_API size_t fv_kv_cache_bytes(const fv_kv_cache *cache); /* of keys and values together */
-FV_API int64_t fv_kv_cache_free_pages(const fv_kv_cache *cache);
+FV_API size_t fv_kv_cache_bytes(const fv_kv_cache *cache);       /* of keys and values together */
+FV_API int64_t fv_kv_cache_free_pages(const fv_kv_cache *cache); /* PAGED: that no sequence has; 0 for other kinds */
 
-/* Positions appended to sequence b so far, and the first of them that is still there (above 0 in rings only). */
+/* Positions appended to sequence b so far, and the first of them that is still there (above 0 in rings and copies of
+ * them). */
 FV_API int64_t fv_kv_cache_length(const fv_kv_cache *cache, int64_t b);
 FV_API int64_t fv_kv_cache_first(const fv_kv_cache *cache, int64_t b);
 
@@ -69,35 +70,63 @@ FV_API fv_status fv_kv_cache_append(fv_kv_cache *cache, const fv_tensor *k, cons
  * kept. */
 FV_API fv_status fv_kv_cache_truncate(fv_kv_cache *cache, int64_t b, int64_t length);
 
-/* Sequence b (-1: every one) is empty again and starts at position 0; its pages go back to the pool. */
+/* Sequence b (-1: every one) is empty again and starts at position 0; pages that no other sequence has go back to
+ * the pool. */
 FV_API fv_status fv_kv_cache_reset(fv_kv_cache *cache, int64_t b);
 
-/* Copies positions start, start + 1, ... of sequence b: k is (Hkv,n,Dqk), v is (Hkv,n,Dv), any floating dtype; either
- * may be NULL. */
+/* A new cache with the same options and contents. FV_NO_RESOURCES: not enough memory; *copy is NULL then. */
+FV_API fv_status fv_kv_cache_clone(fv_kv_cache **copy, const fv_kv_cache *cache);
+
+/* Sequence to_b of `to` becomes a copy of sequence from_b of `from`. Within one PAGED cache the two share pages,
+ * nothing is moved, and it takes no free page; a shared page is copied when one of them appends to it, which takes
+ * one. Otherwise the rows are copied: the caches may be of different kinds and sizes, but not of other kv heads,
+ * widths or dtype (FV_USAGE); a ring keeps the last `capacity` of them. FV_NO_RESOURCES: no room in `to`. On failure
+ * nothing has changed. */
+FV_API fv_status fv_kv_cache_copy(fv_kv_cache *to, int64_t to_b, const fv_kv_cache *from, int64_t from_b);
+
+/* For beams: every sequence b < n becomes a copy of what sequence parent[b] was, the others stay. PAGED caches share
+ * pages as in fv_kv_cache_copy; the others move rows, and only those of sequences that change. Needs no memory and
+ * no free page. FV_USAGE: n beyond the batch, a parent that is no sequence; nothing has changed then. */
+FV_API fv_status fv_kv_cache_reorder(fv_kv_cache *cache, const int64_t *parent, int64_t n);
+
+/* Copies positions start, start + 1, ... of sequence b: k is (Hkv,n,Dqk), v is (Hkv,n,Dv), any floating dtype;
+ * either may be NULL. */
 FV_API fv_status fv_kv_cache_read(const fv_kv_cache *cache, int64_t b, int64_t start, const fv_tensor *k,
                                   const fv_tensor *v);
 
 /* ---- attention of new rows */
 
 /* With `length` positions in a sequence and n new rows, row r is position length - n + r: append first, then decode.
- * Order as in fv_attention: scale, softcap, slopes, masks, softmax with sinks, values. */
+ * Order as in fv_attention: scale, softcap, bias and slopes, masks, softmax with sinks, values; the results are
+ * those of the last n rows of fv_attention over the whole sequence, up to rounding. Zeros are the defaults. */
 typedef struct fv_decode_options {
-    double scale;        /* 0: 1/sqrt(Dqk) */
-    double softcap;      /* 0: none; else cap*tanh(s/cap) */
-    int64_t window_left; /* keys visible to the left of a row besides itself; -1: all that are there */
-    bool see_all;        /* rows also see the new rows behind them */
+    double scale;             /* 0: 1/sqrt(Dqk) */
+    double softcap;           /* 0: none; else cap*tanh(s/cap) */
+    fv_window window;         /* positions seen to the left of a row besides itself, and with see_all to the right */
+    fv_mask_means mask_means; /* what a true element of the mask says */
+    bool see_all;             /* rows also see the new rows behind them */
+    /* Cross-attention: the cache holds an encoder's memory of any length, also 0, and every row sees all of it. Rows
+     * have no position in it: no window, no slopes, no prefix_len. */
+    bool memory;
+    uint64_t reserved[8]; /* 0 */
 } fv_decode_options;
 #define FV_DECODE_DEFAULT \
-    { 0, 0, -1, false }
+    { 0 }
 
+/* `rank == 0`: absent. Only q and out are needed. */
 typedef struct fv_decode_tensors {
     fv_tensor q;      /* (B,H,n,Dqk) f32, bf16 or f16; n up to the rows planned; head h reads kv head h*Hkv/H */
     fv_tensor out;    /* (B,H,n,Dv) f32, bf16 or f16 */
-    fv_tensor lse;    /* (B,H,n) f32, natural log of the softmax denominator without sinks; rank 0: not wanted */
-    fv_tensor sinks;  /* (H) f32, learned logits that join the denominator; rank 0: none */
-    fv_tensor slopes; /* (H) f32, ALiBi: adds -slope*|i-j|; rank 0: none */
-    const int64_t
-        *counts; /* rows of each sequence, the first ones of q; rows beyond give 0 and -inf. NULL: n for all */
+    fv_tensor lse;    /* (B,H,n) f32, natural log of the softmax denominator without sinks */
+    fv_tensor sinks;  /* (H) f32, learned logits that join the denominator */
+    fv_tensor slopes; /* (H) f32, ALiBi: adds -slope*|i-j| */
+    /* Rows of each sequence, the first ones of q; rows beyond give 0 and -inf. NULL: n for all. */
+    const int64_t *counts;
+    /* (B|1,H|1,n|1,P|1) with any strides: element j is of position j, P is the longest length or more. bias, in f32,
+     * bf16 or f16, is added to the scores, and -inf masks; mask is bool or u8, see mask_means. What is masked is never
+     * looked at. */
+    fv_tensor bias, mask;
+    fv_tensor prefix_len; /* (B) i32 or i64: rows see all positions below it; the window's left side holds */
 } fv_decode_tensors;
 
 /* A plan serves every cache of the same head dimensions, heads, batch and dtype (all layers of a model) and any number
@@ -114,7 +143,7 @@ FV_API size_t fv_decode_scratch(const fv_decode_plan *plan, const fv_kv_cache *c
 /* "decode bf16 avx512, group 4, chunks of 1024 keys, 2 threads, scratch 0.3 MiB". Returns the length it needs. */
 FV_API size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, char *text, size_t size);
 
-/* Bytes of keys and values that a call with `rows` new rows in every sequence reads. */
+/* Bytes of keys and values that a call with `rows` new rows in every sequence reads; without prefixes and masks. */
 FV_API double fv_decode_bytes(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t rows);
 
 /* K and V are read once, in their storage type, whatever the group and (up to some tens of rows) n. The same bits for

@@ -3,6 +3,7 @@
 #define FOVEA_FOVEA_H
 
 #include "base.h"
+#include "random.h"
 #include "tensor.h"
 #include "attention.h"
 #include "rope.h"
@@ -12,6 +13,7 @@
 #include "grad.h"
 #include "nn.h"
 #include "files.h"
+#include "optim.h"
 #include "data.h"
 #include "vectors.h"
 #include "model.h"

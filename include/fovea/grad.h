@@ -10,7 +10,7 @@
  *         fv_node *y = fv_op_linear(g, fv_op_constant(g, &x), fv_op_param(g, w), fv_op_param(g, b));
  *         fv_node *loss = fv_op_cross_entropy(g, y, &(fv_targets){.labels = labels, .label_smoothing = .1});
  *         fv_status status = fv_graph_backward(g, loss, NULL);               // also reports any failed operation
- *         ...                                                                // optimizer: fv_params_get or _flat, then _zero_grads
+ *         ...                                                                // a step of an optimizer: optim.h
  *     }
  *
  * An operation computes at once; its value may be read straight away. The first failure stays on the graph: later
@@ -43,8 +43,9 @@ typedef struct fv_init {
 #define FV_INIT(kind, scale) ((fv_init){FV_INIT_##kind, scale})
 
 enum {
-    FV_PARAM_DECAY = 1, /* weight decay applies: matrices yes, biases and norms no */
-    FV_PARAM_FROZEN = 2 /* takes part, is saved, gets no gradient */
+    FV_PARAM_DECAY = 1,  /* weight decay applies: matrices yes, biases and norms no */
+    FV_PARAM_FROZEN = 2, /* takes part, is saved, gets no gradient */
+    FV_PARAM_SPARSE = 4  /* a table that steps read by row: optimizers leave rows without a gradient alone */
 };
 
 typedef struct fv_param {
@@ -53,6 +54,8 @@ typedef struct fv_param {
     fv_tensor grad; /* data is NULL until fv_params_grads or the first backward */
     int64_t offset; /* of value and grad in the flat block, in elements */
     uint32_t flags;
+    const int32_t *touched; /* FV_PARAM_SPARSE: rows that backward gave a gradient since the last zero, each once, */
+    int64_t touched_count;  /* and how many; -1: every row, also of parameters without the flag */
 } fv_param;
 
 typedef struct fv_params fv_params;
@@ -69,6 +72,11 @@ FV_API void fv_params_set_flags(fv_params *params, int index, uint32_t flags);
 FV_API int64_t fv_params_elements(const fv_params *params, bool trainable_only);
 FV_API fv_status fv_params_grads(fv_params *params); /* takes memory for the gradients, zero; nothing if it has it */
 FV_API void fv_params_zero_grads(fv_params *params);
+/* All values in a safetensors file, by name, and back. Loading wants exactly the parameters of `params`: FV_BAD_MODEL
+ * names a missing, unknown, misshapen or damaged tensor, and NaN; then no value has changed. f32 and f64 convert. Not
+ * in a library that was built without the packages for files. */
+FV_API fv_status fv_params_save(const fv_params *params, const char *path);
+FV_API fv_status fv_params_load(fv_params *params, const char *path);
 /* The whole block as rank-1 tensors, with the (zero) gaps that align each parameter. */
 FV_API fv_tensor fv_params_flat(const fv_params *params);
 FV_API fv_tensor fv_params_flat_grads(const fv_params *params);
@@ -163,12 +171,13 @@ FV_API fv_node *fv_op_concat(fv_graph *g, fv_node *const *parts, int count, int 
 FV_API fv_node *fv_op_sum(fv_graph *g, fv_node *x);                                    /* scalar */
 FV_API fv_node *fv_op_mean(fv_graph *g, fv_node *x);
 
-/* Packed sequences. Position of a row = its place in its sequence. */
-FV_API fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s);
-FV_API fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table,
-                                    const fv_sequences *s); /* table [max, d_model] */
-FV_API fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, fv_rope_pairing pairing, double base);
+/* Packed sequences. Position of a row = first[n] + its place in its sequence n; first NULL: 0. table [max, d_model]. */
+FV_API fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_t *first);
+FV_API fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table, const fv_sequences *s,
+                                    const int64_t *first);
 /* x (1,H,T,D) or [T,D]; rotates all of D (even) */
+FV_API fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_t *first,
+                           fv_rope_pairing pairing, double base);
 typedef enum fv_pool { FV_POOL_MEAN, FV_POOL_MAX, FV_POOL_FIRST, FV_POOL_SUM } fv_pool;
 FV_API fv_node *fv_op_pool(fv_graph *g, fv_node *x, const fv_sequences *s,
                            fv_pool kind);                                           /* [N, d_model]; empty: zero */
@@ -193,21 +202,25 @@ FV_API fv_node *fv_op_mse(fv_graph *g, fv_node *x, const fv_tensor *targets);
 
 typedef struct fv_attend {
     const char *name;             /* of the layer, for explanations: "block0.attention"; kept by pointer */
-    fv_attention_options options; /* dropout acts only while training; seed 0: the graph gives one */
-    fv_node *in[FV_PORTS];        /* differentiable ports: q (B,H,L,D), k, v, bias, sinks, gate, w0... NULL: absent */
-    fv_tensor fixed[FV_PORTS];    /* masks, lengths, cu_seqlens, index, constant slopes; rank 0: absent; borrowed */
+    fv_attention_options options; /* dropout acts only while training */
+    fv_attention_call call;       /* seed 0: the graph gives one */
+    fv_node
+        *in[FV_OPERAND_SLOTS]; /* differentiable operands: q (B,H,L,D), k, v, bias, sinks, gate, w0... NULL: absent */
+    fv_tensor
+        fixed[FV_OPERAND_SLOTS]; /* masks, lengths, cu_seqlens, index, constant slopes; rank 0: absent; borrowed */
     const fv_sequences *q_rows, *k_rows; /* packed batch instead of fixed[FV_CU_Q/K]; copied. k_rows NULL: as q_rows */
 } fv_attend;
 /* Returns out (B,H,Lq,Dv), in memory (B,Lq,H,Dv): fv_op_merge_heads is a view. lse, state: wanted outputs or NULL. */
 FV_API fv_node *fv_op_attend(fv_graph *g, const fv_attend *call, fv_node **lse, fv_node **state);
 FV_API fv_node *fv_op_merge_heads(fv_graph *g, fv_node *x); /* (1,H,T,D) -> [T, H*D] */
 
-/* The attention calls of this step, in order of execution. `x` holds the tensors for fv_attention_weights; after
- * backward x.d[FV_OUT] is the gradient of the output, so the gradient of a weight is dot(d[FV_OUT] row, t[FV_V]
- * row). */
+/* The attention calls of this step, in order of execution. `plan`, `call` and `x` are those of fv_attention_weights;
+ * after backward x.d[FV_OUT] is the gradient of the output, so the gradient of a weight is dot(d[FV_OUT] row,
+ * t[FV_V] row). */
 typedef struct fv_attention_record {
     const char *name;
     const fv_attention_plan *plan;
+    fv_attention_call call; /* with the seed its dropout had */
     fv_attention_tensors x;
 } fv_attention_record;
 FV_API int fv_graph_attention_count(const fv_graph *graph);

@@ -6,7 +6,7 @@
  *     fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;     // every sequence, every head
  *     want.columns = fv_tensor_of(sums, FV_F32, 3, (int64_t[]){B, H, Lk});
  *     void *scratch = malloc(fv_attention_statistics_scratch(plan, &want));
- *     fv_status status = fv_attention_statistics_compute(plan, &x, &want, scratch);
+ *     fv_status status = fv_attention_statistics_compute(plan, NULL, &x, &want, scratch);
  *
  * Weights of chosen rows, whole: fv_attention_weights in fovea/attention.h.
  */
@@ -51,11 +51,12 @@ typedef struct fv_attention_statistics {
  * when they are refused (FV_NO_RESOURCES: 2^48 bytes or more). */
 FV_API size_t fv_attention_statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want);
 
-/* x: the tensors of the forward, with the LSE it wrote. The same bits for any number of threads; nothing is allocated.
+/* call, x: those of the forward, with the LSE it wrote. The same bits for any number of threads; nothing is allocated.
  * FV_USAGE, with the reason, for a mechanism whose weights do not follow from the LSE, wrong shapes, numbers out of
  * range. */
-FV_API fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const fv_attention_tensors *x,
-                                                 const fv_attention_statistics *want, void *scratch);
+FV_API fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const fv_attention_call *call,
+                                                 const fv_attention_tensors *x, const fv_attention_statistics *want,
+                                                 void *scratch);
 
 #ifdef __cplusplus
 }

@@ -32,11 +32,14 @@ typedef struct fv_train_options {
     int64_t gradient_accumulation;  /* batches an update */
     double learning_rate;           /* highest */
     double embedding_lr_multiplier; /* learn rate of embedding tables, as a multiple of learning-rate */
-    const char *schedule;           /* constant|linear|cosine, after the warmup, down to 0 */
+    const char *schedule;           /* constant|linear|cosine|inverse-sqrt, after the warmup (optim.h) */
     double warmup;                  /* share of all updates in which the rate climbs from 0 */
-    double weight_decay;            /* decoupled; matrices only */
-    double beta1, beta2, epsilon;
-    double max_grad_norm;   /* longest gradient; 0 = no limit */
+    const char *optimizer;          /* adamw|sgd (optim.h) */
+    double weight_decay;            /* matrices only */
+    double beta1, beta2, epsilon;   /* adamw */
+    double momentum;                /* sgd */
+    bool nesterov;                  /* sgd */
+    double max_grad_norm;           /* longest gradient; 0 = no limit */
     double ema_decay;       /* memory of the running mean of the weights that is judged and kept; 0: the weights */
     int64_t early_stopping; /* evaluations without a better one before training stops; 0 = never */
     const char *log_every, *eval_every, *save_every; /* durations */

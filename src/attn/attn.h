@@ -6,26 +6,43 @@
 
 /* "name:key=value,key=value" into plan->mechanism and plan->params. */
 fv_status fv__attn_parse(fv_attention_plan *plan, const char *text);
-/* Ports, shapes, dtypes, options against what the mechanism promises; fills the sizes of the plan. */
+/* Operands, shapes, dtypes, options against what the mechanism promises; fills the sizes of the plan. */
 fv_status fv__attn_check(fv_attention_plan *plan, const fv_attention_tensors *shapes);
-/* The shape of one of the mechanism's own ports, resolved; rank 0 when it does not use it. */
-fv_tensor fv__attn_port_shape(const fv_attention_plan *plan, fv_port port);
+/* The sizes of the plan from its shapes of q, k, v and cu_q, as far as they are there. */
+void fv__attn_sizes(fv_attention_plan *plan);
+
+/* operands.c: shapes written in letters, with the sizes of the plan. */
+typedef struct fv__shape {
+    int rank;
+    int64_t dim[FV_MAX_DIMS];
+    bool broadcast[FV_MAX_DIMS]; /* 1 will do as well */
+} fv__shape;
+/* The first of the shapes in `text` ("B,Lk or B,Lk,D"); text moves behind it. */
+fv__shape fv__attn_parse_shape(const fv_attention_plan *plan, const char **text);
+bool fv__attn_fits(const fv_attention_plan *plan, fv_operand operand, const fv_tensor *t);
+void fv__attn_shape_text(const fv_attention_plan *plan, fv_operand operand, char *out, size_t size);
+fv_dtype fv__attn_dtype(const fv_attention_plan *plan, fv_operand operand); /* the first its row allows */
+/* The shape an operand must have, resolved; rank 0 when it is not used, may broadcast or is the caller's choice. */
+fv_tensor fv__attn_operand_shape(const fv_attention_plan *plan, fv_operand operand);
+
 /* Is any gradient of an input wanted? */
 bool fv__attn_wants_backward(const fv_attention_plan *plan);
 
-/* run.c: the tensors of a call are those of the plan, and their lengths make sense. */
-fv_status fv__attn_check_run(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward);
+/* run.c: the call makes sense, its tensors are those of the plan, and their lengths make sense; fills `run`. call NULL:
+ * zeros. */
+fv_status fv__attn_start(fv__run *run, const fv_attention_plan *plan, const fv_attention_call *call,
+                         const fv_attention_tensors *x, bool backward);
+fv_status fv__attn_check_call(const fv_attention_call *call);
 void *fv__attn_aligned(void *scratch);
 
 /* cast.c: a plan whose storage is not its dtype runs through here. Scratch: the tensors in f32, then what the mechanism
  * needs. */
 bool fv__attn_is_16bit(fv_dtype dtype);
 size_t fv__cast_bytes(const fv_attention_plan *plan, bool backward);
-void fv__cast_run(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward, void *scratch);
+void fv__cast_run(const fv__run *run, bool backward, void *scratch);
 /* The same for what is recomputed after a forward: `y` becomes x with inputs in f32, in `memory`; values and outputs
  * are left out. With batch and head >= 0 only those are converted. */
 size_t fv__cast_inputs_bytes(const fv_attention_plan *plan, bool one);
-void fv__cast_inputs(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t batch, int64_t head,
-                     fv_attention_tensors *y, void *memory);
+void fv__cast_inputs(const fv__run *run, int64_t batch, int64_t head, fv_attention_tensors *y, void *memory);
 
 #endif

@@ -20,10 +20,9 @@ typedef struct conversion {
 } conversion;
 
 typedef struct cast {
-    const fv_attention_plan *plan;
-    const fv_attention_tensors *x;
+    const fv__run *run;
     const fv__simd_f32 *simd;
-    conversion list[2 * FV_PORTS];
+    conversion list[2 * FV_OPERANDS];
     int count;
     int64_t pieces;
     char *at; /* scratch not used yet */
@@ -37,21 +36,23 @@ static size_t cast_bytes(const fv_tensor *t) { return fv__attn_lines(fv_tensor_c
 
 typedef enum direction { NOT, IN, OUT } direction;
 
-static direction of_tensor(int port, bool backward) {
-    if (port < FV_MASK) return IN;
-    return port < FV_OUT ? NOT : backward ? IN : OUT;
+static direction of_tensor(int operand, bool backward) {
+    if (fv_operand_is((fv_operand)operand, FV_ROLE_DIFFERENTIABLE)) return IN;
+    return !fv_operand_is((fv_operand)operand, FV_ROLE_RESULT) ? NOT : backward ? IN : OUT;
 }
-static direction of_gradient(int port, bool backward) {
+static direction of_gradient(int operand, bool backward) {
     if (!backward) return NOT;
-    return port < FV_MASK ? OUT : port < FV_OUT ? NOT : IN;
+    if (fv_operand_is((fv_operand)operand, FV_ROLE_DIFFERENTIABLE)) return OUT;
+    return fv_operand_is((fv_operand)operand, FV_ROLE_RESULT) ? IN : NOT;
 }
 
 static fv_tensor plain(const fv_tensor *like, void *data) { return fv_tensor_of(data, FV_F32, like->rank, like->dim); }
 
 /* Rows of keys and values, and of the only input of a gate, end where the sequence ends. */
-static bool has_lengths(const fv_attention_plan *plan, int port) {
+static bool has_lengths(const fv_attention_plan *plan, int operand) {
     const bool self = plan->shape[FV_K].rank == 0;
-    return plan->shape[FV_KV_LEN].rank && (port == FV_K || port == FV_V || (self && (port == FV_Q || port == FV_OUT)));
+    return plan->shape[FV_KV_LEN].rank &&
+           (operand == FV_K || operand == FV_V || (self && (operand == FV_Q || operand == FV_OUT)));
 }
 
 /* Appends the conversion between `t16` and a new tensor in scratch, which is returned. */
@@ -116,7 +117,7 @@ static void piece_task(void *context, int64_t index, int worker) {
     for (int a = rank - 3; a >= 0; a--) at += rest % c->t16.dim[a] * c->t16.stride[a], rest /= c->t16.dim[a];
     if (c->limited) {
         const int64_t sequence = c->sequence >= 0 ? c->sequence : matrix / c->t16.dim[1];
-        const int64_t live = fv__attn_sequence(s->plan, s->x, sequence).k_len;
+        const int64_t live = fv__attn_sequence(s->run, sequence).k_len;
         if (end > live) end = live;
     }
     if (row >= end) return;
@@ -126,8 +127,8 @@ static void piece_task(void *context, int64_t index, int worker) {
 }
 
 /* Conversions of one direction; the others are counted out by having no pieces. */
-static void run(const cast *all, bool in) {
-    cast s = {.plan = all->plan, .x = all->x, .simd = all->simd};
+static void convert_all(const cast *all, bool in) {
+    cast s = {.run = all->run, .simd = all->simd};
     for (int i = 0; i < all->count; i++) {
         if (all->list[i].in != in) continue;
         const int64_t next = i + 1 < all->count ? all->list[i + 1].before : all->pieces;
@@ -142,7 +143,7 @@ static void run(const cast *all, bool in) {
 
 size_t fv__cast_bytes(const fv_attention_plan *plan, bool backward) {
     size_t bytes = 0;
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         const fv_tensor *t = &plan->shape[p], *d = &plan->grad[p];
         if (t->rank && fv__attn_is_16bit(t->dtype) && of_tensor(p, backward) != NOT) bytes += cast_bytes(t);
         if (d->rank && fv__attn_is_16bit(d->dtype) && of_gradient(p, backward) != NOT) bytes += cast_bytes(d);
@@ -150,10 +151,12 @@ size_t fv__cast_bytes(const fv_attention_plan *plan, bool backward) {
     return bytes;
 }
 
-void fv__cast_run(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward, void *scratch) {
-    cast s = {.plan = plan, .x = x, .simd = fv__simd_f32_now(), .at = scratch};
+void fv__cast_run(const fv__run *run, bool backward, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    const fv_attention_tensors *x = run->x;
+    cast s = {.run = run, .simd = fv__simd_f32_now(), .at = scratch};
     fv_attention_tensors y = *x;
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         const direction t = of_tensor(p, backward), d = of_gradient(p, backward);
         const bool limited = has_lengths(plan, p);
         if (x->t[p].rank && fv__attn_is_16bit(x->t[p].dtype) && t != NOT)
@@ -161,21 +164,21 @@ void fv__cast_run(const fv_attention_plan *plan, const fv_attention_tensors *x, 
         if (x->d[p].rank && fv__attn_is_16bit(x->d[p].dtype) && d != NOT)
             y.d[p] = append(&s, &x->d[p], d == IN, limited && d == IN, -1);
     }
-    run(&s, true);
+    convert_all(&s, true);
     char *rest = (char *)scratch + fv__cast_bytes(plan, backward);
-    if (backward)
-        plan->mechanism->backward(plan, &y, rest);
-    else
-        plan->mechanism->forward(plan, &y, rest);
-    run(&s, false);
+    const fv__run inner = {plan, &y, run->call};
+    (backward ? plan->mechanism->engine->backward : plan->mechanism->engine->forward)(&inner, rest);
+    convert_all(&s, false);
 }
 
 /* ---- the inputs of one (batch, head), for what is recomputed after a forward */
 
-/* Ports that lead with (batch, heads). */
-static bool by_head(int port) { return port <= FV_STATE && port != FV_SINKS && port != FV_SLOPES; }
+/* Operands that lead with (batch, heads). */
+static bool by_head(int operand) { return fv_operand_is((fv_operand)operand, FV_ROLE_INPUT); }
 
-static bool recomputes(int port) { return port < FV_MASK && port != FV_V; }
+static bool recomputes(int operand) {
+    return fv_operand_is((fv_operand)operand, FV_ROLE_DIFFERENTIABLE) && operand != FV_V;
+}
 
 static fv_tensor of_head(const fv_tensor *t, int64_t batch, int64_t head, int64_t heads) {
     const int64_t h = heads > 0 ? head * t->dim[1] / heads : 0;
@@ -184,7 +187,7 @@ static fv_tensor of_head(const fv_tensor *t, int64_t batch, int64_t head, int64_
 
 size_t fv__cast_inputs_bytes(const fv_attention_plan *plan, bool one) {
     size_t bytes = 0;
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         fv_tensor t = plan->shape[p];
         if (!t.rank || !fv__attn_is_16bit(t.dtype) || !recomputes(p)) continue;
         if (one && by_head(p)) t.dim[0] = t.dim[1] = 1;
@@ -194,12 +197,13 @@ size_t fv__cast_inputs_bytes(const fv_attention_plan *plan, bool one) {
 }
 
 /* One head looks like all of them: its axes of batch and heads have stride 0. */
-void fv__cast_inputs(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t batch, int64_t head,
-                     fv_attention_tensors *y, void *memory) {
-    cast s = {.plan = plan, .x = x, .simd = fv__simd_f32_now(), .at = memory};
+void fv__cast_inputs(const fv__run *run, int64_t batch, int64_t head, fv_attention_tensors *y, void *memory) {
+    const fv_attention_plan *plan = run->plan;
+    const fv_attention_tensors *x = run->x;
+    cast s = {.run = run, .simd = fv__simd_f32_now(), .at = memory};
     const bool one = batch >= 0 && head >= 0;
     *y = *x;
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         if (!x->t[p].rank || !fv__attn_is_16bit(x->t[p].dtype)) continue;
         y->t[p].data = NULL;
         if (!recomputes(p)) continue;
@@ -208,5 +212,5 @@ void fv__cast_inputs(const fv_attention_plan *plan, const fv_attention_tensors *
         y->t[p] = append(&s, &from, true, has_lengths(plan, p), one ? batch : -1);
         for (int a = 0; one && by_head(p) && a < 2; a++) y->t[p].dim[a] = x->t[p].dim[a], y->t[p].stride[a] = 0;
     }
-    run(&s, true);
+    convert_all(&s, true);
 }

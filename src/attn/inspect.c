@@ -15,22 +15,18 @@ static fv_status check_lse(const fv_attention_plan *plan, const fv_attention_ten
     return FV_OK;
 }
 
-static fv_status check_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
-                               int64_t batch, int64_t head, const int64_t *rows, int64_t *rows_wanted,
-                               const fv_tensor *weights) {
-    const char *name = plan->mechanism->info.name;
-    if (!plan->mechanism->weights)
-        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no weights to show", name);
+static fv_status check_weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                               int64_t *rows_wanted, const fv_tensor *weights) {
+    const fv_attention_plan *plan = run->plan;
     if ((unsigned)capture > FV_CAPTURE_DROPOUT)
         return fv__fail(FV_USAGE, "attention: weights, capture\n  expected one of fv_capture\n  found:   %d",
                         (int)capture);
-    FV_TRY(fv__attn_check_run(plan, x, false));
-    if (capture >= FV_CAPTURE_SOFTMAX) FV_TRY(check_lse(plan, x, "weights"));
+    if (capture >= FV_CAPTURE_SOFTMAX) FV_TRY(check_lse(plan, run->x, "weights"));
     if (batch < 0 || batch >= plan->sequences || head < 0 || head >= plan->heads)
         return fv__fail(FV_USAGE,
                         "attention: weights, batch and head\n  expected below %lld and %lld\n  found:   %lld and %lld",
                         (long long)plan->sequences, (long long)plan->heads, (long long)batch, (long long)head);
-    const fv__sequence sequence = fv__attn_sequence(plan, x, batch);
+    const fv__sequence sequence = fv__attn_sequence(run, batch);
     if (!rows) *rows_wanted = sequence.q_len;
     const int64_t count = *rows_wanted;
     if (count < 0)
@@ -50,27 +46,27 @@ static fv_status check_weights(const fv_attention_plan *plan, const fv_attention
 }
 
 /* Mechanisms take lists of rows. Without one all rows are listed, a few at a time: nothing is allocated. */
-static void weigh_rows(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
-                       int64_t head, const int64_t *rows, int64_t count, const fv_tensor *weights) {
+static void weigh_rows(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                       int64_t count, const fv_tensor *weights, void *scratch) {
     enum { AT_ONCE = 256 };
     int64_t list[AT_ONCE];
     if (rows) {
-        plan->mechanism->weights(plan, x, capture, batch, head, rows, count, weights);
+        run->plan->mechanism->engine->weights(run, capture, batch, head, rows, count, weights, scratch);
         return;
     }
     for (int64_t first = 0; first < count; first += AT_ONCE) {
         const int64_t now = count - first < AT_ONCE ? count - first : AT_ONCE;
         for (int64_t i = 0; i < now; i++) list[i] = first + i;
         const fv_tensor to = fv_tensor_slice(*weights, 0, first, now);
-        plan->mechanism->weights(plan, x, capture, batch, head, list, now, &to);
+        run->plan->mechanism->engine->weights(run, capture, batch, head, list, now, &to, scratch);
     }
 }
 
 /* A bias of 16 bits is converted a row at a time: its plane is as large as the weights of the whole sequence. */
-static void rows_with_bias(const fv_attention_plan *plan, fv_attention_tensors *y, const fv_tensor *bias,
-                           fv_capture capture, int64_t batch, int64_t head, const int64_t *rows, int64_t count,
-                           const fv_tensor *weights, void *memory) {
-    const fv__sequence s = fv__attn_sequence(plan, y, batch);
+static void rows_with_bias(const fv__run *run, fv_attention_tensors *y, const fv_tensor *bias, fv_capture capture,
+                           int64_t batch, int64_t head, const int64_t *rows, int64_t count, const fv_tensor *weights,
+                           void *memory, void *scratch) {
+    const fv__sequence s = fv__attn_sequence(run, batch);
     const int64_t n = bias->dim[3], at[3] = {s.batch, head, 0};
     for (int64_t i = 0; i < count; i++) {
         const int64_t number = rows ? rows[i] : i;
@@ -80,38 +76,50 @@ static void rows_with_bias(const fv_attention_plan *plan, fv_attention_tensors *
         y->t[FV_BIAS] = fv_tensor_of(memory, FV_F32, 4, (int64_t[]){1, 1, 1, n});
         fv_tensor_copy(&y->t[FV_BIAS], &row);
         to.data = (char *)to.data + i * to.stride[0] * (int64_t)sizeof(float);
-        plan->mechanism->weights(plan, y, capture, batch, head, &number, 1, &to);
+        run->plan->mechanism->engine->weights(run, capture, batch, head, &number, 1, &to, scratch);
     }
 }
 
-static fv_status cast_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
-                              int64_t batch, int64_t head, const int64_t *rows, int64_t count,
-                              const fv_tensor *weights) {
-    const fv_tensor *bias = &x->t[FV_BIAS];
+static fv_status cast_weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                              int64_t count, const fv_tensor *weights, void *scratch) {
+    const fv_tensor *bias = &run->x->t[FV_BIAS];
     const bool narrow_bias = bias->rank && fv__attn_is_16bit(bias->dtype);
-    fv_attention_plan apart = *plan; /* in which such a bias does not count */
-    fv_attention_tensors rest = *x, y;
+    fv_attention_plan apart = *run->plan; /* in which such a bias does not count */
+    fv_attention_tensors rest = *run->x, y;
+    const fv__run outer = {&apart, &rest, run->call}, inner = {run->plan, &y, run->call};
     if (narrow_bias) apart.shape[FV_BIAS].rank = rest.t[FV_BIAS].rank = 0;
     const size_t bytes = fv__cast_inputs_bytes(&apart, true);
     char *memory = fv__alloc(bytes + (narrow_bias ? (size_t)bias->dim[3] * sizeof(float) : 0));
     if (!memory) return FV_NO_RESOURCES;
-    fv__cast_inputs(&apart, &rest, batch, head, &y, memory);
+    fv__cast_inputs(&outer, batch, head, &y, memory);
     if (narrow_bias)
-        rows_with_bias(plan, &y, bias, capture, batch, head, rows, count, weights, memory + bytes);
+        rows_with_bias(&inner, &y, bias, capture, batch, head, rows, count, weights, memory + bytes, scratch);
     else
-        weigh_rows(plan, &y, capture, batch, head, rows, count, weights);
+        weigh_rows(&inner, capture, batch, head, rows, count, weights, scratch);
     fv__free(memory);
     return FV_OK;
 }
 
-fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture,
-                               int64_t batch, int64_t head, const int64_t *rows, int64_t count,
-                               const fv_tensor *weights) {
-    FV_TRY(check_weights(plan, x, capture, batch, head, rows, &count, weights));
+fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention_call *call,
+                               const fv_attention_tensors *x, fv_capture capture, int64_t batch, int64_t head,
+                               const int64_t *rows, int64_t count, const fv_tensor *weights) {
+    fv__run run;
+    const fv__mechanism *m = plan->mechanism;
+    if (!(m->info.can & FV_CAN_WEIGHTS))
+        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no weights to show", m->info.name);
+    FV_TRY(fv__attn_start(&run, plan, call, x, false));
+    FV_TRY(check_weights(&run, capture, batch, head, rows, &count, weights));
     if (capture == FV_CAPTURE_DROPOUT && plan->options.dropout == 0) capture = FV_CAPTURE_SOFTMAX;
-    if (plan->storage != plan->dtype) return cast_weights(plan, x, capture, batch, head, rows, count, weights);
-    weigh_rows(plan, x, capture, batch, head, rows, count, weights);
-    return FV_OK;
+    const size_t bytes = m->engine->weights_scratch ? m->engine->weights_scratch(plan) : 0;
+    void *scratch = bytes ? fv__alloc(bytes) : NULL;
+    if (bytes && !scratch) return FV_NO_RESOURCES;
+    fv_status status = FV_OK;
+    if (plan->storage != plan->dtype)
+        status = cast_weights(&run, capture, batch, head, rows, count, weights, scratch);
+    else
+        weigh_rows(&run, capture, batch, head, rows, count, weights, scratch);
+    fv__free(scratch);
+    return status;
 }
 
 /* ---- statistics */
@@ -122,7 +130,8 @@ static const char *who_can(char *text, size_t size) {
     text[0] = '\0';
     for (size_t i = 0; i < fv_mechanism_count() && used < size; i++) {
         const fv__mechanism *m = (const fv__mechanism *)fv_mechanism_at(i);
-        if (m->statistics) used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", m->info.name);
+        if (m->engine->statistics)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", m->info.name);
     }
     return text;
 }
@@ -146,13 +155,13 @@ static bool any_block(const fv_attention_statistics *want) { return want->mean.r
 static size_t statistics_bytes(const fv_attention_plan *plan, const fv_attention_statistics *want) {
     const bool one = want->batch >= 0 && want->head >= 0;
     const size_t cast = plan->storage != plan->dtype ? fv__cast_inputs_bytes(plan, one) : 0;
-    return cast + plan->mechanism->statistics_scratch(plan, want) + 64;
+    return cast + plan->mechanism->engine->statistics_scratch(plan, want) + 64;
 }
 
 /* What does not depend on the values of lengths. */
 static fv_status check_wanted(const fv_attention_plan *plan, const fv_attention_statistics *want) {
     char text[256];
-    if (!plan->mechanism->statistics)
+    if (!plan->mechanism->engine->statistics)
         return fv__fail(
             FV_USAGE,
             "attention: mechanism \"%s\" has no statistics: its weights do not follow from lse tile by tile\n"
@@ -181,13 +190,13 @@ static fv_status check_wanted(const fv_attention_plan *plan, const fv_attention_
     return FV_OK;
 }
 
-static fv_status check_statistics(const fv_attention_plan *plan, const fv_attention_tensors *x,
-                                  const fv_attention_statistics *want) {
+static fv_status check_statistics(const fv__run *run, const fv_attention_statistics *want) {
+    const fv_attention_plan *plan = run->plan;
     const int64_t first = want->batch >= 0 ? want->batch : 0, sequences = want->batch >= 0 ? 1 : plan->sequences;
     const int64_t heads = want->head >= 0 ? 1 : plan->heads;
     int64_t q_len = 0, k_len = 0;
     for (int64_t n = first; n < first + sequences; n++) {
-        const fv__sequence s = fv__attn_sequence(plan, x, n);
+        const fv__sequence s = fv__attn_sequence(run, n);
         if (s.q_len > q_len) q_len = s.q_len;
         if (s.k_len > k_len) k_len = s.k_len;
     }
@@ -208,21 +217,24 @@ size_t fv_attention_statistics_scratch(const fv_attention_plan *plan, const fv_a
     return check_wanted(plan, want) == FV_OK ? statistics_bytes(plan, want) : 0;
 }
 
-fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const fv_attention_tensors *x,
-                                          const fv_attention_statistics *want, void *scratch) {
+fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const fv_attention_call *call,
+                                          const fv_attention_tensors *x, const fv_attention_statistics *want,
+                                          void *scratch) {
+    fv__run run;
     FV_TRY(check_wanted(plan, want));
-    FV_TRY(fv__attn_check_run(plan, x, false));
+    FV_TRY(fv__attn_start(&run, plan, call, x, false));
     if (!x->t[FV_LSE].rank) return check_lse(plan, x, "statistics");
-    FV_TRY(check_statistics(plan, x, want));
+    FV_TRY(check_statistics(&run, want));
     if (!scratch)
         return fv__fail(FV_USAGE, "attention: no scratch\n  expected %zu bytes, see fv_attention_statistics_scratch",
                         fv_attention_statistics_scratch(plan, want));
     fv_attention_tensors y = *x;
+    const fv__run inner = {plan, &y, run.call};
     char *at = fv__attn_aligned(scratch);
     if (plan->storage != plan->dtype) {
-        fv__cast_inputs(plan, x, want->batch, want->head, &y, at);
+        fv__cast_inputs(&run, want->batch, want->head, &y, at);
         at += fv__cast_inputs_bytes(plan, want->batch >= 0 && want->head >= 0);
     }
-    plan->mechanism->statistics(plan, &y, want, at);
+    plan->mechanism->engine->statistics(&inner, want, at);
     return FV_OK;
 }

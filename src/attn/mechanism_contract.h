@@ -1,9 +1,9 @@
-/* The contract between the dispatcher (plan.c, run.c) and a mechanism (mech/NAME.c).
+/* The contract between the dispatcher, an engine (engine/NAME/) and a mechanism (mech/NAME.c).
  *
- * A mechanism is one constant of type fv__mechanism, named fv__mech_NAME, and one row in mechanisms.def. The dispatcher
- * checks everything the public row promises (ports, shapes, dtypes, abilities) before it calls; what only the mechanism
- * knows is checked in `accept`. After a plan exists nothing can fail: forward and backward return void and never
- * allocate. */
+ * A mechanism is one constant of type fv__mechanism, named fv__mech_NAME, and one row in mechanisms.def. It says which
+ * engine computes it and sets that engine up. The dispatcher checks everything the public row promises (operands,
+ * shapes, dtypes, abilities) before it calls; what only the mechanism knows is checked in its `setup`. After a plan
+ * exists nothing can fail: forward and backward return void and never allocate. */
 #ifndef FV_ATTN_CONTRACT_H
 #define FV_ATTN_CONTRACT_H
 
@@ -12,41 +12,65 @@
 #include "fovea/statistics.h"
 
 typedef struct fv__mechanism fv__mechanism;
+typedef struct fv__engine fv__engine;
 
-/* Everything a kernel needs to know, resolved: defaults filled in, sizes named. */
+/* Everything a kernel needs to know, resolved: defaults filled in, sizes named. Never changed after it was made. */
 struct fv_attention_plan {
     const fv__mechanism *mechanism;
-    fv_attention_options options;              /* scale, causal -> q_offset and windows already resolved, see below */
-    fv_tensor shape[FV_PORTS], grad[FV_PORTS]; /* shapes announced; rank 0 = absent */
-    fv_dtype dtype;                            /* of the arithmetic, and of all a mechanism sees: f32 or f64 */
-    fv_dtype storage;                          /* of the caller's q k v out: dtype, or bf16 or f16, see cast.c */
+    fv_attention_options options;                              /* scale and windows already resolved, see below */
+    fv_tensor shape[FV_OPERAND_SLOTS], grad[FV_OPERAND_SLOTS]; /* shapes announced; rank 0 = absent */
+    fv_dtype dtype;   /* of the arithmetic, and of all a mechanism sees: f32 or f64 */
+    fv_dtype storage; /* of the caller's q k v out: dtype, or bf16 or f16, see cast.c */
     int64_t batch, heads, kv_heads, q_len, k_len, d_qk, d_v;
     int64_t sequences; /* batch, or N of cu_seqlens */
-    int64_t q_offset;  /* per plan; with LOWER_RIGHT it is k_len - q_len of each sequence: see `lower_right` */
     bool causal, lower_right, packed;
     int64_t window_left, window_right; /* as given; causal makes window_right 0 */
     void *params;                      /* the mechanism's own, filled from text */
-    void *tuning; /* what accept chose (tile sizes ...); freed with the plan by fv__free, may be NULL */
+    void *setup;                       /* of the engine, filled by the mechanism: see fv__ENGINE_setup_of */
+};
+
+/* One call of a plan. */
+typedef struct fv__run {
+    const fv_attention_plan *plan;
+    const fv_attention_tensors *x;
+    fv_attention_call call;
+} fv__run;
+
+/* An engine computes a family of mechanisms: fv__tile, fv__rows, fv__recurrent, fv__gate in engine/NAME/NAME.h. What it
+ * can do (FV_NAME_CAN there), every mechanism over it can do unless the mechanism's row takes it away. */
+struct fv__engine {
+    const char *name;
+    uint32_t can;      /* FV_CAN_... */
+    size_t setup_size; /* of the struct a mechanism fills; zero means the engine's defaults */
+    /* What the engine refuses, after the mechanism's setup and before the scale is resolved. May be NULL. */
+    fv_status (*accept)(const fv_attention_plan *plan);
+    size_t (*scratch)(const fv_attention_plan *plan, bool backward); /* bytes, whatever the call says */
+    double (*flops)(const fv_attention_plan *plan, const fv_attention_call *call, bool backward);
+    void (*forward)(const fv__run *run, void *scratch);
+    void (*backward)(const fv__run *run, void *scratch);
+    /* Weights of chosen rows, and the bytes of scratch that takes (NULL: none). weights NULL: cannot. */
+    size_t (*weights_scratch)(const fv_attention_plan *plan);
+    void (*weights)(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                    int64_t count, const fv_tensor *out, void *scratch);
+    /* Scratch and work of fv_attention_statistics_compute; both NULL: cannot. Of `want` everything is checked. */
+    size_t (*statistics_scratch)(const fv_attention_plan *plan, const fv_attention_statistics *want);
+    void (*statistics)(const fv__run *run, const fv_attention_statistics *want, void *scratch);
+    void (*describe)(const fv_attention_plan *plan, char *text, size_t size); /* name, type, tiles */
 };
 
 struct fv__mechanism {
-    fv_mechanism info;                            /* public row; first, so a pointer to it is a pointer to this */
-    size_t params_size;                           /* sizeof the struct info.params describes */
-    fv_status (*accept)(fv_attention_plan *plan); /* may be NULL */
-    void (*port_shape)(const fv_attention_plan *plan, fv_port port, fv_tensor *shape); /* own parameters; may be NULL */
-    size_t (*scratch)(const fv_attention_plan *plan, bool backward);                   /* bytes; may be NULL for 0 */
-    double (*flops)(const fv_attention_plan *plan, bool backward);
-    void (*forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-    void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-    void (*reference)(const fv_attention_plan *plan, const fv_attention_tensors *x);
-    void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
-                    int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out); /* NULL: cannot */
-    /* Scratch and work of fv_attention_statistics_compute; both NULL: cannot. Of `want` everything is checked. */
-    size_t (*statistics_scratch)(const fv_attention_plan *plan, const fv_attention_statistics *want);
-    void (*statistics)(const fv_attention_plan *plan, const fv_attention_tensors *x,
-                       const fv_attention_statistics *want, void *scratch);
-    void (*describe)(const fv_attention_plan *plan, char *text, size_t size); /* engine, tiles; may be NULL */
+    fv_mechanism info;  /* public row; first, so a pointer to it is a pointer to this */
+    size_t params_size; /* sizeof the struct info.params describes */
+    const fv__engine *engine;
+    fv_status (*setup)(fv_attention_plan *plan); /* checks what only it knows, fills plan->setup; may be NULL */
+    int64_t (*extent)(const fv_attention_plan *plan, char letter); /* of its own in info.operands; may be NULL */
+    void (*reference)(const fv__run *run);
 };
+
+/* plan->setup when the plan runs on `engine`, else NULL: a setup is never taken for that of another engine. */
+static inline void *fv__setup_of(const fv_attention_plan *plan, const fv__engine *engine) {
+    return plan->mechanism->engine == engine ? plan->setup : NULL;
+}
 
 /* Scratch of 2^48 bytes and more is refused when planning: no machine has it. So sizes stop growing there, and sums
  * of them, times the threads, never wrap: what is too large is seen to be. */
@@ -77,7 +101,7 @@ typedef struct fv__sequence {
     int64_t q_offset; /* position of its query 0 among its keys */
     int64_t prefix;   /* keys every query sees, at most k_len */
 } fv__sequence;
-fv__sequence fv__attn_sequence(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t number);
+fv__sequence fv__attn_sequence(const fv__run *run, int64_t number);
 
 /* First and one-past-last key that query i (inside the sequence) may see by causality, windows and prefix; empty: *end
  * <= *start. */
@@ -87,5 +111,11 @@ void fv__attn_visible(const fv_attention_plan *plan, const fv__sequence *sequenc
 /* Refuses a number that the arithmetic does not have: too large, or so small that it would be taken for 0. In units of
  * log 2 it is half as large again, so half of the largest is the most. */
 fv_status fv__attn_check_number(const char *where, double value, fv_dtype arithmetic);
+
+/* Refuses sides below -1 or beyond 2^48, and sides that are set without `limited`. */
+fv_status fv__attn_check_window(const char *where, const fv_window *w);
+
+/* Refuses a plan with gradients and without "lse": what a backward from the log-sum-exp needs. */
+fv_status fv__attn_check_saved_lse(const fv_attention_plan *plan);
 
 #endif

@@ -1,4 +1,4 @@
-/* The table of mechanisms and the names of ports. */
+/* The table of mechanisms. */
 #include "attn/mechanism_contract.h"
 
 #include <string.h>
@@ -33,35 +33,4 @@ const fv_mechanism *fv_mechanism_find(const char *name) {
     for (size_t i = 0; name && i < fv_mechanism_count(); i++)
         if (same_name(table[i]->info.name, name)) return &table[i]->info;
     return NULL;
-}
-
-const char *fv_port_name(fv_port port) {
-    static const char *const names[FV_PORTS] = {
-        [FV_Q] = "q",
-        [FV_K] = "k",
-        [FV_V] = "v",
-        [FV_BIAS] = "bias",
-        [FV_SINKS] = "sinks",
-        [FV_SLOPES] = "slopes",
-        [FV_LOG_DECAY] = "log_decay",
-        [FV_BETA] = "beta",
-        [FV_STATE] = "state",
-        [FV_W0] = "w0",
-        [FV_W1] = "w1",
-        [FV_W2] = "w2",
-        [FV_W3] = "w3",
-        [FV_W4] = "w4",
-        [FV_W5] = "w5",
-        [FV_MASK] = "mask",
-        [FV_KV_LEN] = "kv_len",
-        [FV_PREFIX_LEN] = "prefix_len",
-        [FV_CU_Q] = "cu_q",
-        [FV_CU_K] = "cu_k",
-        [FV_INDEX] = "index",
-        [FV_OUT] = "out",
-        [FV_LSE] = "lse",
-        [FV_STATE_OUT] = "state_out",
-        [FV_AUX] = "aux",
-    };
-    return (unsigned)port < FV_PORTS ? names[port] : "";
 }

@@ -47,18 +47,20 @@ fv_status fv_attention_plan_create(fv_attention_plan **out, const fv_attention_o
 void fv_attention_plan_free(fv_attention_plan *plan) {
     if (!plan) return;
     fv__free(plan->params);
-    fv__free(plan->tuning);
+    fv__free(plan->setup);
     fv__free(plan);
 }
 
 size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward) {
-    size_t bytes = plan->mechanism->scratch ? plan->mechanism->scratch(plan, backward) : 0;
+    size_t bytes = plan->mechanism->engine->scratch(plan, backward);
     if (plan->storage != plan->dtype) bytes += fv__cast_bytes(plan, backward);
     return bytes ? bytes + 64 : 0; /* run.c aligns what it is given */
 }
 
-double fv_attention_flops(const fv_attention_plan *plan, bool backward) {
-    return plan->mechanism->flops ? plan->mechanism->flops(plan, backward) : 0;
+double fv_attention_flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward) {
+    static const fv_attention_call zeros;
+    if (fv__attn_check_call(call) != FV_OK) return 0;
+    return plan->mechanism->engine->flops(plan, call ? call : &zeros, backward);
 }
 
 static const char *size_text(size_t bytes, char *text, size_t size) {
@@ -77,7 +79,7 @@ static void add(char *text, size_t size, const char *format, const char *word) {
 
 size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size_t size) {
     char text[512] = "", engine[160] = "", bytes[32], more[32];
-    if (plan->mechanism->describe) plan->mechanism->describe(plan, engine, sizeof engine);
+    plan->mechanism->engine->describe(plan, engine, sizeof engine);
     snprintf(text, sizeof text, "%s: %s, %d thread%s, scratch %s", plan->mechanism->info.name, engine, fv_threads(),
              fv_threads() == 1 ? "" : "s", size_text(fv_attention_scratch(plan, false), bytes, sizeof bytes));
     if (fv__attn_wants_backward(plan))
@@ -91,54 +93,26 @@ size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size
     if (plan->options.blocks) add(text, sizeof text, ", %s", "blocks");
     if (plan->packed) add(text, sizeof text, ", %s", "packed");
     if (plan->kv_heads != plan->heads) add(text, sizeof text, ", %s", "grouped heads");
-    const fv_port named[] = {FV_BIAS, FV_SINKS, FV_SLOPES, FV_MASK, FV_KV_LEN, FV_PREFIX_LEN};
+    const fv_operand named[] = {FV_BIAS, FV_SINKS, FV_SLOPES, FV_MASK, FV_KV_LEN, FV_PREFIX_LEN};
     for (size_t i = 0; i < sizeof named / sizeof *named; i++)
-        if (plan->shape[named[i]].rank) add(text, sizeof text, ", %s", fv_port_name(named[i]));
+        if (plan->shape[named[i]].rank) add(text, sizeof text, ", %s", fv_operand_name(named[i]));
     if (size) snprintf(out, size, "%s", text);
     return strlen(text);
 }
 
-fv_tensor fv__attn_port_shape(const fv_attention_plan *plan, fv_port port) {
-    fv_tensor shape = {0};
-    if (plan->mechanism->port_shape) plan->mechanism->port_shape(plan, port, &shape);
-    shape.dtype = port > FV_OUT ? plan->dtype : plan->storage;
-    if (shape.rank) shape = fv_tensor_of(NULL, shape.dtype, shape.rank, shape.dim);
-    return shape;
-}
-
-static void port_dims(fv_tensor *shape, int rank, int64_t a, int64_t b, int64_t c, int64_t d) {
-    const int64_t dim[4] = {a, b, c, d};
-    *shape = fv_tensor_of(NULL, shape->dtype, rank, dim);
-}
-
-fv_status fv_attention_port_shape(const fv_attention_options *options, const fv_attention_tensors *shapes, fv_port port,
-                                  fv_tensor *shape) {
+fv_status fv_attention_operand_shape(const fv_attention_options *options, const fv_attention_tensors *shapes,
+                                     fv_operand operand, fv_tensor *shape) {
     fv_attention_plan plan = {.options = options ? *options : standard};
-    const fv_tensor *q = &shapes->t[FV_Q], *k = &shapes->t[FV_K], *v = &shapes->t[FV_V];
-    const fv_dtype computed = fv__attn_is_16bit(q->dtype) ? FV_F32 : q->dtype;
-    *shape = (fv_tensor){.dtype = port > FV_OUT ? computed : q->dtype};
+    const fv_tensor *q = &shapes->t[FV_Q];
+    *shape = (fv_tensor){.dtype = q->dtype};
     fv_status status = fv__attn_parse(&plan, plan.options.mechanism);
     if (status == FV_OK && q->rank != 4) status = fv__fail(FV_USAGE, "attention: the shape of q is needed, (B,H,L,D)");
     if (status == FV_OK) {
-        plan.dtype = computed, plan.storage = q->dtype;
-        plan.batch = q->dim[0], plan.heads = plan.kv_heads = q->dim[1], plan.q_len = plan.k_len = q->dim[2];
-        plan.d_qk = plan.d_v = q->dim[3];
-        if (k->rank == 4) plan.kv_heads = k->dim[1], plan.k_len = k->dim[2];
-        if (v->rank == 4) plan.d_v = v->dim[3];
-        const uint32_t known = plan.mechanism->info.needs | plan.mechanism->info.takes;
-        const bool used = (known >> port & 1) || port >= FV_OUT;
-        if (used && port >= FV_W0 && port <= FV_W5)
-            *shape = fv__attn_port_shape(&plan, port);
-        else if (used && (port == FV_SINKS || port == FV_SLOPES))
-            port_dims(shape, 1, plan.heads, 0, 0, 0);
-        else if (port == FV_OUT)
-            port_dims(shape, 4, plan.batch, plan.heads, plan.q_len, plan.d_v);
-        else if (port == FV_LSE && (known >> FV_K & 1)) /* gates have no softmax */
-            port_dims(shape, 3, plan.batch, plan.heads, plan.q_len, 0);
-        else if (used && port < FV_W0 && shapes->t[port].rank)
-            *shape = shapes->t[port];
-        else if (used && port == FV_AUX)
-            *shape = fv__attn_port_shape(&plan, port);
+        memcpy(plan.shape, shapes->t, sizeof plan.shape);
+        fv__attn_sizes(&plan);
+        *shape = fv__attn_operand_shape(&plan, operand);
+        if (!shape->rank && fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE | FV_ROLE_INTEGER))
+            *shape = shapes->t[operand];
     }
     fv__free(plan.params);
     return status;

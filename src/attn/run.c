@@ -1,11 +1,11 @@
-/* Running a plan: the tensors are compared with what was planned, then the mechanism is called. Nothing is allocated,
+/* Running a plan: the tensors are compared with what was planned, then the engine is called. Nothing is allocated,
  * except by the one-call form at the end. */
 #include "attn/attn.h"
 
 #include <string.h>
 
-static fv_status compare(fv_port port, const char *what, const fv_tensor *planned, const fv_tensor *given) {
-    const char *name = fv_port_name(port);
+static fv_status compare(fv_operand operand, const char *what, const fv_tensor *planned, const fv_tensor *given) {
+    const char *name = fv_operand_name(operand);
     if (!given->rank) return fv__fail(FV_USAGE, "attention: %sport \"%s\" was planned and is missing", what, name);
     if (!planned->rank) return fv__fail(FV_USAGE, "attention: %sport \"%s\" was not planned", what, name);
     if (!fv_tensor_same_shape(planned, given) || planned->dtype != given->dtype) {
@@ -17,38 +17,40 @@ static fv_status compare(fv_port port, const char *what, const fv_tensor *planne
     }
     if (!given->data && fv_tensor_count(given) > 0)
         return fv__fail(FV_USAGE, "attention: %sport \"%s\" has no data", what, name);
-    const bool unit = port <= FV_V || port == FV_OUT || (port >= FV_W0 && port <= FV_W5);
+    const bool unit = fv_operand_info(operand)->flags & FV_OPERAND_UNIT;
     if (unit && given->dim[given->rank - 1] > 1 && given->stride[given->rank - 1] != 1)
         return fv__fail(FV_USAGE, "attention: %sport \"%s\"\n  expected unit stride on the last axis", what, name);
     return FV_OK;
 }
 
 /* 0 = cu[0] <= cu[1] <= ... <= cu[N] = total */
-static fv_status check_cu(fv_port port, const fv_tensor *cu, int64_t total) {
+static fv_status check_cu(fv_operand operand, const fv_tensor *cu, int64_t total) {
     if (!cu->rank) return FV_OK;
     int64_t before = 0;
     for (int64_t i = 0; i < cu->dim[0]; i++) {
         const int64_t now = fv__attn_integer(cu, i);
         if (now < before || now > total || (i == 0 && now != 0))
-            return fv__fail(FV_USAGE,
-                            "attention: port \"%s\", element %lld\n  expected 0, then numbers that do not fall, up to "
-                            "%lld\n  found:   %lld",
-                            fv_port_name(port), (long long)i, (long long)total, (long long)now);
+            return fv__fail(
+                FV_USAGE,
+                "attention: operand \"%s\", element %lld\n  expected 0, then numbers that do not fall, up to "
+                "%lld\n  found:   %lld",
+                fv_operand_name(operand), (long long)i, (long long)total, (long long)now);
         before = now;
     }
     if (before != total)
         return fv__fail(
             FV_USAGE,
-            "attention: port \"%s\", last element\n  expected the number of packed rows, %lld\n  found:   %lld",
-            fv_port_name(port), (long long)total, (long long)before);
+            "attention: operand \"%s\", last element\n  expected the number of packed rows, %lld\n  found:   %lld",
+            fv_operand_name(operand), (long long)total, (long long)before);
     return FV_OK;
 }
 
-static fv_status check_lengths(fv_port port, const fv_tensor *len, int64_t most) {
+static fv_status check_lengths(fv_operand operand, const fv_tensor *len, int64_t most) {
     for (int64_t i = 0; len->rank && i < len->dim[0]; i++)
         if (fv__attn_integer(len, i) < 0 || fv__attn_integer(len, i) > most)
-            return fv__fail(FV_USAGE, "attention: port \"%s\", element %lld\n  expected 0 to %lld\n  found:   %lld",
-                            fv_port_name(port), (long long)i, (long long)most, (long long)fv__attn_integer(len, i));
+            return fv__fail(FV_USAGE, "attention: operand \"%s\", element %lld\n  expected 0 to %lld\n  found:   %lld",
+                            fv_operand_name(operand), (long long)i, (long long)most,
+                            (long long)fv__attn_integer(len, i));
     return FV_OK;
 }
 
@@ -60,17 +62,39 @@ static fv_status check_values(const fv_attention_plan *plan, const fv_attention_
     return check_cu(FV_CU_K, &x->t[FV_CU_K], plan->k_len);
 }
 
+fv_status fv__attn_check_call(const fv_attention_call *call) {
+    const int64_t far = INT64_C(1) << 48;
+    if (!call) return FV_OK;
+    if (call->q_offset > far || call->q_offset < -far)
+        return fv__fail(FV_USAGE, "attention: q_offset of the call\n  expected sizes up to 2^48\n  found:   %lld",
+                        (long long)call->q_offset);
+    for (size_t i = 0; i < sizeof call->reserved / sizeof *call->reserved; i++)
+        if (call->reserved[i])
+            return fv__fail(FV_USAGE,
+                            "attention: reserved words of fv_attention_call\n  expected zeros\n  try:     "
+                            "start from fv_attention_call call = {0}");
+    return FV_OK;
+}
+
 /* Outputs that were planned may be left out, except `out`; backward needs all that was planned. */
-fv_status fv__attn_check_run(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward) {
-    for (int p = 0; p < FV_PORTS; p++) {
-        const bool optional = p > FV_OUT && !backward;
+static fv_status check_tensors(const fv_attention_plan *plan, const fv_attention_tensors *x, bool backward) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
+        const bool optional = p != FV_OUT && fv_operand_is(p, FV_ROLE_RESULT) && !backward;
         if (!plan->shape[p].rank && !x->t[p].rank) continue;
         if (optional && !x->t[p].rank) continue;
         FV_TRY(compare(p, "", &plan->shape[p], &x->t[p]));
     }
-    for (int p = 0; backward && p < FV_PORTS; p++)
+    for (int p = 0; backward && p < FV_OPERANDS; p++)
         if (x->d[p].rank) FV_TRY(compare(p, "gradient of ", &plan->grad[p], &x->d[p]));
     return check_values(plan, x);
+}
+
+fv_status fv__attn_start(fv__run *run, const fv_attention_plan *plan, const fv_attention_call *call,
+                         const fv_attention_tensors *x, bool backward) {
+    *run = (fv__run){.plan = plan, .x = x};
+    if (call) run->call = *call;
+    FV_TRY(fv__attn_check_call(call));
+    return check_tensors(plan, x, backward);
 }
 
 void *fv__attn_aligned(void *scratch) { return (void *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63); }
@@ -81,44 +105,55 @@ static fv_status check_scratch(const fv_attention_plan *plan, bool backward, con
                     fv_attention_scratch(plan, backward));
 }
 
-fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    FV_TRY(fv__attn_check_run(plan, x, false));
-    FV_TRY(check_scratch(plan, false, scratch));
+static void dispatch(const fv__run *run, bool backward, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    const fv__engine *engine = plan->mechanism->engine;
+    scratch = fv__attn_aligned(scratch);
     if (plan->storage != plan->dtype)
-        fv__cast_run(plan, x, false, fv__attn_aligned(scratch));
+        fv__cast_run(run, backward, scratch);
     else
-        plan->mechanism->forward(plan, x, fv__attn_aligned(scratch));
+        (backward ? engine->backward : engine->forward)(run, scratch);
+}
+
+fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention_call *call,
+                               const fv_attention_tensors *x, void *scratch) {
+    fv__run run;
+    FV_TRY(fv__attn_start(&run, plan, call, x, false));
+    FV_TRY(check_scratch(plan, false, scratch));
+    dispatch(&run, false, scratch);
     return FV_OK;
 }
 
-fv_status fv_attention_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+fv_status fv_attention_backward(const fv_attention_plan *plan, const fv_attention_call *call,
+                                const fv_attention_tensors *x, void *scratch) {
+    fv__run run;
     if (!(plan->mechanism->info.can & FV_CAN_BACKWARD))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no backward", plan->mechanism->info.name);
     if (!fv__attn_wants_backward(plan)) /* what only a backward needs was not announced when planning */
         return fv__fail(FV_USAGE, "attention: no gradient was planned\n  try:     announce what is wanted in d");
-    FV_TRY(fv__attn_check_run(plan, x, true));
+    FV_TRY(fv__attn_start(&run, plan, call, x, true));
     FV_TRY(check_scratch(plan, true, scratch));
-    if (plan->storage != plan->dtype)
-        fv__cast_run(plan, x, true, fv__attn_aligned(scratch));
-    else
-        plan->mechanism->backward(plan, x, fv__attn_aligned(scratch));
+    dispatch(&run, true, scratch);
     return FV_OK;
 }
 
-fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_attention_tensors *x) {
-    FV_TRY(fv__attn_check_run(plan, x, false));
-    plan->mechanism->reference(plan, x);
+fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_attention_call *call,
+                                 const fv_attention_tensors *x) {
+    fv__run run;
+    FV_TRY(fv__attn_start(&run, plan, call, x, false));
+    plan->mechanism->reference(&run);
     return FV_OK;
 }
 
-fv_status fv_attention(const fv_attention_options *options, const fv_attention_tensors *x) {
+fv_status fv_attention(const fv_attention_options *options, const fv_attention_call *call,
+                       const fv_attention_tensors *x) {
     fv_attention_plan *plan;
     FV_TRY(fv_attention_plan_create(&plan, options, x));
     const bool backward = fv__attn_wants_backward(plan);
     size_t bytes = fv_attention_scratch(plan, false), more = backward ? fv_attention_scratch(plan, true) : 0;
     void *scratch = fv__alloc(bytes > more ? bytes : more);
-    fv_status status = scratch ? fv_attention_forward(plan, x, scratch) : FV_NO_RESOURCES;
-    if (status == FV_OK && backward) status = fv_attention_backward(plan, x, scratch);
+    fv_status status = scratch ? fv_attention_forward(plan, call, x, scratch) : FV_NO_RESOURCES;
+    if (status == FV_OK && backward) status = fv_attention_backward(plan, call, x, scratch);
     fv__free(scratch);
     fv_attention_plan_free(plan);
     return status;

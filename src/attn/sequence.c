@@ -1,7 +1,9 @@
 /* Sequences of a call, and which keys a query may see. */
 #include "attn/mechanism_contract.h"
 
-fv__sequence fv__attn_sequence(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t number) {
+fv__sequence fv__attn_sequence(const fv__run *run, int64_t number) {
+    const fv_attention_plan *plan = run->plan;
+    const fv_attention_tensors *x = run->x;
     fv__sequence s = {.batch = number, .number = number, .q_len = plan->q_len, .k_len = plan->k_len};
     if (plan->packed) {
         const fv_tensor *q = &x->t[FV_CU_Q], *k = x->t[FV_CU_K].rank ? &x->t[FV_CU_K] : q;
@@ -17,7 +19,7 @@ fv__sequence fv__attn_sequence(const fv_attention_plan *plan, const fv_attention
         s.prefix = fv__attn_integer(&x->t[FV_PREFIX_LEN], number);
         if (s.prefix > s.k_len) s.prefix = s.k_len;
     }
-    s.q_offset = plan->lower_right ? s.k_len - s.q_len : plan->q_offset;
+    s.q_offset = plan->lower_right ? s.k_len - s.q_len : run->call.q_offset;
     return s;
 }
 

@@ -1,6 +1,7 @@
 /* Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as
  * 1, 2, 3", SC 2011). A number is a function of (seed, stream, index): no state, any order, any thread. */
 #include "base/base.h"
+#include "fovea/random.h"
 
 #include <math.h>
 
@@ -51,4 +52,22 @@ void fv__random_shuffle(uint64_t seed, uint64_t stream, int64_t *items, int64_t 
         items[i] = items[j];
         items[j] = kept;
     }
+}
+
+/* ---- the same for callers of the library (fovea/random.h) */
+
+double fv_random_uniform(uint64_t seed, uint64_t stream, uint64_t index) {
+    return fv__random_uniform(seed, stream, index);
+}
+
+double fv_random_normal(uint64_t seed, uint64_t stream, uint64_t index) {
+    return fv__random_normal(seed, stream, index);
+}
+
+int64_t fv_random_integer(uint64_t seed, uint64_t stream, uint64_t index, int64_t n) {
+    return fv__random_below(seed, stream, index, n);
+}
+
+void fv_random_shuffle(uint64_t seed, uint64_t stream, int64_t *items, int64_t count) {
+    fv__random_shuffle(seed, stream, items, count);
 }

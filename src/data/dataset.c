@@ -107,7 +107,7 @@ fv_status fv__texts_check(fv_texts texts) {
 
 static fv_status check_target(const int32_t *label, int32_t classes, const double *number, int64_t i) {
     if (label && (label[i] < 0 || label[i] >= classes))
-        return fv__fail(FV_USAGE, "text %lld: label %d is not a class\n  expected: 0 to %d", (long long)i, label[i],
+        return fv__fail(FV_USAGE, "text %lld: label %d is not a class\n  expected 0 to %d", (long long)i, label[i],
                         classes - 1);
     if (number && !isfinite(number[i]))
         return fv__fail(FV_USAGE, "text %lld: its target\n  expected a finite number\n  found:   %g", (long long)i,
@@ -160,7 +160,7 @@ fv_status fv_dataset_select(fv_dataset **out, const fv_dataset *from, const int6
         int64_t r = row[i];
         if (r < 0 || r >= from->texts.count) {
             status =
-                fv__fail(FV_USAGE, "row %lld\n  expected: 0 to %lld", (long long)r, (long long)from->texts.count - 1);
+                fv__fail(FV_USAGE, "row %lld\n  expected 0 to %lld", (long long)r, (long long)from->texts.count - 1);
             break;
         }
         status = fv__rows_add(&rows, (fv__row_values){.text = from->texts.text[r],

@@ -84,7 +84,7 @@ bool fv__ready(fv_graph *g, const char *where, fv_node *const *in, int inputs) {
 fv_node *fv__refuse(fv_graph *g, const char *where, const char *expected, const fv_node *found) {
     char shape[128] = "nothing";
     if (found) fv_tensor_describe(&found->value, shape, sizeof shape);
-    return fv_graph_failed(g, fv__fail(FV_USAGE, "%s: an input has the wrong shape\n  expected: %s\n  found:    %s",
+    return fv_graph_failed(g, fv__fail(FV_USAGE, "%s: an input has the wrong shape\n  expected %s\n  found:   %s",
                                        where, expected, shape));
 }
 
@@ -168,7 +168,7 @@ fv_node *fv__graph_kept(fv_graph *g, const void *owner) {
     return NULL;
 }
 
-int64_t fv__rows(const fv_node *x) {
+int64_t fv__node_rows(const fv_node *x) {
     int64_t rows = 1;
     for (int i = 0; i + 1 < x->value.rank; i++) rows *= x->value.dim[i];
     return rows;
@@ -239,6 +239,8 @@ fv_tensor fv__grad_of(fv_graph *g, fv_node *x, bool *fresh) {
     fv_tensor none = {0};
     if (!x || !x->needs_grad) return none;
     fv_node *owner = x->owner ? x->owner : x;
+    if (owner->param >= 0 && fv__params_touch(g->params, owner->param, NULL, 0) != FV_OK)
+        return fv_graph_failed(g, FV_NO_RESOURCES), none;
     if (owner->grad) return grad_view(x, owner);
     size_t bytes = (size_t)fv__count(owner) * g->size;
     owner->grad = fv__graph_memory(g, bytes, 1);
@@ -248,6 +250,15 @@ fv_tensor fv__grad_of(fv_graph *g, fv_node *x, bool *fresh) {
     else
         memset(owner->grad, 0, bytes);
     return grad_view(x, owner);
+}
+
+fv_tensor fv__grad_of_rows(fv_graph *g, fv_node *x, const int32_t *rows, int64_t count) {
+    fv_tensor none = {0};
+    if (!x || !x->needs_grad || x->param < 0) return fv__grad_of(g, x, NULL);
+    fv_status status = fv__params_touch(g->params, x->param, rows, count);
+    if (status == FV_OK) return grad_view(x, x);
+    fv_graph_failed(g, status);
+    return none;
 }
 
 static fv_status start(fv_graph *g, fv_node *node, const fv_tensor *cotangent) {
@@ -273,7 +284,7 @@ fv_status fv_graph_backward(fv_graph *g, fv_node *node, const fv_tensor *cotange
     if (g->mode == FV_MODE_INFER)
         return g->status = fv__fail(FV_USAGE,
                                     "fv_graph_backward: nothing was recorded\n"
-                                    "  try:      fv_graph_begin with FV_MODE_TRAIN or FV_MODE_TRACE");
+                                    "  try:     fv_graph_begin with FV_MODE_TRAIN or FV_MODE_TRACE");
     g->status = start(g, node, cotangent);
     for (fv_node *n = g->last; n && g->status == FV_OK; n = n->before)
         if (n->backward && reached(n)) n->backward(g, n);

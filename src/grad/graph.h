@@ -83,6 +83,9 @@ fv_node *fv__refuse(fv_graph *g, const char *where, const char *expected, const 
  * *fresh: the memory has no contribution yet and is NOT initialised, so the caller must write all of it. With fresh
  * == NULL it is zeroed first instead. */
 fv_tensor fv__grad_of(fv_graph *g, fv_node *x, bool *fresh);
+/* The same for a caller that writes into these rows of x only: a table of parameters remembers which rows have a
+ * gradient (fv_param.touched). */
+fv_tensor fv__grad_of_rows(fv_graph *g, fv_node *x, const int32_t *rows, int64_t count);
 /* The gradient that arrived at a node; data NULL if none did. */
 fv_tensor fv__grad_at(const fv_node *node);
 
@@ -105,7 +108,7 @@ static inline int64_t fv__piece_rows(int64_t n) { return n >= FV__PIECE ? 1 : FV
 /* Rows and columns of x seen as a matrix of its last axis. */
 static inline int64_t fv__columns(const fv_node *x) { return x->value.dim[x->value.rank - 1]; }
 static inline int64_t fv__count(const fv_node *x) { return fv_tensor_count(&x->value); }
-int64_t fv__rows(const fv_node *x);
+int64_t fv__node_rows(const fv_node *x);
 
 /* y += x for tensors of the same shape and any strides; with `overwrite` y = x. */
 void fv__accumulate(const fv_tensor *y, const fv_tensor *x, bool overwrite);
@@ -115,5 +118,9 @@ void fv__accumulate(const fv_tensor *y, const fv_tensor *x, bool overwrite);
 /* Memory that lives as long as the parameters: layers. NULL sets the message. */
 void *fv__params_memory(fv_params *params, size_t bytes);
 fv_dtype fv__params_dtype(const fv_params *params);
+
+/* These rows of a FV_PARAM_SPARSE parameter belong to the next step; NULL: every row. Nothing for other parameters. */
+fv_status fv__params_touch(fv_params *params, int index, const int32_t *rows, int64_t count);
+void fv__params_untouch(fv_params *params, int index); /* its gradients are zero again */
 
 #endif

@@ -1,6 +1,6 @@
 /* The one adapter between the graph and attention: any mechanism of the table, with gradients of every differentiable
- * port. Forward runs the plan into nodes; backward lets the plan write gradients, straight into the inputs' gradients
- * where nothing else has contributed yet, otherwise beside them and then adds. */
+ * operand. Forward runs the plan into nodes; backward lets the plan write gradients, straight into the inputs'
+ * gradients where nothing else has contributed yet, otherwise beside them and then adds. */
 #include "grad/op_attend.h"
 
 #include "attn/mechanism_contract.h"
@@ -29,7 +29,7 @@ static bool packed_rows(fv_graph *g, const fv_sequences *s, const fv_node *x, fv
 /* Collects the inputs of the call: t of everything, d of what wants a gradient. */
 static fv_node *collect(fv_graph *g, const fv_attend *call, fv__attend_call *c) {
     fv_node *wants = NULL;
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         c->in[p] = call->in[p];
         c->x.t[p] = call->in[p] ? call->in[p]->value : call->fixed[p];
         if (!call->in[p] || !call->in[p]->needs_grad) continue;
@@ -85,12 +85,13 @@ static bool make_outputs(fv_graph *g, fv__attend_call *c, const fv__planned *pla
     return true;
 }
 
-/* Plans by shape; the seed goes into the plan just before each run. */
+/* Plans by shape; what differs from call to call is in c->call. */
 static const fv__planned *planned_for(fv_graph *g, const fv_attend *call, fv__attend_call *c, bool lse, bool state,
                                       bool record) {
     fv_attention_options options = call->options;
     if (g->mode != FV_MODE_TRAIN) options.dropout = 0;
-    if (options.dropout > 0) c->seed = options.seed ? options.seed : fv__hash(&g->draws, sizeof g->draws, g->seed);
+    c->call = call->call;
+    if (options.dropout > 0 && !c->call.seed) c->call.seed = fv__hash(&g->draws, sizeof g->draws, g->seed);
     if (options.dropout > 0) g->draws++;
     fv_attention_tensors shapes = c->x;
     if (record) shapes.d[FV_OUT].rank = 4;
@@ -115,12 +116,11 @@ fv_node *fv_op_attend(fv_graph *g, const fv_attend *call, fv_node **lse, fv_node
     const fv__planned *planned = planned_for(g, call, c, lse != NULL, state != NULL, record);
     if (!planned || !make_outputs(g, c, planned, wants, state != NULL)) return &g->empty;
     c->plan = planned->plan;
-    c->plan->options.seed = c->seed;
     void *memory = scratch(g, c->plan, false);
     if (!memory) return &g->empty;
     fv_attention_tensors x = c->x;
     memset(x.d, 0, sizeof x.d);
-    fv_status status = fv_attention_forward(c->plan, &x, memory);
+    fv_status status = fv_attention_forward(c->plan, &c->call, &x, memory);
     if (status != FV_OK) return fv_graph_failed(g, status);
     link_call(g, c);
     if (lse && c->lse) *lse = c->lse;
@@ -159,9 +159,10 @@ static bool place_gradients(fv_graph *g, fv__attend_call *c, fv_attention_tensor
         fv_node *owner = c->in[FV_Q]->owner;
         owner->grad = fv__graph_memory(g, (size_t)fv__count(owner), g->size);
         if (!owner->grad) return false;
-        for (int p = FV_Q; p <= FV_V; p++) x->d[p] = fv__grad_at(c->in[p]);
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p)) x->d[p] = fv__grad_at(c->in[p]);
     }
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         if (x->d[p].data || !c->in[p] || !c->in[p]->needs_grad) continue;
         bool fresh;
         x->d[p] = fv__grad_of(g, c->in[p], &fresh);
@@ -180,7 +181,7 @@ static fv_tensor output_grad(fv_graph *g, fv_node *node) { return node ? fv__gra
 static void attend_back(fv_graph *g, fv_node *node) {
     fv__attend_call *c = node->saved;
     fv_attention_tensors x = c->x;
-    bool beside[FV_PORTS] = {false};
+    bool beside[FV_OPERANDS] = {false};
     memset(x.d, 0, sizeof x.d);
     if (!place_gradients(g, c, &x, beside)) return;
     x.d[FV_OUT] = output_grad(g, c->out);
@@ -188,10 +189,9 @@ static void attend_back(fv_graph *g, fv_node *node) {
     if (c->plan->grad[FV_STATE_OUT].rank) x.d[FV_STATE_OUT] = output_grad(g, c->state);
     void *memory = scratch(g, c->plan, true);
     if (g->status != FV_OK || !memory) return;
-    c->plan->options.seed = c->seed;
-    fv_status status = fv_attention_backward(c->plan, &x, memory);
+    fv_status status = fv_attention_backward(c->plan, &c->call, &x, memory);
     if (status != FV_OK) fv_graph_failed(g, status);
-    for (int p = 0; p < FV_PORTS && g->status == FV_OK; p++) {
+    for (int p = 0; p < FV_OPERANDS && g->status == FV_OK; p++) {
         if (!beside[p]) continue;
         fv_tensor sum = fv__grad_of(g, c->in[p], NULL);
         fv__accumulate(&sum, &x.d[p], false);
@@ -207,7 +207,7 @@ fv_status fv_graph_attention(const fv_graph *g, int index, fv_attention_record *
     for (int i = 0; c && i < index; i++) c = c->next;
     if (!c || index < 0)
         return fv__fail(FV_USAGE, "fv_graph_attention: there is no call %d of %d", index, g->attend_count);
-    *record = (fv_attention_record){.name = c->name, .plan = c->plan, .x = c->x};
+    *record = (fv_attention_record){.name = c->name, .plan = c->plan, .call = c->call, .x = c->x};
     memset(record->x.d, 0, sizeof record->x.d);
     record->x.d[FV_OUT] = fv__grad_at(c->out);
     return FV_OK;

@@ -4,8 +4,7 @@
 
 #include "grad/graph.h"
 
-/* A plan and the outputs its mechanism has. The seed of dropout is not part of a plan's identity: the adapter sets it
- * before every run, so that a training loop plans once. */
+/* A plan and the outputs its mechanism has. */
 typedef struct fv__planned {
     fv_attention_plan *plan;
     fv_tensor out, lse, state, aux; /* shapes; rank 0: the mechanism has no such output */
@@ -21,9 +20,9 @@ struct fv__attend_call {
     fv__attend_call *next;
     const char *name;
     fv_attention_plan *plan;
-    uint64_t seed;
+    fv_attention_call call; /* of the forward: backward and whoever looks at it later need the same */
     fv_attention_tensors x; /* t as run; d of the outputs is looked up in the nodes */
-    fv_node *in[FV_PORTS];
+    fv_node *in[FV_OPERANDS];
     fv_node *out, *lse, *state;
 };
 

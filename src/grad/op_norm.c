@@ -69,7 +69,7 @@ static void combine(fv_graph *g, fv_node *into, const void *partial, int64_t pie
 static void norm_back(fv_graph *g, fv_node *node) {
     norm c = *(norm *)node->saved;
     fv_node *x = node->in[0], *w = node->in[1], *b = node->in[2];
-    int64_t rows = fv__rows(x), pieces = (rows + NORM_ROWS - 1) / NORM_ROWS;
+    int64_t rows = fv__node_rows(x), pieces = (rows + NORM_ROWS - 1) / NORM_ROWS;
     c.dy = fv__grad_at(node).data;
     if (w && w->needs_grad) c.dw = fv__graph_memory(g, (size_t)(pieces * c.columns), g->size);
     if (b && b->needs_grad) c.db = fv__graph_memory(g, (size_t)(pieces * c.columns), g->size);
@@ -88,7 +88,7 @@ static fv_node *norm_op(fv_graph *g, const char *where, norm_kind kind, fv_node 
                         double eps) {
     if (!fv__ready(g, where, &x, 1)) return &g->empty;
     x = fv__node_dense(g, x);
-    int64_t columns = fv__columns(x), rows = fv__rows(x);
+    int64_t columns = fv__columns(x), rows = fv__node_rows(x);
     if (!row_of(w, columns) || !row_of(b, columns)) return fv__refuse(g, where, "weight and bias [columns of x]", x);
     fv_node *in[] = {x, w, b};
     fv_node *y = fv__node_like(g, x, in, 3, norm_back);
@@ -116,8 +116,8 @@ fv_node *fv_op_layer_norm_found(fv_graph *g, fv_node *x, fv_node *weight, fv_nod
                                 fv_tensor *rstd) {
     fv_node *y = norm_op(g, "fv_op_layer_norm_found", LAYER, x, weight, bias, eps);
     const norm *c = y->saved;
-    *mean = fv_tensor_1d(c ? c->mean : NULL, g->dtype, c ? fv__rows(y) : 0);
-    *rstd = fv_tensor_1d(c ? c->rstd : NULL, g->dtype, c ? fv__rows(y) : 0);
+    *mean = fv_tensor_1d(c ? c->mean : NULL, g->dtype, c ? fv__node_rows(y) : 0);
+    *rstd = fv_tensor_1d(c ? c->rstd : NULL, g->dtype, c ? fv__node_rows(y) : 0);
     return y;
 }
 
@@ -169,7 +169,7 @@ static void soft_back(fv_graph *g, fv_node *node) {
               .y = node->value.data,
               .dy = fv__grad_at(node).data};
     c.dx = fv__grad_of(g, node->in[0], &c.fresh).data;
-    if (c.dx) fv__spans(fv__rows(node), fv__piece_rows(c.columns), soft_rows_back, &c);
+    if (c.dx) fv__spans(fv__node_rows(node), fv__piece_rows(c.columns), soft_rows_back, &c);
 }
 
 static fv_node *soft_op(fv_graph *g, const char *where, fv_node *x, bool logarithm) {
@@ -178,7 +178,7 @@ static fv_node *soft_op(fv_graph *g, const char *where, fv_node *x, bool logarit
     fv_node *y = fv__node_like(g, x, &x, 1, soft_back);
     if (y == &g->empty || !(y->saved = fv__graph_copy(g, &logarithm, 1, sizeof logarithm))) return &g->empty;
     soft c = {g->dtype, g->size, fv__columns(x), logarithm, .y = y->value.data, .x = x->value.data};
-    fv__spans(fv__rows(x), fv__piece_rows(c.columns), soft_rows, &c);
+    fv__spans(fv__node_rows(x), fv__piece_rows(c.columns), soft_rows, &c);
     return y;
 }
 

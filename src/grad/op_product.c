@@ -56,7 +56,7 @@ static void add_column_sums(fv_graph *g, void *y, const fv_tensor *x, int64_t ro
 static void linear_back(fv_graph *g, fv_node *node) {
     fv_node *x = node->in[0], *w = node->in[1];
     fv_tensor dy = fv__grad_at(node), db = fv__grad_of(g, node->in[2], NULL);
-    int64_t rows = fv__rows(x), in = w->value.dim[1], out = w->value.dim[0];
+    int64_t rows = fv__node_rows(x), in = w->value.dim[1], out = w->value.dim[0];
     bool fresh;
     if (db.data) add_column_sums(g, db.data, &dy, rows, out);
     fv_tensor dw = fv__grad_of(g, w, &fresh);
@@ -102,7 +102,7 @@ fv_node *fv_op_linear(fv_graph *g, fv_node *x, fv_node *w, fv_node *b) {
     fv_node *y = fv__node_new(g, x->value.rank, dim, in, 3, linear_back);
     if (y == &g->empty) return y;
     fv__product p = {.dtype = g->dtype,
-                     .m = fv__rows(x),
+                     .m = fv__node_rows(x),
                      .n = w->value.dim[0],
                      .k = w->value.dim[1],
                      .b_transposed = true,

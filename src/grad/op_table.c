@@ -63,7 +63,8 @@ static void scatter(void *context, int64_t first, int64_t count) {
 static void lookup_back(fv_graph *g, fv_node *node) {
     lookup c = *(lookup *)node->saved;
     c.dy = fv__grad_at(node).data;
-    c.dtable = fv__grad_of(g, node->in[0], NULL).data;
+    const int64_t first = c.offsets ? c.offsets[0] : 0, end = c.offsets ? c.offsets[c.bags] : c.bags;
+    c.dtable = fv__grad_of_rows(g, node->in[0], c.ids + first, end - first).data;
     if (!c.dtable) return;
     bool small = c.bags * c.width < FV__PIECE;
     fv__spans(BUCKETS, small ? BUCKETS : 1, scatter, &c);
@@ -72,7 +73,7 @@ static void lookup_back(fv_graph *g, fv_node *node) {
 static fv_status check_ids(const char *where, const int32_t *ids, int64_t count, int64_t rows) {
     for (int64_t i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= rows)
-            return fv__fail(FV_BAD_DATA, "%s: id %d at place %lld\n  expected: 0 to %lld, the rows of the table", where,
+            return fv__fail(FV_BAD_DATA, "%s: id %d at place %lld\n  expected 0 to %lld, the rows of the table", where,
                             ids[i], (long long)i, (long long)rows - 1);
     return FV_OK;
 }

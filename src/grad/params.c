@@ -14,6 +14,9 @@ typedef struct entry {
     int64_t dim[FV_MAX_DIMS];
     int64_t offset, count;
     uint32_t flags;
+    bool *is_touched;      /* (rows) FV_PARAM_SPARSE: has a gradient since the last zero; NULL until one has */
+    int32_t *touched;      /* (rows) those, in the order of arrival */
+    int64_t touched_count; /* -1: every row */
 } entry;
 
 struct fv_params {
@@ -31,7 +34,7 @@ struct fv_params {
 fv_status fv_params_create(fv_params **out, fv_dtype dtype, uint64_t seed) {
     *out = NULL;
     if (dtype != FV_F32 && dtype != FV_F64)
-        return fv__fail(FV_USAGE, "fv_params_create: parameters of type %s\n  expected: f32 or f64",
+        return fv__fail(FV_USAGE, "fv_params_create: parameters of type %s\n  expected f32 or f64",
                         fv_dtype_name(dtype));
     fv_params *params = fv__alloc(sizeof *params);
     if (!params) return FV_NO_RESOURCES;
@@ -51,6 +54,10 @@ void fv_params_free(fv_params *params) {
     if (!params) return;
     fv__arena_free(params->arena);
     fv__map_free(params->index);
+    for (size_t i = 0; i < params->count; i++) {
+        fv__free(params->entries[i].is_touched);
+        fv__free(params->entries[i].touched);
+    }
     fv__free(params->entries);
     fv__free(params->values);
     fv__free(params->grads);
@@ -106,7 +113,7 @@ static fv_status make_room(fv_params *params, int64_t count) {
 
 static fv_status describe(const fv_params *params, entry *e, const char *name, int rank, const int64_t *dim) {
     if (rank < 1 || rank > FV_MAX_DIMS)
-        return fv__fail(FV_USAGE, "parameter %s: %d axes\n  expected: 1 to %d", name, rank, FV_MAX_DIMS);
+        return fv__fail(FV_USAGE, "parameter %s: %d axes\n  expected 1 to %d", name, rank, FV_MAX_DIMS);
     if (fv_params_find(params, name) >= 0)
         return fv__fail(FV_USAGE, "parameter %s: there is one of that name already", name);
     size_t bytes;
@@ -146,6 +153,8 @@ fv_param fv_params_get(const fv_params *params, int index) {
     p.value = fv_tensor_of(fv__at(params->values, e->offset, size), params->dtype, e->rank, e->dim);
     p.grad = p.value;
     p.grad.data = params->grads ? fv__at(params->grads, e->offset, size) : NULL;
+    p.touched = e->touched;
+    p.touched_count = e->flags & FV_PARAM_SPARSE ? e->touched_count : -1;
     return p;
 }
 
@@ -154,7 +163,11 @@ int fv_params_find(const fv_params *params, const char *name) {
 }
 
 void fv_params_set_flags(fv_params *params, int index, uint32_t flags) {
-    if (index >= 0 && (size_t)index < params->count) params->entries[index].flags = flags;
+    if (index < 0 || (size_t)index >= params->count) return;
+    entry *e = &params->entries[index];
+    bool new_table = (flags & FV_PARAM_SPARSE) && !(e->flags & FV_PARAM_SPARSE);
+    e->flags = flags;
+    if (new_table && params->grads) fv__params_untouch(params, index), e->touched_count = -1; /* nobody took notes */
 }
 
 int64_t fv_params_elements(const fv_params *params, bool trainable_only) {
@@ -166,13 +179,49 @@ int64_t fv_params_elements(const fv_params *params, bool trainable_only) {
 
 fv_status fv_params_grads(fv_params *params) {
     if (params->grads) return FV_OK;
+    for (size_t i = 0; i < params->count; i++) fv__params_untouch(params, (int)i);
     params->grads = fv__alloc_array((size_t)params->used, fv_dtype_size(params->dtype));
     return params->grads ? FV_OK : FV_NO_RESOURCES;
 }
 
 void fv_params_zero_grads(fv_params *params) {
     if (params->grads) memset(params->grads, 0, (size_t)params->used * fv_dtype_size(params->dtype));
+    for (int i = 0; i < fv_params_count(params); i++) fv__params_untouch(params, i);
 }
+
+/* ---- rows with a gradient */
+
+static fv_status take_marks(entry *e) {
+    if (e->touched) return FV_OK;
+    e->is_touched = fv__alloc_array((size_t)e->dim[0], sizeof *e->is_touched);
+    e->touched = fv__alloc_array((size_t)e->dim[0], sizeof *e->touched);
+    if (e->is_touched && e->touched) return FV_OK;
+    fv__free(e->is_touched);
+    fv__free(e->touched);
+    e->is_touched = NULL, e->touched = NULL;
+    return FV_NO_RESOURCES;
+}
+
+fv_status fv__params_touch(fv_params *params, int index, const int32_t *rows, int64_t count) {
+    entry *e = &params->entries[index];
+    if (!(e->flags & FV_PARAM_SPARSE) || (e->flags & FV_PARAM_FROZEN) || e->touched_count < 0) return FV_OK;
+    FV_TRY(take_marks(e));
+    for (int64_t i = 0; rows && i < count; i++) {
+        if (e->is_touched[rows[i]]) continue;
+        e->is_touched[rows[i]] = true;
+        e->touched[e->touched_count++] = rows[i];
+    }
+    if (!rows) fv__params_untouch(params, index), e->touched_count = -1;
+    return FV_OK;
+}
+
+void fv__params_untouch(fv_params *params, int index) {
+    entry *e = &params->entries[index];
+    for (int64_t i = 0; i < e->touched_count; i++) e->is_touched[e->touched[i]] = false;
+    e->touched_count = 0;
+}
+
+/* ---- the blocks */
 
 fv_tensor fv_params_flat(const fv_params *params) { return fv_tensor_1d(params->values, params->dtype, params->used); }
 

@@ -10,14 +10,14 @@ enum { MANY = 64 };
 
 /* What decides a plan. Compared as bytes: made in zeroed memory. */
 typedef struct key {
-    fv_attention_options options; /* mechanism NULL, seed 0 */
+    fv_attention_options options; /* mechanism NULL */
     char mechanism[128];
     bool wants_lse;
     uint64_t blocks; /* number of the block mask, 0 for none: an address may come again */
     struct {
         int64_t dim[4];
         int32_t rank, dtype;
-    } t[FV_PORTS], d[FV_PORTS];
+    } t[FV_OPERANDS], d[FV_OPERANDS];
 } key;
 
 typedef struct entry {
@@ -38,20 +38,20 @@ static fv_status make_key(key *k, const fv_attention_options *options, const fv_
     memset(k, 0, sizeof *k);
     const char *text = options->mechanism ? options->mechanism : "softmax";
     if (strlen(text) >= sizeof k->mechanism)
-        return fv__fail(FV_USAGE, "attention: the mechanism's text is too long\n  found: %s", text);
+        return fv__fail(FV_USAGE, "attention: the mechanism's text is too long\n  found:   %s", text);
     memcpy(k->mechanism, text, strlen(text));
     k->wants_lse = wants_lse;
     /* field by field: padding stays zero */
     k->options.scale = options->scale;
     k->options.softcap = options->softcap;
     k->options.causal = options->causal;
-    k->options.q_offset = options->q_offset;
-    k->options.window_left = options->window_left;
-    k->options.window_right = options->window_right;
+    k->options.window.limited = options->window.limited;
+    k->options.window.left = options->window.left;
+    k->options.window.right = options->window.right;
     k->options.mask_means = options->mask_means;
     k->options.dropout = options->dropout;
     k->blocks = options->blocks ? options->blocks->number : 0;
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         k->t[p].rank = shapes->t[p].rank;
         k->t[p].dtype = (int32_t)shapes->t[p].dtype;
         for (int i = 0; i < shapes->t[p].rank && i < 4; i++) k->t[p].dim[i] = shapes->t[p].dim[i];
@@ -70,11 +70,11 @@ static fv_status plan(fv__planned *planned, const fv_attention_options *options,
                       bool wants_lse) {
     fv_attention_tensors all = *shapes;
     bool record = shapes->d[FV_OUT].rank != 0;
-    FV_TRY(fv_attention_port_shape(options, shapes, FV_OUT, &planned->out));
-    FV_TRY(fv_attention_port_shape(options, shapes, FV_STATE_OUT, &planned->state));
+    FV_TRY(fv_attention_operand_shape(options, shapes, FV_OUT, &planned->out));
+    FV_TRY(fv_attention_operand_shape(options, shapes, FV_STATE_OUT, &planned->state));
     bool has_keys = shapes->t[FV_K].rank != 0; /* gates have no scores */
-    if (has_keys && (record || wants_lse)) FV_TRY(fv_attention_port_shape(options, shapes, FV_LSE, &planned->lse));
-    if (record) FV_TRY(fv_attention_port_shape(options, shapes, FV_AUX, &planned->aux));
+    if (has_keys && (record || wants_lse)) FV_TRY(fv_attention_operand_shape(options, shapes, FV_LSE, &planned->lse));
+    if (record) FV_TRY(fv_attention_operand_shape(options, shapes, FV_AUX, &planned->aux));
     all.t[FV_OUT] = planned->out;
     all.t[FV_LSE] = planned->lse;
     all.t[FV_AUX] = planned->aux;

@@ -23,8 +23,8 @@ static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
     fv_graph *g = run->graph;
     fv_sequences s = fv__sequences(batch);
     nodes->input = fv__embed(&n->embeddings, run, batch);
-    fv_node *x = fv_layer_forward(n->attention, g, nodes->input, &s);
-    nodes->output = fv_layer_forward(n->out, g, fv_op_pool(g, x, &s, FV_POOL_MEAN), NULL);
+    fv_node *x = fv_layer_apply(n->attention, g, nodes->input, &s);
+    nodes->output = fv_layer_apply(n->out, g, fv_op_pool(g, x, &s, FV_POOL_MEAN), NULL);
 }
 
 static const fv_option options[] = {

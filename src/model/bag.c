@@ -20,7 +20,7 @@ static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
     fv_sequences s = fv__sequences(batch);
     nodes->input = fv__embed(&n->embeddings, run, batch);
     fv_node *text = fv_op_pool(g, nodes->input, &s, FV_POOL_MEAN);
-    nodes->output = fv_layer_forward(n->out, g, fv_op_dropout(g, text, run->model->options.dropout), NULL);
+    nodes->output = fv_layer_apply(n->out, g, fv_op_dropout(g, text, run->model->options.dropout), NULL);
 }
 
 static const fv_option options[] = {

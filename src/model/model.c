@@ -56,7 +56,7 @@ fv_status fv__model_create(fv_model **out, const fv_model_options *options, cons
     model->kind = (const fv__kind *)fv_model_kind_find(options->kind);
     model->tokenizer = tokenizer;
     model->sizes.vocabulary = fv_tokenizer_size(tokenizer);
-    model->embed_table = model->ngram_table = -1;
+    model->embed_table = -1;
     model->seed = seed;
     fv_status status = fill(model, options, target, grams);
     if (status != FV_OK) {

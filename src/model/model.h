@@ -69,7 +69,7 @@ struct fv_model {
     fv__map *ngram_index; /* the same, to look up */
     bool *is_term;        /* (vocabulary) count-based kinds: tokens that are counted */
     void *network;        /* neural kinds: whatever the kind's own file keeps, see fv__network_new */
-    int embed_table, ngram_table; /* neural kinds: parameters that are looked up by row, -1 if absent */
+    int embed_table;      /* neural kinds: the parameter that word vectors start, -1 if absent */
 };
 
 /* A model with initial parameters. Takes the tokenizer (frees it on failure as well); copies the rest. Count-based

@@ -1,7 +1,8 @@
 /* Parts of neural kinds, see network.h. */
 #include "model/network.h"
 
-#include <stdio.h>
+#include "grad/graph.h"
+
 #include <string.h>
 
 enum { STREAM_WORD_DROPOUT = 0x776f7264 }; /* its own stream of random numbers */
@@ -31,26 +32,22 @@ void fv__run_begin(fv__run *run, fv_mode mode, uint64_t seed) {
 
 void *fv__network_new(fv_model *model, size_t size) { return model->network = fv__alloc(size); }
 
-static fv_status make_table(fv_layer **layer, int *table, fv_model *model, const char *name, int64_t rows,
-                            bool frozen) {
+static fv_status make_table(fv_layer **layer, fv_model *model, const char *name, int64_t rows, bool frozen) {
     fv_embedding_options o;
-    char parameter[64];
     fv_options_init(fv_embedding_rows, &o);
     o.vocabulary = rows, o.d_model = model->options.d_model, o.frozen = frozen;
     o.scaled =
         model->options.positions && strcmp(model->options.positions, "sinusoidal") == 0; /* or the waves drown it */
-    FV_TRY(fv_layer_embedding(layer, model->params, name, &o));
-    snprintf(parameter, sizeof parameter, "%s.weight", name);
-    *table = fv_params_find(model->params, parameter);
-    return FV_OK;
+    return fv_layer_embedding(layer, model->params, name, &o);
 }
 
 fv_status fv__make_embeddings(fv__embeddings *e, fv_model *model) {
     int64_t bits = model->options.ngrams.ngram_bits;
     bool frozen = model->options.freeze_vectors;
-    FV_TRY(make_table(&e->words, &model->embed_table, model, "embed", model->sizes.vocabulary, frozen));
+    FV_TRY(make_table(&e->words, model, "embed", model->sizes.vocabulary, frozen));
+    model->embed_table = fv_params_find(model->params, "embed.weight");
     if (bits == 0) return FV_OK;
-    return make_table(&e->ngrams, &model->ngram_table, model, "ngrams", (int64_t)1 << bits, false);
+    return make_table(&e->ngrams, model, "ngrams", (int64_t)1 << bits, false);
 }
 
 fv_status fv__make_linear(fv_layer **layer, fv_model *model, const char *name, int64_t in, int64_t out) {
@@ -74,7 +71,7 @@ static fv_status check_mechanism(const char *text) {
     fv_attention_tensors x = {.t = {[FV_Q] = fv_bhld(NULL, FV_F32, 1, 1, 1, 1)}};
     fv_tensor shape;
     how.mechanism = text;
-    return fv_attention_port_shape(&how, &x, FV_OUT, &shape);
+    return fv_attention_operand_shape(&how, &x, FV_OUT, &shape);
 }
 
 fv_status fv__check_attention(const fv_model_options *options) {
@@ -102,11 +99,22 @@ static bool drops(const fv__run *run, const fv_batch *batch, int32_t token) {
            fv__random_uniform(run->seed, STREAM_WORD_DROPOUT, (uint64_t)token) < share;
 }
 
+/* Which rows of the table move in a step does not depend on chance: a word that was dropped does, and so does the
+ * unknown word that stands for it. */
+static fv_status touch_words(const fv__run *run, const fv_batch *batch, int32_t unknown) {
+    int table = run->model->embed_table;
+    if (fv_graph_mode(run->graph) != FV_MODE_TRAIN) return FV_OK;
+    FV_TRY(fv__params_touch(run->model->params, table, batch->id, batch->tokens));
+    return fv__params_touch(run->model->params, table, &unknown, unknown >= 0);
+}
+
 static fv_node *embed_words(fv_layer *words, fv__run *run, const fv_batch *batch) {
     int32_t unknown = fv_tokenizer_special(run->model->tokenizer).unk;
     fv_status status = FV_GROW(&run->id, &run->id_capacity, (size_t)batch->tokens + 1);
     if (status != FV_OK) return fv_graph_failed(run->graph, status);
     for (int32_t i = 0; i < batch->tokens; i++) run->id[i] = drops(run, batch, i) ? unknown : batch->id[i];
+    status = touch_words(run, batch, unknown);
+    if (status != FV_OK) return fv_graph_failed(run->graph, status);
     return fv_layer_embed(words, run->graph, run->id, batch->tokens);
 }
 

@@ -195,7 +195,7 @@ fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int64_t la
     FV_TRY(find_record(trace, layer, head, rows, count, &record));
     if (!rows) count = trace->tokens->count;
     fv_tensor weights = fv_tensor_2d(out, FV_F32, count, trace->tokens->count);
-    return fv_attention_weights(record.plan, &record.x, capture, 0, head, rows, count, &weights);
+    return fv_attention_weights(record.plan, &record.call, &record.x, capture, 0, head, rows, count, &weights);
 }
 
 /* The gradient of weight (i, j) is the dot product of the output's gradient at i and the value at j. */

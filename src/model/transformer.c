@@ -72,12 +72,12 @@ static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
     fv_graph *g = run->graph;
     fv_sequences s = fv__sequences(batch);
     fv_node *x = nodes->input = fv__embed(&n->embeddings, run, batch);
-    if (n->positions) x = fv_layer_forward(n->positions, g, x, &s);
+    if (n->positions) x = fv_layer_apply(n->positions, g, x, &s);
     x = fv_op_dropout(g, x, o->dropout);
-    for (int64_t i = 0; i < o->layers; i++) x = fv_layer_forward(n->block[i], g, x, &s);
-    x = fv_layer_forward(n->pooling, g, fv_layer_forward(n->norm, g, x, &s), &s);
+    for (int64_t i = 0; i < o->layers; i++) x = fv_layer_apply(n->block[i], g, x, &s);
+    x = fv_layer_apply(n->pooling, g, fv_layer_apply(n->norm, g, x, &s), &s);
     nodes->pooling_weights = fv_layer_pooling_weights(n->pooling, g);
-    nodes->output = fv_layer_forward(n->out, g, fv_op_dropout(g, x, o->dropout), NULL);
+    nodes->output = fv_layer_apply(n->out, g, fv_op_dropout(g, x, o->dropout), NULL);
 }
 
 static const fv_option options[] = {

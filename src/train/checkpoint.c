@@ -8,26 +8,27 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GENERATIONS = 2, ARRAYS = 5 };
-static const char *const names[ARRAYS] = {"weights", "moment1", "moment2", "average", "averaged"};
+enum { GENERATIONS = 2, ARRAYS = 1 + FV_OPTIMIZER_STATES };
 
-/* Everything that training changes. Without an average the last two are empty. */
+/* Everything that training changes: the weights, and what the optimizer keeps. */
 typedef struct arrays {
-    fv_tensor of[ARRAYS];
+    fv_named_tensor of[ARRAYS];
+    int count;
 } arrays;
 
-static arrays arrays_of(const fv__optimizer *o) {
-    fv_tensor weights = fv_params_flat(o->params);
-    int64_t n = weights.dim[0], averages = o->average ? n : 0, rows = o->average ? o->averaged_count : 0;
-    return (arrays){{weights, fv_tensor_1d(o->moment1, FV_F32, n), fv_tensor_1d(o->moment2, FV_F32, n),
-                     fv_tensor_1d(o->average, FV_F32, averages), fv_tensor_1d(o->averaged, FV_I64, rows)}};
+static arrays arrays_of(fv_optimizer *o) {
+    arrays a = {.of = {{"weights", fv_params_flat(fv_optimizer_params(o))}}};
+    a.count = 1 + fv_optimizer_state(o, &a.of[1]);
+    return a;
 }
 
 static uint64_t hash_all(const char *state, const char *fingerprint, const arrays *a) {
     uint64_t hash = fv__hash(state, strlen(state), 1);
     hash = fv__hash(fingerprint, strlen(fingerprint), hash);
-    for (int i = 0; i < ARRAYS; i++)
-        hash = fv__hash(a->of[i].data, (size_t)a->of[i].dim[0] * fv_dtype_size(a->of[i].dtype), hash);
+    for (int i = 0; i < a->count; i++) {
+        const fv_tensor *t = &a->of[i].tensor;
+        hash = fv__hash(t->data, (size_t)t->dim[0] * fv_dtype_size(t->dtype), hash);
+    }
     return hash;
 }
 
@@ -93,20 +94,34 @@ typedef struct found {
     int64_t updates;
 } found;
 
+/* The names of what is kept tell optimizers apart. */
+static fv_status check_optimizer(const found *f, const char *path, const arrays *own) {
+    for (int i = 0; i < own->count; i++) {
+        if (fv_tensor_file_count(f->file) == own->count && fv_tensor_file_has(f->file, own->of[i].name)) continue;
+        return fv__fail(FV_BAD_MODEL,
+                        "%s: the state of another optimizer\n  expected \"%s\" and %d others\n  found:   %lld tensors\n"
+                        "  try:     the --optimizer the run began with",
+                        path, own->of[i].name, own->count - 1, (long long)fv_tensor_file_count(f->file));
+    }
+    return FV_OK;
+}
+
 static fv_status check(found *f, const char *path, const arrays *own) {
     f->state = fv_tensor_file_metadata(f->file, "state");
     f->fingerprint = fv_tensor_file_metadata(f->file, "about");
     const char *hash = fv_tensor_file_metadata(f->file, "hash");
     char expected[32];
     if (!f->state || !f->fingerprint || !hash) return fv__fail(FV_BAD_MODEL, "%s: is not a checkpoint", path);
-    for (int i = 0; i < ARRAYS; i++) {
-        const fv_tensor *mine = &own->of[i];
-        fv_tensor *its = &f->array.of[i];
-        FV_TRY(fv_tensor_file_find(f->file, names[i], its));
+    FV_TRY(check_optimizer(f, path, own));
+    f->array = *own;
+    for (int i = 0; i < own->count; i++) {
+        const fv_tensor *mine = &own->of[i].tensor;
+        fv_tensor *its = &f->array.of[i].tensor;
+        FV_TRY(fv_tensor_file_find(f->file, own->of[i].name, its));
         if (its->dtype != mine->dtype || its->rank != 1 || its->dim[0] != mine->dim[0])
             return fv__fail(FV_BAD_MODEL,
                             "%s: \"%s\" belongs to another model\n  expected %lld numbers\n  found:   %lld", path,
-                            names[i], (long long)mine->dim[0], (long long)its->dim[0]);
+                            own->of[i].name, (long long)mine->dim[0], (long long)its->dim[0]);
     }
     snprintf(expected, sizeof expected, "%016llx", (unsigned long long)hash_all(f->state, f->fingerprint, &f->array));
     if (strcmp(hash, expected) != 0)
@@ -124,12 +139,12 @@ static fv_status parse_state(const found *f, const char *path, fv__state *state)
 
 /* A row's average cannot be newer than the run. */
 static fv_status check_averaged(const found *f, const char *path, int64_t updates) {
-    const fv_tensor *rows = &f->array.of[ARRAYS - 1];
+    const fv_tensor *rows = &f->array.of[f->array.count - 1].tensor; /* the last state of every optimizer */
     const int64_t *at = rows->data;
     for (int64_t i = 0; i < rows->dim[0]; i++)
         if (at[i] < 0 || at[i] > updates)
             return fv__fail(FV_BAD_MODEL, "%s: \"%s\", element %lld\n  expected 0 to %lld\n  found:   %lld", path,
-                            names[ARRAYS - 1], (long long)i, (long long)updates, (long long)at[i]);
+                            f->array.of[f->array.count - 1].name, (long long)i, (long long)updates, (long long)at[i]);
     return FV_OK;
 }
 
@@ -187,15 +202,13 @@ static fv_status dump_state(const fv__state *state, fv__buf *text) {
 
 static fv_status write(const char *path, const char *state, const char *fingerprint, const arrays *own) {
     char hash[32];
-    fv_named_tensor tensors[ARRAYS];
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_all(state, fingerprint, own));
     const char *metadata[] = {"state", state, "about", fingerprint, "hash", hash, NULL};
-    for (int i = 0; i < ARRAYS; i++) tensors[i] = (fv_named_tensor){names[i], own->of[i]};
-    return fv_safetensors_write(path, tensors, ARRAYS, metadata);
+    return fv_safetensors_write(path, own->of, own->count, metadata);
 }
 
 fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *state, const fv__json *fingerprint,
-                              const fv__optimizer *o) {
+                              fv_optimizer *o) {
     arrays own = arrays_of(o);
     fv__buf text = {0}, about_text = {0};
     char *path;
@@ -213,14 +226,15 @@ fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *st
 
 /* ---- loading */
 
-static fv_status take(const found *f, const char *folder, fv__state *state, fv__json **fingerprint, fv__optimizer *o) {
+static fv_status take(const found *f, const char *folder, fv__state *state, fv__json **fingerprint, fv_optimizer *o) {
     arrays own = arrays_of(o);
     FV_TRY(parse_state(f, folder, state));
-    for (int i = 0; i < ARRAYS; i++) FV_TRY(fv_tensor_copy(&own.of[i], &f->array.of[i]));
+    for (int i = 0; i < own.count; i++) FV_TRY(fv_tensor_copy(&own.of[i].tensor, &f->array.of[i].tensor));
+    fv_optimizer_set_steps(o, state->updates);
     return fv__json_parse(fingerprint, f->fingerprint, strlen(f->fingerprint), folder, FV_BAD_MODEL);
 }
 
-fv_status fv__checkpoint_load(const char *folder, fv__state *state, fv__json **fingerprint, fv__optimizer *o,
+fv_status fv__checkpoint_load(const char *folder, fv__state *state, fv__json **fingerprint, fv_optimizer *o,
                               char **note) {
     found f[GENERATIONS];
     arrays own = arrays_of(o);

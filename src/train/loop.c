@@ -24,14 +24,13 @@ typedef struct trainer {
     fv_corpus *corpus;
     fv_batches *batches;
     fv__run run;
-    fv__optimizer optimizer;
+    fv_optimizer *optimizer;
     fv__duration until, log_every, eval_every, save_every;
     fv__state state;
     int64_t total; /* updates in all, 0: not known */
     int64_t saved; /* update of the last checkpoint, -1: none */
     int slot;
     float *best;                               /* weights that were judged best */
-    float *raw;                                /* the weights while their average is in their place, NULL: no average */
     double started, elapsed_before;            /* clock */
     double learning_rate, gradient_norm, loss; /* of the last update */
     double speed, speed_weight;                /* tokens a second, an average that forgets */
@@ -79,17 +78,6 @@ static fv_status emit_step(trainer *t) {
 static float *weights_of(const trainer *t) { return fv_params_flat(t->model->params).data; }
 static size_t weight_bytes(const trainer *t) { return (size_t)fv_params_flat(t->model->params).dim[0] * sizeof(float); }
 
-/* What is judged and kept: the average of the weights if there is one. hide_average goes back to training. */
-static void show_average(trainer *t) {
-    if (!t->raw) return;
-    memcpy(t->raw, weights_of(t), weight_bytes(t));
-    fv__optimizer_show_average(&t->optimizer, t->state.updates);
-}
-
-static void hide_average(trainer *t) {
-    if (t->raw) memcpy(weights_of(t), t->raw, weight_bytes(t));
-}
-
 static fv_status keep_best(trainer *t, const fv_evaluation *e) {
     memcpy(t->best, weights_of(t), weight_bytes(t));
     t->state.best_update = t->state.updates;
@@ -118,18 +106,19 @@ static fv_status evaluate_shown(trainer *t) {
     return status;
 }
 
+/* What is judged and kept is the average of the weights if there is one. */
 static fv_status evaluate(trainer *t) {
-    show_average(t);
+    fv_optimizer_show_average(t->optimizer);
     fv_status status = evaluate_shown(t);
-    hide_average(t);
+    fv_optimizer_hide_average(t->optimizer);
     return status;
 }
 
 /* Without validation texts the last weights are the best. */
 static fv_status keep_last(trainer *t) {
-    show_average(t);
+    fv_optimizer_show_average(t->optimizer);
     fv_status status = keep_best(t, NULL);
-    hide_average(t);
+    fv_optimizer_hide_average(t->optimizer);
     return status;
 }
 
@@ -138,7 +127,7 @@ static fv_status keep_last(trainer *t) {
 static fv_status save(trainer *t) {
     if (!t->run_log->folder || t->saved == t->state.updates) return FV_OK;
     FV_TRY(fv__run_log_size(t->run_log, &t->state.metrics_bytes));
-    FV_TRY(fv__checkpoint_save(t->run_log->folder, &t->slot, &t->state, t->fingerprint, &t->optimizer));
+    FV_TRY(fv__checkpoint_save(t->run_log->folder, &t->slot, &t->state, t->fingerprint, t->optimizer));
     t->saved = t->state.updates;
     return emit(t, (fv_event){.kind = FV_EVENT_SAVE, .path = t->run_log->folder});
 }
@@ -195,7 +184,6 @@ static fv_status learn_from(trainer *t, int64_t part, total *sum) {
     fv__nodes nodes = {0};
     double weight = 1;
     FV_TRY(fv_batches_next(t->batches, &batch, &t->state.cursor));
-    fv__optimizer_touch(&t->optimizer, t->model, &batch, t->state.updates + 1);
     fv__run_begin(&t->run, FV_MODE_TRAIN, step_seed(t, part));
     t->model->kind->build(&t->run, &batch, &nodes);
     fv_node *loss = t->task->loss(&t->run, &batch, nodes.output, &t->setup->task, &weight);
@@ -238,14 +226,16 @@ static fv_status update(trainer *t) {
     double start = fv__now();
     total sum = {0};
     for (int64_t part = 0; part < t->how->gradient_accumulation; part++) FV_TRY(learn_from(t, part, &sum));
-    double norm = fv__optimizer_norm(&t->optimizer) / sum.weight, loss = sum.loss / sum.weight;
+    double loss = sum.loss / sum.weight;
+    fv_optimizer_scale_grads(t->optimizer, 1 / sum.weight);
+    double norm = fv_clip_grad_norm(t->optimizer, t->how->max_grad_norm);
     if (!isfinite(loss)) return diverged(t, isnan(loss) ? "loss became NaN" : "loss became infinite");
     if (!isfinite(norm)) return diverged(t, "a gradient became NaN or infinite");
-    double clip = t->how->max_grad_norm, scale = clip > 0 && norm > clip ? clip / norm : 1;
     t->learning_rate = t->how->learning_rate * fv__schedule(t->how, share_done(t));
     t->gradient_norm = norm, t->loss = loss;
-    fv__optimizer_update(&t->optimizer, t->state.updates + 1, t->learning_rate, scale / sum.weight);
-    fv__optimizer_zero(&t->optimizer);
+    fv_optimizer_set_learning_rate(t->optimizer, t->learning_rate);
+    FV_TRY(fv_optimizer_step(t->optimizer));
+    fv_optimizer_zero_grads(t->optimizer);
     advance(t, fv__now() - start, sum.tokens);
     return emit_step(t);
 }
@@ -309,15 +299,25 @@ static uint32_t flags_of(const trainer *t, const char *name) {
     return 0;
 }
 
-/* What the run had for an option, under its name or an earlier one; NULL: nothing. */
+/* What the run had for an option, under its name or an earlier one. An option of training that is younger than the run
+ * had its default. NULL: nothing. */
 static const char *value_before(const fv__json *options, const char *name) {
     const fv__json *value = fv__json_get(options, name);
     const char *other;
     for (size_t i = 0; !value && (other = fv_option_earlier_name(name, i)); i++) value = fv__json_get(options, other);
-    return fv__json_text(value);
+    const fv_option *row = value ? NULL : fv_option_find(fv_train_option_rows(), name);
+    return row ? row->standard : fv__json_text(value);
+}
+
+static fv_status compare_task(const trainer *t, const fv__json *was) {
+    const char *task = fv__json_text(fv__json_get(was, "task")); /* older runs have none: there was one task */
+    if (!task || strcmp(task, t->task->info.name) == 0) return FV_OK;
+    return fv__fail(FV_USAGE, "%s: the task cannot change in a resumed run\n  expected %s\n  found:   %s",
+                    t->run_log->folder, task, t->task->info.name);
 }
 
 static fv_status compare(trainer *t, const fv__json *was) {
+    FV_TRY(compare_task(t, was));
     const char *data = fv__json_text(fv__json_get(was, "data")),
                *now = fv__json_text(fv__json_get(t->fingerprint, "data"));
     if (!data || strcmp(data, now) != 0)
@@ -361,7 +361,7 @@ static fv_status load_best(trainer *t) {
 static fv_status resume(trainer *t) {
     fv__json *was = NULL;
     char *note = NULL;
-    fv_status status = fv__checkpoint_load(t->run_log->folder, &t->state, &was, &t->optimizer, &note);
+    fv_status status = fv__checkpoint_load(t->run_log->folder, &t->state, &was, t->optimizer, &note);
     if (status == FV_OK) {
         t->saved = t->state.updates;
         t->elapsed_before = t->state.now.seconds;
@@ -410,10 +410,9 @@ static fv_status prepare(trainer *t, const fv_dataset *train) {
     if (t->valid) FV_TRY(fv_model_encode(&t->encoded, t->model, t->valid));
     FV_TRY(fv_batches_create(&t->batches, t->corpus, &how));
     FV_TRY(fv__run_create(&t->run, t->model));
-    FV_TRY(fv__optimizer_create(&t->optimizer, t->model, t->how));
+    FV_TRY(fv__optimizer_of(&t->optimizer, t->model, t->how));
     t->best = fv__alloc(weight_bytes(t));
-    if (t->how->ema_decay > 0) t->raw = fv__alloc(weight_bytes(t));
-    if (!t->best || (t->how->ema_decay > 0 && !t->raw)) return FV_NO_RESOURCES;
+    if (!t->best) return FV_NO_RESOURCES;
     memcpy(t->best, weights_of(t), weight_bytes(t));
     t->total = count_updates(t);
     FV_TRY(describe(t, train));
@@ -458,12 +457,11 @@ fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const 
     fv__scores_init(&t.state.best, &t.task->info);
     fv_status status = run(&t, train, result);
     fv__run_free(&t.run);
-    fv__optimizer_free(&t.optimizer);
+    fv_optimizer_free(t.optimizer);
     fv_batches_free(t.batches);
     fv_corpus_free(t.corpus);
     fv_encoded_free(t.encoded);
     fv__json_free(t.fingerprint);
     fv__free(t.best);
-    fv__free(t.raw);
     return status;
 }

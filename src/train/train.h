@@ -1,7 +1,8 @@
-/* Training from the inside: durations, optimizer, checkpoints, run folder, and the trainer that joins them. */
+/* Training from the inside: durations, checkpoints, run folder, and the trainer that joins them. */
 #ifndef FV_TRAIN_TRAIN_H
 #define FV_TRAIN_TRAIN_H
 
+#include "fovea/optim.h"
 #include "fovea/train.h"
 #include "task/contract.h"
 
@@ -42,40 +43,8 @@ typedef struct fv__state {
     int64_t metrics_bytes; /* length of metrics.jsonl */
 } fv__state;
 
-/* ---- AdamW (optimizer.c) */
-
-/* A parameter that batches read by row. Only rows that were read since the last update have a gradient; the others are
- * left alone, which is most of the cost of a large vocabulary saved (lazy Adam, as torch.optim.SparseAdam). */
-typedef struct fv__table {
-    int index; /* of the parameter */
-    int64_t rows, width;
-    int64_t *mark;     /* (rows) number of the last update that read the row */
-    int64_t *averaged; /* (rows) number of the last update that is in the average */
-    int32_t *touched;  /* rows read since the last update */
-    int64_t count;
-} fv__table;
-
-typedef struct fv__optimizer {
-    fv_params *params;
-    const fv_train_options *options;
-    float *moment1, *moment2; /* as the flat block of parameters */
-    float *average;           /* the same, NULL: not wanted. Starts at 0; divided by 1 - memory^updates when read */
-    int64_t *averaged, averaged_count; /* of all tables, one after the other */
-    double *piece_sum;                 /* for the norm */
-    int64_t pieces;
-    fv__table table[2];
-    int tables;
-} fv__optimizer;
-fv_status fv__optimizer_create(fv__optimizer *o, fv_model *model, const fv_train_options *options);
-void fv__optimizer_free(fv__optimizer *o);
-/* The batch that is about to be read, for update number `update` (from 1). */
-void fv__optimizer_touch(fv__optimizer *o, const fv_model *model, const fv_batch *batch, int64_t update);
-double fv__optimizer_norm(fv__optimizer *o);
-void fv__optimizer_update(fv__optimizer *o, int64_t update, double rate, double gradient_scale);
-void fv__optimizer_zero(fv__optimizer *o);
-/* Puts the mean of the weights over the updates so far, the late ones counting most, in place of the weights. */
-void fv__optimizer_show_average(fv__optimizer *o, int64_t updates);
-/* Share of the highest rate after `done` (0 to 1) of all updates. */
+/* The optimizer these options describe, and the share of the highest rate after `done` (0 to 1) of all updates. */
+fv_status fv__optimizer_of(fv_optimizer **optimizer, const fv_model *model, const fv_train_options *options);
 double fv__schedule(const fv_train_options *options, double done);
 
 /* ---- checkpoints (checkpoint.c) */
@@ -84,11 +53,11 @@ double fv__schedule(const fv_train_options *options, double done);
  * `fingerprint` describes data and options of the run and is given back by loading. *slot: which of the two is next;
  * -1: look. */
 fv_status fv__checkpoint_save(const char *folder, int *slot, const fv__state *state, const struct json_t *fingerprint,
-                              const fv__optimizer *optimizer);
+                              fv_optimizer *optimizer);
 /* Loads the newest valid one into the parameters and moments. *fingerprint is freed by the caller. *note: an older
  * one had to be used, or NULL; freed by the caller. FV_BAD_MODEL when there is none. */
 fv_status fv__checkpoint_load(const char *folder, fv__state *state, struct json_t **fingerprint,
-                              fv__optimizer *optimizer, char **note);
+                              fv_optimizer *optimizer, char **note);
 
 /* ---- the run folder (run_log.c) */
 

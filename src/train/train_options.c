@@ -8,6 +8,12 @@
 #define FLAGGED(flag, name, type, field, standard, lo, hi, choices, help) \
     { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help, FV_OPTION_##flag }
 #define NUMBERS FV_OPT_FLOAT
+/* "|adamw|sgd": the choices begin at the second character */
+static const char optimizers[] =
+#define OPTIMIZER(id) "|" #id
+#include "optim/list.def"
+#undef OPTIMIZER
+    ;
 static const fv_option rows[] = {
     ROW("epochs", NUMBERS, epochs, "10", 0.001, 1e6, NULL, "passes over the training texts"),
     ROW("until", FV_OPT_STRING, until, NULL, 0, 0, "DURATION",
@@ -21,12 +27,17 @@ static const fv_option rows[] = {
     ROW("learning-rate", NUMBERS, learning_rate, "0.001", 0, 1e6, NULL, "highest learning rate"),
     ROW("embedding-lr-multiplier", NUMBERS, embedding_lr_multiplier, "1", 0, 1e6, NULL,
         "learning rate of embedding tables, times learning-rate"),
-    ROW("schedule", FV_OPT_CHOICE, schedule, "linear", 0, 0, "constant|linear|cosine", "of the rate after the warmup"),
+    ROW("schedule", FV_OPT_CHOICE, schedule, "linear", 0, 0, "constant|linear|cosine|inverse-sqrt",
+        "of the rate after the warmup"),
     ROW("warmup", NUMBERS, warmup, "0.06", 0, 1, NULL, "share of all updates in which the rate climbs"),
-    ROW("weight-decay", NUMBERS, weight_decay, "0.01", 0, 1e3, NULL, "decoupled, of matrices"),
+    FLAGGED(FIXED, "optimizer", FV_OPT_CHOICE, optimizer, "adamw", 0, 0, &optimizers[1],
+            "what a step down the gradient is"),
+    ROW("weight-decay", NUMBERS, weight_decay, "0.01", 0, 1e3, NULL, "of matrices; decoupled in AdamW"),
     ROW("beta1", NUMBERS, beta1, "0.9", 0, 0.999999, NULL, "AdamW: memory of the gradient"),
     ROW("beta2", NUMBERS, beta2, "0.999", 0, 0.9999999, NULL, "AdamW: memory of its square"),
     ROW("epsilon", NUMBERS, epsilon, "1e-08", 1e-30, 1, NULL, "AdamW: added to the root of the square"),
+    ROW("momentum", NUMBERS, momentum, "0", 0, 0.999999, NULL, "SGD: memory of the step"),
+    ROW("nesterov", FV_OPT_BOOL, nesterov, "false", 0, 0, NULL, "SGD: look ahead by the momentum"),
     ROW("max-grad-norm", NUMBERS, max_grad_norm, "1", 0, 1e9, NULL, "longest gradient; 0: no limit"),
     FLAGGED(FIXED, "ema-decay", NUMBERS, ema_decay, "0", 0, 0.999999, NULL,
             "memory of the mean of the weights that is kept; 0: the last weights"),
@@ -70,6 +81,29 @@ fv_status fv__duration_parse(fv__duration *span, const char *name, const char *t
     if (!fv__parse_float(number, &span->amount) || !(span->amount > 0)) return bad_duration(name, text);
     span->amount *= scale;
     return span->amount <= 1e15 ? FV_OK : bad_duration(name, text);
+}
+
+/* ---- optimizer and schedule */
+
+/* Zero in the options of training is zero; in those of an optimizer it is the default. */
+static double exactly(double value) { return value == 0 ? -1 : value; }
+
+fv_status fv__optimizer_of(fv_optimizer **optimizer, const fv_model *model, const fv_train_options *how) {
+    fv_optimizer_options o = {.optimizer = how->optimizer,
+                              .embedding_lr_multiplier = exactly(how->embedding_lr_multiplier),
+                              .weight_decay = how->weight_decay,
+                              .beta1 = exactly(how->beta1),
+                              .beta2 = exactly(how->beta2),
+                              .epsilon = how->epsilon,
+                              .momentum = how->momentum,
+                              .nesterov = how->nesterov,
+                              .ema_decay = how->ema_decay};
+    return fv_optimizer_create(optimizer, model->params, &o);
+}
+
+double fv__schedule(const fv_train_options *how, double done) {
+    fv_schedule schedule = {.warmup = how->warmup, .total = 1};
+    return fv_schedule_find(&schedule.kind, how->schedule) == FV_OK ? fv_schedule_at(&schedule, done) : 0;
 }
 
 /* ---- the setup */

@@ -17,13 +17,14 @@
 
 typedef struct call {
     fv_attention_options how;
+    fv_attention_call call;
     fv_attention_tensors x;
-    CALL_REAL *memory[2 * FV_PORTS]; /* of t, then of d */
+    CALL_REAL *memory[2 * FV_OPERANDS]; /* of t, then of d */
 } call;
 
-static inline void call_give(call *c, fv_port port, bool gradient, int rank, const int64_t *dim) {
-    const int slot = (gradient ? FV_PORTS : 0) + (int)port;
-    fv_tensor *to = gradient ? &c->x.d[port] : &c->x.t[port];
+static inline void call_give(call *c, fv_operand operand, bool gradient, int rank, const int64_t *dim) {
+    const int slot = (gradient ? FV_OPERANDS : 0) + (int)operand;
+    fv_tensor *to = gradient ? &c->x.d[operand] : &c->x.t[operand];
     *to = fv_tensor_of(NULL, sizeof(CALL_REAL) == 8 ? FV_F64 : FV_F32, rank, dim);
     const int64_t count = fv_tensor_count(to);
     to->data = c->memory[slot] = malloc((size_t)count * sizeof(CALL_REAL) + 8);
@@ -44,17 +45,17 @@ static inline call call_make(int64_t b, int64_t h, int64_t kv, int64_t lq, int64
 }
 
 static inline void call_free(call *c) {
-    for (int i = 0; i < 2 * FV_PORTS; i++) free(c->memory[i]);
+    for (int i = 0; i < 2 * FV_OPERANDS; i++) free(c->memory[i]);
 }
 
 static inline void call_run(call *c) {
-    const fv_status status = fv_attention(&c->how, &c->x);
+    const fv_status status = fv_attention(&c->how, &c->call, &c->x);
     if (status != FV_OK) fprintf(stderr, "%s\n", fv_message());
     assert_int_equal(status, FV_OK);
 }
 
 static inline void call_refused(call *c, const char *words) {
-    const fv_status status = fv_attention(&c->how, &c->x);
+    const fv_status status = fv_attention(&c->how, &c->call, &c->x);
     if (status != FV_USAGE || !strstr(fv_message(), words))
         fprintf(stderr, "expected \"%s\", got \"%s\"\n", words, fv_message());
     assert_int_equal(status, FV_USAGE);

@@ -16,9 +16,10 @@ typedef struct attn_case {
     uint64_t seed, draw;
     fv_dtype dtype;
     fv_attention_options how;
+    fv_attention_call call;
     fv_attention_tensors x;
-    void *store[2 * FV_PORTS];
-    size_t elements[2 * FV_PORTS];
+    void *store[2 * FV_OPERANDS];
+    size_t elements[2 * FV_OPERANDS];
     int64_t b, h, kv, lq, lk, d, dv;
 } attn_case;
 
@@ -73,17 +74,18 @@ static inline void fill_random(attn_case *c, const fv_tensor *t, double size) {
     for (int64_t n = 0; n < fv_tensor_count(t); n++) set_at(t, place(t, n), size * value(c));
 }
 
-static inline void add_input(attn_case *c, fv_port port, int rank, const int64_t *dim, double size, bool gradient) {
-    c->x.t[port] = make_tensor(c, port, rank, dim, NAN);
-    fill_random(c, &c->x.t[port], size);
-    if (gradient) c->x.d[port] = make_tensor(c, FV_PORTS + port, rank, dim, CANARY);
+static inline void add_input(attn_case *c, fv_operand operand, int rank, const int64_t *dim, double size,
+                             bool gradient) {
+    c->x.t[operand] = make_tensor(c, operand, rank, dim, NAN);
+    fill_random(c, &c->x.t[operand], size);
+    if (gradient) c->x.d[operand] = make_tensor(c, FV_OPERANDS + operand, rank, dim, CANARY);
 }
 
-static inline void add_integers(attn_case *c, fv_port port, int64_t count, const int64_t *values) {
+static inline void add_integers(attn_case *c, fv_operand operand, int64_t count, const int64_t *values) {
     int32_t *p = malloc((size_t)count * 4 + 1);
     for (int64_t i = 0; i < count; i++) p[i] = (int32_t)values[i];
-    c->store[port] = p;
-    c->x.t[port] = fv_tensor_1d(p, FV_I32, count);
+    c->store[operand] = p;
+    c->x.t[operand] = fv_tensor_1d(p, FV_I32, count);
 }
 
 static inline int64_t some_length(attn_case *c, int64_t most) {
@@ -96,7 +98,7 @@ static inline int64_t some_length(attn_case *c, int64_t most) {
     }
 }
 
-static inline void add_cu(attn_case *c, fv_port port, int64_t n, int64_t total) {
+static inline void add_cu(attn_case *c, fv_operand operand, int64_t n, int64_t total) {
     int64_t cu[16] = {0};
     for (int64_t i = 1; i < n; i++) cu[i] = below(c, total + 1);
     for (int64_t i = 1; i < n; i++)
@@ -106,12 +108,12 @@ static inline void add_cu(attn_case *c, fv_port port, int64_t n, int64_t total) 
                 cu[j] = cu[j + 1], cu[j + 1] = t;
             }
     cu[n] = total;
-    add_integers(c, port, n + 1, cu);
+    add_integers(c, operand, n + 1, cu);
 }
 
 /* Masked data is never read: what kv_len cuts off becomes NaN. */
-static inline void poison_beyond(attn_case *c, fv_port port, const int64_t *live) {
-    const fv_tensor *t = &c->x.t[port];
+static inline void poison_beyond(attn_case *c, fv_operand operand, const int64_t *live) {
+    const fv_tensor *t = &c->x.t[operand];
     for (int64_t b = 0; b < t->dim[0]; b++)
         for (int64_t h = 0; h < t->dim[1]; h++)
             for (int64_t l = live[b]; l < t->dim[2]; l++)
@@ -119,14 +121,14 @@ static inline void poison_beyond(attn_case *c, fv_port port, const int64_t *live
                     set_at(t, b * t->stride[0] + h * t->stride[1] + l * t->stride[2] + d, NAN);
 }
 
-static inline void add_plane(attn_case *c, fv_port port) {
+static inline void add_plane(attn_case *c, fv_operand operand) {
     const int64_t dim[4] = {chance(c, 50) ? c->b : 1, chance(c, 50) ? c->h : 1, chance(c, 80) ? c->lq : 1,
                             chance(c, 80) ? c->lk : 1};
-    if (port == FV_BIAS) {
-        add_input(c, port, 4, dim, 2, true);
+    if (operand == FV_BIAS) {
+        add_input(c, operand, 4, dim, 2, true);
         if (chance(c, 50))
-            for (int64_t n = 0; n < fv_tensor_count(&c->x.t[port]); n++)
-                if (chance(c, 10)) set_at(&c->x.t[port], place(&c->x.t[port], n), -INFINITY);
+            for (int64_t n = 0; n < fv_tensor_count(&c->x.t[operand]); n++)
+                if (chance(c, 10)) set_at(&c->x.t[operand], place(&c->x.t[operand], n), -INFINITY);
         return;
     }
     fv_tensor t = fv_tensor_of(NULL, FV_BOOL, 4, dim);
@@ -134,20 +136,34 @@ static inline void add_plane(attn_case *c, fv_port port) {
     unsigned char *p = malloc((size_t)count + 1);
     c->how.mask_means = chance(c, 50) ? FV_MASK_KEEP : FV_MASK_DROP;
     for (int64_t i = 0; i < count; i++) p[i] = chance(c, percent) == (c->how.mask_means == FV_MASK_KEEP);
-    t.data = c->store[port] = p;
-    c->x.t[port] = t;
+    t.data = c->store[operand] = p;
+    c->x.t[operand] = t;
+}
+
+/* The examples of mechanism m that the tests of attention by scores run: those with masks or sinks. NULL ends them. */
+static inline const char *case_example(size_t m, int t) {
+    const fv_mechanism *info = fv_mechanism_at(m);
+    return t < 4 && (info->takes & (FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_SINKS))) ? info->examples[t] : NULL;
+}
+
+/* One side of the window; the other stays. */
+static inline void case_window_left(fv_attention_options *how, int64_t left) {
+    how->window = FV_WINDOW(left, how->window.limited ? how->window.right : -1);
+}
+static inline void case_window_right(fv_attention_options *how, int64_t right) {
+    how->window = FV_WINDOW(how->window.limited ? how->window.left : -1, right);
 }
 
 static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool packed) {
     if (chance(c, 30)) c->how.scale = 0.1 + fv__random_uniform(c->seed, 3, c->draw++);
     if (can & FV_CAN_CAUSAL) {
         if (chance(c, 40)) c->how.causal = chance(c, 50) ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
-        if (chance(c, 15)) c->how.q_offset = below(c, 40) - 20;
-        if (chance(c, 25)) c->how.window_left = below(c, 60);
-        if (chance(c, 20)) c->how.window_right = below(c, 60);
+        if (chance(c, 15)) c->call.q_offset = below(c, 40) - 20;
+        if (chance(c, 25)) case_window_left(&c->how, below(c, 60));
+        if (chance(c, 20)) case_window_right(&c->how, below(c, 60));
     }
     if ((can & FV_CAN_DROPOUT) && chance(c, 25))
-        c->how.dropout = 0.05 + 0.7 * fv__random_uniform(c->seed, 3, c->draw++), c->how.seed = c->seed * 77;
+        c->how.dropout = 0.05 + 0.7 * fv__random_uniform(c->seed, 3, c->draw++), c->call.seed = c->seed * 77;
     if ((takes >> FV_SINKS & 1) && chance(c, 20)) add_input(c, FV_SINKS, 1, &c->h, 3, true);
     if ((takes >> FV_SLOPES & 1) && chance(c, 15)) add_input(c, FV_SLOPES, 1, &c->h, 0.2, true);
     if ((takes >> FV_SLOPES & 1) && chance(c, 15)) c->how.softcap = 0.5 + 3 * fv__random_uniform(c->seed, 3, c->draw++);
@@ -191,12 +207,12 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     add_input(c, FV_Q, 4, q, size, true);
     if (m->needs >> FV_K & 1) add_input(c, FV_K, 4, k, size, true);
     if (m->needs >> FV_V & 1) add_input(c, FV_V, 4, v, 1, true);
-    for (int p = FV_W0; p <= FV_W5; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         fv_tensor shape;
-        if (!((m->needs | m->takes) >> p & 1)) continue;
-        if (fv_attention_port_shape(&c->how, &c->x, (fv_port)p, &shape) != FV_OK || !shape.rank) continue;
+        if (!fv_mechanism_own(m, (fv_operand)p)) continue;
+        if (fv_attention_operand_shape(&c->how, &c->x, (fv_operand)p, &shape) != FV_OK || !shape.rank) continue;
         if (!(m->needs >> p & 1) && chance(c, 40)) continue;
-        add_input(c, (fv_port)p, shape.rank, shape.dim, 1, true);
+        add_input(c, (fv_operand)p, shape.rank, shape.dim, 1, true);
     }
     if (packed) {
         const int64_t n = 1 + below(c, 5);
@@ -205,21 +221,21 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     }
     add_options(c, m->can, m->takes, packed);
     c->x.t[FV_OUT] = make_tensor(c, FV_OUT, 4, out, CANARY);
-    c->x.d[FV_OUT] = make_tensor(c, FV_PORTS + FV_OUT, 4, out, NAN);
+    c->x.d[FV_OUT] = make_tensor(c, FV_OPERANDS + FV_OUT, 4, out, NAN);
     fill_random(c, &c->x.d[FV_OUT], 1);
     fv_tensor aux;
-    if (fv_attention_port_shape(&c->how, &c->x, FV_AUX, &aux) == FV_OK && aux.rank)
+    if (fv_attention_operand_shape(&c->how, &c->x, FV_AUX, &aux) == FV_OK && aux.rank)
         c->x.t[FV_AUX] = make_tensor(c, FV_AUX, aux.rank, aux.dim, CANARY);
     if (self) return;
     c->x.t[FV_LSE] = make_tensor(c, FV_LSE, 3, out, CANARY);
     if (chance(c, 60) && m->can & FV_CAN_WEIGHTS) {
-        c->x.d[FV_LSE] = make_tensor(c, FV_PORTS + FV_LSE, 3, out, NAN);
+        c->x.d[FV_LSE] = make_tensor(c, FV_OPERANDS + FV_LSE, 3, out, NAN);
         fill_random(c, &c->x.d[FV_LSE], 1);
     }
 }
 
 static inline void case_free(attn_case *c) {
-    for (int i = 0; i < 2 * FV_PORTS; i++) free(c->store[i]);
+    for (int i = 0; i < 2 * FV_OPERANDS; i++) free(c->store[i]);
 }
 
 typedef enum run_what { RUN_FORWARD = 1, RUN_BACKWARD = 2, RUN_REFERENCE = 4 } run_what;
@@ -227,7 +243,8 @@ typedef enum run_what { RUN_FORWARD = 1, RUN_BACKWARD = 2, RUN_REFERENCE = 4 } r
 /* A case that wants no gradient has no backward. */
 static inline bool case_wants(const attn_case *c) {
     bool wanted = false;
-    for (int p = 0; p < FV_MASK; p++) wanted |= c->x.d[p].rank != 0;
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE)) wanted |= c->x.d[p].rank != 0;
     return wanted;
 }
 
@@ -241,10 +258,11 @@ static inline fv_status case_run(attn_case *c, int what) {
     memset(scratch, 0xff, bytes);
     memset(scratch + bytes, 0x5a, 64);
     fv_status status = FV_OK;
-    if (what & RUN_REFERENCE) status = fv_attention_reference(plan, &c->x);
-    if (status == FV_OK && (what & RUN_FORWARD)) status = fv_attention_forward(plan, &c->x, scratch);
+    if (what & RUN_REFERENCE) status = fv_attention_reference(plan, &c->call, &c->x);
+    if (status == FV_OK && (what & RUN_FORWARD)) status = fv_attention_forward(plan, &c->call, &c->x, scratch);
     memset(scratch, 0xff, bytes);
-    if (status == FV_OK && case_wants(c) && (what & RUN_BACKWARD)) status = fv_attention_backward(plan, &c->x, scratch);
+    if (status == FV_OK && case_wants(c) && (what & RUN_BACKWARD))
+        status = fv_attention_backward(plan, &c->call, &c->x, scratch);
     for (int i = 0; i < 64; i++)
         if (scratch[bytes + (size_t)i] != 0x5a)
             status = fv__fail(FV_FAIL, "scratch: written beyond the announced size");
@@ -291,7 +309,7 @@ static inline bool same_bytes(const fv_tensor *a, const fv_tensor *b) {
 static inline double case_loss(void *context) {
     attn_case *c = context;
     if (case_run(c, RUN_FORWARD) != FV_OK) return NAN;
-    const fv_port outputs[] = {FV_OUT, FV_LSE};
+    const fv_operand outputs[] = {FV_OUT, FV_LSE};
     double sum = 0;
     for (int i = 0; i < 2; i++) {
         const fv_tensor *t = &c->x.t[outputs[i]], *d = &c->x.d[outputs[i]];

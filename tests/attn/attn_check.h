@@ -27,16 +27,18 @@ static inline void check_make(attn_case *c, const char *mechanism, uint64_t seed
 
 /* ---- against the reference: f64 and every instruction set; f32 gradients against those in f64 */
 
-static inline void check_close(const attn_case *c, const attn_case *with, const char *where, fv_port port,
+static inline void check_close(const attn_case *c, const attn_case *with, const char *where, fv_operand operand,
                                bool gradient, double tolerance) {
-    const fv_tensor *a = gradient ? &c->x.d[port] : &c->x.t[port], *b = gradient ? &with->x.d[port] : &with->x.t[port];
+    const fv_tensor *a = gradient ? &c->x.d[operand] : &c->x.t[operand],
+                    *b = gradient ? &with->x.d[operand] : &with->x.t[operand];
     if (!a->rank) return;
     double size;
     const double gap = difference(a, b, &size), allowed = tolerance * (1 + size);
     char what[32];
-    snprintf(what, sizeof what, "%s%s", gradient ? "d" : "", fv_port_name(port));
+    snprintf(what, sizeof what, "%s%s", gradient ? "d" : "", fv_operand_name(operand));
     if (!(gap <= allowed)) check_complain(c, where, what, gap, allowed);
-    if (!gaps_untouched(c, a, (gradient ? FV_PORTS : 0) + (int)port)) check_complain(c, where, "writes outside", 1, 0);
+    if (!gaps_untouched(c, a, (gradient ? FV_OPERANDS : 0) + (int)operand))
+        check_complain(c, where, "writes outside", 1, 0);
 }
 
 static inline void check_reference(const char *mechanism, uint64_t seed, int64_t longest, fit_fn *fit) {
@@ -56,8 +58,9 @@ static inline void check_reference(const char *mechanism, uint64_t seed, int64_t
                 check_complain(&fast, fv__isa_name((fv__isa)isa), fv_message(), 0, 0);
             check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_OUT, false, 1e-5);
             check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_LSE, false, 1e-5);
-            for (int p = 0; p < FV_MASK; p++)
-                check_close(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_port)p, true, 4e-5);
+            for (int p = 0; p < FV_OPERANDS; p++)
+                if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE))
+                    check_close(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_operand)p, true, 4e-5);
             case_free(&fast);
         }
         fv__simd_use(FV_ISAS);
@@ -86,19 +89,20 @@ static inline int64_t check_gradients(const char *mechanism, uint64_t seed, int6
     fv_set_threads(1);
     check_make(&c, mechanism, seed, FV_F64, longest, fit);
     if (case_run(&c, RUN_FORWARD | RUN_BACKWARD) != FV_OK) check_complain(&c, "gradient", fv_message(), 0, 0);
-    for (int p = 0; p < FV_MASK; p++) {
-        const fv_tensor *t = &c.x.t[p], *d = &c.x.d[p];
-        const int64_t count = d->rank ? fv_tensor_count(t) : 0, step = count > 12 ? count / 12 : 1;
-        double size = 0, want;
-        for (int64_t n = 0; n < count; n++) size = fmax(size, fabs(get_at(d, place(d, n))));
-        for (int64_t n = step > 1 ? below(&c, step) : 0; n < count; n += step) {
-            const double got = get_at(d, place(d, n));
-            if (!isfinite(get_at(t, place(t, n)))) continue;
-            checked++;
-            if (!check_element(&c, t, place(t, n), got, size, &want))
-                check_complain(&c, "gradient of", fv_port_name((fv_port)p), got, want);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE)) {
+            const fv_tensor *t = &c.x.t[p], *d = &c.x.d[p];
+            const int64_t count = d->rank ? fv_tensor_count(t) : 0, step = count > 12 ? count / 12 : 1;
+            double size = 0, want;
+            for (int64_t n = 0; n < count; n++) size = fmax(size, fabs(get_at(d, place(d, n))));
+            for (int64_t n = step > 1 ? below(&c, step) : 0; n < count; n += step) {
+                const double got = get_at(d, place(d, n));
+                if (!isfinite(get_at(t, place(t, n)))) continue;
+                checked++;
+                if (!check_element(&c, t, place(t, n), got, size, &want))
+                    check_complain(&c, "gradient of", fv_operand_name((fv_operand)p), got, want);
+            }
         }
-    }
     case_free(&c);
     return checked;
 }
@@ -106,12 +110,12 @@ static inline int64_t check_gradients(const char *mechanism, uint64_t seed, int6
 /* ---- bits */
 
 static inline void check_same(const attn_case *c, const attn_case *with, const char *where) {
-    for (int p = 0; p < FV_PORTS; p++) {
-        const bool output = p == FV_OUT || p == FV_LSE, gradient = p < FV_MASK;
+    for (int p = 0; p < FV_OPERANDS; p++) {
+        const bool output = p == FV_OUT || p == FV_LSE, gradient = fv_operand_is(p, FV_ROLE_DIFFERENTIABLE);
         if (output && c->x.t[p].rank && !same_bytes(&c->x.t[p], &with->x.t[p]))
-            check_complain(c, where, fv_port_name((fv_port)p), 1, 0);
+            check_complain(c, where, fv_operand_name((fv_operand)p), 1, 0);
         if (gradient && c->x.d[p].rank && !same_bytes(&c->x.d[p], &with->x.d[p]))
-            check_complain(c, where, fv_port_name((fv_port)p), 1, 0);
+            check_complain(c, where, fv_operand_name((fv_operand)p), 1, 0);
     }
 }
 
@@ -137,17 +141,18 @@ static inline void check_threads(const char *mechanism, uint64_t seed, int64_t l
 static inline void check_cut_out(attn_case *c, const attn_case *packed, int64_t n) {
     const int32_t *cu_q = packed->x.t[FV_CU_Q].data,
                   *cu_k = packed->x.t[FV_CU_K].rank ? packed->x.t[FV_CU_K].data : cu_q;
-    *c = (attn_case){.seed = packed->seed, .dtype = packed->dtype, .how = packed->how, .x = packed->x};
+    *c = (attn_case){
+        .seed = packed->seed, .dtype = packed->dtype, .how = packed->how, .call = packed->call, .x = packed->x};
     c->x.t[FV_CU_Q].rank = c->x.t[FV_CU_K].rank = 0;
-    for (int p = 0; p < FV_PORTS; p++) {
-        const bool rows = p <= FV_V || p == FV_OUT || p == FV_LSE;
+    for (int p = 0; p < FV_OPERANDS; p++) {
+        const bool rows = fv_operand_is_qkv(p) || p == FV_OUT || p == FV_LSE;
         const int32_t *cu = p == FV_K || p == FV_V ? cu_k : cu_q;
         fv_tensor *both[2] = {&c->x.t[p], &c->x.d[p]};
         for (int i = 0; i < 2; i++) {
-            const bool written = (i == 0) == (p >= FV_OUT);
+            const bool written = (i == 0) == (fv_operand_is(p, FV_ROLE_RESULT));
             if (!both[i]->rank || p == FV_CU_Q || p == FV_CU_K) continue;
             if (rows) *both[i] = fv_tensor_slice(*both[i], 2, cu[n], cu[n + 1] - cu[n]);
-            if (written) *both[i] = make_tensor(c, i * FV_PORTS + p, both[i]->rank, both[i]->dim, CANARY);
+            if (written) *both[i] = make_tensor(c, i * FV_OPERANDS + p, both[i]->rank, both[i]->dim, CANARY);
         }
     }
 }
@@ -163,14 +168,15 @@ static inline void check_packed(const char *mechanism, uint64_t seed, int64_t lo
         check_cut_out(&single, &packed, i);
         if (case_run(&single, RUN_FORWARD | RUN_BACKWARD) != FV_OK)
             check_complain(&single, "one by one", fv_message(), 0, 0);
-        const fv_port ports[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V};
+        const fv_operand operands[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V};
         for (int k = 0; k < 5; k++) {
             const int32_t *cu = (k >= 3 && packed.x.t[FV_CU_K].rank ? packed.x.t[FV_CU_K] : packed.x.t[FV_CU_Q]).data;
-            const fv_tensor *whole = k < 2 ? &packed.x.t[ports[k]] : &packed.x.d[ports[k]];
-            const fv_tensor *own = k < 2 ? &single.x.t[ports[k]] : &single.x.d[ports[k]];
+            const fv_tensor *whole = k < 2 ? &packed.x.t[operands[k]] : &packed.x.d[operands[k]];
+            const fv_tensor *own = k < 2 ? &single.x.t[operands[k]] : &single.x.d[operands[k]];
             if (!own->rank) continue;
             const fv_tensor part = fv_tensor_slice(*whole, 2, cu[i], cu[i + 1] - cu[i]);
-            if (!same_bytes(&part, own)) check_complain(&packed, "one by one", fv_port_name(ports[k]), (double)i, 0);
+            if (!same_bytes(&part, own))
+                check_complain(&packed, "one by one", fv_operand_name(operands[k]), (double)i, 0);
         }
         case_free(&single);
     }

@@ -191,12 +191,12 @@ static inline fv_tensor exact_tensor(exact_case *e, int slot, int rank, const in
     return t;
 }
 
-static inline void exact_input(exact_case *e, fv_port port, int rank, const int64_t *dim, double size) {
+static inline void exact_input(exact_case *e, fv_operand operand, int rank, const int64_t *dim, double size) {
     attn_case *c = &e->c;
-    c->x.t[port] = exact_tensor(e, port, rank, dim, NAN);
-    exact_fill(e, &c->x.t[port], size);
+    c->x.t[operand] = exact_tensor(e, operand, rank, dim, NAN);
+    exact_fill(e, &c->x.t[operand], size);
     if (!e->on[FEATURE_PARTIAL] || exact_chance(e, 50))
-        c->x.d[port] = exact_tensor(e, FV_PORTS + port, rank, dim, CANARY);
+        c->x.d[operand] = exact_tensor(e, FV_OPERANDS + operand, rank, dim, CANARY);
 }
 
 static inline void exact_bias(exact_case *e) {
@@ -224,13 +224,13 @@ static inline void exact_mask(exact_case *e) {
     c->x.t[FV_MASK] = t;
 }
 
-static inline void exact_integers(exact_case *e, fv_port port, int64_t count, const int64_t *values) {
+static inline void exact_integers(exact_case *e, fv_operand operand, int64_t count, const int64_t *values) {
     attn_case *c = &e->c;
-    add_integers(c, port, count, values);
-    c->elements[port] = (size_t)count;
+    add_integers(c, operand, count, values);
+    c->elements[operand] = (size_t)count;
 }
 
-static inline void exact_cu(exact_case *e, fv_port port, int64_t n, int64_t total) {
+static inline void exact_cu(exact_case *e, fv_operand operand, int64_t n, int64_t total) {
     int64_t cu[16] = {0};
     for (int64_t i = 1; i < n; i++) {
         int64_t at = i, cut = exact_below(e, total + 1);
@@ -238,7 +238,7 @@ static inline void exact_cu(exact_case *e, fv_port port, int64_t n, int64_t tota
         cu[at] = cut;
     }
     cu[n] = total;
-    exact_integers(e, port, n + 1, cu);
+    exact_integers(e, operand, n + 1, cu);
 }
 
 static inline void exact_options(exact_case *e) {
@@ -247,11 +247,12 @@ static inline void exact_options(exact_case *e) {
     if (e->on[FEATURE_SOFTCAP]) c->how.softcap = 0.5 + 5 * exact_unit(e);
     if (e->on[FEATURE_UPPER_LEFT]) c->how.causal = FV_CAUSAL_UPPER_LEFT;
     if (e->on[FEATURE_LOWER_RIGHT]) c->how.causal = FV_CAUSAL_LOWER_RIGHT;
-    if (e->on[FEATURE_OFFSET]) c->how.q_offset = exact_below(e, 60) - 20;
-    if (e->on[FEATURE_LEFT]) c->how.window_left = exact_below(e, exact_chance(e, 50) ? 8 : 150);
-    if (e->on[FEATURE_RIGHT]) c->how.window_right = exact_below(e, exact_chance(e, 50) ? 8 : 150);
-    if (e->on[FEATURE_DROPOUT]) c->how.dropout = 0.05 + 0.7 * exact_unit(e), c->how.seed = exact_bits(e);
-    e->left = c->how.window_left, e->right = c->how.window_right;
+    if (e->on[FEATURE_OFFSET]) c->call.q_offset = exact_below(e, 60) - 20;
+    if (e->on[FEATURE_LEFT]) case_window_left(&c->how, exact_below(e, exact_chance(e, 50) ? 8 : 150));
+    if (e->on[FEATURE_RIGHT]) case_window_right(&c->how, exact_below(e, exact_chance(e, 50) ? 8 : 150));
+    if (e->on[FEATURE_DROPOUT]) c->how.dropout = 0.05 + 0.7 * exact_unit(e), c->call.seed = exact_bits(e);
+    e->left = e->right = -1;
+    if (c->how.window.limited) e->left = c->how.window.left, e->right = c->how.window.right;
     long long left, right;
     if (sscanf(c->how.mechanism, "window:left=%lld,right=%lld", &left, &right) != 2) return;
     if (left >= 0 && (e->left < 0 || left < e->left)) e->left = left;
@@ -285,11 +286,11 @@ static inline void exact_outputs(exact_case *e) {
     c->x.t[FV_OUT] = exact_tensor(e, FV_OUT, 4, out, CANARY);
     c->x.t[FV_LSE] = exact_tensor(e, FV_LSE, 3, out, CANARY);
     if (!e->on[FEATURE_PARTIAL] || exact_chance(e, 80)) {
-        c->x.d[FV_OUT] = exact_tensor(e, FV_PORTS + FV_OUT, 4, out, NAN);
+        c->x.d[FV_OUT] = exact_tensor(e, FV_OPERANDS + FV_OUT, 4, out, NAN);
         exact_fill(e, &c->x.d[FV_OUT], 1);
     }
     if (!e->on[FEATURE_LSE_GRADIENT]) return;
-    c->x.d[FV_LSE] = exact_tensor(e, FV_PORTS + FV_LSE, 3, out, NAN);
+    c->x.d[FV_LSE] = exact_tensor(e, FV_OPERANDS + FV_LSE, 3, out, NAN);
     exact_fill(e, &c->x.d[FV_LSE], 1);
 }
 
@@ -312,7 +313,7 @@ static inline exact_sequence exact_sequence_of(const exact_case *e, int64_t n) {
     }
     if (e->on[FEATURE_KV_LEN]) s.lk = ((const int32_t *)c->x.t[FV_KV_LEN].data)[n];
     if (e->on[FEATURE_PREFIX]) s.prefix = ((const int32_t *)c->x.t[FV_PREFIX_LEN].data)[n];
-    s.offset = c->how.causal == FV_CAUSAL_LOWER_RIGHT ? s.lk - s.lq : c->how.q_offset;
+    s.offset = c->how.causal == FV_CAUSAL_LOWER_RIGHT ? s.lk - s.lq : c->call.q_offset;
     return s;
 }
 
@@ -427,10 +428,10 @@ static inline void exact_make(exact_case *e, const char *mechanism, uint64_t see
 
 /* Outputs and gradients as before any run. */
 static inline void exact_reset(exact_case *e) {
-    for (int p = 0; p < FV_PORTS; p++) {
-        const bool output = p >= FV_OUT;
+    for (int p = 0; p < FV_OPERANDS; p++) {
+        const bool output = fv_operand_is(p, FV_ROLE_RESULT);
         const fv_tensor *t = output ? &e->c.x.t[p] : &e->c.x.d[p];
-        const int slot = output ? p : FV_PORTS + p;
+        const int slot = output ? p : FV_OPERANDS + p;
         for (size_t i = 0; t->rank && i < e->c.elements[slot]; i++) set_at(t, (int64_t)i, CANARY);
     }
 }

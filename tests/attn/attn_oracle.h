@@ -20,9 +20,9 @@ typedef enum oracle_rule { RULE_HARD, RULE_SOFT } oracle_rule;
 
 typedef struct oracle {
     oracle_rule rule;
-    double *t[FV_PORTS],
-        *d[FV_PORTS]; /* values in row-major order of the shape; d also of gradients nobody asked for */
-    double *te[FV_PORTS], *de[FV_PORTS]; /* allowed errors in units of u */
+    double *t[FV_OPERANDS],
+        *d[FV_OPERANDS]; /* values in row-major order of the shape; d also of gradients nobody asked for */
+    double *te[FV_OPERANDS], *de[FV_OPERANDS]; /* allowed errors in units of u */
 } oracle;
 
 /* one head of one sequence */
@@ -96,7 +96,7 @@ static inline double oracle_scores(oracle_head *w, int64_t i) {
 
 static inline void oracle_keep(oracle_head *w, int64_t i) {
     const attn_case *c = &w->e->c;
-    const fv__drop drop = fv__drop_of(c->how.dropout, c->how.seed, (uint64_t)(w->s.n * c->h + w->h));
+    const fv__drop drop = fv__drop_of(c->how.dropout, c->call.seed, (uint64_t)(w->s.n * c->h + w->h));
     for (int64_t j = 0; j < w->n; j++)
         w->keep[j] = c->how.dropout == 0 ? 1 : fv__drop_keeps_at(&drop, i, j) ? drop.scale : 0;
 }
@@ -221,11 +221,12 @@ static inline void oracle_one_head(const exact_case *e, oracle *o, const exact_s
 static inline void oracle_run(oracle *o, const exact_case *e, oracle_rule rule) {
     const attn_case *c = &e->c;
     *o = (oracle){.rule = rule};
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         const fv_tensor *t = &c->x.t[p];
-        if (!t->rank || (p >= FV_MASK && p != FV_OUT && p != FV_LSE)) continue;
+        if (!t->rank || (!fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) && p != FV_OUT && p != FV_LSE)) continue;
         const size_t count = (size_t)fv_tensor_count(t) + 1;
-        double **const value = p < FV_MASK ? o->d : o->t, **const error = p < FV_MASK ? o->de : o->te;
+        double **const value = fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) ? o->d : o->t,
+                       **const error = fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) ? o->de : o->te;
         value[p] = calloc(count, sizeof(double)), error[p] = calloc(count, sizeof(double));
     }
     const int64_t longest = c->lk;
@@ -239,7 +240,7 @@ static inline void oracle_run(oracle *o, const exact_case *e, oracle_rule rule) 
 }
 
 static inline void oracle_free(oracle *o) {
-    for (int p = 0; p < FV_PORTS; p++) free(o->t[p]), free(o->d[p]), free(o->te[p]), free(o->de[p]);
+    for (int p = 0; p < FV_OPERANDS; p++) free(o->t[p]), free(o->d[p]), free(o->te[p]), free(o->de[p]);
 }
 
 /* ---- a tensor of the engine against the oracle */
@@ -258,9 +259,9 @@ static inline double oracle_floor(const exact_case *e, bool gradient) {
     return e->c.dtype == FV_F64 ? 1e-290 : 1e-34;
 }
 
-static inline oracle_gap oracle_compare(const exact_case *e, const oracle *o, fv_port port, bool gradient) {
-    const fv_tensor *t = gradient ? &e->c.x.d[port] : &e->c.x.t[port];
-    const double *value = gradient ? o->d[port] : o->t[port], *error = gradient ? o->de[port] : o->te[port];
+static inline oracle_gap oracle_compare(const exact_case *e, const oracle *o, fv_operand operand, bool gradient) {
+    const fv_tensor *t = gradient ? &e->c.x.d[operand] : &e->c.x.t[operand];
+    const double *value = gradient ? o->d[operand] : o->t[operand], *error = gradient ? o->de[operand] : o->te[operand];
     const double u = e->c.dtype == FV_F64 ? 0x1p-53 : 0x1p-24;
     oracle_gap gap = {0};
     const int64_t count = t->rank ? fv_tensor_count(t) : 0;

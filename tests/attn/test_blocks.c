@@ -5,6 +5,7 @@
 #include "attn_call.h"
 
 #include "attn/blocks/block_mask.h"
+#include "attn/keys/keys.h"
 #include "fovea/grad.h"
 
 /* ---- pictures: the predicates of docs/how-to/masks.md, and random ones */
@@ -58,7 +59,12 @@ static void count_tile(const fv_block_mask *m, const picture *p, int64_t b, int6
     int64_t seen = 0, all = 0;
     uint64_t rows[FV_BLOCK_QUERIES], columns[FV_BLOCK_KEYS];
     fv__blocks_rows(m, b, h, i0, info.q_len - i0 < 32 ? info.q_len - i0 : 32, j0, rows);
-    fv__blocks_columns(m, b, h, i0, j0, columns);
+    const fv_attention_plan plan = {.options = {.blocks = m}};
+    const fv__run run = {.plan = &plan};
+    const fv__keys_set set = fv__keys_of(&run, NULL, NULL, NULL);
+    const fv__sequence sequence = {.batch = b, .k_len = info.k_len};
+    const fv__query_block q = {&sequence, h, i0, i0 + 32 < info.q_len ? i0 + 32 : info.q_len};
+    fv__keys_columns(&set, &q, j0, columns);
     for (int64_t i = i0; i < i0 + 32 && i < info.q_len; i++)
         for (int64_t j = j0; j < j0 + 64 && j < info.k_len; j++) {
             const bool one = sees((void *)p, info.batch == 1 ? 0 : b, info.heads == 1 ? 0 : h, i, j);
@@ -151,16 +157,18 @@ static void fit_as_mask(attn_case *c) {
     c->how.blocks = NULL;
 }
 
-static const char *const texts[] = {"softmax", "window:left=40,right=3", "additive"};
+static const char *const texts[] = {"softmax", "window:left=40,right=3", "additive", "t5:buckets=8,max-distance=20",
+                                    "shaw:max-distance=5"};
 
 static void as_mask(const char *text, uint64_t seed, int64_t longest) {
     attn_case blocks, mask;
     check_make(&blocks, text, seed, FV_F64, longest, fit), check_make(&mask, text, seed, FV_F64, longest, fit_as_mask);
     if (case_run(&blocks, RUN_FORWARD | RUN_BACKWARD) != FV_OK) check_complain(&blocks, "blocks", fv_message(), 0, 0);
     if (case_run(&mask, RUN_FORWARD | RUN_BACKWARD) != FV_OK) check_complain(&mask, "mask", fv_message(), 0, 0);
-    for (int p = 0; p < FV_PORTS; p++) {
-        if (p == FV_OUT || p == FV_LSE) check_close(&blocks, &mask, "as mask", (fv_port)p, false, 1e-13);
-        if (p < FV_MASK) check_close(&blocks, &mask, "as mask", (fv_port)p, true, 1e-12);
+    for (int p = 0; p < FV_OPERANDS; p++) {
+        if (p == FV_OUT || p == FV_LSE) check_close(&blocks, &mask, "as mask", (fv_operand)p, false, 1e-13);
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE))
+            check_close(&blocks, &mask, "as mask", (fv_operand)p, true, 1e-12);
     }
     case_free(&blocks), case_free(&mask);
     empty_pool();
@@ -210,8 +218,9 @@ static call make_call(fv_block_mask *mask) {
 static void same_bytes_of(const call *a, const call *b) {
     assert_memory_equal(a->memory[FV_OUT], b->memory[FV_OUT], H * L * D * 4);
     assert_memory_equal(a->memory[FV_LSE], b->memory[FV_LSE], H * L * 4);
-    for (int p = FV_Q; p <= FV_V; p++)
-        assert_memory_equal(a->memory[FV_PORTS + p], b->memory[FV_PORTS + p], H * L * D * 4);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p))
+            assert_memory_equal(a->memory[FV_OPERANDS + p], b->memory[FV_OPERANDS + p], H * L * D * 4);
 }
 
 /* A mask that hides nothing changes no bit; one that hides all gives zeros and -inf. */
@@ -225,7 +234,8 @@ static void ends(void **state) {
     same_bytes_of(&plain, &a);
     for (int64_t i = 0; i < H * L * D; i++) {
         assert_true(b.memory[FV_OUT][i] == 0);
-        for (int p = FV_Q; p <= FV_V; p++) assert_true(b.memory[FV_PORTS + p][i] == 0);
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p)) assert_true(b.memory[FV_OPERANDS + p][i] == 0);
     }
     for (int64_t i = 0; i < H * L; i++) assert_true(b.memory[FV_LSE][i] == -INFINITY);
     call_free(&plain), call_free(&a), call_free(&b);
@@ -249,14 +259,14 @@ static void poisoned(void **state) {
             if (!gap(NULL, 0, 0, 0, n % L))
                 b.memory[FV_K][n * D + d] = NAN, b.memory[FV_V][n * D + d] = d % 2 ? NAN : INFINITY;
             if (!gap(NULL, 0, 0, n % L, 0))
-                b.memory[FV_Q][n * D + d] = NAN, b.memory[FV_PORTS + FV_OUT][n * D + d] = NAN;
+                b.memory[FV_Q][n * D + d] = NAN, b.memory[FV_OPERANDS + FV_OUT][n * D + d] = NAN;
         }
     call_run(&a), call_run(&b);
     same_bytes_of(&a, &b);
     for (int64_t n = 0; n < H * L; n++) {
         assert_true(gap(NULL, 0, 0, n % L, 0) == (a.memory[FV_LSE][n] > -INFINITY));
         for (int64_t d = 0; d < D && !gap(NULL, 0, 0, 0, n % L); d++)
-            assert_true(a.memory[FV_PORTS + FV_K][n * D + d] == 0 && a.memory[FV_PORTS + FV_V][n * D + d] == 0);
+            assert_true(a.memory[FV_OPERANDS + FV_K][n * D + d] == 0 && a.memory[FV_OPERANDS + FV_V][n * D + d] == 0);
     }
     call_free(&a), call_free(&b);
     fv_block_mask_free(mask);
@@ -271,13 +281,14 @@ static void usual_pictures(void **state) {
         fv_block_mask *mask = mask_of(&p, 1, 1, L, L);
         call blocks = make_call(mask), option = make_call(NULL);
         option.how.causal = FV_CAUSAL_UPPER_LEFT;
-        if (s == WINDOW) option.how.window_left = 49;
+        if (s == WINDOW) option.how.window = FV_WINDOW(49, -1);
         if (s == PREFIX) option.x.t[FV_PREFIX_LEN] = fv_tensor_1d(&length, FV_I32, 1);
         call_run(&blocks), call_run(&option);
         for (int64_t i = 0; i < H * L * D; i++) {
             assert_true(fabsf(blocks.memory[FV_OUT][i] - option.memory[FV_OUT][i]) < 2e-6f);
-            for (int n = FV_Q; n <= FV_V; n++)
-                assert_true(fabsf(blocks.memory[FV_PORTS + n][i] - option.memory[FV_PORTS + n][i]) < 2e-5f);
+            for (int n = 0; n < FV_OPERANDS; n++)
+                if (fv_operand_is_qkv(n))
+                    assert_true(fabsf(blocks.memory[FV_OPERANDS + n][i] - option.memory[FV_OPERANDS + n][i]) < 2e-5f);
         }
         fv_attention_plan *a, *b;
         assert_int_equal(fv_attention_plan_create(&a, &blocks.how, &blocks.x), FV_OK);
@@ -285,7 +296,7 @@ static void usual_pictures(void **state) {
         char text[400];
         fv_attention_plan_describe(a, text, sizeof text);
         assert_non_null(strstr(text, "blocks"));
-        if (s != PREFIX) assert_true(fv_attention_flops(a, true) == fv_attention_flops(b, true));
+        if (s != PREFIX) assert_true(fv_attention_flops(a, NULL, true) == fv_attention_flops(b, NULL, true));
         fv_attention_plan_free(a), fv_attention_plan_free(b);
         call_free(&blocks), call_free(&option);
         fv_block_mask_free(mask);
@@ -304,19 +315,21 @@ static void documents(void **state) {
         const int64_t length = L - start < 70 ? L - start : 70;
         call one = make_call(NULL);
         one.how.causal = FV_CAUSAL_UPPER_LEFT;
-        for (int p2 = FV_Q; p2 <= FV_V; p2++) {
-            one.x.t[p2] = fv_tensor_slice(all.x.t[p2], 2, start, length);
-            one.x.d[p2] = fv_tensor_slice(one.x.d[p2], 2, 0, length);
-        }
+        for (int p2 = 0; p2 < FV_OPERANDS; p2++)
+            if (fv_operand_is_qkv(p2)) {
+                one.x.t[p2] = fv_tensor_slice(all.x.t[p2], 2, start, length);
+                one.x.d[p2] = fv_tensor_slice(one.x.d[p2], 2, 0, length);
+            }
         one.x.t[FV_OUT] = fv_tensor_slice(one.x.t[FV_OUT], 2, 0, length),
         one.x.t[FV_LSE] = fv_tensor_slice(one.x.t[FV_LSE], 2, 0, length);
         one.x.d[FV_OUT] = fv_tensor_slice(all.x.d[FV_OUT], 2, start, length);
         call_run(&one);
         double size;
-        for (int p2 = FV_Q; p2 <= FV_V; p2++) {
-            const fv_tensor part = fv_tensor_slice(all.x.d[p2], 2, start, length);
-            assert_true(difference(&one.x.d[p2], &part, &size) < 2e-5);
-        }
+        for (int p2 = 0; p2 < FV_OPERANDS; p2++)
+            if (fv_operand_is_qkv(p2)) {
+                const fv_tensor part = fv_tensor_slice(all.x.d[p2], 2, start, length);
+                assert_true(difference(&one.x.d[p2], &part, &size) < 2e-5);
+            }
         const fv_tensor part = fv_tensor_slice(all.x.t[FV_OUT], 2, start, length);
         assert_true(difference(&one.x.t[FV_OUT], &part, &size) < 2e-6);
         call_free(&one);
@@ -337,7 +350,7 @@ static void weights(void **state) {
     static float w[3 * L];
     const int64_t rows[3] = {0, 100, L - 1};
     const fv_tensor to = fv_tensor_2d(w, FV_F32, 3, L);
-    assert_int_equal(fv_attention_weights(plan, &c.x, FV_CAPTURE_SOFTMAX, 0, 1, rows, 3, &to), FV_OK);
+    assert_int_equal(fv_attention_weights(plan, &c.call, &c.x, FV_CAPTURE_SOFTMAX, 0, 1, rows, 3, &to), FV_OK);
     for (int r = 0; r < 3; r++)
         for (int d = 0; d < D; d++) {
             double sum = 0;

@@ -46,21 +46,21 @@ static float widened(fv_dtype dtype, uint16_t bits) {
     return x;
 }
 
-/* Ports that may stay in f32 do so in every other case. */
-static bool is_half(const half_case *c, int port) {
-    if (port <= FV_V || port == FV_OUT) return true;
-    return port < FV_MASK && fv__random_below(c->full.seed, 7, (uint64_t)port, 2);
+/* Operands that may stay in f32 do so in every other case. */
+static bool is_half(const half_case *c, int operand) {
+    if (fv_operand_is_qkv(operand) || operand == FV_OUT) return true;
+    return fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) && fv__random_below(c->full.seed, 7, (uint64_t)operand, 2);
 }
 
 static void make_half(half_case *c, int slot, bool integer) {
-    const int port = slot % FV_PORTS;
-    fv_tensor *t = slot < FV_PORTS ? &c->half.x.t[port] : &c->half.x.d[port],
-              *f = slot < FV_PORTS ? &c->full.x.t[port] : &c->full.x.d[port];
+    const int operand = slot % FV_OPERANDS;
+    fv_tensor *t = slot < FV_OPERANDS ? &c->half.x.t[operand] : &c->half.x.d[operand],
+              *f = slot < FV_OPERANDS ? &c->full.x.t[operand] : &c->full.x.d[operand];
     const size_t n = c->full.elements[slot];
     *t = *f;
     if (!f->rank || integer) return;
     c->half.elements[slot] = n;
-    if (!is_half(c, port)) {
+    if (!is_half(c, operand)) {
         c->half.store[slot] = t->data = malloc(n * 4 + 4);
         memcpy(t->data, f->data, n * 4);
         return;
@@ -74,7 +74,8 @@ static void make_half(half_case *c, int slot, bool integer) {
 }
 
 static void fit(attn_case *c) {
-    if (!strcmp(c->how.mechanism, "linear")) c->how.window_left = -1; /* a state has no left window */
+    if (!strcmp(c->how.mechanism, "linear") && c->how.window.limited)
+        c->how.window.left = -1; /* a state has no left window */
 }
 
 static void make_pair(half_case *c, const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t longest) {
@@ -83,8 +84,9 @@ static void make_pair(half_case *c, const char *mechanism, uint64_t seed, fv_dty
     fit(&c->full);
     c->half = c->full;
     memset(c->half.store, 0, sizeof c->half.store);
-    for (int slot = 0; slot < 2 * FV_PORTS; slot++)
-        make_half(c, slot, slot % FV_PORTS >= FV_MASK && slot % FV_PORTS <= FV_INDEX);
+    for (int slot = 0; slot < 2 * FV_OPERANDS; slot++)
+        make_half(c, slot,
+                  fv_operand_is((fv_operand)(slot % FV_OPERANDS), FV_ROLE_MASK | FV_ROLE_LENGTH | FV_ROLE_INDEX));
 }
 static void free_pair(half_case *c) { case_free(&c->full), case_free(&c->half); }
 
@@ -95,11 +97,11 @@ static double half_at(const fv_tensor *t, int64_t at) {
 
 /* The f32 results become what 16 bits keep of them, and must be the same bits; gaps keep what was there. */
 static void same(half_case *c, int slot) {
-    const int port = slot % FV_PORTS;
-    const fv_tensor *f = slot < FV_PORTS ? &c->full.x.t[port] : &c->full.x.d[port],
-                    *t = slot < FV_PORTS ? &c->half.x.t[port] : &c->half.x.d[port];
+    const int operand = slot % FV_OPERANDS;
+    const fv_tensor *f = slot < FV_OPERANDS ? &c->full.x.t[operand] : &c->full.x.d[operand],
+                    *t = slot < FV_OPERANDS ? &c->half.x.t[operand] : &c->half.x.d[operand];
     char what[40];
-    snprintf(what, sizeof what, "%s%s", slot < FV_PORTS ? "" : "d", fv_port_name((fv_port)port));
+    snprintf(what, sizeof what, "%s%s", slot < FV_OPERANDS ? "" : "d", fv_operand_name((fv_operand)operand));
     if (!f->rank) return;
     for (size_t i = 0; i < c->full.elements[slot]; i++) {
         float *x = (float *)f->data + i;
@@ -114,15 +116,18 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
     make_pair(&c, mechanism, seed, seed % 2 ? FV_BF16 : FV_F16, longest);
     if (case_run(&c.full, RUN_FORWARD) != FV_OK || case_run(&c.half, RUN_FORWARD) != FV_OK)
         complain(&c.half, fv_message(), 0, 0);
-    for (int p = FV_OUT; p < FV_PORTS; p++) same(&c, p);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is(p, FV_ROLE_RESULT)) same(&c, p);
     if (case_run(&c.full, RUN_BACKWARD) != FV_OK || case_run(&c.half, RUN_BACKWARD) != FV_OK)
         complain(&c.half, fv_message(), 0, 0);
-    for (int p = 0; p < FV_MASK; p++) same(&c, FV_PORTS + p);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE)) same(&c, FV_OPERANDS + p);
     free_pair(&c);
 }
 
 static const char *const texts[] = {"softmax", "window:left=7,right=3", "additive", "topk:k=5",
-                                    "linear",  "spatial-gate",          "se"};
+                                    "t5",      "shaw:max-distance=4",   "linear",   "spatial-gate",
+                                    "se"};
 enum { TEXTS = sizeof texts / sizeof *texts };
 
 static int64_t longest_of(uint64_t seed) { return seed % 20 == 19 ? 300 : seed % 4 == 1 ? 90 : 20; }
@@ -144,13 +149,13 @@ static void against_reference(const char *mechanism, uint64_t seed) {
     if (case_run(&c.half, RUN_FORWARD) != FV_OK || case_run(&r.half, RUN_REFERENCE) != FV_OK)
         complain(&c.half, fv_message(), 0, 0);
     const double step = dtype == FV_BF16 ? 1.0 / 128 : 1.0 / 1024; /* two roundings of half a unit */
-    const fv_port ports[] = {FV_OUT, FV_LSE};
+    const fv_operand operands[] = {FV_OUT, FV_LSE};
     for (int i = 0; i < 2; i++) {
-        const fv_tensor *t = &c.half.x.t[ports[i]], *u = &r.half.x.t[ports[i]];
+        const fv_tensor *t = &c.half.x.t[operands[i]], *u = &r.half.x.t[operands[i]];
         for (int64_t n = 0; t->rank && n < fv_tensor_count(t); n++) {
             const double a = half_at(t, place(t, n)), b = half_at(u, place(u, n));
-            const double allowed = 1e-5 + fabs(b) * (ports[i] == FV_OUT ? step : 1e-5);
-            if (!(a == b || fabs(a - b) <= allowed)) complain(&c.half, fv_port_name(ports[i]), a, b);
+            const double allowed = 1e-5 + fabs(b) * (operands[i] == FV_OUT ? step : 1e-5);
+            if (!(a == b || fabs(a - b) <= allowed)) complain(&c.half, fv_operand_name(operands[i]), a, b);
         }
     }
     free_pair(&c), free_pair(&r);
@@ -161,7 +166,7 @@ static fv_attention_plan *plan_of(attn_case *c) {
     memset(c->x.d, 0, sizeof c->x.d);
     assert_int_equal(fv_attention_plan_create(&plan, &c->how, &c->x), FV_OK);
     void *scratch = malloc(fv_attention_scratch(plan, false));
-    assert_int_equal(fv_attention_forward(plan, &c->x, scratch), FV_OK);
+    assert_int_equal(fv_attention_forward(plan, &c->call, &c->x, scratch), FV_OK);
     free(scratch);
     return plan;
 }
@@ -177,14 +182,16 @@ static void same_maps(const char *mechanism, uint64_t seed) {
     float *sums[2], *weights[2];
     for (int i = 0; i < 2; i++) {
         sums[i] = calloc((size_t)size + 1, 4), weights[i] = calloc((size_t)(count * width * 5) + 1, 4);
-        const int64_t q_len = plan[i]->sequences ? fv__attn_sequence(plan[i], &both[i]->x, n).q_len : 0;
+        const int64_t q_len =
+            plan[i]->sequences ? fv__attn_sequence(&(fv__run){plan[i], &both[i]->x, both[i]->call}, n).q_len : 0;
         const int64_t rows[3] = {0, q_len / 2, q_len - 1};
         for (int capture = 0; q_len && capture < 5; capture++) {
             const fv_tensor w = fv_tensor_2d(weights[i] + capture * count * width, FV_F32, count, width);
-            if (fv_attention_weights(plan[i], &both[i]->x, (fv_capture)capture, n, h, rows, count, &w) != FV_OK)
+            if (fv_attention_weights(plan[i], &both[i]->call, &both[i]->x, (fv_capture)capture, n, h, rows, count,
+                                     &w) != FV_OK)
                 complain(both[i], fv_message(), i, 0);
         }
-        if (!plan[i]->mechanism->statistics || !plan[i]->sequences) continue;
+        if (!plan[i]->mechanism->engine->statistics || !plan[i]->sequences) continue;
         fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
         if (one_head) want.batch = n, want.head = h;
         want.dropout = true;
@@ -193,7 +200,7 @@ static void same_maps(const char *mechanism, uint64_t seed) {
         const size_t bytes = fv_attention_statistics_scratch(plan[i], &want);
         unsigned char *scratch = malloc(bytes + 64);
         memset(scratch, 0xff, bytes), memset(scratch + bytes, 0x5a, 64);
-        if (fv_attention_statistics_compute(plan[i], &both[i]->x, &want, scratch) != FV_OK)
+        if (fv_attention_statistics_compute(plan[i], &both[i]->call, &both[i]->x, &want, scratch) != FV_OK)
             complain(both[i], fv_message(), i, 0);
         for (int b = 0; b < 64; b++) assert_true(scratch[bytes + (size_t)b] == 0x5a);
         free(scratch);
@@ -231,9 +238,9 @@ static void threads_law(void **state) {
                 fv_set_threads(threads);
                 make_pair(&again, texts[t], seed, FV_BF16, 200);
                 assert_int_equal(case_run(&again.half, RUN_FORWARD | RUN_BACKWARD), FV_OK);
-                for (int s = 0; s < 2 * FV_PORTS; s++) {
-                    const fv_tensor *a = s < FV_PORTS ? &first.half.x.t[s] : &first.half.x.d[s - FV_PORTS],
-                                    *b = s < FV_PORTS ? &again.half.x.t[s] : &again.half.x.d[s - FV_PORTS];
+                for (int s = 0; s < 2 * FV_OPERANDS; s++) {
+                    const fv_tensor *a = s < FV_OPERANDS ? &first.half.x.t[s] : &first.half.x.d[s - FV_OPERANDS],
+                                    *b = s < FV_OPERANDS ? &again.half.x.t[s] : &again.half.x.d[s - FV_OPERANDS];
                     if (a->rank && first.half.store[s])
                         assert_memory_equal(a->data, b->data, first.half.elements[s] * fv_dtype_size(a->dtype));
                 }
@@ -264,14 +271,14 @@ static void unreadable(void **state) {
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
     void *scratch = malloc(fv_attention_scratch(plan, false));
-    assert_int_equal(fv_attention_forward(plan, &x, scratch), FV_OK);
+    assert_int_equal(fv_attention_forward(plan, NULL, &x, scratch), FV_OK);
     float w[L];
     const int64_t row = 5;
     const fv_tensor to = fv_tensor_2d(w, FV_F32, 1, L);
-    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_SOFTMAX, 0, 0, &row, 1, &to), FV_OK);
+    assert_int_equal(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_SOFTMAX, 0, 0, &row, 1, &to), FV_OK);
     assert_true(w[LIVE - 1] > 0 && w[LIVE] == 0);
     fv__inject(FV_FAULT_ALLOC, 1, false); /* the copy of the keys */
-    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_SOFTMAX, 0, 0, &row, 1, &to), FV_NO_RESOURCES);
+    assert_int_equal(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_SOFTMAX, 0, 0, &row, 1, &to), FV_NO_RESOURCES);
     fv__inject(FV_FAULT_ALLOC, 0, false);
     free(scratch);
     fv_attention_plan_free(plan);
@@ -281,7 +288,7 @@ static void unreadable(void **state) {
     for (int i = 0; i < D; i++) parameters[i] = one;
     x.t[FV_W0] = fv_tensor_2d(parameters, FV_BF16, 1, D), x.t[FV_W1] = fv_tensor_1d(&one, FV_BF16, 1);
     how.mechanism = "spatial-gate";
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     assert_true(out[D + 1] != 0 && out[LIVE * D + 1] == 0);
     munmap(k, 2 * PAGE);
 }
@@ -302,7 +309,8 @@ static void promises(void **state) {
     fv_attention_tensors x = {0}, y;
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     const fv_tensor full = fv_bhld(NULL, FV_F32, 1, 2, 8, 4), half = fv_bhld(NULL, FV_BF16, 1, 2, 8, 4);
-    for (int p = FV_Q; p <= FV_V; p++) x.t[p] = x.d[p] = half;
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) x.t[p] = x.d[p] = half;
     x.t[FV_OUT] = half, x.t[FV_LSE] = fv_tensor_of(NULL, FV_F32, 3, half.dim);
     fv_attention_plan *plan;
     char text[512];
@@ -312,7 +320,8 @@ static void promises(void **state) {
     const size_t bytes = fv_attention_scratch(plan, false);
     fv_attention_plan_free(plan);
     y = x;
-    for (int p = FV_Q; p <= FV_V; p++) y.t[p] = y.d[p] = full;
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) y.t[p] = y.d[p] = full;
     y.t[FV_OUT] = full;
     assert_int_equal(fv_attention_plan_create(&plan, &how, &y), FV_OK);
     assert_int_equal(bytes, fv_attention_scratch(plan, false) + 4 * 64 * sizeof(float));
@@ -328,12 +337,12 @@ static void promises(void **state) {
     y = x, y.t[FV_Q] = full, refuse(&how, &y, "dtype f32, as q");
     y = x, y.t[FV_Q].dtype = FV_I16, refuse(&how, &y, "bf16 or f16");
     fv_tensor shape;
-    assert_int_equal(fv_attention_port_shape(&how, &x, FV_LSE, &shape), FV_OK);
+    assert_int_equal(fv_attention_operand_shape(&how, &x, FV_LSE, &shape), FV_OK);
     assert_true(shape.dtype == FV_F32 && shape.rank == 3);
-    assert_int_equal(fv_attention_port_shape(&how, &x, FV_OUT, &shape), FV_OK);
+    assert_int_equal(fv_attention_operand_shape(&how, &x, FV_OUT, &shape), FV_OK);
     assert_true(shape.dtype == FV_BF16 && shape.rank == 4);
     how.mechanism = "additive";
-    assert_int_equal(fv_attention_port_shape(&how, &x, FV_W0, &shape), FV_OK);
+    assert_int_equal(fv_attention_operand_shape(&how, &x, FV_W0, &shape), FV_OK);
     assert_true(shape.dtype == FV_BF16 && shape.rank == 2);
 }
 

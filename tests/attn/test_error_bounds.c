@@ -36,7 +36,7 @@ static const problem problems[] = {
 enum { PROBLEMS = sizeof problems / sizeof *problems, TENSORS = 5 };
 
 typedef struct share {
-    fv_port port;
+    fv_operand operand;
     bool gradient;
 } share;
 static const share tensors[TENSORS] = {{FV_OUT, false}, {FV_LSE, false}, {FV_Q, true}, {FV_K, true}, {FV_V, true}};
@@ -65,7 +65,7 @@ static void make(exact_case *e, const problem *p) {
     const double size = e->on[FEATURE_SHARP] ? 4 : 1.5;
     exact_input(e, FV_Q, 4, q, size), exact_input(e, FV_K, 4, k, size), exact_input(e, FV_V, 4, v, 1);
     exact_options(e);
-    if (e->on[FEATURE_LEFT]) c->how.window_left = e->left = 64;
+    if (e->on[FEATURE_LEFT]) e->left = 64, case_window_left(&c->how, 64);
     if (e->on[FEATURE_BIAS]) exact_bias(e);
     if (e->on[FEATURE_SINKS]) exact_input(e, FV_SINKS, 1, &c->h, 3);
     if (e->on[FEATURE_SLOPES]) exact_input(e, FV_SLOPES, 1, &c->h, 0.1);
@@ -80,7 +80,7 @@ static void run(exact_case *e) {
 }
 
 static void mistrust(const exact_case *e, const share *s) {
-    const fv_tensor *t = s->gradient ? &e->c.x.d[s->port] : &e->c.x.t[s->port];
+    const fv_tensor *t = s->gradient ? &e->c.x.d[s->operand] : &e->c.x.t[s->operand];
     double sum = 0, square = 0, zeros = 0;
     const double count = (double)fv_tensor_count(t);
     for (int64_t n = 0; n < fv_tensor_count(t); n++) {
@@ -113,8 +113,8 @@ static void measure(const problem *p, double ratio[FV_ISAS][TENSORS]) {
         run(&e);
         for (int n = 0; n < TENSORS; n++) {
             const share *s = &tensors[n];
-            ratio[isa][n] = oracle_compare(&e, &soft, s->port, s->gradient).ratio;
-            assert_true(oracle_compare(&e, &hard, s->port, s->gradient).ratio <= 1);
+            ratio[isa][n] = oracle_compare(&e, &soft, s->operand, s->gradient).ratio;
+            assert_true(oracle_compare(&e, &hard, s->operand, s->gradient).ratio <= 1);
             mistrust(&e, s);
         }
         assert_true(noise(&e, &soft) <= (p->lk > 1024 ? 1e-10 : 1e-12)); /* thousands of values nearly cancel */
@@ -138,8 +138,8 @@ static void gauge_test(void **state) {
                 const double allowed = fmin(1, 1.25 * records[p].ratio[isa][n]);
                 if (ratio[isa][n] <= allowed) continue;
                 fprintf(stderr, "%s, %s, %s%s: %.4f of the probable error, on record %.4f\n", problems[p].name,
-                        isa_names[isa], tensors[n].gradient ? "d" : "", fv_port_name(tensors[n].port), ratio[isa][n],
-                        records[p].ratio[isa][n]);
+                        isa_names[isa], tensors[n].gradient ? "d" : "", fv_operand_name(tensors[n].operand),
+                        ratio[isa][n], records[p].ratio[isa][n]);
                 good = false;
             }
     }
@@ -148,10 +148,10 @@ static void gauge_test(void **state) {
 
 /* Errors of a row share its maximum and its sum, so a row is one sample; gradients of keys share those of all
  * queries: a head is one. */
-static bool unbiased(const exact_case *e, const oracle *o, fv_port port, bool gradient, const char *what) {
-    const fv_tensor *t = gradient ? &e->c.x.d[port] : &e->c.x.t[port];
-    const double *value = gradient ? o->d[port] : o->t[port], *error = gradient ? o->de[port] : o->te[port];
-    const bool keys = port == FV_K || port == FV_V;
+static bool unbiased(const exact_case *e, const oracle *o, fv_operand operand, bool gradient, const char *what) {
+    const fv_tensor *t = gradient ? &e->c.x.d[operand] : &e->c.x.t[operand];
+    const double *value = gradient ? o->d[operand] : o->t[operand], *error = gradient ? o->de[operand] : o->te[operand];
+    const bool keys = operand == FV_K || operand == FV_V;
     const int64_t width = t->dim[3] * (keys ? t->dim[2] : 1), rows = fv_tensor_count(t) / width;
     double sum = 0, square = 0;
     for (int64_t r = 0; r < rows; r++) {
@@ -165,7 +165,7 @@ static bool unbiased(const exact_case *e, const oracle *o, fv_port port, bool gr
     const double mean = sum / (double)rows, spread = sqrt(square / (double)rows - mean * mean);
     const double allowed = 4 * spread / sqrt((double)rows);
     if (fabs(mean) > allowed)
-        fprintf(stderr, "%s, %s: mean error %.3g, allowed %.3g\n", what, fv_port_name(port), mean, allowed);
+        fprintf(stderr, "%s, %s: mean error %.3g, allowed %.3g\n", what, fv_operand_name(operand), mean, allowed);
     return fabs(mean) <= allowed;
 }
 

@@ -40,13 +40,13 @@ static void spatial_by_hand(void **state) {
     x.t[FV_W1] = fv_tensor_1d(b, FV_F64, 1), x.d[FV_W1] = fv_tensor_1d(db, FV_F64, 1);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     how.mechanism = "spatial-gate";
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     near(out, (double[]){0.75, 3, 0, 1}, 4);
     near(din, (double[]){0.75 + 0.1875 * ln3, 0, 0.5 * ln3, 0.5}, 4);
     near(dw, (double[]){0.1875, 1.75}, 2);
     near(db, (double[]){0.6875}, 1);
     w[0] = 0, b[0] = -ln3; /* gate 1/4 everywhere */
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     near(out, (double[]){0.25, 1, 0, 0.5}, 4);
 }
 
@@ -75,7 +75,7 @@ static void squeeze_by_hand(void **state) {
     fv_attention_tensors x = squeeze_tensors(&s);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     how.mechanism = "se:reduction=2";
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     near(s.out, (double[]){0.75, 0, 2.25, 1}, 4);
     near(s.dw2, (double[]){1.5, 1.5}, 2);
     near(s.db2, (double[]){0.75, 0.75}, 2);
@@ -84,7 +84,7 @@ static void squeeze_by_hand(void **state) {
     const double a = 0.75 + 0.1875 * ln3, b = 0.25 + 0.09375 * ln3;
     near(s.din, (double[]){a, b, a, b}, 4);
     s.b1[0] = -10; /* a < 0: the bottleneck is shut */
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     near(s.out, (double[]){0.5, 0, 1.5, 1}, 4);
     near(s.din, (double[]){0.5, 0.25, 0.5, 0.25}, 4);
     near(s.dw1, (double[]){0, 0}, 2);
@@ -92,7 +92,7 @@ static void squeeze_by_hand(void **state) {
     const int32_t live[1] = {1}; /* only (1 0): a = 0, s = (1/2, 1/4) */
     x.t[FV_KV_LEN] = fv_tensor_1d((void *)live, FV_I32, 1);
     s.in[2] = s.in[3] = s.dout[2] = s.dout[3] = NAN;
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     near(s.out, (double[]){0.5, 0, 0, 0}, 4);
     near(s.din, (double[]){0.5, 0.25, 0, 0}, 4);
 }
@@ -172,7 +172,7 @@ static fv_attention_tensors gate_tensors(gate *g, const fv_attention_options *ho
     for (int i = 0; i < 4; i++) *to[i] = fv_tensor_slice(fv_bhld(real[i], FV_F32, B, H, L, D), 2, 0, rows);
     for (int p = 0; p < 4; p++) {
         fv_tensor shape;
-        assert_int_equal(fv_attention_port_shape(how, &x, (fv_port)(FV_W0 + p), &shape), FV_OK);
+        assert_int_equal(fv_attention_operand_shape(how, &x, (fv_operand)(FV_W0 + p), &shape), FV_OK);
         if (!shape.rank) continue;
         x.t[FV_W0 + p] = x.d[FV_W0 + p] = shape;
         x.t[FV_W0 + p].data = g->w[p], x.d[FV_W0 + p].data = g->dw[p];
@@ -192,8 +192,8 @@ static void padding(void **state) {
         for (int64_t i = 0; i < B * H * L * D; i++)
             if (i / D % L >= 300) other.in[i] = other.dout[i] = NAN;
         y.t[FV_KV_LEN] = fv_tensor_1d((void *)live, FV_I32, B);
-        assert_int_equal(fv_attention(&how, &x), FV_OK);
-        assert_int_equal(fv_attention(&how, &y), FV_OK);
+        assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
+        assert_int_equal(fv_attention(&how, NULL, &y), FV_OK);
         for (int64_t i = 0; i < B * H * L * D; i++) {
             const bool padded = i / D % L >= 300;
             assert_true(padded ? other.out[i] == 0 : other.out[i] == one.out[i]);
@@ -215,7 +215,7 @@ static void nothing_there(void **state) {
             fv_attention_tensors x = gate_tensors(&one, &how, empty ? 0 : L);
             for (int p = 0; p < 4; p++) fv_tensor_fill(&x.d[FV_W0 + p], CANARY);
             x.t[FV_KV_LEN] = fv_tensor_1d((void *)live, FV_I32, B);
-            assert_int_equal(fv_attention(&how, &x), FV_OK);
+            assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
             for (int p = 0; p < 4; p++)
                 for (int64_t i = 0; i < fv_tensor_count(&x.d[FV_W0 + p]) && x.d[FV_W0 + p].rank; i++)
                     assert_true(one.dw[p][i] == 0);
@@ -231,7 +231,7 @@ static void layouts(void **state) {
         how.mechanism = texts[t];
         gate_fill(&one), gate_fill(&other);
         fv_attention_tensors x = gate_tensors(&one, &how, L), y = gate_tensors(&other, &how, L);
-        for (int p = FV_W0; p <= FV_W3; p++) {
+        for (int w = 0, p = FV_W0; w < 4; p = FV_W0 + w++) {
             if (!x.t[p].rank) continue;
             const int last = x.t[p].rank - 1;
             int64_t dim[3] = {x.t[p].dim[0], x.t[p].dim[1], x.t[p].dim[2]};
@@ -241,14 +241,14 @@ static void layouts(void **state) {
             y.d[p] = fv_tensor_slice(fv_tensor_of(other.dw[p - FV_W0], FV_F32, last + 1, dim), last, 2, width);
             assert_int_equal(fv_tensor_copy(&y.t[p], &x.t[p]), FV_OK);
         }
-        assert_int_equal(fv_attention(&how, &x), FV_OK);
-        assert_int_equal(fv_attention(&how, &y), FV_OK);
+        assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
+        assert_int_equal(fv_attention(&how, NULL, &y), FV_OK);
         assert_memory_equal(one.out, other.out, sizeof one.out);
         assert_memory_equal(one.din, other.din, sizeof one.din);
-        for (int p = FV_W0; p <= FV_W3; p++)
+        for (int w = 0, p = FV_W0; w < 4; p = FV_W0 + w++)
             if (x.t[p].rank) assert_true(same_bytes(&x.d[p], &y.d[p]));
         y.d[FV_OUT].rank = 0;
-        assert_int_equal(fv_attention(&how, &y), FV_OK);
+        assert_int_equal(fv_attention(&how, NULL, &y), FV_OK);
         for (int64_t i = 0; i < B * H * L * D; i++) assert_true(other.din[i] == 0);
         assert_true(other.dw[0][2] == 0 && other.dw[1][2] == 0);
     }
@@ -263,17 +263,17 @@ static void parameter_shapes(void **state) {
     x.t[FV_Q] = fv_bhld(NULL, FV_F64, B, H, L, D);
     how.mechanism = "se:reduction=5";
     for (int p = 0; p < 6; p++) {
-        assert_int_equal(fv_attention_port_shape(&how, &x, (fv_port)(FV_W0 + p), &shape), FV_OK);
+        assert_int_equal(fv_attention_operand_shape(&how, &x, (fv_operand)(FV_W0 + p), &shape), FV_OK);
         assert_int_equal(shape.rank, p > 3 ? 0 : 3 - p % 2);
         for (int a = 0; a < shape.rank; a++) assert_int_equal(shape.dim[a], wanted[p][a]);
     }
     how.mechanism = "se:reduction=1000";
-    assert_int_equal(fv_attention_port_shape(&how, &x, FV_W1, &shape), FV_OK);
+    assert_int_equal(fv_attention_operand_shape(&how, &x, FV_W1, &shape), FV_OK);
     assert_int_equal(shape.dim[1], 1);
     how.mechanism = "spatial-gate";
-    assert_int_equal(fv_attention_port_shape(&how, &x, FV_W0, &shape), FV_OK);
+    assert_int_equal(fv_attention_operand_shape(&how, &x, FV_W0, &shape), FV_OK);
     assert_true(shape.rank == 2 && shape.dim[0] == H && shape.dim[1] == D);
-    assert_int_equal(fv_attention_port_shape(&how, &x, FV_W1, &shape), FV_OK);
+    assert_int_equal(fv_attention_operand_shape(&how, &x, FV_W1, &shape), FV_OK);
     assert_true(shape.rank == 1 && shape.dim[0] == H && shape.dtype == FV_F64);
 }
 
@@ -284,25 +284,25 @@ static void refusals(void **state) {
     gate_fill(&one);
     const fv_attention_tensors good = gate_tensors(&one, &how, L);
     fv_attention_tensors x = good;
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     x.t[FV_LSE] = fv_tensor_slice(good.t[FV_Q], 3, 0, 1), x.t[FV_LSE].rank = 3;
-    assert_int_equal(fv_attention(&how, &x), FV_USAGE);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
     x = good, x.t[FV_K] = x.t[FV_Q];
-    assert_int_equal(fv_attention(&how, &x), FV_USAGE);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
     x = good, x.t[FV_W0] = fv_tensor_slice(good.t[FV_W0], 2, 0, D - 1), x.d[FV_W0].rank = 0;
-    assert_int_equal(fv_attention(&how, &x), FV_USAGE);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
     const int32_t live[B + 1] = {1, 1, 1};
     x = good, x.t[FV_KV_LEN] = fv_tensor_1d((void *)live, FV_I32, B + 1);
-    assert_int_equal(fv_attention(&how, &x), FV_USAGE);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
     assert_non_null(strstr(fv_message(), "kv_len"));
     x = good, x.t[FV_Q] = fv_tensor_transpose(fv_bhld(one.in, FV_F32, B, H, D, L), 2, 3);
-    assert_int_equal(fv_attention(&how, &x), FV_USAGE);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
     x = good, how.causal = FV_CAUSAL_UPPER_LEFT;
-    assert_int_equal(fv_attention(&how, &x), FV_USAGE);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
     how.causal = FV_CAUSAL_NONE, how.softcap = 1;
-    assert_int_equal(fv_attention(&how, &x), FV_USAGE);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
     how.softcap = 0, how.mechanism = "se:reduction=0";
-    assert_int_equal(fv_attention(&how, &x), FV_USAGE);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
 }
 
 static void costs(void **state) {
@@ -316,10 +316,10 @@ static void costs(void **state) {
         assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
         void *scratch = malloc(fv_attention_scratch(plan, true));
         const int64_t before = fv__alloc_count();
-        assert_int_equal(fv_attention_forward(plan, &x, scratch), FV_OK);
-        assert_int_equal(fv_attention_backward(plan, &x, scratch), FV_OK);
+        assert_int_equal(fv_attention_forward(plan, NULL, &x, scratch), FV_OK);
+        assert_int_equal(fv_attention_backward(plan, NULL, &x, scratch), FV_OK);
         assert_int_equal(fv__alloc_count(), before);
-        assert_true(fv_attention_flops(plan, true) > fv_attention_flops(plan, false));
+        assert_true(fv_attention_flops(plan, NULL, true) > fv_attention_flops(plan, NULL, false));
         char words[256];
         fv_attention_plan_describe(plan, words, sizeof words);
         assert_non_null(strstr(words, ": gate f32"));

@@ -30,7 +30,7 @@ typedef struct guarded {
 } guarded;
 
 static size_t page_size;
-static guarded blocks[2 * FV_PORTS + 2];
+static guarded blocks[2 * FV_OPERANDS + 2];
 static int used;
 
 static char *guard(size_t bytes, bool at_end, guarded **block) {
@@ -73,9 +73,9 @@ static void release_all(void) {
 /* ---- calls */
 
 static void guard_case(attn_case *c, bool at_end, bool backward) {
-    for (int p = 0; p < FV_PORTS; p++) {
-        guard_tensor(&c->x.t[p], at_end, p < FV_OUT || backward);
-        if (backward) guard_tensor(&c->x.d[p], at_end, p >= FV_OUT);
+    for (int p = 0; p < FV_OPERANDS; p++) {
+        guard_tensor(&c->x.t[p], at_end, !fv_operand_is(p, FV_ROLE_RESULT) || backward);
+        if (backward) guard_tensor(&c->x.d[p], at_end, fv_operand_is(p, FV_ROLE_RESULT));
     }
 }
 
@@ -85,15 +85,15 @@ static fv_status one_call(attn_case *c, const fv_attention_plan *plan, bool at_e
     guarded *g;
     const size_t bytes = fv_attention_scratch(plan, backward);
     void *scratch = guard(bytes, at_end, &g);
-    const fv_status status =
-        backward ? fv_attention_backward(plan, &c->x, scratch) : fv_attention_forward(plan, &c->x, scratch);
+    const fv_status status = backward ? fv_attention_backward(plan, &c->call, &c->x, scratch)
+                                      : fv_attention_forward(plan, &c->call, &c->x, scratch);
     release_all();
     return status;
 }
 
 static void all_weights(attn_case *c, const fv_attention_plan *plan, bool at_end) {
     for (int64_t n = 0; n < plan->sequences; n++) {
-        const fv__sequence s = fv__attn_sequence(plan, &c->x, n);
+        const fv__sequence s = fv__attn_sequence(&(fv__run){plan, &c->x, c->call}, n);
         if (!s.q_len || !(plan->mechanism->info.can & FV_CAN_WEIGHTS) || !c->h) continue;
         guard_case(c, at_end, true);
         guarded *g;
@@ -101,7 +101,8 @@ static void all_weights(attn_case *c, const fv_attention_plan *plan, bool at_end
         fv_tensor to = fv_tensor_2d(NULL, plan->dtype, 2, plan->k_len);
         to.data = guard((size_t)(2 * plan->k_len) * fv_dtype_size(plan->dtype), at_end, &g);
         for (int capture = FV_CAPTURE_RAW; capture <= FV_CAPTURE_SOFTMAX; capture++) {
-            const fv_status status = fv_attention_weights(plan, &c->x, (fv_capture)capture, n, c->h - 1, rows, 2, &to);
+            const fv_status status =
+                fv_attention_weights(plan, &c->call, &c->x, (fv_capture)capture, n, c->h - 1, rows, 2, &to);
             assert_true(status == FV_OK || status == FV_USAGE); /* a mechanism may have no scores, only weights */
         }
         release_all();
@@ -126,7 +127,7 @@ static void guarded_case(attn_case *c, const char *mechanism, const char *where)
 static void make_any(attn_case *c, const char *mechanism, uint64_t seed, fv_dtype dtype) {
     fv_attention_plan *plan;
     case_make(c, mechanism, seed, dtype, seed % 25 ? 60 : 200);
-    if (fv_attention_plan_create(&plan, &c->how, &c->x) != FV_OK) c->how.window_left = c->how.window_right = -1;
+    if (fv_attention_plan_create(&plan, &c->how, &c->x) != FV_OK) c->how.window = (fv_window){0};
     fv_attention_plan_free(plan);
 }
 

@@ -35,7 +35,7 @@ static float *numbers(int64_t count, uint64_t stream) {
 static call make(int64_t n, int64_t left, int64_t right) {
     static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
     call c = {.how = standard, .n = n};
-    c.how.window_left = left, c.how.window_right = right;
+    c.how.window = FV_WINDOW(left, right);
     c.growth = 1 + sqrt(left < 0 ? (double)n : (double)(left + right + 1)) / 16;
     c.q = numbers(n * D, 1), c.k = numbers(n * D, 2), c.v = numbers(n * DV, 3), c.dout = numbers(n * DV, 4);
     c.out = malloc((size_t)(n * DV) * 4), c.lse = malloc((size_t)n * 4);
@@ -58,7 +58,7 @@ static void run(const call *c, const float *q, const float *k, const float *v, f
         x.d[FV_OUT] = fv_bhld(c->dout, FV_F32, 1, 1, c->n, DV), x.d[FV_Q] = fv_bhld(c->dq, FV_F32, 1, 1, c->n, D);
         x.d[FV_K] = fv_bhld(c->dk, FV_F32, 1, 1, c->n, D), x.d[FV_V] = fv_bhld(c->dv, FV_F32, 1, 1, c->n, DV);
     }
-    const fv_status status = fv_attention(&c->how, &x);
+    const fv_status status = fv_attention(&c->how, NULL, &x);
     if (status != FV_OK) fprintf(stderr, "%s\n", fv_message());
     assert_int_equal(status, FV_OK);
 }

@@ -4,21 +4,17 @@
 
 /* ---- small dense calls */
 
-static float *data(call *c, fv_port p) { return c->memory[p]; }
-static float *grad(call *c, fv_port p) { return c->memory[FV_PORTS + p]; }
+static float *data(call *c, fv_operand p) { return c->memory[p]; }
+static float *grad(call *c, fv_operand p) { return c->memory[FV_OPERANDS + p]; }
 
 static void copy_inputs(call *to, const call *from) {
-    for (int p = 0; p < 2 * FV_PORTS; p++)
+    for (int p = 0; p < 2 * FV_OPERANDS; p++)
         if (to->memory[p] && from->memory[p])
             memcpy(to->memory[p], from->memory[p],
-                   (size_t)fv_tensor_count(p < FV_PORTS ? &to->x.t[p] : &to->x.d[p - FV_PORTS]) * 4);
+                   (size_t)fv_tensor_count(p < FV_OPERANDS ? &to->x.t[p] : &to->x.d[p - FV_OPERANDS]) * 4);
 }
 
 /* ---- bits */
-
-static const char *const texts[][4] = {
-#include "attn_texts.def"
-};
 
 /* 1, 2, 3 and 4 threads: the same bytes of every output and gradient. */
 static void one_thread_law(const char *text, uint64_t seed, int64_t longest) {
@@ -30,9 +26,11 @@ static void one_thread_law(const char *text, uint64_t seed, int64_t longest) {
         fv_set_threads(threads);
         case_make(&again, text, seed, FV_F32, longest);
         assert_int_equal(case_run(&again, RUN_FORWARD | RUN_BACKWARD), FV_OK);
-        for (int p = 0; p < FV_PORTS; p++) {
-            if (p >= FV_OUT && first.x.t[p].rank) assert_true(same_bytes(&first.x.t[p], &again.x.t[p]));
-            if (p < FV_MASK && first.x.d[p].rank) assert_true(same_bytes(&first.x.d[p], &again.x.d[p]));
+        for (int p = 0; p < FV_OPERANDS; p++) {
+            if (fv_operand_is(p, FV_ROLE_RESULT) && first.x.t[p].rank)
+                assert_true(same_bytes(&first.x.t[p], &again.x.t[p]));
+            if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) && first.x.d[p].rank)
+                assert_true(same_bytes(&first.x.d[p], &again.x.d[p]));
         }
         case_free(&again);
     }
@@ -41,8 +39,9 @@ static void one_thread_law(const char *text, uint64_t seed, int64_t longest) {
 }
 static void threads_law(void **state) {
     (void)state;
-    for (size_t m = 0; m < sizeof texts / sizeof *texts; m++)
-        for (uint64_t seed = 1; seed <= 24; seed++) one_thread_law(texts[m][0], seed, seed % 12 == 0 ? 700 : 150);
+    for (size_t m = 0; m < fv_mechanism_count(); m++)
+        for (uint64_t seed = 1; case_example(m, 0) && seed <= 24; seed++)
+            one_thread_law(case_example(m, 0), seed, seed % 12 == 0 ? 700 : 150);
 }
 
 /* A sequence alone, in a batch, and among packed ones. */
@@ -50,16 +49,17 @@ static void batch_law(void **state) {
     (void)state;
     enum { B = 3, H = 2, L = 83, D = 20, DV = 13 };
     call all = call_make(B, H, H, L, L, D, DV);
-    all.how.causal = FV_CAUSAL_UPPER_LEFT, all.how.window_left = 30;
+    all.how.causal = FV_CAUSAL_UPPER_LEFT, all.how.window = FV_WINDOW(30, -1);
     call_run(&all);
     for (int64_t b = 0; b < B; b++) {
         call one = call_make(1, H, H, L, L, D, DV);
-        one.how = all.how;
+        one.how = all.how, one.call = all.call;
         for (int g = 0; g < 2; g++)
-            for (int p = 0; p <= FV_OUT; p++)
-                if (one.memory[g * FV_PORTS + p]) {
+            for (int p = 0; p < FV_OPERANDS; p++)
+                if (p != FV_LSE && one.memory[g * FV_OPERANDS + p]) {
                     const size_t count = (size_t)fv_tensor_count(g ? &one.x.d[p] : &one.x.t[p]);
-                    memcpy(one.memory[g * FV_PORTS + p], all.memory[g * FV_PORTS + p] + (size_t)b * count, count * 4);
+                    memcpy(one.memory[g * FV_OPERANDS + p], all.memory[g * FV_OPERANDS + p] + (size_t)b * count,
+                           count * 4);
                 }
         memcpy(grad(&one, FV_LSE), grad(&all, FV_LSE) + b * H * L, H * L * 4);
         call_run(&one);
@@ -82,12 +82,13 @@ static void packed_law(void **state) {
     for (int n = 0; n < N; n++) {
         const int64_t start = cu[n], length = cu[n + 1] - start;
         call one = call_make(1, H, 1, length, length, D, D);
-        one.how = all.how;
+        one.how = all.how, one.call = all.call;
         for (int g = 0; g < 2; g++)
-            for (int p = 0; p <= FV_OUT; p++)
-                for (int64_t h = 0; one.memory[g * FV_PORTS + p] && h < (g ? one.x.d[p] : one.x.t[p]).dim[1]; h++)
-                    memcpy(one.memory[g * FV_PORTS + p] + h * length * D,
-                           all.memory[g * FV_PORTS + p] + (h * TOTAL + start) * D, (size_t)(length * D) * 4);
+            for (int p = 0; p < FV_OPERANDS; p++)
+                for (int64_t h = 0;
+                     p != FV_LSE && one.memory[g * FV_OPERANDS + p] && h < (g ? one.x.d[p] : one.x.t[p]).dim[1]; h++)
+                    memcpy(one.memory[g * FV_OPERANDS + p] + h * length * D,
+                           all.memory[g * FV_OPERANDS + p] + (h * TOTAL + start) * D, (size_t)(length * D) * 4);
         for (int64_t h = 0; h < H; h++)
             memcpy(grad(&one, FV_LSE) + h * length, grad(&all, FV_LSE) + h * TOTAL + start, (size_t)length * 4);
         call_run(&one);
@@ -129,7 +130,7 @@ static void window_law(void **state) {
     (void)state;
     call a = call_make(2, 2, 2, 150, 150, 32, 32), b = call_make(2, 2, 2, 150, 150, 32, 32);
     copy_inputs(&b, &a);
-    b.how.window_left = b.how.window_right = 150;
+    b.how.window = FV_WINDOW(150, 150);
     call_run(&a), call_run(&b);
     assert_memory_equal(data(&a, FV_OUT), data(&b, FV_OUT), 2 * 2 * 150 * 32 * 4);
     assert_memory_equal(grad(&a, FV_Q), grad(&b, FV_Q), 2 * 2 * 150 * 32 * 4);
@@ -145,8 +146,9 @@ static void prefix_law(void **state) {
     call_run(&whole);
     for (int64_t t = 1; t < L; t += 7) {
         call part = call_make(1, 1, 1, t, t, D, D);
-        part.how = whole.how;
-        for (int p = FV_Q; p <= FV_V; p++) memcpy(data(&part, p), data(&whole, p), (size_t)(t * D) * 4);
+        part.how = whole.how, part.call = whole.call;
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p)) memcpy(data(&part, p), data(&whole, p), (size_t)(t * D) * 4);
         call_run(&part);
         assert_memory_equal(data(&part, FV_OUT), data(&whole, FV_OUT), (size_t)(t * D) * 4);
         assert_memory_equal(data(&part, FV_LSE), data(&whole, FV_LSE), (size_t)t * 4);
@@ -174,7 +176,8 @@ static void hidden_law(void **state) {
     call_run(&a), call_run(&b);
     assert_memory_equal(data(&a, FV_OUT), data(&b, FV_OUT), LQ * D * 4);
     assert_memory_equal(data(&a, FV_LSE), data(&b, FV_LSE), LQ * 4);
-    for (int p = FV_Q; p <= FV_V; p++) assert_memory_equal(grad(&a, p), grad(&b, p), (p ? LK : LQ) * D * 4);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) assert_memory_equal(grad(&a, p), grad(&b, p), (p ? LK : LQ) * D * 4);
     for (int d = 0; d < D; d++) {
         assert_true(data(&a, FV_OUT)[5 * D + d] == 0 && grad(&a, FV_Q)[5 * D + d] == 0);
         assert_true(grad(&a, FV_K)[D + d] == 0 && grad(&a, FV_V)[4 * D + d] == 0);
@@ -204,7 +207,7 @@ static void identities(void **state) {
     (void)state;
     enum { H = 2, L = 190, D = 32 };
     call c = call_make(1, H, H, L, L, D, D);
-    c.how.window_left = 60;
+    c.how.window = FV_WINDOW(60, -1);
     memset(grad(&c, FV_LSE), 0, H * L * 4);
     call_run(&c);
     for (int h = 0; h < H; h++) {
@@ -324,14 +327,14 @@ static void one_weights(const char *text, uint64_t seed) {
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, &c.how, &c.x), FV_OK);
     void *scratch = malloc(fv_attention_scratch(plan, false));
-    assert_int_equal(fv_attention_forward(plan, &c.x, scratch), FV_OK);
+    assert_int_equal(fv_attention_forward(plan, &c.call, &c.x, scratch), FV_OK);
     for (int64_t n = 0; n < plan->sequences; n++) {
-        const fv__sequence s = fv__attn_sequence(plan, &c.x, n);
+        const fv__sequence s = fv__attn_sequence(&(fv__run){plan, &c.x, c.call}, n);
         if (!s.q_len) continue;
         const int64_t rows[2] = {0, s.q_len - 1}, head = c.h - 1, kv = head * c.kv / c.h;
         double *w = malloc((size_t)(2 * c.lk + 1) * 8);
         const fv_tensor to = fv_tensor_2d(w, FV_F64, 2, c.lk);
-        assert_int_equal(fv_attention_weights(plan, &c.x, FV_CAPTURE_SOFTMAX, n, head, rows, 2, &to), FV_OK);
+        assert_int_equal(fv_attention_weights(plan, &c.call, &c.x, FV_CAPTURE_SOFTMAX, n, head, rows, 2, &to), FV_OK);
         for (int r = 0; r < 2; r++)
             for (int64_t d = 0; d < c.dv; d++) {
                 double sum = 0;
@@ -350,8 +353,8 @@ static void one_weights(const char *text, uint64_t seed) {
 }
 static void weights_law(void **state) {
     (void)state;
-    for (size_t m = 0; m < sizeof texts / sizeof *texts; m++)
-        for (uint64_t seed = 1; seed <= 60; seed++) one_weights(texts[m][0], seed);
+    for (size_t m = 0; m < fv_mechanism_count(); m++)
+        for (uint64_t seed = 1; case_example(m, 0) && seed <= 60; seed++) one_weights(case_example(m, 0), seed);
 }
 
 /* ---- promises of the plan */
@@ -360,7 +363,8 @@ static void scratch_is_linear(void **state) {
     (void)state;
     fv_attention_tensors x = {0};
     const int64_t lse[3] = {1, 1, 65536};
-    for (int p = FV_Q; p <= FV_V; p++) x.t[p] = x.d[p] = fv_bhld(NULL, FV_F32, 1, 1, 65536, 64);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) x.t[p] = x.d[p] = fv_bhld(NULL, FV_F32, 1, 1, 65536, 64);
     x.t[FV_OUT] = x.d[FV_OUT] = x.t[FV_Q], x.t[FV_LSE] = fv_tensor_of(NULL, FV_F32, 3, lse);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     how.dropout = 0.1;
@@ -369,7 +373,7 @@ static void scratch_is_linear(void **state) {
     assert_true(fv_attention_scratch(plan, false) < 8 << 20 && fv_attention_scratch(plan, true) < 64 << 20);
     char text[400];
     assert_true(fv_attention_plan_describe(plan, text, sizeof text) > 20 && strstr(text, "softmax: tile f32"));
-    assert_true(fv_attention_flops(plan, true) == 2.5 * fv_attention_flops(plan, false));
+    assert_true(fv_attention_flops(plan, NULL, true) == 2.5 * fv_attention_flops(plan, NULL, false));
     fv_attention_plan_free(plan);
 }
 
@@ -385,10 +389,12 @@ static void refusals(void **state) {
     c = good, c.how.dropout = 1, call_refused(&c, "dropout");
     c = good, c.how.scale = NAN, call_refused(&c, "scale");
     c = good, c.how.softcap = -1, call_refused(&c, "softcap");
-    c = good, c.how.window_left = -2, call_refused(&c, "window");
+    c = good, c.how.window = FV_WINDOW(-2, -1), call_refused(&c, "window");
+    c = good, c.how.window.left = 5, call_refused(&c, "FV_WINDOW(5, 0)");
+    c = good, c.how.reserved[0] = 1, call_refused(&c, "reserved words of fv_attention_options");
     c = good, c.how.mechanism = "topk", c.how.softcap = 1, call_refused(&c, "softcap");
     c = good, c.how.mechanism = "topk", c.how.dropout = 0.5, call_refused(&c, "dropout");
-    c = good, c.x.t[FV_V].rank = 0, c.x.d[FV_V].rank = 0, call_refused(&c, "needs port \"v\"");
+    c = good, c.x.t[FV_V].rank = 0, c.x.d[FV_V].rank = 0, call_refused(&c, "needs operand \"v\"");
     c = good, c.x.t[FV_K].dim[2] = 11, call_refused(&c, "gradient");
     c = good, c.x.t[FV_K].dim[1] = c.x.d[FV_K].dim[1] = 3, call_refused(&c, "divides the heads");
     c = good, c.x.t[FV_K].dim[3] = c.x.d[FV_K].dim[3] = 7, call_refused(&c, "(B,Hkv,Lk,D)");
@@ -400,7 +406,7 @@ static void refusals(void **state) {
     c = good, c.x.t[FV_LSE].rank = 0, c.x.d[FV_LSE].rank = 0, call_refused(&c, "lse");
     c = good, c.x.t[FV_OUT].rank = 0, c.x.d[FV_OUT].rank = 0, call_refused(&c, "\"out\"");
     c = good, c.x.t[FV_Q].data = NULL, call_refused(&c, "no data");
-    c = good, c.x.t[FV_BETA] = c.x.t[FV_LSE], call_refused(&c, "does not take port \"beta\"");
+    c = good, c.x.t[FV_BETA] = c.x.t[FV_LSE], call_refused(&c, "does not take operand \"beta\"");
     int32_t live[2] = {3, 13}, cu[3] = {0, 7, 9};
     c = good, c.x.t[FV_KV_LEN] = fv_tensor_1d(live, FV_I32, 2), call_refused(&c, "0 to 12");
     c = good, c.x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 3), call_refused(&c, "batch 1");
@@ -429,14 +435,39 @@ static void empties(void **state) {
         }
 }
 
+/* What a mechanism's row promises, its engine can do; its examples are calls of it; its parameters have shapes. */
+static void rows_of_mechanisms(void **state) {
+    (void)state;
+    fv_attention_tensors x = {0};
+    x.t[FV_Q] = x.t[FV_K] = x.t[FV_V] = fv_bhld(NULL, FV_F32, 1, 2, 5, 8);
+    for (size_t i = 0; i < fv_mechanism_count(); i++) {
+        const fv_mechanism *m = fv_mechanism_at(i);
+        const fv__engine *engine = ((const fv__mechanism *)m)->engine;
+        assert_int_equal(m->can & ~engine->can, 0);
+        assert_true(!(engine->can & FV_CAN_WEIGHTS) || engine->weights);
+        assert_true(!engine->statistics == !engine->statistics_scratch);
+        assert_non_null(m->examples[0]);
+        for (int e = 0; e < 4 && m->examples[e]; e++) {
+            fv_attention_options how = {.mechanism = m->examples[e]};
+            fv_tensor shape;
+            assert_memory_equal(m->examples[e], m->name, strlen(m->name));
+            for (const fv_mechanism_operand *row = m->operands; row && row->name; row++) {
+                assert_int_equal(fv_attention_operand_shape(&how, &x, row->operand, &shape), FV_OK);
+                assert_true(shape.rank > 0 && fv_tensor_count(&shape) > 0);
+                assert_ptr_equal(fv_mechanism_own(m, row->operand), row);
+            }
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(threads_law),      cmocka_unit_test(batch_law),   cmocka_unit_test(packed_law),
-        cmocka_unit_test(grouped_law),      cmocka_unit_test(window_law),  cmocka_unit_test(prefix_law),
-        cmocka_unit_test(hidden_law),       cmocka_unit_test(future_law),  cmocka_unit_test(identities),
-        cmocka_unit_test(shift_law),        cmocka_unit_test(extremes),    cmocka_unit_test(known_answers),
-        cmocka_unit_test(additive_uniform), cmocka_unit_test(weights_law), cmocka_unit_test(scratch_is_linear),
-        cmocka_unit_test(refusals),         cmocka_unit_test(empties),
+        cmocka_unit_test(rows_of_mechanisms), cmocka_unit_test(threads_law),      cmocka_unit_test(batch_law),
+        cmocka_unit_test(packed_law),         cmocka_unit_test(grouped_law),      cmocka_unit_test(window_law),
+        cmocka_unit_test(prefix_law),         cmocka_unit_test(hidden_law),       cmocka_unit_test(future_law),
+        cmocka_unit_test(identities),         cmocka_unit_test(shift_law),        cmocka_unit_test(extremes),
+        cmocka_unit_test(known_answers),      cmocka_unit_test(additive_uniform), cmocka_unit_test(weights_law),
+        cmocka_unit_test(scratch_is_linear),  cmocka_unit_test(refusals),         cmocka_unit_test(empties),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

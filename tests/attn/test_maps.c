@@ -3,6 +3,7 @@
  * prints the line that repeats it:
  *     test_maps MECHANISM SEED */
 #include "attn_case.h"
+#include "attn/position/t5_buckets.h"
 
 #include "fovea/statistics.h"
 
@@ -44,11 +45,11 @@ static double *matrices(const attn_case *c, double dropout, oracle *o) {
     o->sequences = plan->sequences;
     o->sequence = realloc(o->sequence, (size_t)(plan->sequences + 1) * sizeof *o->sequence);
     for (int64_t n = 0; n < plan->sequences; n++) {
-        const fv__sequence s = o->sequence[n] = fv__attn_sequence(plan, &x, n);
+        const fv__sequence s = o->sequence[n] = fv__attn_sequence(&(fv__run){plan, &x, c->call}, n);
         for (int64_t h = 0; h < c->kv; h++)
             for (int64_t j = 0; j < s.k_len; j++) v[((s.batch * c->kv + h) * c->lk + s.k_start + j) * c->lk + j] = 1;
     }
-    assert_int_equal(fv_attention_reference(plan, &x), FV_OK);
+    assert_int_equal(fv_attention_reference(plan, &c->call, &x), FV_OK);
     double *w = calloc((size_t)(plan->sequences * c->h * c->lq * c->lk) + 1, 8);
     for (int64_t n = 0; n < plan->sequences; n++)
         for (int64_t h = 0; h < c->h; h++)
@@ -80,6 +81,16 @@ static double get4(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t 
     return fv_tensor_get(t, index);
 }
 
+static bool named(const attn_case *c, const char *name) { return !strncmp(c->how.mechanism, name, strlen(name)); }
+
+/* What the tests' own text says of the mechanism: "t5:buckets=6,max-distance=9", "shaw:max-distance=3". */
+static double t5_bias(const attn_case *c, int64_t h, int64_t relative) {
+    fv__t5_buckets b;
+    assert_int_equal(fv__t5_buckets_make(&b, "test", 6, 9, c->how.causal == FV_CAUSAL_NONE), FV_OK);
+    return fv_tensor_get(&c->x.t[FV_W0], (int64_t[2]){h, fv__t5_bucket(&b, relative)});
+}
+static int64_t shaw_row(int64_t relative) { return 3 + (relative < -3 ? -3 : relative > 3 ? 3 : relative); }
+
 /* A score of a capture before the softmax; whether it is hidden is known from the weights. */
 static double plain_score(const attn_case *c, const fv_attention_plan *plan, const fv__sequence *s, fv_capture capture,
                           int64_t h, int64_t i, int64_t j) {
@@ -88,13 +99,17 @@ static double plain_score(const attn_case *c, const fv_attention_plan *plan, con
     for (int64_t d = 0; d < c->d; d++) {
         const double a = get4(&x->t[FV_Q], s->batch, h, s->q_start + i, d),
                      b = get4(&x->t[FV_K], s->batch, h * c->kv / c->h, s->k_start + j, d);
-        sum += x->t[FV_W0].rank ? fv_tensor_get(&x->t[FV_W0], (int64_t[2]){h, d}) * tanh(a + b) : a * b;
+        const double relative =
+            named(c, "shaw") ? fv_tensor_get(&x->t[FV_W0], (int64_t[2]){shaw_row(j - i - s->q_offset), d}) : 0;
+        sum +=
+            named(c, "additive") ? fv_tensor_get(&x->t[FV_W0], (int64_t[2]){h, d}) * tanh(a + b) : a * (b + relative);
     }
     sum *= plan->options.scale;
     const double cap = plan->options.softcap;
     if (capture >= FV_CAPTURE_SOFTCAPPED && cap > 0) sum = cap * tanh(sum / cap);
     if (capture < FV_CAPTURE_BIASED) return sum;
     if (x->t[FV_BIAS].rank) sum += get4(&x->t[FV_BIAS], s->batch, h, s->q_start + i, s->k_start + j);
+    if (named(c, "t5")) sum += t5_bias(c, h, j - i - s->q_offset);
     if (x->t[FV_SLOPES].rank) sum -= fv_tensor_get(&x->t[FV_SLOPES], &h) * fabs((double)(i + s->q_offset - j));
     return sum;
 }
@@ -108,9 +123,9 @@ static void check_rows(attn_case *c, const attn_case *exact, const oracle *o, co
     const int64_t count = 1 + below(c, 40);
     for (int64_t i = 0; i < count; i++) rows[i] = below(c, s->q_len);
     const int64_t dim[2] = {count, s->k_len + below(c, 4)};
-    const fv_tensor w = make_tensor(c, FV_PORTS + FV_INDEX, 2, dim, CANARY);
+    const fv_tensor w = make_tensor(c, FV_OPERANDS + FV_INDEX, 2, dim, CANARY);
     for (int capture = FV_CAPTURE_RAW; capture <= FV_CAPTURE_DROPOUT; capture++) {
-        if (fv_attention_weights(plan, &c->x, (fv_capture)capture, n, h, rows, count, &w) != FV_OK)
+        if (fv_attention_weights(plan, &c->call, &c->x, (fv_capture)capture, n, h, rows, count, &w) != FV_OK)
             complain(c, where, fv_message(), 0, 0);
         const bool weights = capture >= FV_CAPTURE_SOFTMAX;
         for (int64_t r = 0; r < count; r++)
@@ -130,14 +145,14 @@ static void check_rows(attn_case *c, const attn_case *exact, const oracle *o, co
                 if (!(got == want || fabs(got - want) <= allowed)) complain(c, where, "weight", got, want);
             }
     }
-    free(c->store[FV_PORTS + FV_INDEX]);
-    c->store[FV_PORTS + FV_INDEX] = NULL;
+    free(c->store[FV_OPERANDS + FV_INDEX]);
+    c->store[FV_OPERANDS + FV_INDEX] = NULL;
 }
 
 /* ---- statistics */
 
-/* memory of the outputs: slots of gradients that integer ports do not have */
-enum { MEAN = FV_PORTS + FV_MASK, MAX, COLUMNS, ENTROPY };
+/* memory of the outputs: slots of gradients that integer operands do not have */
+enum { MEAN = FV_OPERANDS + FV_MASK, MAX, COLUMNS, ENTROPY };
 
 static fv_attention_statistics random_request(attn_case *c, const oracle *o) {
     static const int64_t sizes[] = {1, 2, 7, 16, 50, 64, 100, 128, 200, 1000};
@@ -238,12 +253,12 @@ static void check_output(const attn_case *c, const oracle *o, const fv_attention
 }
 
 /* Scratch starts as NaN and ends with a guard. */
-static fv_status statistics(const fv_attention_plan *plan, const fv_attention_tensors *x,
+static fv_status statistics(const fv_attention_plan *plan, const fv_attention_call *call, const fv_attention_tensors *x,
                             const fv_attention_statistics *want) {
     const size_t bytes = fv_attention_statistics_scratch(plan, want);
     unsigned char *scratch = malloc(bytes + 64);
     memset(scratch, 0xff, bytes), memset(scratch + bytes, 0x5a, 64);
-    fv_status status = fv_attention_statistics_compute(plan, x, want, scratch);
+    fv_status status = fv_attention_statistics_compute(plan, call, x, want, scratch);
     for (int i = 0; i < 64; i++)
         if (scratch[bytes + (size_t)i] != 0x5a) status = fv__fail(FV_FAIL, "statistics: wrote beyond its scratch");
     free(scratch);
@@ -283,7 +298,7 @@ static void look(const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t l
     assert_int_equal(fv_attention_plan_create(&plan, &c.how, &c.x), FV_OK);
     check_rows(&c, exact, o, plan, where, tolerance);
     const fv_attention_statistics want = random_request(&c, o);
-    if (statistics(plan, &c.x, &want) != FV_OK) complain(&c, where, fv_message(), 0, 0);
+    if (statistics(plan, &c.call, &c.x, &want) != FV_OK) complain(&c, where, fv_message(), 0, 0);
     for (int slot = MEAN; slot <= ENTROPY; slot++) check_output(&c, o, &want, where, slot, tolerance);
     fv_attention_plan_free(plan);
     undress(&c);
@@ -306,7 +321,8 @@ static void one(const char *mechanism, uint64_t seed) {
     undress(&exact);
 }
 
-static const char *const texts[] = {"softmax", "window:left=7,right=3", "window:left=90,right=0", "additive"};
+static const char *const texts[] = {"softmax",  "window:left=7,right=3",       "window:left=90,right=0",
+                                    "additive", "t5:buckets=6,max-distance=9", "shaw:max-distance=3"};
 
 static int64_t per_text(void) { return getenv("FOVEA_TEST_LONG") ? 4000 : getenv("FOVEA_TEST_QUICK") ? 40 : 200; }
 
@@ -321,17 +337,18 @@ static void random_maps(void **state) {
 
 typedef struct dense {
     fv_attention_options how;
+    fv_attention_call call;
     fv_attention_tensors x;
     fv_attention_plan *plan;
-    float *data[FV_PORTS];
+    float *data[FV_OPERANDS];
 } dense;
 
-static float *give(dense *m, fv_port port, fv_tensor shape) {
+static float *give(dense *m, fv_operand operand, fv_tensor shape) {
     const int64_t count = fv_tensor_count(&shape);
-    float *p = m->data[port] = malloc((size_t)count * 4 + 4);
-    for (int64_t i = 0; i < count; i++) p[i] = (float)(2 * fv__random_uniform(9, port, (uint64_t)i) - 1);
+    float *p = m->data[operand] = malloc((size_t)count * 4 + 4);
+    for (int64_t i = 0; i < count; i++) p[i] = (float)(2 * fv__random_uniform(9, operand, (uint64_t)i) - 1);
     shape.data = p;
-    m->x.t[port] = shape;
+    m->x.t[operand] = shape;
     return p;
 }
 static dense make_dense(int64_t b, int64_t h, int64_t kv, int64_t lq, int64_t lk, int64_t d) {
@@ -345,11 +362,11 @@ static dense make_dense(int64_t b, int64_t h, int64_t kv, int64_t lq, int64_t lk
 static void forward(dense *m) {
     assert_int_equal(fv_attention_plan_create(&m->plan, &m->how, &m->x), FV_OK);
     void *scratch = malloc(fv_attention_scratch(m->plan, false));
-    assert_int_equal(fv_attention_forward(m->plan, &m->x, scratch), FV_OK);
+    assert_int_equal(fv_attention_forward(m->plan, &m->call, &m->x, scratch), FV_OK);
     free(scratch);
 }
 static void free_dense(dense *m) {
-    for (int p = 0; p < FV_PORTS; p++) free(m->data[p]);
+    for (int p = 0; p < FV_OPERANDS; p++) free(m->data[p]);
     fv_attention_plan_free(m->plan);
 }
 
@@ -365,17 +382,17 @@ static void all_maps(const dense *m, bool dropout, result *r) {
     want.mean = fv_bhld(r->mean, FV_F32, 1, H, ROWS, COLS), want.max = fv_bhld(r->max, FV_F32, 1, H, ROWS, COLS);
     want.columns = fv_tensor_of(r->columns, FV_F32, 3, (int64_t[]){1, H, LK});
     want.entropy = fv_tensor_of(r->entropy, FV_F32, 3, (int64_t[]){1, H, LQ});
-    assert_int_equal(statistics(m->plan, &m->x, &want), FV_OK);
+    assert_int_equal(statistics(m->plan, &m->call, &m->x, &want), FV_OK);
     const int64_t rows[3] = {1, 333, 699};
     const fv_tensor w = fv_tensor_2d(r->weights, FV_F32, 3, LK);
-    assert_int_equal(fv_attention_weights(m->plan, &m->x, FV_CAPTURE_DROPOUT, 0, 1, rows, 3, &w), FV_OK);
+    assert_int_equal(fv_attention_weights(m->plan, &m->call, &m->x, FV_CAPTURE_DROPOUT, 0, 1, rows, 3, &w), FV_OK);
 }
 
 static void threads_law(void **state) {
     (void)state;
     static result first, again;
     dense m = make_dense(1, H, 1, LQ, LK, 24);
-    m.how.causal = FV_CAUSAL_LOWER_RIGHT, m.how.dropout = 0.2, m.how.seed = 5;
+    m.how.causal = FV_CAUSAL_LOWER_RIGHT, m.how.dropout = 0.2, m.call.seed = 5;
     forward(&m);
     for (int threads = 1; threads <= 4; threads++) {
         fv_set_threads(threads);
@@ -437,7 +454,8 @@ static void identities(void **state) {
 static void scratch_is_linear(void **state) {
     (void)state;
     fv_attention_tensors x = {0};
-    for (int p = FV_Q; p <= FV_V; p++) x.t[p] = fv_bhld(NULL, FV_F32, 1, 1, 65536, 64);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) x.t[p] = fv_bhld(NULL, FV_F32, 1, 1, 65536, 64);
     x.t[FV_OUT] = x.t[FV_Q], x.t[FV_LSE] = fv_tensor_of(NULL, FV_F32, 3, (int64_t[]){1, 1, 65536});
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     fv_attention_plan *plan;
@@ -452,7 +470,7 @@ static void scratch_is_linear(void **state) {
 }
 
 static void refuse(const dense *m, const fv_attention_statistics *want, void *scratch, const char *words) {
-    const fv_status status = fv_attention_statistics_compute(m->plan, &m->x, want, scratch);
+    const fv_status status = fv_attention_statistics_compute(m->plan, &m->call, &m->x, want, scratch);
     if (status != FV_USAGE || !strstr(fv_message(), words))
         fprintf(stderr, "expected \"%s\", got \"%s\"\n", words, status == FV_OK ? "success" : fv_message());
     assert_int_equal(status, FV_USAGE);
@@ -467,7 +485,7 @@ static void refusals(void **state) {
     fv_attention_statistics good = FV_ATTENTION_STATISTICS_DEFAULT, w;
     good.columns = fv_tensor_of(r.columns, FV_F32, 3, (int64_t[]){2, 2, 40});
     void *scratch = malloc(fv_attention_statistics_scratch(m.plan, &good) + (1 << 20));
-    assert_int_equal(fv_attention_statistics_compute(m.plan, &m.x, &good, scratch), FV_OK);
+    assert_int_equal(fv_attention_statistics_compute(m.plan, &m.call, &m.x, &good, scratch), FV_OK);
     w = (fv_attention_statistics)FV_ATTENTION_STATISTICS_DEFAULT,
     refuse(&m, &w, scratch, "mean, max, columns or entropy");
     assert_int_equal(fv_attention_statistics_scratch(m.plan, &w), 0);
@@ -482,7 +500,7 @@ static void refusals(void **state) {
     w.pool_q = 10, w.pool_k = 40, refuse(&m, &w, scratch, "f32[2,2,3,1]");
     const fv_tensor to = fv_tensor_2d(r.columns, FV_F32, 1, 40), lse = m.x.t[FV_LSE];
     const int64_t row = 0;
-    assert_int_equal(fv_attention_weights(m.plan, &m.x, (fv_capture)7, 0, 0, &row, 1, &to), FV_USAGE);
+    assert_int_equal(fv_attention_weights(m.plan, &m.call, &m.x, (fv_capture)7, 0, 0, &row, 1, &to), FV_USAGE);
     assert_non_null(strstr(fv_message(), "capture"));
     m.x.t[FV_LSE].rank = 0, refuse(&m, &good, scratch, "\"lse\" of the forward");
     fv_attention_plan_free(m.plan);
@@ -523,17 +541,18 @@ static void all_rows_are_the_list_of_all(int storage, fv_capture capture) {
     x.t[FV_LSE] = fv_tensor_of(lse, FV_F32, 3, (int64_t[]){1, 1, ALL});
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
-    assert_int_equal(fv_attention(NULL, &x), FV_OK);
+    assert_int_equal(fv_attention(NULL, NULL, &x), FV_OK);
     int64_t rows[ALL];
     for (int i = 0; i < ALL; i++) rows[i] = i;
     const fv_tensor a = fv_tensor_2d(listed, FV_F32, ALL, ALL_KEYS), b = fv_tensor_2d(all, FV_F32, ALL + 1, ALL_KEYS),
                     few = fv_tensor_2d(all, FV_F32, ALL - 1, ALL_KEYS);
     for (int i = 0; i < ALL_KEYS; i++) all[ALL * ALL_KEYS + i] = -7;
-    assert_int_equal(fv_attention_weights(plan, &x, capture, 0, 0, rows, ALL, &a), FV_OK);
-    assert_int_equal(fv_attention_weights(plan, &x, capture, 0, 0, NULL, 2, &b), FV_OK); /* the count is not read */
+    assert_int_equal(fv_attention_weights(plan, NULL, &x, capture, 0, 0, rows, ALL, &a), FV_OK);
+    /* the count is not read */
+    assert_int_equal(fv_attention_weights(plan, NULL, &x, capture, 0, 0, NULL, 2, &b), FV_OK);
     assert_memory_equal(listed, all, sizeof listed);
     for (int i = 0; i < ALL_KEYS; i++) assert_true(all[ALL * ALL_KEYS + i] == -7);
-    assert_int_equal(fv_attention_weights(plan, &x, capture, 0, 0, NULL, 2, &few), FV_USAGE);
+    assert_int_equal(fv_attention_weights(plan, NULL, &x, capture, 0, 0, NULL, 2, &few), FV_USAGE);
     fv_attention_plan_free(plan);
 }
 

@@ -46,16 +46,16 @@ static void twin_tensor(const fv_tensor *from, fv_tensor *to, void **store, size
 /* A block mask stays that of the original. */
 static void twin(const exact_case *from, exact_case *to) {
     *to = *from, to->blocks = NULL;
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         twin_tensor(&from->c.x.t[p], &to->c.x.t[p], &to->c.store[p], &to->c.elements[p]);
-        twin_tensor(&from->c.x.d[p], &to->c.x.d[p], &to->c.store[FV_PORTS + p], &to->c.elements[FV_PORTS + p]);
+        twin_tensor(&from->c.x.d[p], &to->c.x.d[p], &to->c.store[FV_OPERANDS + p], &to->c.elements[FV_OPERANDS + p]);
     }
 }
 
 /* One view of every tensor that has the axis: 0 batch, 1 heads, 2 queries, 3 keys. Broadcast axes stay. */
 typedef fv_tensor view_fn(fv_tensor t, int axis, const int64_t *argument);
 
-static int axis_of(fv_port p, int what) {
+static int axis_of(fv_operand p, int what) {
     const bool plane = p == FV_BIAS || p == FV_MASK, keys = p == FV_K || p == FV_V;
     const bool rows = p == FV_Q || p == FV_OUT || p == FV_LSE;
     if (p == FV_SINKS || p == FV_SLOPES) return what == 1 ? 0 : -1;
@@ -67,9 +67,9 @@ static int axis_of(fv_port p, int what) {
 }
 
 static void view_all(exact_case *e, int what, view_fn *fn, const int64_t *argument) {
-    for (int p = 0; p < FV_PORTS; p++) {
+    for (int p = 0; p < FV_OPERANDS; p++) {
         fv_tensor *both[2] = {&e->c.x.t[p], &e->c.x.d[p]};
-        const int axis = axis_of((fv_port)p, what);
+        const int axis = axis_of((fv_operand)p, what);
         for (int i = 0; i < 2 && axis >= 0; i++) {
             const bool broadcast = (p == FV_BIAS || p == FV_MASK) && both[i]->rank && both[i]->dim[axis] == 1;
             if (both[i]->rank && !broadcast) *both[i] = fn(*both[i], axis, argument);
@@ -90,31 +90,31 @@ static fv_tensor reversed(fv_tensor t, int axis, const int64_t *unused) {
 
 /* ---- comparisons */
 
-static void same_port(const exact_case *a, const exact_case *b, fv_port p, bool gradient) {
+static void same_operand(const exact_case *a, const exact_case *b, fv_operand p, bool gradient) {
     const fv_tensor *x = gradient ? &a->c.x.d[p] : &a->c.x.t[p], *y = gradient ? &b->c.x.d[p] : &b->c.x.t[p];
     if (!x->rank) return;
     for (int64_t n = 0; n < fv_tensor_count(x); n++) {
         const double found = get_at(x, place(x, n)), wanted = get_at(y, place(y, n));
         if (!memcmp(&found, &wanted, sizeof found)) continue;
-        complain(b, gradient ? fv_port_name(p) : p == FV_OUT ? "out itself" : "lse itself", found, wanted);
+        complain(b, gradient ? fv_operand_name(p) : p == FV_OUT ? "out itself" : "lse itself", found, wanted);
         return;
     }
 }
 
 enum { OUTPUTS = 1, ROWS = 2, KEYS = 4, PLANES = 8, HEADS = 16, ALL = 31 };
 static void same_bits(const exact_case *a, const exact_case *b, int what) {
-    if (what & OUTPUTS) same_port(a, b, FV_OUT, false), same_port(a, b, FV_LSE, false);
-    if (what & ROWS) same_port(a, b, FV_Q, true);
-    if (what & KEYS) same_port(a, b, FV_K, true), same_port(a, b, FV_V, true);
-    if (what & PLANES) same_port(a, b, FV_BIAS, true);
-    if (what & HEADS) same_port(a, b, FV_SINKS, true), same_port(a, b, FV_SLOPES, true);
+    if (what & OUTPUTS) same_operand(a, b, FV_OUT, false), same_operand(a, b, FV_LSE, false);
+    if (what & ROWS) same_operand(a, b, FV_Q, true);
+    if (what & KEYS) same_operand(a, b, FV_K, true), same_operand(a, b, FV_V, true);
+    if (what & PLANES) same_operand(a, b, FV_BIAS, true);
+    if (what & HEADS) same_operand(a, b, FV_SINKS, true), same_operand(a, b, FV_SLOPES, true);
 }
 
 /* Both are what the oracle of `e` says, within the probable error. */
-static void as_oracle(const exact_case *e, const oracle *o, fv_port p, bool gradient) {
+static void as_oracle(const exact_case *e, const oracle *o, fv_operand p, bool gradient) {
     if (!(gradient ? &e->c.x.d[p] : &e->c.x.t[p])->rank) return;
     const oracle_gap gap = oracle_compare(e, o, p, gradient);
-    if (!(gap.ratio <= 1)) complain(e, fv_port_name(p), gap.found, gap.wanted);
+    if (!(gap.ratio <= 1)) complain(e, fv_operand_name(p), gap.found, gap.wanted);
 }
 
 static bool planes_shared(const exact_case *e) {
@@ -208,7 +208,7 @@ static void prefix_relation(const char *m, uint64_t seed) {
     all.c.how.causal = FV_CAUSAL_UPPER_LEFT, all.on[FEATURE_UPPER_LEFT] = true;
     run(&all);
     for (int round = 0; round < 4; round++) {
-        const int64_t rows = all.c.lq ? 1 + exact_below(&all, all.c.lq) : 0, seen = rows + all.c.how.q_offset;
+        const int64_t rows = all.c.lq ? 1 + exact_below(&all, all.c.lq) : 0, seen = rows + all.c.call.q_offset;
         int64_t keys = seen + exact_below(&all, 4);
         keys = keys < 0 ? 0 : keys > all.c.lk ? all.c.lk : keys;
         exact_case part = all;
@@ -228,13 +228,13 @@ static void grouped_relation(const char *m, uint64_t seed) {
     exact_make(&a, m, seed, FV_F32, 300000, 0);
     twin(&a, &b);
     const int64_t group = a.c.h / a.c.kv;
-    const fv_port both[] = {FV_K, FV_V};
+    const fv_operand both[] = {FV_K, FV_V};
     for (int i = 0; i < 2; i++) {
         const fv_tensor *from = &a.c.x.t[both[i]];
         const int64_t dim[4] = {from->dim[0], a.c.h, from->dim[2], from->dim[3]};
-        free(b.c.store[both[i]]), free(b.c.store[FV_PORTS + both[i]]);
+        free(b.c.store[both[i]]), free(b.c.store[FV_OPERANDS + both[i]]);
         b.c.x.t[both[i]] = exact_tensor(&b, both[i], 4, dim, NAN);
-        b.c.x.d[both[i]] = exact_tensor(&b, FV_PORTS + both[i], 4, dim, NAN);
+        b.c.x.d[both[i]] = exact_tensor(&b, FV_OPERANDS + both[i], 4, dim, NAN);
         for (int64_t h = 0; h < a.c.h; h++) {
             const fv_tensor to = fv_tensor_slice(b.c.x.t[both[i]], 1, h, 1),
                             own = fv_tensor_slice(*from, 1, h / group, 1);
@@ -298,14 +298,14 @@ static void padded_relation(const char *m, uint64_t seed) {
     view_all(&one, 0, cut, (int64_t[]){0, 1}), one.c.b = 1;
     twin(&one, &more);
     const int64_t lq = one.c.lq + exact_below(&one, 150), lk = one.c.lk + exact_below(&one, 150);
-    const fv_port rows[] = {FV_Q, FV_K, FV_V, FV_OUT, FV_LSE};
+    const fv_operand rows[] = {FV_Q, FV_K, FV_V, FV_OUT, FV_LSE};
     for (int i = 0; i < 5; i++) {
         const bool keys = rows[i] == FV_K || rows[i] == FV_V;
-        free(more.c.store[rows[i]]), free(more.c.store[FV_PORTS + rows[i]]);
+        free(more.c.store[rows[i]]), free(more.c.store[FV_OPERANDS + rows[i]]);
         more.c.x.t[rows[i]] = padded(&more, rows[i], &one.c.x.t[rows[i]], keys ? lk : lq, keys ? NAN : 0.5);
-        more.c.store[FV_PORTS + rows[i]] = NULL;
+        more.c.store[FV_OPERANDS + rows[i]] = NULL;
         if (one.c.x.d[rows[i]].rank)
-            more.c.x.d[rows[i]] = padded(&more, FV_PORTS + rows[i], &one.c.x.d[rows[i]], keys ? lk : lq, 0);
+            more.c.x.d[rows[i]] = padded(&more, FV_OPERANDS + rows[i], &one.c.x.d[rows[i]], keys ? lk : lq, 0);
     }
     exact_integers(&more, FV_KV_LEN, 1, &one.c.lk);
     more.c.lq = lq, more.c.lk = lk;
@@ -330,8 +330,8 @@ static void strides_relation(const char *m, uint64_t seed) {
     exact_case a, b;
     exact_make(&a, m, seed, FV_F32, 300000, 0);
     twin(&a, &b);
-    for (int p = 0; p < FV_PORTS; p++)
-        dense_copy(&b, &b.c.x.t[p], &b.c.store[p]), dense_copy(&b, &b.c.x.d[p], &b.c.store[FV_PORTS + p]);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        dense_copy(&b, &b.c.x.t[p], &b.c.store[p]), dense_copy(&b, &b.c.x.d[p], &b.c.store[FV_OPERANDS + p]);
     run(&a), run(&b);
     same_bits(&a, &b, ALL);
     exact_free(&a), exact_free(&b);
@@ -345,14 +345,15 @@ static void one_buffer_relation(const char *m, uint64_t seed) {
         const int64_t dim[4] = {a.c.b, 3 * a.c.h, a.c.lq, a.c.d}; /* memory (B,L,3,H,D) */
         fv_tensor all = fv_blhd(NULL, FV_F32, dim[0], dim[2], dim[1], dim[3]);
         float *memory[2] = {calloc((size_t)fv_tensor_count(&all) + 1, 4), calloc((size_t)fv_tensor_count(&all) + 1, 4)};
-        for (int p = FV_Q; p <= FV_V; p++)
-            for (int g = 0; g < 2; g++) {
-                fv_tensor *t = g ? &b.c.x.d[p] : &b.c.x.t[p];
-                if (!t->rank) continue;
-                all.data = memory[g];
-                const fv_tensor view = fv_tensor_slice(all, 1, p * a.c.h, a.c.h);
-                fv_tensor_copy(&view, t), *t = view;
-            }
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p))
+                for (int g = 0; g < 2; g++) {
+                    fv_tensor *t = g ? &b.c.x.d[p] : &b.c.x.t[p];
+                    if (!t->rank) continue;
+                    all.data = memory[g];
+                    const fv_tensor view = fv_tensor_slice(all, 1, p * a.c.h, a.c.h);
+                    fv_tensor_copy(&view, t), *t = view;
+                }
         run(&a), run(&b);
         same_bits(&a, &b, ALL);
         exact_free(&b), free(memory[0]), free(memory[1]);
@@ -370,16 +371,16 @@ static void scaled_relation(const char *m, uint64_t seed) {
         set_at(&b.c.x.t[FV_V], at, 16 * get_at(&b.c.x.t[FV_V], at));
     }
     run(&a), run(&b);
-    const fv_port ports[] = {FV_Q, FV_K, FV_BIAS, FV_SINKS, FV_SLOPES, FV_OUT};
+    const fv_operand operands[] = {FV_Q, FV_K, FV_BIAS, FV_SINKS, FV_SLOPES, FV_OUT};
     for (int i = 0; i < 6; i++) {
-        const fv_tensor *x = i < 5 ? &a.c.x.d[ports[i]] : &a.c.x.t[FV_OUT],
-                        *y = i < 5 ? &b.c.x.d[ports[i]] : &b.c.x.t[FV_OUT];
+        const fv_tensor *x = i < 5 ? &a.c.x.d[operands[i]] : &a.c.x.t[FV_OUT],
+                        *y = i < 5 ? &b.c.x.d[operands[i]] : &b.c.x.t[FV_OUT];
         for (int64_t n = 0; x->rank && n < fv_tensor_count(x); n++) {
             const double found = get_at(y, place(y, n)), wanted = 16 * get_at(x, place(x, n));
-            if (found != wanted && fabs(wanted) > 1e-28) complain(&a, fv_port_name(ports[i]), found, wanted);
+            if (found != wanted && fabs(wanted) > 1e-28) complain(&a, fv_operand_name(operands[i]), found, wanted);
         }
     }
-    same_port(&a, &b, FV_LSE, false), same_port(&a, &b, FV_V, true);
+    same_operand(&a, &b, FV_LSE, false), same_operand(&a, &b, FV_V, true);
     exact_free(&a), exact_free(&b);
 }
 
@@ -431,13 +432,13 @@ static void whole_relation(const char *m, uint64_t seed) {
     exact_case a, b;
     exact_make(&a, m, seed, FV_F32, 300000, NO(LEFT) | NO(RIGHT) | NO(OFFSET));
     twin(&a, &b);
-    b.c.how.window_left = b.c.how.window_right = a.c.lq + a.c.lk;
+    b.c.how.window = FV_WINDOW(a.c.lq + a.c.lk, a.c.lq + a.c.lk);
     oracle o;
     oracle_run(&o, &a, RULE_SOFT);
     run(&a), run(&b);
-    for (int p = 0; p < FV_PORTS; p++) {
-        if (p == FV_OUT || p == FV_LSE) as_oracle(&b, &o, (fv_port)p, false);
-        if (p < FV_MASK) as_oracle(&b, &o, (fv_port)p, true);
+    for (int p = 0; p < FV_OPERANDS; p++) {
+        if (p == FV_OUT || p == FV_LSE) as_oracle(&b, &o, (fv_operand)p, false);
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE)) as_oracle(&b, &o, (fv_operand)p, true);
     }
     same_bits(&a, &b, OUTPUTS);
     oracle_free(&o), exact_free(&a), exact_free(&b);
@@ -457,7 +458,7 @@ static void permuted_relation(const char *m, uint64_t seed) {
             const int64_t at = exact_below(&a, j + 1);
             to[j] = j, to[j] = to[at], to[at] = j;
         }
-        const fv_port moved[] = {FV_K, FV_V, FV_BIAS, FV_MASK};
+        const fv_operand moved[] = {FV_K, FV_V, FV_BIAS, FV_MASK};
         for (int i = 0; i < 4; i++)
             for (int64_t j = 0; j < a.c.lk; j++) {
                 const int axis = i < 2 ? 2 : 3;
@@ -468,7 +469,7 @@ static void permuted_relation(const char *m, uint64_t seed) {
             }
         oracle_run(&o, &a, RULE_SOFT);
         run(&b);
-        const fv_port still[] = {FV_OUT, FV_LSE, FV_Q, FV_SINKS};
+        const fv_operand still[] = {FV_OUT, FV_LSE, FV_Q, FV_SINKS};
         for (int i = 0; i < 4; i++) as_oracle(&b, &o, still[i], i > 1);
         oracle_free(&o), exact_free(&b), free(to);
     }
@@ -487,7 +488,7 @@ static void merged_relation(const char *m, uint64_t seed) {
         exact_case part = a;
         view_all(&part, 3, cut, (int64_t[]){i ? middle : 0, i ? a.c.lk : middle});
         part.c.lk = i ? a.c.lk - middle : middle;
-        if (i) part.c.how.q_offset -= middle;
+        if (i) part.c.call.q_offset -= middle;
         twin(&part, &half[i]);
         run(&half[i]);
     }

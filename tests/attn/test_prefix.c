@@ -12,10 +12,10 @@ static call make_call(int64_t batch, int64_t lq, int64_t lk) {
 }
 
 static void same(const call *a, const call *b, double tolerance) {
-    static const fv_port ports[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V};
+    static const fv_operand operands[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V};
     for (int i = 0; i < 5; i++) {
-        const fv_tensor *x = i < 2 ? &a->x.t[ports[i]] : &a->x.d[ports[i]],
-                        *y = i < 2 ? &b->x.t[ports[i]] : &b->x.d[ports[i]];
+        const fv_tensor *x = i < 2 ? &a->x.t[operands[i]] : &a->x.d[operands[i]],
+                        *y = i < 2 ? &b->x.t[operands[i]] : &b->x.d[operands[i]];
         double size;
         assert_true(difference(x, y, &size) <= tolerance);
     }
@@ -23,7 +23,7 @@ static void same(const call *a, const call *b, double tolerance) {
 
 /* The rule itself, for one row. */
 static bool sees(const fv_attention_options *o, int64_t at, int64_t prefix, int64_t j) {
-    if (o->window_left >= 0 && j < at - o->window_left) return false;
+    if (o->window.limited && o->window.left >= 0 && j < at - o->window.left) return false;
     return j < prefix || j <= at;
 }
 
@@ -36,7 +36,8 @@ static void as_mask(void **state) {
         for (int n = 0; n < 4; n++)
             for (int corner = 0; corner < 2; corner++) {
                 call a = make_call(B, L, LK), b = make_call(B, L, LK);
-                a.how.causal = corner ? FV_CAUSAL_LOWER_RIGHT : FV_CAUSAL_UPPER_LEFT, a.how.window_left = windows[w];
+                a.how.causal = corner ? FV_CAUSAL_LOWER_RIGHT : FV_CAUSAL_UPPER_LEFT,
+                a.how.window = FV_WINDOW(windows[w], -1);
                 a.x.t[FV_PREFIX_LEN] = fv_tensor_1d(prefix[n], FV_I32, B);
                 for (int64_t i = 0; i < B * L * LK; i++)
                     keep[i] = sees(&a.how, i / LK % L + (corner ? LK - L : 0), prefix[n][i / (L * LK)], i % LK);
@@ -73,12 +74,13 @@ static void packed(void **state) {
     for (int n = 0; n < N; n++) {
         const int64_t length = cu[n + 1] - cu[n];
         call one = make_call(1, length, length);
-        one.how = all.how;
+        one.how = all.how, one.call = all.call;
         one.x.t[FV_PREFIX_LEN] = fv_tensor_1d(&prefix[n], FV_I32, 1);
-        for (int p = FV_Q; p <= FV_V; p++) {
-            const fv_tensor part = fv_tensor_slice(all.x.t[p], 2, cu[n], length);
-            assert_int_equal(fv_tensor_copy(&one.x.t[p], &part), FV_OK);
-        }
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p)) {
+                const fv_tensor part = fv_tensor_slice(all.x.t[p], 2, cu[n], length);
+                assert_int_equal(fv_tensor_copy(&one.x.t[p], &part), FV_OK);
+            }
         call_run(&one);
         const fv_tensor part = fv_tensor_slice(all.x.t[FV_OUT], 2, cu[n], length);
         double size;
@@ -118,7 +120,7 @@ static void refusals(void **state) {
     call_run(&c);
     prefix[1] = -1, call_refused(&c, "0 to 170");
     prefix[1] = LK + 1, call_refused(&c, "0 to 170");
-    prefix[1] = 0, c.how.mechanism = "linear", call_refused(&c, "does not take port \"prefix_len\"");
+    prefix[1] = 0, c.how.mechanism = "linear", call_refused(&c, "does not take operand \"prefix_len\"");
     call_free(&good);
 }
 

@@ -30,17 +30,18 @@ static int64_t work_of(uint64_t seed) { return seed % 1000 == 999 ? 30000000 : s
 static oracle_rule rule_of(uint64_t seed) { return seed % 2 ? RULE_SOFT : RULE_HARD; }
 
 static void against_oracle(const exact_case *e, const oracle *o, const char *isa, double allowed) {
-    for (int p = 0; p < FV_PORTS; p++)
+    for (int p = 0; p < FV_OPERANDS; p++)
         for (int gradient = 0; gradient < 2; gradient++) {
             const fv_tensor *t = gradient ? &e->c.x.d[p] : &e->c.x.t[p];
-            const bool checked = gradient ? p < FV_MASK : p == FV_OUT || p == FV_LSE;
+            const bool checked = gradient ? fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) : p == FV_OUT || p == FV_LSE;
             if (!checked || !t->rank) continue;
-            const oracle_gap gap = oracle_compare(e, o, (fv_port)p, gradient);
+            const oracle_gap gap = oracle_compare(e, o, (fv_operand)p, gradient);
             char what[64];
             snprintf(what, sizeof what, "%s%s, element %lld is %.9g and not %.9g, error", gradient ? "d" : "",
-                     fv_port_name((fv_port)p), (long long)gap.at, gap.found, gap.wanted);
+                     fv_operand_name((fv_operand)p), (long long)gap.at, gap.found, gap.wanted);
             if (!(gap.ratio <= allowed)) complain(&e->c, isa, what, gap.ratio, allowed);
-            if (!gaps_untouched(&e->c, t, (gradient ? FV_PORTS : 0) + p)) complain(&e->c, isa, "writes outside", 1, 0);
+            if (!gaps_untouched(&e->c, t, (gradient ? FV_OPERANDS : 0) + p))
+                complain(&e->c, isa, "writes outside", 1, 0);
         }
 }
 
@@ -62,10 +63,10 @@ static void exact_in_f64(const char *mechanism, uint64_t seed) {
     run_exact(&e, &o, "f64", 2);
     exact_reset(&e);
     if (case_run(&e.c, RUN_REFERENCE) != FV_OK) complain(&e.c, "reference", fv_message(), 0, 0);
-    const fv_port outputs[] = {FV_OUT, FV_LSE};
+    const fv_operand outputs[] = {FV_OUT, FV_LSE};
     for (int i = 0; i < 2; i++) {
         const oracle_gap gap = oracle_compare(&e, &o, outputs[i], false);
-        if (!(gap.ratio <= 2)) complain(&e.c, "reference", fv_port_name(outputs[i]), gap.ratio, 2);
+        if (!(gap.ratio <= 2)) complain(&e.c, "reference", fv_operand_name(outputs[i]), gap.ratio, 2);
     }
     oracle_free(&o), exact_free(&e);
 }
@@ -116,18 +117,19 @@ static void exact_calls(void **state) {
 
 /* ---- the other mechanisms */
 
-static void compare(const attn_case *c, const attn_case *with, const char *isa, fv_port port, bool gradient,
+static void compare(const attn_case *c, const attn_case *with, const char *isa, fv_operand operand, bool gradient,
                     double tolerance) {
-    const fv_tensor *a = gradient ? &c->x.d[port] : &c->x.t[port], *b = gradient ? &with->x.d[port] : &with->x.t[port];
+    const fv_tensor *a = gradient ? &c->x.d[operand] : &c->x.t[operand],
+                    *b = gradient ? &with->x.d[operand] : &with->x.t[operand];
     if (!a->rank) return;
     double size;
     const double gap = difference(a, b, &size),
-                 reach = port == FV_SLOPES ? (double)c->lq : 1; /* distances weigh the errors */
+                 reach = operand == FV_SLOPES ? (double)c->lq : 1; /* distances weigh the errors */
     const double allowed = tolerance * (reach + size);
     char what[32];
-    snprintf(what, sizeof what, "%s%s", gradient ? "d" : "", fv_port_name(port));
+    snprintf(what, sizeof what, "%s%s", gradient ? "d" : "", fv_operand_name(operand));
     if (!(gap <= allowed)) complain(c, isa, what, gap, allowed);
-    if (!gaps_untouched(c, a, (gradient ? FV_PORTS : 0) + (int)port)) complain(c, isa, "writes outside", 0, 0);
+    if (!gaps_untouched(c, a, (gradient ? FV_OPERANDS : 0) + (int)operand)) complain(c, isa, "writes outside", 0, 0);
 }
 
 static void one(const char *mechanism, uint64_t seed, int64_t longest) {
@@ -150,8 +152,9 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
                 complain(&fast, fv__isa_name((fv__isa)isa), fv_message(), 0, 0);
             compare(&fast, &reference, fv__isa_name((fv__isa)isa), FV_OUT, false, 1e-5);
             compare(&fast, &reference, fv__isa_name((fv__isa)isa), FV_LSE, false, 1e-5);
-            for (int p = 0; p < FV_MASK; p++)
-                compare(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_port)p, true, 4e-5);
+            for (int p = 0; p < FV_OPERANDS; p++)
+                if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE))
+                    compare(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_operand)p, true, 4e-5);
             case_free(&fast);
         }
         fv__simd_use(FV_ISAS);
@@ -160,10 +163,6 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
     case_free(&reference);
     case_free(&exact);
 }
-
-static const char *const texts[][4] = {
-#include "attn_texts.def"
-};
 
 static int64_t longest_of(uint64_t seed) { return seed % 50 == 0 ? 300 : seed % 4 == 2 ? 90 : 20; }
 
@@ -174,10 +173,10 @@ static void random_calls(void **state) {
     (void)state;
     failures = 0;
     int64_t count = 0;
-    for (size_t m = 0; m < sizeof texts / sizeof *texts; m++)
-        for (int t = 0; t < 4 && texts[m][t]; t++)
+    for (size_t m = 0; m < fv_mechanism_count(); m++)
+        for (int t = 0; case_example(m, t); t++)
             for (uint64_t seed = 1; seed <= (uint64_t)per_text(); seed++, count++)
-                one(texts[m][t], seed, longest_of(seed));
+                one(case_example(m, t), seed, longest_of(seed));
     assert_true(count >= (getenv("FOVEA_TEST_QUICK") ? 1000 : 5000));
     assert_int_equal(failures, 0);
 }

@@ -7,7 +7,9 @@
 #include <cmocka.h>
 
 /* A state has no left window. */
-static void fit(attn_case *c) { c->how.window_left = -1; }
+static void fit(attn_case *c) {
+    if (c->how.window.limited) c->how.window.left = -1;
+}
 
 /* The quadratic reference makes long cases dear: few of them, and `recurrence` below. */
 static int64_t longest_of(uint64_t seed) { return seed % 100 == 0 ? 300 : seed % 8 == 7 ? 90 : seed % 2 ? 40 : 20; }
@@ -39,27 +41,27 @@ static void by_hand(void **state) {
     fv_attention_tensors x = tiny_tensors(&t);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     how.mechanism = "linear:eps=1e-30";
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     assert_pair(t.out, 4.2, 4.2); /* (1/2 1 + 2 5) / (1/2 + 2) */
     assert_pair(t.lse, log(2.5), log(2.5));
     assert_pair(t.dv, 0.2, 0.8);
     assert_pair(t.dk, 0.5 * (1 - 4.2) / 2.5, (5 - 4.2) / 2.5); /* (v - o) / m phi'(k) */
     assert_pair(t.dq, 0, 0);                                   /* width 1: the query cancels */
     how.causal = FV_CAUSAL_UPPER_LEFT;
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     assert_pair(t.out, 1, 4.2);
     assert_pair(t.lse, log(0.5), log(2.5));
     t.dout[0] = 1, t.dout[1] = 0;
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     assert_pair(t.dv, 1, 0);
-    how.q_offset = -1; /* query 0 sees nothing, query 1 the first key */
+    const fv_attention_call moved = {.q_offset = -1}; /* query 0 sees nothing, query 1 the first key */
     t.dout[1] = 2;
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, &moved, &x), FV_OK);
     assert_pair(t.out, 0, 1);
     assert_true(t.lse[0] == -INFINITY);
     assert_pair(t.dv, 2, 0);
-    how.mechanism = "linear:eps=0.5", how.causal = FV_CAUSAL_NONE, how.q_offset = 0;
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    how.mechanism = "linear:eps=0.5", how.causal = FV_CAUSAL_NONE;
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     assert_pair(t.out, 3.5, 3.5); /* 10.5 / 3 */
 }
 
@@ -79,7 +81,7 @@ static void recurrence(void **state) {
     x.t[FV_V] = fv_bhld(v, FV_F64, 1, 1, L, DV), x.t[FV_OUT] = fv_bhld(out, FV_F64, 1, 1, L, DV);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     how.mechanism = "linear", how.causal = FV_CAUSAL_LOWER_RIGHT;
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     double s[D][DV] = {{0}}, z[D] = {0};
     for (int i = 0; i < L; i++) {
         double total = 1e-6, sum[DV] = {0};
@@ -153,10 +155,10 @@ static fv_attention_tensors fixed_tensors(fixed *f, int64_t keys) {
     x.t[FV_LSE] = fv_bhld(f->lse, FV_F32, B, H, L, 1), x.t[FV_LSE].rank = 3;
     x.d[FV_Q] = fv_bhld(f->dq, FV_F32, B, H, L, D), x.d[FV_K] = fv_bhld(f->dk, FV_F32, B, KV, L, D);
     x.d[FV_V] = fv_bhld(f->dv, FV_F32, B, KV, L, DV), x.d[FV_OUT] = fv_bhld(f->dout, FV_F32, B, H, L, DV);
-    const fv_port ports[] = {FV_K, FV_V};
+    const fv_operand operands[] = {FV_K, FV_V};
     for (int i = 0; i < 2; i++) {
-        x.t[ports[i]] = fv_tensor_slice(x.t[ports[i]], 2, 0, keys);
-        x.d[ports[i]] = fv_tensor_slice(x.d[ports[i]], 2, 0, keys);
+        x.t[operands[i]] = fv_tensor_slice(x.t[operands[i]], 2, 0, keys);
+        x.d[operands[i]] = fv_tensor_slice(x.d[operands[i]], 2, 0, keys);
     }
     return x;
 }
@@ -187,10 +189,11 @@ static bool rows_zero(const float *a, int64_t heads, int64_t width, int64_t from
 
 static fixed one, other;
 
-static void run_fixed(fixed *f, const fv_attention_options *how, int64_t keys, const int32_t *live) {
+static void run_fixed(fixed *f, const fv_attention_options *how, int64_t keys, const int32_t *live,
+                      const fv_attention_call *call) {
     fv_attention_tensors x = fixed_tensors(f, keys);
     if (live) x.t[FV_KV_LEN] = fv_tensor_1d((void *)live, FV_I32, B);
-    assert_int_equal(fv_attention(how, &x), FV_OK);
+    assert_int_equal(fv_attention(how, call, &x), FV_OK);
 }
 
 /* What lies ahead of a query is NaN; what lies behind a key is NaN or infinite. */
@@ -199,13 +202,13 @@ static void causal_prefix(void **state) {
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     how.mechanism = "linear", how.causal = FV_CAUSAL_UPPER_LEFT;
     fixed_fill(&one);
-    run_fixed(&one, &how, L, NULL);
+    run_fixed(&one, &how, L, NULL, NULL);
     const int64_t cuts[] = {1, 63, 64, 100, 256, 300};
     for (int i = 0; i < 6; i++) {
         const int64_t t = cuts[i];
         fixed_fill(&other);
         rows_nan(other.q, H, D, t, L), rows_nan(other.k, KV, D, t, L), rows_nan(other.v, KV, DV, t, L);
-        run_fixed(&other, &how, L, NULL);
+        run_fixed(&other, &how, L, NULL, NULL);
         assert_true(rows_equal(one.out, other.out, H, DV, 0, t));
         assert_true(rows_equal(one.lse, other.lse, H, 1, 0, t));
         assert_true(rows_equal(one.dq, other.dq, H, D, 0, t));
@@ -213,7 +216,7 @@ static void causal_prefix(void **state) {
         for (int infinite = 0; infinite < 2; infinite++) {
             fixed_fill(&other);
             rows_set(other.q, H, D, 0, t, infinite ? INFINITY : NAN);
-            run_fixed(&other, &how, L, NULL);
+            run_fixed(&other, &how, L, NULL, NULL);
             assert_true(rows_equal(one.dk, other.dk, KV, D, t, L));
             assert_true(rows_equal(one.dv, other.dv, KV, DV, t, L));
             assert_true(isnan(other.dk[0]));
@@ -233,7 +236,7 @@ static void infinite_past(void **state) {
         fv_attention_tensors x = fixed_tensors(both[i], L);
         x.d[FV_LSE] = fv_bhld(both[i]->dout, FV_F32, B, H, L, 1), x.d[FV_LSE].rank = 3;
         x.d[FV_OUT].rank = 0;
-        assert_int_equal(fv_attention(&how, &x), FV_OK);
+        assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     }
     assert_true(rows_equal(one.dk, other.dk, KV, D, 10, L));
     assert_false(rows_zero(one.dk, KV, D, 10, 11));
@@ -250,8 +253,8 @@ static void padding(void **state) {
         how.mechanism = "linear", how.causal = modes[m];
         fixed_fill(&one), fixed_fill(&other);
         rows_nan(other.k, KV, D, 200, L), rows_nan(other.v, KV, DV, 200, L);
-        run_fixed(&one, &how, 200, NULL);
-        run_fixed(&other, &how, L, live);
+        run_fixed(&one, &how, 200, NULL, NULL);
+        run_fixed(&other, &how, L, live, NULL);
         assert_true(rows_equal(one.out, other.out, H, DV, 0, L));
         assert_true(rows_equal(one.lse, other.lse, H, 1, 0, L));
         assert_true(rows_equal(one.dq, other.dq, H, D, 0, L));
@@ -261,11 +264,12 @@ static void padding(void **state) {
         assert_true(rows_zero(other.dv, KV, DV, 200, L));
     }
     fv_attention_options how = FV_ATTENTION_DEFAULT;
-    how.mechanism = "linear", how.causal = FV_CAUSAL_UPPER_LEFT, how.q_offset = -100;
+    const fv_attention_call moved = {.q_offset = -100};
+    how.mechanism = "linear", how.causal = FV_CAUSAL_UPPER_LEFT;
     fixed_fill(&one), fixed_fill(&other);
     rows_nan(other.k, KV, D, L - 100, L), rows_nan(other.v, KV, DV, L - 100, L), rows_nan(other.q, H, D, 0, 100);
-    run_fixed(&one, &how, L, NULL);
-    run_fixed(&other, &how, L, NULL);
+    run_fixed(&one, &how, L, NULL, &moved);
+    run_fixed(&other, &how, L, NULL, &moved);
     assert_memory_equal(one.out, other.out, sizeof one.out);
     assert_memory_equal(one.dq, other.dq, sizeof one.dq);
     assert_memory_equal(one.dk, other.dk, sizeof one.dk);
@@ -281,18 +285,18 @@ static void nothing_to_see(void **state) {
     const int32_t live[B] = {0, L};
     fixed_fill(&one);
     rows_nan(one.out, H, DV, 0, L), rows_nan(one.dk, KV, D, 0, L), rows_nan(one.dq, H, D, 0, L);
-    run_fixed(&one, &how, L, live);
+    run_fixed(&one, &how, L, live, NULL);
     for (int64_t i = 0; i < H * L * DV; i++) assert_true(one.out[i] == 0 && one.out[H * L * DV + i] != 0);
     for (int64_t i = 0; i < H * L; i++) assert_true(one.lse[i] == -INFINITY && isfinite(one.lse[H * L + i]));
     for (int64_t i = 0; i < H * L * D; i++) assert_true(one.dq[i] == 0);
     for (int64_t i = 0; i < KV * L * D; i++) assert_true(one.dk[i] == 0 && one.dk[KV * L * D + i] != 0);
     fv_attention_tensors x = fixed_tensors(&one, L);
-    const fv_port rows[] = {FV_Q, FV_OUT, FV_LSE};
+    const fv_operand rows[] = {FV_Q, FV_OUT, FV_LSE};
     for (int i = 0; i < 3; i++) {
         x.t[rows[i]] = fv_tensor_slice(x.t[rows[i]], 2, 0, 0);
         if (x.d[rows[i]].rank) x.d[rows[i]] = fv_tensor_slice(x.d[rows[i]], 2, 0, 0);
     }
-    assert_int_equal(fv_attention(&how, &x), FV_OK); /* keys and no queries */
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK); /* keys and no queries */
     assert_true(rows_zero(one.dk, KV, D, 0, L) && rows_zero(one.dv, KV, DV, 0, L));
 }
 
@@ -305,13 +309,13 @@ static void implied_weights(void **state) {
     fixed_fill(&one);
     fv_attention_tensors x = fixed_tensors(&one, L);
     memset(x.d, 0, sizeof x.d);
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
     static float weights[3 * L];
     const int64_t rows[3] = {0, 70, L - 1};
     const fv_tensor to = fv_tensor_2d(weights, FV_F32, 3, L);
-    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_SOFTMAX, 1, 3, rows, 3, &to), FV_OK);
+    assert_int_equal(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_SOFTMAX, 1, 3, rows, 3, &to), FV_OK);
     for (int r = 0; r < 3; r++) {
         double sum = 0, out = 0;
         for (int64_t j = 0; j < L; j++) {
@@ -322,7 +326,7 @@ static void implied_weights(void **state) {
         assert_true(fabs(sum - 1) < 1e-5);
         assert_true(fabs(out - (double)one.out[((1 * H + 3) * L + rows[r]) * DV + 7]) < 1e-5);
     }
-    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 1, 3, rows, 1, &to), FV_OK);
+    assert_int_equal(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 1, 3, rows, 1, &to), FV_OK);
     assert_true(weights[0] > 0 && weights[1] == -INFINITY);
     fv_attention_plan_free(plan);
 }
@@ -331,15 +335,15 @@ static void refusals(void **state) {
     (void)state;
     fv_attention_tensors x = fixed_tensors(&one, L);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
-    how.mechanism = "linear", how.window_left = 5;
-    assert_int_equal(fv_attention(&how, &x), FV_USAGE);
-    assert_non_null(strstr(fv_message(), "window_left"));
-    how.window_left = -1, how.softcap = 2;
-    assert_int_equal(fv_attention(&how, &x), FV_USAGE);
+    how.mechanism = "linear", how.window = FV_WINDOW(5, -1);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
+    assert_non_null(strstr(fv_message(), "window.left"));
+    how.window = (fv_window){0}, how.softcap = 2;
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
     how.softcap = 0, how.mechanism = "linear:eps=0";
-    assert_int_equal(fv_attention(&how, &x), FV_USAGE);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
     how.mechanism = "linear", how.dropout = 0.5;
-    assert_int_equal(fv_attention(&how, &x), FV_USAGE);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
 }
 
 /* Nothing is allocated by a run; memory and work grow with the length. */
@@ -352,11 +356,12 @@ static void costs(void **state) {
     for (int i = 0; i < 2; i++) {
         const int64_t length = i ? 1 << 20 : 1 << 16;
         fv_attention_tensors x = {0};
-        for (int p = FV_Q; p <= FV_V; p++) x.t[p] = x.d[p] = fv_bhld(NULL, FV_F32, 1, 1, length, 64);
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if (fv_operand_is_qkv(p)) x.t[p] = x.d[p] = fv_bhld(NULL, FV_F32, 1, 1, length, 64);
         x.t[FV_OUT] = x.d[FV_OUT] = x.t[FV_Q];
         fv_attention_plan *plan;
         assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
-        bytes[i] = fv_attention_scratch(plan, true), flops[i] = fv_attention_flops(plan, true);
+        bytes[i] = fv_attention_scratch(plan, true), flops[i] = fv_attention_flops(plan, NULL, true);
         fv_attention_plan_free(plan);
     }
     assert_true(bytes[1] < 16 * bytes[0] && flops[1] == 16 * flops[0]);
@@ -366,8 +371,8 @@ static void costs(void **state) {
     assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
     void *scratch = malloc(fv_attention_scratch(plan, true));
     const int64_t before = fv__alloc_count();
-    assert_int_equal(fv_attention_forward(plan, &x, scratch), FV_OK);
-    assert_int_equal(fv_attention_backward(plan, &x, scratch), FV_OK);
+    assert_int_equal(fv_attention_forward(plan, NULL, &x, scratch), FV_OK);
+    assert_int_equal(fv_attention_backward(plan, NULL, &x, scratch), FV_OK);
     assert_int_equal(fv__alloc_count(), before);
     char words[256];
     fv_attention_plan_describe(plan, words, sizeof words);

@@ -18,7 +18,8 @@ static double q[L * D], out[L * D], lse[L];
 
 static fv_attention_tensors tensors(fv_dtype dtype) {
     fv_attention_tensors x = {0};
-    for (int p = FV_Q; p <= FV_V; p++) x.t[p] = fv_bhld(q, dtype, 1, 1, L, D);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p)) x.t[p] = fv_bhld(q, dtype, 1, 1, L, D);
     x.t[FV_OUT] = fv_bhld(out, dtype, 1, 1, L, D);
     x.t[FV_LSE] = fv_tensor_of(lse, dtype, 3, (int64_t[]){1, 1, L});
     return x;
@@ -35,15 +36,16 @@ static void numbers_of_the_type(void **state) {
     fv_attention_tensors x = tensors(FV_F32), y = tensors(FV_F64);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     for (size_t i = 0; i < sizeof not_f32 / sizeof *not_f32; i++) {
-        how.scale = -not_f32[i], refused(fv_attention(&how, &x), "scale"), how.scale = 0;
-        how.softcap = not_f32[i], refused(fv_attention(&how, &x), "softcap");
-        assert_int_equal(fv_attention(&how, &y), FV_OK), how.softcap = 0;
+        how.scale = -not_f32[i], refused(fv_attention(&how, NULL, &x), "scale"), how.scale = 0;
+        how.softcap = not_f32[i], refused(fv_attention(&how, NULL, &x), "softcap");
+        assert_int_equal(fv_attention(&how, NULL, &y), FV_OK), how.softcap = 0;
     }
     for (size_t i = 0; i < sizeof f32 / sizeof *f32; i++) {
         how.scale = -f32[i], how.softcap = f32[i];
-        assert_int_equal(fv_attention(&how, &x), FV_OK);
+        assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     }
-    how = (fv_attention_options)FV_ATTENTION_DEFAULT, how.softcap = 1.5e308, refused(fv_attention(&how, &y), "softcap");
+    how = (fv_attention_options)FV_ATTENTION_DEFAULT, how.softcap = 1.5e308,
+    refused(fv_attention(&how, NULL, &y), "softcap");
 }
 
 static void numbers_of_decoding(void **state) {
@@ -58,15 +60,37 @@ static void numbers_of_decoding(void **state) {
     fv_kv_cache_free(cache);
 }
 
+/* What is not set is as in the default. */
+static void zeros_are_defaults(void **state) {
+    (void)state;
+    fv_attention_tensors x = tensors(FV_F32);
+    fv_attention_options how = FV_ATTENTION_DEFAULT, some = {.scale = .5};
+    float first[64];
+    const size_t bytes = (size_t)fv_tensor_count(&x.t[FV_OUT]) * sizeof(float);
+    assert_true(bytes <= sizeof first);
+    how.scale = .5;
+    for (int i = 0; i < L * D; i++) ((float *)x.t[FV_Q].data)[i] = (float)(i % 7) / 3 - 1;
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
+    memcpy(first, x.t[FV_OUT].data, bytes), memset(x.t[FV_OUT].data, 0, bytes);
+    assert_int_equal(fv_attention(&some, NULL, &x), FV_OK);
+    assert_memory_equal(first, x.t[FV_OUT].data, bytes);
+    assert_memory_equal(&how, &some, sizeof how);
+}
+
 static void names_of_choices(void **state) {
     (void)state;
     fv_attention_tensors x = tensors(FV_F32);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
-    how.causal = (fv_causal)7, refused(fv_attention(&how, &x), "causal"), how.causal = FV_CAUSAL_NONE;
-    how.mask_means = (fv_mask_means)9, refused(fv_attention(&how, &x), "mask_means");
-    assert_int_equal(fv_attention(NULL, &x), FV_OK); /* the standard options */
+    how.causal = (fv_causal)7, refused(fv_attention(&how, NULL, &x), "causal"), how.causal = FV_CAUSAL_NONE;
+    how.mask_means = (fv_mask_means)9, refused(fv_attention(&how, NULL, &x), "mask_means");
+    assert_int_equal(fv_attention(NULL, NULL, &x), FV_OK); /* the standard options */
+    fv_attention_call call = {.q_offset = (INT64_C(1) << 48) + 1};
+    refused(fv_attention(NULL, &call, &x), "q_offset of the call"), call.q_offset = 0;
+    call.reserved[7] = 1, refused(fv_attention(NULL, &call, &x), "reserved words of fv_attention_call");
+    x.t[FV_OPERANDS].rank = 1, refused(fv_attention(NULL, NULL, &x), "this library knows"), x.t[FV_OPERANDS].rank = 0;
+    x.t[FV_K].dim[3]++, refused(fv_attention(NULL, NULL, &x), "(B,Hkv,Lk,D) = (1,1,"), x.t[FV_K].dim[3]--;
     fv_tensor shape;
-    assert_int_equal(fv_attention_port_shape(NULL, &x, FV_LSE, &shape), FV_OK);
+    assert_int_equal(fv_attention_operand_shape(NULL, &x, FV_LSE, &shape), FV_OK);
     assert_true(shape.rank == 3 && shape.dim[2] == L);
 }
 
@@ -77,7 +101,7 @@ static void gradients_nobody_planned(void **state) {
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
     void *scratch = malloc(fv_attention_scratch(plan, true));
-    refused(fv_attention_backward(plan, &x, scratch), "no gradient was planned");
+    refused(fv_attention_backward(plan, NULL, &x, scratch), "no gradient was planned");
     free(scratch);
     fv_attention_plan_free(plan);
 }
@@ -100,22 +124,23 @@ static void maps(void **state) {
     float mean[1], some[L];
     assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
     fv_tensor to = fv_tensor_2d(NULL, FV_F32, 1, L);
-    refused(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, &row, 1, &to), "without data");
+    refused(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, &row, 1, &to), "without data");
     to.data = some;
-    refused(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, &row, -1, &to),
+    refused(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, &row, -1, &to),
             "number of rows\n  expected 0 or more\n  found:   -1");
-    assert_int_equal(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, &row, 0, &to), FV_OK);
-    if (L > 1) refused(fv_attention_weights(plan, &x, FV_CAPTURE_RAW, 0, 0, NULL, 1, &to), "the tensor for weights");
+    assert_int_equal(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, &row, 0, &to), FV_OK);
+    if (L > 1)
+        refused(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, NULL, 1, &to), "the tensor for weights");
     fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
     want.mean = fv_tensor_of(mean, FV_F32, 4, (int64_t[]){1, 1, 1, 1});
     want.pool_q = want.pool_k = INT64_MAX;
     assert_int_equal(fv_attention_statistics_scratch(plan, &want), 0);
-    refused(fv_attention_statistics_compute(plan, &x, &want, q), "pool_q and pool_k");
+    refused(fv_attention_statistics_compute(plan, NULL, &x, &want, q), "pool_q and pool_k");
     want.pool_q = want.pool_k = INT64_C(1) << 48; /* one block of everything */
     void *scratch = malloc(fv_attention_statistics_scratch(plan, &want));
     memset(q, 0, sizeof q), memset(lse, 0, sizeof lse);
-    assert_int_equal(fv_attention(NULL, &x), FV_OK);
-    assert_int_equal(fv_attention_statistics_compute(plan, &x, &want, scratch), FV_OK);
+    assert_int_equal(fv_attention(NULL, NULL, &x), FV_OK);
+    assert_int_equal(fv_attention_statistics_compute(plan, NULL, &x, &want, scratch), FV_OK);
     assert_true(mean[0] > 0.2499f && mean[0] < 0.2501f);
     free(scratch);
     fv_attention_plan_free(plan);
@@ -140,15 +165,16 @@ static void wraps(const char *mechanism, int how, int64_t b, int64_t h, int64_t 
     x.t[FV_OUT] = fv_bhld(one, dtype, batch, h, lq, how & SELF ? d : dv);
     if (!(how & SELF)) x.t[FV_LSE] = fv_tensor_of(one, FV_F32, 3, (int64_t[]){batch, h, lq});
     if (how & PACKED) x.t[FV_CU_Q] = fv_tensor_1d(&zero, FV_I64, b + 1), x.t[FV_CU_K] = x.t[FV_CU_Q];
-    for (int p = FV_W0; p <= FV_W5; p++) {
-        fv_attention_port_shape(&options, &x, (fv_port)p, &x.t[p]);
+    for (int p = 0; p < FV_OPERANDS; p++) {
+        if (!fv_operand_is((fv_operand)p, FV_ROLE_PARAM) || x.t[p].rank) continue;
+        fv_attention_operand_shape(&options, &x, (fv_operand)p, &x.t[p]);
         x.t[p].data = one;
     }
-    for (int p = 0; p < FV_PORTS; p++)
+    for (int p = 0; p < FV_OPERANDS; p++)
         for (int a = 0; a + 1 < x.t[p].rank; a++) x.t[p].stride[a] = 0;
     if (how & PACKED) x.t[FV_CU_Q].stride[0] = x.t[FV_CU_K].stride[0] = 0;
-    for (int p = 0; how & BACKWARD && p <= FV_OUT; p++)
-        if (p <= FV_V || p == FV_OUT) x.d[p] = x.t[p];
+    static const fv_operand differentiated[] = {FV_Q, FV_K, FV_V, FV_OUT};
+    for (int i = 0; how & BACKWARD && i < 4; i++) x.d[differentiated[i]] = x.t[differentiated[i]];
     fv_attention_plan *plan;
     const fv_status status = fv_attention_plan_create(&plan, &options, &x);
     if (status != FV_NO_RESOURCES || !strstr(fv_message(), words))
@@ -196,10 +222,15 @@ static void statistics_that_wrap(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_that_wrap),        cmocka_unit_test(statistics_that_wrap),
-        cmocka_unit_test(numbers_of_the_type),    cmocka_unit_test(numbers_of_decoding),
-        cmocka_unit_test(names_of_choices),       cmocka_unit_test(gradients_nobody_planned),
-        cmocka_unit_test(positions_without_data), cmocka_unit_test(maps),
+        cmocka_unit_test(numbers_of_the_type),
+        cmocka_unit_test(numbers_of_decoding),
+        cmocka_unit_test(names_of_choices),
+        cmocka_unit_test(zeros_are_defaults),
+        cmocka_unit_test(gradients_nobody_planned),
+        cmocka_unit_test(positions_without_data),
+        cmocka_unit_test(maps),
+        cmocka_unit_test(sizes_that_wrap),
+        cmocka_unit_test(statistics_that_wrap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 enum { LQ = 37, LK = 150, D = 12, DV = 20 };
 typedef struct call {
     fv_attention_options how;
+    fv_attention_call call;
     fv_attention_tensors x;
     float q[LQ * D], k[LK * D], v[LK * DV], out[LQ * DV], lse[LQ], bias[LQ * LK];
     float dq[LQ * D], dk[LK * D], dv[LK * DV], dout[LQ * DV];
@@ -43,7 +44,7 @@ static void use_bias(call *c) { c->x.t[FV_BIAS] = fv_bhld(c->bias, FV_F32, 1, 1,
 static void use_mask(call *c) { c->x.t[FV_MASK] = fv_bhld(c->mask, FV_BOOL, 1, 1, LQ, LK); }
 
 static void run(call *c) {
-    const fv_status status = fv_attention(&c->how, &c->x);
+    const fv_status status = fv_attention(&c->how, &c->call, &c->x);
     if (status != FV_OK) fprintf(stderr, "%s\n", fv_message());
     assert_int_equal(status, FV_OK);
 }
@@ -153,8 +154,8 @@ typedef enum hiding { BY_CAUSAL, BY_WINDOW, BY_MASK, BY_BIAS, BY_LENGTH, BY_PACK
 static int hide(call *c, hiding way) {
     static const int32_t live[1] = {60}, cu_q[3] = {0, 20, LQ}, cu_k[3] = {0, 60, LK};
     start(c);
-    if (way == BY_CAUSAL) c->how.causal = FV_CAUSAL_UPPER_LEFT, c->how.q_offset = 40;
-    if (way == BY_WINDOW) c->how.window_right = 9, c->how.q_offset = 31;
+    if (way == BY_CAUSAL) c->how.causal = FV_CAUSAL_UPPER_LEFT, c->call.q_offset = 40;
+    if (way == BY_WINDOW) c->how.window = FV_WINDOW(-1, 9), c->call.q_offset = 31;
     if (way == BY_MASK) use_mask(c);
     if (way == BY_BIAS) use_bias(c);
     for (int i = 0; i < LQ * LK && (way == BY_MASK || way == BY_BIAS); i++)
@@ -211,17 +212,18 @@ static void bad_query_test(void **state) { (void)state, everywhere(bad_query_one
 static void empty_case(const int64_t *size, int features) {
     const int64_t q[4] = {size[0], size[1], size[2], size[4]}, k[4] = {size[0], size[1], size[3], size[4]},
                   v[4] = {size[0], size[1], size[3], size[5]}, out[4] = {size[0], size[1], size[2], size[5]};
-    float memory[FV_PORTS][2][4096 / 16];
+    float memory[FV_OPERANDS][2][4096 / 16];
     int32_t live[4] = {0}, cu[2] = {0, (int32_t)size[2]}, cu_k[2] = {0, (int32_t)size[3]};
     unsigned char mask[64] = {0};
     fv_attention_tensors x = {0};
     fv_attention_options how = FV_ATTENTION_DEFAULT;
-    for (int p = 0; p < FV_PORTS; p++)
+    for (int p = 0; p < FV_OPERANDS; p++)
         for (int i = 0; i < 256; i++) memory[p][0][i] = memory[p][1][i] = 7;
     const int64_t *dims[] = {q, k, v};
-    for (int p = FV_Q; p <= FV_V; p++)
-        x.t[p] = fv_tensor_of(memory[p][0], FV_F32, 4, dims[p]),
-        x.d[p] = fv_tensor_of(memory[p][1], FV_F32, 4, dims[p]);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is_qkv(p))
+            x.t[p] = fv_tensor_of(memory[p][0], FV_F32, 4, dims[p]),
+            x.d[p] = fv_tensor_of(memory[p][1], FV_F32, 4, dims[p]);
     x.t[FV_OUT] = fv_tensor_of(memory[FV_OUT][0], FV_F32, 4, out);
     x.d[FV_OUT] = fv_tensor_of(memory[FV_OUT][1], FV_F32, 4, out);
     x.t[FV_LSE] = fv_tensor_of(memory[FV_LSE][0], FV_F32, 3, out),
@@ -237,12 +239,13 @@ static void empty_case(const int64_t *size, int features) {
     if (features & 8)
         x.t[FV_SLOPES] = fv_tensor_1d(memory[FV_SLOPES][0], FV_F32, size[1]),
         x.d[FV_SLOPES] = fv_tensor_1d(memory[FV_SLOPES][1], FV_F32, size[1]);
-    if (features & 16) how.causal = FV_CAUSAL_LOWER_RIGHT, how.dropout = 0.5, how.window_left = 1, how.softcap = 2;
+    if (features & 16)
+        how.causal = FV_CAUSAL_LOWER_RIGHT, how.dropout = 0.5, how.window = FV_WINDOW(1, -1), how.softcap = 2;
     if (features & 32 && size[0] == 1)
         x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 2), x.t[FV_CU_K] = fv_tensor_1d(cu_k, FV_I32, 2);
     else if (features & 32)
         x.t[FV_KV_LEN] = fv_tensor_1d(live, FV_I32, size[0]);
-    const fv_status status = fv_attention(&how, &x);
+    const fv_status status = fv_attention(&how, NULL, &x);
     if (status != FV_OK) {
         fprintf(stderr, "%s\n", fv_message());
         assert_true(status == FV_USAGE && size[4] == 0); /* no width: refused or done, not crashed */
@@ -252,9 +255,10 @@ static void empty_case(const int64_t *size, int features) {
     for (int64_t i = 0; hidden && i < fv_tensor_count(&x.t[FV_OUT]); i++) assert_true(memory[FV_OUT][0][i] == 0);
     for (int64_t i = 0; hidden && i < fv_tensor_count(&x.t[FV_LSE]); i++)
         assert_true(memory[FV_LSE][0][i] == -INFINITY);
-    for (int p = 0; p < FV_MASK; p++)
-        for (int64_t i = 0; x.d[p].rank && (hidden || size[2] == 0) && i < fv_tensor_count(&x.d[p]); i++)
-            assert_true(memory[p][1][i] == 0);
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE))
+            for (int64_t i = 0; x.d[p].rank && (hidden || size[2] == 0) && i < fv_tensor_count(&x.d[p]); i++)
+                assert_true(memory[p][1][i] == 0);
 }
 static void empty_one(void) {
     for (int zero = 0; zero < 64; zero++)
@@ -283,11 +287,11 @@ static void alignment_test(void **state) {
         for (int64_t n = 0; n < count; n++) wanted[n] = get_at(&out, place(&out, n));
         for (int64_t n = 0; dk.rank && n < keys; n++) wanted[count + n] = get_at(&dk, place(&dk, n));
         for (int shift = 1; shift < 17; shift += 3) {
-            char *moved[2 * FV_PORTS] = {NULL};
+            char *moved[2 * FV_OPERANDS] = {NULL};
             attn_case c = e.c;
-            for (int p = 0; p < 2 * FV_PORTS; p++) {
-                fv_tensor *t = p < FV_PORTS ? &c.x.t[p] : &c.x.d[p - FV_PORTS];
-                if (!t->rank || (p >= FV_MASK && p <= FV_INDEX)) continue;
+            for (int p = 0; p < 2 * FV_OPERANDS; p++) {
+                fv_tensor *t = p < FV_OPERANDS ? &c.x.t[p] : &c.x.d[p - FV_OPERANDS];
+                if (!t->rank || fv_operand_is(p % FV_OPERANDS, FV_ROLE_INTEGER)) continue;
                 const size_t bytes = c.elements[p] * 4;
                 moved[p] = malloc(bytes + 256);
                 char *at = (char *)(((uintptr_t)moved[p] + 63) & ~(uintptr_t)63) + 4 * ((shift + p) % 16);
@@ -297,7 +301,7 @@ static void alignment_test(void **state) {
             for (int64_t n = 0; n < count; n++) assert_true(get_at(&c.x.t[FV_OUT], place(&out, n)) == wanted[n]);
             for (int64_t n = 0; dk.rank && n < keys; n++)
                 assert_true(get_at(&c.x.d[FV_K], place(&dk, n)) == wanted[count + n]);
-            for (int p = 0; p < 2 * FV_PORTS; p++) free(moved[p]);
+            for (int p = 0; p < 2 * FV_OPERANDS; p++) free(moved[p]);
         }
         free(wanted), exact_free(&e);
     }
@@ -319,8 +323,8 @@ static void far_apart_test(void **state) {
         exact_make(&e, "softmax", seed, FV_F32, 60000, (uint64_t)1 << FEATURE_GAPS);
         attn_case c = e.c;
         int64_t used = 0;
-        for (int p = 0; p < 2 * FV_PORTS; p++) {
-            fv_tensor *t = p < FV_PORTS ? &c.x.t[p] : &c.x.d[p - FV_PORTS];
+        for (int p = 0; p < 2 * FV_OPERANDS; p++) {
+            fv_tensor *t = p < FV_OPERANDS ? &c.x.t[p] : &c.x.d[p - FV_OPERANDS];
             if (!t->rank || t->rank < 3) continue;
             const int axis =
                 t->rank == 3 ? (int)(seed % 3) : (int)((seed + (uint64_t)p) % 3); /* batch, heads or rows */
@@ -335,9 +339,10 @@ static void far_apart_test(void **state) {
         fv_set_threads(1);
         assert_int_equal(case_run(&e.c, RUN_FORWARD | RUN_BACKWARD), FV_OK);
         assert_int_equal(case_run(&c, RUN_FORWARD | RUN_BACKWARD), FV_OK);
-        for (int p = 0; p < FV_PORTS; p++) {
-            if (p >= FV_OUT && c.x.t[p].rank) assert_true(same_bytes(&e.c.x.t[p], &c.x.t[p]));
-            if (p < FV_MASK && c.x.d[p].rank) assert_true(same_bytes(&e.c.x.d[p], &c.x.d[p]));
+        for (int p = 0; p < FV_OPERANDS; p++) {
+            if (fv_operand_is(p, FV_ROLE_RESULT) && c.x.t[p].rank) assert_true(same_bytes(&e.c.x.t[p], &c.x.t[p]));
+            if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE) && c.x.d[p].rank)
+                assert_true(same_bytes(&e.c.x.d[p], &c.x.d[p]));
         }
         exact_free(&e);
         madvise(map, bytes, MADV_DONTNEED);
@@ -369,7 +374,7 @@ static void exp2_batch(const float *x, int64_t n, int64_t keys, accuracy *got) {
     t.t[FV_V] = fv_bhld(v, FV_F32, 1, 1, keys, 2), t.t[FV_OUT] = fv_bhld(out, FV_F32, 1, 1, n, 2);
     t.t[FV_LSE] = fv_tensor_of(lse, FV_F32, 3, rows);
     if (keys > 2) t.t[FV_KV_LEN] = fv_tensor_1d(live, FV_I32, 1);
-    assert_int_equal(fv_attention(&how, &t), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &t), FV_OK);
     for (int64_t i = 0; i < n; i++) {
         const double want = exp2((double)x[i]), found = (double)out[2 * i + 1] / (double)out[2 * i];
         int e;

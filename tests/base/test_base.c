@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/base.h"
+#include "fovea/random.h"
 
 #include <locale.h>
 #include <math.h>
@@ -538,6 +539,25 @@ static void shuffle_is_a_permutation(void **state) {
     assert_memory_not_equal(a, b, sizeof a);
 }
 
+/* What callers get: the known answer of Philox for counter 0 and key 0, and addresses instead of a state. */
+static void public_random_numbers(void **state) {
+    (void)state;
+    assert_true(fv_random_uniform(0, 0, 0) == (double)(UINT64_C(0xe169c58d6627e8d5) >> 11) * 0x1p-53);
+    int64_t mine[50], theirs[50];
+    for (int64_t i = 0; i < 50; i++) {
+        uint64_t at = (uint64_t)(i * 7 % 50);
+        assert_true(fv_random_uniform(3, 4, at) == fv__random_uniform(3, 4, at));
+        assert_true(fv_random_normal(3, 4, at) == fv__random_normal(3, 4, at));
+        assert_int_equal(fv_random_integer(3, 4, at, 10), fv__random_below(3, 4, at, 10));
+        mine[i] = theirs[i] = i;
+    }
+    assert_true(fv_random_uniform(3, 4, 5) != fv_random_uniform(3, 5, 5));
+    assert_true(fv_random_uniform(3, 4, 5) != fv_random_uniform(4, 4, 5));
+    fv_random_shuffle(3, 4, mine, 50);
+    fv__random_shuffle(3, 4, theirs, 50);
+    assert_memory_equal(mine, theirs, sizeof mine);
+}
+
 static void cpu_and_clock_answer(void **state) {
     (void)state;
     assert_string_equal(fv_isa(), fv__isa_name(fv__cpu_isa()));
@@ -573,6 +593,7 @@ int main(void) {
         cmocka_unit_test(philox_gives_the_known_answers),
         cmocka_unit_test(random_numbers_have_their_distribution),
         cmocka_unit_test(shuffle_is_a_permutation),
+        cmocka_unit_test(public_random_numbers),
         cmocka_unit_test(cpu_and_clock_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

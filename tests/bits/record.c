@@ -143,7 +143,7 @@ static void fill_piece(const piece *p, uint64_t stream, double size) {
 
 /* Ports of numbers, the names of their gradients in a line, and how large the numbers are: powers of two. */
 static const struct {
-    fv_port port;
+    fv_operand port;
     const char *gradient;
     double size;
 } numbers[] = {{FV_Q, "dq", 2},       {FV_K, "dk", 2},         {FV_V, "dv", 1},
@@ -157,13 +157,14 @@ typedef struct problem {
     int64_t b, h, kv, lq, lk, d, dv, sequences;
     int64_t start[2][16]; /* of packed sequences: queries, keys */
     fv_attention_options how;
+    fv_attention_call call;
     fv_attention_tensors x;
     fv_block_mask *picture;
     piece out, lse, aux, gradient[NUMBERS];
 } problem;
 
 static void add_numbers(problem *p, int at, int rank, const int64_t *dim) {
-    const fv_port port = numbers[at].port;
+    const fv_operand port = numbers[at].port;
     const char *grads = text_of(p->name, "grads");
     const bool qkv = port == FV_Q || port == FV_K || port == FV_V;
     const fv_dtype dtype = !qkv && has(p->name, "mixed") && !has(p->name, "f64") ? FV_F32 : dtype_of(p->name);
@@ -176,7 +177,7 @@ static void add_numbers(problem *p, int at, int rank, const int64_t *dim) {
     p->x.d[port] = p->gradient[at].t;
 }
 
-static void add_integers(problem *p, fv_port port, int64_t count, const int64_t *value) {
+static void add_integers(problem *p, fv_operand port, int64_t count, const int64_t *value) {
     const bool wide = has(p->name, "i64");
     const piece t = new_piece(wide ? FV_I64 : FV_I32, 1, &count, NULL);
     for (int64_t i = 0; i < count; i++) fv_tensor_set(&t.t, &i, (double)value[i]);
@@ -202,7 +203,7 @@ static void add_mask(problem *p, const char *text, bool keep) {
 }
 
 /* Sequences whose borders are random, one of them empty when there are four or more. */
-static void add_borders(problem *p, int which, fv_port port, int64_t total) {
+static void add_borders(problem *p, int which, fv_operand port, int64_t total) {
     int64_t *start = p->start[which], n = p->sequences;
     for (int64_t i = 1; i < n; i++)
         start[i] = total * i / n + random_below(key_of_name + 50 + (uint64_t)which, (uint64_t)i, total / (2 * n) + 1);
@@ -228,9 +229,10 @@ static fv_status add_features(problem *p) {
     p->how.scale = number_of(name, "scale", 0), p->how.softcap = number_of(name, "softcap", 0);
     for (int i = 0; i < 3; i++)
         if (is(name, "causal", causal[i])) p->how.causal = (fv_causal)i;
-    p->how.q_offset = size_of(name, "q_offset", 0);
-    p->how.window_left = size_of(name, "left", -1), p->how.window_right = size_of(name, "right", -1);
-    p->how.dropout = number_of(name, "dropout", 0), p->how.seed = (uint64_t)size_of(name, "seed", 1);
+    p->call.q_offset = size_of(name, "q_offset", 0);
+    if (has(name, "left") || has(name, "right"))
+        p->how.window = FV_WINDOW(size_of(name, "left", -1), size_of(name, "right", -1));
+    p->how.dropout = number_of(name, "dropout", 0), p->call.seed = (uint64_t)size_of(name, "seed", 1);
     if ((text = text_of(name, "bias"))) plane_dims(p, text, dim), add_numbers(p, 3, 4, dim);
     if (has(name, "sinks")) add_numbers(p, 4, 1, &p->h);
     if (has(name, "slopes")) add_numbers(p, 5, 1, &p->h);
@@ -256,7 +258,7 @@ static void add_outputs(problem *p, bool gate) {
     const piece d_out = new_piece(dtype_of(p->name), 4, out, layout);
     fill_piece(&d_out, 60, 1), p->x.d[FV_OUT] = d_out.t;
     fv_tensor shape;
-    if (fv_attention_port_shape(&p->how, &p->x, FV_AUX, &shape) == FV_OK && shape.rank)
+    if (fv_attention_operand_shape(&p->how, &p->x, FV_AUX, &shape) == FV_OK && shape.rank)
         p->aux = new_piece(shape.dtype, shape.rank, shape.dim, NULL), p->x.t[FV_AUX] = p->aux.t;
     if (gate || has(p->name, "nolse")) return;
     p->lse = new_piece(arithmetic_of(p->name), 3, out, NULL), p->x.t[FV_LSE] = p->lse.t;
@@ -281,7 +283,7 @@ static fv_status make_problem(problem *p, const char *name) {
     if (!gate) add_numbers(p, 1, 4, k), add_numbers(p, 2, 4, v);
     for (int i = 6; i < NUMBERS; i++) {
         fv_tensor shape;
-        if (fv_attention_port_shape(&p->how, &p->x, numbers[i].port, &shape) == FV_OK && shape.rank)
+        if (fv_attention_operand_shape(&p->how, &p->x, numbers[i].port, &shape) == FV_OK && shape.rank)
             add_numbers(p, i, shape.rank, shape.dim);
     }
     if (has(name, "cu")) add_borders(p, 0, FV_CU_Q, p->lq), memcpy(p->start[1], p->start[0], sizeof *p->start);
@@ -303,7 +305,7 @@ static void print_weights(const problem *p, const fv_attention_plan *plan) {
         const int64_t rows[3] = {0, length / 2, length - 1}, dim[2] = {3, p->lk};
         const piece w = new_piece(arithmetic_of(p->name), 2, dim, NULL);
         if (length < 1) continue;
-        const fv_status status = fv_attention_weights(plan, &p->x, stages[i % 5], batch, head, rows, 3, &w.t);
+        const fv_status status = fv_attention_weights(plan, &p->call, &p->x, stages[i % 5], batch, head, rows, 3, &w.t);
         hash = hash_more(hash, w.t.data, w.bytes);
         if (status != FV_OK) hash = hash_more(hash, "refused", 7);
     }
@@ -324,7 +326,7 @@ static void print_statistics(const problem *p, const fv_attention_plan *plan) {
         want.pool_q = 16, want.pool_k = 48, want.dropout = dropped;
         want.mean = each[0].t, want.max = each[1].t, want.columns = each[2].t, want.entropy = each[3].t;
         void *scratch = take(fv_attention_statistics_scratch(plan, &want));
-        if (fv_attention_statistics_compute(plan, &p->x, &want, scratch) != FV_OK)
+        if (fv_attention_statistics_compute(plan, &p->call, &p->x, &want, scratch) != FV_OK)
             return; /* mechanisms that have none */
         for (int i = 0; i < 4; i++) hash = hash_more(hash, each[i].t.data, each[i].bytes);
     }
@@ -337,9 +339,9 @@ static fv_status run_problem(problem *p) {
     fv_status status = fv_attention_plan_create(&plan, &p->how, &p->x);
     if (status != FV_OK) return status;
     for (int i = 0; i < NUMBERS; i++) backward |= p->gradient[i].t.rank > 0;
-    status = fv_attention_forward(plan, &p->x, take(fv_attention_scratch(plan, false)));
+    status = fv_attention_forward(plan, &p->call, &p->x, take(fv_attention_scratch(plan, false)));
     if (status == FV_OK && backward)
-        status = fv_attention_backward(plan, &p->x, take(fv_attention_scratch(plan, true)));
+        status = fv_attention_backward(plan, &p->call, &p->x, take(fv_attention_scratch(plan, true)));
     if (status == FV_OK) {
         print_hash("out", hash_piece(&p->out));
         if (p->lse.t.rank) print_hash("lse", hash_piece(&p->lse));
@@ -407,7 +409,8 @@ static fv_status decode_rows(fv_kv_cache *cache, const char *name, const fv_cach
                 slopes = decode_extra(name, "slopes", heads, 72, 0.25);
     const int64_t counts[8] = {n, n / 2, n, 0, n, n, n, n};
     how.scale = number_of(name, "scale", 0), how.softcap = number_of(name, "softcap", 0);
-    how.window_left = size_of(name, "left", -1), how.see_all = has(name, "see_all");
+    if (has(name, "left")) how.window = FV_WINDOW(size_of(name, "left", -1), -1);
+    how.see_all = has(name, "see_all");
     fill_piece(&q, 70, 2);
     fv_status status = fv_decode_plan_create(&plan, &how, cache, heads, n);
     if (status != FV_OK) return status;

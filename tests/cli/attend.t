@@ -27,6 +27,24 @@ case the gradient of a bias has the shape of the bias
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy b.npy '<f4' '(2, 2)' 16; fovea attend q.npy q.npy q.npy --bias b.npy --do q.npy --format tsv -q | cut -f 1,2
 out dbias	f32[2,2]
 
+case tables of relative positions and their gradients
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy t.npy '<f4' '(1, 4)' 16
+do fovea attend q.npy q.npy q.npy --attention t5:buckets=4,max-distance=3 --tensor table=t.npy --do q.npy --format tsv -q | cut -f 1-3
+out out	f32[1,1,2,4]	0.000000
+out lse	f32[1,1,2]	0.693147
+out dtable	f32[1,4]	0.000000
+
+case relative keys are in the raw scores
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy r.npy '<f4' '(3, 4)' 48
+do fovea attend q.npy q.npy q.npy --attention shaw:max-distance=1 --tensor relative_keys=r.npy --weights raw --format tsv -q | cut -f 1-3
+out weights	f32[1,1,2,2]	0.000000
+
+case a table of another size
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy r.npy '<f4' '(3, 4)' 48
+do fovea attend q.npy q.npy q.npy --attention shaw --tensor relative_keys=r.npy --format tsv -q
+exit 2
+err   expected (C,D) = (33,4)
+
 case other names inside the file
 do st in.safetensors '{"x.q":{"dtype":"F16","shape":[1,2,4],"data_offsets":[0,16]}}' 16
 do fovea attend --in in.safetensors --name q=x.q --name k=x.q --name v=x.q --layout bld --heads 2 --format tsv -q | cut -f 1,2
@@ -118,7 +136,7 @@ err fovea: error: 3 heads do not divide the head_dim of q
 case keys and values of different lengths
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy v.npy '<f4' '(1, 1, 3, 4)' 48; fovea attend q.npy q.npy v.npy
 exit 2
-err fovea: error: attention: mechanism "softmax", port "v"
+err fovea: error: attention: mechanism "softmax", operand "v"
 err   found:   f32[1,1,3,4]
 
 case a past that does not fit
@@ -129,7 +147,7 @@ err fovea: error: past_k does not fit
 case a bias with too many dimensions
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy b.npy '<f4' '(1, 1, 1, 2, 2)' 16; fovea attend q.npy q.npy q.npy --bias b.npy
 exit 2
-err~ port "bias"
+err~ operand "bias"
 
 case a mask of floats
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy m.npy '<f4' '(2, 2)' 16; fovea attend q.npy q.npy q.npy --mask m.npy
@@ -306,7 +324,7 @@ case benchmark of tensors from a file whose sequences end too early
 do st t.safetensors '{"q":{"dtype":"F32","shape":[1,4,6,8],"data_offsets":[0,768]},"k":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[768,1152]},"v":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[1152,1536]},"cu_seqlens_q":{"dtype":"I32","shape":[2],"data_offsets":[1536,1544]}}' 1544
 do fovea bench attention --in t.safetensors
 exit 2
-err~ port "cu_q", last element
+err~ operand "cu_q", last element
 
 case benchmark of tensors from a file that lacks one
 do npy q.npy '<f4' '(1, 2, 5, 8)' 320; fovea bench attention --in q.npy
@@ -439,7 +457,7 @@ out weights	f32[1,1,1,4]	0.000000	0.333333	0.250000	0
 case a prefix longer than the keys
 do npy q.npy '<f4' '(1, 1, 4, 2)' 32; npy n.npy '<i8' '(1,)' 8; patch n.npy 128 '\005'; fovea attend q.npy q.npy q.npy --prefix-len n.npy
 exit 2
-err fovea: error: attention: port "prefix_len", element 0
+err fovea: error: attention: operand "prefix_len", element 0
 err expected 0 to 4
 err found:   5
 
@@ -502,7 +520,7 @@ case a mechanism without statistics
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention topk:k=1 --statistics columns
 exit 2
 err~ mechanism "topk" has no statistics: its weights do not follow from lse tile by tile
-err   expected one of softmax, window, additive
+err   expected one of softmax, window, additive, t5, shaw
 
 case the size of blocks without statistics of them
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --pool 8,8 --statistics entropy

@@ -92,7 +92,7 @@ static fv_attention_tensors library(void) {
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     how.causal = FV_CAUSAL_LOWER_RIGHT;
     how.softcap = 2;
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
     return x;
 }
 
@@ -137,15 +137,16 @@ static void half_and_statistics(void **state) {
     assert_int_equal(fv_safetensors_write(in_folder("half.safetensors"), in, 3, NULL), FV_OK);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
     fv_attention_plan *plan;
-    how.dropout = 0.25, how.seed = 3;
-    assert_int_equal(fv_attention(&how, &x), FV_OK);
+    const fv_attention_call call = {.seed = 3};
+    how.dropout = 0.25;
+    assert_int_equal(fv_attention(&how, &call, &x), FV_OK);
     assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
     fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
     want.pool_q = 2, want.pool_k = 4, want.dropout = true;
     want.max = fv_bhld(blocks, FV_F32, B, H, 3, 2);
     want.columns = fv_tensor_of(sums, FV_F32, 3, (int64_t[]){B, H, LK});
     void *scratch = malloc(fv_attention_statistics_scratch(plan, &want));
-    assert_int_equal(fv_attention_statistics_compute(plan, &x, &want, scratch), FV_OK);
+    assert_int_equal(fv_attention_statistics_compute(plan, &call, &x, &want, scratch), FV_OK);
     free(scratch);
     fv_attention_plan_free(plan);
     char words[2048];

@@ -260,6 +260,11 @@ do fovea train "$FIX/train.txt" --tokenizer bpe --vocab-size 300 --d-model 8 --h
 do sed -i 's/"unk_token": *"[^"]*"/"unk_token": null/' a/tokenizer.json; fovea train --resume a --epochs 2 -q | grep -c valid
 out 1
 
+case another optimizer, and what a resume with one says
+do fovea train "$FIX/train.txt" -o a --model bag --epochs 1 --optimizer sgd --momentum 0.9 --nesterov -q >/dev/null && fovea train --resume a --epochs 2 -q >/dev/null && fovea train --resume a --optimizer adamw -q
+exit 4
+err~ the state of another optimizer
+
 case a number for a text: train, predict, eval, explain
 do awk 'BEGIN { print "stars\ttext"; for (i = 0; i < 120; i++) print i % 5 "\tfilm " (i % 5 > 2 ? "good good" : i % 5 > 0 ? "good" : "bad") " word" i % 7 }' > stars.tsv
 do fovea train stars.tsv --task regress --target-col stars --model linear -o m -q --results tsv | cut -f 2,4-7 | head -n 1; echo 'film good good' | fovea predict m | grep -c '^[23]\.[0-9]*$'; fovea eval m stars.tsv --format tsv | cut -f 1,2; fovea eval m stars.tsv | cut -c 1-9

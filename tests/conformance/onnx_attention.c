@@ -11,6 +11,7 @@
 
 typedef struct call {
     fv_attention_options how;
+    fv_attention_call call;
     fv_attention_tensors x;
     fv_dtype dtype, arithmetic; /* of q k v out; of scores and lse */
     int64_t batch, heads, kv_heads, q_len, k_len, past;
@@ -70,8 +71,7 @@ static void read_options(const sample *s, call *c) {
     c->how.scale = sample_number(s, "scale", 0);
     if (c->how.scale == 0 && sample_has(s, "scale")) c->how.scale = DBL_MIN; /* 0 asks fovea for 1/sqrt(D) */
     c->how.softcap = sample_number(s, "softcap", 0);
-    c->how.window_left = sample_int(s, "left_window_size", -1);
-    c->how.window_right = sample_int(s, "right_window_size", -1);
+    c->how.window = FV_WINDOW(sample_int(s, "left_window_size", -1), sample_int(s, "right_window_size", -1));
     c->causal = sample_int(s, "is_causal", 0) != 0;
 }
 
@@ -97,7 +97,7 @@ static void read_tensors(sample *s, call *c) {
 static void place(const sample *s, call *c) {
     const bool at_end = c->valid.rank && !c->past && s->edition >= 123;
     c->how.causal = !c->causal ? FV_CAUSAL_NONE : at_end ? FV_CAUSAL_LOWER_RIGHT : FV_CAUSAL_UPPER_LEFT;
-    c->how.q_offset = c->past;
+    c->call.q_offset = c->past;
     c->x.t[FV_KV_LEN] = c->valid;
     if (c->mask.rank) c->x.t[c->mask.dtype == FV_BOOL ? FV_MASK : FV_BIAS] = c->mask;
 }
@@ -135,8 +135,8 @@ static void join_bias(sample *s, call *c) {
 /* One batch entry of everything, for what the options say of a whole call. */
 static fv_attention_tensors entry(const call *c, int64_t b) {
     fv_attention_tensors one = c->x;
-    for (int port = 0; port < FV_PORTS; port++)
-        if (one.t[port].rank && one.t[port].dim[0] > 1) one.t[port] = fv_tensor_slice(one.t[port], 0, b, 1);
+    for (int operand = 0; operand < FV_OPERANDS; operand++)
+        if (one.t[operand].rank && one.t[operand].dim[0] > 1) one.t[operand] = fv_tensor_slice(one.t[operand], 0, b, 1);
     return one;
 }
 
@@ -148,7 +148,7 @@ static void scores_of(sample *s, const call *c, const fv_attention_plan *plan, c
         for (int64_t h = 0; h < c->heads; h++) {
             const fv_tensor all = fv_tensor_slice(fv_tensor_slice(*to, 0, b, 1), 1, h, 1);
             const fv_tensor part = fv_tensor_2d(all.data, all.dtype, c->q_len, c->k_len);
-            if (!sample_try(s, fv_attention_weights(plan, x, capture, b, h, row, c->q_len, &part))) return;
+            if (!sample_try(s, fv_attention_weights(plan, &c->call, x, capture, b, h, row, c->q_len, &part))) return;
         }
 }
 
@@ -160,7 +160,7 @@ static void solve(sample *s, const call *c, const fv_attention_options *how, fv_
     x->t[FV_LSE] = sample_new(c->arithmetic, 3, (int64_t[]){q[0], q[1], q[2]});
     if (sample_try(s, fv_attention_plan_create(&plan, how, x))) {
         const int64_t size = (int64_t)fv_attention_scratch(plan, false);
-        sample_try(s, fv_attention_forward(plan, x, sample_new(FV_U8, 1, &size).data));
+        sample_try(s, fv_attention_forward(plan, &c->call, x, sample_new(FV_U8, 1, &size).data));
         if (scores && !*s->reason) scores_of(s, c, plan, x, capture, scores);
     }
     fv_attention_plan_free(plan);
@@ -171,15 +171,15 @@ static void solve(sample *s, const call *c, const fv_attention_options *how, fv_
 static void solve_entries(sample *s, const call *c, fv_capture capture, const fv_tensor *scores) {
     for (int64_t b = 0; b < c->batch && !*s->reason; b++) {
         fv_attention_tensors one = entry(c, b);
-        fv_attention_options how = c->how;
-        how.q_offset = (int64_t)fv_tensor_get(&c->valid, &b) - c->q_len;
+        call moved = *c;
+        moved.call.q_offset = (int64_t)fv_tensor_get(&c->valid, &b) - c->q_len;
         const fv_tensor part = scores ? fv_tensor_slice(*scores, 0, b, 1) : (fv_tensor){0};
-        solve(s, c, &how, &one, capture, scores ? &part : NULL);
+        solve(s, &moved, &c->how, &one, capture, scores ? &part : NULL);
     }
 }
 
 static void solve_all(sample *s, call *c, fv_capture capture, const fv_tensor *scores) {
-    const bool windows = c->how.window_left >= 0 || c->how.window_right >= 0;
+    const bool windows = c->how.window.left >= 0 || c->how.window.right >= 0;
     if (windows && !c->causal && c->valid.rank && !c->past)
         solve_entries(s, c, capture, scores);
     else
@@ -199,9 +199,10 @@ static output_mode mode_of(const sample *s) {
 static void unmasked(sample *s, const call *c, fv_capture capture) {
     call bare = *c;
     fv_attention_tensors x = {0};
-    for (int port = FV_Q; port <= FV_V; port++) x.t[port] = c->x.t[port];
+    for (int operand = 0; operand < FV_OPERANDS; operand++)
+        if (fv_operand_is_qkv(operand)) x.t[operand] = c->x.t[operand];
     x.t[FV_OUT] = sample_new(c->dtype, 4, (int64_t[]){c->batch, c->heads, c->q_len, x.t[FV_V].dim[3]});
-    bare.how.causal = FV_CAUSAL_NONE, bare.how.window_left = bare.how.window_right = -1;
+    bare.how.causal = FV_CAUSAL_NONE, bare.how.window = (fv_window){0};
     solve(s, &bare, &bare.how, &x, capture, &c->scores);
 }
 

@@ -127,7 +127,8 @@ static void test_filled_by_hand(void **unused) {
     assert_int_equal(fv_train_setup_check(&how), FV_USAGE);
     how = quick(NULL), how.train.schedule = NULL;
     assert_int_equal(fv_train_setup_check(&how), FV_USAGE);
-    assert_string_equal(fv_message(), "unknown schedule\n  expected constant|linear|cosine\n  found:   nothing");
+    assert_string_equal(fv_message(),
+                        "unknown schedule\n  expected constant|linear|cosine|inverse-sqrt\n  found:   nothing");
     how = quick(NULL), how.train.eval_every = NULL;
     assert_int_equal(fv_train_setup_check(&how), FV_USAGE);
     how = quick(NULL), how.train.until = "1e300u";

@@ -208,73 +208,6 @@ static void test_accumulation_weighs_texts(void **state) {
     fv_dataset_free(nine);
 }
 
-/* ---- the optimizer */
-
-/* The average by its definition, over all weights after every update, against the lazy one. */
-static void test_average(void **state) {
-    (void)state;
-    enum { UPDATES = 7 };
-    fv_train_setup how = quick(NULL);
-    fv_model *model;
-    fv__optimizer o;
-    how.train.ema_decay = 0.8, how.train.until = "1u";
-    OK(fv_train(&model, NULL, train_data, NULL, &how));
-    OK(fv__optimizer_create(&o, model, &how.train));
-    fv_tensor flat = fv_params_flat(model->params), grads = fv_params_flat_grads(model->params);
-    size_t n = (size_t)flat.dim[0];
-    double *expected = calloc(n, sizeof *expected);
-    float *w = flat.data, *start = malloc(n * sizeof *start);
-    memcpy(start, w, n * sizeof *start);
-    for (int64_t update = 1; update <= UPDATES; update++) {
-        const int32_t id[] = {3, (int32_t)update % 3, 3}, bag[] = {(int32_t)update, 7}, cu_bags[] = {0, 1, 1, 2};
-        fv_batch batch = {.rows = 1, .tokens = 3, .id = id, .bag = bag, .cu_bags = cu_bags};
-        fv__optimizer_touch(&o, model, &batch, update);
-        for (size_t i = 0; i < n; i++) ((float *)grads.data)[i] = (float)fv__random_normal(1, (uint64_t)update, i);
-        fv__optimizer_update(&o, update, 0.01, 1);
-        fv__optimizer_zero(&o);
-        for (size_t i = 0; i < n; i++) expected[i] = 0.8 * expected[i] + 0.2 * (double)w[i];
-    }
-    float *raw = malloc(n * sizeof *raw);
-    memcpy(raw, w, n * sizeof *raw);
-    fv__optimizer_show_average(&o, UPDATES);
-    int moved = 0, still = 0;
-    for (size_t i = 0; i < n; i++) {
-        assert_true(fabs(expected[i] / (1 - pow(0.8, UPDATES)) - (double)w[i]) < 1e-5);
-        moved += raw[i] != w[i], still += raw[i] == start[i] && start[i] != 0;
-    }
-    assert_true(moved > 100 && still > 100); /* rows that no batch read have not moved */
-    free(expected);
-    free(start);
-    free(raw);
-    fv__optimizer_free(&o);
-    fv_model_free(model);
-}
-
-/* AdamW by its formulas on one weight: Loshchilov and Hutter, algorithm 2. */
-static void test_adamw(void **state) {
-    (void)state;
-    fv_train_setup how = quick(NULL);
-    fv_model *model;
-    fv__optimizer o;
-    how.train.ema_decay = 0, how.train.until = "1u", how.train.weight_decay = 0.1,
-    how.train.embedding_lr_multiplier = 1;
-    OK(fv_train(&model, NULL, train_data, NULL, &how));
-    OK(fv__optimizer_create(&o, model, &how.train));
-    fv_param p = fv_params_get(model->params, fv_params_find(model->params, "out.weight"));
-    double w = ((float *)p.value.data)[0], m = 0, v = 0;
-    for (int64_t update = 1; update <= 5; update++) {
-        double g = (double)update - 2.5, scale = 0.5;
-        ((float *)p.grad.data)[0] = (float)g;
-        fv__optimizer_update(&o, update, 0.01, scale);
-        m = 0.9 * m + 0.1 * g * scale, v = 0.999 * v + 0.001 * g * g * scale * scale;
-        w -= 0.01 * 0.1 * w +
-             0.01 * (m / (1 - pow(0.9, (double)update))) / (sqrt(v / (1 - pow(0.999, (double)update))) + 1e-8);
-        assert_true(fabs(w - (double)((float *)p.value.data)[0]) < 1e-6);
-    }
-    fv__optimizer_free(&o);
-    fv_model_free(model);
-}
-
 /* ---- zero allocations */
 
 typedef struct watch {
@@ -546,8 +479,6 @@ int main(void) {
         cmocka_unit_test(test_counts_and_best),
         cmocka_unit_test(test_accumulation_weighs_texts),
         cmocka_unit_test(test_accumulation),
-        cmocka_unit_test(test_average),
-        cmocka_unit_test(test_adamw),
         cmocka_unit_test(test_no_allocations_after_the_first_step),
         cmocka_unit_test(test_resume_is_exact),
         cmocka_unit_test(test_older_checkpoint_is_used),

@@ -14,6 +14,7 @@
 #define FV_ATTN_DECODE_H
 
 #include "attn/cache/kv_cache.h"
+#include "attn/mechanism_contract.h"
 #include "simd/simd.h"
 
 enum {
@@ -22,10 +23,13 @@ enum {
     FV_DECODE_PAD = 32      /* widths are padded to it */
 };
 
+#define FV_DECODE_LOG2E 1.44269504088896340736
+
 struct fv_decode_plan {
     fv_decode_options o; /* scale filled in */
     fv_cache_options cache;
     int64_t heads, group, rows;
+    int64_t left, right;         /* the window, -1 for no limit; right counts with see_all only */
     int64_t row_batch;           /* new rows done together */
     int64_t pairs, q_pad, o_pad; /* pairs of columns of K; padded widths */
 };
@@ -37,9 +41,31 @@ typedef struct fv__decode_partition {
 } fv__decode_partition;
 fv__decode_partition fv__decode_partition_of(const fv_decode_plan *plan, const fv_kv_cache *cache);
 
-/* The positions that row r of n of sequence b sees: [*start, *end). */
+/* The positions that row r of n of sequence b sees: [*start, *end). prefix: of the sequence, 0 for none. */
 void fv__decode_visible(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t b, int64_t r, int64_t n,
-                        int64_t *start, int64_t *end);
+                        int64_t prefix, int64_t *start, int64_t *end);
+
+/* decode_bias.c: bias and mask of a call. A plane is a tensor (B|1,H|1,n|1,positions|1), steps are 0 where it is
+ * broadcast; without data it is absent. */
+typedef struct fv__decode_plane {
+    const void *data;
+    fv_dtype dtype;
+    int64_t step[4];
+} fv__decode_plane;
+typedef struct fv__decode_bias_mask {
+    fv__decode_plane bias, mask;
+    bool drop; /* what a true element of the mask means */
+} fv__decode_bias_mask;
+typedef struct fv__decode_row {
+    int64_t b, h, r;
+} fv__decode_row;
+fv__decode_bias_mask fv__decode_bias_mask_of(const fv_decode_plan *plan, const fv_decode_tensors *x);
+/* Adds the bias to the scores of positions [start, end), the first of which is s[0], and hides what it or the mask
+ * hides: -inf. */
+void fv__decode_add_bias_mask(const fv__decode_bias_mask *bias_mask, const fv__simd_f32 *simd,
+                              const fv__decode_row *row, int64_t start, int64_t end, float *s);
+bool fv__decode_hides(const fv__decode_bias_mask *bias_mask, const fv__simd_f32 *simd, const fv__decode_row *row,
+                      int64_t at);
 
 /* Everything was checked; scratch is aligned. */
 void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const fv_decode_tensors *x, void *scratch);

@@ -16,6 +16,16 @@ fv__kv_place fv__kv_at(const fv_kv_cache *cache, int64_t b, int64_t head, int64_
                           cache->rows - row};
 }
 
+int64_t fv__kv_max_length(const fv_kv_cache *c) {
+    if (c->o.kind == FV_CACHE_RING) return INT64_MAX / 4;
+    if (c->o.kind == FV_CACHE_CONTIGUOUS) return c->o.capacity;
+    return c->o.capacity > 0 && c->o.capacity < c->slots * c->rows ? c->o.capacity : c->slots * c->rows;
+}
+
+fv_status fv__kv_null_pointer(const char *what) {
+    return fv__fail(FV_USAGE, "kv cache: %s\n  expected a pointer\n  found:   NULL", what);
+}
+
 /* ---- making */
 
 static fv_status one_size(const char *name, int64_t value, int64_t low, int64_t high) {
@@ -52,7 +62,8 @@ static int64_t slots_of(const fv_cache_options *o) {
 }
 
 static void release(fv_kv_cache *c) {
-    fv__free(c->table), fv__free(c->unused), fv__free(c->length), fv__free(c->first), fv__free(c->k), fv__free(c->v);
+    fv__free(c->table), fv__free(c->unused), fv__free(c->references), fv__free(c->readers);
+    fv__free(c->length), fv__free(c->first), fv__free(c->k), fv__free(c->v);
 }
 
 static fv_status block(const char *what, size_t element, int64_t a, int64_t b, int64_t c, void *out) {
@@ -81,16 +92,20 @@ static fv_status allocate(fv_kv_cache *c, const fv_cache_options *o) {
     FV_TRY(block("rows of values", c->v_pitch, c->pages, o->kv_heads, c->rows, &c->v));
     FV_TRY(block("lengths", sizeof *c->length, o->batch, 1, 1, &c->length));
     FV_TRY(block("lengths", sizeof *c->first, o->batch, 1, 1, &c->first));
+    FV_TRY(block("numbers of readers", sizeof *c->readers, o->batch, 1, 1, &c->readers));
     if (!paged) return FV_OK;
     FV_TRY(block("entries of the block table", sizeof *c->table, o->batch, c->slots, 1, &c->table));
     FV_TRY(block("numbers of pages", sizeof *c->unused, o->pages, 1, 1, &c->unused));
-    for (int64_t p = 0; p < o->pages; p++) c->unused[p] = o->pages - 1 - p; /* page 0 on top */
+    FV_TRY(block("numbers of references", sizeof *c->references, o->pages, 1, 1, &c->references));
+    for (int64_t p = 0; p < o->pages; p++) c->references[p] = 0, c->unused[p] = o->pages - 1 - p; /* page 0 on top */
     c->unused_count = o->pages;
     return FV_OK;
 }
 
 fv_status fv_kv_cache_create(fv_kv_cache **out, const fv_cache_options *options) {
+    if (!out) return fv__kv_null_pointer("create, where to put it");
     *out = NULL;
+    if (!options) return fv__kv_null_pointer("create, options");
     FV_TRY(check_options(options));
     fv_kv_cache *cache = fv__alloc(sizeof *cache);
     if (!cache) return FV_NO_RESOURCES;
@@ -110,26 +125,8 @@ void fv_kv_cache_free(fv_kv_cache *cache) {
 
 /* ---- growing */
 
-/* Whole blocks of keys: lanes that a ring has used anew meanwhile are copied along and never looked at. */
-static void move_rows(fv_kv_cache *to, const fv_kv_cache *from, int64_t b) {
-    for (int64_t head = 0; head < from->o.kv_heads; head++)
-        for (int64_t at = from->first[b] / FV_KV_KEYS * FV_KV_KEYS; at < from->length[b]; at += FV_KV_KEYS) {
-            const fv__kv_place old = fv__kv_at(from, b, head, at), new = fv__kv_at(to, b, head, at);
-            memcpy(new.k, old.k, FV_KV_KEYS * from->k_pitch);
-            memcpy(new.v, old.v, FV_KV_KEYS * from->v_pitch);
-        }
-}
-
-/* Pages keep their numbers; the new ones lie below the unused ones of before. */
-static void move_table(fv_kv_cache *to, const fv_kv_cache *from) {
-    const int64_t more = to->pages - from->pages;
-    for (int64_t b = 0; b < from->o.batch; b++)
-        memcpy(to->table + b * to->slots, from->table + b * from->slots, (size_t)from->slots * sizeof *from->table);
-    memcpy(to->unused + more, from->unused, (size_t)from->unused_count * sizeof *from->unused);
-    to->unused_count = from->unused_count + more;
-}
-
 fv_status fv_kv_cache_grow(fv_kv_cache *cache, int64_t size) {
+    if (!cache) return fv__kv_null_pointer("grow, cache");
     const bool paged = cache->o.kind == FV_CACHE_PAGED;
     const int64_t now = paged ? cache->o.pages : cache->o.capacity;
     if (size < now)
@@ -147,11 +144,7 @@ fv_status fv_kv_cache_grow(fv_kv_cache *cache, int64_t size) {
         release(&bigger);
         return status;
     }
-    if (paged) move_table(&bigger, cache);
-    for (int64_t b = 0; b < o.batch; b++) {
-        bigger.first[b] = cache->first[b], bigger.length[b] = cache->length[b];
-        move_rows(&bigger, cache, b);
-    }
+    fv__kv_copy_all(&bigger, cache);
     release(cache);
     *cache = bigger;
     return FV_OK;
@@ -159,28 +152,26 @@ fv_status fv_kv_cache_grow(fv_kv_cache *cache, int64_t size) {
 
 /* ---- lengths */
 
-fv_cache_options fv_kv_cache_options(const fv_kv_cache *cache) { return cache->o; }
+fv_cache_options fv_kv_cache_options(const fv_kv_cache *cache) { return cache ? cache->o : (fv_cache_options){0}; }
 
 size_t fv_kv_cache_bytes(const fv_kv_cache *cache) {
-    return (size_t)(cache->pages * cache->o.kv_heads * cache->rows) * (cache->k_pitch + cache->v_pitch);
+    return !cache ? 0 : (size_t)(cache->pages * cache->o.kv_heads * cache->rows) * (cache->k_pitch + cache->v_pitch);
 }
 
-int64_t fv_kv_cache_free_pages(const fv_kv_cache *cache) { return cache->unused_count; }
+int64_t fv_kv_cache_free_pages(const fv_kv_cache *cache) { return cache ? cache->unused_count : 0; }
 
-static bool known(const fv_kv_cache *cache, int64_t b) { return b >= 0 && b < cache->o.batch; }
+static bool known(const fv_kv_cache *cache, int64_t b) { return cache && b >= 0 && b < cache->o.batch; }
 
 int64_t fv_kv_cache_length(const fv_kv_cache *cache, int64_t b) { return known(cache, b) ? cache->length[b] : 0; }
 int64_t fv_kv_cache_first(const fv_kv_cache *cache, int64_t b) { return known(cache, b) ? cache->first[b] : 0; }
 
 static void shorten(fv_kv_cache *cache, int64_t b, int64_t length) {
-    const int64_t rows = cache->rows, kept = length / rows + (length % rows != 0);
-    if (cache->o.kind == FV_CACHE_PAGED)
-        for (int64_t held = cache->length[b] / rows + (cache->length[b] % rows != 0); held > kept; held--)
-            cache->unused[cache->unused_count++] = cache->table[b * cache->slots + held - 1];
+    if (cache->o.kind == FV_CACHE_PAGED) fv__kv_release(cache, b, length);
     cache->length[b] = length;
 }
 
 fv_status fv_kv_cache_truncate(fv_kv_cache *cache, int64_t b, int64_t length) {
+    if (!cache) return fv__kv_null_pointer("truncate, cache");
     if (!known(cache, b)) return one_size("truncate, sequence", b, 0, cache->o.batch - 1);
     if (length < cache->first[b] || length > cache->length[b])
         return fv__fail(FV_USAGE,
@@ -193,6 +184,7 @@ fv_status fv_kv_cache_truncate(fv_kv_cache *cache, int64_t b, int64_t length) {
 }
 
 fv_status fv_kv_cache_reset(fv_kv_cache *cache, int64_t b) {
+    if (!cache) return fv__kv_null_pointer("reset, cache");
     if (b != -1 && !known(cache, b)) return one_size("reset, sequence", b, -1, cache->o.batch - 1);
     for (int64_t i = b < 0 ? 0 : b; i <= (b < 0 ? cache->o.batch - 1 : b); i++) {
         shorten(cache, i, 0);

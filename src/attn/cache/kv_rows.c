@@ -71,28 +71,19 @@ static fv_status check_rows(const char *where, const fv_tensor *t, int rank, int
     return FV_OK;
 }
 
-static int64_t pages_for(int64_t length, int64_t rows) { return length / rows + (length % rows != 0); }
-
-/* Room of one sequence; *pages counts what the pool must give. */
-static fv_status check_capacity(const fv_kv_cache *c, int64_t b, int64_t n, int64_t *pages) {
-    const int64_t length = c->length[b];
-    const bool paged = c->o.kind == FV_CACHE_PAGED;
-    int64_t most = INT64_MAX / 4;
-    if (c->o.kind == FV_CACHE_CONTIGUOUS) most = c->o.capacity;
-    if (paged) most = c->o.capacity > 0 && c->o.capacity < c->slots * c->rows ? c->o.capacity : c->slots * c->rows;
+static fv_status check_capacity(const fv_kv_cache *c, int64_t b, int64_t n) {
+    const int64_t length = c->length[b], most = fv__kv_max_length(c);
     if (n > most - length)
         return fv__fail(FV_NO_RESOURCES,
                         "kv cache: append to sequence %lld\n  expected capacity for %lld rows\n  found:   %lld of %lld "
                         "positions taken\n  try:     fv_kv_cache_grow, or truncate or reset the sequence",
                         (long long)b, (long long)n, (long long)length, (long long)most);
-    if (paged) *pages += pages_for(length + n, c->rows) - pages_for(length, c->rows);
     return FV_OK;
 }
 
-static fv_status check_append(const fv_kv_cache *c, const fv_tensor *k, const fv_tensor *v, const int64_t *counts) {
+static fv_status check_append(fv_kv_cache *c, const fv_tensor *k, const fv_tensor *v, const int64_t *counts) {
     const fv_cache_options *o = &c->o;
     const int64_t n = k->rank == 4 ? k->dim[2] : -1;
-    int64_t pages = 0;
     if (n < 0) return wrong("append, k", k, "(B,Hkv,n,Dqk)");
     FV_TRY(check_rows("append, k", k, 4, o->batch, o->kv_heads, n, o->d_qk, "(B,Hkv,n,Dqk) of the cache"));
     FV_TRY(check_rows("append, v", v, 4, o->batch, o->kv_heads, n, o->d_v, "(B,Hkv,n,Dv) of the cache and n of k"));
@@ -101,9 +92,11 @@ static fv_status check_append(const fv_kv_cache *c, const fv_tensor *k, const fv
         if (count < 0 || count > n)
             return fv__fail(FV_USAGE, "kv cache: append, count of sequence %lld\n  expected 0 to %lld\n  found:   %lld",
                             (long long)b, (long long)n, (long long)count);
-        FV_TRY(check_capacity(c, b, count, &pages));
+        FV_TRY(check_capacity(c, b, count));
     }
-    if (pages > c->unused_count && o->kind == FV_CACHE_PAGED)
+    if (o->kind != FV_CACHE_PAGED) return FV_OK;
+    const int64_t pages = fv__kv_pages_to_append(c, counts, n);
+    if (pages > c->unused_count)
         return fv__fail(
             FV_NO_RESOURCES,
             "kv cache: append\n  expected %lld free pages of %lld rows\n  found:   %lld of %lld\n  try:     "
@@ -113,12 +106,6 @@ static fv_status check_append(const fv_kv_cache *c, const fv_tensor *k, const fv
 }
 
 /* ---- append */
-
-static void allocate_pages(fv_kv_cache *c, int64_t b, int64_t n) {
-    const int64_t need = pages_for(c->length[b] + n, c->rows);
-    for (int64_t s = pages_for(c->length[b], c->rows); s < need; s++)
-        c->table[b * c->slots + s] = c->unused[--c->unused_count];
-}
 
 typedef struct append_job {
     fv_kv_cache *cache;
@@ -147,11 +134,12 @@ static void append_task(void *context, int64_t index, int worker) {
 }
 
 fv_status fv_kv_cache_append(fv_kv_cache *cache, const fv_tensor *k, const fv_tensor *v, const int64_t *counts) {
+    if (!cache || !k || !v) return fv__kv_null_pointer(!cache ? "append, cache" : !k ? "append, k" : "append, v");
     FV_TRY(check_append(cache, k, v, counts));
     append_job job = {cache, k, v, counts};
     const int64_t batch = cache->o.batch, pairs = batch * cache->o.kv_heads, n = k->dim[2];
     for (int64_t b = 0; cache->o.kind == FV_CACHE_PAGED && b < batch; b++)
-        allocate_pages(cache, b, counts ? counts[b] : n);
+        fv__kv_pages_append(cache, b, counts ? counts[b] : n);
     if (n > 16)
         fv__parallel_for(pairs, append_task, &job);
     else /* a few rows: copied sooner than threads wake up */
@@ -184,6 +172,7 @@ static char *row_at(const fv_tensor *t, int64_t head, int64_t r) {
 }
 
 fv_status fv_kv_cache_read(const fv_kv_cache *cache, int64_t b, int64_t start, const fv_tensor *k, const fv_tensor *v) {
+    if (!cache) return fv__kv_null_pointer("read, cache");
     const fv_cache_options *o = &cache->o;
     const fv_tensor *some = k ? k : v;
     if (!some) return FV_OK;

@@ -6,8 +6,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#define LOG2E 1.44269504088896340736
-
 /* Kernels of one storage type. */
 typedef struct stored {
     void (*scores)(float *s, int64_t lds, const float *q, int64_t ldq, int64_t rows, const void *k, int64_t blocks,
@@ -28,9 +26,12 @@ typedef struct job {
     const fv_decode_tensors *x;
     const fv__simd_f32 *simd;
     stored kernel;
+    fv__decode_bias_mask bias_mask;
+    bool has_bias_mask;
     fv__decode_partition partition;
     int64_t r0, n;    /* new rows of this batch of rows */
-    int64_t *first;   /* number of the first chunk of each sequence, counted over all */
+    int64_t b0, b1;   /* sequences of this wave: all, unless shared pages make more chunks than the scratch holds */
+    int64_t *first;   /* number of the first chunk of each sequence, counted over the wave */
     atomic_int *left; /* chunks that are not done yet, of each (sequence, kv head) */
     char *parts, *workers;
     int threads;
@@ -42,7 +43,8 @@ static int64_t count_of(const job *j, int64_t b) { return j->x->counts ? j->x->c
 
 /* Positions that row r of the batch of rows sees. */
 static void visible(const job *j, int64_t b, int64_t r, int64_t *start, int64_t *end) {
-    fv__decode_visible(j->plan, j->cache, b, j->r0 + r, count_of(j, b), start, end);
+    const int64_t prefix = j->x->prefix_len.rank ? fv__attn_integer(&j->x->prefix_len, b) : 0;
+    fv__decode_visible(j->plan, j->cache, b, j->r0 + r, count_of(j, b), prefix, start, end);
 }
 
 /* Positions that any row of the batch of rows sees. */
@@ -59,12 +61,15 @@ static void span_of(const job *j, int64_t b, int64_t *start, int64_t *end) {
 
 static int64_t chunks_of(const job *j, int64_t b) { return j->first[b + 1] - j->first[b]; }
 
+/* Finds b1. One sequence fits always. */
 static void count_chunks(job *j) {
-    j->first[0] = 0;
-    for (int64_t b = 0; b < j->plan->cache.batch; b++) {
+    j->first[j->b0] = 0;
+    for (int64_t b = j->b0; b < j->plan->cache.batch; b++) {
         int64_t start, end;
         span_of(j, b, &start, &end);
         const int64_t chunks = end > start ? (end - 1) / FV_DECODE_CHUNK - start / FV_DECODE_CHUNK + 1 : 1;
+        if (b > j->b0 && j->first[b] + chunks > j->partition.chunks) return;
+        j->b1 = b + 1;
         j->first[b + 1] = j->first[b] + chunks; /* where nothing is seen one empty chunk says so */
         for (int64_t kv = 0; kv < j->plan->cache.kv_heads; kv++)
             atomic_init(&j->left[b * j->plan->cache.kv_heads + kv], (int)chunks);
@@ -99,7 +104,7 @@ static void pack(const job *j, int64_t b, int64_t kv, float *to, float *workspac
             const void *from = row_of(q, b, kv * p->group + g, j->r0 + r);
             if (q->dtype == FV_BF16) j->simd->from_bf16(workspace, from, width);
             if (q->dtype == FV_F16) j->simd->from_f16(workspace, from, width);
-            j->simd->scale(to, (float)(p->o.scale * LOG2E), q->dtype == FV_F32 ? from : workspace, width);
+            j->simd->scale(to, (float)(p->o.scale * FV_DECODE_LOG2E), q->dtype == FV_F32 ? from : workspace, width);
             for (int64_t d = width; d < p->q_pad; d++) to[d] = 0;
         }
 }
@@ -168,8 +173,14 @@ static void alike(const job *j, const stream *s, int64_t r, int64_t *next, int64
     }
 }
 
-/* Softcap and slopes on what was computed, -inf on what a row does not see, then the softmax of the row within the
- * chunk. */
+/* Row i of a task among all rows of the call. */
+static fv__decode_row row_index(const job *j, const stream *s, int64_t i) {
+    const int64_t group = j->plan->group;
+    return (fv__decode_row){s->b, s->kv * group + i % group, j->r0 + i / group};
+}
+
+/* Softcap, slopes, bias and mask on what was computed, -inf on what a row does not see, then the softmax of the row
+ * within the chunk. */
 static void softmax_of_chunk(const job *j, const stream *s, float *w, int64_t base, partial to) {
     const uintptr_t soon = (uintptr_t)fv__kv_at(j->cache, s->b, s->kv, s->start).v + EARLY;
     const fv_decode_plan *p = j->plan;
@@ -182,12 +193,16 @@ static void softmax_of_chunk(const job *j, const stream *s, float *w, int64_t ba
         alike(j, s, r, &next, &a, &z);
         for (int64_t i = r * p->group; i < next * p->group; i++) {
             float *row = w + i * FV_DECODE_CHUNK;
-            if (p->o.softcap > 0) j->simd->softcap(row + s->start - base, n, (float)(p->o.softcap * LOG2E));
+            if (p->o.softcap > 0) j->simd->softcap(row + s->start - base, n, (float)(p->o.softcap * FV_DECODE_LOG2E));
             if (j->x->slopes.rank) {
                 const int64_t head = s->kv * p->group + i % p->group,
                               at = j->cache->length[s->b] - count_of(j, s->b) + j->r0 + i / p->group;
-                j->simd->add_alibi(row + low, 1, high - low, (float)(slopes[head * slope_step] * LOG2E),
+                j->simd->add_alibi(row + low, 1, high - low, (float)(slopes[head * slope_step] * FV_DECODE_LOG2E),
                                    (float)(at - base - low), 0, -1);
+            }
+            if (j->has_bias_mask && a < z) {
+                const fv__decode_row place = row_index(j, s, i);
+                fv__decode_add_bias_mask(&j->bias_mask, j->simd, &place, a, z, row + a - base);
             }
             for (int64_t k = low; k < a - base; k++) row[k] = -INFINITY;
             for (int64_t k = z - base; k < high; k++) row[k] = -INFINITY;
@@ -213,6 +228,27 @@ static void values(const job *j, const stream *s, const float *w, int64_t base, 
                              rows, here.v, m, p->cache.d_v, prefetch_distance);
         }
     }
+}
+
+/* The same values row by row, without the positions that bias or mask hide. */
+static void values_visible(const job *j, const stream *s, const float *w, int64_t base, partial to) {
+    const fv_decode_plan *p = j->plan;
+    memset(to.o, 0, (size_t)(p->group * j->n * p->o_pad) * sizeof(float));
+    for (int64_t i = 0; i < p->group * j->n; i++) {
+        const fv__decode_row place = row_index(j, s, i);
+        int64_t next, a, z;
+        alike(j, s, i / p->group, &next, &a, &z);
+        for (int64_t at = a; at < z; at++)
+            if (!fv__decode_hides(&j->bias_mask, j->simd, &place, at))
+                j->kernel.values(to.o + i * p->o_pad, p->o_pad, w + i * FV_DECODE_CHUNK + at - base, FV_DECODE_CHUNK, 1,
+                                 fv__kv_at(j->cache, s->b, s->kv, at).v, 1, p->cache.d_v, 0);
+    }
+}
+
+/* Zero times what is not finite is not zero, but what is hidden must not show. */
+static void mend_nonfinite(const job *j, const stream *s, const float *w, int64_t base, partial to) {
+    const int64_t rows = j->plan->group * j->n, pad = j->plan->o_pad;
+    if (!j->simd->finite_tile(to.o, pad, rows, pad)) values_visible(j, s, w, base, to);
 }
 
 /* ---- merge */
@@ -252,10 +288,11 @@ static void merge_row(const job *j, int64_t b, int64_t kv, int64_t i, float *sum
     }
     const bool seen = total != 0;
     if (j->x->lse.rank)
-        *(float *)row_of(&j->x->lse, b, h, r) = seen ? (float)(((double)top + log2(total)) / LOG2E) : -INFINITY;
+        *(float *)row_of(&j->x->lse, b, h, r) =
+            seen ? (float)(((double)top + log2(total)) / FV_DECODE_LOG2E) : -INFINITY;
     if (seen && j->x->sinks.rank) {
         const double sink = (double)((const float *)j->x->sinks.data)[h * j->x->sinks.stride[0]];
-        total += exp2(sink * LOG2E - (double)top);
+        total += exp2(sink * FV_DECODE_LOG2E - (double)top);
     }
     store_row(j, b, h, r, sum, seen ? (float)(1 / total) : 0, workspace);
 }
@@ -269,7 +306,7 @@ static void merge(const job *j, int64_t b, int64_t kv, float *workspace) {
 /* (sequence, kv head, chunk) of a task, and which positions those are. False: there is no such task. */
 static bool locate(const job *j, int64_t task, int64_t *b, int64_t *kv, int64_t *chunk, int64_t *start, int64_t *end) {
     const int64_t kv_heads = j->plan->cache.kv_heads;
-    int64_t low = 0, high = j->plan->cache.batch;
+    int64_t low = j->b0, high = j->b1;
     if (task >= j->first[high] * kv_heads) return false;
     while (high - low > 1) {
         const int64_t middle = low + (high - low) / 2;
@@ -308,6 +345,7 @@ static void chunk_task(void *context, int64_t index, int worker) {
         scores(j, &s, q, w, base);
         softmax_of_chunk(j, &s, w, base, to);
         values(j, &s, w, base, to);
+        if (j->has_bias_mask) mend_nonfinite(j, &s, w, base, to);
     } else
         empty_partial(j, to);
     if (atomic_fetch_sub(&j->left[s.b * j->plan->cache.kv_heads + s.kv], 1) == 1) merge(j, s.b, s.kv, w);
@@ -318,6 +356,7 @@ void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const 
     const int64_t n = x->q.dim[2];
     char *at = scratch;
     j.kernel = stored_of(j.simd, cache->o.dtype);
+    j.bias_mask = fv__decode_bias_mask_of(plan, x), j.has_bias_mask = x->bias.rank || x->mask.rank;
     j.partition = fv__decode_partition_of(plan, cache);
     j.first = scratch;
     j.left = (atomic_int *)(at += j.partition.first_bytes);
@@ -325,7 +364,9 @@ void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const 
     j.workers = at + j.partition.part_bytes * (size_t)(j.partition.chunks * cache->o.kv_heads);
     for (j.r0 = 0; j.r0 < n; j.r0 += j.n) {
         j.n = n - j.r0 < plan->row_batch ? n - j.r0 : plan->row_batch;
-        count_chunks(&j);
-        fv__parallel_for(j.first[cache->o.batch] * cache->o.kv_heads, chunk_task, &j);
+        for (j.b0 = 0; j.b0 < cache->o.batch; j.b0 = j.b1) {
+            count_chunks(&j);
+            fv__parallel_for(j.first[j.b1] * cache->o.kv_heads, chunk_task, &j);
+        }
     }
 }

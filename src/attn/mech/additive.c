@@ -11,48 +11,40 @@
 
 #include <math.h>
 
-static fv_status accept(fv_attention_plan *plan) {
+static fv_status setup(fv_attention_plan *plan) {
     if (plan->options.scale == 0) plan->options.scale = 1;
-    FV_TRY(fv__exact_accept(plan));
-    return fv__tile_tune(plan, FV_SCORE_ADD);
+    fv__tile_setup_of(plan)->choice[FV_SCORE_additive] = plan->mechanism;
+    return FV_OK;
 }
 
-static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *shape) {
-    if (port != FV_W0) return;
-    shape->rank = 2, shape->dim[0] = plan->heads, shape->dim[1] = plan->d_qk;
-}
+static const fv_mechanism_operand operands[] = {
+    {FV_W0, "w", "H,D", FV_OPERAND_XAVIER, true, "weighs the hidden units"},
+    {0},
+};
 
-static double score(const fv_attention_plan *plan, const fv_attention_tensors *x, fv__query_key at) {
+static double score(const fv__row *r, int64_t j) {
+    const fv_tensor *t = r->run->x->t;
     double sum = 0;
-    for (int64_t d = 0; d < plan->d_qk; d++) {
-        const int64_t q[4] = {at.b, at.h, at.q_row, d}, k[4] = {at.b, at.kv, at.k_row, d}, w[2] = {at.h, d};
-        sum += fv_tensor_get(&x->t[FV_W0], w) * tanh(fv_tensor_get(&x->t[FV_Q], q) + fv_tensor_get(&x->t[FV_K], k));
-    }
+    for (int64_t d = 0; d < r->run->plan->d_qk; d++)
+        sum += fv_tensor_get(&t[FV_W0], (int64_t[2]){r->h, d}) *
+               tanh(fv__plain_get(&t[FV_Q], r->b, r->h, r->q_row, d) +
+                    fv__plain_get(&t[FV_K], r->b, r->kv, r->k_start + j, d));
     return sum;
 }
 
-static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) {
-    fv__plain_reference(plan, x, score);
-}
+static void reference(const fv__run *run) { fv__plain_reference(run, score, NULL); }
 
 const fv__mechanism fv__mech_additive = {
     .info = {.name = "additive",
              .summary = "scores by a small network, w.tanh(q + k)",
              .citation = "Bahdanau et al. 2014, arXiv 1409.0473",
              .cost = "O(n m d) tanh, O(n d) memory",
-             .needs = FV_EXACT_NEEDS | 1 << FV_W0,
+             .needs = FV_EXACT_NEEDS | FV_OPERAND_BIT(FV_W0),
              .takes = FV_EXACT_TAKES,
-             .can = FV_EXACT_CAN,
-             .port_names = {"w"}},
-    .accept = accept,
-    .port_shape = port_shape,
-    .scratch = fv__tile_scratch,
-    .flops = fv__tile_flops,
-    .forward = fv__tile_forward,
-    .backward = fv__tile_backward,
+             .can = FV_TILE_CAN,
+             .operands = operands,
+             .examples = {"additive"}},
+    .engine = &fv__tile,
+    .setup = setup,
     .reference = reference,
-    .weights = fv__tile_weights,
-    .statistics_scratch = fv__tile_statistics_scratch,
-    .statistics = fv__tile_statistics,
-    .describe = fv__tile_describe,
 };

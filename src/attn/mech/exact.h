@@ -1,27 +1,25 @@
-/* What the mechanisms over the TILE engine share: the plain reference and the abilities. */
+/* What the mechanisms over the TILE engine share: the operands and the plain reference. */
 #ifndef FV_ATTN_EXACT_H
 #define FV_ATTN_EXACT_H
 
 #include "attn/mechanism_contract.h"
+#include "attn/reference.h"
 
-enum {
-    FV_EXACT_NEEDS = 1 << FV_Q | 1 << FV_K | 1 << FV_V,
-    FV_EXACT_TAKES = 1 << FV_BIAS | 1 << FV_SINKS | 1 << FV_SLOPES | 1 << FV_MASK | 1 << FV_KV_LEN |
-                     1 << FV_PREFIX_LEN | 1 << FV_CU_Q | 1 << FV_CU_K,
-    FV_EXACT_CAN = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS |
-                   FV_CAN_DROPOUT | FV_CAN_BLOCKS
-};
+#define FV_EXACT_NEEDS (FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_K) | FV_OPERAND_BIT(FV_V))
+#define FV_EXACT_TAKES                                                                                          \
+    (FV_OPERAND_BIT(FV_BIAS) | FV_OPERAND_BIT(FV_SINKS) | FV_OPERAND_BIT(FV_SLOPES) | FV_OPERAND_BIT(FV_MASK) | \
+     FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_PREFIX_LEN) | FV_OPERAND_BIT(FV_CU_Q) | FV_OPERAND_BIT(FV_CU_K))
 
-/* Backward needs `lse` of the forward. */
-fv_status fv__exact_accept(fv_attention_plan *plan);
-void fv__exact_reference(const fv_attention_plan *plan, const fv_attention_tensors *x);
+void fv__exact_reference(const fv__run *run);
 
-/* One query and one key, where they are in the tensors. */
-typedef struct fv__query_key {
-    int64_t b, h, kv, q_row, k_row;
-} fv__query_key;
-typedef double fv__raw_score(const fv_attention_plan *plan, const fv_attention_tensors *x, fv__query_key at);
-/* The same with another score before scale and softcap. */
-void fv__plain_reference(const fv_attention_plan *plan, const fv_attention_tensors *x, fv__raw_score *score);
+/* The same with another score of the row and key j, before scale and softcap, and with what is added to it after them
+ * (NULL: nothing). */
+typedef double fv__row_score(const fv__row *row, int64_t j);
+void fv__plain_reference(const fv__run *run, fv__row_score *raw, fv__row_score *added);
+
+/* The same over the keys that `sees` leaves of those that the row sees; it is asked for those alone, the keys of a row
+ * in order, three times. */
+typedef bool fv__row_predicate(const fv__row *row, int64_t j, void *context);
+void fv__keys_reference(const fv__run *run, fv__row_predicate *sees, void *context);
 
 #endif

@@ -50,26 +50,15 @@ static int64_t weights_of_head(const fv_attention_plan *plan) {
 #define SIMD_NOW fv__simd_f64_now
 #include "attn/mech/se.h"
 
-static void forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    if (plan->dtype == FV_F64)
-        forward_f64(plan, x, scratch);
-    else
-        forward_f32(plan, x, scratch);
-}
+static const fv_mechanism_operand operands[] = {
+    {FV_W0, "w1", "H,R,D", FV_OPERAND_XAVIER, true, "into the bottleneck of R units"},
+    {FV_W1, "b1", "H,R", FV_OPERAND_ZEROS, false, "added before the relu"},
+    {FV_W2, "w2", "H,D,R", FV_OPERAND_XAVIER, true, "out of the bottleneck"},
+    {FV_W3, "b2", "H,D", FV_OPERAND_ZEROS, false, "added before the sigmoid"},
+    {0},
+};
 
-static void backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    if (plan->dtype == FV_F64)
-        backward_f64(plan, x, scratch);
-    else
-        backward_f32(plan, x, scratch);
-}
-
-static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *shape) {
-    const int64_t h = plan->heads, d = plan->d_qk, r = bottleneck(plan);
-    const int64_t dim[4][3] = {{h, r, d}, {h, r}, {h, d, r}, {h, d}};
-    if (port >= FV_W0 && port <= FV_W3)
-        *shape = fv_tensor_of(NULL, plan->dtype, (port - FV_W0) % 2 ? 2 : 3, dim[port - FV_W0]);
-}
+static int64_t extent(const fv_attention_plan *plan, char letter) { return letter == 'R' ? bottleneck(plan) : 0; }
 
 static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
     const size_t e = fv_dtype_size(plan->dtype);
@@ -86,10 +75,17 @@ static double flops(const fv_attention_plan *plan, bool backward) {
     return h * (backward ? 5 * rows * d + 3 * small : 2 * rows * d + small);
 }
 
+static const fv__gate_kernels kernels = {scratch_size, flops, {forward_f32, forward_f64}, {backward_f32, backward_f64}};
+
+static fv_status setup(fv_attention_plan *plan) {
+    fv__gate_setup_of(plan)->kernels = &kernels;
+    return FV_OK;
+}
+
 /* ---- by plain loops in double */
 
-static double weight(const fv_attention_tensors *x, fv_port port, int64_t h, int64_t i, int64_t j) {
-    return fv_tensor_get(&x->t[port], (int64_t[3]){h, i, j});
+static double weight(const fv_attention_tensors *x, fv_operand operand, int64_t h, int64_t i, int64_t j) {
+    return fv_tensor_get(&x->t[operand], (int64_t[3]){h, i, j});
 }
 
 /* s of one channel of the rows [from, to) of one head */
@@ -109,9 +105,9 @@ static double excitation(const fv_attention_tensors *x, int64_t b, int64_t h, in
     return 1 / (1 + exp(-u));
 }
 
-static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) {
+static void reference(const fv__run *run) {
+    const fv_attention_tensors *x = run->x;
     const fv_tensor *in = &x->t[FV_Q], *len = &x->t[FV_KV_LEN], *cu = &x->t[FV_CU_Q];
-    (void)plan;
     for (int64_t n = 0; n < (cu->rank ? cu->dim[0] - 1 : in->dim[0]); n++) {
         const int64_t next = n + 1, b = cu->rank ? 0 : n, from = cu->rank ? (int64_t)fv_tensor_get(cu, &n) : 0;
         const int64_t end = cu->rank ? (int64_t)fv_tensor_get(cu, &next) : in->dim[2];
@@ -132,18 +128,16 @@ const fv__mechanism fv__mech_se = {
              .summary = "squeeze and excitation: channels scaled by the mean of the sequence",
              .citation = "Hu et al. 2018, arXiv 1709.01507",
              .cost = "O(n d) time and memory",
-             .needs = 1 << FV_Q | 1 << FV_W0 | 1 << FV_W1 | 1 << FV_W2 | 1 << FV_W3,
-             .takes = 1 << FV_KV_LEN | 1 << FV_CU_Q,
-             .can = FV_CAN_BACKWARD | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_SELF,
+             .needs = FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_W0) | FV_OPERAND_BIT(FV_W1) | FV_OPERAND_BIT(FV_W2) |
+                      FV_OPERAND_BIT(FV_W3),
+             .takes = FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_CU_Q),
+             .can = FV_GATE_CAN,
              .params = params,
-             .port_names = {"w1", "b1", "w2", "b2"}},
+             .operands = operands,
+             .examples = {"se:reduction=4", "se"}},
     .params_size = sizeof(se_params),
-    .accept = fv__gate_accept,
-    .port_shape = port_shape,
-    .scratch = scratch_size,
-    .flops = flops,
-    .forward = forward,
-    .backward = backward,
+    .engine = &fv__gate,
+    .setup = setup,
+    .extent = extent,
     .reference = reference,
-    .describe = fv__gate_describe,
 };

@@ -7,6 +7,7 @@ typedef struct T(kept) {
 } T(kept);
 
 typedef struct T(job) {
+    const fv__run *run;
     const fv_attention_plan *plan;
     const fv_attention_tensors *x;
     const SIMD *simd;
@@ -17,12 +18,14 @@ typedef struct T(job) {
     int64_t blocks, units;
 } T(job);
 
-static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = {.plan = plan, .x = x, .simd = SIMD_NOW(), .units = bottleneck(plan)};
+static T(job) T(job_of)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    const fv_attention_tensors *x = run->x;
+    T(job) job = {.run = run, .plan = run->plan, .x = run->x, .simd = SIMD_NOW(), .units = bottleneck(plan)};
     const int64_t heads = plan->heads, d = plan->d_qk;
     char *at = scratch;
     int64_t *first = fv__gate_carve(&at, plan->sequences + 1, sizeof *first);
-    job.first = first, job.blocks = fv__gate_count(plan, x, first);
+    job.first = first, job.blocks = fv__gate_count(run, first);
     job.w1 = fv__gate_carve(&at, heads * weights_of_head(plan), sizeof(R));
     job.b1 = job.w1 + heads * job.units * d, job.w2 = job.b1 + heads * job.units,
     job.b2 = job.w2 + heads * d * job.units;
@@ -46,7 +49,7 @@ static T(kept) T(kept_of)(const T(job) * job, int64_t sequence, int64_t head) {
 static void T(sum_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
     const int64_t head = index % job->plan->heads, d = job->plan->d_qk;
-    const fv__gate_rows r = fv__gate_rows_of(job->plan, job->x, job->first, index / job->plan->heads);
+    const fv__gate_rows r = fv__gate_rows_of(job->run, job->first, index / job->plan->heads);
     R *sum = job->sums + index * d;
     (void)worker;
     job->simd->fill(sum, 0, d);
@@ -56,7 +59,7 @@ static void T(sum_task)(void *context, int64_t index, int worker) {
 static void T(product_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
     const int64_t head = index % job->plan->heads, d = job->plan->d_qk;
-    const fv__gate_rows r = fv__gate_rows_of(job->plan, job->x, job->first, index / job->plan->heads);
+    const fv__gate_rows r = fv__gate_rows_of(job->run, job->first, index / job->plan->heads);
     R *sum = job->products + index * d;
     (void)worker;
     job->simd->fill(sum, 0, d);
@@ -68,7 +71,7 @@ static void T(product_task)(void *context, int64_t index, int worker) {
 static void T(scale_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
     const int64_t head = index % job->plan->heads, d = job->plan->d_qk;
-    const fv__gate_rows r = fv__gate_rows_of(job->plan, job->x, job->first, index / job->plan->heads);
+    const fv__gate_rows r = fv__gate_rows_of(job->run, job->first, index / job->plan->heads);
     const T(kept) k = T(kept_of)(job, r.sequence, head);
     (void)worker;
     for (int64_t i = 0; i < r.live; i++)
@@ -80,7 +83,7 @@ static void T(scale_task)(void *context, int64_t index, int worker) {
 static void T(input_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
     const int64_t head = index % job->plan->heads, d = job->plan->d_qk;
-    const fv__gate_rows r = fv__gate_rows_of(job->plan, job->x, job->first, index / job->plan->heads);
+    const fv__gate_rows r = fv__gate_rows_of(job->run, job->first, index / job->plan->heads);
     const T(kept) k = T(kept_of)(job, r.sequence, head);
     (void)worker;
     for (int64_t i = 0; i < r.live; i++) {
@@ -95,7 +98,7 @@ static void T(input_task)(void *context, int64_t index, int worker) {
 
 /* The blocks of a sequence added in their order, over the number of its rows for the mean. Returns that number. */
 static int64_t T(combine)(const T(job) * job, int64_t sequence, int64_t head, const R *parts, bool mean, R *to) {
-    const int64_t d = job->plan->d_qk, n = fv__attn_sequence(job->plan, job->x, sequence).k_len;
+    const int64_t d = job->plan->d_qk, n = fv__attn_sequence(job->run, sequence).k_len;
     for (int64_t i = 0; i < d; i++) {
         double sum = 0;
         for (int64_t b = job->first[sequence]; b < job->first[sequence + 1]; b++)
@@ -161,15 +164,17 @@ static void T(parameter_task)(void *context, int64_t index, int worker) {
     }
 }
 
-static void T(forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = T(job_of)(plan, x, scratch);
+static void T(forward)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    T(job) job = T(job_of)(run, scratch);
     fv__parallel_for(job.blocks * plan->heads, T(sum_task), &job);
     fv__parallel_for(plan->sequences * plan->heads, T(excite_task), &job);
     fv__parallel_for(job.blocks * plan->heads, T(scale_task), &job);
 }
 
-static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = T(job_of)(plan, x, scratch);
+static void T(backward)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    T(job) job = T(job_of)(run, scratch);
     const int64_t tasks = job.blocks * plan->heads, planes = plan->sequences * plan->heads;
     fv__parallel_for(tasks, T(sum_task), &job);
     fv__parallel_for(tasks, T(product_task), &job);

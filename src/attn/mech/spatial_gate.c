@@ -27,24 +27,11 @@
 #define SIMD_NOW fv__simd_f64_now
 #include "attn/mech/spatial_gate.h"
 
-static void forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    if (plan->dtype == FV_F64)
-        forward_f64(plan, x, scratch);
-    else
-        forward_f32(plan, x, scratch);
-}
-
-static void backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    if (plan->dtype == FV_F64)
-        backward_f64(plan, x, scratch);
-    else
-        backward_f32(plan, x, scratch);
-}
-
-static void port_shape(const fv_attention_plan *plan, fv_port port, fv_tensor *shape) {
-    const int64_t dim[2] = {plan->heads, plan->d_qk};
-    if (port == FV_W0 || port == FV_W1) *shape = fv_tensor_of(NULL, plan->dtype, port == FV_W0 ? 2 : 1, dim);
-}
+static const fv_mechanism_operand operands[] = {
+    {FV_W0, "w", "H,D", FV_OPERAND_XAVIER, true, "weighs the channels"},
+    {FV_W1, "b", "H", FV_OPERAND_ZEROS, false, "added before the sigmoid"},
+    {0},
+};
 
 /* A sum over rows for dw and db of each block when backward, and the parameters without gaps. */
 static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
@@ -60,11 +47,18 @@ static double flops(const fv_attention_plan *plan, bool backward) {
     return (double)plan->batch * (double)plan->heads * (double)plan->q_len * (double)plan->d_qk * (backward ? 9 : 3);
 }
 
+static const fv__gate_kernels kernels = {scratch_size, flops, {forward_f32, forward_f64}, {backward_f32, backward_f64}};
+
+static fv_status setup(fv_attention_plan *plan) {
+    fv__gate_setup_of(plan)->kernels = &kernels;
+    return FV_OK;
+}
+
 /* ---- by plain loops in double */
 
-static void reference(const fv_attention_plan *plan, const fv_attention_tensors *x) {
+static void reference(const fv__run *run) {
+    const fv_attention_tensors *x = run->x;
     const fv_tensor *in = &x->t[FV_Q], *len = &x->t[FV_KV_LEN];
-    (void)plan;
     for (int64_t b = 0; b < in->dim[0]; b++)
         for (int64_t h = 0; h < in->dim[1]; h++)
             for (int64_t l = 0; l < in->dim[2]; l++) {
@@ -84,16 +78,12 @@ const fv__mechanism fv__mech_spatial_gate = {
              .summary = "spatial gate (sSE): every position scales its own channels by a sigmoid of them",
              .citation = "Roy et al. 2018, arXiv 1803.02579",
              .cost = "O(n d) time and memory",
-             .needs = 1 << FV_Q | 1 << FV_W0 | 1 << FV_W1,
-             .takes = 1 << FV_KV_LEN | 1 << FV_CU_Q,
-             .can = FV_CAN_BACKWARD | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_SELF,
-             .port_names = {"w", "b"}},
-    .accept = fv__gate_accept,
-    .port_shape = port_shape,
-    .scratch = scratch_size,
-    .flops = flops,
-    .forward = forward,
-    .backward = backward,
+             .needs = FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_W0) | FV_OPERAND_BIT(FV_W1),
+             .takes = FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_CU_Q),
+             .can = FV_GATE_CAN,
+             .operands = operands,
+             .examples = {"spatial-gate"}},
+    .engine = &fv__gate,
+    .setup = setup,
     .reference = reference,
-    .describe = fv__gate_describe,
 };

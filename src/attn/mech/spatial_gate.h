@@ -2,6 +2,7 @@
 #include "attn/engine/gate/gate_job.h"
 
 typedef struct T(job) {
+    const fv__run *run;
     const fv_attention_plan *plan;
     const fv_attention_tensors *x;
     const SIMD *simd;
@@ -11,12 +12,14 @@ typedef struct T(job) {
     int64_t blocks;
 } T(job);
 
-static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = {.plan = plan, .x = x, .simd = SIMD_NOW()};
+static T(job) T(job_of)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    const fv_attention_tensors *x = run->x;
+    T(job) job = {.run = run, .plan = run->plan, .x = run->x, .simd = SIMD_NOW()};
     const int64_t wide = plan->d_qk + 1;
     char *at = scratch;
     int64_t *first = fv__gate_carve(&at, plan->sequences + 1, sizeof *first);
-    job.first = first, job.blocks = fv__gate_count(plan, x, first);
+    job.first = first, job.blocks = fv__gate_count(run, first);
     job.w = fv__gate_carve(&at, plan->heads * wide, sizeof(R));
     job.sums = (R *)at;
     T(gather)(job.w, &x->t[FV_W0]);
@@ -37,7 +40,7 @@ static void T(gates)(const T(job) * job, const fv__gate_rows *r, int64_t head, R
 static void T(forward_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
     const int64_t head = index % job->plan->heads, d = job->plan->d_qk;
-    const fv__gate_rows r = fv__gate_rows_of(job->plan, job->x, job->first, index / job->plan->heads);
+    const fv__gate_rows r = fv__gate_rows_of(job->run, job->first, index / job->plan->heads);
     R g[FV_GATE_ROWS];
     (void)worker;
     T(gates)(job, &r, head, g);
@@ -47,8 +50,9 @@ static void T(forward_task)(void *context, int64_t index, int worker) {
     T(zero_rows)(job->simd, &job->out, &r, head, d);
 }
 
-static void T(forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = T(job_of)(plan, x, scratch);
+static void T(forward)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    T(job) job = T(job_of)(run, scratch);
     fv__parallel_for(job.blocks * plan->heads, T(forward_task), &job);
 }
 
@@ -56,7 +60,7 @@ static void T(backward_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
     const SIMD *simd = job->simd;
     const int64_t head = index % job->plan->heads, d = job->plan->d_qk;
-    const fv__gate_rows r = fv__gate_rows_of(job->plan, job->x, job->first, index / job->plan->heads);
+    const fv__gate_rows r = fv__gate_rows_of(job->run, job->first, index / job->plan->heads);
     const R *w = job->w + head * d;
     R g[FV_GATE_ROWS], *dw = job->sums + index * (d + 1);
     (void)worker;
@@ -91,15 +95,16 @@ static void T(parameters)(const T(job) * job) {
 static void T(no_gradient)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
     const int64_t head = index % job->plan->heads, d = job->plan->d_qk;
-    fv__gate_rows r = fv__gate_rows_of(job->plan, job->x, job->first, index / job->plan->heads);
+    fv__gate_rows r = fv__gate_rows_of(job->run, job->first, index / job->plan->heads);
     (void)worker;
     r.live = 0;
     T(zero_rows)(job->simd, &job->din, &r, head, d);
     job->simd->fill(job->sums + index * (d + 1), 0, d + 1);
 }
 
-static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = T(job_of)(plan, x, scratch);
+static void T(backward)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    T(job) job = T(job_of)(run, scratch);
     fv__parallel_for(job.blocks * plan->heads, job.dout.data ? T(backward_task) : T(no_gradient), &job);
     T(parameters)(&job);
 }

@@ -24,11 +24,11 @@ static const fv_option params[] = {
 /* Both the mechanism's window and the one in the options hold. */
 static int64_t narrower(int64_t a, int64_t b) { return a < 0 ? b : b < 0 ? a : a < b ? a : b; }
 
-static fv_status accept(fv_attention_plan *plan) {
+static fv_status setup(fv_attention_plan *plan) {
     const window_params *p = plan->params;
     plan->window_left = narrower(plan->window_left, p->left);
     plan->window_right = narrower(plan->window_right, p->right);
-    return fv__exact_accept(plan);
+    return FV_OK;
 }
 
 const fv__mechanism fv__mech_window = {
@@ -38,17 +38,11 @@ const fv__mechanism fv__mech_window = {
              .cost = "O(n w d) time, O(n d) memory",
              .needs = FV_EXACT_NEEDS,
              .takes = FV_EXACT_TAKES,
-             .can = FV_EXACT_CAN,
-             .params = params},
+             .can = FV_TILE_CAN,
+             .params = params,
+             .examples = {"window:left=7,right=3", "window:left=40,right=0"}},
     .params_size = sizeof(window_params),
-    .accept = accept,
-    .scratch = fv__tile_scratch,
-    .flops = fv__tile_flops,
-    .forward = fv__tile_forward,
-    .backward = fv__tile_backward,
+    .engine = &fv__tile,
+    .setup = setup,
     .reference = fv__exact_reference,
-    .weights = fv__tile_weights,
-    .statistics_scratch = fv__tile_statistics_scratch,
-    .statistics = fv__tile_statistics,
-    .describe = fv__tile_describe,
 };

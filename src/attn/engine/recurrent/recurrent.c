@@ -4,28 +4,24 @@
 
 #include <stdio.h>
 
-static const fv__recurrent_engine *engine_of(const fv_attention_plan *plan) {
-    return plan->dtype == FV_F64 ? &fv__recurrent_engine_f64 : &fv__recurrent_engine_f32;
+static const fv__recurrent_kernels *kernels_of(const fv_attention_plan *plan) {
+    return plan->dtype == FV_F64 ? &fv__recurrent_kernels_f64 : &fv__recurrent_kernels_f32;
 }
 
-void fv__recurrent_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    engine_of(plan)->forward(plan, x, scratch);
-}
+static void forward(const fv__run *run, void *scratch) { kernels_of(run->plan)->forward(run, scratch); }
 
-void fv__recurrent_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    engine_of(plan)->backward(plan, x, scratch);
-}
+static void backward(const fv__run *run, void *scratch) { kernels_of(run->plan)->backward(run, scratch); }
 
 static fv_status refuse(const fv_attention_plan *plan, const char *what, const char *why) {
     return fv__fail(FV_USAGE, "attention: mechanism \"%s\", %s\n  expected none: %s\n  found:   it is set",
                     plan->mechanism->info.name, what, why);
 }
 
-fv_status fv__recurrent_accept(fv_attention_plan *plan) {
-    if (plan->window_left >= 0) return refuse(plan, "option window_left", "a state cannot forget single keys");
+static fv_status accept(const fv_attention_plan *plan) {
+    if (plan->window_left >= 0) return refuse(plan, "option window.left", "a state cannot forget single keys");
     if (plan->options.softcap > 0) return refuse(plan, "option softcap", "there are no scores to cap");
-    if (plan->shape[FV_STATE_OUT].rank) return refuse(plan, "port \"state_out\"", "the state is not given out");
-    if (plan->shape[FV_AUX].rank) return refuse(plan, "port \"aux\"", "backward needs nothing but \"out\"");
+    if (plan->shape[FV_STATE_OUT].rank) return refuse(plan, "operand \"state_out\"", "the state is not given out");
+    if (plan->shape[FV_AUX].rank) return refuse(plan, "operand \"aux\"", "backward needs nothing but \"out\"");
     return FV_OK;
 }
 
@@ -34,9 +30,9 @@ fv_status fv__recurrent_accept(fv_attention_plan *plan) {
 static int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 
-fv__recurrent_positions fv__recurrent_positions_of(const fv_attention_plan *plan, const fv_attention_tensors *x,
-                                                   int64_t number) {
-    fv__recurrent_positions positions = {.sequence = fv__attn_sequence(plan, x, number)};
+fv__recurrent_positions fv__recurrent_positions_of(const fv__run *run, int64_t number) {
+    const fv_attention_plan *plan = run->plan;
+    fv__recurrent_positions positions = {.sequence = fv__attn_sequence(run, number)};
     const fv__sequence *s = &positions.sequence;
     positions.k_rows = plan->packed ? s->k_len : plan->k_len;
     positions.keys = s->k_len;
@@ -63,11 +59,12 @@ fv__recurrent_chunk fv__recurrent_chunk_at(const fv__recurrent_positions *positi
 
 static int64_t spans_in(int64_t length) { return (length + FV_RECURRENT_SPAN - 1) / FV_RECURRENT_SPAN; }
 
-int64_t fv__recurrent_count(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t *first) {
+int64_t fv__recurrent_count(const fv__run *run, int64_t *first) {
+    const fv_attention_plan *plan = run->plan;
     int64_t count = 0;
     for (int64_t n = 0; n < plan->sequences; n++) {
         first[n] = count;
-        count += spans_in(fv__recurrent_positions_of(plan, x, n).length);
+        count += spans_in(fv__recurrent_positions_of(run, n).length);
     }
     return first[plan->sequences] = count;
 }
@@ -92,7 +89,7 @@ static int64_t most_spans(const fv_attention_plan *plan) {
     if (plan->packed) return (q + k) / FV_RECURRENT_SPAN + plan->sequences;
     if (plan->window_right < 0) return fv__attn_times(spans_in(max_of(q, k)), plan->sequences);
     if (plan->lower_right) return fv__attn_times(spans_in(k), plan->sequences);
-    return fv__attn_times(spans_in(q + max_of(0, min_of(k, plan->q_offset + plan->window_right))), plan->sequences);
+    return fv__attn_times(spans_in(q + k), plan->sequences); /* whatever the offset of the call */
 }
 
 fv__recurrent_partition fv__recurrent_partition_of(const fv_attention_plan *plan, bool backward) {
@@ -111,7 +108,7 @@ fv__recurrent_partition fv__recurrent_partition_of(const fv_attention_plan *plan
     return partition;
 }
 
-size_t fv__recurrent_scratch(const fv_attention_plan *plan, bool backward) {
+static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
     const fv__recurrent_partition partition = fv__recurrent_partition_of(plan, backward);
     return partition.first_bytes + partition.states_bytes + 2 * partition.rows_bytes +
            (size_t)fv_threads() * partition.worker_bytes;
@@ -121,14 +118,28 @@ size_t fv__recurrent_scratch(const fv_attention_plan *plan, bool backward) {
 
 /* Of the recurrence itself: every key is written once, every query reads once; the pairs inside chunks are a choice of
  * the engine. */
-double fv__recurrent_flops(const fv_attention_plan *plan, bool backward) {
+static double flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward) {
+    (void)call;
     const double state = 2.0 * (double)plan->d_qk * (double)(plan->d_v + 1) * (double)plan->batch;
     const double queries = (double)plan->heads * (double)plan->q_len,
                  keys = (double)plan->kv_heads * (double)plan->k_len;
     return state * (backward ? 2 * queries + 3 * keys : queries + keys);
 }
 
-void fv__recurrent_describe(const fv_attention_plan *plan, char *text, size_t size) {
+static void describe(const fv_attention_plan *plan, char *text, size_t size) {
     snprintf(text, size, "recurrent %s %s, chunks of %d in spans of %d", fv_dtype_name(plan->dtype),
              plan->dtype == FV_F64 ? "scalar" : fv_isa(), FV_RECURRENT_CHUNK, FV_RECURRENT_SPAN);
 }
+
+const fv__engine fv__recurrent = {
+    .name = "recurrent",
+    .can = FV_RECURRENT_CAN,
+    .setup_size = sizeof(fv__recurrent_setup),
+    .accept = accept,
+    .scratch = scratch_size,
+    .flops = flops,
+    .forward = forward,
+    .backward = backward,
+    .weights = fv__recurrent_weights,
+    .describe = describe,
+};

@@ -20,8 +20,8 @@
  * dK and dV. Chunks are made by positions of their own sequence: a result depends neither on threads nor on what else
  * is in the batch.
  *
- * A new recurrence (decay, delta rule) is a new field of fv__recurrent, read where a chunk is combined with the state:
- * states and outputs. */
+ * A new recurrence (decay, delta rule) is a new field of fv__recurrent_setup, read where a chunk is combined with
+ * the state: states and outputs. */
 #ifndef FV_ATTN_RECURRENT_H
 #define FV_ATTN_RECURRENT_H
 
@@ -32,17 +32,22 @@ enum {
     FV_RECURRENT_SPAN = 256, /* positions of a task, a multiple of CHUNK; one state is stored for each */
 };
 
-/* The settings of a recurrence; the params of its mechanism begin with them. */
-typedef struct fv__recurrent {
-    double eps; /* added to the normaliser */
-} fv__recurrent;
+enum {
+    FV_RECURRENT_CAN = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS
+};
+extern const fv__engine fv__recurrent;
 
-fv_status fv__recurrent_accept(fv_attention_plan *plan);
-size_t fv__recurrent_scratch(const fv_attention_plan *plan, bool backward);
-void fv__recurrent_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-void fv__recurrent_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-double fv__recurrent_flops(const fv_attention_plan *plan, bool backward);
-void fv__recurrent_describe(const fv_attention_plan *plan, char *text, size_t size);
+/* What a mechanism over RECURRENT chooses. */
+typedef struct fv__recurrent_setup {
+    double eps; /* added to the normaliser */
+} fv__recurrent_setup;
+static inline fv__recurrent_setup *fv__recurrent_setup_of(const fv_attention_plan *plan) {
+    return fv__setup_of(plan, &fv__recurrent);
+}
+
+/* The weights the recurrence never forms, by plain loops: phi(q_i).phi(k_j), normalised by lse for SOFTMAX. */
+void fv__recurrent_weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                           int64_t count, const fv_tensor *out, void *scratch);
 
 /* ---- between recurrent.c and the two types */
 
@@ -52,8 +57,7 @@ typedef struct fv__recurrent_positions {
     int64_t k_rows; /* rows of k and v that belong to the sequence, seen or not */
     int64_t q_position, keys, empty_queries, length;
 } fv__recurrent_positions;
-fv__recurrent_positions fv__recurrent_positions_of(const fv_attention_plan *plan, const fv_attention_tensors *x,
-                                                   int64_t number);
+fv__recurrent_positions fv__recurrent_positions_of(const fv__run *run, int64_t number);
 
 /* Queries [q, q + rows) and keys [k, k + cols) of a chunk; when causal, query q + r sees the keys k + c with c <= r +
  * diagonal. */
@@ -63,7 +67,7 @@ typedef struct fv__recurrent_chunk {
 fv__recurrent_chunk fv__recurrent_chunk_at(const fv__recurrent_positions *positions, int64_t position);
 
 /* first[n] = number of the first span of sequence n; returns the number of spans. */
-int64_t fv__recurrent_count(const fv_attention_plan *plan, const fv_attention_tensors *x, int64_t *first);
+int64_t fv__recurrent_count(const fv__run *run, int64_t *first);
 void fv__recurrent_locate(const int64_t *first, int64_t sequences, int64_t span, int64_t *sequence, int64_t *local);
 
 typedef struct fv__recurrent_partition {
@@ -74,10 +78,10 @@ typedef struct fv__recurrent_partition {
 } fv__recurrent_partition;
 fv__recurrent_partition fv__recurrent_partition_of(const fv_attention_plan *plan, bool backward);
 
-typedef struct fv__recurrent_engine {
-    void (*forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-    void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-} fv__recurrent_engine;
-extern const fv__recurrent_engine fv__recurrent_engine_f32, fv__recurrent_engine_f64;
+typedef struct fv__recurrent_kernels {
+    void (*forward)(const fv__run *run, void *scratch);
+    void (*backward)(const fv__run *run, void *scratch);
+} fv__recurrent_kernels;
+extern const fv__recurrent_kernels fv__recurrent_kernels_f32, fv__recurrent_kernels_f64;
 
 #endif

@@ -119,7 +119,7 @@ static void T(backward_states)(void *context, int64_t task, int worker) {
 static void T(backward_scan)(void *context, int64_t task, int worker) {
     const T(job) *job = context;
     const int64_t sequence = task / job->plan->kv_heads, kv = task % job->plan->kv_heads;
-    const fv__recurrent_positions positions = fv__recurrent_positions_of(job->plan, job->x, sequence);
+    const fv__recurrent_positions positions = fv__recurrent_positions_of(job->run, sequence);
     const fv__sequence *at = &positions.sequence;
     (void)worker;
     T(scan)(job, sequence, kv);
@@ -237,8 +237,10 @@ static void T(backward_keys_pass)(void *context, int64_t task, int worker) {
     }
 }
 
-static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = T(job_of)(plan, x, scratch, true);
+static void T(backward)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    const fv_attention_tensors *x = run->x;
+    T(job) job = T(job_of)(run, scratch, true);
     job.dq = T(view_of)(&x->d[FV_Q]), job.dk = T(view_of)(&x->d[FV_K]), job.dv = T(view_of)(&x->d[FV_V]);
     job.dout = T(view_of)(&x->d[FV_OUT]), job.dlse = T(view_of)(&x->d[FV_LSE]);
     const int64_t tasks = job.spans * plan->kv_heads, units = plan->sequences * plan->kv_heads;

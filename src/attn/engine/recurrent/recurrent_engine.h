@@ -3,4 +3,4 @@
 #include "attn/engine/recurrent/recurrent_forward.h"
 #include "attn/engine/recurrent/recurrent_backward.h"
 
-const fv__recurrent_engine T(engine) = {T(forward), T(backward)};
+const fv__recurrent_kernels T(kernels) = {T(forward), T(backward)};

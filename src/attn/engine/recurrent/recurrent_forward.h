@@ -80,7 +80,7 @@ static void T(forward_states)(void *context, int64_t task, int worker) {
 static void T(forward_scan)(void *context, int64_t task, int worker) {
     const T(job) *job = context;
     const int64_t sequence = task / job->plan->kv_heads, kv = task % job->plan->kv_heads;
-    const fv__recurrent_positions positions = fv__recurrent_positions_of(job->plan, job->x, sequence);
+    const fv__recurrent_positions positions = fv__recurrent_positions_of(job->run, sequence);
     const fv__sequence *at = &positions.sequence;
     (void)worker;
     T(scan)(job, sequence, kv);
@@ -107,8 +107,9 @@ static void T(forward_outputs)(void *context, int64_t task, int worker) {
     }
 }
 
-static void T(forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = T(job_of)(plan, x, scratch, false);
+static void T(forward)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    T(job) job = T(job_of)(run, scratch, false);
     fv__parallel_for(job.spans * plan->kv_heads, T(forward_states), &job);
     fv__parallel_for(plan->sequences * plan->kv_heads, T(forward_scan), &job);
     fv__parallel_for(job.spans * plan->kv_heads, T(forward_outputs), &job);

@@ -6,6 +6,7 @@ enum { C = FV_RECURRENT_CHUNK };
 #include "attn/engine/view.h"
 
 typedef struct T(job) {
+    const fv__run *run;
     const fv_attention_plan *plan;
     const fv_attention_tensors *x;
     const SIMD *simd;
@@ -21,8 +22,15 @@ typedef struct T(job) {
     bool causal;
 } T(job);
 
-static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch, bool backward) {
-    T(job) job = {.plan = plan, .x = x, .simd = SIMD_NOW(), .partition = fv__recurrent_partition_of(plan, backward)};
+static T(job) T(job_of)(const fv__run *run, void *scratch, bool backward) {
+    const fv_attention_plan *plan = run->plan;
+    const fv_attention_tensors *x = run->x;
+    T(job)
+    job = {.run = run,
+           .plan = run->plan,
+           .x = run->x,
+           .simd = SIMD_NOW(),
+           .partition = fv__recurrent_partition_of(plan, backward)};
     job.q = T(view_of)(&x->t[FV_Q]), job.k = T(view_of)(&x->t[FV_K]), job.v = T(view_of)(&x->t[FV_V]);
     job.out = T(view_of)(&x->t[FV_OUT]), job.lse = T(view_of)(&x->t[FV_LSE]);
     char *at = (char *)scratch;
@@ -31,10 +39,10 @@ static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensor
     job.reciprocal_normalizer = (R *)at, at += job.partition.rows_bytes;
     job.d_normalizer = (R *)at, at += job.partition.rows_bytes;
     job.workers = at;
-    job.eps = (R)((const fv__recurrent *)plan->params)->eps;
+    job.eps = (R)fv__recurrent_setup_of(plan)->eps;
     job.group = plan->kv_heads ? plan->heads / plan->kv_heads : 0;
     job.causal = plan->window_right >= 0;
-    job.spans = fv__recurrent_count(plan, x, job.first);
+    job.spans = fv__recurrent_count(run, job.first);
     return job;
 }
 
@@ -55,7 +63,7 @@ static T(span) T(span_of)(const T(job) * job, int64_t task) {
     T(span) s = {.kv = task % job->plan->kv_heads};
     int64_t sequence;
     fv__recurrent_locate(job->first, job->plan->sequences, task / job->plan->kv_heads, &sequence, &s.number);
-    s.positions = fv__recurrent_positions_of(job->plan, job->x, sequence);
+    s.positions = fv__recurrent_positions_of(job->run, sequence);
     s.count = job->first[sequence + 1] - job->first[sequence];
     s.start = s.number * FV_RECURRENT_SPAN, s.end = s.start + FV_RECURRENT_SPAN;
     if (s.end > s.positions.length) s.end = s.positions.length;

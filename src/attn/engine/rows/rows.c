@@ -1,23 +1,21 @@
 /* ROWS: scratch and the choice of the type. See rows.h. */
 #include "attn/engine/rows/rows.h"
+#include "attn/engine/tile/tile.h"
 
 #include <stdio.h>
 
-static const fv__rows_engine *engine_of(const fv_attention_plan *plan) {
-    return plan->dtype == FV_F64 ? &fv__rows_engine_f64 : &fv__rows_engine_f32;
+static const fv__rows_kernels *kernels_of(const fv_attention_plan *plan) {
+    return plan->dtype == FV_F64 ? &fv__rows_kernels_f64 : &fv__rows_kernels_f32;
 }
 
-void fv__rows_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    engine_of(plan)->forward(plan, x, scratch);
-}
+static void forward(const fv__run *run, void *scratch) { kernels_of(run->plan)->forward(run, scratch); }
 
-void fv__rows_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    engine_of(plan)->backward(plan, x, scratch);
-}
+static void backward(const fv__run *run, void *scratch) { kernels_of(run->plan)->backward(run, scratch); }
 
-void fv__rows_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
-                      int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
-    engine_of(plan)->weights(plan, x, capture, batch, head, rows, count, out);
+static void weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                    int64_t count, const fv_tensor *out, void *scratch) {
+    (void)scratch;
+    kernels_of(run->plan)->weights(run, capture, batch, head, rows, count, out);
 }
 
 size_t fv__rows_worker_bytes(const fv_attention_plan *plan) {
@@ -27,11 +25,24 @@ size_t fv__rows_worker_bytes(const fv_attention_plan *plan) {
            fv__attn_lines(ld, e);
 }
 
-size_t fv__rows_scratch(const fv_attention_plan *plan, bool backward) {
+static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
     (void)backward;
     return (size_t)fv_threads() * fv__rows_worker_bytes(plan);
 }
 
-void fv__rows_describe(const fv_attention_plan *plan, char *text, size_t size) {
+static void describe(const fv_attention_plan *plan, char *text, size_t size) {
     snprintf(text, size, "rows %s, %d whole rows at a time", fv_dtype_name(plan->dtype), FV_ROWS_BLOCK);
 }
+
+const fv__engine fv__rows = {
+    .name = "rows",
+    .can = FV_ROWS_CAN,
+    .setup_size = sizeof(fv__rows_setup),
+    .accept = fv__attn_check_saved_lse,
+    .scratch = scratch_size,
+    .flops = fv__tile_flops,
+    .forward = forward,
+    .backward = backward,
+    .weights = weights,
+    .describe = describe,
+};

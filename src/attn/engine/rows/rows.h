@@ -12,28 +12,25 @@
 
 enum { FV_ROWS_BLOCK = 16 };
 
+enum { FV_ROWS_CAN = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS };
+extern const fv__engine fv__rows;
+
 /* The row rule: keep the `top` largest scores of a row, of equal ones those with the lowest index; the others become
  * -inf. */
-typedef struct fv__rows_tuning {
+typedef struct fv__rows_setup {
     int64_t top;
-} fv__rows_tuning;
-
-size_t fv__rows_scratch(const fv_attention_plan *plan, bool backward);
-void fv__rows_forward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-void fv__rows_backward(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-void fv__rows_weights(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
-                      int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
-void fv__rows_describe(const fv_attention_plan *plan, char *text, size_t size);
+} fv__rows_setup;
+static inline fv__rows_setup *fv__rows_setup_of(const fv_attention_plan *plan) { return fv__setup_of(plan, &fv__rows); }
 
 /* ---- between rows.c and the two types */
 
 size_t fv__rows_worker_bytes(const fv_attention_plan *plan);
-typedef struct fv__rows_engine {
-    void (*forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-    void (*backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch);
-    void (*weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
-                    int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out);
-} fv__rows_engine;
-extern const fv__rows_engine fv__rows_engine_f32, fv__rows_engine_f64;
+typedef struct fv__rows_kernels {
+    void (*forward)(const fv__run *run, void *scratch);
+    void (*backward)(const fv__run *run, void *scratch);
+    void (*weights)(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                    int64_t count, const fv_tensor *out);
+} fv__rows_kernels;
+extern const fv__rows_kernels fv__rows_kernels_f32, fv__rows_kernels_f64;
 
 #endif

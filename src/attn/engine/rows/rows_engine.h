@@ -2,6 +2,7 @@
 #include "attn/engine/view.h"
 
 typedef struct T(job) {
+    const fv__run *run;
     const fv_attention_plan *plan;
     const fv_attention_tensors *x;
     const SIMD *simd;
@@ -90,7 +91,7 @@ static void T(apply_row_rule)(const T(job) * job, const fv__sequence *s, int64_t
     if (job->x->t[FV_MASK].rank)
         for (int64_t j = *start; j < *end; j++)
             if (T(masked)(job, s, head, i, j)) row[j * step] = (R)-INFINITY;
-    T(topk_mask)(row + *start * step, step, *end - *start, ((const fv__rows_tuning *)job->plan->tuning)->top);
+    T(topk_mask)(row + *start * step, step, *end - *start, fv__rows_setup_of(job->plan)->top);
     for (int64_t j = *start; j < *end; j++) row[j * step] *= (R)job->plan->options.scale;
 }
 
@@ -127,7 +128,7 @@ static void T(forward_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
     const T(scratch) w = T(carve_all)(job, worker);
     const int64_t block = index % job->blocks, head = index / job->blocks % job->plan->heads;
-    const fv__sequence s = fv__attn_sequence(job->plan, job->x, index / job->blocks / job->plan->heads);
+    const fv__sequence s = fv__attn_sequence(job->run, index / job->blocks / job->plan->heads);
     const int64_t i0 = block * FV_ROWS_BLOCK, left = s.q_len - i0;
     if (left > 0) T(block_forward)(job, &w, &s, head, i0, left < FV_ROWS_BLOCK ? left : FV_ROWS_BLOCK);
 }
@@ -168,7 +169,7 @@ static void T(backward_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
     const T(scratch) w = T(carve_all)(job, worker);
     const int64_t group = job->plan->heads / job->plan->kv_heads, kv = index % job->plan->kv_heads;
-    const fv__sequence s = fv__attn_sequence(job->plan, job->x, index / job->plan->kv_heads);
+    const fv__sequence s = fv__attn_sequence(job->run, index / job->plan->kv_heads);
     for (int64_t head = kv * group; head < (kv + 1) * group; head++)
         for (int64_t i0 = 0; i0 < s.q_len; i0 += FV_ROWS_BLOCK) {
             const int64_t count = s.q_len - i0 < FV_ROWS_BLOCK ? s.q_len - i0 : FV_ROWS_BLOCK;
@@ -179,36 +180,47 @@ static void T(backward_task)(void *context, int64_t index, int worker) {
 
 /* ---- whole calls */
 
-static T(job) T(job_of)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
+static T(job) T(job_of)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    const fv_attention_tensors *x = run->x;
     T(job)
-    job = {.plan = plan, .x = x, .simd = SIMD_NOW(), .workers = scratch, .worker_bytes = fv__rows_worker_bytes(plan)};
+    job = {.run = run,
+           .plan = run->plan,
+           .x = run->x,
+           .simd = SIMD_NOW(),
+           .workers = scratch,
+           .worker_bytes = fv__rows_worker_bytes(plan)};
     job.q = T(view_of)(&x->t[FV_Q]), job.k = T(view_of)(&x->t[FV_K]), job.v = T(view_of)(&x->t[FV_V]),
     job.out = T(view_of)(&x->t[FV_OUT]);
     job.dq = T(view_of)(&x->d[FV_Q]), job.dk = T(view_of)(&x->d[FV_K]), job.dv = T(view_of)(&x->d[FV_V]);
     job.dout = T(view_of)(&x->d[FV_OUT]);
     for (int64_t n = 0; n < plan->sequences; n++) {
-        const int64_t blocks = (fv__attn_sequence(plan, x, n).q_len + FV_ROWS_BLOCK - 1) / FV_ROWS_BLOCK;
+        const int64_t blocks = (fv__attn_sequence(run, n).q_len + FV_ROWS_BLOCK - 1) / FV_ROWS_BLOCK;
         if (blocks > job.blocks) job.blocks = blocks;
     }
     return job;
 }
 
-static void T(forward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = T(job_of)(plan, x, scratch);
+static void T(forward)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    T(job) job = T(job_of)(run, scratch);
     fv__parallel_for(plan->sequences * plan->heads * job.blocks, T(forward_task), &job);
 }
 
-static void T(backward)(const fv_attention_plan *plan, const fv_attention_tensors *x, void *scratch) {
-    T(job) job = T(job_of)(plan, x, scratch);
+static void T(backward)(const fv__run *run, void *scratch) {
+    const fv_attention_plan *plan = run->plan;
+    const fv_attention_tensors *x = run->x;
+    T(job) job = T(job_of)(run, scratch);
     T(zero)(&x->d[FV_Q]), T(zero)(&x->d[FV_K]), T(zero)(&x->d[FV_V]);
     fv__parallel_for(plan->sequences * plan->kv_heads, T(backward_task), &job);
 }
 
 /* In place in the caller's tensor: it holds a row of scores. */
-static void T(weights)(const fv_attention_plan *plan, const fv_attention_tensors *x, fv_capture capture, int64_t batch,
-                       int64_t head, const int64_t *rows, int64_t count, const fv_tensor *out) {
-    const T(job) job = T(job_of)(plan, x, NULL);
-    const fv__sequence s = fv__attn_sequence(plan, x, batch);
+static void T(weights)(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                       int64_t count, const fv_tensor *out) {
+    const fv_attention_plan *plan = run->plan;
+    const T(job) job = T(job_of)(run, NULL);
+    const fv__sequence s = fv__attn_sequence(run, batch);
     const int64_t kv = head * plan->kv_heads / plan->heads, step = out->stride[1];
     for (int64_t n = 0; n < count; n++) {
         R *row = (R *)out->data + n * out->stride[0];
@@ -230,4 +242,4 @@ static void T(weights)(const fv_attention_plan *plan, const fv_attention_tensors
     }
 }
 
-const fv__rows_engine T(engine) = {T(forward), T(backward), T(weights)};
+const fv__rows_kernels T(kernels) = {T(forward), T(backward), T(weights)};

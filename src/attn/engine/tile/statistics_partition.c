@@ -1,4 +1,4 @@
-/* How attention statistics are partitioned, their scratch, and the choice of the type. See statistics_partition.h. */
+/* How attention statistics are partitioned, and their scratch. See statistics_partition.h. */
 #include "attn/engine/tile/statistics_partition.h"
 #include "attn/engine/tile/tile.h"
 
@@ -35,19 +35,16 @@ fv__statistics_partition fv__statistics_partition_of(const fv_attention_plan *pl
     if (pooled)
         partition.shared_bytes =
             fv__attn_lines(fv__attn_times(shared_rows, fv__attn_times(4, partition.key_blocks)), e);
+    partition.keys_bytes = fv__tile_keys_bytes(plan);
     partition.worker_bytes = fv__attn_lines(fv__attn_times(plan->d_qk, side), e) + 3 * fv__attn_lines(side * side, e) +
                              2 * fv__attn_lines(partition.span, e) +
-                             2 * fv__attn_lines(partition.span, sizeof(int64_t));
+                             2 * fv__attn_lines(partition.span, sizeof(int64_t)) +
+                             fv__attn_lines(fv__score_scratch(plan), e);
     return partition;
 }
 
-size_t fv__tile_statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want) {
+size_t fv__statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want) {
     const fv__statistics_partition partition = fv__statistics_partition_of(plan, want);
-    return partition.first_bytes + partition.column_bytes + partition.shared_bytes +
+    return partition.first_bytes + partition.column_bytes + partition.shared_bytes + partition.keys_bytes +
            (size_t)fv_threads() * partition.worker_bytes;
-}
-
-void fv__tile_statistics(const fv_attention_plan *plan, const fv_attention_tensors *x,
-                         const fv_attention_statistics *want, void *scratch) {
-    (plan->dtype == FV_F64 ? &fv__tile_engine_f64 : &fv__tile_engine_f32)->statistics(plan, x, want, scratch);
 }

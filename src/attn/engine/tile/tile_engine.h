@@ -6,4 +6,4 @@
 #include "attn/engine/tile/tile_weights.h"
 #include "attn/engine/tile/tile_statistics.h"
 
-const fv__tile_engine T(engine) = {T(forward), T(backward), T(weights), T(statistics)};
+const fv__tile_kernels T(kernels) = {T(forward), T(backward), T(weights), T(statistics)};

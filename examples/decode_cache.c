@@ -1,7 +1,7 @@
 /* Decoding with a K/V cache: a prompt is appended at once, then row after row, and each new row attends to all
  * before it. What comes out is compared with attention over the whole sequence.
  *
- *     cc examples/decode.c $(pkg-config --cflags --libs fovea) -lm -o decode && ./decode */
+ *     cc examples/decode_cache.c $(pkg-config --cflags --libs fovea) -lm -o decode && ./decode */
 #include <fovea/fovea.h>
 
 #include <math.h>
@@ -44,7 +44,7 @@ int main(void) {
     all.t[FV_V] = rows(v, KV, 0, LENGTH), all.t[FV_OUT] = rows(whole, HEADS, 0, LENGTH);
     fv_attention_options causal = FV_ATTENTION_DEFAULT;
     causal.causal = FV_CAUSAL_LOWER_RIGHT;
-    check(fv_attention(&causal, &all));
+    check(fv_attention(&causal, NULL, &all));
 
     fv_cache_options keep = {
         .batch = 1, .kv_heads = KV, .d_qk = WIDTH, .d_v = WIDTH, .dtype = FV_F32, .capacity = LENGTH};

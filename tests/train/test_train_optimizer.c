@@ -1,0 +1,188 @@
+/* Training with a choice of optimizer: options, resume, runs of before there was a choice. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+
+#include "fovea/train.h"
+#include "io/json.h"
+#include "support/scratch.h"
+#include "support/toy.h"
+#include "train/train.h"
+
+#define OK(call)                                                           \
+    do {                                                                   \
+        fv_status ok_ = (call);                                            \
+        if (ok_ != FV_OK) fail_msg("%s: %d %s", #call, ok_, fv_message()); \
+    } while (0)
+
+static void refused(fv_status expected, fv_status found, const char *message) {
+    if (strcmp(fv_message(), message) != 0) fail_msg("expected: %s\n   found: %s", message, fv_message());
+    assert_int_equal(found, expected);
+}
+
+static fv_dataset *train_data, *valid_data;
+
+static fv_train_setup quick(const char *folder) {
+    fv_train_setup how;
+    OK(fv_train_setup_init(&how, "transformer"));
+    how.model.d_model = 16, how.model.heads = 2, how.model.d_ff = 32, how.model.layers = 1;
+    how.train.epochs = 4, how.train.batch_size = 8, how.train.learning_rate = 0.005;
+    how.train.eval_every = "10u", how.train.save_every = "9u", how.train.log_every = "1u";
+    how.train.ema_decay = 0.9;
+    how.folder = folder;
+    return how;
+}
+
+static uint64_t run_hash(const fv_train_setup *how, fv_train_result *result) {
+    fv_model *model;
+    uint64_t hash = 0;
+    OK(fv_train(&model, result, train_data, valid_data, how));
+    for (size_t i = 0; i < fv_model_tensor_count(model); i++) {
+        fv_tensor t = fv_model_tensor(model, i, NULL);
+        hash = fv__hash(t.data, (size_t)fv_tensor_count(&t) * fv_dtype_size(t.dtype), hash);
+    }
+    fv_model_free(model);
+    return hash;
+}
+
+typedef struct stop {
+    int64_t at;
+    int notes;
+} stop;
+static void stop_at(void *context, const fv_event *e) {
+    stop *s = context;
+    if (e->kind == FV_EVENT_STEP && e->step == s->at) fv_interrupt();
+    s->notes += e->kind == FV_EVENT_NOTE;
+}
+
+static void interrupt_run(fv_train_setup how, int64_t at) {
+    stop s = {.at = at};
+    fv_model *model;
+    how.event = stop_at, how.event_context = &s;
+    assert_int_equal(fv_train(&model, NULL, train_data, valid_data, &how), FV_INTERRUPTED);
+    fv_interrupt_clear();
+}
+
+static const char *choices_of(const char *option) { return fv_option_find(fv_train_option_rows(), option)->choices; }
+
+/* The choices of the options are the variants there are. */
+static void test_optimizer_choices(void **state) {
+    (void)state;
+    char names[200] = "", schedules[200] = "";
+    for (size_t i = 0; i < fv_optimizer_kind_count(); i++)
+        strcat(strcat(names, i ? "|" : ""), fv_optimizer_kind_at(i)->name);
+    for (int i = 0; i < FV_SCHEDULES; i++)
+        strcat(strcat(schedules, i ? "|" : ""), fv_schedule_name((fv_schedule_kind)i));
+    assert_string_equal(choices_of("optimizer"), names);
+    assert_string_equal(choices_of("schedule"), schedules);
+    for (size_t i = 0; i < fv_optimizer_kind_count(); i++)
+        for (const fv_option *row = fv_optimizer_kind_at(i)->rows; row->name; row++) {
+            const fv_option *ours = fv_option_find(fv_train_option_rows(), row->name);
+            if (!ours) fail_msg("%s of %s is no option of training", row->name, fv_optimizer_kind_at(i)->name);
+            assert_string_equal(ours->standard, row->standard);
+            assert_true(ours->type == row->type && ours->min == row->min && ours->max == row->max);
+        }
+}
+
+static fv_train_setup by_sgd(const char *folder) {
+    fv_train_setup how = quick(folder);
+    how.train.optimizer = "sgd", how.train.momentum = 0.9, how.train.nesterov = true, how.train.learning_rate = 0.05;
+    how.train.max_grad_norm = 0;
+    return how;
+}
+
+/* It learns, the same with any number of threads, and goes on after an interruption as if there had been none. */
+static void test_sgd(void **state) {
+    (void)state;
+    fv_train_result r;
+    fv_model *model;
+    char folder[256];
+    fv_train_setup how = by_sgd(NULL);
+    fv_set_threads(1);
+    uint64_t hash = run_hash(&how, &r);
+    fv_set_threads(3);
+    assert_true(run_hash(&how, &r) == hash && r.best_accuracy >= 0.9);
+    fv_set_threads(0);
+    how = quick(NULL);
+    assert_true(run_hash(&how, &r) != hash);
+    strcpy(folder, scratch_path("sgd"));
+    interrupt_run(by_sgd(folder), 20);
+    how = quick(folder), how.resume = true; /* adamw has other state */
+    assert_int_equal(fv_train(&model, NULL, train_data, valid_data, &how), FV_BAD_MODEL);
+    assert_non_null(strstr(fv_message(), "the state of another optimizer\n"));
+    how = by_sgd(folder), how.resume = true;
+    assert_true(run_hash(&how, &r) == hash);
+}
+
+/* A run goes on with the optimizer it began with: each keeps other numbers. */
+static void test_optimizer_is_fixed(void **state) {
+    (void)state;
+    fv_model *model;
+    char folder[256], message[900];
+    strcpy(folder, scratch_path("plain"));
+    interrupt_run(quick(folder), 12);
+    fv_train_setup how = by_sgd(folder);
+    how.resume = true, how.train.momentum = 0;
+    snprintf(message, sizeof message,
+             "%s/last/b.safetensors: the state of another optimizer\n  expected \"weights\" and 2 others\n"
+             "  found:   5 tensors\n  try:     the --optimizer the run began with",
+             folder);
+    refused(FV_BAD_MODEL, fv_train(&model, NULL, train_data, valid_data, &how), message);
+}
+
+/* A run that began before there was a choice had what is the default now. */
+static void test_runs_of_before(void **state) {
+    (void)state;
+    char folder[256], *note;
+    fv_model *model;
+    fv_optimizer *optimizer;
+    fv__state at;
+    fv__json *fingerprint;
+    fv_train_result r;
+    stop s = {.at = -1};
+    int slot = -1;
+    strcpy(folder, scratch_path("before"));
+    fv_train_setup how = quick(folder);
+    interrupt_run(quick(folder), 12);
+    OK(fv_model_load(&model, folder));
+    OK(fv__optimizer_of(&optimizer, model, &how.train));
+    OK(fv__checkpoint_load(folder, &at, &fingerprint, optimizer, &note));
+    static const char *const younger[] = {"optimizer", "momentum", "nesterov"};
+    for (int i = 0; i < 3; i++) /* null is the same as missing */
+        OK(fv__json_set(fv__json_get(fingerprint, "options"), younger[i], fv__json_of_float(NAN)));
+    for (int i = 0; i < 2; i++) OK(fv__checkpoint_save(folder, &slot, &at, fingerprint, optimizer));
+    how.resume = true, how.event = stop_at, how.event_context = &s;
+    uint64_t hash = run_hash(&how, &r);
+    assert_int_equal(s.notes, 0);
+    how = quick(NULL);
+    assert_true(run_hash(&how, &r) == hash);
+    fv__json_free(fingerprint);
+    fv__free(note);
+    fv_optimizer_free(optimizer);
+    fv_model_free(model);
+}
+
+static int start(void **state) {
+    OK(toy_data(&train_data, 120, 1));
+    OK(toy_data(&valid_data, 40, 2));
+    return scratch_make(state);
+}
+
+static int end(void **state) {
+    fv_dataset_free(train_data);
+    fv_dataset_free(valid_data);
+    return scratch_remove(state);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_optimizer_choices),
+        cmocka_unit_test(test_sgd),
+        cmocka_unit_test(test_optimizer_is_fixed),
+        cmocka_unit_test(test_runs_of_before),
+    };
+    return cmocka_run_group_tests(tests, start, end);
+}

@@ -169,7 +169,7 @@ static fv_status hold_against_target(const fv_evaluation *e) {
                     s.higher_is_better ? "below" : "above", o.fail_under);
 }
 
-static fv_status judge(const fv_model *model, const fv_dataset *set) {
+static fv_status evaluate(const fv_model *model, const fv_dataset *set) {
     fv_evaluation *found = NULL;
     double hits = 0;
     fv_status status = fv_evaluate(&found, model, set);
@@ -197,7 +197,7 @@ static fv_status run(void) {
     if (status == FV_OK) classes = fv_model_classes(model);
     if (status == FV_OK && !o.input) status = cli_missing("input", needed);
     if (status == FV_OK) status = cli_texts_read(&set, o.input, &data, fv_model_target(model), &classes);
-    if (status == FV_OK) status = judge(model, set);
+    if (status == FV_OK) status = evaluate(model, set);
     fv_dataset_free(set);
     fv_model_free(model);
     return status;

@@ -1,5 +1,5 @@
-/* fovea train: from a file of texts to a judged model in a run folder, or to the file that a task makes. What is read,
- * learnt and judged is the task's. */
+/* fovea train: from a file of texts to an evaluated model in a run folder, or to the file that a task makes. What is
+ * read, learnt and evaluated is the task's. */
 #include "command.h"
 #include "console.h"
 #include "flags.h"
@@ -248,13 +248,13 @@ static fv_status make_file(const fv_task *task) {
 
 /* ---- training */
 
-typedef struct judged {
+typedef struct part_scores {
     const char *part;
     int64_t count;
     fv_scores scores;
-} judged;
+} part_scores;
 
-static void add_judgement(cli_table *table, const judged *j, const fv_train_result *r) {
+static void add_scores(cli_table *table, const part_scores *j, const fv_train_result *r) {
     cli_table_text(table, o.model);
     cli_table_text(table, j->part);
     cli_table_number(table, (double)j->count, 0);
@@ -264,38 +264,38 @@ static void add_judgement(cli_table *table, const judged *j, const fv_train_resu
     cli_table_text(table, o.output);
 }
 
-static void print_judgements(const judged *list, int count, const fv_train_result *result) {
+static void print_scores(const part_scores *list, int count, const fv_train_result *result) {
     const char *columns[6 + FV_MAX_SCORES] = {"model", "part", "texts"};
     size_t n = 3;
     for (const fv_score *s = task_now()->scores; s->name; s++) columns[n++] = s->name;
     columns[n++] = "seconds", columns[n++] = "parameters", columns[n++] = "folder";
     cli_table *table = cli_table_new(columns, n);
-    for (int i = 0; i < count; i++) add_judgement(table, &list[i], result);
+    for (int i = 0; i < count; i++) add_scores(table, &list[i], result);
     cli_table_print(table, cli_format_of(o.results), stdout);
     cli_table_free(table);
 }
 
-static fv_status evaluate(judged *j, const char *part, const fv_model *model, const fv_dataset *set) {
+static fv_status evaluate(part_scores *j, const char *part, const fv_model *model, const fv_dataset *set) {
     fv_evaluation *found;
     fv_status status = fv_evaluate(&found, model, set);
     if (status != FV_OK) return status;
-    *j = (judged){part, found->count, found->scores};
+    *j = (part_scores){part, found->count, found->scores};
     fv_evaluation_free(found);
     return FV_OK;
 }
 
-/* The validation texts were judged while training: the best scores are those of the model. */
-static fv_status judge(const fv_model *model, const parts *p, const fv_train_result *result) {
-    judged list[2];
+/* The validation texts were evaluated while training: the best scores are those of the model. */
+static fv_status evaluate_parts(const fv_model *model, const parts *p, const fv_train_result *result) {
+    part_scores list[2];
     int count = 0;
     fv_status status = FV_OK;
     if (p->valid && p->valid->texts.count > 0 && result->best.count > 0)
-        list[count++] = (judged){"valid", p->valid->texts.count, result->best};
+        list[count++] = (part_scores){"valid", p->valid->texts.count, result->best};
     else if (p->valid && p->valid->texts.count > 0)
         status = evaluate(&list[count++], "valid", model, p->valid);
     if (status == FV_OK && p->test && p->test->texts.count > 0)
         status = evaluate(&list[count++], "test", model, p->test);
-    if (status == FV_OK) print_judgements(list, count, result);
+    if (status == FV_OK) print_scores(list, count, result);
     return status;
 }
 
@@ -335,7 +335,7 @@ static fv_status train(parts *p) {
     if (status == FV_OK && !tried && !o.resume) status = write_record(o.output); /* kinds that learn in one go */
     if (status == FV_OK && result.stopped_early)
         cli_say("stopped early: update %lld stays the best", (long long)result.best_update);
-    if (status == FV_OK) status = judge(model, p, &result);
+    if (status == FV_OK) status = evaluate_parts(model, p, &result);
     fv_model_free(model);
     return status;
 }

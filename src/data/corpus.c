@@ -1,7 +1,7 @@
 /* corpus.c - texts as token ids, with the bags of character n-grams of every different word. See data.h.
  *
- * Texts are encoded by all threads, some hundreds at a time, and put one after the other in their own order: the corpus is
- * the same for any number of threads. */
+ * Texts are encoded by all threads, some hundreds at a time, and put one after the other in their own order: the corpus
+ * is the same for any number of threads. */
 #include "data/text.h"
 #include "data/token/token_contract.h"
 

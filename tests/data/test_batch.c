@@ -143,8 +143,7 @@ static void test_corpus_for_any_threads(void **state) {
     assert_memory_equal(a->bag, b->bag, (size_t)a->bag_start[a->forms] * sizeof *a->bag);
     fv_tokens alone = {0};
     for (int64_t i = 0; i < a->count; i += 511) {
-        assert_int_equal(
-            fv_tokenizer_encode(one.t, &alone, one.data->texts.text[i], one.data->texts.size[i]), FV_OK);
+        assert_int_equal(fv_tokenizer_encode(one.t, &alone, one.data->texts.text[i], one.data->texts.size[i]), FV_OK);
         assert_int_equal(a->id[a->start[i]], alone.id[0]);
     }
     fv_tokens_free(&alone);
@@ -366,11 +365,16 @@ static void test_no_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ngrams),  cmocka_unit_test(test_ngram_values),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ngrams),
+                                       cmocka_unit_test(test_ngram_values),
                                        cmocka_unit_test(test_corpus),
-        cmocka_unit_test(test_corpus_for_any_threads),  cmocka_unit_test(test_forms_of_pieces),
-                                       cmocka_unit_test(test_epochs),  cmocka_unit_test(test_order_without_shuffle),
-                                       cmocka_unit_test(test_resume),  cmocka_unit_test(test_no_allocation_in_the_loop),
-                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_no_memory)};
+                                       cmocka_unit_test(test_corpus_for_any_threads),
+                                       cmocka_unit_test(test_forms_of_pieces),
+                                       cmocka_unit_test(test_epochs),
+                                       cmocka_unit_test(test_order_without_shuffle),
+                                       cmocka_unit_test(test_resume),
+                                       cmocka_unit_test(test_no_allocation_in_the_loop),
+                                       cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -368,11 +368,15 @@ static int start(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_skipped_id),        cmocka_unit_test(test_config_values),
+        cmocka_unit_test(test_skipped_id),
+        cmocka_unit_test(test_config_values),
         cmocka_unit_test(test_config_types),
-        cmocka_unit_test(test_config_task),      cmocka_unit_test(test_sizes_that_overflow),
-        cmocka_unit_test(test_unknown_keys_warn), cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_weights_file),      cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_config_task),
+        cmocka_unit_test(test_sizes_that_overflow),
+        cmocka_unit_test(test_unknown_keys_warn),
+        cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_weights_file),
+        cmocka_unit_test(test_folder),
         cmocka_unit_test(test_counting_model),
     };
     return cmocka_run_group_tests_name("bad models", tests, start, scratch_remove);

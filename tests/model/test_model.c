@@ -141,8 +141,7 @@ static void test_encoded(void **state) {
         OK(fv_model_predict_encoded(model, encoded, q));
         assert_memory_equal(p, q, sizeof p);
         OK(fv_evaluate_encoded(&again, model, encoded));
-        for (int k = 0; k < e->scores.count; k++)
-            assert_true(e->scores.score[k].value == again->scores.score[k].value);
+        for (int k = 0; k < e->scores.count; k++) assert_true(e->scores.score[k].value == again->scores.score[k].value);
         float *bias = fv_params_get(model->params, fv_params_count(model->params) - 1).value.data;
         bias[0] += 100;
         OK(fv_model_predict_encoded(model, encoded, q));

@@ -20,7 +20,8 @@ static void check(fv_status status) {
 }
 
 static lm lm_create(uint64_t seed) {
-    const fv_block_options block = {.d_model = WIDTH, .heads = 4, .causal = true, .positions = "rope"};
+    const fv_block_options block = {
+        .d_model = WIDTH, .heads = 4, .positions = "rope", .attention.causal = FV_CAUSAL_UPPER_LEFT};
     lm m;
     check(fv_params_create(&m.params, FV_F32, seed));
     check(fv_graph_create(&m.graph, m.params));

@@ -127,16 +127,13 @@ typedef struct fv_multi_head_options {
     int64_t heads;         /* 0: 8 */
     int64_t kv_heads;      /* 0: heads; fewer: grouped-query */
     int64_t head_dim;      /* 0: d_model / heads */
-    const char *mechanism; /* NULL: "softmax"; "topk:k=32", ...; a gate runs on x itself */
     const char *positions; /* NULL: none; none | rope | rope-pairs | alibi: positions that act inside attention */
     double rope_base;      /* 0: 10000 */
-    bool causal, no_bias;  /* no_bias: of the projections */
+    bool no_bias;          /* of the projections */
     bool sinks;            /* one learned logit per head */
     bool no_projection;    /* of the output: textbook single-layer models */
-    fv_window window;      /* zeros: none */
-    double softcap;        /* 0: none */
-    double dropout;        /* of attention weights */
-    uint64_t reserved[8];  /* 0 */
+    fv_attention_options attention; /* .mechanism "topk:k=32", .causal, ...; a gate runs on x itself */
+    uint64_t reserved[8];           /* 0 */
 } fv_multi_head_options;
 FV_API extern const fv_option fv_multi_head_rows[];
 FV_API fv_status fv_layer_multi_head(fv_layer **layer, fv_params *params, const char *name,
@@ -171,19 +168,17 @@ FV_API fv_node *fv_layer_pooling_weights(const fv_layer *layer, fv_graph *g);
 
 /* ---- transformer block: attention and feed-forward, each with norm, dropout and residual */
 typedef struct fv_block_options {
-    int64_t d_model, heads, kv_heads;  /* of the attention */
-    int64_t d_ff;                      /* of the feed-forward */
-    const char *norm;                  /* NULL: layer; layer | rms */
-    const char *order;                 /* NULL: pre; pre | post: where the norm stands */
-    const char *activation;            /* of the feed-forward */
-    const char *mechanism, *positions; /* of the attention, and so on: zeros mean what they mean there */
+    int64_t d_model, heads, kv_heads; /* of the attention */
+    int64_t d_ff;                     /* of the feed-forward */
+    const char *norm;                 /* NULL: layer; layer | rms */
+    const char *order;                /* NULL: pre; pre | post: where the norm stands */
+    const char *activation;           /* of the feed-forward */
+    const char *positions;            /* of the attention, and so on: zeros mean what they mean there */
     double rope_base;
-    bool causal, no_bias, sinks;
-    fv_window window;
-    double softcap;
-    double dropout;           /* of what each half adds to the residual stream, and inside the feed-forward */
-    double attention_dropout; /* of attention weights */
-    uint64_t reserved[8];     /* 0 */
+    bool no_bias, sinks;
+    double dropout; /* of what each half adds to the residual stream, and inside the feed-forward */
+    fv_attention_options attention;
+    uint64_t reserved[8]; /* 0 */
 } fv_block_options;
 FV_API extern const fv_option fv_block_rows[];
 FV_API fv_status fv_layer_block(fv_layer **layer, fv_params *params, const char *name, const fv_block_options *o);

@@ -10,7 +10,7 @@
 static fv_status check_lse(const fv_attention_plan *plan, const fv_attention_tensors *x, const char *what) {
     if (plan->shape[FV_LSE].rank && !x->t[FV_LSE].rank)
         return fv__fail(FV_USAGE, "attention: %s need \"lse\" of the forward", what);
-    if (!plan->shape[FV_LSE].rank && (plan->mechanism->info.needs >> FV_K & 1))
+    if (!plan->shape[FV_LSE].rank && fv__attn_has_lse(plan))
         return fv__fail(FV_USAGE, "attention: %s need \"lse\"\n  try:     announce it when planning", what);
     return FV_OK;
 }
@@ -118,6 +118,7 @@ fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention
         status = cast_weights(&run, capture, batch, head, rows, count, weights, scratch);
     else
         weigh_rows(&run, capture, batch, head, rows, count, weights, scratch);
+    fv__regions_open(scratch, bytes);
     fv__free(scratch);
     return status;
 }
@@ -236,5 +237,6 @@ fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const f
         at += fv__cast_inputs_bytes(plan, want->batch >= 0 && want->head >= 0);
     }
     plan->mechanism->engine->statistics(&inner, want, at);
+    fv__regions_open(scratch, fv_attention_statistics_scratch(plan, want));
     return FV_OK;
 }

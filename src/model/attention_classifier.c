@@ -11,7 +11,8 @@ static fv_status make(fv_model *model) {
     network *n = fv__network_new(model, sizeof *n);
     fv_multi_head_options o;
     fv_options_init(fv_multi_head_rows, &o);
-    o.d_model = model->options.d_model, o.heads = model->options.heads, o.mechanism = model->options.mechanism;
+    o.d_model = model->options.d_model, o.heads = model->options.heads;
+    o.attention.mechanism = model->options.mechanism;
     if (!n) return FV_NO_RESOURCES;
     FV_TRY(fv__make_embeddings(&n->embeddings, model));
     FV_TRY(fv_layer_multi_head(&n->attention, model->params, "attention", &o));

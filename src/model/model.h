@@ -119,8 +119,8 @@ void fv__answers(float *answer, const float *output, const fv__target *target);
 void fv__probabilities(float *probability, const float *logit, int64_t classes);
 
 /* ---- rows shared by the tables of the kinds: the same option, each kind's own default */
-#define FV__FLAGGED_ROW(name, type, field, standard, lo, hi, choices, help, flags) \
-    { name, type, offsetof(fv_model_options, field), standard, lo, hi, choices, help, flags }
+#define FV__FLAGGED_ROW(name, type, field, standard, lo, hi, choices, help, flags_) \
+    { name, type, offsetof(fv_model_options, field), standard, lo, hi, choices, help, .flags = flags_ }
 #define FV__ROW(name, type, field, standard, lo, hi, choices, help) \
     FV__FLAGGED_ROW(name, type, field, standard, lo, hi, choices, help, FV_OPTION_FIXED)
 #define FV__ROW_WORD_NGRAMS(standard) \

@@ -37,8 +37,8 @@ static fv_status make_block(fv_layer **layer, fv_model *model, int64_t number) {
     char name[32];
     fv_options_init(fv_block_rows, &o);
     o.d_model = from->d_model, o.heads = from->heads, o.d_ff = from->d_ff, o.activation = from->activation;
-    o.mechanism = from->mechanism, o.positions = acts_inside(from->positions) ? from->positions : "none";
-    o.dropout = from->dropout, o.attention_dropout = from->attention_dropout;
+    o.attention.mechanism = from->mechanism, o.positions = acts_inside(from->positions) ? from->positions : "none";
+    o.dropout = from->dropout, o.attention.dropout = from->attention_dropout;
     snprintf(name, sizeof name, "block%lld", (long long)number);
     return fv_layer_block(layer, model->params, name, &o);
 }

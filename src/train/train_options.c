@@ -6,7 +6,7 @@
 #define ROW(name, type, field, standard, lo, hi, choices, help) \
     { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help }
 #define FLAGGED(flag, name, type, field, standard, lo, hi, choices, help) \
-    { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help, FV_OPTION_##flag }
+    { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help, .flags = FV_OPTION_##flag }
 #define NUMBERS FV_OPT_FLOAT
 /* "|adamw|sgd": the choices begin at the second character */
 static const char optimizers[] =

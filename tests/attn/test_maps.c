@@ -274,7 +274,8 @@ static bool staircase(void *context, int64_t batch, int64_t head, int64_t i, int
 /* Every third case that is not packed has a block mask on top; the caller frees it. */
 static void dress(attn_case *c) {
     int64_t step = 3 + (int64_t)(c->seed % 40);
-    if (c->seed % 3 || c->x.t[FV_CU_Q].rank) return;
+    const bool refuses = !strncmp(c->how.mechanism, "block-topk", 10);
+    if (c->seed % 3 || c->x.t[FV_CU_Q].rank || refuses) return;
     fv_block_mask *mask;
     assert_int_equal(fv_block_mask_create(&mask, staircase, &step, c->b, c->h, c->lq, c->lk), FV_OK);
     c->how.blocks = mask;
@@ -321,8 +322,9 @@ static void one(const char *mechanism, uint64_t seed) {
     undress(&exact);
 }
 
-static const char *const texts[] = {"softmax",  "window:left=7,right=3",       "window:left=90,right=0",
-                                    "additive", "t5:buckets=6,max-distance=9", "shaw:max-distance=3"};
+static const char *const texts[] = {"softmax",           "window:left=7,right=3",       "window:left=90,right=0",
+                                    "additive",          "t5:buckets=6,max-distance=9", "shaw:max-distance=3",
+                                    "strided:stride=11", "block-topk:k=2,block=16"};
 
 static int64_t per_text(void) { return getenv("FOVEA_TEST_LONG") ? 4000 : getenv("FOVEA_TEST_QUICK") ? 40 : 200; }
 

@@ -51,7 +51,7 @@ static fv_status make(model *m) {
     block.d_model = WIDTH;
     block.heads = HEADS;
     block.dropout = 0.1;
-    block.attention_dropout = 0.1;
+    block.attention.dropout = 0.1;
     FV_TRY(fv_params_create(&m->params, FV_F32, 4));
     FV_TRY(fv_layer_embedding(&m->words, m->params, "words",
                               &(fv_embedding_options){.vocabulary = VOCABULARY, .d_model = WIDTH}));

@@ -13,13 +13,13 @@
 /* What differs between the mechanisms. */
 typedef struct definition {
     fv__row_score *raw, *added; /* before scale and softcap, after them; added NULL: nothing */
-    fv__row_predicate *sees;    /* NULL: all */
+    fv__row_predicate *keeps;   /* NULL: all */
     void *context;
 } definition;
 
 /* The score, -inf where it is hidden; nothing of a hidden key is read. */
 static double score(const fv__row *r, int64_t j, const definition *of) {
-    if (!fv__row_sees(r, j) || (of->sees && !of->sees(r, j, of->context))) return -INFINITY;
+    if (!fv__row_sees(r, j) || (of->keeps && !of->keeps(r, j, of->context))) return -INFINITY;
     const fv_tensor *t = r->run->x->t;
     const fv_attention_options *o = &r->run->plan->options;
     double bias = 0;
@@ -32,7 +32,12 @@ static double score(const fv__row *r, int64_t j, const definition *of) {
     return s + bias;
 }
 
-static double weight(const fv__row *r, int64_t j, double s, double top, double sum) {
+double fv__plain_score(const fv__row *r, int64_t j, fv__row_score *raw) {
+    definition of = {.raw = raw};
+    return score(r, j, &of);
+}
+
+double fv__plain_weight(const fv__row *r, int64_t j, double s, double top, double sum) {
     if (s == -INFINITY) return 0;
     const fv_attention_plan *plan = r->run->plan;
     if (plan->options.dropout == 0) return exp(s - top) / sum;
@@ -59,7 +64,7 @@ static void one_row(const fv__row *r, void *context) {
         double out[64] = {0};
         const int64_t width = d_v - d0 < 64 ? d_v - d0 : 64;
         for (int64_t j = 0; j < r->k_len && seen; j++) {
-            const double p = weight(r, j, score(r, j, of), top, sum);
+            const double p = fv__plain_weight(r, j, score(r, j, of), top, sum);
             if (p == 0) continue;
             for (int64_t d = 0; d < width; d++)
                 out[d] += p * fv__plain_get(&t[FV_V], r->b, r->kv, r->k_start + j, d0 + d);
@@ -74,8 +79,8 @@ void fv__plain_reference(const fv__run *run, fv__row_score *raw, fv__row_score *
     fv__each_row(run, one_row, &of);
 }
 
-void fv__keys_reference(const fv__run *run, fv__row_predicate *sees, void *context) {
-    definition of = {.raw = fv__plain_dot, .sees = sees, .context = context};
+void fv__keys_reference(const fv__run *run, fv__row_predicate *keeps, void *context) {
+    definition of = {.raw = fv__plain_dot, .keeps = keeps, .context = context};
     fv__each_row(run, one_row, &of);
 }
 

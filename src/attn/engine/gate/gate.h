@@ -28,8 +28,9 @@ typedef struct fv__gate_setup {
 static inline fv__gate_setup *fv__gate_setup_of(const fv_attention_plan *plan) { return fv__setup_of(plan, &fv__gate); }
 
 static inline void *fv__gate_carve(char **at, int64_t count, size_t element) {
-    void *p = *at;
-    *at += fv__attn_lines(count, element);
+    const size_t bytes = fv__attn_lines(count, element);
+    void *p = fv__region_guard(*at, bytes);
+    *at += bytes;
     return p;
 }
 

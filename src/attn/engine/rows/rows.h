@@ -12,7 +12,10 @@
 
 enum { FV_ROWS_BLOCK = 16 };
 
-enum { FV_ROWS_CAN = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS };
+enum {
+    FV_ROWS_CAN =
+        FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS | FV_CAN_DECODE
+};
 extern const fv__engine fv__rows;
 
 /* The row rule: keep the `top` largest scores of a row, of equal ones those with the lowest index; the others become

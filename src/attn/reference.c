@@ -16,6 +16,14 @@ double fv__plain_dot(const fv__row *r, int64_t j) {
     return sum;
 }
 
+void fv__plain_add_value(const fv__row *r, int64_t j, double p) {
+    const fv_tensor *t = r->run->x->t;
+    for (int64_t d = 0; d < r->run->plan->d_v; d++) {
+        const int64_t to[4] = {r->b, r->h, r->q_row, d}, v[4] = {r->b, r->kv, r->k_start + j, d};
+        fv_tensor_set(&t[FV_OUT], to, fv_tensor_get(&t[FV_OUT], to) + p * fv_tensor_get(&t[FV_V], v));
+    }
+}
+
 bool fv__row_sees(const fv__row *r, int64_t j) {
     const fv_attention_plan *plan = r->run->plan;
     const fv_attention_options *o = &plan->options;

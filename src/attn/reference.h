@@ -26,5 +26,7 @@ bool fv__row_sees(const fv__row *row, int64_t j);
 double fv__plain_get(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d);
 /* q_i . k_j of the row. */
 double fv__plain_dot(const fv__row *row, int64_t j);
+/* Adds weight times v_j to the row of the output. */
+void fv__plain_add_value(const fv__row *row, int64_t j, double weight);
 
 #endif

@@ -23,7 +23,7 @@ static fv_status setup(fv_attention_plan *plan) {
     if (plan->options.scale < 0)
         return fv__fail(FV_USAGE, "attention: mechanism \"topk\"\n  expected a scale above 0\n  found:   %g",
                         plan->options.scale);
-    fv__rows_setup_of(plan)->top = ((const topk_params *)plan->params)->k;
+    *fv__rows_setup_of(plan) = (fv__rows_setup){&fv__weight_topk, ((const topk_params *)plan->params)->k};
     return FV_OK;
 }
 
@@ -38,14 +38,6 @@ static int64_t next_best(const fv__row *r, double before, int64_t last, double *
         if (found < 0 || s > *best) found = j, *best = s;
     }
     return found;
-}
-
-static void add_value(const fv__row *r, int64_t j, double p) {
-    const fv_tensor *t = r->run->x->t;
-    for (int64_t d = 0; d < r->run->plan->d_v; d++) {
-        const int64_t to[4] = {r->b, r->h, r->q_row, d}, v[4] = {r->b, r->kv, r->k_start + j, d};
-        fv_tensor_set(&t[FV_OUT], to, fv_tensor_get(&t[FV_OUT], to) + p * fv_tensor_get(&t[FV_V], v));
-    }
 }
 
 static void one_row(const fv__row *r, void *context) {
@@ -65,7 +57,7 @@ static void one_row(const fv__row *r, void *context) {
             if (pass == 0)
                 sum += p;
             else
-                add_value(r, j, p / sum);
+                fv__plain_add_value(r, j, p / sum);
         }
     }
     if (t[FV_LSE].rank) fv_tensor_set(&t[FV_LSE], at, sum > 0 ? plan->options.scale * most + log(sum) : -INFINITY);
@@ -79,8 +71,7 @@ const fv__mechanism fv__mech_topk = {
              .citation = "Zhao et al. 2019, arXiv 1912.11637",
              .cost = "O(n m d) time, O(n d) memory",
              .needs = FV_EXACT_NEEDS,
-             .takes = FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_PREFIX_LEN) |
-                      FV_OPERAND_BIT(FV_CU_Q) | FV_OPERAND_BIT(FV_CU_K),
+             .takes = FV_ROWS_TAKES,
              .can = FV_ROWS_CAN,
              .params = params,
              .examples = {"topk:k=3", "topk:k=1", "topk:k=12"}},

@@ -42,12 +42,12 @@ static cli_flag *lookup(cli_flags *flags, word *w) {
     if (!flag && letter) flag = cli_flag_short(flags, w->name[0]);
     if (!flag && w->dashes && strncmp(w->name, "no-", 3) == 0 && !w->value) {
         flag = cli_flag_find(flags, w->name + 3);
-        if (flag && flag->row->type == FV_OPT_BOOL)
+        if (flag && cli_row_is_bool(flag->row))
             w->value = "false";
         else
             flag = NULL;
     }
-    if (flag && flag->row->type == FV_OPT_BOOL && !w->value) w->value = "true";
+    if (flag && cli_row_is_bool(flag->row) && !w->value) w->value = "true";
     return flag;
 }
 

@@ -1,6 +1,6 @@
 /* fovea completion: the completion of a shell, made from the flag tables. */
 #include "command.h"
-#include "help.h"
+#include "flag_text.h"
 
 static struct options { const char *shell; } o;
 static const fv_option rows[] = {

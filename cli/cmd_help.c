@@ -2,7 +2,7 @@
 #include "command.h"
 #include "console.h"
 #include "flags.h"
-#include "help.h"
+#include "flag_text.h"
 #include "output.h"
 
 #include <string.h>

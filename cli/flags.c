@@ -131,7 +131,8 @@ const char *cli_flag_text(const cli_flag *flag, char *text, size_t size) {
 
 static void expected(const fv_option *row, char *text, size_t size) {
     switch (row->type) {
-    case FV_OPT_BOOL: snprintf(text, size, "true or false"); break;
+    case FV_OPT_BOOL:
+    case FV_OPT_NOT: snprintf(text, size, "true or false"); break;
     case FV_OPT_INT:
         if (row->min == 0 && row->max == 0)
             snprintf(text, size, "a whole number");
@@ -186,7 +187,7 @@ static fv_status set_row(const cli_group *group, const fv_option *row, const cha
         return FV_OK;
     }
     char lower[16] = "";
-    if (row->type == FV_OPT_BOOL && value) cli_normalise(value, lower, sizeof lower); /* True, as Python writes it */
+    if (cli_row_is_bool(row) && value) cli_normalise(value, lower, sizeof lower); /* True, as Python writes it */
     if (value && fv_options_set(row, group->options, row->name, *lower ? lower : value) == FV_OK) return FV_OK;
     char want[512], near[300];
     expected(row, want, sizeof want);

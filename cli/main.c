@@ -1,7 +1,7 @@
 /* fovea - attention you can train, run and look at. This file finds the command, settles its flags and runs it. */
 #include "console.h"
 #include "flags.h"
-#include "help.h"
+#include "flag_text.h"
 #include "output.h"
 
 #include <fcntl.h>

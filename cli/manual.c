@@ -1,7 +1,7 @@
 /* Documents made from the flag tables: the man page, the option tables in Markdown, the completion for bash. */
 #include "console.h"
 #include "flags.h"
-#include "help.h"
+#include "flag_text.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -42,7 +42,7 @@ static void man_flag(FILE *out, const cli_flags *flags, const cli_flag *flag) {
     if (letter) fprintf(out, "\\-%c, ", letter);
     fputs("\\-\\-", out);
     roff(out, flag->name);
-    if (flag->row->type != FV_OPT_BOOL) {
+    if (!cli_row_is_bool(flag->row)) {
         fputc(' ', out);
         roff(out, cli_help_hint(flag));
     }

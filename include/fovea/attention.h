@@ -117,11 +117,11 @@ FV_API fv_status fv_attention_reference(const fv_attention_plan *plan, const fv_
  * and rows count inside it. rows NULL: all rows in order, and `count` is not read; no row is a list of 0. weights:
  * (rows, Lk) of the plan's dtype; keys that do not exist or are masked get 0 (weights) or -inf (scores). SOFTMAX is
  * before dropout, DROPOUT after it: what multiplied the values. For 16-bit tensors the weights are f32, and memory
- * is taken for an f32 copy of the keys of the head (FV_NO_RESOURCES). */
+ * is taken for an f32 copy of the keys of the head, or for a selection of keys (FV_NO_RESOURCES). */
 typedef enum fv_capture {
     FV_CAPTURE_RAW,        /* times scale */
     FV_CAPTURE_SOFTCAPPED, /* cap tanh(s/cap) */
-    FV_CAPTURE_BIASED,     /* with bias and slopes */
+    FV_CAPTURE_BIASED,     /* with bias, slopes and what the mechanism adds to them */
     FV_CAPTURE_SOFTMAX,
     FV_CAPTURE_DROPOUT
 } fv_capture;

@@ -81,6 +81,7 @@ typedef struct fv_window {
  * and the saved configuration. */
 typedef enum fv_option_type {
     FV_OPT_BOOL,
+    FV_OPT_NOT, /* a bool whose field says the opposite: "bias" is true while no_bias is false */
     FV_OPT_INT,
     FV_OPT_FLOAT,
     FV_OPT_STRING,
@@ -90,7 +91,7 @@ typedef enum fv_option_type {
 } fv_option_type;
 typedef struct fv_option {
     const char *name;     /* long name with dashes: "batch-size" */
-    fv_option_type type;  /* field types: bool, int64_t, double, const char * (STRING and CHOICE), fv_window */
+    fv_option_type type;  /* fields: bool (and NOT), int64_t, double, const char * (and CHOICE), fv_window */
     size_t offset;        /* offsetof the field in its options struct */
     const char *standard; /* default as text, NULL for none */
     double min, max;      /* inclusive range of numbers; ignored otherwise */

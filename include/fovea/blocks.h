@@ -8,7 +8,7 @@
  *     fv_block_mask *mask;
  *     fv_block_mask_create(&mask, same_document, document, 1, 1, L, L);
  *     how.blocks = mask;                                                // fv_attention_options
- *     ... fv_attention(&how, &x) ...                        // together with causal, windows, bias, lengths as given
+ *     ... fv_attention(&how, NULL, &x) ...                  // together with causal, windows, bias, lengths as given
  *     fv_block_mask_free(mask);
  *
  * The predicate is called once for every (query, key) pair when the mask is made. Tiles of 32 queries and 64 keys are

@@ -10,7 +10,7 @@
  *         fv_node *y = fv_op_linear(g, fv_op_constant(g, &x), fv_op_param(g, w), fv_op_param(g, b));
  *         fv_node *loss = fv_op_cross_entropy(g, y, &(fv_targets){.labels = labels, .label_smoothing = .1});
  *         fv_status status = fv_graph_backward(g, loss, NULL);               // also reports any failed operation
- *         ...                                                                // optimizer: fv_params_get or _flat, then _zero_grads
+ *         ...                                                                // a step of an optimizer: optim.h
  *     }
  *
  * An operation computes at once; its value may be read straight away. The first failure stays on the graph: later
@@ -73,7 +73,8 @@ FV_API int64_t fv_params_elements(const fv_params *params, bool trainable_only);
 FV_API fv_status fv_params_grads(fv_params *params); /* takes memory for the gradients, zero; nothing if it has it */
 FV_API void fv_params_zero_grads(fv_params *params);
 /* All values in a safetensors file, by name, and back. Loading wants exactly the parameters of `params`: FV_BAD_MODEL
- * names a missing, unknown, misshapen or damaged tensor, and NaN; then no value has changed. f32 and f64 convert. */
+ * names a missing, unknown, misshapen or damaged tensor, and NaN; then no value has changed. f32 and f64 convert. Not
+ * in a library that was built without the packages for files. */
 FV_API fv_status fv_params_save(const fv_params *params, const char *path);
 FV_API fv_status fv_params_load(fv_params *params, const char *path);
 /* The whole block as rank-1 tensors, with the (zero) gaps that align each parameter. */
@@ -170,12 +171,13 @@ FV_API fv_node *fv_op_concat(fv_graph *g, fv_node *const *parts, int count, int 
 FV_API fv_node *fv_op_sum(fv_graph *g, fv_node *x);                                    /* scalar */
 FV_API fv_node *fv_op_mean(fv_graph *g, fv_node *x);
 
-/* Packed sequences. Position of a row = its place in its sequence. */
-FV_API fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s);
-FV_API fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table,
-                                    const fv_sequences *s); /* table [max, d_model] */
-FV_API fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, fv_rope_pairing pairing, double base);
+/* Packed sequences. Position of a row = first[n] + its place in its sequence n; first NULL: 0. table [max, d_model]. */
+FV_API fv_node *fv_op_add_sinusoidal(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_t *first);
+FV_API fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table, const fv_sequences *s,
+                                    const int64_t *first);
 /* x (1,H,T,D) or [T,D]; rotates all of D (even) */
+FV_API fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_t *first,
+                           fv_rope_pairing pairing, double base);
 typedef enum fv_pool { FV_POOL_MEAN, FV_POOL_MAX, FV_POOL_FIRST, FV_POOL_SUM } fv_pool;
 FV_API fv_node *fv_op_pool(fv_graph *g, fv_node *x, const fv_sequences *s,
                            fv_pool kind);                                           /* [N, d_model]; empty: zero */

@@ -69,7 +69,7 @@ FV_API double fv_clip_grad_norm(fv_optimizer *optimizer, double max_norm);
  *     p = p (1 - lr decay) - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
  * sgd: as torch.optim.SGD, where the decay is a part of the gradient.
  *     g = g + decay p     v = momentum v + g     p = p - lr v, with nesterov p - lr (g + momentum v)
- * FV_USAGE: parameters were added since create, there are no gradients, or the mean of the weights is shown. */
+ * FV_USAGE: parameters were added since create, or the mean of the weights is shown. */
 FV_API fv_status fv_optimizer_step(fv_optimizer *optimizer);
 
 /* Gradients back to zero; of tables only where there are any. fv_params_zero_grads does the same with more work. */

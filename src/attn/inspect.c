@@ -45,25 +45,25 @@ static fv_status check_weights(const fv__run *run, fv_capture capture, int64_t b
 
 /* Mechanisms take lists of rows. Without one all rows are listed, a few at a time: nothing is allocated. */
 static void weigh_rows(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
-                       int64_t count, const fv_tensor *weights) {
+                       int64_t count, const fv_tensor *weights, void *scratch) {
     enum { AT_ONCE = 256 };
     int64_t list[AT_ONCE];
     if (rows) {
-        run->plan->mechanism->engine->weights(run, capture, batch, head, rows, count, weights);
+        run->plan->mechanism->engine->weights(run, capture, batch, head, rows, count, weights, scratch);
         return;
     }
     for (int64_t first = 0; first < count; first += AT_ONCE) {
         const int64_t now = count - first < AT_ONCE ? count - first : AT_ONCE;
         for (int64_t i = 0; i < now; i++) list[i] = first + i;
         const fv_tensor to = fv_tensor_slice(*weights, 0, first, now);
-        run->plan->mechanism->engine->weights(run, capture, batch, head, list, now, &to);
+        run->plan->mechanism->engine->weights(run, capture, batch, head, list, now, &to, scratch);
     }
 }
 
 /* A bias of 16 bits is converted a row at a time: its plane is as large as the weights of the whole sequence. */
 static void rows_with_bias(const fv__run *run, fv_attention_tensors *y, const fv_tensor *bias, fv_capture capture,
                            int64_t batch, int64_t head, const int64_t *rows, int64_t count, const fv_tensor *weights,
-                           void *memory) {
+                           void *memory, void *scratch) {
     const fv__sequence s = fv__attn_sequence(run, batch);
     const int64_t n = bias->dim[3], at[3] = {s.batch, head, 0};
     for (int64_t i = 0; i < count; i++) {
@@ -74,12 +74,12 @@ static void rows_with_bias(const fv__run *run, fv_attention_tensors *y, const fv
         y->t[FV_BIAS] = fv_tensor_of(memory, FV_F32, 4, (int64_t[]){1, 1, 1, n});
         fv_tensor_copy(&y->t[FV_BIAS], &row);
         to.data = (char *)to.data + i * to.stride[0] * (int64_t)sizeof(float);
-        run->plan->mechanism->engine->weights(run, capture, batch, head, &number, 1, &to);
+        run->plan->mechanism->engine->weights(run, capture, batch, head, &number, 1, &to, scratch);
     }
 }
 
 static fv_status cast_weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
-                              int64_t count, const fv_tensor *weights) {
+                              int64_t count, const fv_tensor *weights, void *scratch) {
     const fv_tensor *bias = &run->x->t[FV_BIAS];
     const bool narrow_bias = bias->rank && fv__attn_is_16bit(bias->dtype);
     fv_attention_plan apart = *run->plan; /* in which such a bias does not count */
@@ -91,9 +91,9 @@ static fv_status cast_weights(const fv__run *run, fv_capture capture, int64_t ba
     if (!memory) return FV_NO_RESOURCES;
     fv__cast_inputs(&outer, batch, head, &y, memory);
     if (narrow_bias)
-        rows_with_bias(&inner, &y, bias, capture, batch, head, rows, count, weights, memory + bytes);
+        rows_with_bias(&inner, &y, bias, capture, batch, head, rows, count, weights, memory + bytes, scratch);
     else
-        weigh_rows(&inner, capture, batch, head, rows, count, weights);
+        weigh_rows(&inner, capture, batch, head, rows, count, weights, scratch);
     fv__free(memory);
     return FV_OK;
 }
@@ -108,9 +108,16 @@ fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention
     FV_TRY(fv__attn_start(&run, plan, call, x, false));
     FV_TRY(check_weights(&run, capture, batch, head, rows, &count, weights));
     if (capture == FV_CAPTURE_DROPOUT && plan->options.dropout == 0) capture = FV_CAPTURE_SOFTMAX;
-    if (plan->storage != plan->dtype) return cast_weights(&run, capture, batch, head, rows, count, weights);
-    weigh_rows(&run, capture, batch, head, rows, count, weights);
-    return FV_OK;
+    const size_t bytes = m->engine->weights_scratch ? m->engine->weights_scratch(plan) : 0;
+    void *scratch = bytes ? fv__alloc(bytes) : NULL;
+    if (bytes && !scratch) return FV_NO_RESOURCES;
+    fv_status status = FV_OK;
+    if (plan->storage != plan->dtype)
+        status = cast_weights(&run, capture, batch, head, rows, count, weights, scratch);
+    else
+        weigh_rows(&run, capture, batch, head, rows, count, weights, scratch);
+    fv__free(scratch);
+    return status;
 }
 
 /* ---- statistics */

@@ -16,11 +16,19 @@ double fv__plain_dot(const fv__row *r, int64_t j) {
     return sum;
 }
 
-void fv__plain_add_value(const fv__row *r, int64_t j, double p) {
+void fv__plain_output(const fv__row *r, fv__plain_weight *weight, void *context) {
     const fv_tensor *t = r->run->x->t;
-    for (int64_t d = 0; d < r->run->plan->d_v; d++) {
-        const int64_t to[4] = {r->b, r->h, r->q_row, d}, v[4] = {r->b, r->kv, r->k_start + j, d};
-        fv_tensor_set(&t[FV_OUT], to, fv_tensor_get(&t[FV_OUT], to) + p * fv_tensor_get(&t[FV_V], v));
+    const int64_t d_v = r->run->plan->d_v;
+    for (int64_t d0 = 0; d0 < d_v; d0 += 64) { /* 64 columns at a time: nothing is stored */
+        double out[64] = {0};
+        const int64_t width = d_v - d0 < 64 ? d_v - d0 : 64;
+        for (int64_t j = 0; j < r->k_len; j++) {
+            const double p = weight(r, j, context);
+            for (int64_t d = 0; d < width && p != 0; d++)
+                out[d] += p * fv__plain_get(&t[FV_V], r->b, r->kv, r->k_start + j, d0 + d);
+        }
+        for (int64_t d = 0; d < width; d++)
+            fv_tensor_set(&t[FV_OUT], (int64_t[4]){r->b, r->h, r->q_row, d0 + d}, out[d]);
     }
 }
 
@@ -51,6 +59,7 @@ void fv__each_row(const fv__run *run, fv__row_fn *fn, void *context) {
         }
         if (t[FV_KV_LEN].rank && whole(&t[FV_KV_LEN], n) < r.k_len) r.k_len = whole(&t[FV_KV_LEN], n);
         if (t[FV_PREFIX_LEN].rank) r.prefix = whole(&t[FV_PREFIX_LEN], n);
+        r.q_len = q_len;
         const bool lower_right = plan->options.causal == FV_CAUSAL_LOWER_RIGHT;
         const int64_t offset = lower_right ? r.k_len - q_len : run->call.q_offset;
         for (r.h = 0; r.h < plan->heads; r.h++)

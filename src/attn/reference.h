@@ -9,6 +9,7 @@ typedef struct fv__row {
     const fv__run *run;
     int64_t b, h, kv;         /* batch, head, kv head in the tensors */
     int64_t sequence, i;      /* number of the sequence, row inside it */
+    int64_t q_len;            /* rows of the sequence */
     int64_t q_row;            /* the row in q and out */
     int64_t k_start, k_len;   /* key j of the sequence is row k_start + j of k and v */
     int64_t position, prefix; /* of the row among the keys; keys below `prefix` are seen from everywhere */
@@ -26,7 +27,8 @@ bool fv__row_sees(const fv__row *row, int64_t j);
 double fv__plain_get(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d);
 /* q_i . k_j of the row. */
 double fv__plain_dot(const fv__row *row, int64_t j);
-/* Adds weight times v_j to the row of the output. */
-void fv__plain_add_value(const fv__row *row, int64_t j, double weight);
+/* Writes the row of the output, the sum of weight(j) v_j; values of weight 0 are not read. */
+typedef double fv__plain_weight(const fv__row *row, int64_t j, void *context);
+void fv__plain_output(const fv__row *row, fv__plain_weight *weight, void *context);
 
 #endif

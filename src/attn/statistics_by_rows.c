@@ -24,6 +24,7 @@ typedef struct part {
     fv__sequence sequence;
     int64_t number, head, span, row, rows;  /* queries [row, row + rows) */
     double *weights, *columns, *sum, *most; /* of one row; the span's part; of a row of blocks */
+    void *scratch;                          /* of the engine's weights */
     void *block;                            /* ROWS rows of weights of the plan's dtype */
 } part;
 
@@ -40,8 +41,10 @@ static by_rows partition_of(const fv_attention_plan *plan, const fv_attention_st
     const int64_t planes = fv__attn_times(want->batch >= 0 ? 1 : plan->batch, s.heads);
     if (want->columns.rank)
         s.columns_bytes = fv__attn_lines(fv__attn_times(fv__attn_times(planes, s.spans), s.k_len), sizeof(double));
-    s.worker_bytes = fv__attn_lines(fv__attn_times(ROWS, s.k_len), fv_dtype_size(plan->dtype)) +
-                     fv__attn_lines(s.k_len, sizeof(double)) + 2 * fv__attn_lines(s.key_blocks, sizeof(double));
+    const fv__engine *engine = plan->mechanism->engine;
+    if (engine->weights_scratch) s.worker_bytes = fv__attn_lines((int64_t)engine->weights_scratch(plan), 1);
+    s.worker_bytes += fv__attn_lines(fv__attn_times(ROWS, s.k_len), fv_dtype_size(plan->dtype)) +
+                      fv__attn_lines(s.k_len, sizeof(double)) + 2 * fv__attn_lines(s.key_blocks, sizeof(double));
     return s;
 }
 
@@ -89,7 +92,7 @@ static void weigh(const by_rows *s, const part *p, fv_capture capture, int64_t r
     const fv_tensor to = fv_tensor_2d(p->block, plan->dtype, count, p->sequence.k_len);
     int64_t rows[ROWS];
     for (int64_t i = 0; i < count; i++) rows[i] = row + i;
-    plan->mechanism->engine->weights(s->run, capture, p->number, p->head, rows, count, &to);
+    plan->mechanism->engine->weights(s->run, capture, p->number, p->head, rows, count, &to, p->scratch);
 }
 
 static void read_row(const by_rows *s, const part *p, int64_t i) {
@@ -153,6 +156,7 @@ static part part_of(const by_rows *s, int64_t index, int worker) {
     p.block = at, at += fv__attn_lines(ROWS * s->k_len, fv_dtype_size(s->run->plan->dtype));
     p.weights = (double *)at, at += fv__attn_lines(s->k_len, sizeof(double));
     p.sum = (double *)at, p.most = (double *)(at + fv__attn_lines(s->key_blocks, sizeof(double)));
+    p.scratch = (char *)p.most + fv__attn_lines(s->key_blocks, sizeof(double));
     if (!s->columns) return p;
     const int64_t batch = s->want->batch >= 0 ? 0 : p.sequence.batch;
     p.columns = s->columns + ((batch * s->heads + p.head - s->first_head) * s->spans + p.span) * s->k_len;

@@ -130,6 +130,9 @@ double fv__now(void);                  /* monotonic seconds */
 
 /* A struct that was filled by hand has not been through fv_options_set: holds the field of one row against it. */
 fv_status fv__option_check(const fv_option *row, const void *options);
+/* Fields that are zero where zero is no value (a text that is NULL, a number out of its range) become the defaults;
+ * then every field is held against its row. */
+fv_status fv__options_complete(const fv_option *rows, void *options);
 
 /* ---- files */
 

@@ -103,14 +103,20 @@ static fv_status bad_choice(const fv_option *row, const char *value) {
                     value, hint);
 }
 
+static fv_status bad_bool(const fv_option *row, const char *value) {
+    return fv__fail(FV_USAGE, "option \"%s\"\n  expected true or false\n  found:   \"%s\"", row->name, value);
+}
+
 /* Text into the field of its row. */
 static fv_status assign(const fv_option *row, void *field, const char *value) {
     int64_t whole;
     double number;
     switch (row->type) {
-    case FV_OPT_BOOL:
-        if (parse_bool(value, (bool *)field)) return FV_OK;
-        return fv__fail(FV_USAGE, "option \"%s\"\n  expected true or false\n  found:   \"%s\"", row->name, value);
+    case FV_OPT_BOOL: return parse_bool(value, (bool *)field) ? FV_OK : bad_bool(row, value);
+    case FV_OPT_NOT:
+        if (!parse_bool(value, (bool *)field)) return bad_bool(row, value);
+        *(bool *)field = !*(bool *)field;
+        return FV_OK;
     case FV_OPT_INT:
         if (!fv__parse_int(value, &whole) || !in_range(row, (double)whole)) return bad_number(row, value);
         *(int64_t *)field = whole;
@@ -135,7 +141,8 @@ static fv_status assign(const fv_option *row, void *field, const char *value) {
 
 static void clear(const fv_option *row, void *field) {
     switch (row->type) {
-    case FV_OPT_BOOL: *(bool *)field = false; break;
+    case FV_OPT_BOOL:
+    case FV_OPT_NOT: *(bool *)field = false; break;
     case FV_OPT_INT: *(int64_t *)field = 0; break;
     case FV_OPT_FLOAT: *(double *)field = 0; break;
     case FV_OPT_STRING:
@@ -166,6 +173,7 @@ size_t fv_options_print(const fv_option *row, const void *options, char *text, s
     const char *out = number;
     switch (row->type) {
     case FV_OPT_BOOL: out = *(const bool *)field ? "true" : "false"; break;
+    case FV_OPT_NOT: out = *(const bool *)field ? "false" : "true"; break;
     case FV_OPT_INT: snprintf(number, sizeof number, "%" PRId64, *(const int64_t *)field); break;
     case FV_OPT_FLOAT: fv__print_float(number, *(const double *)field); break;
     case FV_OPT_STRING:
@@ -178,10 +186,19 @@ size_t fv_options_print(const fv_option *row, const void *options, char *text, s
 
 /* ---- structs that were filled by hand */
 
+static fv_status check_window(const fv_option *row, const fv_window *window) {
+    if (window->limited || (!window->left && !window->right)) return FV_OK;
+    return fv__fail(FV_USAGE,
+                    "%s: a window with sides that is not limited\n  expected FV_WINDOW(%lld, %lld)\n"
+                    "  found:   limited false",
+                    row->name, (long long)window->left, (long long)window->right);
+}
+
 fv_status fv__option_check(const fv_option *row, const void *options) {
     const char *field = (const char *)options + row->offset;
     const bool side = row->type == FV_OPT_WINDOW_LEFT || row->type == FV_OPT_WINDOW_RIGHT;
     if (row->type == FV_OPT_INT || side) {
+        if (side) FV_TRY(check_window(row, (const fv_window *)(const void *)field));
         int64_t value = side ? get_side(row, field) : *(const int64_t *)field;
         if (in_range(row, (double)value)) return FV_OK;
         return fv__fail(FV_USAGE, "%s is out of range\n  expected %.0f to %.0f\n  found:   %lld", row->name, row->min,
@@ -193,9 +210,30 @@ fv_status fv__option_check(const fv_option *row, const void *options) {
         return fv__fail(FV_USAGE, "%s is out of range\n  expected %g to %g\n  found:   %g", row->name, row->min,
                         row->max, value);
     }
-    const char *text = row->type == FV_OPT_BOOL ? NULL : *(const char *const *)field;
+    const bool truth = row->type == FV_OPT_BOOL || row->type == FV_OPT_NOT;
+    const char *text = truth ? NULL : *(const char *const *)field;
     if (row->type == FV_OPT_CHOICE && (!text || !is_choice(row->choices, text)))
         return fv__fail(FV_USAGE, "unknown %s\n  expected %s\n  found:   %s", row->name, row->choices,
                         text ? text : "nothing");
+    return FV_OK;
+}
+
+/* Would a struct of zeros have a value here that is none? */
+static bool is_unset(const fv_option *row, const void *field) {
+    switch (row->type) {
+    case FV_OPT_INT: return *(const int64_t *)field == 0 && !in_range(row, 0);
+    case FV_OPT_FLOAT: return *(const double *)field == 0 && !in_range(row, 0);
+    case FV_OPT_STRING:
+    case FV_OPT_CHOICE: return !*(const char *const *)field;
+    default: return false;
+    }
+}
+
+fv_status fv__options_complete(const fv_option *rows, void *options) {
+    for (const fv_option *row = rows; row->name; row++) {
+        void *field = field_of(row, options);
+        if (row->standard && is_unset(row, field)) FV_TRY(assign(row, field, row->standard));
+        FV_TRY(fv__option_check(row, options));
+    }
     return FV_OK;
 }

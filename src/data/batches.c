@@ -130,12 +130,12 @@ static void pack(fv_batches *b, fv_batch *batch, int64_t number) {
 
 fv_status fv_batches_next(fv_batches *b, fv_batch *batch, fv_cursor *cursor) {
     if (cursor->epoch < 0 || cursor->epoch >= (int64_t)1 << 31)
-        return fv__fail(FV_USAGE, "batches: epoch %lld\n  expected: from 0", (long long)cursor->epoch);
+        return fv__fail(FV_USAGE, "batches: epoch %lld\n  expected from 0", (long long)cursor->epoch);
     plan(b, cursor->epoch);
     if (cursor->position < 0 || cursor->position >= b->batches)
         return fv__fail(
             FV_USAGE,
-            "batches: position %lld in epoch %lld\n  expected: 0 to %lld\n  try:      the data or batch-size may have "
+            "batches: position %lld in epoch %lld\n  expected 0 to %lld\n  try:     the data or batch-size may have "
             "changed since this position was saved",
             (long long)cursor->position, (long long)cursor->epoch, (long long)b->batches - 1);
     pack(b, batch, b->turn[cursor->position]);
@@ -186,8 +186,7 @@ static fv_status measure(const fv_batches *b, int64_t *tokens, int64_t *bags) {
     fv__free(value);
     if (*tokens <= INT32_MAX && *bags <= INT32_MAX) return FV_OK;
     return fv__fail(
-        FV_USAGE,
-        "batch-size %lld: a batch could have %lld tokens and %lld n-grams\n  expected: less than 2^31 of each",
+        FV_USAGE, "batch-size %lld: a batch could have %lld tokens and %lld n-grams\n  expected less than 2^31 of each",
         (long long)b->o.batch_size, (long long)*tokens, (long long)*bags);
 }
 
@@ -223,9 +222,9 @@ fv_status fv_batches_create(fv_batches **batches, const fv_corpus *corpus, const
     if (corpus->count < 1)
         status = fv__fail(FV_BAD_DATA, "batches: there are no texts");
     else if (b->o.batch_size < 1 || b->o.bucket < 1 || b->o.max_tokens < 0 || b->o.bucket > INT64_MAX / b->o.batch_size)
-        status = fv__fail(FV_USAGE,
-                          "batches: batch-size %lld, bucket %lld, max-tokens %lld\n  expected: at least 1, 1 and 0",
-                          (long long)b->o.batch_size, (long long)b->o.bucket, (long long)b->o.max_tokens);
+        status =
+            fv__fail(FV_USAGE, "batches: batch-size %lld, bucket %lld, max-tokens %lld\n  expected at least 1, 1 and 0",
+                     (long long)b->o.batch_size, (long long)b->o.bucket, (long long)b->o.max_tokens);
     if (status == FV_OK) status = allocate(b);
     if (status == FV_OK)
         *batches = b;

@@ -96,7 +96,7 @@ static fv_status copy_rows(fv__store *store, fv__rows *rows, fv_texts texts, con
     for (int64_t i = 0; i < texts.count; i++) {
         fv__row_values v = {.size = texts.size[i], .label = label ? label[i] : 0, .line = i + 1};
         if (label && (label[i] < 0 || label[i] >= classes))
-            return fv__fail(FV_USAGE, "text %lld: label %d is not a class\n  expected: 0 to %d", (long long)i, label[i],
+            return fv__fail(FV_USAGE, "text %lld: label %d is not a class\n  expected 0 to %d", (long long)i, label[i],
                             classes - 1);
         if (fv__utf8_valid(texts.text[i], texts.size[i]) < texts.size[i] || memchr(texts.text[i], 0, texts.size[i]))
             return fv__fail(FV_BAD_DATA, "text %lld: not UTF-8, or with a NUL byte", (long long)i);
@@ -128,7 +128,7 @@ fv_status fv_dataset_select(fv_dataset **out, const fv_dataset *from, const int6
         int64_t r = row[i];
         if (r < 0 || r >= from->texts.count) {
             status =
-                fv__fail(FV_USAGE, "row %lld\n  expected: 0 to %lld", (long long)r, (long long)from->texts.count - 1);
+                fv__fail(FV_USAGE, "row %lld\n  expected 0 to %lld", (long long)r, (long long)from->texts.count - 1);
             break;
         }
         status = fv__rows_add(&rows, (fv__row_values){from->texts.text[r], from->texts.size[r],

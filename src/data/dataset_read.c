@@ -53,8 +53,7 @@ static fv_status cut_columns(reader *r) {
     for (char *rest = r->names, *next; rest; rest = next) {
         if ((next = strchr(rest, ','))) *next++ = 0;
         if (r->texts == MAX_COLUMNS || !*rest)
-            return fv__fail(FV_USAGE,
-                            "text-col \"%s\"\n  expected: 1 to %d column names or numbers with commas between",
+            return fv__fail(FV_USAGE, "text-col \"%s\"\n  expected 1 to %d column names or numbers with commas between",
                             r->options.text_col, MAX_COLUMNS);
         r->column[r->texts++] = rest;
     }
@@ -107,10 +106,10 @@ static fv_status no_label(const reader *r, int64_t line, bool lines) {
     if (lines)
         return fv__fail(
             FV_BAD_DATA,
-            "%s:%lld: no label found\n  expected: a line that starts with \"%sNAME\", or CSV, TSV, JSONL with a label "
-            "column\n  try:      --format tsv --label-col 1 --text-col 2",
+            "%s:%lld: no label found\n  expected a line that starts with \"%sNAME\", or CSV, TSV, JSONL with a label "
+            "column\n  try:     --format tsv --label-col 1 --text-col 2",
             r->file, (long long)line, r->options.label_prefix);
-    return fv__fail(FV_BAD_DATA, "%s:%lld: no label found\n  expected: a name in column \"%s\"", r->file,
+    return fv__fail(FV_BAD_DATA, "%s:%lld: no label found\n  expected a name in column \"%s\"", r->file,
                     (long long)line, r->column[r->label]);
 }
 
@@ -127,7 +126,7 @@ static fv_status part_of(const reader *r, fv__field field, int64_t line, uint8_t
             *part = (uint8_t)rows[i].part;
             return FV_OK;
         }
-    return fv__fail(FV_BAD_DATA, "%s:%lld: column \"%s\"\n  expected: train, valid or test\n  found:    \"%.*s\"",
+    return fv__fail(FV_BAD_DATA, "%s:%lld: column \"%s\"\n  expected train, valid or test\n  found:   \"%.*s\"",
                     r->file, (long long)line, r->options.split_col, (int)(field.size < 60 ? field.size : 60),
                     field.data ? field.data : "");
 }
@@ -137,7 +136,7 @@ static fv_status text_of(reader *r, const fv__row *row, fv__field *text) {
     r->joined.size = 0;
     for (int i = 0; i < r->texts; i++) {
         if (!row->fields[i].data)
-            return fv__fail(FV_BAD_DATA, "%s:%lld: no text found\n  expected: a value for \"%s\"", r->file,
+            return fv__fail(FV_BAD_DATA, "%s:%lld: no text found\n  expected a value for \"%s\"", r->file,
                             (long long)row->line, r->column[i]);
         if (i) fv__buf_add(&r->joined, " ", 1);
         fv__buf_add(&r->joined, row->fields[i].data, row->fields[i].size);
@@ -161,8 +160,8 @@ static fv_status line_row(reader *r, const fv__row *row, fv__field *text, fv__fi
     if (!row->labels) return no_label(r, row->line, true);
     if (row->labels > 1 && strcmp(r->options.labels, "first"))
         return fv__fail(FV_BAD_DATA,
-                        "%s:%lld: %d labels on one line\n  expected: one, because a classifier answers with one class\n"
-                        "  try:      --labels first (the first one counts)",
+                        "%s:%lld: %d labels on one line\n  expected one, because a classifier answers with one class\n"
+                        "  try:     --labels first (the first one counts)",
                         r->file, (long long)row->line, row->labels);
     *label = row->fields[0];
     return FV_OK;
@@ -188,9 +187,9 @@ static fv_status add_table(reader *r, fv__table *table) {
     size_t before = r->rows.count;
     fv__row row;
     if (lines && r->split >= 0)
-        return fv__fail(FV_USAGE, "%s: lines have no columns\n  expected: CSV, TSV or JSONL for --split-col", r->file);
+        return fv__fail(FV_USAGE, "%s: lines have no columns\n  expected CSV, TSV or JSONL for --split-col", r->file);
     if (format == FV_TABLE_LINES && r->labelled)
-        return fv__fail(FV_USAGE, "%s: plain lines have no labels\n  expected: fasttext, csv, tsv or jsonl", r->file);
+        return fv__fail(FV_USAGE, "%s: plain lines have no labels\n  expected fasttext, csv, tsv or jsonl", r->file);
     while (true) {
         FV_TRY(fv__table_next(table, &row, &more));
         if (!more) break;
@@ -198,7 +197,7 @@ static fv_status add_table(reader *r, fv__table *table) {
         FV_TRY(add_row(r, &row, lines));
     }
     if (r->rows.count > before) return FV_OK;
-    return fv__fail(FV_BAD_DATA, "%s: no texts\n  expected: at least one %s", r->file,
+    return fv__fail(FV_BAD_DATA, "%s: no texts\n  expected at least one %s", r->file,
                     lines                      ? "line"
                     : format == FV_TABLE_JSONL ? "object"
                                                : "row below the header");
@@ -230,7 +229,7 @@ static fv_status one_class(const reader *r) {
     const char *name = fv__map_key(r->labels, 0, &size);
     return fv__fail(
         FV_BAD_DATA,
-        "%s: only one class, \"%s\" (%zu texts)\n  expected: at least two different labels\n  try:      another "
+        "%s: only one class, \"%s\" (%zu texts)\n  expected at least two different labels\n  try:     another "
         "--label-col",
         r->file, name, r->rows.count);
 }

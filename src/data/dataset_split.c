@@ -80,7 +80,7 @@ static fv_status take(fv_dataset **out, const fv_dataset *all, const uint8_t *pa
     if (which == FV_TRAIN && !count)
         return fv__fail(
             FV_BAD_DATA,
-            "split: no row is left for training\n  expected: smaller shares for valid and test, or more rows than %lld",
+            "split: no row is left for training\n  expected smaller shares for valid and test, or more rows than %lld",
             (long long)all->texts.count);
     return out ? fv_dataset_select(out, all, row, count) : FV_OK;
 }
@@ -93,7 +93,7 @@ fv_status fv_dataset_split(fv_dataset **train, fv_dataset **valid, fv_dataset **
         if (out[i]) *out[i] = NULL;
     if (!options) fv_options_init(fv_split_option_rows(), &standard), options = &standard;
     if (!(options->valid >= 0 && options->test >= 0 && options->valid + options->test < 1))
-        return fv__fail(FV_USAGE, "split: shares %g (valid) and %g (test)\n  expected: from 0, together less than 1",
+        return fv__fail(FV_USAGE, "split: shares %g (valid) and %g (test)\n  expected from 0, together less than 1",
                         options->valid, options->test);
     uint8_t *part = fv__alloc_array((size_t)all->texts.count, 1);
     int64_t *row = fv__alloc_array((size_t)all->texts.count, sizeof *row);

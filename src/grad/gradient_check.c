@@ -148,7 +148,7 @@ static fv_status judge(const target *targets, int count, double tolerance, doubl
     }
     if (*worst <= tolerance) return FV_OK;
     return fv__fail(FV_FAIL,
-                    "gradient check: %s, element %lld\n  expected: %.12g (differences)\n  found:    %.12g (backward), "
+                    "gradient check: %s, element %lld\n  expected %.12g (differences)\n  found:   %.12g (backward), "
                     "relative %.2g",
                     bad->name, (long long)bad->at, bad->numeric, bad->gradient[bad->at], *worst);
 }

@@ -84,7 +84,7 @@ bool fv__ready(fv_graph *g, const char *where, fv_node *const *in, int inputs) {
 fv_node *fv__refuse(fv_graph *g, const char *where, const char *expected, const fv_node *found) {
     char shape[128] = "nothing";
     if (found) fv_tensor_describe(&found->value, shape, sizeof shape);
-    return fv_graph_failed(g, fv__fail(FV_USAGE, "%s: an input has the wrong shape\n  expected: %s\n  found:    %s",
+    return fv_graph_failed(g, fv__fail(FV_USAGE, "%s: an input has the wrong shape\n  expected %s\n  found:   %s",
                                        where, expected, shape));
 }
 
@@ -284,7 +284,7 @@ fv_status fv_graph_backward(fv_graph *g, fv_node *node, const fv_tensor *cotange
     if (g->mode == FV_MODE_INFER)
         return g->status = fv__fail(FV_USAGE,
                                     "fv_graph_backward: nothing was recorded\n"
-                                    "  try:      fv_graph_begin with FV_MODE_TRAIN or FV_MODE_TRACE");
+                                    "  try:     fv_graph_begin with FV_MODE_TRAIN or FV_MODE_TRACE");
     g->status = start(g, node, cotangent);
     for (fv_node *n = g->last; n && g->status == FV_OK; n = n->before)
         if (n->backward && reached(n)) n->backward(g, n);

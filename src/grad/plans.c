@@ -38,7 +38,7 @@ static fv_status make_key(key *k, const fv_attention_options *options, const fv_
     memset(k, 0, sizeof *k);
     const char *text = options->mechanism ? options->mechanism : "softmax";
     if (strlen(text) >= sizeof k->mechanism)
-        return fv__fail(FV_USAGE, "attention: the mechanism's text is too long\n  found: %s", text);
+        return fv__fail(FV_USAGE, "attention: the mechanism's text is too long\n  found:   %s", text);
     memcpy(k->mechanism, text, strlen(text));
     k->wants_lse = wants_lse;
     /* field by field: padding stays zero */

@@ -15,7 +15,7 @@ bool fv__sequences_take(fv_graph *g, const char *where, const fv_sequences *s, i
     for (int64_t n = 0; n < s->count && fine; n++) fine = s->cu[n] <= s->cu[n + 1];
     if (!fine) {
         fv_graph_failed(
-            g, fv__fail(FV_USAGE, "%s: cu_seqlens do not fit\n  expected: 0, never decreasing, at last %lld (the rows)",
+            g, fv__fail(FV_USAGE, "%s: cu_seqlens do not fit\n  expected 0, never decreasing, at last %lld (the rows)",
                         where, (long long)rows));
         return false;
     }
@@ -23,19 +23,30 @@ bool fv__sequences_take(fv_graph *g, const char *where, const fv_sequences *s, i
     return out->cu != NULL;
 }
 
-int64_t fv__sequences_longest(const fv_sequences *s) {
-    int64_t longest = 0;
-    for (int64_t n = 0; n < s->count; n++)
-        if (s->cu[n + 1] - s->cu[n] > longest) longest = s->cu[n + 1] - s->cu[n];
-    return longest;
+static fv_status end_of(const char *where, const fv_sequences *s, const int64_t *first, fv__positions *out) {
+    out->end = 0;
+    for (int64_t n = 0; n < s->count; n++) {
+        int64_t length = s->cu[n + 1] - s->cu[n], start = first ? first[n] : 0;
+        if (length == 0) continue;
+        if (start < 0 || start > INT32_MAX - length)
+            return fv__fail(FV_USAGE,
+                            "%s: the first position of sequence %lld is out of range\n  expected 0 to %lld\n"
+                            "  found:   %lld",
+                            where, (long long)n, (long long)(INT32_MAX - length), (long long)start);
+        if (start + length > out->end) out->end = start + length;
+    }
+    return FV_OK;
 }
 
-int32_t *fv__sequences_positions(fv_graph *g, const fv_sequences *s) {
-    int32_t *position = fv__graph_memory(g, (size_t)s->cu[s->count], sizeof *position);
-    if (!position) return NULL;
+bool fv__positions_of(fv_graph *g, const char *where, const fv_sequences *s, const int64_t *first, fv__positions *out) {
+    fv_status status = end_of(where, s, first, out);
+    if (status != FV_OK) fv_graph_failed(g, status);
+    out->row = status == FV_OK ? fv__graph_memory(g, (size_t)s->cu[s->count], sizeof *out->row) : NULL;
+    if (!out->row) return false;
     for (int64_t n = 0; n < s->count; n++)
-        for (int32_t row = s->cu[n]; row < s->cu[n + 1]; row++) position[row] = row - s->cu[n];
-    return position;
+        for (int32_t row = s->cu[n]; row < s->cu[n + 1]; row++)
+            out->row[row] = row - s->cu[n] + (int32_t)(first ? first[n] : 0);
+    return true;
 }
 
 /* ---- angles */
@@ -89,6 +100,24 @@ fv_status fv__angles_of(fv_graph *g, int64_t width, double base, int64_t positio
     if (positions > a->positions) FV_TRY(grow(a, width, positions));
     *cosine = a->cosine;
     *sine = a->sine;
+    return FV_OK;
+}
+
+fv_status fv__angles_at(fv_graph *g, int64_t width, double base, const int32_t *position, int64_t rows,
+                        const double **cosine, const double **sine) {
+    int64_t pairs = (width + 1) / 2;
+    double *c = fv__graph_memory(g, (size_t)rows, (size_t)pairs * sizeof *c);
+    double *s = fv__graph_memory(g, (size_t)rows, (size_t)pairs * sizeof *s);
+    if (!c || !s) return FV_NO_RESOURCES;
+    for (int64_t i = 0; i < pairs; i++) {
+        double frequency = pow(base, -2.0 * (double)i / (double)width);
+        for (int64_t row = 0; row < rows; row++) {
+            c[row * pairs + i] = cos((double)position[row] * frequency);
+            s[row * pairs + i] = sin((double)position[row] * frequency);
+        }
+    }
+    *cosine = c;
+    *sine = s;
     return FV_OK;
 }
 

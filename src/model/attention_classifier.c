@@ -19,8 +19,8 @@ static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
     fv_graph *g = run->graph;
     fv_sequences s = fv__sequences(batch);
     nodes->input = fv__embed(run, batch);
-    fv_node *x = fv_layer_forward(l->block[0], g, nodes->input, &s);
-    nodes->logits = fv_layer_forward(l->out, g, fv_op_pool(g, x, &s, FV_POOL_MEAN), NULL);
+    fv_node *x = fv_layer_apply(l->block[0], g, nodes->input, &s);
+    nodes->logits = fv_layer_apply(l->out, g, fv_op_pool(g, x, &s, FV_POOL_MEAN), NULL);
 }
 
 static const fv_option options[] = {

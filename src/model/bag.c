@@ -14,7 +14,7 @@ static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
     fv_sequences s = fv__sequences(batch);
     nodes->input = fv__embed(run, batch);
     fv_node *text = fv_op_pool(g, nodes->input, &s, FV_POOL_MEAN);
-    nodes->logits = fv_layer_forward(model->layers.out, g, fv_op_dropout(g, text, model->options.dropout), NULL);
+    nodes->logits = fv_layer_apply(model->layers.out, g, fv_op_dropout(g, text, model->options.dropout), NULL);
 }
 
 static const fv_option options[] = {

@@ -22,6 +22,7 @@ static fv__json *option_value(const fv_option *row, const fv_model_options *opti
     const char *field = (const char *)options + row->offset;
     switch (row->type) {
     case FV_OPT_BOOL: return fv__json_of_bool(*(const bool *)field);
+    case FV_OPT_NOT: return fv__json_of_bool(!*(const bool *)field);
     case FV_OPT_INT: return fv__json_of_int(*(const int64_t *)field);
     case FV_OPT_FLOAT: return fv__json_of_float(*(const double *)field);
     default: return fv__json_of_text(*(const char *const *)field);
@@ -87,11 +88,19 @@ static const char *key_of(const fv__json *object, const char *name) {
     return key ? key : name;
 }
 
+static fv_status read_opposite(fv__json_at_file at, const char *key, bool *field) {
+    bool value = !*field;
+    FV_TRY(fv__json_need_bool(at, key, value, &value));
+    *field = !value;
+    return FV_OK;
+}
+
 static fv_status read_option(fv__json_at_file at, const fv_option *row, fv_model_options *options) {
     char *field = (char *)options + row->offset;
     const char *key = key_of(at.object, row->name);
     switch (row->type) {
     case FV_OPT_BOOL: return fv__json_need_bool(at, key, *(bool *)field, (bool *)field);
+    case FV_OPT_NOT: return read_opposite(at, key, (bool *)field);
     case FV_OPT_INT: return fv__json_need_int(at, key, *(int64_t *)field, (int64_t *)field);
     case FV_OPT_FLOAT: return fv__json_need_float(at, key, *(double *)field, (double *)field);
     default: return fv__json_need_text(at, key, *(const char **)field, (const char **)field);
@@ -177,7 +186,8 @@ fv_status fv__config_read(fv__config *config, const char *path) {
     fv__json_at_file at = {config->json, path, FV_BAD_MODEL};
     fv_status status = FV_OK;
     if (fv__json_kind_of(config->json) != FV_JSON_OBJECT)
-        status = fv__fail(FV_BAD_MODEL, "%s: expected an object, found %s", path, fv__json_kind_name(config->json));
+        status = fv__fail(FV_BAD_MODEL, "%s: not a configuration\n  expected an object\n  found:   %s", path,
+                          fv__json_kind_name(config->json));
     if (status == FV_OK) status = read_kind(config, at);
     if (status == FV_OK) status = read_sizes(config, at);
     if (status == FV_OK) status = read_labels(config, at);

@@ -66,12 +66,12 @@ static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
     fv_graph *g = run->graph;
     fv_sequences s = fv__sequences(batch);
     fv_node *x = nodes->input = fv__embed(run, batch);
-    if (l->positions) x = fv_layer_forward(l->positions, g, x, &s);
+    if (l->positions) x = fv_layer_apply(l->positions, g, x, &s);
     x = fv_op_dropout(g, x, o->dropout);
-    for (int64_t i = 0; i < o->layers; i++) x = fv_layer_forward(l->block[i], g, x, &s);
-    x = fv_layer_forward(l->pooling, g, fv_layer_forward(l->norm, g, x, &s), &s);
+    for (int64_t i = 0; i < o->layers; i++) x = fv_layer_apply(l->block[i], g, x, &s);
+    x = fv_layer_apply(l->pooling, g, fv_layer_apply(l->norm, g, x, &s), &s);
     nodes->pooling_weights = fv_layer_pooling_weights(l->pooling, g);
-    nodes->logits = fv_layer_forward(l->out, g, fv_op_dropout(g, x, o->dropout), NULL);
+    nodes->logits = fv_layer_apply(l->out, g, fv_op_dropout(g, x, o->dropout), NULL);
 }
 
 static const fv_option options[] = {

@@ -1,8 +1,9 @@
-/* The attention layer and its mechanism: multi_head.c projects, mechanism.c fits a mechanism of the table into it. */
+/* The attention layer and its mechanism: multi_head.c projects, attention_mechanism.c fits a mechanism of the table
+ * into it, cached_attention.c attends from new rows to what a cache holds. */
 #ifndef FV_NN_ATTENTION_H
 #define FV_NN_ATTENTION_H
 
-#include "nn/layer_contract.h"
+#include "nn/layer_caches.h"
 
 typedef struct multi_head {
     fv_layer base;
@@ -16,6 +17,22 @@ typedef struct multi_head {
     fv_tensor slopes;         /* of alibi; rank 0 otherwise */
     int operand[FV_OPERANDS]; /* parameters that go to operands: w0.., sinks; -1: none */
 } multi_head;
+
+/* One call: heads (1,H,T,D) of packed sequences. NULL sequences: one. */
+typedef struct fv__qkv {
+    fv_node *q, *k, *v;                  /* k and v NULL: a gate on q, or all keys come from a cache */
+    const fv_sequences *q_rows, *k_rows; /* k_rows NULL: as q_rows */
+    fv_causal causal;
+} fv__qkv;
+/* -> [T, H*D]. */
+fv_node *fv__attend(const multi_head *l, fv_graph *g, const fv__qkv *x);
+
+/* The layer's entry in flow->caches; NULL: it cannot have one, and the graph says why. */
+fv__layer_cache *fv__attention_cache(const multi_head *l, fv_graph *g, const fv_flow *flow);
+/* Puts k and v behind what the cache has. counts: rows of each sequence to take, the first ones; NULL: all. */
+bool fv__cache_append(fv_graph *g, fv__layer_cache *cache, const fv__qkv *x, const int64_t *counts);
+/* Like fv__attend with all keys that the cache has; the last query of a sequence is at its last key. */
+fv_node *fv__attend_cached(const multi_head *l, fv_graph *g, const fv__qkv *x, fv__layer_cache *cache);
 
 /* Finds the mechanism, sets gate, packed and options, and refuses what does not go together, by planning a small
  * call. */

@@ -2,6 +2,7 @@
  * refused now. */
 #include "nn/attention.h"
 
+#include "attn/position/alibi_slopes.h"
 #include "grad/graph.h"
 
 #include <math.h>
@@ -29,21 +30,12 @@ static fv_status named(const multi_head *l, fv_status status) {
     return status == FV_OK ? FV_OK : fv__fail(status, "layer %s: %s", l->base.name, fv_message());
 }
 
-/* Slopes of Press et al. 2021 (ALiBi): 2^(-8 i / n) for n a power of two; otherwise those of the power below, and
- * every second of the power above. */
-static double slope(int64_t head, int64_t heads) {
-    int64_t below = 1;
-    while (below * 2 <= heads) below *= 2;
-    if (head < below) return pow(2, -8.0 * (double)(head + 1) / (double)below);
-    return pow(2, -8.0 * (double)(2 * (head - below) + 1) / (double)(2 * below));
-}
-
 static fv_status make_slopes(multi_head *l, fv_params *params) {
     fv_dtype dtype = fv__params_dtype(params);
     void *data = fv__params_memory(params, (size_t)l->heads * fv_dtype_size(dtype));
     if (!data) return FV_NO_RESOURCES;
     l->slopes = fv_tensor_1d(data, dtype, l->heads);
-    for (int64_t h = 0; h < l->heads; h++) fv_tensor_set(&l->slopes, &h, slope(h, l->heads));
+    for (int64_t h = 0; h < l->heads; h++) fv_tensor_set(&l->slopes, &h, fv__alibi_slope(h, l->heads));
     return FV_OK;
 }
 

@@ -23,7 +23,7 @@ const fv_option fv_block_rows[] = {
     FIELD(CHOICE, positions, "positions", "none", 0, 0, "none|rope|rope-pairs|alibi", "positions inside attention"),
     FIELD(FLOAT, rope_base, "rope-base", "10000", 1, 1e12, NULL, "base of the rotary angles"),
     FIELD(BOOL, causal, "causal", "false", 0, 0, NULL, "a token sees only what stands before it"),
-    FIELD(BOOL, bias, "bias", "true", 0, 0, NULL, "biases of all products"),
+    FIELD(NOT, no_bias, "bias", "true", 0, 0, NULL, "biases of all products"),
     FIELD(BOOL, sinks, "sinks", "false", 0, 0, NULL, "one learned sink logit per head"),
     FIELD(WINDOW_LEFT, window, "window-left", "-1", -1, 1 << 30, NULL, "keys visible to the left; -1: all"),
     FIELD(WINDOW_RIGHT, window, "window-right", "-1", -1, 1 << 30, NULL, "keys visible to the right; -1: all"),
@@ -42,8 +42,7 @@ static fv_status make_norm(fv_layer **out, const fv_layer *layer, fv_params *par
 
 static fv_status make_attention(block *b, fv_params *params, const fv_block_options *o) {
     fv__name name;
-    fv_multi_head_options m;
-    fv_options_init(fv_multi_head_rows, &m);
+    fv_multi_head_options m = {0};
     m.d_model = o->d_model;
     m.heads = o->heads;
     m.kv_heads = o->kv_heads;
@@ -51,7 +50,7 @@ static fv_status make_attention(block *b, fv_params *params, const fv_block_opti
     m.positions = o->positions;
     m.rope_base = o->rope_base;
     m.causal = o->causal;
-    m.bias = o->bias;
+    m.no_bias = o->no_bias;
     m.sinks = o->sinks;
     m.window = o->window;
     m.softcap = o->softcap;
@@ -76,20 +75,20 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
                                                             .d_ff = o->d_ff,
                                                             .activation = o->activation,
                                                             .dropout = o->dropout,
-                                                            .bias = o->bias});
+                                                            .no_bias = o->no_bias});
 }
 
-static fv_node *half(const block *b, fv_graph *g, fv_node *x, const fv_sequences *s, const fv_layer *norm,
+static fv_node *half(const block *b, fv_graph *g, const fv_flow *flow, fv_node *x, const fv_layer *norm,
                      const fv_layer *inner) {
-    fv_node *in = b->post ? x : fv_layer_forward(norm, g, x, s);
-    fv_node *sum = fv_op_add(g, x, fv_op_dropout(g, fv_layer_forward(inner, g, in, s), b->dropout));
-    return b->post ? fv_layer_forward(norm, g, sum, s) : sum;
+    fv_node *in = b->post ? x : fv_layer_next(norm, g, flow, x);
+    fv_node *sum = fv_op_add(g, x, fv_op_dropout(g, fv_layer_next(inner, g, flow, in), b->dropout));
+    return b->post ? fv_layer_next(norm, g, flow, sum) : sum;
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     const block *b = (const block *)layer;
-    x = half(b, g, x, s, b->norm1, b->attention);
-    return half(b, g, x, s, b->norm2, b->feed_forward);
+    fv_node *x = half(b, g, flow, flow->x, b->norm1, b->attention);
+    return half(b, g, flow, x, b->norm2, b->feed_forward);
 }
 
 const fv__layer_kind fv__layer_block = {

@@ -17,9 +17,8 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
     return FV_OK;
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
-    (void)s;
-    return fv_op_dropout(g, x, ((const dropout *)layer)->p);
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
+    return fv_op_dropout(g, flow->x, ((const dropout *)layer)->p);
 }
 
 const fv__layer_kind fv__layer_dropout = {

@@ -30,9 +30,8 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
                            FV_PARAM_DECAY | FV_PARAM_SPARSE | (o->frozen ? FV_PARAM_FROZEN : 0), &e->weight);
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
-    (void)x;
-    (void)s;
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
+    (void)flow;
     return fv_graph_failed(g,
                            fv__fail(FV_USAGE, "layer %s: an embedding reads ids\n  try: fv_layer_embed", layer->name));
 }

@@ -15,7 +15,7 @@ const fv_option fv_feed_forward_rows[] = {
     FV__FIELD(fv_feed_forward_options, CHOICE, activation, "activation", "gelu", 0, 0,
               "gelu|gelu-tanh|relu|silu|swiglu", "between the two products"),
     FV__RATE(fv_feed_forward_options, dropout, "dropout", "share dropped after the activation"),
-    FV__FIELD(fv_feed_forward_options, BOOL, bias, "bias", "true", 0, 0, NULL, "add learned rows"),
+    FV__FIELD(fv_feed_forward_options, NOT, no_bias, "bias", "true", 0, 0, NULL, "add learned rows"),
     {0},
 };
 
@@ -26,10 +26,10 @@ static fv_activation activation_of(const char *name) {
 }
 
 static fv_status child(fv_layer **out, const fv_layer *layer, fv_params *params, const char *part, int64_t from,
-                       int64_t to, bool bias) {
+                       int64_t to, bool no_bias) {
     fv__name name;
     FV_TRY(fv__layer_part(&name, layer, part));
-    return fv_layer_linear(out, params, name.text, &(fv_linear_options){.in = from, .out = to, .bias = bias});
+    return fv_layer_linear(out, params, name.text, &(fv_linear_options){.in = from, .out = to, .no_bias = no_bias});
 }
 
 static fv_status create(fv_layer *layer, fv_params *params, const void *options) {
@@ -40,16 +40,16 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
     layer->in = layer->out = o->d_model;
     f->activation = activation_of(o->activation);
     f->dropout = o->dropout;
-    if (gated) FV_TRY(child(&f->gate, layer, params, "gate", o->d_model, d_ff, o->bias));
-    FV_TRY(child(&f->up, layer, params, "up", o->d_model, d_ff, o->bias));
-    return child(&f->down, layer, params, "down", d_ff, o->d_model, o->bias);
+    if (gated) FV_TRY(child(&f->gate, layer, params, "gate", o->d_model, d_ff, o->no_bias));
+    FV_TRY(child(&f->up, layer, params, "up", o->d_model, d_ff, o->no_bias));
+    return child(&f->down, layer, params, "down", d_ff, o->d_model, o->no_bias);
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     const feed_forward *f = (const feed_forward *)layer;
-    fv_node *inner = fv_op_activation(g, fv_layer_forward(f->gate ? f->gate : f->up, g, x, s), f->activation);
-    if (f->gate) inner = fv_op_mul(g, inner, fv_layer_forward(f->up, g, x, s));
-    return fv_layer_forward(f->down, g, fv_op_dropout(g, inner, f->dropout), s);
+    fv_node *inner = fv_op_activation(g, fv_layer_forward(f->gate ? f->gate : f->up, g, flow), f->activation);
+    if (f->gate) inner = fv_op_mul(g, inner, fv_layer_forward(f->up, g, flow));
+    return fv_layer_next(f->down, g, flow, fv_op_dropout(g, inner, f->dropout));
 }
 
 const fv__layer_kind fv__layer_feed_forward = {

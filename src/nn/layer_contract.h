@@ -13,7 +13,7 @@ typedef struct fv__layer_kind {
     fv_layer_kind info; /* public row; first */
     size_t size;        /* of the layer's struct */
     fv_status (*create)(fv_layer *layer, fv_params *params, const void *options);
-    fv_node *(*forward)(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s);
+    fv_node *(*forward)(const fv_layer *layer, fv_graph *g, const fv_flow *flow); /* flow->x fits `in` */
 } fv__layer_kind;
 
 struct fv_layer {

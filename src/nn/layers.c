@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OPTIONS_ROOM = 512 };
-
 static const fv__layer_kind *const kinds[] = {
 #define LAYER(id, options) &fv__layer_##id,
 #include "nn/list.def"
@@ -36,39 +34,34 @@ const fv_layer_kind *fv_layer_kind_find(const char *name) {
 
 /* ---- creating */
 
-/* Fills in absent texts and checks every field as if it had come as text: C code and configuration files get one
- * message. */
-static fv_status complete(const fv_layer_kind *kind, const char *name, char *options) {
-    char scratch[OPTIONS_ROOM], value[256];
-    memcpy(scratch, options, kind->options_size);
-    for (const fv_option *row = kind->rows; row->name; row++) {
-        bool text = row->type == FV_OPT_STRING || row->type == FV_OPT_CHOICE;
-        const char **field = (const char **)(void *)(options + row->offset);
-        if (text && !*field) *field = row->standard;
-        if (text && !*field) continue;
-        if (fv_options_print(row, options, value, sizeof value) >= sizeof value)
-            return fv__fail(FV_USAGE, "layer %s (%s): option \"%s\" is too long", name, kind->name, row->name);
-        fv_status status = fv_options_set(kind->rows, scratch, row->name, value);
-        if (status != FV_OK) return fv__fail(status, "layer %s (%s): %s", name, kind->name, fv_message());
-    }
-    return FV_OK;
-}
-
-fv_status fv__layer_new(fv_layer **out, const fv__layer_kind *kind, fv_params *params, const char *name,
-                        const void *options) {
-    _Alignas(max_align_t) char own[OPTIONS_ROOM];
-    _Static_assert(sizeof(fv_block_options) <= OPTIONS_ROOM && sizeof(fv_multi_head_options) <= OPTIONS_ROOM,
-                   "room for options");
-    *out = NULL;
-    memcpy(own, options, kind->info.options_size);
-    FV_TRY(complete(&kind->info, name, own));
+static fv_status make(fv_layer **out, const fv__layer_kind *kind, fv_params *params, const char *name,
+                      const void *options) {
     fv_layer *layer = fv__params_memory(params, kind->size);
     if (!layer) return FV_NO_RESOURCES;
     layer->kind = kind;
     FV_TRY(fv__layer_text(params, name, &layer->name));
-    FV_TRY(kind->create(layer, params, own));
+    FV_TRY(kind->create(layer, params, options));
     *out = layer;
     return FV_OK;
+}
+
+/* A copy of the options with every default in its place; NULL: zeros. */
+static fv_status complete(void *own, const fv_layer_kind *kind, const char *name, const void *options) {
+    memset(own, 0, kind->options_size);
+    if (options) memcpy(own, options, kind->options_size);
+    fv_status status = fv__options_complete(kind->rows, own);
+    return status == FV_OK ? FV_OK : fv__fail(status, "layer %s (%s): %s", name, kind->name, fv_message());
+}
+
+fv_status fv__layer_new(fv_layer **out, const fv__layer_kind *kind, fv_params *params, const char *name,
+                        const void *options) {
+    *out = NULL;
+    void *own = fv__alloc(kind->info.options_size);
+    if (!own) return FV_NO_RESOURCES;
+    fv_status status = complete(own, &kind->info, name, options);
+    if (status == FV_OK) status = make(out, kind, params, name, own);
+    fv__free(own);
+    return status;
 }
 
 fv_status fv_layer_create(fv_layer **layer, const char *kind, fv_params *params, const char *name,
@@ -107,12 +100,28 @@ fv_status fv__layer_text(fv_params *params, const char *text, const char **copy)
 
 /* ---- running */
 
-fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
-    if (!fv__ready(g, layer->name, &x, 1)) return &g->empty;
-    if (layer->in && fv__columns(x) != layer->in)
-        return fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s: an input of %lld columns\n  expected: %lld",
-                                           layer->name, (long long)fv__columns(x), (long long)layer->in));
-    return layer->kind->forward(layer, g, x, s);
+/* Pictures must have the rows of their sequences. */
+static fv_status check_grid(const fv_layer *layer, const fv_flow *flow) {
+    int64_t rows = flow->x->value.dim[0], count = flow->sequences ? flow->sequences->count : 1;
+    for (int64_t n = 0; n < count; n++) {
+        const int32_t *cu = flow->sequences ? flow->sequences->cu : NULL;
+        int64_t length = cu ? cu[n + 1] - cu[n] : rows, height = flow->grid[n].height, width = flow->grid[n].width;
+        if (height < 0 || width < 0 || (width ? height != length / width || length % width : length))
+            return fv__fail(FV_USAGE,
+                            "layer %s: the grid of sequence %lld does not fit\n  expected height * width = %lld rows\n"
+                            "  found:   %lld * %lld",
+                            layer->name, (long long)n, (long long)length, (long long)height, (long long)width);
+    }
+    return FV_OK;
+}
+
+fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
+    if (!fv__ready(g, layer->name, &flow->x, 1)) return &g->empty;
+    if (layer->in && fv__columns(flow->x) != layer->in)
+        return fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s: an input of %lld columns\n  expected %lld", layer->name,
+                                           (long long)fv__columns(flow->x), (long long)layer->in));
+    fv_status status = flow->grid ? check_grid(layer, flow) : FV_OK;
+    return status == FV_OK ? layer->kind->forward(layer, g, flow) : fv_graph_failed(g, status);
 }
 
 const char *fv_layer_name(const fv_layer *layer) { return layer->name; }

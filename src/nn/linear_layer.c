@@ -9,7 +9,7 @@ typedef struct linear {
 const fv_option fv_linear_rows[] = {
     FV__D_MODEL(fv_linear_options, in, "in", "columns of the input"),
     FV__D_MODEL(fv_linear_options, out, "out", "columns of the output"),
-    FV__FIELD(fv_linear_options, BOOL, bias, "bias", "true", 0, 0, NULL, "add a learned row"),
+    FV__FIELD(fv_linear_options, NOT, no_bias, "bias", "true", 0, 0, NULL, "add a learned row"),
     FV__FIELD(fv_linear_options, FLOAT, init, "init", "0", 0, 1e3, NULL,
               "standard deviation at the start; 0: Xavier uniform"),
     {0},
@@ -23,14 +23,13 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
     layer->out = o->out;
     l->bias = -1;
     FV_TRY(fv__layer_param(layer, params, "weight", 2, (int64_t[]){o->out, o->in}, init, FV_PARAM_DECAY, &l->weight));
-    if (o->bias) FV_TRY(fv__layer_param(layer, params, "bias", 1, &o->out, FV_INIT(ZEROS, 0), 0, &l->bias));
+    if (!o->no_bias) FV_TRY(fv__layer_param(layer, params, "bias", 1, &o->out, FV_INIT(ZEROS, 0), 0, &l->bias));
     return FV_OK;
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     const linear *l = (const linear *)layer;
-    (void)s;
-    return fv_op_linear(g, x, fv_op_param(g, l->weight), l->bias >= 0 ? fv_op_param(g, l->bias) : NULL);
+    return fv_op_linear(g, flow->x, fv_op_param(g, l->weight), l->bias >= 0 ? fv_op_param(g, l->bias) : NULL);
 }
 
 const fv__layer_kind fv__layer_linear = {

@@ -29,9 +29,9 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
     return n->rms ? FV_OK : fv__layer_param(layer, params, "bias", 1, &o->d_model, FV_INIT(ZEROS, 0), 0, &n->bias);
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     const norm *n = (const norm *)layer;
-    (void)s;
+    fv_node *x = flow->x;
     if (n->none) return x;
     if (n->rms) return fv_op_rms_norm(g, x, fv_op_param(g, n->weight), n->eps);
     return fv_op_layer_norm(g, x, fv_op_param(g, n->weight), fv_op_param(g, n->bias), n->eps);

@@ -21,10 +21,10 @@ const fv_option fv_pooling_rows[] = {
 static fv_status make_score(pooling *p, fv_params *params, int64_t d_model) {
     fv__name name;
     FV_TRY(fv__layer_part(&name, &p->base, "hidden"));
-    FV_TRY(fv_layer_linear(&p->hidden, params, name.text,
-                           &(fv_linear_options){.in = d_model, .out = d_model, .bias = true}));
+    FV_TRY(fv_layer_linear(&p->hidden, params, name.text, &(fv_linear_options){.in = d_model, .out = d_model}));
     FV_TRY(fv__layer_part(&name, &p->base, "score"));
-    return fv_layer_linear(&p->score, params, name.text, &(fv_linear_options){.in = d_model, .out = 1});
+    return fv_layer_linear(&p->score, params, name.text,
+                           &(fv_linear_options){.in = d_model, .out = 1, .no_bias = true});
 }
 
 static fv_status create(fv_layer *layer, fv_params *params, const void *options) {
@@ -38,12 +38,13 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
     return p->attends ? make_score(p, params, o->d_model) : FV_OK;
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     const pooling *p = (const pooling *)layer;
+    fv_node *x = flow->x;
+    const fv_sequences *s = flow->sequences;
     if (!p->attends) return fv_op_pool(g, x, s, p->kind);
-    fv_node *score =
-        fv_layer_forward(p->score, g, fv_op_activation(g, fv_layer_forward(p->hidden, g, x, s), FV_TANH), s);
-    fv_node *weights = fv_op_softmax_rows(g, score, s);
+    fv_node *hidden = fv_op_activation(g, fv_layer_forward(p->hidden, g, flow), FV_TANH);
+    fv_node *weights = fv_op_softmax_rows(g, fv_layer_next(p->score, g, flow, hidden), s);
     fv__graph_keep(g, layer, weights);
     fv_node *pooled = fv_op_pool_weighted(g, x, weights, s);
     if (!p->mean_too) return pooled;

@@ -1,5 +1,7 @@
 /* positions: vectors that say where a token stands, added to what it is. */
-#include "nn/layer_contract.h"
+#include "nn/layer_caches.h"
+
+#include "grad/graph.h"
 
 typedef struct positions {
     fv_layer base;
@@ -25,10 +27,21 @@ static fv_status create(fv_layer *layer, fv_params *params, const void *options)
                            FV_PARAM_DECAY, &p->weight);
 }
 
-static fv_node *forward(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *s) {
+static fv_node *add(const positions *p, fv_graph *g, const fv_flow *flow, const int64_t *first) {
+    if (p->kind == SINUSOIDAL) return fv_op_add_sinusoidal(g, flow->x, flow->sequences, first);
+    return fv_op_add_positions(g, flow->x, fv_op_param(g, p->weight), flow->sequences, first);
+}
+
+static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     const positions *p = (const positions *)layer;
-    if (p->kind == SINUSOIDAL) return fv_op_add_sinusoidal(g, x, s);
-    return p->kind == LEARNED ? fv_op_add_positions(g, x, fv_op_param(g, p->weight), s) : x;
+    if (p->kind == NONE) return flow->x;
+    if (!flow->caches) return add(p, g, flow, flow->position);
+    fv__layer_cache *cache = fv__layer_cache_of(flow->caches, g, layer, flow->sequences, &(fv__cache_heads){0});
+    if (!cache) return &g->empty;
+    fv_node *out = add(p, g, flow, flow->position ? flow->position : cache->length);
+    fv_sequences whole = {1, (const int32_t[]){0, (int32_t)flow->x->value.dim[0]}};
+    if (g->status == FV_OK) fv__layer_cache_count(cache, flow->sequences ? flow->sequences : &whole);
+    return out;
 }
 
 const fv__layer_kind fv__layer_positions = {

@@ -9,6 +9,9 @@
  *     ... static R T(name)(const SIMD *simd, ...) ...
  *     #endif
  */
+#include <math.h>
+#include <string.h>
+
 #define R float
 #define T(name) name##_f32
 #define SIMD fv__simd_f32

@@ -140,10 +140,10 @@ static inline void add_plane(attn_case *c, fv_operand operand) {
     c->x.t[operand] = t;
 }
 
-/* The examples of mechanism m that the tests of attention by scores run: those with a mask. NULL ends them. */
+/* The examples of mechanism m that the tests of attention by scores run: those with masks or sinks. NULL ends them. */
 static inline const char *case_example(size_t m, int t) {
     const fv_mechanism *info = fv_mechanism_at(m);
-    return t < 4 && (info->takes & FV_OPERAND_BIT(FV_MASK)) ? info->examples[t] : NULL;
+    return t < 4 && (info->takes & (FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_SINKS))) ? info->examples[t] : NULL;
 }
 
 /* One side of the window; the other stays. */

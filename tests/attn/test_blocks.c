@@ -5,6 +5,7 @@
 #include "attn_call.h"
 
 #include "attn/blocks/block_mask.h"
+#include "attn/keys/keys.h"
 #include "fovea/grad.h"
 
 /* ---- pictures: the predicates of docs/how-to/masks.md, and random ones */
@@ -58,7 +59,12 @@ static void count_tile(const fv_block_mask *m, const picture *p, int64_t b, int6
     int64_t seen = 0, all = 0;
     uint64_t rows[FV_BLOCK_QUERIES], columns[FV_BLOCK_KEYS];
     fv__blocks_rows(m, b, h, i0, info.q_len - i0 < 32 ? info.q_len - i0 : 32, j0, rows);
-    fv__blocks_columns(m, b, h, i0, j0, columns);
+    const fv_attention_plan plan = {.options = {.blocks = m}};
+    const fv__run run = {.plan = &plan};
+    const fv__keys_set set = fv__keys_of(&run, NULL, NULL, NULL);
+    const fv__sequence sequence = {.batch = b, .k_len = info.k_len};
+    const fv__query_block q = {&sequence, h, i0, i0 + 32 < info.q_len ? i0 + 32 : info.q_len};
+    fv__keys_columns(&set, &q, j0, columns);
     for (int64_t i = i0; i < i0 + 32 && i < info.q_len; i++)
         for (int64_t j = j0; j < j0 + 64 && j < info.k_len; j++) {
             const bool one = sees((void *)p, info.batch == 1 ? 0 : b, info.heads == 1 ? 0 : h, i, j);
@@ -151,7 +157,8 @@ static void fit_as_mask(attn_case *c) {
     c->how.blocks = NULL;
 }
 
-static const char *const texts[] = {"softmax", "window:left=40,right=3", "additive"};
+static const char *const texts[] = {"softmax", "window:left=40,right=3", "additive", "t5:buckets=8,max-distance=20",
+                                    "shaw:max-distance=5"};
 
 static void as_mask(const char *text, uint64_t seed, int64_t longest) {
     attn_case blocks, mask;

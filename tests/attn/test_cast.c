@@ -125,8 +125,8 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
     free_pair(&c);
 }
 
-static const char *const texts[] = {"softmax", "window:left=7,right=3", "additive", "topk:k=5", "entmax",
-                                    "linear",  "spatial-gate",          "se"};
+static const char *const texts[] = {"softmax", "window:left=7,right=3", "additive", "topk:k=5",     "entmax",
+                                    "t5",      "shaw:max-distance=4",   "linear",   "spatial-gate", "se"};
 enum { TEXTS = sizeof texts / sizeof *texts };
 
 static int64_t longest_of(uint64_t seed) { return seed % 20 == 19 ? 300 : seed % 4 == 1 ? 90 : 20; }
@@ -218,7 +218,7 @@ static void reference_and_maps(void **state) {
             if (!strncmp(texts[t], "topk", 4)) continue; /* what is nearly equal in double may be chosen differently */
             against_reference(texts[t], seed);
         }
-    for (int t = 0; t < 6; t++)
+    for (int t = 0; t < 8; t++)
         for (uint64_t seed = 1; seed <= count; seed++) same_maps(texts[t], seed);
     assert_int_equal(failures, 0);
 }

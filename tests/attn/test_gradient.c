@@ -18,7 +18,8 @@ static double derivative(attn_case *c, const fv_tensor *t, int64_t at, double go
     for (double h = 2e-4; h > 1e-5 && !strncmp(c->how.mechanism, "entmax", 6) && fabs(best - got) > allowed; h /= 10)
         best = richardson(case_loss, c, (double *)t->data + at, h, NULL);
     const bool kink = fabs(d[0] - d[1]) + fabs(d[1] - d[2]) > 1e-3 * fmax(1, fabs(d[2]));
-    return kink && !strncmp(c->how.mechanism, "topk", 4) ? NAN : best;
+    const bool chooses = !strncmp(c->how.mechanism, "topk", 4) || !strncmp(c->how.mechanism, "block-topk", 10);
+    return kink && chooses ? NAN : best;
 }
 
 static void check_operand(attn_case *c, fv_operand operand) {

@@ -3,6 +3,7 @@
  * prints the line that repeats it:
  *     test_maps MECHANISM SEED */
 #include "attn_case.h"
+#include "attn/position/t5_buckets.h"
 
 #include "fovea/statistics.h"
 
@@ -80,6 +81,16 @@ static double get4(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t 
     return fv_tensor_get(t, index);
 }
 
+static bool named(const attn_case *c, const char *name) { return !strncmp(c->how.mechanism, name, strlen(name)); }
+
+/* What the tests' own text says of the mechanism: "t5:buckets=6,max-distance=9", "shaw:max-distance=3". */
+static double t5_bias(const attn_case *c, int64_t h, int64_t relative) {
+    fv__t5_buckets b;
+    assert_int_equal(fv__t5_buckets_make(&b, "test", 6, 9, c->how.causal == FV_CAUSAL_NONE), FV_OK);
+    return fv_tensor_get(&c->x.t[FV_W0], (int64_t[2]){h, fv__t5_bucket(&b, relative)});
+}
+static int64_t shaw_row(int64_t relative) { return 3 + (relative < -3 ? -3 : relative > 3 ? 3 : relative); }
+
 /* A score of a capture before the softmax; whether it is hidden is known from the weights. */
 static double plain_score(const attn_case *c, const fv_attention_plan *plan, const fv__sequence *s, fv_capture capture,
                           int64_t h, int64_t i, int64_t j) {
@@ -88,13 +99,17 @@ static double plain_score(const attn_case *c, const fv_attention_plan *plan, con
     for (int64_t d = 0; d < c->d; d++) {
         const double a = get4(&x->t[FV_Q], s->batch, h, s->q_start + i, d),
                      b = get4(&x->t[FV_K], s->batch, h * c->kv / c->h, s->k_start + j, d);
-        sum += x->t[FV_W0].rank ? fv_tensor_get(&x->t[FV_W0], (int64_t[2]){h, d}) * tanh(a + b) : a * b;
+        const double relative =
+            named(c, "shaw") ? fv_tensor_get(&x->t[FV_W0], (int64_t[2]){shaw_row(j - i - s->q_offset), d}) : 0;
+        sum +=
+            named(c, "additive") ? fv_tensor_get(&x->t[FV_W0], (int64_t[2]){h, d}) * tanh(a + b) : a * (b + relative);
     }
     sum *= plan->options.scale;
     const double cap = plan->options.softcap;
     if (capture >= FV_CAPTURE_SOFTCAPPED && cap > 0) sum = cap * tanh(sum / cap);
     if (capture < FV_CAPTURE_BIASED) return sum;
     if (x->t[FV_BIAS].rank) sum += get4(&x->t[FV_BIAS], s->batch, h, s->q_start + i, s->k_start + j);
+    if (named(c, "t5")) sum += t5_bias(c, h, j - i - s->q_offset);
     if (x->t[FV_SLOPES].rank) sum -= fv_tensor_get(&x->t[FV_SLOPES], &h) * fabs((double)(i + s->q_offset - j));
     return sum;
 }
@@ -310,8 +325,15 @@ static void one(const char *mechanism, uint64_t seed) {
 }
 
 /* The last ones have statistics from blocks of rows. */
-static const char *const texts[] = {
-    "softmax", "window:left=7,right=3", "window:left=90,right=0", "additive", "topk:k=5", "entmax", "linear"};
+static const char *const texts[] = {"softmax",
+                                    "window:left=7,right=3",
+                                    "window:left=90,right=0",
+                                    "additive",
+                                    "t5:buckets=6,max-distance=9",
+                                    "shaw:max-distance=3",
+                                    "topk:k=5",
+                                    "entmax",
+                                    "linear"};
 
 static int64_t per_text(void) { return getenv("FOVEA_TEST_LONG") ? 4000 : getenv("FOVEA_TEST_QUICK") ? 40 : 200; }
 

@@ -27,6 +27,24 @@ case the gradient of a bias has the shape of the bias
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy b.npy '<f4' '(2, 2)' 16; fovea attend q.npy q.npy q.npy --bias b.npy --do q.npy --format tsv -q | cut -f 1,2
 out dbias	f32[2,2]
 
+case tables of relative positions and their gradients
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy t.npy '<f4' '(1, 4)' 16
+do fovea attend q.npy q.npy q.npy --attention t5:buckets=4,max-distance=3 --tensor table=t.npy --do q.npy --format tsv -q | cut -f 1-3
+out out	f32[1,1,2,4]	0.000000
+out lse	f32[1,1,2]	0.693147
+out dtable	f32[1,4]	0.000000
+
+case relative keys are in the raw scores
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy r.npy '<f4' '(3, 4)' 48
+do fovea attend q.npy q.npy q.npy --attention shaw:max-distance=1 --tensor relative_keys=r.npy --weights raw --format tsv -q | cut -f 1-3
+out weights	f32[1,1,2,2]	0.000000
+
+case a table of another size
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy r.npy '<f4' '(3, 4)' 48
+do fovea attend q.npy q.npy q.npy --attention shaw --tensor relative_keys=r.npy --format tsv -q
+exit 2
+err   expected (C,D) = (33,4)
+
 case other names inside the file
 do st in.safetensors '{"x.q":{"dtype":"F16","shape":[1,2,4],"data_offsets":[0,16]}}' 16
 do fovea attend --in in.safetensors --name q=x.q --name k=x.q --name v=x.q --layout bld --heads 2 --format tsv -q | cut -f 1,2

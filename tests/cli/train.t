@@ -259,3 +259,8 @@ case resumed with a tokenizer from elsewhere that has no unknown token
 do fovea train "$FIX/train.txt" --tokenizer bpe --vocab-size 300 --d-model 8 --heads 1 --layers 1 --epochs 1 -o a -q >/dev/null
 do sed -i 's/"unk_token": *"[^"]*"/"unk_token": null/' a/tokenizer.json; fovea train --resume a --epochs 2 -q | grep -c valid
 out 1
+
+case another optimizer, and what a resume with one says
+do fovea train "$FIX/train.txt" -o a --model bag --epochs 1 --optimizer sgd --momentum 0.9 --nesterov -q >/dev/null && fovea train --resume a --epochs 2 -q >/dev/null && fovea train --resume a --optimizer adamw -q
+exit 4
+err~ the state of another optimizer

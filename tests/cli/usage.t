@@ -103,8 +103,14 @@ case wrong choice
 do fovea train --schedule cosin x.txt
 exit 2
 err fovea: error: --schedule: wrong value
-err   expected constant, linear, cosine
+err   expected constant, linear, cosine, inverse-sqrt
 err   try:     cosine
+
+case wrong optimizer
+do fovea train --optimizer adm x.txt
+exit 2
+err fovea: error: --optimizer: wrong value
+err   expected adamw, sgd
 
 case too many words
 do fovea predict "$FIX/bayes" "$FIX/train.txt" 1 2

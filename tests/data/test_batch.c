@@ -308,12 +308,12 @@ static void test_refused(void **state) {
     assert_int_equal(fv_batches_create(&b, &empty, NULL), FV_BAD_DATA);
     assert_string_equal(fv_message(), "batches: there are no texts");
     assert_int_equal(fv_batches_create(&b, m.corpus, &bad), FV_USAGE);
-    assert_string_equal(fv_message(), "batches: batch-size 0, bucket 1, max-tokens 0\n  expected: at least 1, 1 and 0");
+    assert_string_equal(fv_message(), "batches: batch-size 0, bucket 1, max-tokens 0\n  expected at least 1, 1 and 0");
     assert_int_equal(fv_batches_create(&b, m.corpus, NULL), FV_OK);
     assert_int_equal(fv_batches_next(b, &batch, &far), FV_USAGE);
     assert_string_equal(
         fv_message(),
-        "batches: position 99 in epoch 0\n  expected: 0 to 0\n  try:      the data or batch-size may have "
+        "batches: position 99 in epoch 0\n  expected 0 to 0\n  try:     the data or batch-size may have "
         "changed since this position was saved");
     fv_batches_free(b);
     drop(&m);

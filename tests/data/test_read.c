@@ -18,32 +18,32 @@ typedef struct bad {
 } bad;
 
 static const bad bads[] = {
-    {"empty.csv", "", "", "empty.csv: no texts\n  expected: at least one row below the header", FV_BAD_DATA},
+    {"empty.csv", "", "", "empty.csv: no texts\n  expected at least one row below the header", FV_BAD_DATA},
     {"empty.tsv", "", "header=yes", "empty.tsv: is empty\n  expected a header", FV_BAD_DATA},
-    {"empty.txt", "", "", "empty.txt: no texts\n  expected: at least one line", FV_BAD_DATA},
-    {"empty.jsonl", "\n\n", "", "empty.jsonl: no texts\n  expected: at least one object", FV_BAD_DATA},
-    {"head.csv", "label,text\n", "", "head.csv: no texts\n  expected: at least one row below the header", FV_BAD_DATA},
+    {"empty.txt", "", "", "empty.txt: no texts\n  expected at least one line", FV_BAD_DATA},
+    {"empty.jsonl", "\n\n", "", "empty.jsonl: no texts\n  expected at least one object", FV_BAD_DATA},
+    {"head.csv", "label,text\n", "", "head.csv: no texts\n  expected at least one row below the header", FV_BAD_DATA},
     {"one.csv", "label,text\ncat,a\ncat,b\n", "",
-     "one.csv: only one class, \"cat\" (2 texts)\n  expected: at least two different labels\n  try:      another "
+     "one.csv: only one class, \"cat\" (2 texts)\n  expected at least two different labels\n  try:     another "
      "--label-col",
      FV_BAD_DATA},
     {"lines.txt", "__label__cat a\nno label here\n", "",
-     "lines.txt:2: no label found\n  expected: a line that starts with \"__label__NAME\", or CSV, TSV, JSONL with a "
+     "lines.txt:2: no label found\n  expected a line that starts with \"__label__NAME\", or CSV, TSV, JSONL with a "
      "label column\n"
-     "  try:      --format tsv --label-col 1 --text-col 2",
+     "  try:     --format tsv --label-col 1 --text-col 2",
      FV_BAD_DATA},
     {"prefix.txt", "#cat a\n__label__dog b\n", "label-prefix=#",
-     "prefix.txt:2: no label found\n  expected: a line that starts with \"#NAME\", or CSV, TSV, JSONL with a label "
+     "prefix.txt:2: no label found\n  expected a line that starts with \"#NAME\", or CSV, TSV, JSONL with a label "
      "column\n"
-     "  try:      --format tsv --label-col 1 --text-col 2",
+     "  try:     --format tsv --label-col 1 --text-col 2",
      FV_BAD_DATA},
     {"bare.txt", "__label__ text\n", "", "bare.txt:1: a label without a name", FV_BAD_DATA},
     {"two.txt", "__label__a __label__b text\n", "",
-     "two.txt:1: 2 labels on one line\n  expected: one, because a classifier answers with one class\n"
-     "  try:      --labels first (the first one counts)",
+     "two.txt:1: 2 labels on one line\n  expected one, because a classifier answers with one class\n"
+     "  try:     --labels first (the first one counts)",
      FV_BAD_DATA},
     {"nolabel.csv", "label,text\ncat,a\n,b\n", "",
-     "nolabel.csv:3: no label found\n  expected: a name in column \"label\"", FV_BAD_DATA},
+     "nolabel.csv:3: no label found\n  expected a name in column \"label\"", FV_BAD_DATA},
     {"unseen.csv", "label,text\ncat,a\ndig,b\n", "known",
      "unseen.csv:3: label \"dig\" was not seen in training\n  expected one of: cat, dog\n  did you mean \"dog\"?",
      FV_BAD_DATA},
@@ -76,21 +76,21 @@ static const bad bads[] = {
      "  try:     jq -c '.[]' array.json > lines.jsonl   or   --format jsonl",
      FV_BAD_DATA},
     {"list.jsonl", "[1]\n", "", "list.jsonl:1: expected one JSON object per line\n  found:   an array", FV_BAD_DATA},
-    {"text.jsonl", "{\"label\":\"a\"}\n", "", "text.jsonl:1: no text found\n  expected: a value for \"text\"",
+    {"text.jsonl", "{\"label\":\"a\"}\n", "", "text.jsonl:1: no text found\n  expected a value for \"text\"",
      FV_BAD_DATA},
     {"label.jsonl", "{\"text\":\"a\",\"label\":null}\n", "",
-     "label.jsonl:1: no label found\n  expected: a name in column \"label\"", FV_BAD_DATA},
+     "label.jsonl:1: no label found\n  expected a name in column \"label\"", FV_BAD_DATA},
     {"nest.jsonl", "{\"text\":[\"a\"],\"label\":\"x\"}\n", "",
      "nest.jsonl:1: \"text\"\n  expected a text or a number\n  found:   an array", FV_BAD_DATA},
     {"split.csv", "label,text,part\na,x,train\nb,y,other\n", "split-col=part",
-     "split.csv:3: column \"part\"\n  expected: train, valid or test\n  found:    \"other\"", FV_BAD_DATA},
+     "split.csv:3: column \"part\"\n  expected train, valid or test\n  found:   \"other\"", FV_BAD_DATA},
     {"split.txt", "__label__a x\n", "split-col=part",
-     "split.txt: lines have no columns\n  expected: CSV, TSV or JSONL for --split-col", FV_USAGE},
+     "split.txt: lines have no columns\n  expected CSV, TSV or JSONL for --split-col", FV_USAGE},
     {"plain.txt", "a\n", "format=lines",
-     "plain.txt: plain lines have no labels\n  expected: fasttext, csv, tsv or jsonl", FV_USAGE},
+     "plain.txt: plain lines have no labels\n  expected fasttext, csv, tsv or jsonl", FV_USAGE},
     {"cols.csv", "label,text\na,b\n", "text-col=text,,x",
-     "text-col \"text,,x\"\n  expected: 1 to 16 column names or numbers with commas between", FV_USAGE},
-    {"nothing.txt", "", "unlabelled", "nothing.txt: no texts\n  expected: at least one line", FV_BAD_DATA},
+     "text-col \"text,,x\"\n  expected 1 to 16 column names or numbers with commas between", FV_USAGE},
+    {"nothing.txt", "", "unlabelled", "nothing.txt: no texts\n  expected at least one line", FV_BAD_DATA},
     {"predict.csv", "words\nhello\n", "header=yes unlabelled", "predict.csv:1: no column \"text\" among the 1",
      FV_BAD_DATA},
 };
@@ -333,7 +333,7 @@ static void test_split_by_column(void **state) {
     for (int k = 0; k < 3; k++) fv_dataset_free(part[k]);
     assert_int_equal(fv_dataset_split(&part[0], &part[1], &part[2], all, &too_much), FV_USAGE);
     assert_string_equal(fv_message(),
-                        "split: shares 0.5 (valid) and 0.6 (test)\n  expected: from 0, together less than 1");
+                        "split: shares 0.5 (valid) and 0.6 (test)\n  expected from 0, together less than 1");
     fv_dataset_free(all);
     all = parse("a.csv", "label,text\na,x\nb,y\n", "", true);
     assert_int_equal(fv_dataset_split(&part[0], NULL, NULL, all, &o), FV_USAGE);

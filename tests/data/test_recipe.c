@@ -147,8 +147,8 @@ static void test_no_apt(void **state) {
     use_path(old_path);
     assert_string_equal(
         fv_message(),
-        "apt-get: not found\n  expected: a Debian or Ubuntu system, whose package indexes this data set is made from\n"
-        "  try:      run the recipe on such a machine (a container will do) and copy the folder here");
+        "apt-get: not found\n  expected a Debian or Ubuntu system, whose package indexes this data set is made from\n"
+        "  try:     run the recipe on such a machine (a container will do) and copy the folder here");
 }
 
 static void test_no_network(void **state) {
@@ -165,7 +165,7 @@ static void test_no_network(void **state) {
         assert_string_equal(fv_message(),
                             "apt-get update: no package index of Debian bookworm came\n"
                             "  apt-get said: W: Temporary failure resolving\n"
-                            "  try:      check the network or the proxy (http_proxy), then run the same command again");
+                            "  try:     check the network or the proxy (http_proxy), then run the same command again");
     } else {
         assert_int_equal(status, FV_BAD_DATA);
         assert_non_null(strstr(fv_message(), "try:      apt-get install debian-archive-keyring"));
@@ -256,7 +256,7 @@ static void test_names(void **state) {
     assert_null(fv_recipe_at(-1));
     assert_null(fv_recipe_at(1000));
     assert_int_equal(fv_recipe_make("app17", scratch_path("e")), FV_USAGE);
-    assert_string_equal(fv_message(), "app17: no such data set\n  expected: app16\n  try:      app16");
+    assert_string_equal(fv_message(), "app17: no such data set\n  expected app16\n  try:     app16");
 }
 
 int main(void) {

@@ -109,7 +109,7 @@ static void test_with_words(void **state) {
     check_tokens(u, "Zebra a yak b", "zebra@0-5 a@6-7 yak@8-11 b@12-13");
     fv_tokenizer_free(u);
     assert_int_equal(fv_tokenizer_with_words(&u, b, more, 3), FV_USAGE);
-    assert_string_equal(fv_message(), "words can only be added to a word tokenizer\n  found: bpe");
+    assert_string_equal(fv_message(), "words can only be added to a word tokenizer\n  found:   bpe");
     fv_tokenizer_free(t);
     fv_tokenizer_free(b);
 }
@@ -423,7 +423,7 @@ static void test_ten_megabytes(void **state) {
 static const struct {
     const char *json, *message;
 } refused[] = {
-    {"[]", "expected an object\n  found: an array"},
+    {"[]", "expected an object\n  found:   an array"},
     {"{}", "\"model\"\n  expected an object\n  found:   nothing"},
     {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}",
      "model \"Unigram\" is not supported\n  expected one of: WordLevel, BPE, WordPiece"},
@@ -436,30 +436,30 @@ static const struct {
      "post_processor \"Other\" is not supported\n"
      "  expected one of: TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
-     "model.merges: empty\n  expected: one merge for every token that is longer than a byte"},
+     "model.merges: empty\n  expected one merge for every token that is longer than a byte"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},\"merges\":[\"a b\"]}}",
-     "model.merges[0]: \"a\" + \"b\" does not resolve\n  expected: both parts and their product in model.vocab\n  "
-     "found:    no product"},
+     "model.merges[0]: \"a\" + \"b\" does not resolve\n  expected both parts and their product in model.vocab\n  "
+     "found:   no product"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\",\"c b\"]}}",
-     "model.merges[1]: \"c\" + \"b\" does not resolve\n  expected: both parts and their product in model.vocab\n  "
-     "found:    no left part"},
+     "model.merges[1]: \"c\" + \"b\" does not resolve\n  expected both parts and their product in model.vocab\n  "
+     "found:   no left part"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"ab\"]}}",
-     "model.merges[0]: not a merge\n  expected: \"a b\" or [\"a\", \"b\"]\n  found:    a string"},
+     "model.merges[0]: not a merge\n  expected \"a b\" or [\"a\", \"b\"]\n  found:   a string"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}}",
-     "BPE vocabulary: no token for byte 0x00\n  expected: all 256 bytes, or an unk_token"},
+     "BPE vocabulary: no token for byte 0x00\n  expected all 256 bytes, or an unk_token"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"a\":0}}}",
-     "model.byte_fallback: not supported\n  expected: null, false or \"\": byte-level BPE as in GPT-2"},
+     "model.byte_fallback: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"end_of_word_suffix\":\"</w>\",\"vocab\":{\"a\":0}}}",
-     "model.end_of_word_suffix: not supported\n  expected: null, false or \"\": byte-level BPE as in GPT-2"},
+     "model.end_of_word_suffix: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2"},
     {"{" PRE "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0}}}",
      "pre_tokenizer: BPE without the ByteLevel pre-tokenizer is not supported"},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{}}}", "model.vocab: empty"},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0},\"unk_token\":\"[UNK]\"}}",
      "model.unk_token: \"[UNK]\" is not in model.vocab"},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":-1}}}",
-     "id of \"a\"\n  expected: a whole number from 0\n  found:    a number out of range"},
+     "id of \"a\"\n  expected a whole number from 0\n  found:   a number out of range"},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":\"0\"}}}",
-     "id of \"a\"\n  expected: a whole number from 0\n  found:    a string"},
+     "id of \"a\"\n  expected a whole number from 0\n  found:   a string"},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"[UNK]\":0,\"a\":0}}}",
      "vocabulary: \"[UNK]\" and \"a\" have the same id 0"},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"[UNK]\":0,\"a\":2000000000}}}",

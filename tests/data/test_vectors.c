@@ -119,7 +119,7 @@ static void test_smallest(void **state) {
     assert_int_equal(fv_vectors_train(&v, (fv_texts){1, text, size}, &o), FV_BAD_DATA);
     assert_string_equal(
         fv_message(),
-        "word vectors: 0 words occur at least 4 times\n  expected: at least 2\n  try:      more text, or a smaller "
+        "word vectors: 0 words occur at least 4 times\n  expected at least 2\n  try:     more text, or a smaller "
         "--vector-min-count");
     o.window = 0;
     assert_int_equal(fv_vectors_train(&v, (fv_texts){4, text, size}, &o), FV_USAGE);
@@ -143,7 +143,7 @@ static void test_save_and_load(void **state) {
     assert_int_equal(fv__write_file(scratch_path("v.safetensors.vocab.txt"), "one\ntwo\n", 8), FV_OK);
     assert_int_equal(fv_vectors_load(&u, path), FV_BAD_DATA);
     assert_non_null(
-        strstr(fv_message(), "does not fit its list of words\n  expected: 2 rows\n  found:    rank 2 with 60"));
+        strstr(fv_message(), "does not fit its list of words\n  expected 2 rows\n  found:   rank 2 with 60"));
     fv_vectors_free(v);
     drop_corpus(&texts);
 }
@@ -172,14 +172,14 @@ static void test_bad_text_files(void **state) {
     } bad[] = {{"", "no vectors"},
                {"2 3\n", "no vectors"},
                {"word\n", "1: expected a word and its numbers, or a line \"COUNT WIDTH\""},
-               {"1 3\nthe 1 2\n", "2: expected a word and 3 numbers\n  found:    2 numbers"},
-               {"1 3\nthe 1 2 3 4\n", "2: expected a word and 3 numbers\n  found:    4 numbers"},
-               {"1 3\nthe 1 x 3\n", "2: expected a word and 3 numbers\n  found:    something that is not a number"},
-               {"1 3\nthe 1 nan 3\n", "2: expected a word and 3 numbers\n  found:    something that is not a number"},
-               {"1 3\n\n", "2: expected a word and 3 numbers\n  found:    0 numbers"},
+               {"1 3\nthe 1 2\n", "2: expected a word and 3 numbers\n  found:   2 numbers"},
+               {"1 3\nthe 1 2 3 4\n", "2: expected a word and 3 numbers\n  found:   4 numbers"},
+               {"1 3\nthe 1 x 3\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
+               {"1 3\nthe 1 nan 3\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
+               {"1 3\n\n", "2: expected a word and 3 numbers\n  found:   0 numbers"},
                {"1 3\nth\xE9 1 2 3\n",
-                "not text in UTF-8\n  expected: safetensors, or the text format of word2vec or fastText (.vec)\n"
-                "  try:      convert a binary file with the program that wrote it"}};
+                "not text in UTF-8\n  expected safetensors, or the text format of word2vec or fastText (.vec)\n"
+                "  try:     convert a binary file with the program that wrote it"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         fv_vectors *v;
         const char *path = scratch_file("bad.vec", bad[i].text, strlen(bad[i].text));

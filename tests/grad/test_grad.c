@@ -104,17 +104,18 @@ static fv_node *bags(fv_graph *g, fv_node *const *x, void *c) {
 }
 static fv_node *sinusoidal(fv_graph *g, fv_node *const *x, void *c) {
     (void)c;
-    return fv_op_add_sinusoidal(g, x[0], &sequences);
+    return fv_op_add_sinusoidal(g, x[0], &sequences, NULL);
 }
 static fv_node *learned(fv_graph *g, fv_node *const *x, void *c) {
     (void)c;
-    return fv_op_add_positions(g, x[0], x[1], &sequences);
+    return fv_op_add_positions(g, x[0], x[1], &sequences, NULL);
 }
 static fv_node *rope(fv_graph *g, fv_node *const *x, void *c) {
-    return fv_op_rope(g, x[0], &sequences, (fv_rope_pairing)choice_of(c), 100);
+    return fv_op_rope(g, x[0], &sequences, NULL, (fv_rope_pairing)choice_of(c), 100);
 }
 static fv_node *rope_heads(fv_graph *g, fv_node *const *x, void *c) {
-    fv_node *both = fv_op_rope(g, fv_op_heads(g, x[0], 0, 2, 4), &sequences, (fv_rope_pairing)choice_of(c), 100);
+    fv_node *both = fv_op_rope(g, fv_op_heads(g, x[0], 0, 2, 4), &sequences, (const int64_t[]){2, 0, 5, 1},
+                               (fv_rope_pairing)choice_of(c), 100);
     return fv_op_mul(g, both, fv_op_heads(g, x[0], 2, 2, 4));
 }
 static fv_node *pool(fv_graph *g, fv_node *const *x, void *c) {
@@ -398,16 +399,17 @@ static void positions(void **state) {
     for (int i = 0; i < 36; i++) one[i] = i % 4 == 0;
     fv_tensor x = fv_tensor_2d(zero, FV_F32, 9, 4), e = fv_tensor_2d(one, FV_F32, 9, 4);
     fv_graph_begin(g, FV_MODE_INFER, 0);
-    const float *y = fv_node_value(fv_op_add_sinusoidal(g, fv_op_constant(g, &x), &sequences)).data;
+    const float *y = fv_node_value(fv_op_add_sinusoidal(g, fv_op_constant(g, &x), &sequences, NULL)).data;
     assert_true(y[0] == 0 && y[1] == 1 && y[2] == 0 && y[3] == 1); /* row 3 and 4 start sequences too */
     assert_true(y[12] == 0 && y[13] == 1 && y[16] == 0 && y[17] == 1);
     assert_true(fabs(y[20] - sin(1)) < 1e-6 && fabs(y[21] - cos(1)) < 1e-6 && fabs(y[22] - sin(0.01)) < 1e-7);
-    const float *h = fv_node_value(fv_op_rope(g, fv_op_constant(g, &e), &sequences, FV_ROPE_HALF, 10000)).data;
-    const float *p = fv_node_value(fv_op_rope(g, fv_op_constant(g, &e), &sequences, FV_ROPE_INTERLEAVED, 10000)).data;
+    const float *h = fv_node_value(fv_op_rope(g, fv_op_constant(g, &e), &sequences, NULL, FV_ROPE_HALF, 10000)).data;
+    const float *p =
+        fv_node_value(fv_op_rope(g, fv_op_constant(g, &e), &sequences, NULL, FV_ROPE_INTERLEAVED, 10000)).data;
     assert_true(fabs(h[8] - cos(2)) < 1e-6 && h[9] == 0 && fabs(h[10] - sin(2)) < 1e-6); /* pair (0, 2) of row 2 */
     assert_true(fabs(p[8] - cos(2)) < 1e-6 && fabs(p[9] - sin(2)) < 1e-6 && p[10] == 0); /* pair (0, 1) */
     assert_int_equal(fv_graph_status(g), FV_OK);
-    fv_op_add_positions(g, fv_op_constant(g, &x), fv_op_slice(g, fv_op_constant(g, &e), 0, 0, 4), &sequences);
+    fv_op_add_positions(g, fv_op_constant(g, &x), fv_op_slice(g, fv_op_constant(g, &e), 0, 0, 4), &sequences, NULL);
     assert_int_equal(fv_graph_status(g), FV_BAD_DATA); /* the last sequence has 5 rows, the table 4 */
     fv_graph_free(g);
 }

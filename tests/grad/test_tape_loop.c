@@ -68,8 +68,7 @@ static fv_status make(model *m) {
     FV_TRY(fv_layer_norm(&m->norm, m->params, "norm", &(fv_norm_options){.d_model = WIDTH}));
     FV_TRY(fv_layer_pooling(&m->pool, m->params, "pool",
                             &(fv_pooling_options){.d_model = WIDTH, .pooling = "mean+attention"}));
-    FV_TRY(fv_layer_linear(&m->out, m->params, "out",
-                           &(fv_linear_options){.in = 2 * WIDTH, .out = CLASSES, .bias = true}));
+    FV_TRY(fv_layer_linear(&m->out, m->params, "out", &(fv_linear_options){.in = 2 * WIDTH, .out = CLASSES}));
     return fv_graph_create(&m->g, m->params);
 }
 
@@ -86,10 +85,10 @@ static fv_status step(model *m, const batch *b, uint64_t seed, double *loss) {
     fv_graph_begin(g, FV_MODE_TRAIN, seed);
     fv_node *x = fv_op_add(g, fv_layer_embed(m->words, g, b->ids, tokens),
                            fv_layer_embed_bags(m->grams, g, b->parts, b->offsets, tokens, FV_BAG_MEAN));
-    x = fv_layer_forward(m->positions, g, x, &s);
-    for (int i = 0; i < 2; i++) x = fv_layer_forward(m->block[i], g, x, &s);
-    x = fv_layer_forward(m->pool, g, fv_layer_forward(m->norm, g, x, &s), &s);
-    x = fv_layer_forward(m->out, g, x, NULL);
+    x = fv_layer_apply(m->positions, g, x, &s);
+    for (int i = 0; i < 2; i++) x = fv_layer_apply(m->block[i], g, x, &s);
+    x = fv_layer_apply(m->pool, g, fv_layer_apply(m->norm, g, x, &s), &s);
+    x = fv_layer_apply(m->out, g, x, NULL);
     fv_node *l = fv_op_cross_entropy(g, x, &(fv_targets){.labels = b->labels, .label_smoothing = 0.05});
     FV_TRY(fv_graph_backward(g, l, NULL));
     *loss = fv_node_scalar(l);

@@ -104,7 +104,7 @@ static void test_config_types(void **state) {
     expect_part("/config.json", "options");
     fresh();
     shell("echo '[]' > %s/config.json", bad);
-    expect("%s/config.json: expected an object, found an array");
+    expect("%s/config.json: not a configuration\n  expected an object\n  found:   an array");
     shell("echo '{\"model_type\": ' > %s/config.json", bad);
     expect_part("/config.json", "");
     shell(": > %s/config.json", bad);

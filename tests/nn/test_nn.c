@@ -81,7 +81,7 @@ static void set_options(const fv_layer_kind *kind, void *options, char *settings
 }
 
 static fv_node *forward(fv_graph *g, fv_node *const *x, void *context) {
-    return fv_layer_forward(*(fv_layer **)context, g, x[0], &sequences);
+    return fv_layer_apply(*(fv_layer **)context, g, x[0], &sequences);
 }
 
 /* The settings with @ replaced by a width. */
@@ -161,7 +161,7 @@ static double *run_once(const layer_case *c, fv_dtype dtype, int64_t *count) {
     assert_int_equal(fv_graph_create(&g, params), FV_OK);
     fv_tensor x = numbers(LONG, WIDE, 1);
     fv_graph_begin(g, FV_MODE_TRAIN, 9);
-    fv_node *in = fv_op_leaf(g, &x), *y = fv_layer_forward(layer, g, in, &apart);
+    fv_node *in = fv_op_leaf(g, &x), *y = fv_layer_apply(layer, g, in, &apart);
     fv_node *loss = fv_op_mean(g, fv_op_mul(g, y, fv_op_activation(g, y, FV_TANH)));
     if (fv_graph_backward(g, loss, NULL) != FV_OK) fail_msg("%s (%s): %s", c->kind, text, fv_message());
     fv_tensor part[2] = {fv_node_grad(in), fv_params_flat_grads(params)};
@@ -225,7 +225,8 @@ static void embeddings(void **state) {
 }
 
 static fv_node *cross(fv_graph *g, fv_node *const *x, void *context) {
-    return fv_layer_attend(*(fv_layer **)context, g, x[0], &sequences, x[1], &memory_sequences);
+    fv_flow flow = {.x = x[0], .sequences = &sequences, .memory = x[1], .memory_sequences = &memory_sequences};
+    return fv_layer_forward(*(fv_layer **)context, g, &flow);
 }
 
 static void cross_attention(void **state) {
@@ -271,11 +272,12 @@ static void parameters_of_mechanisms(void **state) {
             const int index = fv_params_find(params, name);
             assert_true(index >= 0);
             const fv_param p = fv_params_get(params, index);
-            const bool bias = row->name[0] == 'b';
+            const bool bias = row->name[0] == 'b', zeros = row->init == FV_OPERAND_ZEROS;
             biases += bias;
-            assert_int_equal((p.flags & FV_PARAM_DECAY) != 0, !bias);
+            assert_true(!bias || (zeros && !row->decay));
+            assert_int_equal((p.flags & FV_PARAM_DECAY) != 0, row->decay);
             for (int64_t n = 0; n < fv_tensor_count(&p.value); n++)
-                assert_int_equal(((const float *)p.value.data)[n] == 0, bias);
+                assert_int_equal(((const float *)p.value.data)[n] == 0, zeros);
         }
         fv_params_free(params);
     }
@@ -371,8 +373,8 @@ static void sequences_are_apart(void **state) {
         fv_tensor x = fv_tensor_2d(data + start * WIDTH, FV_F32, end - start, WIDTH);
         fv_sequences s = {2, (const int32_t[]){0, 4, ROWS}};
         fv_graph_begin(g, FV_MODE_INFER, 0);
-        fv_node *y = fv_layer_forward(block, g, fv_op_constant(g, &x), n < 0 ? &s : NULL);
-        fv_tensor v = fv_node_value(fv_layer_forward(pool, g, y, n < 0 ? &s : NULL));
+        fv_node *y = fv_layer_apply(block, g, fv_op_constant(g, &x), n < 0 ? &s : NULL);
+        fv_tensor v = fv_node_value(fv_layer_apply(pool, g, y, n < 0 ? &s : NULL));
         assert_int_equal(fv_graph_status(g), FV_OK);
         if (n < 0) memcpy(together, v.data, sizeof together);
         for (int i = 0; n >= 0 && i < 2 * WIDTH; i++)
@@ -407,8 +409,8 @@ static void empty_batch(void **state) {
     assert_int_equal(fv_graph_create(&g, params), FV_OK);
     fv_sequences s = {1, (const int32_t[]){0, 0}};
     fv_graph_begin(g, FV_MODE_TRAIN, 0);
-    fv_node *x = fv_layer_forward(block, g, fv_layer_embed(embed, g, NULL, 0), &s);
-    fv_node *loss = fv_op_sum(g, fv_layer_forward(pool, g, x, &s));
+    fv_node *x = fv_layer_apply(block, g, fv_layer_embed(embed, g, NULL, 0), &s);
+    fv_node *loss = fv_op_sum(g, fv_layer_apply(pool, g, x, &s));
     if (fv_graph_backward(g, loss, NULL) != FV_OK) fail_msg("%s", fv_message());
     assert_true(fv_node_scalar(loss) == 0);
     fv_graph_free(g);

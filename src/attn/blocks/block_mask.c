@@ -47,30 +47,6 @@ void fv__blocks_rows(const fv_block_mask *m, int64_t batch, int64_t head, int64_
     for (int64_t r = 0; r < rows; r++) words[r] = word_of(m, plane, i0 + r, j0 / FV_BLOCK_KEYS) >> (j0 % FV_BLOCK_KEYS);
 }
 
-/* A 32 x 32 square of bits transposed: halves, quarters, ... of it change places (Warren, Hacker's Delight, 7-3). */
-static void transpose_bits(uint32_t *x) {
-    uint32_t mask = 0x0000ffff;
-    for (int side = 16; side; side >>= 1, mask ^= mask << side)
-        for (int i = 0; i < 32; i = (i + side + 1) & ~side) {
-            const uint32_t t = (x[i] >> side ^ x[i + side]) & mask;
-            x[i] ^= t << side, x[i + side] ^= t;
-        }
-}
-
-void fv__blocks_columns(const fv_block_mask *m, int64_t batch, int64_t head, int64_t i0, int64_t j0, uint64_t *words) {
-    const int64_t plane = plane_of(m, batch, head), row = plane * m->rows + i0 / FV_BLOCK_QUERIES;
-    const int32_t tile = m->tile[row * m->columns + j0 / FV_BLOCK_KEYS];
-    if (tile < 0) {
-        for (int c = 0; c < FV_BLOCK_KEYS; c++) words[c] = tile == FV__TILE_FULL ? ~UINT64_C(0) : 0;
-        return;
-    }
-    const uint64_t *bits = m->row[row].bits + (int64_t)tile * FV_BLOCK_QUERIES;
-    uint32_t half[2][FV_BLOCK_QUERIES];
-    for (int i = 0; i < FV_BLOCK_QUERIES; i++) half[0][i] = (uint32_t)bits[i], half[1][i] = (uint32_t)(bits[i] >> 32);
-    transpose_bits(half[0]), transpose_bits(half[1]);
-    for (int c = 0; c < FV_BLOCK_KEYS; c++) words[c] = half[c / 32][c % 32];
-}
-
 int64_t fv__blocks_count(const fv_block_mask *m, int64_t batch, int64_t head, int64_t i, int64_t start, int64_t end) {
     const int64_t plane = plane_of(m, batch, head);
     int64_t count = 0;

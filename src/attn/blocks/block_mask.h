@@ -27,10 +27,6 @@ fv_block_kind fv__blocks_kind(const fv_block_mask *mask, int64_t batch, int64_t 
 /* Words of the rows i0.. for the keys from j0 to the end of its tile: bit c of words[r] is query i0 + r, key j0 + c. */
 void fv__blocks_rows(const fv_block_mask *mask, int64_t batch, int64_t head, int64_t i0, int64_t rows, int64_t j0,
                      uint64_t *words);
-/* A whole tile, which begins at (i0, j0), with a word per key: bit r of words[c], FV_BLOCK_KEYS words. */
-void fv__blocks_columns(const fv_block_mask *mask, int64_t batch, int64_t head, int64_t i0, int64_t j0,
-                        uint64_t *words);
-
 /* How many keys of [start, end) query i sees. */
 int64_t fv__blocks_count(const fv_block_mask *mask, int64_t batch, int64_t head, int64_t i, int64_t start, int64_t end);
 

@@ -13,7 +13,7 @@
 
 static fv_status setup(fv_attention_plan *plan) {
     if (plan->options.scale == 0) plan->options.scale = 1;
-    fv__tile_setup_of(plan)->score = FV_SCORE_ADD;
+    fv__tile_setup_of(plan)->choice[FV_SCORE_additive] = plan->mechanism;
     return FV_OK;
 }
 
@@ -32,7 +32,7 @@ static double score(const fv__row *r, int64_t j) {
     return sum;
 }
 
-static void reference(const fv__run *run) { fv__plain_reference(run, score); }
+static void reference(const fv__run *run) { fv__plain_reference(run, score, NULL); }
 
 const fv__mechanism fv__mech_additive = {
     .info = {.name = "additive",

@@ -61,17 +61,19 @@ static double threshold(const fv__row *r, double top) {
     return low;
 }
 
+static double weight_of_key(const fv__row *r, int64_t j, void *context) {
+    const double *limit = context;
+    return *limit > -INFINITY ? weight(alpha_of(r->run->plan), score(r, j), *limit) : 0;
+}
+
 static void one_row(const fv__row *r, void *context) {
-    const fv_attention_plan *plan = r->run->plan;
-    const fv_tensor *t = r->run->x->t;
+    const fv_tensor *lse = &r->run->x->t[FV_LSE];
     double top = -INFINITY;
     (void)context;
-    for (int64_t d = 0; d < plan->d_v; d++) fv_tensor_set(&t[FV_OUT], (int64_t[4]){r->b, r->h, r->q_row, d}, 0);
     for (int64_t j = 0; j < r->k_len; j++) top = fmax(top, score(r, j));
-    const double limit = top > -INFINITY ? threshold(r, top) : top;
-    for (int64_t j = 0; j < r->k_len && top > -INFINITY; j++)
-        fv__plain_add_value(r, j, weight(alpha_of(plan), score(r, j), limit));
-    if (t[FV_LSE].rank) fv_tensor_set(&t[FV_LSE], (int64_t[3]){r->b, r->h, r->q_row}, limit);
+    double limit = top > -INFINITY ? threshold(r, top) : top;
+    fv__plain_output(r, weight_of_key, &limit);
+    if (lse->rank) fv_tensor_set(lse, (int64_t[3]){r->b, r->h, r->q_row}, limit);
 }
 
 static void reference(const fv__run *run) { fv__each_row(run, one_row, NULL); }

@@ -1,6 +1,6 @@
 /* Exact attention by plain loops in double, straight from the definition:
  *
- *   s_ij = cap tanh(scale q_i.k_j / cap) + bias_ij - slope |i + offset - j|,
+ *   s_ij = cap tanh(scale q_i.k_j / cap) + bias_ij - slope |i + offset - j|, and what a mechanism adds,
  *   P_ij = exp(s_ij) / (exp(sink) + sum_j exp(s_ij)),
  *   O_i = sum_j keep_ij P_ij v_j / (1 - p),   LSE_i = ln sum_j exp(s_ij).
  *
@@ -10,17 +10,25 @@
 
 #include <math.h>
 
+/* What differs between the mechanisms. */
+typedef struct definition {
+    fv__row_score *raw, *added; /* before scale and softcap, after them; added NULL: nothing */
+    fv__row_predicate *sees;    /* NULL: all */
+    void *context;
+} definition;
+
 /* The score, -inf where it is hidden; nothing of a hidden key is read. */
-static double score(const fv__row *r, int64_t j, fv__raw_score *raw) {
-    if (!fv__row_sees(r, j)) return -INFINITY;
+static double score(const fv__row *r, int64_t j, const definition *of) {
+    if (!fv__row_sees(r, j) || (of->sees && !of->sees(r, j, of->context))) return -INFINITY;
     const fv_tensor *t = r->run->x->t;
     const fv_attention_options *o = &r->run->plan->options;
     double bias = 0;
     if (t[FV_BIAS].rank) bias = fv__plain_get(&t[FV_BIAS], r->b, r->h, r->q_row, r->k_start + j);
     if (bias == -INFINITY) return bias;
-    double s = o->scale * raw(r, j);
+    double s = o->scale * of->raw(r, j);
     if (o->softcap > 0) s = o->softcap * tanh(s / o->softcap);
     if (t[FV_SLOPES].rank) bias -= fv_tensor_get(&t[FV_SLOPES], &r->h) * fabs((double)(r->position - j));
+    if (of->added) bias += of->added(r, j);
     return s + bias;
 }
 
@@ -34,24 +42,24 @@ static double weight(const fv__row *r, int64_t j, double s, double top, double s
 }
 
 static void one_row(const fv__row *r, void *context) {
-    fv__raw_score *raw = *(fv__raw_score **)context;
+    const definition *of = context;
     const fv_tensor *t = r->run->x->t;
     const int64_t d_v = r->run->plan->d_v, at[3] = {r->b, r->h, r->q_row};
     double top = -INFINITY, sum = 0;
     for (int64_t j = 0; j < r->k_len; j++) {
-        const double s = score(r, j, raw);
+        const double s = score(r, j, of);
         if (!(s <= top)) top = s;
     }
     const bool seen = !(top == -INFINITY);
     double sink = t[FV_SINKS].rank ? fv_tensor_get(&t[FV_SINKS], &r->h) : -INFINITY;
-    for (int64_t j = 0; j < r->k_len && seen; j++) sum += exp(score(r, j, raw) - top);
+    for (int64_t j = 0; j < r->k_len && seen; j++) sum += exp(score(r, j, of) - top);
     if (t[FV_LSE].rank) fv_tensor_set(&t[FV_LSE], at, seen ? top + log(sum) : -INFINITY);
     if (seen) sum += exp(sink - top);
     for (int64_t d0 = 0; d0 < d_v; d0 += 64) {
         double out[64] = {0};
         const int64_t width = d_v - d0 < 64 ? d_v - d0 : 64;
         for (int64_t j = 0; j < r->k_len && seen; j++) {
-            const double p = weight(r, j, score(r, j, raw), top, sum);
+            const double p = weight(r, j, score(r, j, of), top, sum);
             if (p == 0) continue;
             for (int64_t d = 0; d < width; d++)
                 out[d] += p * fv__plain_get(&t[FV_V], r->b, r->kv, r->k_start + j, d0 + d);
@@ -61,6 +69,14 @@ static void one_row(const fv__row *r, void *context) {
     }
 }
 
-void fv__plain_reference(const fv__run *run, fv__raw_score *raw) { fv__each_row(run, one_row, &raw); }
+void fv__plain_reference(const fv__run *run, fv__row_score *raw, fv__row_score *added) {
+    definition of = {.raw = raw, .added = added};
+    fv__each_row(run, one_row, &of);
+}
 
-void fv__exact_reference(const fv__run *run) { fv__plain_reference(run, fv__plain_dot); }
+void fv__keys_reference(const fv__run *run, fv__row_predicate *sees, void *context) {
+    definition of = {.raw = fv__plain_dot, .sees = sees, .context = context};
+    fv__each_row(run, one_row, &of);
+}
+
+void fv__exact_reference(const fv__run *run) { fv__plain_reference(run, fv__plain_dot, NULL); }

@@ -40,6 +40,14 @@ static int64_t next_best(const fv__row *r, double before, int64_t last, double *
     return found;
 }
 
+static void add_value(const fv__row *r, int64_t j, double p) {
+    const fv_tensor *t = r->run->x->t;
+    for (int64_t d = 0; d < r->run->plan->d_v; d++) {
+        const int64_t to[4] = {r->b, r->h, r->q_row, d}, v[4] = {r->b, r->kv, r->k_start + j, d};
+        fv_tensor_set(&t[FV_OUT], to, fv_tensor_get(&t[FV_OUT], to) + p * fv_tensor_get(&t[FV_V], v));
+    }
+}
+
 static void one_row(const fv__row *r, void *context) {
     const fv_attention_plan *plan = r->run->plan;
     const fv_tensor *t = r->run->x->t;
@@ -57,7 +65,7 @@ static void one_row(const fv__row *r, void *context) {
             if (pass == 0)
                 sum += p;
             else
-                fv__plain_add_value(r, j, p / sum);
+                add_value(r, j, p / sum);
         }
     }
     if (t[FV_LSE].rank) fv_tensor_set(&t[FV_LSE], at, sum > 0 ? plan->options.scale * most + log(sum) : -INFINITY);

@@ -1,5 +1,5 @@
 /* Rotation of rows by a table of cosines and sines. A task owns some rows of all heads of one batch entry, so a table
- * of another type or order is converted once for all heads. rope_rotate.h is written for a type R. */
+ * of another type or order is converted once for all heads. rope_rotate_typed.h is written for a type R. */
 #include "attn/position/rope_call.h"
 #include "simd/simd.h"
 #include "tensor/dtype.h"
@@ -13,7 +13,7 @@ enum { PAIRS = 64, TABLE = 4096 }; /* of a row of a block at most; numbers of a 
 #define SIMD fv__simd_f32
 #define SIMD_NOW fv__simd_f32_now
 #define TYPE FV_F32
-#include "attn/position/rope_rotate.h"
+#include "attn/position/rope_rotate_typed.h"
 #undef R
 #undef T
 #undef SIMD
@@ -25,7 +25,7 @@ enum { PAIRS = 64, TABLE = 4096 }; /* of a row of a block at most; numbers of a 
 #define SIMD fv__simd_f64
 #define SIMD_NOW fv__simd_f64_now
 #define TYPE FV_F64
-#include "attn/position/rope_rotate.h"
+#include "attn/position/rope_rotate_typed.h"
 
 void fv__rope_rotate(const fv__rope_call *call) {
     const int64_t *dim = call->to->dim, row = call->columns / 2 < PAIRS ? call->columns / 2 : PAIRS;

@@ -9,9 +9,6 @@
 #ifndef FV_BOTH_REALS
 #define FV_BOTH_REALS "attn/weight/sparsemax.c"
 #include "attn/weight/row_weight.h"
-
-#include <math.h>
-
 #include "simd/both_reals.h"
 
 const fv__row_weight fv__weight_sparsemax = {

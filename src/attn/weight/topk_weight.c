@@ -3,10 +3,6 @@
 #ifndef FV_BOTH_REALS
 #define FV_BOTH_REALS "attn/weight/topk_weight.c"
 #include "attn/weight/row_weight.h"
-
-#include <math.h>
-#include <string.h>
-
 #include "simd/both_reals.h"
 
 const fv__row_weight fv__weight_topk = {

@@ -30,8 +30,8 @@ static fv_status write_config(const fv__apt *apt, const char *sources) {
 static fv_status no_apt(const char *program) {
     return fv__fail(
         FV_BAD_DATA,
-        "%s: not found\n  expected: a Debian or Ubuntu system, whose package indexes this data set is made from\n"
-        "  try:      run the recipe on such a machine (a container will do) and copy the folder here",
+        "%s: not found\n  expected a Debian or Ubuntu system, whose package indexes this data set is made from\n"
+        "  try:     run the recipe on such a machine (a container will do) and copy the folder here",
         program);
 }
 
@@ -84,8 +84,8 @@ static fv_status own_sources(const fv__apt *apt, char **path) {
     if (!fv__path_exists(keyring))
         return fv__fail(
             FV_BAD_DATA,
-            "%s: not found\n  expected: Debian's archive keys, because this machine's own package sources do "
-            "not hold Debian %s\n  try:      apt-get install debian-archive-keyring",
+            "%s: not found\n  expected Debian's archive keys, because this machine's own package sources do "
+            "not hold Debian %s\n  try:     apt-get install debian-archive-keyring",
             keyring, apt->codename);
     int length = snprintf(line, sizeof line, "deb [signed-by=%s] http://deb.debian.org/debian %s main\n", keyring,
                           apt->codename);
@@ -113,7 +113,7 @@ static fv_status fetch(const fv__apt *apt) {
     first_words(apt, words, sizeof words);
     return fv__fail(FV_FAIL,
                     "apt-get update: no package index of Debian %s came\n  apt-get said: %s\n"
-                    "  try:      check the network or the proxy (http_proxy), then run the same command again",
+                    "  try:     check the network or the proxy (http_proxy), then run the same command again",
                     apt->codename, *words ? words : "nothing");
 }
 

@@ -33,8 +33,8 @@ static fv_status unknown(const char *name) {
     const char *near = fv__nearest(name, names);
     fv_status status = fv__buf_status(&list);
     if (status == FV_OK)
-        status = fv__fail(FV_USAGE, "%s: no such data set\n  expected: %s%s%s", name, list.data,
-                          near ? "\n  try:      " : "", near ? near : "");
+        status = fv__fail(FV_USAGE, "%s: no such data set\n  expected %s%s%s", name, list.data,
+                          near ? "\n  try:     " : "", near ? near : "");
     fv__buf_free(&list);
     return status;
 }

@@ -51,7 +51,7 @@ static fv_status finish(fv_tokenizer *t) {
      * one */
     if (!t->merges && fv__map_size(t->ids) != 256 + t->added_count)
         return fv__fail(FV_BAD_MODEL,
-                        "model.merges: empty\n  expected: one merge for every token that is longer than a byte");
+                        "model.merges: empty\n  expected one merge for every token that is longer than a byte");
     for (t->slots = 16; t->slots < t->merges * 2 + 2;) t->slots *= 2;
     t->pair = fv__alloc_array(t->slots, sizeof *t->pair);
     t->rank = fv__alloc_array(t->slots, sizeof *t->rank);
@@ -67,7 +67,7 @@ static fv_status finish(fv_tokenizer *t) {
         t->byte_id[b] = (int32_t)fv__map_get(t->ids, text, size, t->special.unk);
         if (t->byte_id[b] < 0)
             return fv__fail(FV_BAD_MODEL,
-                            "BPE vocabulary: no token for byte 0x%02x\n  expected: all 256 bytes, or an unk_token", b);
+                            "BPE vocabulary: no token for byte 0x%02x\n  expected all 256 bytes, or an unk_token", b);
     }
     return FV_OK;
 }
@@ -158,7 +158,7 @@ static fv_status read_merge(fv_tokenizer *t, fv__json_at_file model, const fv__j
     }
     if (!right)
         return fv__fail(model.fault,
-                        "%s: model.merges[%zu]: not a merge\n  expected: \"a b\" or [\"a\", \"b\"]\n  found:    %s",
+                        "%s: model.merges[%zu]: not a merge\n  expected \"a b\" or [\"a\", \"b\"]\n  found:   %s",
                         model.where, rank, fv__json_kind_name(entry));
     int64_t a = fv__map_get(t->ids, left, left_size, -1), b = fv__map_get(t->ids, right, right_size, -1), c = -1;
     fv__buf product = {0};
@@ -168,8 +168,8 @@ static fv_status read_merge(fv_tokenizer *t, fv__json_at_file model, const fv__j
     fv__buf_free(&product);
     if (a < 0 || b < 0 || c < 0)
         return fv__fail(model.fault,
-                        "%s: model.merges[%zu]: \"%.*s\" + \"%.*s\" does not resolve\n  expected: both parts and their "
-                        "product in model.vocab\n  found:    no %s",
+                        "%s: model.merges[%zu]: \"%.*s\" + \"%.*s\" does not resolve\n  expected both parts and their "
+                        "product in model.vocab\n  found:   no %s",
                         model.where, rank, (int)left_size, left, (int)right_size, right,
                         a < 0   ? "left part"
                         : b < 0 ? "right part"
@@ -179,7 +179,7 @@ static fv_status read_merge(fv_tokenizer *t, fv__json_at_file model, const fv__j
 
 static fv_status refuse(fv__json_at_file model, const char *key) {
     return fv__fail(model.fault,
-                    "%s: model.%s: not supported\n  expected: null, false or \"\": byte-level BPE as in GPT-2",
+                    "%s: model.%s: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2",
                     model.where, key);
 }
 

@@ -228,7 +228,7 @@ fv_status fv_tokenizer_with_words(fv_tokenizer **out, const fv_tokenizer *from, 
                                   int64_t count) {
     *out = NULL;
     if (from->model != &fv__token_word)
-        return fv__fail(FV_USAGE, "words can only be added to a word tokenizer\n  found: %s", from->model->name);
+        return fv__fail(FV_USAGE, "words can only be added to a word tokenizer\n  found:   %s", from->model->name);
     fv_tokenizer *t = NULL;
     fv_status status = fv__tokenizer_new(&t, from->model);
     if (status == FV_OK) status = copy_word_tokenizer(t, from, words, count);

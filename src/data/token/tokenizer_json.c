@@ -159,7 +159,7 @@ static fv_status check_post(fv__json_at_file at) {
 }
 
 static fv_status bad_id(fv__json_at_file at, const char *token, const fv__json *value) {
-    return fv__fail(at.fault, "%s: id of \"%s\"\n  expected: a whole number from 0\n  found:    %s", at.where, token,
+    return fv__fail(at.fault, "%s: id of \"%s\"\n  expected a whole number from 0\n  found:   %s", at.where, token,
                     fv__json_kind_of(value) == FV_JSON_INT ? "a number out of range" : fv__json_kind_name(value));
 }
 
@@ -245,7 +245,8 @@ static fv_status load_model(fv_tokenizer *t, fv__json_at_file root) {
 
 static fv_status load(fv_tokenizer *t, fv__json_at_file root) {
     if (fv__json_kind_of(root.object) != FV_JSON_OBJECT)
-        return fv__fail(root.fault, "%s: expected an object\n  found: %s", root.where, fv__json_kind_name(root.object));
+        return fv__fail(root.fault, "%s: expected an object\n  found:   %s", root.where,
+                        fv__json_kind_name(root.object));
     FV_TRY(load_stages(t, root));
     FV_TRY(load_model(t, root));
     FV_TRY(load_added(t, root));

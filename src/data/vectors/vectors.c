@@ -121,7 +121,7 @@ static fv_status train(fv_vectors **vectors, const fv_tokenizer *t, fv_texts tex
     if (words < 2)
         return fv__fail(
             FV_BAD_DATA,
-            "word vectors: %lld words occur at least %lld times\n  expected: at least 2\n  try:      more text, or a "
+            "word vectors: %lld words occur at least %lld times\n  expected at least 2\n  try:     more text, or a "
             "smaller --vector-min-count",
             (long long)words, (long long)o->min_count);
     sequence r = {0};
@@ -152,7 +152,7 @@ fv_status fv_vectors_train(fv_vectors **vectors, fv_texts texts, const fv_vector
         o.rank > 8192)
         return fv__fail(
             FV_USAGE,
-            "word vectors: an option is out of range\n  expected: dim 1 to 4096, rank to 8192, window 1 to 1000");
+            "word vectors: an option is out of range\n  expected dim 1 to 4096, rank to 8192, window 1 to 1000");
     words.tokenizer = "word";
     words.lowercase = o.lowercase;
     words.min_count = o.min_count;

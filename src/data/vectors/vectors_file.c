@@ -63,7 +63,7 @@ static fv_status build_from_tensor(fv_vectors **vectors, const fv_tensor *t, con
                                    const char *path) {
     if (t->rank != 2 || t->dim[0] != count)
         return fv__fail(FV_BAD_DATA,
-                        "%s: tensor \"vectors\" does not fit its list of words\n  expected: %lld rows\n  found:    "
+                        "%s: tensor \"vectors\" does not fit its list of words\n  expected %lld rows\n  found:   "
                         "rank %d with %lld",
                         path, (long long)count, t->rank, (long long)(t->rank ? t->dim[0] : 0));
     float *data = fv__alloc_array((size_t)count, (size_t)t->dim[1] * sizeof *data);
@@ -137,9 +137,9 @@ static int64_t read_numbers(char *at, float *out, int64_t room) {
 static fv_status wrong_line(const reader *r, int64_t found) {
     if (found < 0)
         return fv__fail(FV_BAD_DATA,
-                        "%s:%lld: expected a word and %lld numbers\n  found:    something that is not a number",
-                        r->path, (long long)r->line, (long long)r->dim);
-    return fv__fail(FV_BAD_DATA, "%s:%lld: expected a word and %lld numbers\n  found:    %lld numbers", r->path,
+                        "%s:%lld: expected a word and %lld numbers\n  found:   something that is not a number", r->path,
+                        (long long)r->line, (long long)r->dim);
+    return fv__fail(FV_BAD_DATA, "%s:%lld: expected a word and %lld numbers\n  found:   %lld numbers", r->path,
                     (long long)r->line, (long long)r->dim, (long long)found);
 }
 
@@ -196,8 +196,8 @@ static fv_status load_text(fv_vectors **vectors, const char *path, const fv__fil
     if (valid < file->size || memchr(file->data, 0, file->size))
         return fv__fail(
             FV_BAD_DATA,
-            "%s: not text in UTF-8\n  expected: safetensors, or the text format of word2vec or fastText (.vec)\n"
-            "  try:      convert a binary file with the program that wrote it",
+            "%s: not text in UTF-8\n  expected safetensors, or the text format of word2vec or fastText (.vec)\n"
+            "  try:     convert a binary file with the program that wrote it",
             path);
     char *text = fv__alloc(file->size + 1);
     fv_status status = text ? fv__map_create(&r.seen) : FV_NO_RESOURCES;

@@ -47,7 +47,7 @@ static inline fv__recurrent_setup *fv__recurrent_setup_of(const fv_attention_pla
 
 /* The weights the recurrence never forms, by plain loops: phi(q_i).phi(k_j), normalised by lse for SOFTMAX. */
 void fv__recurrent_weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
-                           int64_t count, const fv_tensor *out);
+                           int64_t count, const fv_tensor *out, void *scratch);
 
 /* ---- between recurrent.c and the two types */
 

@@ -16,8 +16,9 @@ static double similarity(const fv__run *run, const fv__sequence *s, int64_t head
 }
 
 void fv__recurrent_weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
-                           int64_t count, const fv_tensor *out) {
+                           int64_t count, const fv_tensor *out, void *scratch) {
     const fv__sequence s = fv__attn_sequence(run, batch);
+    (void)scratch;
     const bool normal = capture == FV_CAPTURE_SOFTMAX;
     for (int64_t n = 0; n < count; n++) {
         const int64_t at[3] = {s.batch, head, s.q_start + rows[n]};

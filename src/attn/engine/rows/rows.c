@@ -13,7 +13,8 @@ static void forward(const fv__run *run, void *scratch) { kernels_of(run->plan)->
 static void backward(const fv__run *run, void *scratch) { kernels_of(run->plan)->backward(run, scratch); }
 
 static void weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
-                    int64_t count, const fv_tensor *out) {
+                    int64_t count, const fv_tensor *out, void *scratch) {
+    (void)scratch;
     kernels_of(run->plan)->weights(run, capture, batch, head, rows, count, out);
 }
 

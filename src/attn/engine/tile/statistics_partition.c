@@ -35,14 +35,16 @@ fv__statistics_partition fv__statistics_partition_of(const fv_attention_plan *pl
     if (pooled)
         partition.shared_bytes =
             fv__attn_lines(fv__attn_times(shared_rows, fv__attn_times(4, partition.key_blocks)), e);
+    partition.keys_bytes = fv__tile_keys_bytes(plan);
     partition.worker_bytes = fv__attn_lines(fv__attn_times(plan->d_qk, side), e) + 3 * fv__attn_lines(side * side, e) +
                              2 * fv__attn_lines(partition.span, e) +
-                             2 * fv__attn_lines(partition.span, sizeof(int64_t));
+                             2 * fv__attn_lines(partition.span, sizeof(int64_t)) +
+                             fv__attn_lines(fv__score_scratch(plan), e);
     return partition;
 }
 
 size_t fv__statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want) {
     const fv__statistics_partition partition = fv__statistics_partition_of(plan, want);
-    return partition.first_bytes + partition.column_bytes + partition.shared_bytes +
+    return partition.first_bytes + partition.column_bytes + partition.shared_bytes + partition.keys_bytes +
            (size_t)fv_threads() * partition.worker_bytes;
 }

@@ -14,7 +14,7 @@ typedef struct fv__statistics_partition {
     int64_t sequences, heads; /* wanted */
     int64_t span;             /* queries of a task */
     int64_t key_blocks;       /* blocks of keys, at most */
-    size_t first_bytes, column_bytes, shared_bytes, worker_bytes;
+    size_t first_bytes, column_bytes, shared_bytes, keys_bytes, worker_bytes;
 } fv__statistics_partition;
 fv__statistics_partition fv__statistics_partition_of(const fv_attention_plan *plan,
                                                      const fv_attention_statistics *want);

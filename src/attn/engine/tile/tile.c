@@ -1,9 +1,9 @@
 /* TILE: how a call is partitioned, what scratch it needs, and the choice of the type. See tile.h. */
 #include "attn/engine/tile/tile.h"
-#include "attn/blocks/block_mask.h"
 #include "simd/simd.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const fv__tile_kernels *kernels_of(const fv_attention_plan *plan) {
     return plan->dtype == FV_F64 ? &fv__tile_kernels_f64 : &fv__tile_kernels_f32;
@@ -14,15 +14,45 @@ static void forward(const fv__run *run, void *scratch) { kernels_of(run->plan)->
 static void backward(const fv__run *run, void *scratch) { kernels_of(run->plan)->backward(run, scratch); }
 
 static void weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
-                    int64_t count, const fv_tensor *out) {
-    kernels_of(run->plan)->weights(run, capture, batch, head, rows, count, out);
+                    int64_t count, const fv_tensor *out, void *scratch) {
+    kernels_of(run->plan)->weights(run, capture, batch, head, rows, count, out, scratch);
 }
 
 static void statistics(const fv__run *run, const fv_attention_statistics *want, void *scratch) {
     kernels_of(run->plan)->statistics(run, want, scratch);
 }
 
-static bool additive(const fv_attention_plan *plan) { return fv__tile_setup_of(plan)->score == FV_SCORE_ADD; }
+/* Does the base not leave the products to the engine? */
+static bool own_base(const fv_attention_plan *plan) {
+    fv__score_use base[FV_SCORES];
+    fv__score_list(plan, FV_SCORE_IS_BASE, base);
+    return base->kernels->base != NULL;
+}
+
+/* Scratch of the parts of all tasks, an array for each score. */
+static size_t part_bytes(const fv_attention_plan *plan, int64_t chunks) {
+    size_t bytes = 0;
+    for (int i = 0; i < FV_SCORES; i++) {
+        const fv__score *score = fv__score_at((fv__score_id)i);
+        if (score->on(plan))
+            bytes += fv__attn_lines(fv__attn_times(chunks, plan->heads), fv__score_part_bytes(score, plan));
+    }
+    return bytes;
+}
+
+/* ---- patterns of keys */
+
+size_t fv__tile_keys_bytes(const fv_attention_plan *plan) {
+    const fv__tile_setup *setup = fv__tile_setup_of(plan);
+    return fv__keys_scratch(plan, setup->keys, setup->keys_params);
+}
+
+fv__keys_set fv__tile_keys_of(const fv__run *run, void *memory) {
+    const fv__tile_setup *setup = fv__tile_setup_of(run->plan);
+    return fv__keys_of(run, setup->keys, setup->keys_params, memory);
+}
+
+static bool patterned(const fv_attention_plan *plan) { return plan->options.blocks || fv__tile_setup_of(plan)->keys; }
 
 /* ---- partition */
 
@@ -65,10 +95,9 @@ static int64_t group_of(const fv_attention_plan *plan, int64_t units, int64_t si
 
 fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool backward) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
-    const bool biased = plan->shape[FV_BIAS].rank || plan->shape[FV_MASK].rank || plan->shape[FV_SLOPES].rank;
-    const bool blocks = plan->options.blocks != NULL; /* its partial tiles are a bias tile of backward */
+    const bool biased = fv__score_any(plan, FV_SCORE_IS_BIAS) || fv__score_any(plan, FV_SCORE_IS_TERM);
     const int64_t lanes = FV_TILE_LANES, side = FV_TILE_SIDE, d = plan->d_qk, dv = plan->d_v;
-    fv__tile_partition partition = {.chunk = largest_chunk(plan)};
+    fv__tile_partition partition = {.chunk = largest_chunk(plan), .keys_bytes = fv__tile_keys_bytes(plan)};
     partition.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
     if (!backward) {
         partition.group =
@@ -78,6 +107,8 @@ fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool bac
         partition.worker_bytes += FV_TILE_BLOCK_Q / lanes *
                                   (fv__attn_lines(fv__attn_times(d, lanes), e) +
                                    fv__attn_lines(fv__attn_times(dv, lanes), e) + 2 * fv__attn_lines(lanes, e));
+        partition.worker_bytes += fv__attn_lines(fv__score_scratch(plan), e);
+        partition.shared_bytes += partition.keys_bytes;
         return partition;
     }
     const int64_t rows = plan->q_len > plan->k_len ? plan->q_len : plan->k_len;
@@ -85,20 +116,21 @@ fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool bac
     if (equal || partition.chunk > rows) partition.chunk = fv__tile_chunk(plan, rows);
     partition.chunks = plan->packed ? (plan->q_len + plan->k_len) / largest_chunk(plan) + 2 * plan->sequences
                                     : fv__attn_times(chunks_of(plan, rows), plan->sequences);
-    const int64_t parts = fv__attn_times(fv__attn_times(partition.chunks, plan->heads), 3 + (additive(plan) ? d : 0));
     partition.group = group_of(plan, fv__attn_times(partition.chunks, plan->kv_heads), partition.chunk);
     partition.shared_bytes +=
         2 * fv__attn_lines(fv__attn_times(fv__attn_times(plan->batch, plan->heads), plan->q_len), e) +
-        fv__attn_lines(parts, sizeof(double));
+        part_bytes(plan, partition.chunks) + partition.keys_bytes;
     partition.worker_bytes = 2 * (fv__attn_lines(fv__attn_times(partition.chunk, d), e) +
                                   fv__attn_lines(fv__attn_times(partition.chunk, dv), e)) +
                              3 * fv__attn_lines(side, e);
     if (plan->window_left >= 0 || plan->window_right >= 0)
         partition.worker_bytes +=
             fv__attn_lines(fv__attn_times(side, d), e) + fv__attn_lines(fv__attn_times(side, dv), e);
+    const bool hides = biased || patterned(plan); /* partial tiles of a pattern are a bias tile here */
     partition.worker_bytes +=
-        (2 + (biased || blocks ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * fv__attn_lines(side * side, e);
-    if (additive(plan)) partition.worker_bytes += fv__attn_lines(fv__attn_times(d, side), e);
+        (2 + (hides ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * fv__attn_lines(side * side, e);
+    if (own_base(plan)) partition.worker_bytes += fv__attn_lines(fv__attn_times(d, side), e);
+    partition.worker_bytes += fv__attn_lines(fv__score_scratch(plan), e);
     return partition;
 }
 
@@ -121,26 +153,18 @@ static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
 
 /* ---- what it costs and what it is */
 
-/* Keys of [start, end) that query i sees in the block mask, the mean over batches and heads. */
-static double mean_seen(const fv_attention_plan *plan, int64_t i, int64_t start, int64_t end) {
-    const fv_block_info info = fv_block_mask_info(plan->options.blocks);
-    const int64_t planes = info.batch * info.heads;
-    double seen = 0;
-    for (int64_t p = 0; p < planes; p++)
-        seen += (double)fv__blocks_count(plan->options.blocks, p / info.heads, p % info.heads, i, start, end);
-    return planes > 0 ? seen / (double)planes : 0;
-}
-
 double fv__tile_flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward) {
     /* packed lengths are not known here: equal ones are assumed */
     const int64_t share = plan->packed ? plan->sequences : 1;
     fv__sequence s = {.q_len = plan->q_len / (share ? share : 1), .k_len = plan->k_len / (share ? share : 1)};
     s.q_offset = plan->lower_right ? s.k_len - s.q_len : call->q_offset;
+    const fv__tile_setup *setup = fv__tile_setup_of(plan); /* NULL when ROWS asks */
+    const fv__keys *own = setup ? setup->keys : NULL;
     double pairs = 0;
     for (int64_t i = 0; i < s.q_len; i++) {
         int64_t start, end;
         fv__attn_visible(plan, &s, i, &start, &end);
-        pairs += plan->options.blocks ? mean_seen(plan, i, start, end) : (double)(end - start);
+        pairs += fv__keys_count(plan, own, own ? setup->keys_params : NULL, &s, i, start, end);
     }
     pairs *= (double)plan->sequences * (double)plan->heads * 2;
     return pairs * (double)(backward ? 3 * plan->d_qk + 2 * plan->d_v : plan->d_qk + plan->d_v);
@@ -151,6 +175,9 @@ static void describe(const fv_attention_plan *plan, char *text, size_t size) {
     snprintf(text, size, "tile %s %s %dx%d, backward %dx%d in chunks of %d", fv_dtype_name(plan->dtype),
              plan->dtype == FV_F64 ? "scalar" : fv__isa_name(simd->isa), FV_TILE_LANES, FV_TILE_BLOCK_K, FV_TILE_SIDE,
              FV_TILE_SIDE, (int)fv__tile_chunk(plan, plan->q_len > plan->k_len ? plan->q_len : plan->k_len));
+    const fv__keys *own = fv__tile_setup_of(plan)->keys;
+    const size_t used = strlen(text);
+    if (own) snprintf(text + used, size - used, ", keys %s", own->name);
 }
 
 const fv__engine fv__tile = {
@@ -162,6 +189,7 @@ const fv__engine fv__tile = {
     .flops = fv__tile_flops,
     .forward = forward,
     .backward = backward,
+    .weights_scratch = fv__tile_keys_bytes,
     .weights = weights,
     .statistics_scratch = fv__statistics_scratch,
     .statistics = statistics,

@@ -24,6 +24,8 @@
 
 #include "attn/mechanism_contract.h"
 #include "attn/engine/tile/statistics_partition.h"
+#include "attn/keys/keys.h"
+#include "attn/score/score.h"
 
 enum {
     FV_TILE_LANES = 32,    /* queries of a forward tile */
@@ -39,27 +41,34 @@ enum {
 };
 extern const fv__engine fv__tile;
 
-typedef enum fv__tile_score {
-    FV_SCORE_DOT, /* q.k */
-    FV_SCORE_ADD  /* w.tanh(q + k), w is operand W0: (H,D) */
-} fv__tile_score;
-
 /* What a mechanism over TILE chooses. */
 typedef struct fv__tile_setup {
-    fv__tile_score score;
+    const void
+        *choice[FV_SCORES];  /* rows of score/list.def that are on because it says so, each with what that row wants
+                                      to know; NULL: not chosen */
+    const fv__keys *keys;    /* its own pattern of keys, NULL: all that the band leaves */
+    const void *keys_params; /* what the pattern reads; lives as long as the plan */
 } fv__tile_setup;
 static inline fv__tile_setup *fv__tile_setup_of(const fv_attention_plan *plan) { return fv__setup_of(plan, &fv__tile); }
+static inline const void *fv__tile_choice(const fv_attention_plan *plan, fv__score_id id) {
+    return fv__tile_setup_of(plan) ? fv__tile_setup_of(plan)->choice[id] : NULL;
+}
 
 /* Also for ROWS, which computes as many scores. */
 double fv__tile_flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward);
 
 /* ---- between tile.c and the two types */
 
+/* The patterns of keys of a call: bytes of their memory, and the set that asks them. */
+size_t fv__tile_keys_bytes(const fv_attention_plan *plan);
+fv__keys_set fv__tile_keys_of(const fv__run *run, void *memory);
+
 /* How a call is partitioned; depends on the shapes only. */
 typedef struct fv__tile_partition {
     int64_t group; /* (block, head) pairs of a forward task, or (query chunk, key chunk) pairs of a backward one */
     int64_t chunk, chunks;             /* rows of the largest backward chunk, chunks over all sequences */
     size_t worker_bytes, shared_bytes; /* scratch of each worker, and of all together */
+    size_t keys_bytes;                 /* of the patterns of keys, at the end of what is shared */
 } fv__tile_partition;
 fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool backward);
 
@@ -74,7 +83,7 @@ typedef struct fv__tile_kernels {
     void (*forward)(const fv__run *run, void *scratch);
     void (*backward)(const fv__run *run, void *scratch);
     void (*weights)(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
-                    int64_t count, const fv_tensor *out);
+                    int64_t count, const fv_tensor *out, void *scratch);
     void (*statistics)(const fv__run *run, const fv_attention_statistics *want, void *scratch);
 } fv__tile_kernels;
 extern const fv__tile_kernels fv__tile_kernels_f32, fv__tile_kernels_f64;

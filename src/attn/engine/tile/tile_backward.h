@@ -12,7 +12,8 @@ typedef struct T(backward_scratch) {
     R *strip_dk, *strip_dv;
     R *s, *dp, *bias_tile, *keep; /* (SIDE, SIDE) */
     R *start, *end, *ones;        /* SIDE */
-    R *dk_transposed;             /* additive scores: gradient of a tile of keys, (D, SIDE) */
+    R *dk_transposed;             /* a base of its own: gradient of a tile of keys, (D, SIDE) */
+    R *score;                     /* of what joins the scores */
     uint64_t live;                /* bit t: tile t of dk and dv has been written by this task */
 } T(backward_scratch);
 
@@ -24,10 +25,11 @@ static void T(backward_carve)(const T(job) * job, int worker, T(backward_scratch
     w->strip_dk = job->banded ? T(carve)(&at, FV_TILE_SIDE * job->plan->d_qk) : NULL;
     w->strip_dv = job->banded ? T(carve)(&at, FV_TILE_SIDE * job->plan->d_v) : NULL;
     w->s = T(carve)(&at, area), w->dp = T(carve)(&at, area);
-    w->bias_tile = job->biased || job->blocks ? T(carve)(&at, area) : NULL;
+    w->bias_tile = job->biased || job->term_count || job->keys.count ? T(carve)(&at, area) : NULL;
     w->keep = job->dropout > 0 ? T(carve)(&at, area) : NULL;
     w->start = T(carve)(&at, FV_TILE_SIDE), w->end = T(carve)(&at, FV_TILE_SIDE), w->ones = T(carve)(&at, FV_TILE_SIDE);
-    w->dk_transposed = job->w.data ? T(carve)(&at, job->plan->d_qk * FV_TILE_SIDE) : NULL;
+    w->dk_transposed = job->own_base ? T(carve)(&at, job->plan->d_qk * FV_TILE_SIDE) : NULL;
+    w->score = (R *)at;
     job->simd->fill(w->ones, 1, FV_TILE_SIDE);
 }
 
@@ -49,7 +51,7 @@ static void T(prepare_rows)(const T(job) * job, const fv__sequence *sequence, in
                      ? (const R *)dlse->data + b * dlse->stride[0] + head * dlse->stride[1] + row * dlse->stride[2]
                      : NULL;
     const R log2e = (R)1.44269504088896340736, scale = (R)job->plan->options.scale;
-    const double sink = job->sinks ? (double)T(per_head)(job, job->sinks, FV_SINKS, head) : -INFINITY;
+    const double sink = job->sinks ? (double)T(sink_of)(job, head) : -INFINITY;
     /* A sink further above takes all: weights of e^-40 instead of less, so that they and the gain of dLSE stay normal
      * numbers. */
     enum { FAR_SINK = 40 };
@@ -77,36 +79,41 @@ typedef struct T(tile_pair) {
     int64_t ld, row0;          /* stride of kt and vt; row 0 of a strip among the queries of the block */
     const R *q, *k, *dout;     /* first row of the tile in the caller's tensors */
     R *kt, *vt, *dk, *dv;      /* the tile of the chunk: transposed, gradients */
-    bool boundary, bit_masked; /* a band, a partial tile of the block mask is in it */
+    bool boundary, bit_masked; /* a band, a partial tile of the patterns of keys is in it */
     fv__gemm_mode more,
         more_q; /* how the tile joins dk and dv, and dq: OVERWRITE as long as they have not been written */
 } T(tile_pair);
 
-/* Where the task keeps its partial sum of a gradient that has one number per head. */
-static double *T(partial_of_head)(const T(job) * job, double *partials, const T(tile_pair) * p) {
+/* Where the task keeps its parts of a gradient; NULL: none. */
+static void *T(parts_of)(const T(job) * job, const fv__score_use *u, int64_t task, int64_t head) {
     const int64_t group = job->plan->heads / job->plan->kv_heads;
-    return partials + p->task * group + p->head % group;
+    return u->parts ? u->parts + (size_t)(task * group + head % group) * u->part_bytes : NULL;
 }
 
-static void T(store_bias)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
-    const T(view) *b = &job->dbias;
-    const SIMD *simd = job->simd;
-    const R unscale = (R)(1 / job->plan->options.scale), distance = (R)(p->i0 + p->sequence->q_offset - p->j0);
-    if (job->slope_sum)
-        *T(partial_of_head)(job, job->slope_sum, p) +=
-            (double)(unscale * simd->alibi_backward(w->bias_tile, p->rows, p->lanes, distance, 1, -1));
-    if (!b->data) return;
-    for (int64_t r = 0; r < p->rows; r++) {
-        const R *from = w->bias_tile + r * p->lanes;
-        R *to = T(at)(b, p->sequence->batch, p->head, p->sequence->q_start + p->i0 + r) +
-                (p->sequence->k_start + p->j0) * b->d;
-        if (job->bias_sum)
-            *T(partial_of_head)(job, job->bias_sum, p) += (double)(unscale * simd->sum(from, p->keys));
-        else if (b->d == 1)
-            simd->axpy(to, unscale, from, p->keys);
-        else
-            for (int64_t c = 0; c < p->keys; c++) to[c * b->d] += unscale * from[c];
+static fv__score_tile T(pair_tile)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
+    return T(score_tile)(job, p->sequence, p->head, p->i0, p->rows, p->j0, p->keys, w->score);
+}
+
+/* The bias tile holds its gradient. */
+static void T(bias_gradients)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
+    const fv__score_tile tile = T(pair_tile)(job, w, p);
+    for (int n = 0; n < job->bias_count; n++) {
+        const fv__score_use *u = &job->biases[n];
+        if (u->kernels->grad && job->x->d[u->score->operand].rank)
+            u->kernels->grad(&tile, w->bias_tile, p->lanes, T(parts_of)(job, u, p->task, p->head));
     }
+}
+
+static void T(term_gradients)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
+    const fv__score_tile tile = T(pair_tile)(job, w, p);
+    for (int n = 0; n < job->term_count; n++)
+        job->terms[n].kernels->grad(&tile, w->dp, p->lanes, T(parts_of)(job, &job->terms[n], p->task, p->head));
+}
+
+static void T(add_pair_terms)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
+    const fv__score_tile tile = T(pair_tile)(job, w, p);
+    T(fill_term_tile)(job, &tile, w->bias_tile, p->lanes);
+    job->simd->axpy(w->s, job->scale2, w->bias_tile, p->rows * p->lanes);
 }
 
 static void T(band_rows)(const T(job) * job, T(backward_scratch) * w, const T(tile_pair) * p,
@@ -122,14 +129,15 @@ static void T(zero_rows)(R *p, int64_t ld, int64_t rows, int64_t cols) {
     for (int64_t r = 0; r < rows; r++) memset(p + r * ld, 0, (size_t)cols * sizeof(R));
 }
 
-/* dQ, dK and dw of additive scores; the kernel adds. */
-static void T(additive_sums)(const T(job) * job, T(backward_scratch) * w, const T(tile_pair) * p, R *dq) {
-    const int64_t d = job->plan->d_qk, group = job->plan->heads / job->plan->kv_heads;
-    R *dw = job->w_sum + (p->task * group + p->head % group) * d;
+/* dQ, dK and the parts of a base with a function of its own, which adds. */
+static void T(base_gradients)(const T(job) * job, T(backward_scratch) * w, const T(tile_pair) * p, R *dq) {
+    const int64_t d = job->plan->d_qk;
+    const fv__score_tile tile = T(pair_tile)(job, w, p);
+    const fv__score_product product = {p->q, p->kt, job->q.l, p->lanes, p->rows, 0, d};
     if (dq && p->more_q == FV_GEMM_OVERWRITE) T(zero_rows)(dq, job->dq.l, p->rows, d);
     job->simd->fill(w->dk_transposed, 0, d * p->lanes);
-    job->simd->additive_scores_backward(dq, job->dq.l, job->dk.data ? w->dk_transposed : NULL, dw, w->dp, p->q,
-                                        job->q.l, p->kt, p->lanes, job->w.data + p->head * job->w.h, p->rows, d);
+    job->base.kernels->base_grad(&tile, w->dp, &product, dq, job->dq.l, job->dk.data ? w->dk_transposed : NULL,
+                                 T(parts_of)(job, &job->base, p->task, p->head));
     if (job->dk.data)
         job->simd->unpack(p->dk, d, w->dk_transposed, p->lanes, p->keys, d, w->ones, p->more != FV_GEMM_OVERWRITE);
 }
@@ -142,20 +150,31 @@ static void T(tile_pair_gemms)(const T(job) * job, T(backward_scratch) * w, cons
                  fv__gemm_mode) = masked ? simd->gemm_masked : simd->gemm;
     R *dq = job->dq.data ? T(at)(&job->dq, p->sequence->batch, p->head, p->sequence->q_start + p->i0) : NULL;
     if (job->dv.data && p->dout) gemm(p->dv, dv, w->s, 1, lanes, p->dout, job->dout.l, p->keys, dv, p->rows, p->more);
-    if (job->w.data) {
-        T(additive_sums)(job, w, p, dq);
+    if (job->own_base) {
+        T(base_gradients)(job, w, p, dq);
         return;
     }
     if (job->dk.data) gemm(p->dk, d, w->dp, 1, lanes, p->q, job->q.l, p->keys, d, p->rows, p->more);
     if (dq) gemm(dq, job->dq.l, w->dp, lanes, 1, p->k, job->k.l, p->rows, d, p->keys, p->more_q);
 }
 
-/* What the block mask hides becomes -inf in the bias tile. */
+/* What the patterns of keys hide becomes -inf in the bias tile. */
 static void T(bits_into_bias)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
     uint64_t words[FV_TILE_SIDE];
-    fv__blocks_rows(job->blocks, p->sequence->batch, p->head, p->i0, p->rows, p->j0, words);
+    fv__keys_bits(&job->keys, &(fv__query_block){p->sequence, p->head, p->i0, p->i0 + p->rows}, p->j0, words);
     if (!job->biased) job->simd->fill(w->bias_tile, 0, p->rows * p->lanes);
     job->simd->bit_mask(w->bias_tile, p->rows, p->lanes, words);
+}
+
+static void T(pair_base)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
+    const fv__score_tile tile = T(pair_tile)(job, w, p);
+    const fv__score_product product = {p->q, p->kt, job->q.l, p->lanes, p->rows, 0, job->plan->d_qk};
+    job->own_base(&tile, w->s, &product, (double)job->scale2);
+}
+
+static void T(fill_pair_bias)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
+    const fv__score_tile tile = T(pair_tile)(job, w, p);
+    T(fill_bias_tile)(job, &tile, w->bias_tile, p->lanes);
 }
 
 static void T(tile_pair_step)(const T(job) * job, T(backward_scratch) * w, const T(tile_pair) * p,
@@ -164,28 +183,29 @@ static void T(tile_pair_step)(const T(job) * job, T(backward_scratch) * w, const
     const fv_attention_plan *plan = job->plan;
     const int64_t lanes = p->lanes, row = p->sequence->q_start + p->i0, d = plan->d_qk, dv = plan->d_v;
     const int64_t at = (p->sequence->batch * plan->heads + p->head) * plan->q_len + row;
-    const R *wh = job->w.data ? job->w.data + p->head * job->w.h : NULL;
-    if (wh)
-        simd->additive_scores(w->s, p->q, job->q.l, p->kt, lanes, wh, p->rows, d, job->scale2);
+    if (job->own_base)
+        T(pair_base)(job, w, p);
     else
         simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, p->ld, p->rows, lanes, d, FV_GEMM_OVERWRITE);
     if (p->dout)
         simd->gemm(w->dp, lanes, p->dout, job->dout.l, 1, p->vt, p->ld, p->rows, lanes, dv, FV_GEMM_OVERWRITE);
     else
         simd->fill(w->dp, 0, p->rows * lanes);
-    if (job->biased) T(fill_bias_tile)(job, p->sequence, p->head, p->i0, p->rows, p->j0, p->keys, w->bias_tile, lanes);
+    if (job->term_count) T(add_pair_terms)(job, w, p);
+    if (job->biased) T(fill_pair_bias)(job, w, p);
     if (p->bit_masked) T(bits_into_bias)(job, w, p);
     if (w->keep) simd->drop_rows(w->keep, p->rows, lanes, p->i0, p->j0, p->drop);
-    const bool biased = job->biased || p->bit_masked, hidden = p->boundary || biased || wh;
+    const bool biased = job->biased || p->bit_masked, hidden = p->boundary || biased || job->own_base;
     if (hidden) T(band_rows)(job, w, p, visible);
     simd->softmax_backward_from_lse(w->s, w->dp, p->rows, lanes, job->lse2 + at, job->delta + at,
                                     hidden ? w->start : NULL, hidden ? w->end : NULL, biased ? w->bias_tile : NULL,
                                     w->keep, job->cap2);
-    if (job->dbias.data || job->slope_sum) T(store_bias)(job, w, p);
+    if (job->biased) T(bias_gradients)(job, w, p);
     const bool masked =
         hidden && !(simd->finite_tile(p->q, job->q.l, p->rows, d) && simd->finite_tile(p->k, job->k.l, p->keys, d) &&
                     (!p->dout || simd->finite_tile(p->dout, job->dout.l, p->rows, dv)));
     T(tile_pair_gemms)(job, w, p, masked);
+    if (job->term_count) T(term_gradients)(job, w, p);
 }
 
 static void T(join)(const T(job) * job, R *to, const R *from, int64_t count, fv__gemm_mode how) {
@@ -228,18 +248,22 @@ static int64_t T(tile_lanes)(const T(job) * job, int64_t keys) {
     return keys < FV_TILE_SIDE ? (keys + width - 1) / width * width : FV_TILE_SIDE;
 }
 
+/* The keys and values of a tile, whose first is number `at` of the chunk. */
+static void T(tile_load)(const T(job) * job, T(backward_scratch) * w, const fv__sequence *s, int64_t kv, int64_t j,
+                         int64_t keys, int64_t at) {
+    const int64_t d = job->plan->d_qk, dv = job->plan->d_v, lanes = T(tile_lanes)(job, keys);
+    job->simd->pack(w->k + at * d, lanes, T(at)(&job->k, s->batch, kv, s->k_start + j), job->k.l, keys, d,
+                    T(packed_scale)(job, job->scale2));
+    job->simd->pack(w->v + at * dv, lanes, T(at)(&job->v, s->batch, kv, s->k_start + j), job->v.l, keys, dv,
+                    (R)job->plan->options.scale);
+}
+
+/* All tiles at once; with patterns of keys each when it is first met, for most may not be. */
 static void T(chunk_load)(const T(job) * job, T(backward_scratch) * w, const fv__sequence *s, int64_t kv, int64_t j0,
                           int64_t j1) {
-    const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
-    for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
-        const int64_t keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, lanes = T(tile_lanes)(job, keys),
-                      at = j - j0;
-        job->simd->pack(w->k + at * d, lanes, T(at)(&job->k, s->batch, kv, s->k_start + j), job->k.l, keys, d,
-                        job->w.data ? 1 : job->scale2);
-        job->simd->pack(w->v + at * dv, lanes, T(at)(&job->v, s->batch, kv, s->k_start + j), job->v.l, keys, dv,
-                        (R)job->plan->options.scale);
-    }
     w->live = 0;
+    for (int64_t j = j0; j < j1 && !job->keys.count; j += FV_TILE_SIDE)
+        T(tile_load)(job, w, s, kv, j, j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, j - j0);
 }
 
 /* Rows j0.. of a gradient: the first wave writes, later ones add. */
@@ -276,23 +300,25 @@ static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(tile_p
     p->q = T(at)(&job->q, s->batch, p->head, row);
     p->dout = job->dout.data ? T(at)(&job->dout, s->batch, p->head, row) : NULL;
     p->more_q = job->wave > 0 ? FV_GEMM_ACCUMULATE : FV_GEMM_OVERWRITE;
+    const fv__query_block q = {s, p->head, p->i0, p->i0 + p->rows};
     for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
+        if (job->keys.skips && (j = fv__keys_next(&job->keys, &q, j) / FV_TILE_SIDE * FV_TILE_SIDE) >= j1) break;
         p->j0 = j, p->keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, p->lanes = T(tile_lanes)(job, p->keys);
         T(prefetch)(stream);
         if (j >= visible.any_end || j + p->keys <= visible.any) continue;
-        if (job->blocks) {
-            const fv_block_kind kind =
-                fv__blocks_kind(job->blocks, s->batch, p->head, p->i0, p->i0 + p->rows, j, j + p->keys);
+        const int64_t tile = (j - j0) / FV_TILE_SIDE;
+        if (job->keys.count) {
+            const fv_block_kind kind = fv__keys_kind(&job->keys, &q, j, j + p->keys);
             if (kind == FV_BLOCK_EMPTY) continue;
             p->bit_masked = kind == FV_BLOCK_PARTIAL;
+            if (!(w->live >> tile & 1)) T(tile_load)(job, w, s, p->kv, j, p->keys, j - j0);
         }
-        const int64_t tile = (j - j0) / FV_TILE_SIDE;
         p->boundary = j < visible.every || j + p->keys > visible.every_end;
         p->k = T(at)(&job->k, s->batch, p->kv, s->k_start + j);
         p->kt = w->k + (j - j0) * job->plan->d_qk, p->dk = w->dk + (j - j0) * job->plan->d_qk;
         p->vt = w->v + (j - j0) * job->plan->d_v, p->dv = w->dv + (j - j0) * job->plan->d_v;
         p->more = w->live >> tile & 1 ? FV_GEMM_ACCUMULATE : FV_GEMM_OVERWRITE, p->ld = p->lanes;
-        if (p->boundary && !job->w.data)
+        if (p->boundary && !job->own_base)
             T(tile_pair_strips)(job, w, p, &visible);
         else
             T(tile_pair_step)(job, w, p, &visible);
@@ -344,7 +370,8 @@ static void T(first_wave)(const T(job) * job, const T(chunk_pair) * m, bool any)
         const int64_t head = m->kv * group + g, rows = m->i1 - m->i0;
         double sink_sum = 0;
         T(prepare_rows)(job, s, head, m->i0, rows, &sink_sum);
-        if (job->sink_sum) job->sink_sum[m->index * group + g] = sink_sum;
+        double *part = T(parts_of)(job, &job->sink, m->index, head);
+        if (part) *part = sink_sum;
         if (!any && job->dq.data) T(zero_rows)(T(at)(&job->dq, s->batch, head, s->q_start + m->i0), job->dq.l, rows, d);
     }
     if (any || m->j0 >= m->j1) return;
@@ -375,12 +402,13 @@ static void T(backward_prefetch)(const T(job) * job, const T(chunk_pair) * now, 
     T(prefetch_share)(a, (now->j1 - now->j0 + side - 1) / side);
 }
 
-/* Does the block mask let any head of the group see anything here? */
-static bool T(any_visible_block)(const T(job) * job, const T(chunk_pair) * m) {
+/* Do the patterns of keys let any head of the group see anything here? */
+static bool T(any_kept)(const T(job) * job, const T(chunk_pair) * m) {
     const int64_t group = job->plan->heads / job->plan->kv_heads;
-    for (int64_t head = m->kv * group; head < (m->kv + 1) * group; head++)
-        if (fv__blocks_kind(job->blocks, m->sequence.batch, head, m->i0, m->i1, m->j0, m->j1) != FV_BLOCK_EMPTY)
-            return true;
+    for (int64_t head = m->kv * group; head < (m->kv + 1) * group; head++) {
+        const fv__query_block q = {&m->sequence, head, m->i0, m->i1};
+        if (fv__keys_kind(&job->keys, &q, m->j0, m->j1) != FV_BLOCK_EMPTY) return true;
+    }
     return false;
 }
 
@@ -390,8 +418,7 @@ static void T(chunk_pair_run)(const T(job) * job, T(backward_scratch) * w, const
     const int64_t group = plan->heads / plan->kv_heads;
     const fv__sequence *s = &m->sequence;
     if (m->skip) return;
-    const bool any =
-        T(any_visible)(job, s, m->i0, m->i1, m->j0, m->j1) && (!job->blocks || T(any_visible_block)(job, m));
+    const bool any = T(any_visible)(job, s, m->i0, m->i1, m->j0, m->j1) && (!job->keys.count || T(any_kept)(job, m));
     if (job->wave == 0) T(first_wave)(job, m, any);
     if (!any) return;
     T(prefetch_stream) stream = {.count = 0};
@@ -435,51 +462,80 @@ static int64_t T(count_chunks)(const T(job) * job, int64_t *most) {
     return job->first[job->plan->sequences] = count;
 }
 
-/* Gradients with one number per head: the partials of all tasks, in their order. */
-static void T(combine)(const T(job) * job, const double *partial, const fv_tensor *to, bool bias) {
+/* The uses of scores that may keep parts. */
+static int T(part_uses)(T(job) * job, fv__score_use **uses) {
+    int count = 0;
+    uses[count++] = &job->base;
+    for (int n = 0; n < job->term_count; n++) uses[count++] = &job->terms[n];
+    for (int n = 0; n < job->bias_count; n++) uses[count++] = &job->biases[n];
+    if (job->sink.score) uses[count++] = &job->sink;
+    return count;
+}
+
+/* Parts start at 0; so do the gradients that they, or tiles, are added to. */
+static void T(begin_parts)(T(job) * job, char *at, int64_t numbers) {
+    fv__score_use *uses[FV_SCORES];
+    const int count = T(part_uses)(job, uses);
+    for (int n = 0; n < count; n++) {
+        const size_t bytes = fv__attn_lines(numbers, uses[n]->part_bytes);
+        uses[n]->parts = uses[n]->part_bytes ? at : NULL;
+        memset(at, 0, bytes), at += bytes;
+    }
+}
+
+static void T(zero_gradient)(const fv_tensor *t) {
+    if (t->rank == 4) T(zero)(t);
+    const int64_t columns = t->rank == 2 ? t->dim[1] : 1;
+    for (int64_t r = 0; r < t->dim[0] && (t->rank == 1 || t->rank == 2); r++)
+        for (int64_t c = 0; c < columns; c++) ((R *)t->data)[r * t->stride[0] + c * t->stride[1]] = 0;
+}
+
+/* A gradient made of parts: those of all tasks, in their order. */
+static void T(combine_parts)(const T(job) * job, const fv__score_use *u) {
     const fv_attention_plan *plan = job->plan;
-    const int64_t heads_of_task = plan->kv_heads, per_task = plan->heads / plan->kv_heads;
+    const fv_tensor *to = &job->x->d[u->score->operand];
+    if (!u->parts || !to->rank) return;
+    const int64_t group = plan->heads / plan->kv_heads, count = u->score->parts(plan);
+    const int64_t step = to->rank > 1 ? to->stride[1] : 0;
     for (int64_t n = 0; n < plan->sequences; n++) {
-        const int64_t tasks = job->first[n + 1] - job->first[n];
-        for (int64_t t = 0; t < tasks * heads_of_task; t++)
-            for (int64_t g = 0; g < per_task; g++) {
-                const int64_t head = t / tasks * per_task + g;
-                R *p = (R *)to->data;
-                if (bias)
-                    p += (to->dim[0] == 1 ? 0 : n * to->stride[0]) + (to->dim[1] == 1 ? 0 : head * to->stride[1]);
-                else
-                    p += head * to->stride[0];
-                *p += (R)partial[(job->first[n] * heads_of_task + t) * per_task + g];
+        const int64_t tasks = job->first[n + 1] - job->first[n], first = job->first[n] * plan->kv_heads;
+        for (int64_t t = 0; t < tasks * plan->kv_heads; t++)
+            for (int64_t head = t / tasks * group; head < (t / tasks + 1) * group; head++) {
+                const void *part = T(parts_of)(job, u, first + t, head);
+                for (int64_t c = 0; c < count; c++) {
+                    const int64_t at =
+                        u->score->place ? u->score->place(to, n, head, c) : head * to->stride[0] + c * step;
+                    ((R *)to->data)[at] += u->score->doubles ? (R)((const double *)part)[c] : ((const R *)part)[c];
+                }
             }
     }
 }
 
-/* The gradient of w: partial[task][head of the group][c] over all tasks in their order. */
-static void T(combine_w)(const T(job) * job, const fv_tensor *to) {
-    const int64_t group = job->plan->heads / job->plan->kv_heads, d = job->plan->d_qk;
-    for (int64_t h = 0; h < to->dim[0]; h++)
-        for (int64_t c = 0; c < d; c++) ((R *)to->data)[h * to->stride[0] + c * to->stride[1]] = 0;
-    for (int64_t n = 0; n < job->plan->sequences; n++) {
-        const int64_t tasks = job->first[n + 1] - job->first[n];
-        for (int64_t t = 0; t < tasks * job->plan->kv_heads; t++)
-            for (int64_t g = 0; g < group; g++) {
-                const R *partial = job->w_sum + ((job->first[n] * job->plan->kv_heads + t) * group + g) * d;
-                R *p = (R *)to->data + (t / tasks * group + g) * to->stride[0];
-                for (int64_t c = 0; c < d; c++) p[c * to->stride[1]] += partial[c];
-            }
+static void T(combine)(T(job) * job) {
+    fv__score_use *uses[FV_SCORES];
+    const int count = T(part_uses)(job, uses);
+    for (int n = 0; n < count; n++) T(combine_parts)(job, uses[n]);
+}
+
+/* When tasks of different heads or batches write the same elements, they must not run side by side. */
+static int64_t T(exclusive_groups)(T(job) * job) {
+    fv__score_use *uses[FV_SCORES];
+    const int count = T(part_uses)(job, uses);
+    for (int n = 0; n < count; n++) {
+        const fv__score *score = uses[n]->score;
+        const fv_tensor *to = &job->x->d[score->operand];
+        if (score->exclusive && to->rank && score->exclusive(job->plan, to))
+            return job->plan->batch * job->plan->kv_heads;
     }
+    return 0;
 }
 
-/* When a gradient of the bias is shared by batches or heads, their tasks must not run side by side. */
-static int64_t T(exclusive_groups)(const T(job) * job) {
-    const fv_tensor *b = &job->x->d[FV_BIAS];
-    const bool shared =
-        b->rank && ((b->dim[0] == 1 && job->plan->batch > 1) || (b->dim[1] == 1 && job->plan->heads > 1));
-    return shared ? job->plan->batch * job->plan->kv_heads : 0;
-}
-
-static void T(zero_heads)(const fv_tensor *t) {
-    for (int64_t h = 0; t->rank && h < t->dim[0]; h++) ((R *)t->data)[h * t->stride[0]] = 0;
+/* Gradients that tiles or parts are added to. */
+static void T(zero_gradients)(T(job) * job) {
+    fv__score_use *uses[FV_SCORES];
+    const int count = T(part_uses)(job, uses);
+    for (int n = 0; n < count; n++)
+        if (uses[n]->score->parts) T(zero_gradient)(&job->x->d[uses[n]->score->operand]);
 }
 
 static void T(backward)(const fv__run *run, void *scratch) {
@@ -487,32 +543,24 @@ static void T(backward)(const fv__run *run, void *scratch) {
     const fv_attention_tensors *x = run->x;
     T(job) job = T(job_of)(run, true);
     const int64_t rows = plan->batch * plan->heads * plan->q_len;
-    const fv_tensor *b = &x->d[FV_BIAS];
     job.dq = T(view_of)(&x->d[FV_Q]), job.dk = T(view_of)(&x->d[FV_K]), job.dv = T(view_of)(&x->d[FV_V]);
-    job.dout = T(view_of)(&x->d[FV_OUT]), job.dbias = T(view_of)(b);
+    job.dout = T(view_of)(&x->d[FV_OUT]);
     job.antidiagonal = plan->window_right >= 0 && plan->window_left < 0;
     char *at = scratch;
     job.first = (int64_t *)at, at += (size_t)(plan->sequences + 8) / 8 * 64;
     job.lse2 = T(carve)(&at, rows), job.delta = T(carve)(&at, rows);
-    double *partials = (double *)at;
     job.workers = (char *)scratch + job.partition.shared_bytes;
+    job.keys = fv__tile_keys_of(run, job.workers - job.partition.keys_bytes);
+    fv__keys_prepare(&job.keys, -1, -1);
     int64_t most;
     const int64_t tasks = T(count_chunks)(&job, &most) * plan->kv_heads, groups = T(exclusive_groups)(&job);
     const int64_t numbers = tasks ? tasks * (plan->heads / plan->kv_heads) : 0;
-    memset(partials, 0, (size_t)(numbers * 3) * sizeof(double));
-    job.sink_sum = x->d[FV_SINKS].rank ? partials : NULL;
-    job.slope_sum = x->d[FV_SLOPES].rank ? partials + numbers : NULL;
-    job.bias_sum = b->rank && b->dim[2] == 1 && b->dim[3] == 1 ? partials + 2 * numbers : NULL;
-    job.w_sum = (R *)(partials + 3 * numbers);
-    if (job.w.data) memset(job.w_sum, 0, (size_t)(numbers * plan->d_qk) * sizeof(R));
-    T(zero)(b), T(zero_heads)(&x->d[FV_SINKS]), T(zero_heads)(&x->d[FV_SLOPES]);
+    T(begin_parts)(&job, at, numbers);
+    T(zero_gradients)(&job);
     if (plan->heads == 0) return;
     if (x->t[FV_KV_LEN].rank) T(zero)(&x->d[FV_K]), T(zero)(&x->d[FV_V]); /* rows no chunk has */
     for (job.exclusive = groups ? 0 : -1; job.exclusive < groups; job.exclusive++)
         for (job.wave = 0; job.wave < most; job.wave++)
             fv__parallel_for((tasks + job.partition.group - 1) / job.partition.group, T(wave_task), &job);
-    if (job.sink_sum) T(combine)(&job, job.sink_sum, &x->d[FV_SINKS], false);
-    if (job.slope_sum) T(combine)(&job, job.slope_sum, &x->d[FV_SLOPES], false);
-    if (job.bias_sum) T(combine)(&job, job.bias_sum, b, true);
-    if (job.w.data && x->d[FV_W0].rank) T(combine_w)(&job, &x->d[FV_W0]);
+    T(combine)(&job);
 }

@@ -1,6 +1,5 @@
 /* TILE for f64. See tile.h. */
 #include "attn/engine/tile/tile.h"
-#include "attn/blocks/block_mask.h"
 #include "simd/simd.h"
 
 #include <math.h>

@@ -5,7 +5,7 @@ typedef struct T(tile) {
     int64_t i0, rows, lanes;
     bool started;
     bool same_max;   /* the last step left the maxima as they were, and so will the next, perhaps */
-    bool bit_masked; /* a partial tile of the block mask is in this step */
+    bool bit_masked; /* a partial tile of the patterns of keys is in this step */
     T(visible_ranges) visible;
 } T(tile);
 
@@ -19,6 +19,7 @@ typedef struct T(unit) {
 typedef struct T(forward_scratch) {
     R *s, *alpha, *start, *end;     /* (BLOCK_K, lanes), lanes each */
     R *bias_tile, *bias_transposed; /* (lanes, BLOCK_K), (BLOCK_K, lanes) */
+    R *score;                       /* of what joins the scores */
     T(tile) tile[FV_TILE_BLOCK_Q / FV_TILE_LANES];
 } T(forward_scratch);
 
@@ -27,13 +28,14 @@ static void T(forward_carve)(const T(job) * job, int worker, T(forward_scratch) 
     enum { LANES = FV_TILE_LANES };
     w->s = T(carve)(&at, FV_TILE_BLOCK_K * LANES);
     w->alpha = T(carve)(&at, LANES), w->start = T(carve)(&at, LANES), w->end = T(carve)(&at, LANES);
-    if (job->biased)
+    if (job->biased || job->term_count)
         w->bias_tile = T(carve)(&at, FV_TILE_BLOCK_K * LANES),
         w->bias_transposed = T(carve)(&at, FV_TILE_BLOCK_K * LANES);
     for (int t = 0; t < FV_TILE_BLOCK_Q / LANES; t++) {
         w->tile[t].q = T(carve)(&at, job->plan->d_qk * LANES), w->tile[t].o = T(carve)(&at, job->plan->d_v * LANES);
         w->tile[t].m = T(carve)(&at, LANES), w->tile[t].l = T(carve)(&at, LANES);
     }
+    w->score = (R *)at;
 }
 
 static T(unit) T(unit_of)(const T(job) * job, int64_t index) {
@@ -87,7 +89,7 @@ static void T(tile_begin)(const T(job) * job, const fv__sequence *sequence, int6
     t->i0 = i0, t->rows = rows, t->started = t->same_max = t->bit_masked = false;
     t->lanes = rows > FV_TILE_LANES / 2 ? FV_TILE_LANES : (rows + width - 1) / width * width;
     const R *q = T(at)(&job->q, sequence->batch, head, sequence->q_start + i0);
-    job->simd->pack(t->q, t->lanes, q, job->q.l, rows, job->plan->d_qk, job->w.data ? 1 : job->scale2);
+    job->simd->pack(t->q, t->lanes, q, job->q.l, rows, job->plan->d_qk, T(packed_scale)(job, job->scale2));
     job->simd->fill(t->m, (R)-INFINITY, t->lanes);
     job->simd->fill(t->l, 0, t->lanes);
     T(visible_ranges_of)(job, sequence, i0, rows, &t->visible);
@@ -111,14 +113,14 @@ static void T(apply_band)(const T(job) * job, T(forward_scratch) * w, const T(ti
     job->simd->band_mask(s, right, rows, t->lanes, w->start, w->end);
 }
 
-/* Keys [a, b) without the tiles of the block mask that are empty at either end. */
-static void T(trim_empty_blocks)(const T(job) * job, const T(unit) * unit, T(tile) * t, int64_t *a, int64_t *b) {
+/* Keys [a, b) without the tiles that are empty at either end. */
+static void T(trim_empty_tiles)(const T(job) * job, const T(unit) * unit, T(tile) * t, int64_t *a, int64_t *b) {
+    const fv__query_block q = {&unit->sequence, unit->head, t->i0, t->i0 + t->rows};
     int64_t first = *b, last = *b;
     t->bit_masked = false;
-    for (int64_t j = *a; j < *b; j += FV_BLOCK_KEYS) {
-        const int64_t end = j + FV_BLOCK_KEYS < *b ? j + FV_BLOCK_KEYS : *b;
-        const fv_block_kind kind =
-            fv__blocks_kind(job->blocks, unit->sequence.batch, unit->head, t->i0, t->i0 + t->rows, j, end);
+    for (int64_t j = *a; j < *b; j += FV_KEYS_TILE) {
+        const int64_t end = j + FV_KEYS_TILE < *b ? j + FV_KEYS_TILE : *b;
+        const fv_block_kind kind = fv__keys_kind(&job->keys, &q, j, end);
         if (kind == FV_BLOCK_EMPTY) continue;
         if (first == *b) first = last = j;
         t->bit_masked |= kind == FV_BLOCK_PARTIAL || last != j; /* or an empty tile between two others */
@@ -127,13 +129,13 @@ static void T(trim_empty_blocks)(const T(job) * job, const T(unit) * unit, T(til
     *a = first, *b = last;
 }
 
-/* Hides what the block mask does, among the keys [a, b) of the step that begins at j0. */
+/* Hides what the patterns of keys do, among the keys [a, b) of the step that begins at j0. */
 static void T(apply_bits)(const T(job) * job, const T(unit) * unit, const T(tile) * t, R *s, int64_t j0, int64_t a,
                           int64_t b) {
+    const fv__query_block q = {&unit->sequence, unit->head, t->i0, t->i0 + t->rows};
     uint64_t words[FV_TILE_BLOCK_K];
-    for (int64_t j = j0; j < b; j += FV_BLOCK_KEYS)
-        if (j + FV_BLOCK_KEYS > a)
-            fv__blocks_columns(job->blocks, unit->sequence.batch, unit->head, t->i0, j, words + (j - j0));
+    for (int64_t j = j0; j < b; j += FV_KEYS_TILE)
+        if (j + FV_KEYS_TILE > a) fv__keys_columns(&job->keys, &q, j, words + (j - j0));
     job->simd->bit_mask(s, b - a, t->lanes, words + (a - j0));
 }
 
@@ -149,14 +151,32 @@ static bool T(has_nonfinite_masked)(const T(job) * job, const T(tile) * t, const
 /* The bias tile transposed, a query per lane; a plain bias is transposed where it lies. */
 static void T(transpose_bias)(const T(job) * job, T(forward_scratch) * w, const T(tile) * t,
                               const fv__sequence *sequence, int64_t head, int64_t a, int64_t rows) {
-    const T(view) *bias = &job->bias;
-    const R *from = w->bias_tile;
-    int64_t ld = FV_TILE_BLOCK_K;
-    if (bias->data && bias->d == 1 && !job->mask && !job->slopes)
-        from = T(at)(bias, sequence->batch, head, sequence->q_start + t->i0) + sequence->k_start + a, ld = bias->l;
-    else
-        T(fill_bias_tile)(job, sequence, head, t->i0, t->rows, a, rows, w->bias_tile, ld);
+    const fv__score_tile tile = T(score_tile)(job, sequence, head, t->i0, t->rows, a, rows, w->score);
+    const fv__score_kernels *only = job->bias_count == 1 ? job->biases->kernels : NULL;
+    int64_t ld;
+    const R *from = only && only->lies ? only->lies(&tile, &ld) : NULL;
+    if (!from) {
+        from = w->bias_tile, ld = FV_TILE_BLOCK_K;
+        T(fill_bias_tile)(job, &tile, w->bias_tile, ld);
+    }
     job->simd->pack(w->bias_transposed, t->lanes, from, ld, t->rows, rows, 1);
+}
+
+/* The terms join the scores s of the keys a, a+1, ... */
+static void T(add_terms)(const T(job) * job, T(forward_scratch) * w, const T(tile) * t, const fv__sequence *sequence,
+                         int64_t head, int64_t a, int64_t rows, R *s) {
+    const fv__score_tile tile = T(score_tile)(job, sequence, head, t->i0, t->rows, a, rows, w->score);
+    T(fill_term_tile)(job, &tile, w->bias_tile, FV_TILE_BLOCK_K);
+    job->simd->pack(w->bias_transposed, t->lanes, w->bias_tile, FV_TILE_BLOCK_K, t->rows, rows, job->scale2);
+    job->simd->add(s, s, w->bias_transposed, rows * t->lanes);
+}
+
+/* Scores of a base with a function of its own: keys in rows, queries in lanes. */
+static void T(base_scores)(const T(job) * job, const T(tile) * t, const fv__sequence *sequence, int64_t head, int64_t a,
+                           int64_t rows, const R *k, R *s) {
+    const fv__score_tile tile = T(score_tile)(job, sequence, head, t->i0, t->rows, a, rows, NULL);
+    const fv__score_product p = {k, t->q, job->k.l, t->lanes, rows, 0, job->plan->d_qk};
+    job->own_base(&tile, s, &p, (double)job->scale2);
 }
 
 /* Which of the keys a, a+1, ... each half of a tile sees: in a boundary tile the other half is not computed. */
@@ -167,7 +187,7 @@ typedef struct T(halves) {
 static T(halves) T(halves_of)(const T(job) * job, const T(tile) * t, int64_t a, int64_t rows, bool boundary) {
     T(halves) h = {t->rows, {0, 0}, {rows, rows}};
     const int64_t half = FV_TILE_LANES / 2;
-    if (!boundary || job->w.data || t->rows <= half) return h;
+    if (!boundary || job->own_base || t->rows <= half) return h;
     h.split = half;
     for (int n = 0; n < 2; n++) {
         const int64_t start = t->visible.start[n * half] - a, end = t->visible.end[n ? t->rows - 1 : half - 1] - a;
@@ -213,11 +233,11 @@ static void T(all_scores)(const T(job) * job, T(forward_scratch) * w, const T(ti
     const int64_t lanes = t->lanes, rows = b - a;
     const R *k = T(at)(&job->k, sequence->batch, unit->kv, sequence->k_start + a);
     R *s = w->s + (a - j0) * lanes;
-    if (job->w.data)
-        simd->additive_scores(s, k, job->k.l, t->q, lanes, job->w.data + unit->head * job->w.h, rows, job->plan->d_qk,
-                              job->scale2);
+    if (job->own_base)
+        T(base_scores)(job, t, sequence, unit->head, a, rows, k, s);
     else
         T(scores)(job, t, halves, s, k);
+    if (job->term_count) T(add_terms)(job, w, t, sequence, unit->head, a, rows, s);
     if (job->cap2 != 0) simd->softcap(s, rows * lanes, job->cap2);
     if (job->biased) {
         T(transpose_bias)(job, w, t, sequence, unit->head, a, rows);
@@ -258,7 +278,7 @@ static void T(tile_end)(const T(job) * job, T(forward_scratch) * w, T(tile) * t,
     const int64_t row = sequence->q_start + t->i0;
     const int64_t dv = job->plan->d_v;
     if (!t->started) simd->fill(t->o, 0, dv * t->rows);
-    const R sink = job->sinks ? T(per_head)(job, job->sinks, FV_SINKS, head) * (R)1.44269504088896340736 : (R)-INFINITY;
+    const R sink = job->sinks ? T(sink_of)(job, head) * (R)1.44269504088896340736 : (R)-INFINITY;
     R *factor = w->alpha, *lse = w->start;
     simd->softmax_finalize(factor, lse, t->m, t->l, t->lanes, sink, (R)drop->scale);
     simd->scale_rows(T(at)(&job->out, sequence->batch, head, row), job->out.l, t->o, dv, t->rows, dv, factor);
@@ -284,15 +304,19 @@ static void T(forward_unit)(const T(job) * job, T(forward_scratch) * w, int64_t 
     T(prefetch_stream) stream = {.count = 0};
     if (job->prefetches && any_end > any) T(forward_prefetch)
     (job, index, unit, 2 * tiles * ((any_end - any + FV_TILE_BLOCK_K - 1) / FV_TILE_BLOCK_K), &stream);
-    for (int64_t j0 = any; j0 < any_end; j0 += FV_TILE_BLOCK_K)
+    const int64_t i0 = unit->block * FV_TILE_BLOCK_Q, left = q_len - i0;
+    const fv__query_block q = {&unit->sequence, unit->head, i0, i0 + (left < FV_TILE_BLOCK_Q ? left : FV_TILE_BLOCK_Q)};
+    for (int64_t j0 = any; j0 < any_end; j0 += FV_TILE_BLOCK_K) {
+        if (job->keys.skips) j0 = fv__keys_next(&job->keys, &q, j0) / FV_TILE_BLOCK_K * FV_TILE_BLOCK_K;
         for (int n = 0; n < tiles; n++) {
             T(tile) *t = &w->tile[n];
             int64_t a = j0, b = j0 + FV_TILE_BLOCK_K;
             if (t->visible.any_end < b) b = t->visible.any_end;
-            if (job->blocks) T(trim_empty_blocks)(job, unit, t, &a, &b);
+            if (job->keys.count) T(trim_empty_tiles)(job, unit, t, &a, &b);
             if (t->visible.any > a) a += (t->visible.any - a) & ~(int64_t)3;
             if (a < b) T(forward_step)(job, w, t, unit, j0, a, b, &stream);
         }
+    }
     for (int n = 0; n < tiles; n++) T(tile_end)(job, w, &w->tile[n], &unit->sequence, unit->head, &unit->drop);
 }
 
@@ -321,6 +345,8 @@ static void T(forward)(const fv__run *run, void *scratch) {
     T(job) job = T(job_of)(run, false);
     job.first = scratch;
     job.workers = (char *)scratch + job.partition.shared_bytes;
+    job.keys = fv__tile_keys_of(run, job.workers - job.partition.keys_bytes);
+    fv__keys_prepare(&job.keys, -1, -1);
     const int64_t units = T(count_blocks)(&job) * plan->heads;
     fv__parallel_for((units + job.partition.group - 1) / job.partition.group, T(forward_task), &job);
 }

@@ -7,26 +7,34 @@ typedef struct T(job) {
     const fv_attention_tensors *x;
     const SIMD *simd;
     fv__tile_partition partition;
-    T(view) q, k, v, out, bias;
-    T(view) dq, dk, dv, dout, dbias;
-    const unsigned char *mask;
-    int64_t mask_b, mask_h, mask_l, mask_d;
-    const R *sinks, *slopes;
+    T(view) q, k, v, out;
+    T(view) dq, dk, dv, dout;
+    const R *sinks;
+    fv__score_use base, terms[FV_SCORES], biases[FV_SCORES], sink; /* what makes the scores, see score.h */
+    int term_count, bias_count;
+    void (*own_base)(const fv__score_tile *, void *, const fv__score_product *, double); /* NULL: products */
     int64_t *first; /* number of the first task of each sequence, per head */
     char *workers;  /* scratch: partition.worker_bytes for each */
     R scale2, cap2; /* in units of log 2 */
     double dropout;
-    bool banded, biased;
-    const fv_block_mask *blocks;
+    bool banded, biased; /* biased: something joins the bias tile */
+    fv__keys_set keys;
     bool prefetches; /* the tensors are larger than near caches: what comes next is prefetched */
-    T(view) w;       /* additive scores: (H,D) as row h; data NULL for products */
     /* backward only */
-    R *lse2, *delta;                         /* per head and query */
-    double *sink_sum, *slope_sum, *bias_sum; /* one number per task and head, combined in the order of tasks */
-    R *w_sum;                                /* D numbers per task and head */
+    R *lse2, *delta; /* per head and query */
     int64_t wave, exclusive;
     bool antidiagonal; /* waves are anti-diagonals */
 } T(job);
+
+static void T(list_scores)(T(job) * job) {
+    fv__score_use list[FV_SCORES];
+    fv__score_list(job->plan, FV_SCORE_IS_BASE, list);
+    job->base = list[0], job->own_base = job->base.kernels->base;
+    job->term_count = fv__score_list(job->plan, FV_SCORE_IS_TERM, job->terms);
+    job->bias_count = fv__score_list(job->plan, FV_SCORE_IS_BIAS, job->biases);
+    if (fv__score_list(job->plan, FV_SCORE_IS_SINK, list)) job->sink = list[0];
+    job->biased = job->bias_count > 0;
+}
 
 static T(job) T(job_of)(const fv__run *run, bool backward) {
     const fv_attention_plan *plan = run->plan;
@@ -39,15 +47,8 @@ static T(job) T(job_of)(const fv__run *run, bool backward) {
            .partition = fv__tile_partition_of(plan, backward)};
     const double log2e = 1.44269504088896340736;
     job.q = T(view_of)(&x->t[FV_Q]), job.k = T(view_of)(&x->t[FV_K]), job.v = T(view_of)(&x->t[FV_V]);
-    job.out = T(view_of)(&x->t[FV_OUT]), job.bias = T(view_of)(&x->t[FV_BIAS]);
+    job.out = T(view_of)(&x->t[FV_OUT]);
     job.sinks = x->t[FV_SINKS].rank ? x->t[FV_SINKS].data : NULL;
-    job.slopes = x->t[FV_SLOPES].rank ? x->t[FV_SLOPES].data : NULL;
-    if (x->t[FV_MASK].rank) {
-        const fv_tensor *m = &x->t[FV_MASK];
-        job.mask = m->data;
-        job.mask_b = m->dim[0] == 1 ? 0 : m->stride[0], job.mask_h = m->dim[1] == 1 ? 0 : m->stride[1];
-        job.mask_l = m->dim[2] == 1 ? 0 : m->stride[2], job.mask_d = m->dim[3] == 1 ? 0 : m->stride[3];
-    }
     job.scale2 = (R)(plan->options.scale * log2e), job.cap2 = (R)(plan->options.softcap * log2e);
     job.dropout = plan->options.dropout;
     job.prefetches = plan->batch *
@@ -56,16 +57,16 @@ static T(job) T(job_of)(const fv__run *run, bool backward) {
                          (int64_t)sizeof(R) >
                      FV_TILE_NEAR;
     job.banded = plan->window_left >= 0 || plan->window_right >= 0;
-    job.biased = job.bias.data || job.mask || job.slopes;
-    job.blocks = plan->options.blocks;
-    if (fv__tile_setup_of(plan)->score == FV_SCORE_ADD)
-        job.w = (T(view)){x->t[FV_W0].data, 0, x->t[FV_W0].stride[0], 0, x->t[FV_W0].stride[1]};
+    T(list_scores)(&job);
     return job;
 }
 
-static inline R T(per_head)(const T(job) * job, const R *values, fv_operand operand, int64_t head) {
-    return values[head * job->x->t[operand].stride[0]];
+static inline R T(sink_of)(const T(job) * job, int64_t head) {
+    return job->sinks[head * job->x->t[FV_SINKS].stride[0]];
 }
+
+/* What the packed operands of the base are multiplied with: products take the scale there, others at their end. */
+static inline R T(packed_scale)(const T(job) * job, R scale) { return job->own_base ? 1 : scale; }
 
 /* ln of a softmax denominator with a sink in it: -inf only when nothing is seen and there is no sink. */
 static inline double T(with_sink)(double lse, double sink) {
@@ -91,32 +92,32 @@ static void T(visible_ranges_of)(const T(job) * job, const fv__sequence *sequenc
     s->any_end = s->end[rows - 1], s->every_end = s->end[0];
 }
 
-/* to[row * ld + column] = bias, -inf where the mask hides; ALiBi included. i0, j0 count inside the sequence. */
-static void T(fill_bias_tile)(const T(job) * job, const fv__sequence *sequence, int64_t head, int64_t i0, int64_t rows,
-                              int64_t j0, int64_t columns, R *to, int64_t ld) {
-    const T(view) *b = &job->bias;
-    for (int64_t r = 0; r < rows; r++) {
-        R *row = to + r * ld;
-        const int64_t i = sequence->q_start + i0 + r, j = sequence->k_start + j0;
-        if (b->data) {
-            const R *from = T(at)(b, sequence->batch, head, i) + j * b->d;
-            if (b->d == 1)
-                memcpy(row, from, (size_t)columns * sizeof(R));
-            else
-                for (int64_t c = 0; c < columns; c++) row[c] = from[c * b->d];
-        } else
-            memset(row, 0, (size_t)columns * sizeof(R));
-        if (ld > columns) memset(row + columns, 0, (size_t)(ld - columns) * sizeof(R));
-        if (!job->mask) continue;
-        const unsigned char *hide =
-            job->mask + sequence->batch * job->mask_b + head * job->mask_h + i * job->mask_l + j * job->mask_d;
-        const bool drop = job->plan->options.mask_means == FV_MASK_DROP;
-        for (int64_t c = 0; c < columns; c++)
-            if ((hide[c * job->mask_d] != 0) == drop) row[c] = (R)-INFINITY;
-    }
-    if (job->slopes)
-        job->simd->add_alibi(to, rows, ld, T(per_head)(job, job->slopes, FV_SLOPES, head),
-                             (R)(i0 + sequence->q_offset - j0), 1, -1);
+/* ---- what joins the scores: tiles of rows of queries */
+
+static fv__score_tile T(score_tile)(const T(job) * job, const fv__sequence *sequence, int64_t head, int64_t i0,
+                                    int64_t rows, int64_t j0, int64_t keys, void *memory) {
+    return (fv__score_tile){.run = job->run,
+                            .simd = job->simd,
+                            .sequence = sequence,
+                            .head = head,
+                            .kv = head * job->plan->kv_heads / job->plan->heads,
+                            .i0 = i0,
+                            .rows = rows,
+                            .j0 = j0,
+                            .keys = keys,
+                            .memory = memory};
+}
+
+/* The bias tile: what joins the scores after the softcap, -inf where it hides. */
+static void T(fill_bias_tile)(const T(job) * job, const fv__score_tile *tile, R *to, int64_t ld) {
+    if (!job->biases->score->first) memset(to, 0, (size_t)(tile->rows * ld) * sizeof(R));
+    for (int n = 0; n < job->bias_count; n++) job->biases[n].kernels->add(tile, to, ld);
+}
+
+/* The terms of the base: what joins it before scale and softcap. */
+static void T(fill_term_tile)(const T(job) * job, const fv__score_tile *tile, R *to, int64_t ld) {
+    memset(to, 0, (size_t)(tile->rows * ld) * sizeof(R));
+    for (int n = 0; n < job->term_count; n++) job->terms[n].kernels->add(tile, to, ld);
 }
 
 /* ---- what comes next is prefetched a little with every step of what is done now: a short sequence is over before the

@@ -21,6 +21,7 @@ typedef struct T(span) {
     fv__sequence sequence;
     int64_t number, head, kv, i0, i1, index; /* index: number among the shared spans of its head */
     R *kt, *s, *bias_tile, *keep;            /* (D, SIDE), (SIDE, SIDE) each */
+    R *score;                                /* of what joins the scores */
     R *lse2, *entropy, *columns;             /* span rows each, Lk */
     int64_t *start, *end;                    /* what each row sees */
     R first[FV_TILE_SIDE], last[FV_TILE_SIDE], sum[FV_TILE_SIDE], most[FV_TILE_SIDE];
@@ -113,14 +114,19 @@ static void T(statistics_tile)(const T(statistics_job) * v, T(span) * p, const f
     const SIMD *simd = job->simd;
     const int64_t d = job->plan->d_qk, at = i - p->i0;
     const R *q = T(at)(&job->q, p->sequence.batch, p->head, p->sequence.q_start + i);
-    if (job->w.data)
-        simd->additive_scores(p->s, q, job->q.l, p->kt, lanes, job->w.data + p->head * job->w.h, rows, d, job->scale2);
+    const fv__score_tile tile = T(score_tile)(job, &p->sequence, p->head, i, rows, j, keys, p->score);
+    if (job->own_base)
+        job->own_base(&tile, p->s, &(fv__score_product){q, p->kt, job->q.l, lanes, rows, 0, d}, (double)job->scale2);
     else
         simd->gemm(p->s, lanes, q, job->q.l, 1, p->kt, lanes, rows, lanes, d, FV_GEMM_OVERWRITE);
-    if (job->biased) T(fill_bias_tile)(job, &p->sequence, p->head, i, rows, j, keys, p->bias_tile, lanes);
+    if (job->term_count) {
+        T(fill_term_tile)(job, &tile, p->bias_tile, lanes);
+        simd->axpy(p->s, job->scale2, p->bias_tile, rows * lanes);
+    }
+    if (job->biased) T(fill_bias_tile)(job, &tile, p->bias_tile, lanes);
     if (kind == FV_BLOCK_PARTIAL) {
         uint64_t words[FV_TILE_SIDE];
-        fv__blocks_rows(job->blocks, p->sequence.batch, p->head, i, rows, j, words);
+        fv__keys_bits(&job->keys, &(fv__query_block){&p->sequence, p->head, i, i + rows}, j, words);
         if (!job->biased) simd->fill(p->bias_tile, 0, rows * lanes);
         simd->bit_mask(p->bias_tile, rows, lanes, words);
     }
@@ -157,6 +163,7 @@ static void T(span_begin)(const T(statistics_job) * v, T(span) * p, int worker) 
     p->keep = v->want->dropout && job->dropout > 0 ? T(carve)(&at, area) : NULL;
     p->lse2 = T(carve)(&at, span), p->entropy = T(carve)(&at, span);
     p->start = (int64_t *)at, p->end = p->start + span;
+    p->score = (R *)(at + fv__attn_lines(2 * span, sizeof(int64_t)));
     for (int64_t i = p->i0; i < p->i1; i++) {
         p->lse2[i - p->i0] = (R)(T(norm_of)(job, &p->sequence, p->head, i) * 1.44269504088896340736),
                     p->entropy[i - p->i0] = 0;
@@ -175,12 +182,12 @@ static void T(statistics_keys)(const T(statistics_job) * v, T(span) * p, const f
         const int64_t rows = p->i1 - i < FV_TILE_SIDE ? p->i1 - i : FV_TILE_SIDE;
         const int64_t any = p->start[i - p->i0], any_end = p->end[i - p->i0 + rows - 1]; /* both grow with i */
         if (any >= j + keys || any_end <= j) continue;
-        fv_block_kind kind = FV_BLOCK_FULL;
-        if (job->blocks) kind = fv__blocks_kind(job->blocks, p->sequence.batch, p->head, i, i + rows, j, j + keys);
+        const fv__query_block q = {&p->sequence, p->head, i, i + rows};
+        const fv_block_kind kind = job->keys.count ? fv__keys_kind(&job->keys, &q, j, j + keys) : FV_BLOCK_FULL;
         if (kind == FV_BLOCK_EMPTY) continue;
         if (!packed)
             job->simd->pack(p->kt, lanes, T(at)(&job->k, p->sequence.batch, p->kv, p->sequence.k_start + j), job->k.l,
-                            keys, job->plan->d_qk, job->w.data ? 1 : job->scale2);
+                            keys, job->plan->d_qk, T(packed_scale)(job, job->scale2));
         packed = true;
         T(statistics_tile)(v, p, drop, i, rows, j, keys, lanes, kind);
     }
@@ -204,8 +211,11 @@ static void T(statistics_task)(void *context, int64_t index, int worker) {
     const fv__drop drop =
         fv__drop_of(v->job.dropout, v->job.run->call.seed, (uint64_t)(p.number * plan->heads + p.head));
     const int64_t last = p.i1 - p.i0 - 1;
-    for (int64_t j = p.start[0] / FV_TILE_SIDE * FV_TILE_SIDE; j < p.end[last]; j += FV_TILE_SIDE)
-        T(statistics_keys)(v, &p, &drop, j);
+    const fv__query_block q = {&p.sequence, p.head, p.i0, p.i1};
+    for (int64_t j = p.start[0] / FV_TILE_SIDE * FV_TILE_SIDE; j < p.end[last]; j += FV_TILE_SIDE) {
+        if (v->job.keys.skips) j = fv__keys_next(&v->job.keys, &q, j) / FV_TILE_SIDE * FV_TILE_SIDE;
+        if (j < p.end[last]) T(statistics_keys)(v, &p, &drop, j);
+    }
     const fv_tensor *t = &v->want->entropy;
     R *to = t->rank ? T(output_row)(v, t, &p.sequence, p.head, p.sequence.q_start) : NULL;
     for (int64_t i = p.i0; to && i < p.i1; i++) to[i * t->stride[2]] = p.entropy[i - p.i0];
@@ -293,7 +303,9 @@ static void T(statistics)(const fv__run *run, const fv_attention_statistics *wan
     v.job.first = (int64_t *)at, v.shared_first = v.job.first + v.partition.sequences + 1,
     at += v.partition.first_bytes;
     v.columns = want->columns.rank ? (R *)at : NULL, at += v.partition.column_bytes;
-    v.shared = (R *)at, v.job.workers = at + v.partition.shared_bytes;
+    v.shared = (R *)at, at += v.partition.shared_bytes;
+    v.job.keys = fv__tile_keys_of(run, at), v.job.workers = at + v.partition.keys_bytes;
+    fv__keys_prepare(&v.job.keys, want->batch, want->head);
     const int64_t planes = v.partition.sequences * v.partition.heads;
     fv__parallel_for(T(count_spans)(&v) * v.partition.heads, T(statistics_task), &v);
     if (want->columns.rank || want->entropy.rank) fv__parallel_for(planes, T(rows_task), &v);

@@ -24,7 +24,7 @@ static double T(norm_of)(const T(job) * job, const fv__sequence *s, int64_t head
     const double lse = (double)((const R *)t->data)[at];
     if (lse == -INFINITY) return INFINITY;
     if (!job->sinks) return lse;
-    return T(with_sink)(lse, (double)T(per_head)(job, job->sinks, FV_SINKS, head));
+    return T(with_sink)(lse, (double)T(sink_of)(job, head));
 }
 
 /* Scores of `count` chosen rows and `keys` keys from j0, before the softcap. */
@@ -40,17 +40,23 @@ static void T(weights_scores)(const T(weights_job) * w, const int64_t *rows, int
     for (int64_t c = 0; c < d; c += DEPTH) {
         const int64_t depth = d - c < DEPTH ? d - c : DEPTH;
         job->simd->pack(kt, LANES, T(at)(&job->k, at->batch, kv, at->k_start + j0) + c, job->k.l, keys, depth,
-                        job->w.data ? 1 : scale);
+                        T(packed_scale)(job, scale));
         for (int64_t r = 0; r < count; r++)
             memcpy(q + r * DEPTH, T(at)(&job->q, at->batch, w->head, at->q_start + rows[r]) + c,
                    (size_t)depth * sizeof(R));
-        if (job->w.data) {
-            job->simd->additive_scores(part, q, DEPTH, kt, LANES, job->w.data + w->head * job->w.h + c, count, depth,
-                                       scale);
+        if (job->own_base) {
+            const fv__score_tile tile = T(score_tile)(job, at, w->head, rows[0], count, j0, keys, NULL);
+            const fv__score_product p = {q, kt, DEPTH, LANES, count, c, depth};
+            job->own_base(&tile, part, &p, (double)scale);
             job->simd->add(s, s, part, count * LANES);
         } else {
             job->simd->gemm(s, LANES, q, DEPTH, 1, kt, LANES, count, LANES, depth, FV_GEMM_CONTINUE);
         }
+    }
+    for (int64_t r = 0; r < count && job->term_count; r++) {
+        const fv__score_tile tile = T(score_tile)(job, at, w->head, rows[r], 1, j0, keys, NULL);
+        T(fill_term_tile)(job, &tile, part, LANES);
+        job->simd->axpy(s + r * LANES, scale, part, keys);
     }
 }
 
@@ -62,7 +68,8 @@ static void T(weights_row)(const T(weights_job) * w, R *s, int64_t i, int64_t j0
     R a[LANES];
     int64_t start, end;
     fv__attn_visible(job->plan, &w->sequence, i, &start, &end);
-    if (job->biased) T(fill_bias_tile)(job, &w->sequence, w->head, i, 1, j0, keys, a, LANES);
+    const fv__score_tile tile = T(score_tile)(job, &w->sequence, w->head, i, 1, j0, keys, NULL);
+    if (job->biased) T(fill_bias_tile)(job, &tile, a, LANES);
     if (job->biased && w->capture >= FV_CAPTURE_BIASED) job->simd->add(s, s, a, keys);
     if (weights) {
         const R norm = (R)T(norm_of)(job, &w->sequence, w->head, i);
@@ -70,9 +77,12 @@ static void T(weights_row)(const T(weights_job) * w, R *s, int64_t i, int64_t j0
         job->simd->exp(s, s, keys);
     }
     if (keep) job->simd->mul(s, s, keep, keys);
+    uint64_t kept = ~UINT64_C(0);
+    if (job->keys.count && keys)
+        fv__keys_bits(&job->keys, &(fv__query_block){&w->sequence, w->head, i, i + 1}, j0, &kept);
     for (int64_t c = 0; c < LANES; c++) {
         bool seen = c < keys && j0 + c >= start && j0 + c < end && !(job->biased && a[c] == (R)-INFINITY);
-        if (seen && job->blocks) seen = fv_block_mask_visible(job->blocks, w->sequence.batch, w->head, i, j0 + c);
+        seen = seen && kept >> c & 1;
         if (!seen) s[c] = weights ? 0 : (R)-INFINITY;
     }
 }
@@ -104,9 +114,11 @@ static void T(weights_task)(void *context, int64_t index, int worker) {
 }
 
 static void T(weights)(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
-                       int64_t count, const fv_tensor *out) {
+                       int64_t count, const fv_tensor *out, void *scratch) {
     const fv_attention_plan *plan = run->plan;
-    const T(job) job = T(job_of)(run, false);
+    T(job) job = T(job_of)(run, false);
+    job.keys = fv__tile_keys_of(run, scratch);
+    fv__keys_prepare(&job.keys, batch, head);
     T(weights_job) w = {&job, fv__attn_sequence(run, batch), capture, head, rows, count, out, {0, 0, 0, 1}};
     w.drop = fv__drop_of(job.dropout, run->call.seed, (uint64_t)(batch * plan->heads + head));
     fv__parallel_for((out->dim[1] + T(weights_lanes) - 1) / T(weights_lanes), T(weights_task), &w);

@@ -1,6 +1,6 @@
 /* Everything that is printed from the flag tables. */
-#ifndef CLI_HELP_H
-#define CLI_HELP_H
+#ifndef CLI_FLAG_TEXT_H
+#define CLI_FLAG_TEXT_H
 
 #include "flags.h"
 

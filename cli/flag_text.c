@@ -1,5 +1,5 @@
 /* The help on the terminal, made from the flag tables. */
-#include "help.h"
+#include "flag_text.h"
 #include "console.h"
 #include "flags.h"
 #include "output.h"
@@ -36,7 +36,8 @@ void cli_help_overview(FILE *out, bool all) {
 const char *cli_help_hint(const cli_flag *flag) {
     const char *choices = flag->row->choices;
     switch (flag->row->type) {
-    case FV_OPT_BOOL: return "";
+    case FV_OPT_BOOL:
+    case FV_OPT_NOT: return "";
     case FV_OPT_INT: return choices ? choices : "N";
     case FV_OPT_FLOAT: return choices ? choices : "X";
     default: return choices ? choices : "TEXT";
@@ -57,7 +58,7 @@ static void print_flag(FILE *out, const cli_flags *flags, const cli_flag *flag, 
     char text[1024];
     int at = print_names(out, flags, flag);
     const char *standard = flag->row->standard;
-    bool plain = !standard || !*standard || (flag->row->type == FV_OPT_BOOL && strcmp(standard, "false") == 0);
+    bool plain = !standard || !*standard || (cli_row_is_bool(flag->row) && strcmp(standard, "false") == 0);
     snprintf(text, sizeof text, plain ? "%s" : "%s [%s]", flag->row->help, standard);
     if (at + 2 > indent) {
         fputc('\n', out);

@@ -1,7 +1,7 @@
 /* Decoding with a K/V cache: a prompt is appended at once, then row after row, and each new row attends to all
  * before it. What comes out is compared with attention over the whole sequence.
  *
- *     cc examples/decode.c $(pkg-config --cflags --libs fovea) -lm -o decode && ./decode */
+ *     cc examples/decode_cache.c $(pkg-config --cflags --libs fovea) -lm -o decode && ./decode */
 #include <fovea/fovea.h>
 
 #include <math.h>

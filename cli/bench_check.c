@@ -94,12 +94,16 @@ static cli_problem_shape smaller(const cli_problem_shape *s) {
     return small;
 }
 
-/* sum(dout * out) of the reference */
+/* sum(dout * out), and the same of the last state, of the reference */
 static double objective(cli_problem *exact) {
     if (fv_attention_reference(exact->plan, &exact->call, &exact->x) != FV_OK) return NAN;
-    const double *a = exact->x.t[FV_OUT].data, *b = exact->x.d[FV_OUT].data;
+    static const fv_operand outs[] = {FV_OUT, FV_STATE_OUT};
     double sum = 0;
-    for (int64_t i = 0; i < fv_tensor_count(&exact->x.t[FV_OUT]); i++) sum += a[i] * b[i];
+    for (int p = 0; p < 2; p++) {
+        const fv_tensor *t = &exact->x.t[outs[p]], *d = &exact->x.d[outs[p]];
+        const double *a = t->data, *b = d->data;
+        for (int64_t i = 0; d->rank && i < fv_tensor_count(t); i++) sum += a[i] * b[i];
+    }
     return sum;
 }
 

@@ -83,6 +83,8 @@ static void compare_outputs(tally *t, int kind, cli_problem *problem, uint64_t s
     found(t, kind, problem, seed, "the output", difference_of(&problem->x.t[FV_OUT], &with->t[FV_OUT]));
     if (problem->x.t[FV_LSE].rank)
         found(t, kind, problem, seed, "the log-sum-exp", difference_of(&problem->x.t[FV_LSE], &with->t[FV_LSE]));
+    const fv_tensor *state = &problem->x.t[FV_STATE_OUT];
+    if (state->rank) found(t, kind, problem, seed, "the final state", difference_of(state, &with->t[FV_STATE_OUT]));
 }
 
 /* Runs forward and, if it can, backward; then the plain loops, whose outputs go to `reference`. */
@@ -90,6 +92,8 @@ static bool run_both(tally *t, cli_problem *problem, uint64_t seed, fv_attention
     *reference = problem->x;
     reference->t[FV_OUT] = cli_problem_new(problem, &problem->x.t[FV_OUT]);
     if (problem->x.t[FV_LSE].rank) reference->t[FV_LSE] = cli_problem_new(problem, &problem->x.t[FV_LSE]);
+    const fv_tensor *state = &problem->x.t[FV_STATE_OUT];
+    if (state->rank) reference->t[FV_STATE_OUT] = cli_problem_new(problem, state);
     if (cli_problem_run(problem, problem->mechanism->can & FV_CAN_BACKWARD) == FV_OK &&
         fv_attention_reference(problem->plan, &problem->call, reference) == FV_OK)
         return true;
@@ -119,6 +123,7 @@ static double weights_error(const cli_problem *problem, const fv_tensor *w, int6
 static void check_weights(tally *t, cli_problem *problem, uint64_t seed) {
     const fv_tensor *q = &problem->x.t[FV_Q], *v = &problem->x.t[FV_V];
     if (!(problem->mechanism->can & FV_CAN_WEIGHTS) || problem->x.t[FV_CU_Q].rank || problem->how.dropout > 0) return;
+    if (problem->x.t[FV_STATE].rank) return; /* what it gives is no key's */
     cli_random r = {seed};
     int64_t batch = cli_random_below(&r, q->dim[0]), head = cli_random_below(&r, q->dim[1]),
             row = cli_random_below(&r, q->dim[2]);
@@ -147,7 +152,8 @@ static double product(const fv_tensor *t, const fv_tensor *direction) {
 static double objective(cli_problem *problem) {
     const fv_attention_tensors *x = &problem->x;
     if (cli_problem_run(problem, false) != FV_OK) return NAN;
-    return product(&x->t[FV_OUT], &x->d[FV_OUT]) + product(&x->t[FV_LSE], &x->d[FV_LSE]);
+    return product(&x->t[FV_OUT], &x->d[FV_OUT]) + product(&x->t[FV_LSE], &x->d[FV_LSE]) +
+           product(&x->t[FV_STATE_OUT], &x->d[FV_STATE_OUT]);
 }
 
 /* Moves a tensor by step * direction; the direction is that of a seed. Returns gradient * direction. */

@@ -122,14 +122,18 @@ static void add_packing(cli_problem *problem, fv_operand operand, int64_t total,
     at[sequences] = (int32_t)total;
 }
 
+/* Of its tokens a recurrence knows the past, and keys as many as queries. */
+static bool is_recurrence(const fv_mechanism *m) { return m->takes >> FV_STATE & 1; }
+
 static void add_structure(cli_problem *problem, cli_random *r, bool packed) {
     const uint32_t can = problem->mechanism->can;
     const uint64_t takes = problem->mechanism->takes;
     if (can & FV_CAN_CAUSAL && cli_random_below(r, 2)) {
-        problem->how.causal = cli_random_below(r, 2) ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
+        bool upper_left = cli_random_below(r, 2) || is_recurrence(problem->mechanism);
+        problem->how.causal = upper_left ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
         add_word(problem, problem->how.causal == FV_CAUSAL_UPPER_LEFT ? "causal upper-left" : "causal lower-right");
     }
-    if (can & FV_CAN_CAUSAL && cli_random_below(r, 3) == 0) {
+    if (can & FV_CAN_CAUSAL && !is_recurrence(problem->mechanism) && cli_random_below(r, 3) == 0) {
         problem->how.window = FV_WINDOW(cli_random_below(r, 20), -1);
         if (!cli_random_below(r, 2)) problem->how.window.right = cli_random_below(r, 20);
         add_word(problem, "window");
@@ -179,6 +183,10 @@ static fv_status outputs_of(cli_problem *problem, bool backward, uint64_t fixed)
         cli_random r = {99};
         problem->x.d[FV_OUT] = cli_problem_new(problem, &problem->x.t[FV_OUT]);
         fill(&problem->x.d[FV_OUT], FV_OUT, &r);
+        if (problem->x.t[FV_STATE_OUT].rank) {
+            problem->x.d[FV_STATE_OUT] = cli_problem_new(problem, &problem->x.t[FV_STATE_OUT]);
+            fill(&problem->x.d[FV_STATE_OUT], FV_STATE_OUT, &r);
+        }
         for (int operand = 0; operand < FV_OPERANDS; operand++)
             if (fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) && problem->x.t[operand].rank > 0 &&
                 !(fixed >> operand & 1))
@@ -191,6 +199,17 @@ static fv_status outputs_of(cli_problem *problem, bool backward, uint64_t fixed)
 static void onto_grid(const fv_tensor *t) {
     fv_tensor flat = fv_tensor_1d(t->data, t->dtype, t->rank ? fv_tensor_count(t) : 0);
     for (int64_t i = 0; i < flat.dim[0]; i++) fv_tensor_set(&flat, &i, rint(4 * fv_tensor_get(&flat, &i)) / 4);
+}
+
+/* Rows of length 1, as delta rules want their keys. */
+static void unit_rows(const fv_tensor *t) {
+    int64_t d = t->dim[3];
+    for (int64_t row = 0; d && row < fv_tensor_count(t) / d; row++) {
+        fv_tensor x = fv_tensor_1d((char *)t->data + (size_t)(row * d) * fv_dtype_size(t->dtype), t->dtype, d);
+        double sum = 1e-6;
+        for (int64_t i = 0; i < d; i++) sum += fv_tensor_get(&x, &i) * fv_tensor_get(&x, &i);
+        for (int64_t i = 0; i < d; i++) fv_tensor_set(&x, &i, (double)(float)(fv_tensor_get(&x, &i) / sqrt(sum)));
+    }
 }
 
 /* What a mechanism's row does not say it cannot do, and it refuses: windows. */
@@ -217,6 +236,7 @@ fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64
     if (seed % 16 == 0) /* several blocks of an engine; one head, for the reference is slow */
         b = hkv = group = 1, lq += 60, lk = 130 + 3 * lk;
     if (packed) lq += 4, lk = cli_random_below(&r, 2) ? lq : lk + 4;
+    if (is_recurrence(m)) lk = lq;
     snprintf(problem->text, sizeof problem->text, "b%lld h%lld/%lld q%lld k%lld d%lld dv%lld %s", (long long)b,
              (long long)(hkv * group), (long long)hkv, (long long)lq, (long long)lk, (long long)d, (long long)dv,
              fv_dtype_name(dtype));
@@ -238,6 +258,7 @@ fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64
         add_word(problem, "dlse");
     }
     if (grid) onto_grid(&problem->x.t[FV_Q]), onto_grid(&problem->x.t[FV_K]), onto_grid(&problem->x.t[FV_BIAS]);
+    if (m->needs & FV_OPERAND_BIT(FV_BETA)) unit_rows(&problem->x.t[FV_K]);
     return status == FV_OK ? plan_without_windows(problem) : status;
 }
 
@@ -269,6 +290,7 @@ fv_status cli_problem_of(cli_problem *problem, const fv_attention_options *how, 
         problem->x.t[qkv[i]] = cli_problem_new(problem, i ? &k : &q);
         fill(&problem->x.t[qkv[i]], qkv[i], &r);
     }
+    if (problem->mechanism->needs >> FV_BETA & 1) unit_rows(&problem->x.t[FV_K]);
     if (s->bias != CLI_BIAS_NONE) add_bias(problem, s, &r);
     if (s->sequences > 0) add_starts(problem, s);
     fv_status status = add_operands(problem, dtype, &r, false);

@@ -139,8 +139,9 @@ enum { /* what a mechanism can do */
        FV_CAN_KV_LEN = 16,  /* operand kv_len */
        FV_CAN_WEIGHTS = 32, /* fv_attention_weights */
        FV_CAN_DROPOUT = 64,
-       FV_CAN_SELF = 128,  /* needs only x: a gate, q is its input */
-       FV_CAN_BLOCKS = 256 /* options.blocks */
+       FV_CAN_SELF = 128,   /* needs only x: a gate, q is its input */
+       FV_CAN_BLOCKS = 256, /* options.blocks */
+       FV_CAN_DECODE = 512  /* the last rows alone, over all keys, give what they give with the rows before them */
 };
 
 /* A parameter of a mechanism: what a layer makes of it. */

@@ -24,8 +24,9 @@ extern "C" {
  * else f32) and any strides. The leading axis N counts the sequences wanted, the next one the heads.
  *
  * A block (a, b) is the queries a*pool_q ... and the keys b*pool_k ... of one sequence; the last ones may be smaller.
- * Keys beyond kv_len belong to no block. The weights are those of FV_CAPTURE_SOFTMAX (with sinks: their share is missing
- * from the sums of rows); hidden pairs count as weight 0. With cu_seqlens blocks count inside each sequence.
+ * Keys beyond kv_len belong to no block. The weights are those of FV_CAPTURE_SOFTMAX (with sinks: their share is
+ * missing from the sums of rows); hidden pairs count as weight 0. With cu_seqlens blocks count inside each sequence.
+ * Rows of weights that do not sum to 1 (mechanisms without lse) have no entropy: FV_USAGE.
  *
  * Tensors may be longer than the sequence needs on their last axes (longer than all need, with cu_seqlens): the rest
  * becomes 0. */

@@ -14,6 +14,11 @@ bool fv__attn_wants_backward(const fv_attention_plan *plan) {
     return false;
 }
 
+bool fv__attn_has_lse(const fv_attention_plan *plan) {
+    const fv_mechanism *m = &plan->mechanism->info;
+    return (m->needs & FV_OPERAND_BIT(FV_K)) && !((m->needs | m->takes) & FV_OPERAND_BIT(FV_STATE));
+}
+
 /* ---- one tensor */
 
 static fv_status wrong_shape(const fv_attention_plan *plan, fv_operand operand, const fv_tensor *found,

@@ -8,7 +8,7 @@
 static fv_status check_lse(const fv_attention_plan *plan, const fv_attention_tensors *x, const char *what) {
     if (plan->shape[FV_LSE].rank && !x->t[FV_LSE].rank)
         return fv__fail(FV_USAGE, "attention: %s need \"lse\" of the forward", what);
-    if (!plan->shape[FV_LSE].rank && (plan->mechanism->info.needs >> FV_K & 1))
+    if (!plan->shape[FV_LSE].rank && fv__attn_has_lse(plan))
         return fv__fail(FV_USAGE, "attention: %s need \"lse\"\n  try:     announce it when planning", what);
     return FV_OK;
 }
@@ -155,8 +155,13 @@ static fv_status check_wanted(const fv_attention_plan *plan, const fv_attention_
     if (!(plan->mechanism->info.can & FV_CAN_WEIGHTS))
         return fv__fail(FV_USAGE, "attention: statistics\n  expected a mechanism with weights\n  found:   \"%s\"",
                         plan->mechanism->info.name);
-    if (!plan->shape[FV_LSE].rank)
+    if (!plan->shape[FV_LSE].rank && fv__attn_has_lse(plan))
         return fv__fail(FV_USAGE, "attention: statistics need \"lse\"\n  try:     announce it when planning");
+    if (want->entropy.rank && !fv__attn_has_lse(plan))
+        return fv__fail(FV_USAGE,
+                        "attention: statistics, entropy\n  expected a mechanism whose rows of weights sum to 1\n"
+                        "  found:   \"%s\"",
+                        plan->mechanism->info.name);
     if (want->batch < -1 || want->batch >= plan->sequences || want->head < -1 || want->head >= plan->heads)
         return fv__fail(FV_USAGE,
                         "attention: statistics, batch and head\n  expected below %lld and %lld, -1 for all\n  found:   "
@@ -211,7 +216,7 @@ fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const f
     fv__run run;
     FV_TRY(check_wanted(plan, want));
     FV_TRY(fv__attn_start(&run, plan, call, x, false));
-    if (!x->t[FV_LSE].rank) return check_lse(plan, x, "statistics");
+    FV_TRY(check_lse(plan, x, "statistics"));
     FV_TRY(check_statistics(&run, want));
     if (!scratch)
         return fv__fail(FV_USAGE, "attention: no scratch\n  expected %zu bytes, see fv_attention_statistics_scratch",

@@ -44,12 +44,13 @@ struct fv__engine {
     size_t setup_size; /* of the struct a mechanism fills; zero means the engine's defaults */
     /* What the engine refuses, after the mechanism's setup and before the scale is resolved. May be NULL. */
     fv_status (*accept)(const fv_attention_plan *plan);
+    fv_status (*check)(const fv__run *run);                          /* what it refuses of a call. May be NULL */
     size_t (*scratch)(const fv_attention_plan *plan, bool backward); /* bytes, whatever the call says */
     double (*flops)(const fv_attention_plan *plan, const fv_attention_call *call, bool backward);
     void (*forward)(const fv__run *run, void *scratch);
     void (*backward)(const fv__run *run, void *scratch);
-    /* Weights of chosen rows, and the bytes of scratch that takes (NULL: none). weights NULL: cannot. Several threads may
-     * call it at once, each with its scratch; it starts none and allocates nothing. */
+    /* Weights of chosen rows, and the bytes of scratch that takes (NULL: none). weights NULL: cannot. Several threads
+     * may call it at once, each with its scratch; it starts none and allocates nothing. */
     size_t (*weights_scratch)(const fv_attention_plan *plan);
     void (*weights)(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
                     int64_t count, const fv_tensor *out, void *scratch);

@@ -36,8 +36,10 @@ fv_status fv__attn_parse(fv_attention_plan *plan, const char *text) {
     if (rest) *rest++ = '\0';
     plan->mechanism = find(copy);
     if (!plan->mechanism) return unknown(copy);
-    plan->params = fv__alloc(plan->mechanism->params_size);
+    const size_t size = plan->mechanism->params_size, length = rest ? strlen(rest) + 1 : 0;
+    plan->params = fv__alloc(size + length); /* values that are words point into the text behind the struct */
     if (!plan->params) return FV_NO_RESOURCES;
+    if (rest) rest = memcpy((char *)plan->params + size, rest, length);
     if (plan->mechanism->info.params) fv_options_init(plan->mechanism->info.params, plan->params);
     while (rest && *rest) {
         char *next = strchr(rest, ',');

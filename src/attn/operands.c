@@ -103,7 +103,8 @@ void fv__attn_shape_text(const fv_attention_plan *plan, fv_operand operand, char
 static bool computed(const fv_attention_plan *plan, fv_operand operand) {
     const uint64_t known = plan->mechanism->info.needs | plan->mechanism->info.takes;
     if (operand == FV_OUT) return true;
-    if (operand == FV_LSE) return known & FV_OPERAND_BIT(FV_K); /* gates have no softmax */
+    if (operand == FV_LSE) return fv__attn_has_lse(plan);
+    if (operand == FV_STATE_OUT) return known & FV_OPERAND_BIT(FV_STATE);
     if (operand == FV_AUX) return fv_mechanism_own(&plan->mechanism->info, operand) != NULL;
     return (known & FV_OPERAND_BIT(operand)) && fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE | FV_ROLE_OUTPUT);
 }

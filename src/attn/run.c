@@ -94,7 +94,8 @@ fv_status fv__attn_start(fv__run *run, const fv_attention_plan *plan, const fv_a
     *run = (fv__run){.plan = plan, .x = x};
     if (call) run->call = *call;
     FV_TRY(fv__attn_check_call(call));
-    return check_tensors(plan, x, backward);
+    FV_TRY(check_tensors(plan, x, backward));
+    return plan->mechanism->engine->check ? plan->mechanism->engine->check(run) : FV_OK;
 }
 
 void *fv__attn_aligned(void *scratch) { return (void *)(((uintptr_t)scratch + 63) & ~(uintptr_t)63); }

@@ -107,7 +107,7 @@ static void add_entropy(const by_rows *s, const part *p, int64_t row) {
     const fv_tensor *t = &s->want->entropy;
     double entropy = 0;
     for (int64_t j = 0; j < p->sequence.k_len; j++)
-        if (p->weights[j] != 0) entropy -= p->weights[j] * log(p->weights[j]);
+        if (p->weights[j] > 0) entropy -= p->weights[j] * log(p->weights[j]);
     put(t, line_at(s, t, p, p->sequence.q_start) + row * t->stride[2], entropy);
 }
 
@@ -131,7 +131,7 @@ static void finish_blocks(const by_rows *s, const part *p, int64_t a, int64_t ro
                 p->sum[b] / ((double)rows * (double)keys));
         if (max->rank)
             put(max, plane_at(s, max, p->number, p->head) + a * max->stride[2] + b * max->stride[3], p->most[b]);
-        p->sum[b] = p->most[b] = 0;
+        p->sum[b] = 0, p->most[b] = -INFINITY;
     }
 }
 
@@ -170,7 +170,7 @@ static void span_task(void *context, int64_t index, int worker) {
     const part p = part_of(s, index, worker);
     if (p.rows <= 0) return;
     if (p.columns) memset(p.columns, 0, (size_t)p.sequence.k_len * sizeof(double));
-    for (int64_t b = 0; b < s->key_blocks; b++) p.sum[b] = p.most[b] = 0;
+    for (int64_t b = 0; b < s->key_blocks; b++) p.sum[b] = 0, p.most[b] = -INFINITY;
     for (int64_t row = p.row; row < p.row + p.rows; row += ROWS) {
         const int64_t left = p.row + p.rows - row, count = left < ROWS ? left : ROWS;
         weigh(s, &p, FV_CAPTURE_SOFTMAX, row, count);

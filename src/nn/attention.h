@@ -8,7 +8,9 @@
 typedef struct multi_head {
     fv_layer base;
     int64_t heads, kv_heads, head; /* head: columns of one */
-    bool cross, gate, packed;      /* gate: mechanism without keys; packed: it takes cu_seqlens */
+    /* gate: mechanism without keys; packed: it takes cu_seqlens; decodes: new rows alone, over a cache */
+    bool cross, gate, packed, decodes;
+    bool recurrence; /* it goes on from a state */
     bool rope;
     fv_rope_pairing pairing;
     double rope_base;

@@ -96,7 +96,8 @@ fv_status fv__mechanism_prepare(multi_head *l, fv_params *params, const fv_multi
     FV_TRY(named(l, find(o->mechanism, &m)));
     for (int p = 0; p < FV_OPERANDS; p++) l->operand[p] = -1;
     l->gate = (m->can & FV_CAN_SELF) && !(m->needs & FV_OPERAND_BIT(FV_K));
-    l->packed = m->can & FV_CAN_VARLEN;
+    l->packed = m->can & FV_CAN_VARLEN, l->decodes = m->can & FV_CAN_DECODE;
+    l->recurrence = (m->takes & FV_OPERAND_BIT(FV_STATE)) != 0;
     FV_TRY(check_needs(l, m));
     FV_TRY(set_options(l, params, o));
     return fv__is(o->positions, "alibi") ? make_slopes(l, params) : FV_OK;

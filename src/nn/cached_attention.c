@@ -17,6 +17,12 @@ static fv_status check_layer(const multi_head *l) {
     if (l->gate)
         return cannot(l, "a gate weighs all rows of a sequence at once, a cache cannot add to them",
                       "a mechanism with keys", l->options.mechanism);
+    if (l->recurrence)
+        return cannot(l, "a recurrence goes on from a state, and a cache holds keys", "a mechanism without a state",
+                      l->options.mechanism);
+    if (!l->decodes)
+        return cannot(l, "new rows alone see other keys than with the rows before them",
+                      "a mechanism that can decode, see fovea mechanisms", l->options.mechanism);
     if (!l->cross && l->options.causal == FV_CAUSAL_NONE)
         return cannot(l, "with caches a row cannot see those that come later", "causal", "not causal");
     bool placed = l->options.causal || l->options.window.limited || l->slopes.rank;

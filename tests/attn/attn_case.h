@@ -114,10 +114,10 @@ static inline void add_cu(attn_case *c, fv_operand operand, int64_t n, int64_t t
 /* Masked data is never read: what kv_len cuts off becomes NaN. */
 static inline void poison_beyond(attn_case *c, fv_operand operand, const int64_t *live) {
     const fv_tensor *t = &c->x.t[operand];
-    for (int64_t b = 0; b < t->dim[0]; b++)
+    for (int64_t b = 0; t->rank && b < t->dim[0]; b++)
         for (int64_t h = 0; h < t->dim[1]; h++)
             for (int64_t l = live[b]; l < t->dim[2]; l++)
-                for (int64_t d = 0; d < t->dim[3]; d++)
+                for (int64_t d = 0; d < (t->rank > 3 ? t->dim[3] : 1); d++)
                     set_at(t, b * t->stride[0] + h * t->stride[1] + l * t->stride[2] + d, NAN);
 }
 
@@ -140,10 +140,45 @@ static inline void add_plane(attn_case *c, fv_operand operand) {
     c->x.t[operand] = t;
 }
 
-/* The examples of mechanism m that the tests of attention by scores run: those with masks or sinks. NULL ends them. */
+/* Operands of recurrences: decays of every size, keys of length 1 where the delta rule asks for them. */
+static inline void add_recurrence(attn_case *c, const fv_mechanism *m) {
+    static const double decays[] = {1e-3, 0.1, 1, 8};
+    const fv_tensor *k = &c->x.t[FV_K], *decay = &c->x.t[FV_LOG_DECAY], *beta = &c->x.t[FV_BETA];
+    const fv_operand operands[] = {FV_LOG_DECAY, FV_BETA, FV_STATE, FV_STATE_OUT};
+    const double size = decays[below(c, 4)];
+    for (int i = 0; i < 4; i++) {
+        fv_tensor shape;
+        const bool optional = !(m->needs >> operands[i] & 1);
+        if (fv_attention_operand_shape(&c->how, &c->x, operands[i], &shape) != FV_OK || !shape.rank) continue;
+        if (optional && chance(c, 40)) continue;
+        if (operands[i] == FV_LOG_DECAY) { /* per token, or per token and column */
+            shape.rank = chance(c, 50) ? 3 : 4, shape.dim[3] = c->d;
+        }
+        if (operands[i] == FV_STATE_OUT) {
+            c->x.t[FV_STATE_OUT] = make_tensor(c, FV_STATE_OUT, 4, shape.dim, CANARY);
+            c->x.d[FV_STATE_OUT] = make_tensor(c, FV_OPERANDS + FV_STATE_OUT, 4, shape.dim, NAN);
+            fill_random(c, &c->x.d[FV_STATE_OUT], 1);
+        } else
+            add_input(c, operands[i], shape.rank, shape.dim, operands[i] == FV_LOG_DECAY ? size : 1, true);
+    }
+    for (int64_t n = 0; decay->rank && n < fv_tensor_count(decay); n++)
+        set_at(decay, place(decay, n), -fabs(get_at(decay, place(decay, n))));
+    for (int64_t n = 0; beta->rank && n < fv_tensor_count(beta); n++)
+        set_at(beta, place(beta, n), fabs(get_at(beta, place(beta, n))));
+    for (int64_t n = 0; (m->needs >> FV_BETA & 1) && n < fv_tensor_count(k); n += c->d) {
+        double sum = 1e-12;
+        for (int64_t e = 0; e < c->d; e++) sum += get_at(k, place(k, n + e)) * get_at(k, place(k, n + e));
+        for (int64_t e = 0; e < c->d; e++)
+            set_at(k, place(k, n + e), (double)(float)(get_at(k, place(k, n + e)) / sqrt(sum)));
+    }
+}
+
+/* The examples of mechanism m that the tests of all mechanisms run: attention by scores, which takes masks or
+ * sinks, and recurrences, which take a state. NULL ends them. */
 static inline const char *case_example(size_t m, int t) {
     const fv_mechanism *info = fv_mechanism_at(m);
-    return t < 4 && (info->takes & (FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_SINKS))) ? info->examples[t] : NULL;
+    const uint64_t either = FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_SINKS) | FV_OPERAND_BIT(FV_STATE);
+    return t < 4 && (info->takes & either) ? info->examples[t] : NULL;
 }
 
 /* One side of the window; the other stays. */
@@ -156,7 +191,9 @@ static inline void case_window_right(fv_attention_options *how, int64_t right) {
 
 static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool packed) {
     if (chance(c, 30)) c->how.scale = 0.1 + fv__random_uniform(c->seed, 3, c->draw++);
-    if (can & FV_CAN_CAUSAL) {
+    if (takes >> FV_STATE & 1) { /* a recurrence: a row's query, key and value are one token, and it knows the past */
+        if (chance(c, 60)) c->how.causal = chance(c, 50) ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
+    } else if (can & FV_CAN_CAUSAL) {
         if (chance(c, 40)) c->how.causal = chance(c, 50) ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
         if (chance(c, 15)) c->call.q_offset = below(c, 40) - 20;
         if (chance(c, 25)) case_window_left(&c->how, below(c, 60));
@@ -175,6 +212,9 @@ static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool 
         add_integers(c, FV_KV_LEN, c->b, live);
         poison_beyond(c, FV_K, live);
         poison_beyond(c, FV_V, live);
+        poison_beyond(c, FV_LOG_DECAY, live);
+        poison_beyond(c, FV_BETA, live);
+        if (takes >> FV_STATE & 1 && c->how.causal) c->how.causal = FV_CAUSAL_UPPER_LEFT;
     }
     if ((takes >> FV_PREFIX_LEN & 1) && chance(c, 15)) {
         const int64_t n = packed ? c->x.t[FV_CU_Q].dim[0] - 1 : c->b;
@@ -199,7 +239,9 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     c->lq = some_length(c, longest), c->lk = chance(c, 40) ? c->lq : some_length(c, longest);
     c->d = widths[below(c, longest > 20 ? 12 : 6)],
     c->dv = chance(c, 50) ? c->d : widths[below(c, longest > 20 ? 12 : 6)];
+    const bool recurrence = m->takes >> FV_STATE & 1;
     if (self) c->lk = c->lq, c->dv = c->d;
+    if (recurrence) c->lk = c->lq;
     const int64_t q[4] = {c->b, c->h, c->lq, c->d}, k[4] = {c->b, c->kv, c->lk, c->d},
                   v[4] = {c->b, c->kv, c->lk, c->dv};
     const int64_t out[4] = {c->b, c->h, c->lq, c->dv};
@@ -219,6 +261,7 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
         add_cu(c, FV_CU_Q, n, c->lq);
         if ((m->takes >> FV_CU_K & 1) && (c->lq != c->lk || chance(c, 50))) add_cu(c, FV_CU_K, n, c->lk);
     }
+    if (recurrence) add_recurrence(c, m);
     add_options(c, m->can, m->takes, packed);
     c->x.t[FV_OUT] = make_tensor(c, FV_OUT, 4, out, CANARY);
     c->x.d[FV_OUT] = make_tensor(c, FV_OPERANDS + FV_OUT, 4, out, NAN);
@@ -226,7 +269,7 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     fv_tensor aux;
     if (fv_attention_operand_shape(&c->how, &c->x, FV_AUX, &aux) == FV_OK && aux.rank)
         c->x.t[FV_AUX] = make_tensor(c, FV_AUX, aux.rank, aux.dim, CANARY);
-    if (self) return;
+    if (self || recurrence) return;
     c->x.t[FV_LSE] = make_tensor(c, FV_LSE, 3, out, CANARY);
     if (chance(c, 60) && m->can & FV_CAN_WEIGHTS) {
         c->x.d[FV_LSE] = make_tensor(c, FV_OPERANDS + FV_LSE, 3, out, NAN);
@@ -309,9 +352,9 @@ static inline bool same_bytes(const fv_tensor *a, const fv_tensor *b) {
 static inline double case_loss(void *context) {
     attn_case *c = context;
     if (case_run(c, RUN_FORWARD) != FV_OK) return NAN;
-    const fv_operand outputs[] = {FV_OUT, FV_LSE};
+    const fv_operand outputs[] = {FV_OUT, FV_LSE, FV_STATE_OUT};
     double sum = 0;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         const fv_tensor *t = &c->x.t[outputs[i]], *d = &c->x.d[outputs[i]];
         for (int64_t n = 0; d->rank && n < fv_tensor_count(t); n++) {
             const double y = get_at(t, place(t, n)), weight = get_at(d, place(d, n));

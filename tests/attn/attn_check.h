@@ -51,6 +51,7 @@ static inline void check_reference(const char *mechanism, uint64_t seed, int64_t
     } else {
         check_close(&exact, &reference, "f64", FV_OUT, false, 1e-12);
         check_close(&exact, &reference, "f64", FV_LSE, false, 1e-12);
+        check_close(&exact, &reference, "f64", FV_STATE_OUT, false, 1e-12);
         for (int isa = 0; isa < FV_ISAS; isa++) {
             if (!fv__simd_use((fv__isa)isa)) continue;
             check_make(&fast, mechanism, seed, FV_F32, longest, fit);
@@ -58,6 +59,7 @@ static inline void check_reference(const char *mechanism, uint64_t seed, int64_t
                 check_complain(&fast, fv__isa_name((fv__isa)isa), fv_message(), 0, 0);
             check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_OUT, false, 1e-5);
             check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_LSE, false, 1e-5);
+            check_close(&fast, &reference, fv__isa_name((fv__isa)isa), FV_STATE_OUT, false, 1e-5);
             for (int p = 0; p < FV_OPERANDS; p++)
                 if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE))
                     check_close(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_operand)p, true, 4e-5);
@@ -111,7 +113,8 @@ static inline int64_t check_gradients(const char *mechanism, uint64_t seed, int6
 
 static inline void check_same(const attn_case *c, const attn_case *with, const char *where) {
     for (int p = 0; p < FV_OPERANDS; p++) {
-        const bool output = p == FV_OUT || p == FV_LSE, gradient = fv_operand_is(p, FV_ROLE_DIFFERENTIABLE);
+        const bool output = p == FV_OUT || p == FV_LSE || p == FV_STATE_OUT,
+                   gradient = fv_operand_is(p, FV_ROLE_DIFFERENTIABLE);
         if (output && c->x.t[p].rank && !same_bytes(&c->x.t[p], &with->x.t[p]))
             check_complain(c, where, fv_operand_name((fv_operand)p), 1, 0);
         if (gradient && c->x.d[p].rank && !same_bytes(&c->x.d[p], &with->x.d[p]))
@@ -145,12 +148,14 @@ static inline void check_cut_out(attn_case *c, const attn_case *packed, int64_t 
         .seed = packed->seed, .dtype = packed->dtype, .how = packed->how, .call = packed->call, .x = packed->x};
     c->x.t[FV_CU_Q].rank = c->x.t[FV_CU_K].rank = 0;
     for (int p = 0; p < FV_OPERANDS; p++) {
-        const bool rows = fv_operand_is_qkv(p) || p == FV_OUT || p == FV_LSE;
+        const bool rows = fv_operand_is_qkv(p) || p == FV_LOG_DECAY || p == FV_BETA || p == FV_OUT || p == FV_LSE;
+        const bool state = p == FV_STATE || p == FV_STATE_OUT; /* one for each sequence */
         const int32_t *cu = p == FV_K || p == FV_V ? cu_k : cu_q;
         fv_tensor *both[2] = {&c->x.t[p], &c->x.d[p]};
         for (int i = 0; i < 2; i++) {
             const bool written = (i == 0) == (fv_operand_is(p, FV_ROLE_RESULT));
             if (!both[i]->rank || p == FV_CU_Q || p == FV_CU_K) continue;
+            if (state) *both[i] = fv_tensor_slice(*both[i], 0, n, 1);
             if (rows) *both[i] = fv_tensor_slice(*both[i], 2, cu[n], cu[n + 1] - cu[n]);
             if (written) *both[i] = make_tensor(c, i * FV_OPERANDS + p, both[i]->rank, both[i]->dim, CANARY);
         }
@@ -168,15 +173,23 @@ static inline void check_packed(const char *mechanism, uint64_t seed, int64_t lo
         check_cut_out(&single, &packed, i);
         if (case_run(&single, RUN_FORWARD | RUN_BACKWARD) != FV_OK)
             check_complain(&single, "one by one", fv_message(), 0, 0);
-        const fv_operand operands[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V};
-        for (int k = 0; k < 5; k++) {
-            const int32_t *cu = (k >= 3 && packed.x.t[FV_CU_K].rank ? packed.x.t[FV_CU_K] : packed.x.t[FV_CU_Q]).data;
+        const fv_operand operands[] = {FV_OUT, FV_LSE, FV_Q, FV_K, FV_V, FV_LOG_DECAY, FV_BETA};
+        for (int k = 0; k < 7; k++) {
+            const int32_t *cu =
+                (k >= 3 && k <= 4 && packed.x.t[FV_CU_K].rank ? packed.x.t[FV_CU_K] : packed.x.t[FV_CU_Q]).data;
             const fv_tensor *whole = k < 2 ? &packed.x.t[operands[k]] : &packed.x.d[operands[k]];
             const fv_tensor *own = k < 2 ? &single.x.t[operands[k]] : &single.x.d[operands[k]];
             if (!own->rank) continue;
             const fv_tensor part = fv_tensor_slice(*whole, 2, cu[i], cu[i + 1] - cu[i]);
             if (!same_bytes(&part, own))
                 check_complain(&packed, "one by one", fv_operand_name(operands[k]), (double)i, 0);
+        }
+        for (int gradient = 0; gradient < 2; gradient++) {
+            const fv_tensor *whole = gradient ? &packed.x.d[FV_STATE] : &packed.x.t[FV_STATE_OUT];
+            const fv_tensor *own = gradient ? &single.x.d[FV_STATE] : &single.x.t[FV_STATE_OUT];
+            if (!own->rank) continue;
+            const fv_tensor part = fv_tensor_slice(*whole, 0, i, 1);
+            if (!same_bytes(&part, own)) check_complain(&packed, "one by one", "state", (double)i, gradient);
         }
         case_free(&single);
     }

@@ -1,5 +1,5 @@
-/* The gates `spatial-gate`, `se` and `eca`: answers computed by hand, the reference, differences, and what must not change
- * any bit. */
+/* The gates `spatial-gate`, `se` and `eca`: answers computed by hand, the reference, differences, and what must not
+ * change any bit. */
 #include "attn_check.h"
 
 #include <setjmp.h>

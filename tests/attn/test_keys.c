@@ -1,6 +1,6 @@
-/* Patterns of keys: what a pattern says of tiles is what it says of pairs; strided and block-topk against known answers,
- * against softmax and block masks where they say the same; no query learns of its future; the same bits in every place
- * and for any number of threads. Random calls against the plain references are in test_random. */
+/* Patterns of keys: what a pattern says of tiles is what it says of pairs; strided and block-topk against known
+ * answers, against softmax and block masks where they say the same; no query learns of its future; the same bits in
+ * every place and for any number of threads. Random calls against the plain references are in test_random. */
 #include "attn_check.h"
 #include "attn_call.h"
 
@@ -8,9 +8,14 @@
 #include "attn/engine/tile/tile.h"
 #include "fovea/cache.h"
 
-static const char *const texts[] = {"strided:stride=3",        "strided:stride=29",       "strided:stride=200",
-                                    "block-topk:k=2,block=16", "block-topk:k=1,block=64", "block-topk:k=3,block=5"};
-enum { TEXTS = sizeof texts / sizeof *texts };
+static const char *const own_texts[] = {"strided:stride=3",        "strided:stride=29",       "strided:stride=200",
+                                        "block-topk:k=2,block=16", "block-topk:k=1,block=64", "block-topk:k=3,block=5"};
+enum { OWN_TEXTS = sizeof own_texts / sizeof *own_texts };
+
+/* Texts on the command line stand in for these; then some checks that know what ours do are left out. */
+static const char *const *texts = own_texts;
+static int count_of_texts = OWN_TEXTS;
+static bool own(void) { return texts == own_texts; }
 
 /* ---- the contract, of every pattern */
 
@@ -72,12 +77,12 @@ static void check_tile(const asked *a, const fv__query_block *q, int64_t j0, int
     const fv_block_kind kind = fv__keys_kind(&a->set, q, j0, j1);
     assert_true(kind != FV_BLOCK_EMPTY || none);
     assert_true(kind != FV_BLOCK_FULL || all);
-    if (!a->mask) assert_true((kind == FV_BLOCK_EMPTY) == none); /* nothing is computed in vain */
+    if (!a->mask && own()) assert_true((kind == FV_BLOCK_EMPTY) == none); /* nothing is computed in vain */
     *empty += none;
     const int64_t next = fv__keys_next(&a->set, q, j0);
     assert_true(next >= j0);
     for (int64_t j = j0; j < next && j < j1; j++) assert_false(seen[j - j0]);
-    if (!a->mask && next < j1) assert_true(seen[next - j0]);
+    if (!a->mask && own() && next < j1) assert_true(seen[next - j0]);
 }
 
 static void check_sequence(asked *a, const fv__sequence *s, int64_t *empty) {
@@ -99,17 +104,17 @@ static void check_count(const asked *a, const fv__sequence *s, int64_t i) {
     for (int64_t j = start; j < end; j++) seen += pair(a, s, 0, i, j);
     const double count = fv__keys_count(a->plan, setup->keys, setup->keys_params, s, i, start, end);
     if (setup->keys == &fv__keys_strided && !a->mask) assert_true(count == (double)seen);
-    assert_true(count >= (double)seen || setup->keys == &fv__keys_block_topk);
+    if (setup->keys != &fv__keys_block_topk) assert_true(count >= (double)seen);
 }
 
 static void contract(void **state) {
     (void)state;
     const uint64_t cases = getenv("FOVEA_TEST_QUICK") ? 40 : 200;
-    for (int t = 0; t < TEXTS; t++) {
+    for (int t = 0; t < count_of_texts; t++) {
         int64_t empty = 0;
         for (uint64_t seed = 1; seed <= cases; seed++) {
             asked a;
-            const bool takes_mask = t < 3;
+            const bool takes_mask = own() && t < 3;
             ask(&a, texts[t], seed, takes_mask && seed % 4 == 0);
             for (int64_t n = 0; n < a.plan->sequences; n++) {
                 const fv__sequence s = fv__attn_sequence(&a.run, n);
@@ -118,9 +123,9 @@ static void contract(void **state) {
             }
             asked_free(&a);
         }
-        if (t) assert_true(empty > 10);
+        if (own() && t) assert_true(empty > 10);
     }
-    assert_int_equal(fv__keys_patterns(), 3);
+    assert_true(fv__keys_patterns() >= 3);
 }
 
 /* ---- known answers */
@@ -172,6 +177,7 @@ static void topk_by_hand(void **state) {
     expect(&c, 0, "..xx........");                                                        /* of equal ones the first */
     c.memory[FV_Q][4] = -3, expect(&c, 4, "........xx.."), expect(&c, 5, "........xx.."); /* the mean of both queries */
     c.memory[FV_Q][4] = 1;
+    c.how.scale = -1, expect(&c, 3, "........xx.."), c.how.scale = 0; /* its weights are those of -q */
     c.how.mechanism = "block-topk:k=2,block=2", expect(&c, 7, "..xx......xx");
     c.how.mechanism = "block-topk:k=3,block=2", expect(&c, 7, "..xx..xx..xx");
     c.how.causal = FV_CAUSAL_UPPER_LEFT, c.how.mechanism = "block-topk:k=1,block=2";
@@ -266,18 +272,18 @@ static bool same_before(const char *text, fv_causal causal, fv_window window, in
 
 static void causality(void **state) {
     (void)state;
-    for (int t = 0; t < TEXTS; t++)
+    for (int t = 0; t < count_of_texts; t++)
         for (int64_t at = 1; at < 200; at += 13) {
             assert_true(same_before(texts[t], FV_CAUSAL_UPPER_LEFT, (fv_window){0}, at));
             assert_true(same_before(texts[t], FV_CAUSAL_NONE, FV_WINDOW(150, 0), at));
-            assert_false(same_before(texts[t], FV_CAUSAL_NONE, (fv_window){0}, at));
+            if (own()) assert_false(same_before(texts[t], FV_CAUSAL_NONE, (fv_window){0}, at));
         }
 }
 
 /* What a window hides from a query may be anything. */
 static void window_hides(void **state) {
     (void)state;
-    for (int t = 0; t < TEXTS; t++) {
+    for (int t = 0; t < count_of_texts; t++) {
         call a = call_make(1, 2, 1, 200, 200, 8, 8), b = call_make(1, 2, 1, 200, 200, 8, 8);
         a.how.mechanism = b.how.mechanism = texts[t];
         a.how.causal = b.how.causal = FV_CAUSAL_UPPER_LEFT, a.how.window = b.how.window = FV_WINDOW(70, 0);
@@ -302,7 +308,7 @@ static void places_and_threads(void **state) {
     (void)state;
     int64_t sequences = 0;
     check_failures = 0;
-    for (int t = 0; t < TEXTS; t++)
+    for (int t = 0; t < count_of_texts; t++)
         for (uint64_t seed = 1; seed <= (getenv("FOVEA_TEST_QUICK") ? 40 : 150); seed++) {
             check_packed(texts[t], seed, 300, apart, &sequences);
             if (seed <= 25) check_threads(texts[t], seed, 300, NULL);
@@ -314,7 +320,7 @@ static void places_and_threads(void **state) {
 /* The second of two sequences of a batch, alone. */
 static void batches(void **state) {
     (void)state;
-    for (int t = 0; t < TEXTS; t++) {
+    for (int t = 0; t < count_of_texts; t++) {
         call a = call_make(3, 4, 2, 140, 200, 12, 9), b = call_make(1, 4, 2, 140, 200, 12, 9);
         a.how.mechanism = b.how.mechanism = texts[t];
         for (int p = 0; p < FV_OPERANDS; p++) {
@@ -413,8 +419,7 @@ static void refusals(void **state) {
     c.how.mechanism = "strided:stride=0", call_refused(&c, "\"stride\"");
     c.how.mechanism = "block-topk:k=0", call_refused(&c, "\"k\"");
     c.how.mechanism = "block-topk:block=0", call_refused(&c, "\"block\"");
-    c.how.mechanism = "block-topk", c.how.scale = -1, call_refused(&c, "a scale above 0");
-    c.how.scale = 0;
+    c.how.mechanism = "block-topk";
     fv_block_mask *mask;
     assert_int_equal(fv_block_mask_create(&mask, patches, NULL, 1, 1, 8, 8), FV_OK);
     c.how.blocks = mask, call_refused(&c, "takes no block mask");
@@ -424,11 +429,16 @@ static void refusals(void **state) {
     fv_block_mask_free(mask), call_free(&c);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contract),     cmocka_unit_test(strided_by_hand), cmocka_unit_test(topk_by_hand),
-        cmocka_unit_test(all_kept),     cmocka_unit_test(strided_as_mask), cmocka_unit_test(causality),
-        cmocka_unit_test(window_hides), cmocka_unit_test(batches),         cmocka_unit_test(places_and_threads),
-        cmocka_unit_test(skipped),      cmocka_unit_test(decoding),        cmocka_unit_test(refusals)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+/* test_keys TEXT...: what holds for every pattern, of these. */
+int main(int argc, char **argv) {
+    const struct CMUnitTest any[] = {cmocka_unit_test(contract), cmocka_unit_test(causality),
+                                     cmocka_unit_test(window_hides), cmocka_unit_test(batches),
+                                     cmocka_unit_test(places_and_threads)};
+    const struct CMUnitTest ours[] = {cmocka_unit_test(strided_by_hand), cmocka_unit_test(topk_by_hand),
+                                      cmocka_unit_test(all_kept),        cmocka_unit_test(strided_as_mask),
+                                      cmocka_unit_test(skipped),         cmocka_unit_test(decoding),
+                                      cmocka_unit_test(refusals)};
+    if (argc > 1) texts = (const char *const *)argv + 1, count_of_texts = argc - 1;
+    const int failed = cmocka_run_group_tests(any, NULL, NULL);
+    return argc > 1 ? failed : failed + cmocka_run_group_tests(ours, NULL, NULL);
 }

@@ -181,7 +181,6 @@ static fv_attention_statistics random_request(attn_case *c, const oracle *o) {
     if (chance(c, 70)) want.columns = make_tensor(c, COLUMNS, 3, columns, CANARY);
     if (chance(c, 70) || !(want.mean.rank || want.max.rank || want.columns.rank))
         want.entropy = make_tensor(c, ENTROPY, 3, entropy, CANARY);
-    /* the last axis of blocks and lines may have any stride: every other element of twice the length */
     return want;
 }
 
@@ -274,10 +273,10 @@ static bool staircase(void *context, int64_t batch, int64_t head, int64_t i, int
 /* Every third case that is not packed has a block mask on top; the caller frees it. Linear attention has no window. */
 static void dress(attn_case *c) {
     int64_t step = 3 + (int64_t)(c->seed % 40);
-    const bool linear = !strcmp(c->how.mechanism, "linear");
+    const char *m = c->how.mechanism;
+    const bool linear = !strcmp(m, "linear"), refuses = linear || strstr(m, "topk") || !strcmp(m, "entmax");
     if (linear && c->how.window.limited) c->how.window.left = -1;
-    const bool takes = !linear && strncmp(c->how.mechanism, "topk", 4) != 0 && strcmp(c->how.mechanism, "entmax") != 0;
-    if (!takes || c->seed % 3 || c->x.t[FV_CU_Q].rank) return;
+    if (c->seed % 3 || c->x.t[FV_CU_Q].rank || refuses) return;
     fv_block_mask *mask;
     assert_int_equal(fv_block_mask_create(&mask, staircase, &step, c->b, c->h, c->lq, c->lk), FV_OK);
     c->how.blocks = mask;
@@ -323,13 +322,14 @@ static void one(const char *mechanism, uint64_t seed) {
     undress(&exact);
 }
 
-/* The last ones have statistics from blocks of rows. */
 static const char *const texts[] = {"softmax",
                                     "window:left=7,right=3",
                                     "window:left=90,right=0",
                                     "additive",
                                     "t5:buckets=6,max-distance=9",
                                     "shaw:max-distance=3",
+                                    "strided:stride=11",
+                                    "block-topk:k=2,block=16",
                                     "topk:k=5",
                                     "entmax",
                                     "linear"};

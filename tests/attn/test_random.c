@@ -145,6 +145,7 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
     } else {
         compare(&exact, &reference, "f64", FV_OUT, false, 1e-12);
         compare(&exact, &reference, "f64", FV_LSE, false, 1e-12);
+        compare(&exact, &reference, "f64", FV_STATE_OUT, false, 1e-12);
         for (int isa = 0; isa < FV_ISAS; isa++) {
             if (!fv__simd_use((fv__isa)isa)) continue;
             case_make(&fast, mechanism, seed, FV_F32, longest);
@@ -152,6 +153,7 @@ static void one(const char *mechanism, uint64_t seed, int64_t longest) {
                 complain(&fast, fv__isa_name((fv__isa)isa), fv_message(), 0, 0);
             compare(&fast, &reference, fv__isa_name((fv__isa)isa), FV_OUT, false, 1e-5);
             compare(&fast, &reference, fv__isa_name((fv__isa)isa), FV_LSE, false, 1e-5);
+            compare(&fast, &reference, fv__isa_name((fv__isa)isa), FV_STATE_OUT, false, 1e-5);
             for (int p = 0; p < FV_OPERANDS; p++)
                 if (fv_operand_is(p, FV_ROLE_DIFFERENTIABLE))
                     compare(&fast, &exact, fv__isa_name((fv__isa)isa), (fv_operand)p, true, 4e-5);

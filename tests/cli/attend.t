@@ -62,6 +62,18 @@ do fovea attend q.npy q.npy q.npy --past-k p.npy --past-v p.npy --causal upper-l
 out present_k	f32[1,1,5,4]	0.000000
 out lse	f32[1,1,2]	1.386294
 
+case a recurrence goes on from a state and gives the last one, with gradients of both
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy b.npy '<f4' '(1, 1, 2)' 8; npy s.npy '<f4' '(1, 1, 4, 4)' 64
+do fovea attend q.npy q.npy q.npy --attention deltanet --beta b.npy --state s.npy --do q.npy --format tsv -q | cut -f 1,2
+out state_out	f32[1,1,4,4]
+out dbeta	f32[1,1,2]
+out dstate	f32[1,1,4,4]
+
+case a recurrence without what it needs
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention gla
+exit 2
+err~ gla needs the tensor log_decay
+
 case a plan runs nothing
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --plan
 out~ softmax: 
@@ -519,6 +531,11 @@ err fovea: error: --pool 2,0: wrong sizes
 case statistics of every mechanism with weights
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention topk:k=1 --statistics columns; fovea attend q.npy q.npy q.npy --attention entmax --statistics entropy,pooled; fovea attend q.npy q.npy q.npy --attention linear --statistics columns
 exit 0
+
+case no entropy where rows do not sum to one
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention retention --causal lower-right --statistics entropy
+exit 2
+err~ expected a mechanism whose rows of weights sum to 1
 
 case the size of blocks without statistics of them
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --pool 8,8 --statistics entropy

@@ -152,21 +152,21 @@ static void softmax_with_everything(void **state) {
     decodes("window, ring", &o, "none", (fv_cache_options){.kind = FV_CACHE_RING, .capacity = 12});
 }
 
-/* Any causal mechanism of the table decodes or is refused with its name and what to do instead. */
+/* Any causal mechanism of the table that says it decodes does so; the others are refused below. */
 static void every_mechanism(void **state) {
     (void)state;
     int decoded = 0;
     for (size_t i = 0; i < fv_mechanism_count(); i++) {
         const fv_mechanism *mechanism = fv_mechanism_at(i);
         fv_block_options o = causal;
-        char text[64];
-        snprintf(text, sizeof text, "%s%s", mechanism->name, strcmp(mechanism->name, "topk") == 0 ? ":k=3" : "");
-        o.mechanism = text;
-        if (!(mechanism->can & FV_CAN_CAUSAL)) continue;
-        decodes(text, &o, "learned", (fv_cache_options){0});
-        decoded++;
+        if (!(mechanism->can & FV_CAN_CAUSAL) || !(mechanism->can & FV_CAN_DECODE)) continue;
+        if (mechanism->takes & FV_OPERAND_BIT(FV_STATE)) continue; /* goes on from a state, not from keys */
+        for (int e = 0; e < 4 && mechanism->examples[e]; e++, decoded++) {
+            o.mechanism = mechanism->examples[e];
+            decodes(o.mechanism, &o, "learned", (fv_cache_options){0});
+        }
     }
-    assert_true(decoded >= 4);
+    assert_true(decoded >= 10);
 }
 
 /* ---- beams */
@@ -264,6 +264,10 @@ static void refusals(void **state) {
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "not causal");
     o.mechanism = "spatial_gate";
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "without caches");
+    o.causal = true, o.mechanism = "block-topk:k=1,block=4";
+    refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "a mechanism that can decode");
+    o.mechanism = "retention", o.causal = true;
+    refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "goes on from a state");
     fv_layer_caches *caches;
     assert_int_equal(fv_layer_caches_create(&caches, &(fv_cache_options){.batch = 2}), FV_USAGE); /* no capacity */
     assert_null(caches);

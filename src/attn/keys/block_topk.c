@@ -1,22 +1,23 @@
-/* Block top-k attention: a block of queries sees the k blocks of keys that answer it best. After Lu et al., MoBA: Mixture
- * of Block Attention, 2025, arXiv 2502.13189, with the choice made for `block` queries together as in Yuan et al., Native
- * Sparse Attention, 2025, arXiv 2502.11089, so that whole tiles are left out.
+/* Block top-k attention: a block of queries sees the k blocks of keys that answer it best. After Lu et al., MoBA:
+ * Mixture of Block Attention, 2025, arXiv 2502.13189, with the choice made for `block` queries together as in Yuan et
+ * al., Native Sparse Attention, 2025, arXiv 2502.11089, so that whole tiles are left out.
  *
- *   Positions of queries and of keys are cut into blocks of `block`, each head and sequence by itself. For a block I of
+ *   Queries and keys of a sequence are cut into blocks of `block`, and every head chooses for itself. For a block I of
  *   queries and a block J of keys:
  *     no query of I sees J (causal, window, length)    left out
  *     some see some of it, the edge of the band        kept: the diagonal of a causal mask
- *     all see all of it                                a candidate, with the score  q_I . mean of its k
- *   The k candidates with the largest scores are kept, of equal ones the first. A score that is no number is larger than
- *   all: what made it so shows in the output.
+ *     all see all of it                                a candidate; its score is  sign(scale) q_I . mean of its k
+ *   The k candidates with the largest scores are kept, of equal ones the first. A score that is no number is larger
+ *   than all others: what made it so shows in the output.
  *
- * No query learns of what it may not see. A mean is taken of keys that every query of I sees, and q_I is the mean of the
- * block's queries only while they may look at each other's future; with causal, or any limit to the right, it is the first
- * of them. Bias, masks and block masks, which hide keys one by one, are refused: a mean would read what they hide.
+ * No query learns of what it may not see. A mean is taken of keys that every query of I sees. q_I is the mean of the
+ * block's queries only while they may look at each other's future; with causal, or any limit to the right, it is the
+ * first of them. Bias, masks and block masks, which hide keys one by one, are refused: a mean would read what they
+ * hide. The last rows alone are another block of queries than with the rows before them: there is no decoding.
  *
  * Scores are made in double, in one order, from the numbers as they are stored: f32 and f64, every instruction set and
- * the plain reference choose alike. The choice is not differentiated: backward makes it again from the same q and k, and
- * passes through the pairs that were kept. */
+ * the plain reference choose alike. The choice is not differentiated: backward makes it again from the same q and k,
+ * and passes through the pairs that were kept. */
 #include "attn/engine/tile/tile.h"
 #include "attn/keys/keys.h"
 #include "attn/mech/exact.h"
@@ -138,6 +139,7 @@ static double score_of(const choice *c, int64_t J) {
     double sum = 0;
     for (int64_t d = 0; d < d_qk; d++) sum += c->query[d] * c->sum[J * d_qk + d];
     sum /= (double)(smaller(first + c->block, c->sequence->k_len) - first);
+    if (c->run->plan->options.scale < 0) sum = -sum;
     return isnan(sum) ? INFINITY : sum;
 }
 
@@ -289,15 +291,12 @@ const fv__keys fv__keys_block_topk = {.name = "block-topk",
 
 static fv_status setup(fv_attention_plan *plan) {
     fv__tile_setup *s = fv__tile_setup_of(plan);
-    if (plan->options.scale < 0)
-        return fv__fail(FV_USAGE, "attention: mechanism \"block-topk\"\n  expected a scale above 0\n  found:   %g",
-                        plan->options.scale);
     s->keys = &fv__keys_block_topk, s->keys_params = plan->params;
     return FV_OK;
 }
 
-/* ---- reference: of a block of queries only the last block that it keeps is remembered, and the answer for the block of
- * keys that was asked about last */
+/* ---- reference: of a block of queries only the last block that it keeps is remembered, and the answer for the block
+ * of keys that was asked about last */
 
 typedef struct remembered {
     int64_t sequence, head, I; /* whose */
@@ -332,7 +331,7 @@ static double plain_score(const fv__row *r, int64_t block, int64_t I, int64_t J)
             k += fv__plain_get(&t[FV_K], r->b, r->kv, r->k_start + j, d);
         score += q * k;
     }
-    score /= keys;
+    score /= plan->options.scale < 0 ? -keys : keys;
     return score != score ? INFINITY : score;
 }
 
@@ -350,7 +349,7 @@ static bool next_best(const fv__row *r, int64_t block, int64_t I, double *score,
     return found >= 0;
 }
 
-static bool sees(const fv__row *r, int64_t j, void *context) {
+static bool keeps(const fv__row *r, int64_t j, void *context) {
     remembered *m = context;
     const block_topk_params *p = r->run->plan->params;
     const int64_t I = r->i / p->block, J = j / p->block;
@@ -368,7 +367,7 @@ static bool sees(const fv__row *r, int64_t j, void *context) {
 
 static void reference(const fv__run *run) {
     remembered m = {.sequence = -1};
-    fv__keys_reference(run, sees, &m);
+    fv__keys_reference(run, keeps, &m);
 }
 
 const fv__mechanism fv__mech_block_topk = {
@@ -379,7 +378,7 @@ const fv__mechanism fv__mech_block_topk = {
              .needs = FV_EXACT_NEEDS,
              .takes =
                  1 << FV_SINKS | 1 << FV_SLOPES | 1 << FV_KV_LEN | 1 << FV_PREFIX_LEN | 1 << FV_CU_Q | 1 << FV_CU_K,
-             .can = FV_TILE_CAN & ~FV_CAN_BLOCKS,
+             .can = FV_TILE_CAN & ~(FV_CAN_BLOCKS | FV_CAN_DECODE),
              .params = params,
              .examples = {"block-topk:k=2,block=4", "block-topk:k=1,block=7", "block-topk:k=1,block=64",
                           "block-topk:k=3,block=1"}},

@@ -37,7 +37,7 @@ struct fv__keys {
     void (*prepare)(const fv__keys_view *view, const fv__sequence *sequence, int64_t head);
     /* Of the pairs of these queries and the keys [j0, j1), j0 < j1: EMPTY and FULL are promises, PARTIAL is none. */
     fv_block_kind (*kind)(const fv__keys_view *view, const fv__query_block *q, int64_t j0, int64_t j1);
-    /* Bit c of words[r]: query i0 + r sees key j0 + c, up to the end of the tile of j0; other bits are not looked at. */
+    /* Bit c of words[r]: query i0 + r sees key j0 + c, up to the end of the tile of j0; other bits do not count. */
     void (*bits)(const fv__keys_view *view, const fv__query_block *q, int64_t j0, uint64_t *words);
     /* No key of [j, next) is seen by any of the queries; k_len when none is left. NULL: j. With it the time of a call
      * grows with the tiles that are kept and not with all there are. */

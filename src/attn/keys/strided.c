@@ -6,9 +6,9 @@
  *   stride=3, causal       keys  0 1 2 3 4 5 6 7 8
  *   query 8 sees                     x     x x x x
  *
- * The pattern is static. Of p keys before it a query keeps stride + p / stride. What is computed are tiles of 32 queries
- * (64 in the backward) and 64 keys, skipped where no distance of a pair fits: about 96 / stride of those far away stay,
- * so strides below 128 save little. */
+ * The pattern is static. Of p keys before it a query keeps stride + p / stride. What is computed are tiles of 32
+ * queries (64 in the backward) and 64 keys, skipped where no distance of a pair fits: about 96 / stride of those far
+ * away stay, so strides below 128 save little. */
 #include "attn/engine/tile/tile.h"
 #include "attn/keys/keys.h"
 #include "attn/mech/exact.h"
@@ -98,14 +98,14 @@ static fv_status setup(fv_attention_plan *plan) {
     return FV_OK;
 }
 
-static bool sees(const fv__row *r, int64_t j, void *context) {
+static bool keeps(const fv__row *r, int64_t j, void *context) {
     const int64_t stride = ((const strided_params *)r->run->plan->params)->stride;
     const int64_t distance = r->position > j ? r->position - j : j - r->position;
     (void)context;
     return distance < stride || distance % stride == 0;
 }
 
-static void reference(const fv__run *run) { fv__keys_reference(run, sees, NULL); }
+static void reference(const fv__run *run) { fv__keys_reference(run, keeps, NULL); }
 
 const fv__mechanism fv__mech_strided = {
     .info = {.name = "strided",

@@ -17,9 +17,9 @@ void fv__exact_reference(const fv__run *run);
 typedef double fv__row_score(const fv__row *row, int64_t j);
 void fv__plain_reference(const fv__run *run, fv__row_score *raw, fv__row_score *added);
 
-/* The same over the keys that `sees` leaves of those that the row sees; it is asked for those alone, the keys of a row
+/* The same over the keys that `keeps` leaves of those that the row sees; it is asked for those alone, the keys of a row
  * in order, three times. */
 typedef bool fv__row_predicate(const fv__row *row, int64_t j, void *context);
-void fv__keys_reference(const fv__run *run, fv__row_predicate *sees, void *context);
+void fv__keys_reference(const fv__run *run, fv__row_predicate *keeps, void *context);
 
 #endif

@@ -13,13 +13,13 @@
 /* What differs between the mechanisms. */
 typedef struct definition {
     fv__row_score *raw, *added; /* before scale and softcap, after them; added NULL: nothing */
-    fv__row_predicate *sees;    /* NULL: all */
+    fv__row_predicate *keeps;   /* NULL: all */
     void *context;
 } definition;
 
 /* The score, -inf where it is hidden; nothing of a hidden key is read. */
 static double score(const fv__row *r, int64_t j, const definition *of) {
-    if (!fv__row_sees(r, j) || (of->sees && !of->sees(r, j, of->context))) return -INFINITY;
+    if (!fv__row_sees(r, j) || (of->keeps && !of->keeps(r, j, of->context))) return -INFINITY;
     const fv_tensor *t = r->run->x->t;
     const fv_attention_options *o = &r->run->plan->options;
     double bias = 0;
@@ -74,8 +74,8 @@ void fv__plain_reference(const fv__run *run, fv__row_score *raw, fv__row_score *
     fv__each_row(run, one_row, &of);
 }
 
-void fv__keys_reference(const fv__run *run, fv__row_predicate *sees, void *context) {
-    definition of = {.raw = fv__plain_dot, .sees = sees, .context = context};
+void fv__keys_reference(const fv__run *run, fv__row_predicate *keeps, void *context) {
+    definition of = {.raw = fv__plain_dot, .keeps = keeps, .context = context};
     fv__each_row(run, one_row, &of);
 }
 

@@ -24,7 +24,8 @@ static const fv_option params[] = {
 };
 
 static fv_status setup(fv_attention_plan *plan) {
-    fv__recurrent_setup_of(plan)->eps = ((const linear_params *)plan->params)->eps;
+    fv__recurrent_setup *s = fv__recurrent_setup_of(plan);
+    s->map = FV_MAP_ELU, s->normalized = true, s->eps = ((const linear_params *)plan->params)->eps;
     return FV_OK;
 }
 

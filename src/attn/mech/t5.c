@@ -1,5 +1,5 @@
-/* Softmax with learned biases by relative position, in buckets. Raffel et al., Exploring the Limits of Transfer Learning
- * with a Unified Text-to-Text Transformer, 2020, arXiv 1910.10683.
+/* Softmax with learned biases by relative position, in buckets. Raffel et al., Exploring the Limits of Transfer
+ * Learning with a Unified Text-to-Text Transformer, 2020, arXiv 1910.10683.
  *
  *   forward    s_ij = scale q_i.k_j (+ softcap) + table[h][bucket(j - i)]   P = softmax of rows of s   O = P V
  *   backward   that of softmax;  dtable[h][b] = sum of dS_ij over the pairs of bucket b

@@ -1,5 +1,5 @@
-/* Slopes of Press, Smith, Lewis 2021 (ALiBi, arXiv 2108.12409): 2^(-8 i / n) for n a power of two; otherwise those of the
- * power below, and every second of the power above. */
+/* Slopes of Press, Smith, Lewis 2021 (ALiBi, arXiv 2108.12409): 2^(-8 i / n) for n a power of two; otherwise those of
+ * the power below, and every second of the power above. */
 #include "attn/position/alibi_slopes.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* A dense bias, (B|1,H|1,Lq|1,Lk|1); -inf hides. Its gradient is written where it belongs, in the caller's tensor, but for
- * one number per head, which is summed as a part. */
+/* A dense bias, (B|1,H|1,Lq|1,Lk|1); -inf hides. Its gradient is written where it belongs, in the caller's tensor, but
+ * for one number per head, which is summed as a part. */
 #ifndef R
 #include "attn/score/score.h"
 #include "simd/simd.h"

@@ -1,5 +1,5 @@
-/* q.k: the base of every mechanism that chooses no other. Its products are the engine's own: in a boundary tile each half
- * or strip computes only what it sees. */
+/* q.k: the base of every mechanism that chooses no other. Its products are the engine's own: in a boundary tile each
+ * half or strip computes only what it sees. */
 #include "attn/score/score.h"
 
 static bool on(const fv_attention_plan *plan) {

@@ -73,7 +73,7 @@ typedef struct fv__score {
     int64_t (*scratch)(const fv_attention_plan *plan); /* numbers for each worker; NULL: 0 */
     /* Element of the gradient that a part belongs to, counted from its data. NULL: (heads, parts) */
     int64_t (*place)(const fv_tensor *gradient, int64_t sequence, int64_t head, int64_t part);
-    /* Do tasks of different heads or batches write the same elements? They then run one after the other. May be NULL. */
+    /* Do tasks of different heads or batches write the same elements? They then take turns. May be NULL. */
     bool (*exclusive)(const fv_attention_plan *plan, const fv_tensor *gradient);
     fv__score_kernels f32, f64;
 } fv__score;

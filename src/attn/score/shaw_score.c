@@ -46,7 +46,7 @@ static range range_of(const fv__score_tile *t) {
     return (range){max, low + max, high - low + 1};
 }
 
-/* Keys of row r before `*a` lie at or beyond -max, those from `*b` on at or beyond max; key *a is row *at of the range. */
+/* Keys of row r before `*a` lie beyond -max, those from `*b` on beyond max; key *a is row *at of the range. */
 static void split(const fv__score_tile *t, const range *g, int64_t r, int64_t *a, int64_t *b, int64_t *at) {
     const int64_t from = t->j0 - (t->i0 + r + t->sequence->q_offset); /* distance of key 0 */
     *a = -g->max - from, *b = g->max + 1 - from;

@@ -1,4 +1,5 @@
 /* Rows, blocks and refusals of the gates. See gate.h. */
+#include "attn/engine/gate/gate.h"
 #include "attn/engine/gate/gate_parts.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* RECURRENT: how a call is partitioned, what scratch it needs, and the choice of the type. See recurrent.h. */
 #include "attn/engine/recurrent/recurrent.h"
+#include "attn/engine/recurrent/chunkwise.h"
 #include "simd/simd.h"
 
 #include <stdio.h>
@@ -8,9 +9,27 @@ static const fv__recurrent_kernels *kernels_of(const fv_attention_plan *plan) {
     return plan->dtype == FV_F64 ? &fv__recurrent_kernels_f64 : &fv__recurrent_kernels_f32;
 }
 
-static void forward(const fv__run *run, void *scratch) { kernels_of(run->plan)->forward(run, scratch); }
+static bool by_chunks(const fv_attention_plan *plan) { return !fv__recurrent_setup_of(plan)->normalized; }
 
-static void backward(const fv__run *run, void *scratch) { kernels_of(run->plan)->backward(run, scratch); }
+static void forward(const fv__run *run, void *scratch) {
+    const fv__recurrent_kernels *kernels =
+        by_chunks(run->plan) ? fv__chunkwise_kernels(run->plan) : kernels_of(run->plan);
+    kernels->forward(run, scratch);
+}
+
+static void backward(const fv__run *run, void *scratch) {
+    const fv__recurrent_kernels *kernels =
+        by_chunks(run->plan) ? fv__chunkwise_kernels(run->plan) : kernels_of(run->plan);
+    kernels->backward(run, scratch);
+}
+
+static void weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
+                    int64_t count, const fv_tensor *out, void *scratch) {
+    if (by_chunks(run->plan))
+        fv__chunkwise_weights(run, capture, batch, head, rows, count, out);
+    else
+        fv__recurrent_weights(run, capture, batch, head, rows, count, out, scratch);
+}
 
 static fv_status refuse(const fv_attention_plan *plan, const char *what, const char *why) {
     return fv__fail(FV_USAGE, "attention: mechanism \"%s\", %s\n  expected none: %s\n  found:   it is set",
@@ -18,12 +37,15 @@ static fv_status refuse(const fv_attention_plan *plan, const char *what, const c
 }
 
 static fv_status accept(const fv_attention_plan *plan) {
+    if (by_chunks(plan)) return fv__chunkwise_accept(plan);
     if (plan->window_left >= 0) return refuse(plan, "option window.left", "a state cannot forget single keys");
     if (plan->options.softcap > 0) return refuse(plan, "option softcap", "there are no scores to cap");
     if (plan->shape[FV_STATE_OUT].rank) return refuse(plan, "operand \"state_out\"", "the state is not given out");
     if (plan->shape[FV_AUX].rank) return refuse(plan, "operand \"aux\"", "backward needs nothing but \"out\"");
     return FV_OK;
 }
+
+static fv_status check(const fv__run *run) { return by_chunks(run->plan) ? fv__chunkwise_check(run) : FV_OK; }
 
 /* ---- positions */
 
@@ -109,6 +131,7 @@ fv__recurrent_partition fv__recurrent_partition_of(const fv_attention_plan *plan
 }
 
 static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
+    if (by_chunks(plan)) return fv__chunkwise_scratch(plan, backward);
     const fv__recurrent_partition partition = fv__recurrent_partition_of(plan, backward);
     return partition.first_bytes + partition.states_bytes + 2 * partition.rows_bytes +
            (size_t)fv_threads() * partition.worker_bytes;
@@ -120,6 +143,7 @@ static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
  * the engine. */
 static double flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward) {
     (void)call;
+    if (by_chunks(plan)) return fv__chunkwise_flops(plan, backward);
     const double state = 2.0 * (double)plan->d_qk * (double)(plan->d_v + 1) * (double)plan->batch;
     const double queries = (double)plan->heads * (double)plan->q_len,
                  keys = (double)plan->kv_heads * (double)plan->k_len;
@@ -127,6 +151,10 @@ static double flops(const fv_attention_plan *plan, const fv_attention_call *call
 }
 
 static void describe(const fv_attention_plan *plan, char *text, size_t size) {
+    if (by_chunks(plan)) {
+        fv__chunkwise_describe(plan, text, size);
+        return;
+    }
     snprintf(text, size, "recurrent %s %s, chunks of %d in spans of %d", fv_dtype_name(plan->dtype),
              plan->dtype == FV_F64 ? "scalar" : fv_isa(), FV_RECURRENT_CHUNK, FV_RECURRENT_SPAN);
 }
@@ -136,10 +164,11 @@ const fv__engine fv__recurrent = {
     .can = FV_RECURRENT_CAN,
     .setup_size = sizeof(fv__recurrent_setup),
     .accept = accept,
+    .check = check,
     .scratch = scratch_size,
     .flops = flops,
     .forward = forward,
     .backward = backward,
-    .weights = fv__recurrent_weights,
+    .weights = weights,
     .describe = describe,
 };

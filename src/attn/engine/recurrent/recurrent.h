@@ -20,8 +20,8 @@
  * dK and dV. Chunks are made by positions of their own sequence: a result depends neither on threads nor on what else
  * is in the batch.
  *
- * A new recurrence (decay, delta rule) is a new field of fv__recurrent_setup, read where a chunk is combined with
- * the state: states and outputs. */
+ * That is the form of what is normalized and forgets nothing. With decays, the delta rule and a state that comes from
+ * elsewhere it is the chunkwise form, chunkwise.h. fv__recurrent_setup says which. */
 #ifndef FV_ATTN_RECURRENT_H
 #define FV_ATTN_RECURRENT_H
 
@@ -33,13 +33,34 @@ enum {
 };
 
 enum {
-    FV_RECURRENT_CAN = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS
+    FV_RECURRENT_CAN =
+        FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS | FV_CAN_DECODE
 };
 extern const fv__engine fv__recurrent;
 
+typedef enum fv__row_map { FV_MAP_IDENTITY, FV_MAP_ELU } fv__row_map; /* of q and k: x, or elu(x) + 1 */
+
+typedef enum fv__decay {
+    FV_DECAY_NONE,
+    FV_DECAY_CONST,  /* per head: log_decay of the setup */
+    FV_DECAY_SCALAR, /* per token: the operand log_decay is (B,H,L) */
+    FV_DECAY_VECTOR  /* per token and row of the state: it is (B,H,L,D) */
+} fv__decay;
+
+typedef enum fv__low_rank {
+    FV_LOW_RANK_NONE,
+    FV_LOW_RANK_DELTA /* beta (B,H,L); a general pair of vectors (DPLR, RWKV-7) would stand here */
+} fv__low_rank;
+
 /* What a mechanism over RECURRENT chooses. */
 typedef struct fv__recurrent_setup {
-    double eps; /* added to the normaliser */
+    fv__row_map map; /* FV_MAP_ELU when normalized */
+    fv__decay decay; /* NONE, and no low rank, when normalized */
+    fv__low_rank low_rank;
+    double (*log_decay)(const fv_attention_plan *plan, int64_t head); /* <= 0; for FV_DECAY_CONST */
+    int64_t chunk;   /* tokens, a power of 2 up to 64; not when normalized */
+    bool normalized; /* divided by f.z + eps: the form by spans; else the chunkwise form */
+    double eps;
 } fv__recurrent_setup;
 static inline fv__recurrent_setup *fv__recurrent_setup_of(const fv_attention_plan *plan) {
     return fv__setup_of(plan, &fv__recurrent);

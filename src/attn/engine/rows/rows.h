@@ -13,7 +13,10 @@
 
 enum { FV_ROWS_BLOCK = 16 };
 
-enum { FV_ROWS_CAN = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS };
+enum {
+    FV_ROWS_CAN =
+        FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS | FV_CAN_DECODE
+};
 #define FV_ROWS_TAKES                                                                                                \
     (FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_PREFIX_LEN) | FV_OPERAND_BIT(FV_CU_Q) | \
      FV_OPERAND_BIT(FV_CU_K))

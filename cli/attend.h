@@ -3,24 +3,33 @@
 #ifndef CLI_ATTEND_H
 #define CLI_ATTEND_H
 
+#include "command.h"
+
 #include "fovea/attention.h"
 #include "fovea/files.h"
 #include "fovea/statistics.h"
 
 typedef enum attend_layout { ATTEND_BHLD, ATTEND_BLHD, ATTEND_BLD } attend_layout;
 
-/* Everything `attend` can be given as a tensor, by the name of its flag and of its tensor in a file. */
-enum { ATTEND_INPUTS = 19 };
-extern const char *const attend_names[ATTEND_INPUTS + 1];
+/* Everything `attend` can be given as a tensor: an operand by its number, then tensors only this command has. The name
+ * is that of the tensor in a file, and with dashes that of the flag; NULL for what nobody gives. */
+enum { ATTEND_OTHERS = 4, ATTEND_INPUTS = FV_OPERANDS + ATTEND_OTHERS };
+const char *attend_name(int input);
 
 typedef struct attend_options {
     const char *file[ATTEND_INPUTS]; /* .npy of each input */
-    const char *in, *out, *name, *tensor, *layout, *causal, *mask_means, *attention, *weights, *rows, *head_list, *rope,
-        *rope_scaling, *statistics, *pool;
-    int64_t heads, kv_heads, q_offset, window_left, window_right, seed, rope_dim;
-    double scale, softcap, dropout, rope_base, rope_factor, rope_length;
+    fv_attention_options how;
+    fv_attention_call call;
+    const char *in, *out, *name, *tensor, *layout, *weights, *rows, *head_list, *rope, *rope_scaling, *statistics,
+        *pool;
+    int64_t heads, kv_heads, rope_dim;
+    double rope_base, rope_factor, rope_length;
     bool plan, statistics_dropout;
 } attend_options;
+
+/* attend_options.c: the flags; the rows of two groups are also asked for their defaults. */
+size_t attend_groups(attend_options *o, cli_group *group);
+extern const fv_option attend_rope_rows[], attend_output_rows[];
 
 /* Files stay open while their tensors are read. */
 fv_status attend_open(const attend_options *o);

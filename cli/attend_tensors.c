@@ -10,10 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const char *const attend_names[ATTEND_INPUTS + 1] = {
-    "q",         "k",    "v",     "bias",         "mask",         "kv_len", "past_k", "past_v",     "sinks", "slopes",
-    "log_decay", "beta", "state", "cu_seqlens_q", "cu_seqlens_k", "index",  "do",     "prefix_len", "dlse",  NULL};
-
 static fv_tensor_file *in; /* --in */
 static struct single {
     char *name;
@@ -45,7 +41,7 @@ fv_status attend_open(const attend_options *o) {
         return cli_fail(FV_USAGE, "--in %s: an .npy file holds one tensor without a name\n  try:     --q %s", o->in,
                         o->in);
     for (int i = 0; status == FV_OK && i < ATTEND_INPUTS; i++)
-        if (o->file[i]) status = open_single(attend_names[i], strlen(attend_names[i]), o->file[i]);
+        if (o->file[i]) status = open_single(attend_name(i), strlen(attend_name(i)), o->file[i]);
     size_t count;
     char **entry = cli_list_split(o->tensor, &count);
     for (size_t i = 0; status == FV_OK && i < count; i++) {

@@ -11,93 +11,7 @@
 
 static attend_options o;
 
-#define AT(field) offsetof(attend_options, field)
-#define INPUT(name, index, help) \
-    { name, FV_OPT_STRING, AT(file) + (index) * sizeof(char *), NULL, 0, 0, "FILE", help }
-static const fv_option input_rows[] = {
-    {"in", FV_OPT_STRING, AT(in), NULL, 0, 0, "FILE", "a .safetensors file with the tensors q k v ... by their names"},
-    {"name", FV_OPT_STRING, AT(name), NULL, 0, 0, "NAME=INSIDE...",
-     "what a tensor is called inside --in: q=layer.0.query"},
-    INPUT("q", 0, "queries, .npy"),
-    INPUT("k", 1, "keys, .npy"),
-    INPUT("v", 2, "values, .npy"),
-    INPUT("bias", 3, "added to the scores; broadcast to (batch, heads, queries, keys)"),
-    INPUT("mask", 4, "bool or u8, broadcast the same way; see --mask-means"),
-    INPUT("kv-len", 5, "(batch) keys at and beyond it do not exist"),
-    INPUT("prefix-len", 17, "(batch) every query sees the keys below it, whatever --causal says"),
-    INPUT("past-k", 6, "keys before k, as from a cache; present_k is written"),
-    INPUT("past-v", 7, "values before v"),
-    INPUT("sinks", 8, "(heads) logits that join the softmax denominator"),
-    INPUT("slopes", 9, "(heads) ALiBi slopes"),
-    INPUT("log-decay", 10, "log decay of recurrent mechanisms"),
-    INPUT("beta", 11, "write strength of delta rules"),
-    INPUT("state", 12, "initial state of recurrent mechanisms"),
-    INPUT("cu-seqlens-q", 13, "(sequences + 1) where each packed sequence begins in q"),
-    INPUT("cu-seqlens-k", 14, "the same for k and v"),
-    INPUT("index", 15, "integers of selecting mechanisms"),
-    INPUT("do", 16, "gradient of out; the gradients of all inputs are written"),
-    INPUT("dlse", 18, "gradient of lse, with do or alone"),
-    {"tensor", FV_OPT_STRING, AT(tensor), NULL, 0, 0, "NAME=FILE...", "a parameter of the mechanism: w=w.npy"},
-    {"layout", FV_OPT_CHOICE, AT(layout), "bhld", 0, 0, "bhld|blhd|bld",
-     "order of batch, heads, length, head_dim in q k v out"},
-    {"heads", FV_OPT_INT, AT(heads), "0", 0, 65536, "N", "with --layout bld: heads of q"},
-    {"kv-heads", FV_OPT_INT, AT(kv_heads), "0", 0, 65536, "N", "with --layout bld: heads of k and v; 0: as q"},
-    {0}};
-
-static const fv_option how_rows[] = {
-    {"attention", FV_OPT_STRING, AT(attention), "softmax", 0, 0, "NAME:PARAM=VALUE",
-     "the mechanism; `fovea mechanisms` lists them"},
-    {"scale", FV_OPT_FLOAT, AT(scale), "0", -1e9, 1e9, "X", "of the scores; 0: 1/sqrt(head_dim)"},
-    {"softcap", FV_OPT_FLOAT, AT(softcap), "0", 0, 1e9, "X", "scores become cap*tanh(score/cap); 0: none"},
-    {"causal", FV_OPT_CHOICE, AT(causal), "none", 0, 0, "none|upper-left|lower-right",
-     "which corner the diagonal starts from"},
-    {"q-offset", FV_OPT_INT, AT(q_offset), "0", -1e15, 1e15, "N",
-     "position of query 0 among the keys; the length of past_k is added"},
-    {"window-left", FV_OPT_INT, AT(window_left), "-1", -1, 1e15, "N",
-     "keys seen to the left of a query besides itself; -1: all"},
-    {"window-right", FV_OPT_INT, AT(window_right), "-1", -1, 1e15, "N", "keys seen to the right; -1: all"},
-    {"mask-means", FV_OPT_CHOICE, AT(mask_means), "keep", 0, 0, "keep|drop", "what a true element of the mask says"},
-    {"dropout", FV_OPT_FLOAT, AT(dropout), "0", 0, 1, "P", "probability of dropping a weight"},
-    {"seed", FV_OPT_INT, AT(seed), "0", 0, 9e18, "N", "of the dropout"},
-    {0}};
-
-static const fv_option rope_rows[] = {
-    {"rope", FV_OPT_CHOICE, AT(rope), "none", 0, 0, "none|half|interleaved",
-     "rotate q and k by their positions: halves of a head as Llama, or interleaved pairs as GPT-J"},
-    {"rope-base", FV_OPT_FLOAT, AT(rope_base), "10000", 1, 1e12, "X", "base of the angles"},
-    {"rope-dim", FV_OPT_INT, AT(rope_dim), "0", 0, 65536, "N", "rotated columns of a head; 0: all"},
-    {"rope-scaling", FV_OPT_CHOICE, AT(rope_scaling), "none", 0, 0, "none|linear|ntk|yarn|llama3",
-     "for more positions than in training; yarn scales q and k by its attention factor"},
-    {"rope-factor", FV_OPT_FLOAT, AT(rope_factor), "1", 1, 1e6, "X", "how many times more positions"},
-    {"rope-length", FV_OPT_FLOAT, AT(rope_length), "0", 0, 1e12, "N", "positions in training, for yarn and llama3"},
-    {0}};
-
-static const fv_option output_rows[] = {
-    {"out", FV_OPT_STRING, AT(out), NULL, 0, 0, "FILE",
-     "FILE.safetensors, FILE.npy (only out) or FOLDER/ (one .npy each)"},
-    {"weights", FV_OPT_CHOICE, AT(weights), NULL, 0, 0, "raw|softcapped|biased|softmax|dropout",
-     "also write scores or weights; dropout: the weights after it, as they multiply the values"},
-    {"rows", FV_OPT_STRING, AT(rows), NULL, 0, 0, "LIST", "query rows of the weights: 0,5-7; all without it"},
-    {"head-list", FV_OPT_STRING, AT(head_list), NULL, 0, 0, "LIST",
-     "heads of the weights and of the statistics: 0,2-3; all without it"},
-    {"statistics", FV_OPT_STRING, AT(statistics), NULL, 0, 0, "LIST",
-     "also write what all weights look like, without storing them: pooled (mean and max of blocks), columns (attention "
-     "each key receives), entropy (of each row, in nats)"},
-    {"pool", FV_OPT_STRING, AT(pool), "64,64", 0, 0, "BQ,BK", "queries and keys of a block of --statistics pooled"},
-    {"statistics-dropout", FV_OPT_BOOL, AT(statistics_dropout), "false", 0, 0, NULL,
-     "pooled and columns of --statistics count the weights after dropout"},
-    {"plan", FV_OPT_BOOL, AT(plan), "false", 0, 0, NULL,
-     "print which kernel would run and what it needs; runs only with --out"},
-    {0}};
-#undef AT
-
-static size_t groups(cli_group *group) {
-    group[0] = (cli_group){"tensors", input_rows, &o, NULL};
-    group[1] = (cli_group){"attention", how_rows, &o, NULL};
-    group[2] = (cli_group){"rotary positions", rope_rows, &o, NULL};
-    group[3] = (cli_group){"output", output_rows, &o, NULL};
-    return 4;
-}
+static size_t groups(cli_group *group) { return attend_groups(&o, group); }
 
 /* One computation: the tensors as the library sees them, and what the outputs should look like. */
 typedef struct job {
@@ -117,18 +31,7 @@ static bool wants(const job *j, fv_operand operand) {
 }
 
 static void read_options(job *j) {
-    j->how = (fv_attention_options)FV_ATTENTION_DEFAULT;
-    j->how.mechanism = o.attention;
-    j->how.scale = o.scale;
-    j->how.softcap = o.softcap;
-    j->how.causal = strcmp(o.causal, "none") == 0         ? FV_CAUSAL_NONE
-                    : strcmp(o.causal, "upper-left") == 0 ? FV_CAUSAL_UPPER_LEFT
-                                                          : FV_CAUSAL_LOWER_RIGHT;
-    j->call.q_offset = o.q_offset;
-    if (o.window_left >= 0 || o.window_right >= 0) j->how.window = FV_WINDOW(o.window_left, o.window_right);
-    j->how.mask_means = strcmp(o.mask_means, "drop") == 0 ? FV_MASK_DROP : FV_MASK_KEEP;
-    j->how.dropout = o.dropout;
-    j->call.seed = (uint64_t)o.seed;
+    j->how = o.how, j->call = o.call;
     j->layout = strcmp(o.layout, "blhd") == 0 ? ATTEND_BLHD : strcmp(o.layout, "bld") == 0 ? ATTEND_BLD : ATTEND_BHLD;
 }
 
@@ -243,10 +146,9 @@ static fv_status load_dlse(job *j) {
 }
 
 static bool is_name(const void *context, const char *name, size_t size) {
-    static const char *const others[] = {"past_k", "past_v", "do", "dlse"};
     const job *j = context;
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (strlen(others[i]) == size && strncmp(others[i], name, size) == 0) return true;
+    for (int i = FV_OPERANDS; i < ATTEND_INPUTS; i++)
+        if (strlen(attend_name(i)) == size && strncmp(attend_name(i), name, size) == 0) return true;
     for (int operand = 0; operand < FV_OPERANDS; operand++) {
         if (fv_operand_is(operand, FV_ROLE_RESULT)) continue;
         const char *one = cli_operand_name(j->mechanism, operand);
@@ -259,8 +161,8 @@ static bool is_name(const void *context, const char *name, size_t size) {
 static fv_status check_partners(void) {
     const bool rope = attend_rope_wanted(&o), scaling = strcmp(o.rope_scaling, "none") != 0;
     attend_options standard;
-    fv_options_init(rope_rows, &standard);
-    fv_options_init(output_rows, &standard);
+    fv_options_init(attend_rope_rows, &standard);
+    fv_options_init(attend_output_rows, &standard);
     const struct {
         const char *name, *partner;
         bool alone;
@@ -293,7 +195,7 @@ static fv_status check_flags(const job *j) {
     if ((o.heads || o.kv_heads) && j->layout != ATTEND_BLD)
         return cli_fail(FV_USAGE, "--%s without --layout bld\n  the other layouts say it in their shape",
                         o.heads ? "heads" : "kv-heads");
-    if (o.q_offset && j->how.causal == FV_CAUSAL_LOWER_RIGHT)
+    if (o.call.q_offset && j->how.causal == FV_CAUSAL_LOWER_RIGHT)
         return cli_fail(FV_USAGE,
                         "--q-offset with --causal lower-right\n  which puts the last query at the last key\n"
                         "  try:     --causal upper-left");
@@ -453,7 +355,7 @@ static fv_status compute(const job *j, const fv_attention_plan *plan) {
 
 static fv_status run_job(job *j) {
     fv_attention_plan *plan = NULL;
-    fv_status status = cli_mechanism_find(o.attention, &j->mechanism);
+    fv_status status = cli_mechanism_find(o.how.mechanism, &j->mechanism);
     if (status == FV_OK) read_options(j);
     if (status == FV_OK) status = attend_statistics_check(&o);
     if (status == FV_OK) status = attend_open(&o);

@@ -134,6 +134,8 @@ static void expected(const fv_option *row, char *text, size_t size) {
     case FV_OPT_BOOL:
     case FV_OPT_NOT: snprintf(text, size, "true or false"); break;
     case FV_OPT_INT:
+    case FV_OPT_WINDOW_LEFT:
+    case FV_OPT_WINDOW_RIGHT:
         if (row->min == 0 && row->max == 0)
             snprintf(text, size, "a whole number");
         else if (row->max >= 9e18)
@@ -149,7 +151,8 @@ static void expected(const fv_option *row, char *text, size_t size) {
         else
             snprintf(text, size, "a number from %g to %g", row->min, row->max);
         break;
-    case FV_OPT_CHOICE: {
+    case FV_OPT_CHOICE:
+    case FV_OPT_ENUM: {
         size_t n = 0;
         for (const char *c = row->choices; c && *c && n + 3 < size; c++) {
             if (*c == '|')
@@ -170,7 +173,7 @@ static void near_choice(const fv_option *row, const char *value, char *text, siz
     const char *names[64];
     size_t count = 0;
     text[0] = 0;
-    if (row->type != FV_OPT_CHOICE || !row->choices) return;
+    if ((row->type != FV_OPT_CHOICE && row->type != FV_OPT_ENUM) || !row->choices) return;
     snprintf(list, sizeof list, "%s", row->choices);
     for (char *rest = list, *one; count < 64 && (one = strsep(&rest, "|"));) names[count++] = one;
     if (cli_nearest(value, names, count, "", near, sizeof near)) snprintf(text, size, "\n  try:     %s", near);

@@ -190,7 +190,8 @@ void cli_help_markdown(FILE *out) {
 /* ---- completion */
 
 static void bash_values(FILE *out, const cli_flag *flag) {
-    if (flag->row->type != FV_OPT_CHOICE || !flag->row->choices) return;
+    const fv_option_type type = flag->row->type;
+    if ((type != FV_OPT_CHOICE && type != FV_OPT_ENUM) || !flag->row->choices) return;
     fprintf(out, "        --%s) COMPREPLY=($(compgen -W \"", flag->name);
     for (const char *c = flag->row->choices; *c; c++) fputc(*c == '|' ? ' ' : *c, out);
     fputs("\" -- \"$word\")); return ;;\n", out);

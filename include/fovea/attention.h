@@ -63,6 +63,9 @@ typedef struct fv_attention_options {
 #define FV_ATTENTION_DEFAULT \
     { 0 }
 
+/* Its rows, all but `blocks`, which has no text. A struct that holds these options includes them by a GROUP row. */
+FV_API const fv_option *fv_attention_rows(void);
+
 /* What may differ from call to call of one plan; NULL in its place is all zeros. The backward, the weights and the
  * statistics of a forward take the call of that forward. */
 typedef struct fv_attention_call {
@@ -70,6 +73,7 @@ typedef struct fv_attention_call {
     int64_t q_offset;     /* position of query 0 among the keys, up to 2^48; with UPPER_LEFT, NONE and windows */
     uint64_t reserved[8]; /* zero; anything else is FV_USAGE */
 } fv_attention_call;
+FV_API const fv_option *fv_attention_call_rows(void);
 
 /* ---- running */
 
@@ -148,7 +152,8 @@ enum { /* what a mechanism can do */
 typedef enum fv_operand_init {
     FV_OPERAND_XAVIER, /* uniform, bound sqrt(6 / (sum of the last two axes)) */
     FV_OPERAND_ZEROS,
-    FV_OPERAND_ONES
+    FV_OPERAND_ONES,
+    FV_OPERAND_NORMAL /* normal, deviation 0.1 */
 } fv_operand_init;
 typedef struct fv_mechanism_operand {
     fv_operand operand;       /* FV_W0 ..., FV_AUX */

@@ -87,17 +87,34 @@ typedef enum fv_option_type {
     FV_OPT_STRING,
     FV_OPT_CHOICE,
     FV_OPT_WINDOW_LEFT, /* one side of an fv_window, as a number: -1 is no limit */
-    FV_OPT_WINDOW_RIGHT
+    FV_OPT_WINDOW_RIGHT,
+    FV_OPT_ENUM, /* an enum that counts from 0, as one of the words of `choices` */
+    FV_OPT_GROUP /* the rows of `group` describe a struct of `max` bytes; `name` stands before their names, "" for none */
 } fv_option_type;
 typedef struct fv_option {
     const char *name;     /* long name with dashes: "batch-size" */
-    fv_option_type type;  /* fields: bool (and NOT), int64_t, double, const char * (and CHOICE), fv_window */
+    fv_option_type type;  /* fields: bool (and NOT), int64_t, double, const char * (and CHOICE), fv_window, enum */
     size_t offset;        /* offsetof the field in its options struct */
     const char *standard; /* default as text, NULL for none */
     double min, max;      /* inclusive range of numbers; ignored otherwise */
-    const char *choices;  /* CHOICE: "mean|max|cls|attention"; a hint such as "FILE" otherwise, may be NULL */
+    const char *choices;  /* CHOICE, ENUM: "mean|max|cls|attention"; a hint such as "FILE" otherwise, may be NULL */
     const char *help;     /* one line, lower case, no full stop */
+    const struct fv_option *(*group)(void); /* GROUP: gives another table, ended by a NULL name */
 } fv_option;
+
+/* All rows of a table, those of its GROUP rows in their place, with name and offset as seen from the whole struct:
+ *     for (fv_option_walk walk = fv_option_walk_of(rows); fv_option_next(&walk);) ... walk.row.name ...
+ * A row of the table itself hides one of the same name that a GROUP would bring. Names last until the next step. */
+enum { FV_OPTION_DEPTH = 4 };
+typedef struct fv_option_walk {
+    fv_option row;
+    const fv_option *rows, *at[FV_OPTION_DEPTH];
+    size_t offset[FV_OPTION_DEPTH], prefix[FV_OPTION_DEPTH];
+    int depth;
+    char name[64];
+} fv_option_walk;
+FV_API fv_option_walk fv_option_walk_of(const fv_option *rows);
+FV_API bool fv_option_next(fv_option_walk *walk); /* false: there is no further row */
 
 /* Fill `options` (a struct described by `rows`, terminated by a NULL name) with the defaults. */
 FV_API void fv_options_init(const fv_option *rows, void *options);
@@ -107,8 +124,10 @@ FV_API void fv_options_init(const fv_option *rows, void *options);
 FV_API fv_status fv_options_set(const fv_option *rows, void *options, const char *name, const char *value);
 
 /* The row an option's name means: its own name, '_' for '-', or another name it has; NULL: none. Earlier names of an
- * option and those of other tools stay valid wherever options are read: "learn-rate" and "lr" are "learning-rate". */
+ * option and those of other tools stay valid wherever options are read: "learn-rate" and "lr" are "learning-rate".
+ * The second form also finds what a GROUP row includes, as walk->row; false: none. */
 FV_API const fv_option *fv_option_find(const fv_option *rows, const char *name);
+FV_API bool fv_option_walk_find(fv_option_walk *walk, const fv_option *rows, const char *name);
 
 /* The other names of an option, from index 0; NULL at the end. The second: only those it had in earlier versions. */
 FV_API const char *fv_option_alias(const char *name, size_t index);

@@ -73,7 +73,7 @@ typedef struct fv_linear_options {
     double init;          /* standard deviation of W; 0: Xavier uniform */
     uint64_t reserved[8]; /* 0 */
 } fv_linear_options;
-FV_API extern const fv_option fv_linear_rows[];
+FV_API const fv_option *fv_linear_rows(void);
 FV_API fv_status fv_layer_linear(fv_layer **layer, fv_params *params, const char *name, const fv_linear_options *o);
 
 /* ---- embedding: rows of a table */
@@ -84,7 +84,7 @@ typedef struct fv_embedding_options {
     bool frozen;          /* keep the vectors as they are */
     uint64_t reserved[8]; /* 0 */
 } fv_embedding_options;
-FV_API extern const fv_option fv_embedding_rows[];
+FV_API const fv_option *fv_embedding_rows(void);
 FV_API fv_status fv_layer_embedding(fv_layer **layer, fv_params *params, const char *name,
                                     const fv_embedding_options *o);
 FV_API fv_node *fv_layer_embed(const fv_layer *layer, fv_graph *g, const int32_t *ids, int64_t count);
@@ -98,7 +98,7 @@ typedef struct fv_norm_options {
     double eps;           /* 0: 1e-5 layer, 1e-6 rms */
     uint64_t reserved[8]; /* 0 */
 } fv_norm_options;
-FV_API extern const fv_option fv_norm_rows[];
+FV_API const fv_option *fv_norm_rows(void);
 FV_API fv_status fv_layer_norm(fv_layer **layer, fv_params *params, const char *name, const fv_norm_options *o);
 
 /* ---- dropout */
@@ -106,7 +106,7 @@ typedef struct fv_dropout_options {
     double p;
     uint64_t reserved[8]; /* 0 */
 } fv_dropout_options;
-FV_API extern const fv_option fv_dropout_rows[];
+FV_API const fv_option *fv_dropout_rows(void);
 FV_API fv_status fv_layer_dropout(fv_layer **layer, fv_params *params, const char *name, const fv_dropout_options *o);
 
 /* ---- feed-forward: d_model -> d_ff -> d_model */
@@ -117,7 +117,7 @@ typedef struct fv_feed_forward_options {
     bool no_bias;
     uint64_t reserved[8]; /* 0 */
 } fv_feed_forward_options;
-FV_API extern const fv_option fv_feed_forward_rows[];
+FV_API const fv_option *fv_feed_forward_rows(void);
 FV_API fv_status fv_layer_feed_forward(fv_layer **layer, fv_params *params, const char *name,
                                        const fv_feed_forward_options *o);
 
@@ -127,18 +127,15 @@ typedef struct fv_multi_head_options {
     int64_t heads;         /* 0: 8 */
     int64_t kv_heads;      /* 0: heads; fewer: grouped-query */
     int64_t head_dim;      /* 0: d_model / heads */
-    const char *mechanism; /* NULL: "softmax"; "topk:k=32", ...; a gate runs on x itself */
     const char *positions; /* NULL: none; none | rope | rope-pairs | alibi: positions that act inside attention */
     double rope_base;      /* 0: 10000 */
-    bool causal, no_bias;  /* no_bias: of the projections */
+    bool no_bias;          /* of the projections */
     bool sinks;            /* one learned logit per head */
     bool no_projection;    /* of the output: textbook single-layer models */
-    fv_window window;      /* zeros: none */
-    double softcap;        /* 0: none */
-    double dropout;        /* of attention weights */
-    uint64_t reserved[8];  /* 0 */
+    fv_attention_options attention; /* .mechanism "topk:k=32", .causal, ...; a gate runs on x itself */
+    uint64_t reserved[8];           /* 0 */
 } fv_multi_head_options;
-FV_API extern const fv_option fv_multi_head_rows[];
+FV_API const fv_option *fv_multi_head_rows(void);
 FV_API fv_status fv_layer_multi_head(fv_layer **layer, fv_params *params, const char *name,
                                      const fv_multi_head_options *o);
 /* Cross-attention: queries from flow.x, keys and values from flow.memory. */
@@ -152,7 +149,7 @@ typedef struct fv_positions_options {
     const char *positions; /* NULL: learned; none | sinusoidal | learned */
     uint64_t reserved[8];  /* 0 */
 } fv_positions_options;
-FV_API extern const fv_option fv_positions_rows[];
+FV_API const fv_option *fv_positions_rows(void);
 FV_API fv_status fv_layer_positions(fv_layer **layer, fv_params *params, const char *name,
                                     const fv_positions_options *o);
 
@@ -163,7 +160,7 @@ typedef struct fv_pooling_options {
         *pooling; /* NULL: mean; mean | max | first | cls (= first) | attention | mean+attention (out = 2 * d_model) */
     uint64_t reserved[8]; /* 0 */
 } fv_pooling_options;
-FV_API extern const fv_option fv_pooling_rows[];
+FV_API const fv_option *fv_pooling_rows(void);
 FV_API fv_status fv_layer_pooling(fv_layer **layer, fv_params *params, const char *name, const fv_pooling_options *o);
 /* The weights [T,1] attention pooling gave to the rows in this step's last forward of the layer; NULL for other
  * kinds. */
@@ -171,21 +168,19 @@ FV_API fv_node *fv_layer_pooling_weights(const fv_layer *layer, fv_graph *g);
 
 /* ---- transformer block: attention and feed-forward, each with norm, dropout and residual */
 typedef struct fv_block_options {
-    int64_t d_model, heads, kv_heads;  /* of the attention */
-    int64_t d_ff;                      /* of the feed-forward */
-    const char *norm;                  /* NULL: layer; layer | rms */
-    const char *order;                 /* NULL: pre; pre | post: where the norm stands */
-    const char *activation;            /* of the feed-forward */
-    const char *mechanism, *positions; /* of the attention, and so on: zeros mean what they mean there */
+    int64_t d_model, heads, kv_heads; /* of the attention */
+    int64_t d_ff;                     /* of the feed-forward */
+    const char *norm;                 /* NULL: layer; layer | rms */
+    const char *order;                /* NULL: pre; pre | post: where the norm stands */
+    const char *activation;           /* of the feed-forward */
+    const char *positions;            /* of the attention, and so on: zeros mean what they mean there */
     double rope_base;
-    bool causal, no_bias, sinks;
-    fv_window window;
-    double softcap;
-    double dropout;           /* of what each half adds to the residual stream, and inside the feed-forward */
-    double attention_dropout; /* of attention weights */
-    uint64_t reserved[8];     /* 0 */
+    bool no_bias, sinks;
+    double dropout; /* of what each half adds to the residual stream, and inside the feed-forward */
+    fv_attention_options attention;
+    uint64_t reserved[8]; /* 0 */
 } fv_block_options;
-FV_API extern const fv_option fv_block_rows[];
+FV_API const fv_option *fv_block_rows(void);
 FV_API fv_status fv_layer_block(fv_layer **layer, fv_params *params, const char *name, const fv_block_options *o);
 
 /* ---- decoding: each forward brings new rows, and layers remember the earlier ones

@@ -35,6 +35,8 @@ fv_status fv__attn_start(fv__run *run, const fv_attention_plan *plan, const fv_a
                          const fv_attention_tensors *x, bool backward);
 fv_status fv__attn_check_call(const fv_attention_call *call);
 void *fv__attn_aligned(void *scratch);
+/* The engine of a plan, with scratch as it announced. */
+void fv__attn_engine_run(const fv__run *run, bool backward, void *scratch);
 
 /* cast.c: a plan whose storage is not its dtype runs through here. Scratch: the tensors in f32, then what the mechanism
  * needs. */

@@ -167,7 +167,7 @@ void fv__cast_run(const fv__run *run, bool backward, void *scratch) {
     convert_all(&s, true);
     char *rest = (char *)scratch + fv__cast_bytes(plan, backward);
     const fv__run inner = {plan, &y, run->call};
-    (backward ? plan->mechanism->engine->backward : plan->mechanism->engine->forward)(&inner, rest);
+    fv__attn_engine_run(&inner, backward, rest);
     convert_all(&s, false);
 }
 

@@ -116,6 +116,7 @@ fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention
         status = cast_weights(&run, capture, batch, head, rows, count, weights, scratch);
     else
         weigh_rows(&run, capture, batch, head, rows, count, weights, scratch);
+    fv__regions_open(scratch, bytes);
     fv__free(scratch);
     return status;
 }
@@ -230,5 +231,6 @@ fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const f
     }
     const fv__engine *engine = plan->mechanism->engine;
     (engine->statistics ? engine->statistics : fv__statistics_by_rows)(&inner, want, at);
+    fv__regions_open(scratch, fv_attention_statistics_scratch(plan, want));
     return FV_OK;
 }

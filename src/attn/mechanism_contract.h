@@ -7,12 +7,14 @@
 #ifndef FV_ATTN_CONTRACT_H
 #define FV_ATTN_CONTRACT_H
 
+#include "attn/regions.h"
 #include "base/base.h"
 #include "fovea/attention.h"
 #include "fovea/statistics.h"
 
 typedef struct fv__mechanism fv__mechanism;
 typedef struct fv__engine fv__engine;
+enum { FV_ATTN_CHILDREN = 4 };
 
 /* Everything a kernel needs to know, resolved: defaults filled in, sizes named. Never changed after it was made. */
 struct fv_attention_plan {
@@ -24,9 +26,11 @@ struct fv_attention_plan {
     int64_t batch, heads, kv_heads, q_len, k_len, d_qk, d_v;
     int64_t sequences; /* batch, or N of cu_seqlens */
     bool causal, lower_right, packed;
-    int64_t window_left, window_right; /* as given; causal makes window_right 0 */
-    void *params;                      /* the mechanism's own, filled from text */
-    void *setup;                       /* of the engine, filled by the mechanism: see fv__ENGINE_setup_of */
+    int64_t window_left, window_right;          /* as given; causal makes window_right 0 */
+    void *params;                               /* the mechanism's own, filled from text */
+    void *setup;                                /* of the engine, filled by the mechanism: see fv__ENGINE_setup_of */
+    fv_attention_plan *child[FV_ATTN_CHILDREN]; /* plans this one runs: see fv__plan_child */
+    int children;
 };
 
 /* One call of a plan. */
@@ -75,6 +79,11 @@ static inline void *fv__setup_of(const fv_attention_plan *plan, const fv__engine
     return plan->mechanism->engine == engine ? plan->setup : NULL;
 }
 
+/* Plans a mechanism that another is made of, in the setup of that one: with options and shapes of its own, checked like
+ * those of any caller. The child belongs to the plan. */
+fv_status fv__plan_child(fv_attention_plan *plan, const fv_attention_options *options,
+                         const fv_attention_tensors *shapes, const fv_attention_plan **child);
+
 /* Scratch of 2^48 bytes and more is refused when planning: no machine has it. So sizes stop growing there, and sums
  * of them, times the threads, never wrap: what is too large is seen to be. */
 #define FV_ATTN_MOST (INT64_C(1) << 48)
@@ -85,9 +94,10 @@ static inline int64_t fv__attn_times(int64_t a, int64_t b) {
     return __builtin_mul_overflow(a, b, &product) || product > FV_ATTN_MOST ? FV_ATTN_MOST : product;
 }
 
-/* Bytes that `count` elements take in scratch, where every array begins at a line of 64; at most FV_ATTN_MOST. */
+/* Bytes that `count` elements take in scratch, where every array begins at a line of 64; at most FV_ATTN_MOST, and a red
+ * zone under sanitizers. */
 static inline size_t fv__attn_lines(int64_t count, size_t element) {
-    return ((size_t)fv__attn_times(count, (int64_t)element) + 63) & ~(size_t)63;
+    return (((size_t)fv__attn_times(count, (int64_t)element) + 63) & ~(size_t)63) + FV_RED_ZONE;
 }
 
 /* Element i of a tensor of i32 or i64 with one axis: lengths, cu_seqlens. */

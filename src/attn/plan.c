@@ -46,9 +46,20 @@ fv_status fv_attention_plan_create(fv_attention_plan **out, const fv_attention_o
 
 void fv_attention_plan_free(fv_attention_plan *plan) {
     if (!plan) return;
+    for (int k = 0; k < plan->children; k++) fv_attention_plan_free(plan->child[k]);
     fv__free(plan->params);
     fv__free(plan->setup);
     fv__free(plan);
+}
+
+fv_status fv__plan_child(fv_attention_plan *plan, const fv_attention_options *options,
+                         const fv_attention_tensors *shapes, const fv_attention_plan **child) {
+    if (plan->children == FV_ATTN_CHILDREN)
+        return fv__fail(FV_USAGE, "attention: mechanism \"%s\", parts\n  expected at most %d\n  found:   more",
+                        plan->mechanism->info.name, FV_ATTN_CHILDREN);
+    FV_TRY(fv_attention_plan_create(&plan->child[plan->children], options, shapes));
+    *child = plan->child[plan->children++];
+    return FV_OK;
 }
 
 size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward) {

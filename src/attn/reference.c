@@ -16,7 +16,7 @@ double fv__plain_dot(const fv__row *r, int64_t j) {
     return sum;
 }
 
-void fv__plain_output(const fv__row *r, fv__plain_weight *weight, void *context) {
+void fv__plain_output(const fv__row *r, fv__plain_weight_fn *weight, void *context) {
     const fv_tensor *t = r->run->x->t;
     const int64_t d_v = r->run->plan->d_v;
     for (int64_t d0 = 0; d0 < d_v; d0 += 64) { /* 64 columns at a time: nothing is stored */

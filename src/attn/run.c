@@ -106,14 +106,18 @@ static fv_status check_scratch(const fv_attention_plan *plan, bool backward, con
                     fv_attention_scratch(plan, backward));
 }
 
+void fv__attn_engine_run(const fv__run *run, bool backward, void *scratch) {
+    const fv__engine *engine = run->plan->mechanism->engine;
+    (backward ? engine->backward : engine->forward)(run, scratch);
+    fv__regions_open(scratch, engine->scratch(run->plan, backward));
+}
+
 static void dispatch(const fv__run *run, bool backward, void *scratch) {
-    const fv_attention_plan *plan = run->plan;
-    const fv__engine *engine = plan->mechanism->engine;
     scratch = fv__attn_aligned(scratch);
-    if (plan->storage != plan->dtype)
+    if (run->plan->storage != run->plan->dtype)
         fv__cast_run(run, backward, scratch);
     else
-        (backward ? engine->backward : engine->forward)(run, scratch);
+        fv__attn_engine_run(run, backward, scratch);
 }
 
 fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention_call *call,

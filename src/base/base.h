@@ -134,6 +134,10 @@ fv_status fv__option_check(const fv_option *row, const void *options);
  * then every field is held against its row. */
 fv_status fv__options_complete(const fv_option *rows, void *options);
 
+/* What the rows say of a struct, as bytes that are equal only for equal values: a key to find things by. Returns the
+ * length; writes at most `size` bytes. */
+size_t fv__options_key(const fv_option *rows, const void *options, void *key, size_t size);
+
 /* ---- files */
 
 /* A read-only file in memory. Mapped or read; size checked against the real file. Directories and unreadable files are

@@ -2,6 +2,7 @@
  * serves the command line, configuration files, the environment, saved models and fv_options_set. */
 #include "base/base.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Names options of this library had before: today's name, then the earlier ones. */
@@ -98,6 +99,59 @@ static bool is_alias(const char *name, const char *word) {
     const char *alias;
     for (size_t i = 0; (alias = fv_option_alias(name, i)); i++)
         if (same_name(alias, word)) return true;
+    return false;
+}
+
+/* ---- tables within tables */
+
+fv_option_walk fv_option_walk_of(const fv_option *rows) { return (fv_option_walk){.rows = rows, .at = {rows}}; }
+
+/* Does the outermost table have a row of this name itself? */
+static bool is_hidden(const fv_option_walk *walk, const char *name) {
+    for (const fv_option *row = walk->rows; walk->depth > 0 && row->name; row++)
+        if (row->type != FV_OPT_GROUP && strcmp(row->name, name) == 0) return true;
+    return false;
+}
+
+static void enter(fv_option_walk *walk, const fv_option *group) {
+    const int d = walk->depth;
+    const size_t more = strlen(group->name);
+    if (d + 1 >= FV_OPTION_DEPTH || walk->prefix[d] + more >= sizeof walk->name) return;
+    memcpy(walk->name + walk->prefix[d], group->name, more + 1);
+    walk->at[d + 1] = group->group();
+    walk->offset[d + 1] = walk->offset[d] + group->offset;
+    walk->prefix[d + 1] = walk->prefix[d] + more;
+    walk->depth++;
+}
+
+bool fv_option_next(fv_option_walk *walk) {
+    for (;;) {
+        const int d = walk->depth;
+        const fv_option *row = walk->at[d]++;
+        if (!row->name) {
+            walk->at[d]--; /* stays at the end */
+            if (d == 0) return false;
+            walk->depth--;
+        } else if (row->type == FV_OPT_GROUP) {
+            enter(walk, row);
+        } else {
+            snprintf(walk->name + walk->prefix[d], sizeof walk->name - walk->prefix[d], "%s", row->name);
+            if (is_hidden(walk, walk->name)) continue;
+            walk->row = *row;
+            walk->row.name = walk->name;
+            walk->row.offset += walk->offset[d];
+            return true;
+        }
+    }
+}
+
+bool fv_option_walk_find(fv_option_walk *walk, const fv_option *rows, const char *name) {
+    for (int aliases = 0; aliases < 2; aliases++)
+        for (*walk = fv_option_walk_of(rows); fv_option_next(walk);)
+            if (aliases ? is_alias(walk->name, name) : same_name(walk->name, name)) {
+                walk->row.name = walk->name;
+                return true;
+            }
     return false;
 }
 

@@ -28,8 +28,13 @@ static void set_side(const fv_option *row, void *field, int64_t value) {
 
 static fv_status unknown_option(const fv_option *rows, const char *name) {
     const char *names[256];
-    size_t count = 0;
-    for (const fv_option *r = rows; r->name && count < 255; r++) names[count++] = r->name;
+    char text[4096];
+    size_t count = 0, length = 0;
+    for (fv_option_walk w = fv_option_walk_of(rows);
+         count < 255 && fv_option_next(&w) && length + sizeof w.name < sizeof text;) {
+        names[count++] = text + length;
+        length += strlen(strcpy(text + length, w.name)) + 1;
+    }
     names[count] = NULL;
     const char *near = fv__nearest(name, names);
     if (near) return fv__fail(FV_USAGE, "unknown option \"%s\"\n  did you mean \"%s\"?", name, near);
@@ -55,15 +60,27 @@ static bool in_range(const fv_option *row, double value) {
     return unlimited || (value >= row->min && value <= row->max);
 }
 
-/* Is `value` one of "a|b|c"? */
-static bool is_choice(const char *choices, const char *value) {
+/* Which of "a|b|c" is `value`? -1: none. */
+static int choice_of(const char *choices, const char *value) {
     size_t length = strlen(value);
-    for (const char *at = choices; at; at = strchr(at, '|')) {
+    int number = 0;
+    for (const char *at = choices; at; at = strchr(at, '|'), number++) {
         at += *at == '|';
         size_t word = strcspn(at, "|");
-        if (word == length && !memcmp(at, value, word)) return true;
+        if (word == length && !memcmp(at, value, word)) return number;
     }
-    return false;
+    return -1;
+}
+
+static bool is_choice(const char *choices, const char *value) { return choice_of(choices, value) >= 0; }
+
+/* The word of a number, and its length; "" when there is none. */
+static const char *choice_at(const char *choices, int number, size_t *length) {
+    const char *at = choices;
+    for (int n = 0; at && n < number; n++) at = (at = strchr(at, '|')) ? at + 1 : NULL;
+    if (!at || number < 0) at = "";
+    *length = strcspn(at, "|");
+    return at;
 }
 
 /* The choice nearest to `value`, copied into `word`; false when none is near. */
@@ -129,12 +146,17 @@ static fv_status assign(const fv_option *row, void *field, const char *value) {
         if (!is_choice(row->choices, value)) return bad_choice(row, value);
         *(const char **)field = value;
         return FV_OK;
+    case FV_OPT_ENUM:
+        if (!is_choice(row->choices, value)) return bad_choice(row, value);
+        *(int *)field = choice_of(row->choices, value);
+        return FV_OK;
     case FV_OPT_STRING: *(const char **)field = value; return FV_OK;
     case FV_OPT_WINDOW_LEFT:
     case FV_OPT_WINDOW_RIGHT:
         if (!fv__parse_int(value, &whole) || !in_range(row, (double)whole)) return bad_number(row, value);
         set_side(row, field, whole);
         return FV_OK;
+    case FV_OPT_GROUP: break; /* its rows are set, never itself */
     }
     return fv__fail(FV_USAGE, "option \"%s\" has a type that is not known (%d)", row->name, (int)row->type);
 }
@@ -150,27 +172,33 @@ static void clear(const fv_option *row, void *field) {
     case FV_OPT_WINDOW_LEFT: /* of two rows for one window the first is that of its left side */
         *(fv_window *)field = (fv_window){0};
         break;
-    case FV_OPT_WINDOW_RIGHT: break;
+    case FV_OPT_ENUM: *(int *)field = 0; break;
+    case FV_OPT_WINDOW_RIGHT:
+    case FV_OPT_GROUP: break;
     }
 }
 
 void fv_options_init(const fv_option *rows, void *options) {
-    for (const fv_option *row = rows; row->name; row++) {
-        void *field = field_of(row, options);
-        clear(row, field);
-        if (row->standard) assign(row, field, row->standard);
+    for (const fv_option *row = rows; row->name; row++) /* what a struct holds beside its rows */
+        if (row->type == FV_OPT_GROUP) memset(field_of(row, options), 0, (size_t)row->max);
+    for (fv_option_walk w = fv_option_walk_of(rows); fv_option_next(&w);) {
+        void *field = field_of(&w.row, options);
+        clear(&w.row, field);
+        if (w.row.standard) assign(&w.row, field, w.row.standard);
     }
 }
 
 fv_status fv_options_set(const fv_option *rows, void *options, const char *name, const char *value) {
-    const fv_option *row = fv_option_find(rows, name);
-    return row ? assign(row, field_of(row, options), value) : unknown_option(rows, name);
+    fv_option_walk walk;
+    if (!fv_option_walk_find(&walk, rows, name)) return unknown_option(rows, name);
+    return assign(&walk.row, field_of(&walk.row, options), value);
 }
 
 size_t fv_options_print(const fv_option *row, const void *options, char *text, size_t size) {
     const void *field = (const char *)options + row->offset;
     char number[32];
     const char *out = number;
+    size_t length = 0;
     switch (row->type) {
     case FV_OPT_BOOL: out = *(const bool *)field ? "true" : "false"; break;
     case FV_OPT_NOT: out = *(const bool *)field ? "false" : "true"; break;
@@ -180,6 +208,10 @@ size_t fv_options_print(const fv_option *row, const void *options, char *text, s
     case FV_OPT_CHOICE: out = *(const char *const *)field ? *(const char *const *)field : ""; break;
     case FV_OPT_WINDOW_LEFT:
     case FV_OPT_WINDOW_RIGHT: snprintf(number, sizeof number, "%" PRId64, get_side(row, field)); break;
+    case FV_OPT_ENUM:
+        out = choice_at(row->choices, *(const int *)field, &length);
+        return (size_t)snprintf(text, size, "%.*s", (int)length, out);
+    case FV_OPT_GROUP: out = ""; break;
     }
     return (size_t)snprintf(text, size, "%s", out);
 }
@@ -210,8 +242,15 @@ fv_status fv__option_check(const fv_option *row, const void *options) {
         return fv__fail(FV_USAGE, "%s is out of range\n  expected %g to %g\n  found:   %g", row->name, row->min,
                         row->max, value);
     }
-    const bool truth = row->type == FV_OPT_BOOL || row->type == FV_OPT_NOT;
-    const char *text = truth ? NULL : *(const char *const *)field;
+    if (row->type == FV_OPT_ENUM) {
+        size_t length;
+        choice_at(row->choices, *(const int *)field, &length);
+        if (length) return FV_OK;
+        return fv__fail(FV_USAGE, "unknown %s\n  expected %s\n  found:   %d", row->name, row->choices,
+                        *(const int *)field);
+    }
+    const bool text_field = row->type == FV_OPT_STRING || row->type == FV_OPT_CHOICE;
+    const char *text = text_field ? *(const char *const *)field : NULL;
     if (row->type == FV_OPT_CHOICE && (!text || !is_choice(row->choices, text)))
         return fv__fail(FV_USAGE, "unknown %s\n  expected %s\n  found:   %s", row->name, row->choices,
                         text ? text : "nothing");
@@ -230,10 +269,52 @@ static bool is_unset(const fv_option *row, const void *field) {
 }
 
 fv_status fv__options_complete(const fv_option *rows, void *options) {
-    for (const fv_option *row = rows; row->name; row++) {
-        void *field = field_of(row, options);
-        if (row->standard && is_unset(row, field)) FV_TRY(assign(row, field, row->standard));
-        FV_TRY(fv__option_check(row, options));
+    for (fv_option_walk w = fv_option_walk_of(rows); fv_option_next(&w);) {
+        void *field = field_of(&w.row, options);
+        if (w.row.standard && is_unset(&w.row, field)) FV_TRY(assign(&w.row, field, w.row.standard));
+        FV_TRY(fv__option_check(&w.row, options));
     }
     return FV_OK;
+}
+
+/* ---- keys */
+
+/* The field of a row as bytes; a string with its end. */
+static const void *field_bytes(const fv_option *row, const void *options, size_t *length) {
+    const char *field = (const char *)options + row->offset, *text;
+    switch (row->type) {
+    case FV_OPT_BOOL:
+    case FV_OPT_NOT: *length = sizeof(bool); break;
+    case FV_OPT_ENUM: *length = sizeof(int); break;
+    case FV_OPT_INT:
+    case FV_OPT_FLOAT: *length = 8; break;
+    case FV_OPT_STRING:
+    case FV_OPT_CHOICE:
+        text = *(const char *const *)(const void *)field ? *(const char *const *)(const void *)field : row->standard;
+        if (!text) text = "";
+        *length = strlen(text) + 1;
+        return text;
+    case FV_OPT_WINDOW_LEFT: *length = sizeof(int64_t); return &((const fv_window *)(const void *)field)->left;
+    case FV_OPT_WINDOW_RIGHT: *length = sizeof(int64_t); return &((const fv_window *)(const void *)field)->right;
+    case FV_OPT_GROUP: *length = 0; break;
+    }
+    return field;
+}
+
+static size_t append(char *key, size_t size, size_t used, const void *bytes, size_t length) {
+    if (used < size) memcpy(key + used, bytes, length < size - used ? length : size - used);
+    return used + length;
+}
+
+size_t fv__options_key(const fv_option *rows, const void *options, void *key, size_t size) {
+    size_t used = 0, length = 0;
+    for (fv_option_walk w = fv_option_walk_of(rows); fv_option_next(&w);) {
+        const void *bytes = field_bytes(&w.row, options, &length);
+        if (w.row.type == FV_OPT_WINDOW_LEFT) {
+            const fv_window *window = (const void *)((const char *)options + w.row.offset);
+            used = append(key, size, used, &window->limited, sizeof window->limited);
+        }
+        used = append(key, size, used, bytes, length);
+    }
+    return used;
 }

@@ -6,12 +6,12 @@
 
 #include <string.h>
 
-enum { MANY = 64 };
+enum { MANY = 64, OPTIONS_BYTES = 256 };
 
 /* What decides a plan. Compared as bytes: made in zeroed memory. */
 typedef struct key {
-    fv_attention_options options; /* mechanism NULL */
-    char mechanism[128];
+    char options[OPTIONS_BYTES]; /* what the rows of the options say */
+    uint64_t reserved[sizeof(((fv_attention_options *)0)->reserved) / sizeof(uint64_t)];
     bool wants_lse;
     uint64_t blocks; /* number of the block mask, 0 for none: an address may come again */
     struct {
@@ -36,20 +36,14 @@ struct fv__plans {
 static fv_status make_key(key *k, const fv_attention_options *options, const fv_attention_tensors *shapes,
                           bool wants_lse) {
     memset(k, 0, sizeof *k);
-    const char *text = options->mechanism ? options->mechanism : "softmax";
-    if (strlen(text) >= sizeof k->mechanism)
-        return fv__fail(FV_USAGE, "attention: the mechanism's text is too long\n  found:   %s", text);
-    memcpy(k->mechanism, text, strlen(text));
+    const size_t length = fv__options_key(fv_attention_rows(), options, k->options, sizeof k->options);
+    if (length > sizeof k->options)
+        return fv__fail(FV_USAGE,
+                        "attention: the options as a key of plans\n  expected at most %d bytes\n  found:   %zu\n"
+                        "  try:     a shorter text of the mechanism",
+                        OPTIONS_BYTES, length);
+    memcpy(k->reserved, options->reserved, sizeof k->reserved);
     k->wants_lse = wants_lse;
-    /* field by field: padding stays zero */
-    k->options.scale = options->scale;
-    k->options.softcap = options->softcap;
-    k->options.causal = options->causal;
-    k->options.window.limited = options->window.limited;
-    k->options.window.left = options->window.left;
-    k->options.window.right = options->window.right;
-    k->options.mask_means = options->mask_means;
-    k->options.dropout = options->dropout;
     k->blocks = options->blocks ? options->blocks->number : 0;
     for (int p = 0; p < FV_OPERANDS; p++) {
         k->t[p].rank = shapes->t[p].rank;

@@ -5,8 +5,9 @@
 static fv_status make(fv_model *model) {
     fv__layers *l = &model->layers;
     fv_multi_head_options o;
-    fv_options_init(fv_multi_head_rows, &o);
-    o.d_model = model->options.d_model, o.heads = model->options.heads, o.mechanism = model->options.mechanism;
+    fv_options_init(fv_multi_head_rows(), &o);
+    o.d_model = model->options.d_model, o.heads = model->options.heads,
+    o.attention.mechanism = model->options.mechanism;
     l->block = fv__alloc(sizeof *l->block);
     if (!l->block) return FV_NO_RESOURCES;
     FV_TRY(fv__make_embeddings(model));

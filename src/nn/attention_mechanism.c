@@ -56,6 +56,7 @@ static fv_init start_of(const fv_mechanism_operand *row, const fv_tensor *shape)
     int last = shape->rank - 1;
     if (row->init == FV_OPERAND_ZEROS) return FV_INIT(ZEROS, 0);
     if (row->init == FV_OPERAND_ONES) return FV_INIT(ONES, 0);
+    if (row->init == FV_OPERAND_NORMAL) return FV_INIT(NORMAL, 0.1);
     int64_t fans = shape->dim[last] + (last > 0 ? shape->dim[last - 1] : 1);
     return FV_INIT(UNIFORM, sqrt(6.0 / (double)(fans > 0 ? fans : 1)));
 }
@@ -81,19 +82,13 @@ static fv_status check_needs(const multi_head *l, const fv_mechanism *m) {
 }
 
 static fv_status set_options(multi_head *l, fv_params *params, const fv_multi_head_options *o) {
-    static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
-    l->options = standard;
-    FV_TRY(fv__layer_text(params, o->mechanism, &l->options.mechanism));
-    l->options.causal = o->causal ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_NONE;
-    l->options.window = o->window;
-    l->options.softcap = o->softcap;
-    l->options.dropout = o->dropout;
-    return FV_OK;
+    l->options = o->attention;
+    return fv__layer_text(params, o->attention.mechanism, &l->options.mechanism);
 }
 
 fv_status fv__mechanism_prepare(multi_head *l, fv_params *params, const fv_multi_head_options *o) {
     const fv_mechanism *m;
-    FV_TRY(named(l, find(o->mechanism, &m)));
+    FV_TRY(named(l, find(o->attention.mechanism, &m)));
     for (int p = 0; p < FV_OPERANDS; p++) l->operand[p] = -1;
     l->gate = (m->can & FV_CAN_SELF) && !(m->needs & FV_OPERAND_BIT(FV_K));
     l->packed = m->can & FV_CAN_VARLEN, l->decodes = m->can & FV_CAN_DECODE;
@@ -105,7 +100,7 @@ fv_status fv__mechanism_prepare(multi_head *l, fv_params *params, const fv_multi
 
 fv_status fv__mechanism_params(multi_head *l, fv_params *params, const fv_multi_head_options *o) {
     const fv_mechanism *m;
-    FV_TRY(find(o->mechanism, &m));
+    FV_TRY(find(o->attention.mechanism, &m));
     fv_attention_tensors x = sample(l, fv__params_dtype(params), o->d_model);
     for (const fv_mechanism_operand *row = m->operands; row && row->name; row++) {
         const fv_operand p = row->operand;

@@ -11,7 +11,7 @@ typedef struct block {
 
 #define FIELD(type, field, name, standard, min, max, choices, help) \
     FV__FIELD(fv_block_options, type, field, name, standard, min, max, choices, help)
-const fv_option fv_block_rows[] = {
+static const fv_option option_rows[] = {
     FV__D_MODEL(fv_block_options, d_model, "d-model", "columns"),
     FIELD(INT, heads, "heads", "8", 1, 65536, NULL, "attention heads; they divide d_model"),
     FIELD(INT, kv_heads, "kv-heads", "0", 0, 65536, NULL, "heads of keys and values; 0: as many"),
@@ -19,17 +19,13 @@ const fv_option fv_block_rows[] = {
     FIELD(CHOICE, norm, "norm", "layer", 0, 0, "layer|rms", "kind of norm"),
     FIELD(CHOICE, order, "order", "pre", 0, 0, "pre|post", "norm before each half or after the sum"),
     FIELD(CHOICE, activation, "activation", "gelu", 0, 0, "gelu|gelu-tanh|relu|silu|swiglu", "of the feed-forward"),
-    FIELD(STRING, mechanism, "mechanism", "softmax", 0, 0, "NAME[:param=value,...]", "attention mechanism"),
     FIELD(CHOICE, positions, "positions", "none", 0, 0, "none|rope|rope-pairs|alibi", "positions inside attention"),
     FIELD(FLOAT, rope_base, "rope-base", "10000", 1, 1e12, NULL, "base of the rotary angles"),
-    FIELD(BOOL, causal, "causal", "false", 0, 0, NULL, "a token sees only what stands before it"),
     FIELD(NOT, no_bias, "bias", "true", 0, 0, NULL, "biases of all products"),
     FIELD(BOOL, sinks, "sinks", "false", 0, 0, NULL, "one learned sink logit per head"),
-    FIELD(WINDOW_LEFT, window, "window-left", "-1", -1, 1 << 30, NULL, "keys visible to the left; -1: all"),
-    FIELD(WINDOW_RIGHT, window, "window-right", "-1", -1, 1 << 30, NULL, "keys visible to the right; -1: all"),
-    FIELD(FLOAT, softcap, "softcap", "0", 0, 1e6, NULL, "cap * tanh(score / cap); 0: none"),
     FIELD(FLOAT, dropout, "dropout", "0", 0, 0.99, NULL, "share dropped of what each half adds"),
-    FIELD(FLOAT, attention_dropout, "attention-dropout", "0", 0, 0.99, NULL, "share of attention weights dropped"),
+    FIELD(FLOAT, attention.dropout, "attention-dropout", "0", 0, 0.99, NULL, "share of attention weights dropped"),
+    FV__ATTENTION(fv_block_options, attention), /* but its dropout, whose name the block has */
     {0},
 };
 
@@ -46,15 +42,11 @@ static fv_status make_attention(block *b, fv_params *params, const fv_block_opti
     m.d_model = o->d_model;
     m.heads = o->heads;
     m.kv_heads = o->kv_heads;
-    m.mechanism = o->mechanism;
     m.positions = o->positions;
     m.rope_base = o->rope_base;
-    m.causal = o->causal;
     m.no_bias = o->no_bias;
     m.sinks = o->sinks;
-    m.window = o->window;
-    m.softcap = o->softcap;
-    m.dropout = o->attention_dropout;
+    m.attention = o->attention;
     FV_TRY(fv__layer_part(&name, &b->base, "attention"));
     return fv_layer_multi_head(&b->attention, params, name.text, &m);
 }
@@ -92,7 +84,9 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow)
 }
 
 const fv__layer_kind fv__layer_block = {
-    {"block", "transformer block: attention and feed-forward", fv_block_rows, sizeof(fv_block_options)},
+    {"block", "transformer block: attention and feed-forward", option_rows, sizeof(fv_block_options)},
     sizeof(block),
     create,
     forward};
+
+const fv_option *fv_block_rows(void) { return option_rows; }

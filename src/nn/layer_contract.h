@@ -47,6 +47,8 @@ static inline bool fv__is(const char *a, const char *b) {
 /* Rows of option tables: FV__FIELD(struct, type, field, "name", standard, min, max, choices, help) */
 #define FV__FIELD(options, type, field, name, standard, min, max, choices, help) \
     { name, FV_OPT_##type, offsetof(options, field), standard, min, max, choices, help }
+#define FV__ATTENTION(options, field) \
+    { "", FV_OPT_GROUP, offsetof(options, field), NULL, 0, sizeof(fv_attention_options), NULL, NULL, fv_attention_rows }
 #define FV__D_MODEL(options, field, name, help) FV__FIELD(options, INT, field, name, NULL, 1, 1 << 24, NULL, help)
 #define FV__RATE(options, field, name, help) FV__FIELD(options, FLOAT, field, name, "0", 0, 0.99, NULL, help)
 

@@ -9,22 +9,17 @@
 
 #define FIELD(type, field, name, standard, min, max, choices, help) \
     FV__FIELD(fv_multi_head_options, type, field, name, standard, min, max, choices, help)
-const fv_option fv_multi_head_rows[] = {
+static const fv_option option_rows[] = {
     FV__D_MODEL(fv_multi_head_options, d_model, "d-model", "columns"),
     FIELD(INT, heads, "heads", "8", 1, 65536, NULL, "attention heads"),
     FIELD(INT, kv_heads, "kv-heads", "0", 0, 65536, NULL, "heads of keys and values; 0: as many"),
     FIELD(INT, head_dim, "head-dim", "0", 0, 65536, NULL, "columns of a head; 0: d_model / heads"),
-    FIELD(STRING, mechanism, "mechanism", "softmax", 0, 0, "NAME[:param=value,...]", "attention mechanism"),
     FIELD(CHOICE, positions, "positions", "none", 0, 0, "none|rope|rope-pairs|alibi", "positions inside attention"),
     FIELD(FLOAT, rope_base, "rope-base", "10000", 1, 1e12, NULL, "base of the rotary angles"),
-    FIELD(BOOL, causal, "causal", "false", 0, 0, NULL, "a token sees only what stands before it"),
     FIELD(NOT, no_bias, "bias", "true", 0, 0, NULL, "biases of the projections"),
     FIELD(BOOL, sinks, "sinks", "false", 0, 0, NULL, "one learned sink logit per head"),
     FIELD(NOT, no_projection, "projected", "true", 0, 0, NULL, "output projection"),
-    FIELD(WINDOW_LEFT, window, "window-left", "-1", -1, 1 << 30, NULL, "keys visible to the left; -1: all"),
-    FIELD(WINDOW_RIGHT, window, "window-right", "-1", -1, 1 << 30, NULL, "keys visible to the right; -1: all"),
-    FIELD(FLOAT, softcap, "softcap", "0", 0, 1e6, NULL, "cap * tanh(score / cap); 0: none"),
-    FIELD(FLOAT, dropout, "dropout", "0", 0, 0.99, NULL, "share of attention weights dropped"),
+    FV__ATTENTION(fv_multi_head_options, attention),
     {0},
 };
 #undef FIELD
@@ -240,13 +235,15 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow)
 }
 
 const fv__layer_kind fv__layer_multi_head = {
-    {"multi-head", "self-attention with any mechanism", fv_multi_head_rows, sizeof(fv_multi_head_options)},
+    {"multi-head", "self-attention with any mechanism", option_rows, sizeof(fv_multi_head_options)},
     sizeof(multi_head),
     create,
     forward};
 
-const fv__layer_kind fv__layer_cross_attention = {{"cross-attention", "queries from x, keys and values from a memory",
-                                                   fv_multi_head_rows, sizeof(fv_multi_head_options)},
-                                                  sizeof(multi_head),
-                                                  create_cross,
-                                                  forward};
+const fv__layer_kind fv__layer_cross_attention = {
+    {"cross-attention", "queries from x, keys and values from a memory", option_rows, sizeof(fv_multi_head_options)},
+    sizeof(multi_head),
+    create_cross,
+    forward};
+
+const fv_option *fv_multi_head_rows(void) { return option_rows; }

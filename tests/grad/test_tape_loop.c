@@ -47,11 +47,11 @@ static void fill(batch *b, uint64_t seed, bool same_lengths) {
 static fv_status make(model *m) {
     fv_block_options block;
     memset(m, 0, sizeof *m);
-    fv_options_init(fv_block_rows, &block);
+    fv_options_init(fv_block_rows(), &block);
     block.d_model = WIDTH;
     block.heads = HEADS;
     block.dropout = 0.1;
-    block.attention_dropout = 0.1;
+    block.attention.dropout = 0.1;
     FV_TRY(fv_params_create(&m->params, FV_F32, 4));
     FV_TRY(fv_layer_embedding(&m->words, m->params, "words",
                               &(fv_embedding_options){.vocabulary = VOCABULARY, .d_model = WIDTH}));

@@ -132,7 +132,7 @@ static void decodes(const char *what, const fv_block_options *block, const char 
     free_decoder(&m);
 }
 
-static const fv_block_options causal = {.d_model = D, .heads = 2, .d_ff = 12, .causal = true};
+static const fv_block_options causal = {.d_model = D, .heads = 2, .d_ff = 12, .attention.causal = FV_CAUSAL_UPPER_LEFT};
 
 static void softmax_with_everything(void **state) {
     (void)state;
@@ -145,9 +145,9 @@ static void softmax_with_everything(void **state) {
     decodes("rope, pages", &o, "none", (fv_cache_options){.kind = FV_CACHE_PAGED, .page_rows = 16, .pages = 5});
     o.positions = "rope-pairs", o.sinks = true, o.heads = 4, o.kv_heads = 2;
     decodes("rope-pairs, sinks, fewer kv heads", &o, "learned", (fv_cache_options){0});
-    o.positions = "alibi", o.softcap = 3, o.order = "post", o.no_bias = true;
+    o.positions = "alibi", o.attention.softcap = 3, o.order = "post", o.no_bias = true;
     decodes("alibi, softcap, post", &o, "none", (fv_cache_options){0});
-    o = causal, o.window = FV_WINDOW(3, -1), o.positions = "rope";
+    o = causal, o.attention.window = FV_WINDOW(3, -1), o.positions = "rope";
     decodes("window", &o, "none", (fv_cache_options){0});
     decodes("window, ring", &o, "none", (fv_cache_options){.kind = FV_CACHE_RING, .capacity = 12});
 }
@@ -162,8 +162,8 @@ static void every_mechanism(void **state) {
         if (!(mechanism->can & FV_CAN_CAUSAL) || !(mechanism->can & FV_CAN_DECODE)) continue;
         if (mechanism->takes & FV_OPERAND_BIT(FV_STATE)) continue; /* goes on from a state, not from keys */
         for (int e = 0; e < 4 && mechanism->examples[e]; e++, decoded++) {
-            o.mechanism = mechanism->examples[e];
-            decodes(o.mechanism, &o, "learned", (fv_cache_options){0});
+            o.attention.mechanism = mechanism->examples[e];
+            decodes(o.attention.mechanism, &o, "learned", (fv_cache_options){0});
         }
     }
     assert_true(decoded >= 10);
@@ -260,13 +260,13 @@ static void refusals(void **state) {
     refused(o, FV_MODE_TRAIN, 1, 8, FV_USAGE, "FV_MODE_INFER");
     refused(o, FV_MODE_INFER, 2, 8, FV_USAGE, "expected 2");
     refused(o, FV_MODE_INFER, 1, 3, FV_NO_RESOURCES, "capacity");
-    o.causal = false;
+    o.attention.causal = FV_CAUSAL_NONE;
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "not causal");
-    o.mechanism = "spatial_gate";
+    o.attention.mechanism = "spatial_gate";
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "without caches");
-    o.causal = true, o.mechanism = "block-topk:k=1,block=4";
+    o.attention.causal = FV_CAUSAL_UPPER_LEFT, o.attention.mechanism = "block-topk:k=1,block=4";
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "a mechanism that can decode");
-    o.mechanism = "retention", o.causal = true;
+    o.attention.mechanism = "retention";
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "goes on from a state");
     fv_layer_caches *caches;
     assert_int_equal(fv_layer_caches_create(&caches, &(fv_cache_options){.batch = 2}), FV_USAGE); /* no capacity */
@@ -283,7 +283,7 @@ static void every_allocation_fails_once(void **state) {
     o.positions = "rope";
     for (int copied = 0; copied < 2; copied++) {
         int failures = 0;
-        if (copied) o.mechanism = "topk:k=3"; /* keys are copied out of the caches */
+        if (copied) o.attention.mechanism = "topk:k=3"; /* keys are copied out of the caches */
         for (int64_t nth = 1;; nth++) {
             decoder m;
             float out[BATCH * LONGEST * D];

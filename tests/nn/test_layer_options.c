@@ -116,7 +116,9 @@ static void options_of_any_size(void **state) {
 
 static void says(const fv_multi_head_options *o, const char *name, const char *wanted) {
     char text[64];
-    fv_options_print(fv_option_find(fv_multi_head_rows, name), o, text, sizeof text);
+    fv_option_walk walk;
+    assert_true(fv_option_walk_find(&walk, fv_multi_head_rows(), name));
+    fv_options_print(&walk.row, o, text, sizeof text);
     assert_string_equal(text, wanted);
 }
 
@@ -124,13 +126,13 @@ static void opposites(void **state) {
     (void)state;
     fv_multi_head_options o = {0};
     says(&o, "bias", "true");
-    assert_int_equal(fv_options_set(fv_multi_head_rows, &o, "bias", "false"), FV_OK);
+    assert_int_equal(fv_options_set(fv_multi_head_rows(), &o, "bias", "false"), FV_OK);
     assert_true(o.no_bias);
     says(&o, "bias", "false");
-    assert_int_equal(fv_options_set(fv_multi_head_rows, &o, "bias", "perhaps"), FV_USAGE);
-    assert_int_equal(fv_options_set(fv_multi_head_rows, &o, "bias", "yes"), FV_OK);
+    assert_int_equal(fv_options_set(fv_multi_head_rows(), &o, "bias", "perhaps"), FV_USAGE);
+    assert_int_equal(fv_options_set(fv_multi_head_rows(), &o, "bias", "yes"), FV_OK);
     assert_false(o.no_bias);
-    assert_int_equal(fv_options_set(fv_multi_head_rows, &o, "projected", "false"), FV_OK);
+    assert_int_equal(fv_options_set(fv_multi_head_rows(), &o, "projected", "false"), FV_OK);
     assert_true(o.no_projection);
 }
 
@@ -138,25 +140,25 @@ static void windows(void **state) {
     (void)state;
     fv_multi_head_options o = {.d_model = 8, .heads = 2};
     says(&o, "window-left", "-1");
-    assert_int_equal(fv_options_set(fv_multi_head_rows, &o, "window-left", "3"), FV_OK);
-    assert_true(o.window.limited && o.window.left == 3 && o.window.right == -1);
+    assert_int_equal(fv_options_set(fv_multi_head_rows(), &o, "window-left", "3"), FV_OK);
+    assert_true(o.attention.window.limited && o.attention.window.left == 3 && o.attention.window.right == -1);
     says(&o, "window-right", "-1");
-    assert_int_equal(fv_options_set(fv_multi_head_rows, &o, "window-left", "-1"), FV_OK);
-    assert_true(!o.window.limited && o.window.left == 0 && o.window.right == 0);
+    assert_int_equal(fv_options_set(fv_multi_head_rows(), &o, "window-left", "-1"), FV_OK);
+    assert_true(!o.attention.window.limited && o.attention.window.left == 0 && o.attention.window.right == 0);
     fv_params *params;
     fv_layer *layer;
     assert_int_equal(fv_params_create(&params, FV_F32, 3), FV_OK);
-    o.window.left = 2; /* forgotten: limited */
+    o.attention.window.left = 2; /* forgotten: limited */
     assert_int_equal(fv_layer_multi_head(&layer, params, "a", &o), FV_USAGE);
     assert_non_null(strstr(fv_message(), "FV_WINDOW(2, 0)"));
-    o.window = FV_WINDOW(2, -2);
+    o.attention.window = FV_WINDOW(2, -2);
     assert_int_equal(fv_layer_multi_head(&layer, params, "a", &o), FV_USAGE);
     fv_params_free(params);
 }
 
 /* A window given to the layer acts, and zeros are none. */
 static double other_rows_matter(fv_window window) {
-    fv_multi_head_options o = {.d_model = 8, .heads = 2, .window = window};
+    fv_multi_head_options o = {.d_model = 8, .heads = 2, .attention.window = window};
     float x[4 * 8];
     double first = 0, difference = 0;
     fv_params *params;

@@ -19,8 +19,9 @@ static inline R *T(at)(const T(view) * v, int64_t b, int64_t h, int64_t l) {
 }
 
 static inline R *T(carve)(char **at, int64_t count) {
-    R *p = (R *)*at;
-    *at += fv__attn_lines(count, sizeof(R));
+    const size_t bytes = fv__attn_lines(count, sizeof(R));
+    R *p = fv__region_guard(*at, bytes);
+    *at += bytes;
     return p;
 }
 

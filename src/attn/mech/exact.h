@@ -17,6 +17,11 @@ void fv__exact_reference(const fv__run *run);
 typedef double fv__row_score(const fv__row *row, int64_t j);
 void fv__plain_reference(const fv__run *run, fv__row_score *raw, fv__row_score *added);
 
+/* The score of the row and key j as above, -inf where it is hidden, and its weight after dropout, given the largest
+ * score of the row and the sum of exp(s - top): for references with another way to use them. */
+double fv__plain_score(const fv__row *row, int64_t j, fv__row_score *raw);
+double fv__plain_weight(const fv__row *row, int64_t j, double s, double top, double sum);
+
 /* The same over the keys that `keeps` leaves of those that the row sees; it is asked for those alone, the keys of a row
  * in order, three times. */
 typedef bool fv__row_predicate(const fv__row *row, int64_t j, void *context);

@@ -32,7 +32,12 @@ static double score(const fv__row *r, int64_t j, const definition *of) {
     return s + bias;
 }
 
-static double weight(const fv__row *r, int64_t j, double s, double top, double sum) {
+double fv__plain_score(const fv__row *r, int64_t j, fv__row_score *raw) {
+    definition of = {.raw = raw};
+    return score(r, j, &of);
+}
+
+double fv__plain_weight(const fv__row *r, int64_t j, double s, double top, double sum) {
     if (s == -INFINITY) return 0;
     const fv_attention_plan *plan = r->run->plan;
     if (plan->options.dropout == 0) return exp(s - top) / sum;
@@ -59,7 +64,7 @@ static void one_row(const fv__row *r, void *context) {
         double out[64] = {0};
         const int64_t width = d_v - d0 < 64 ? d_v - d0 : 64;
         for (int64_t j = 0; j < r->k_len && seen; j++) {
-            const double p = weight(r, j, score(r, j, of), top, sum);
+            const double p = fv__plain_weight(r, j, score(r, j, of), top, sum);
             if (p == 0) continue;
             for (int64_t d = 0; d < width; d++)
                 out[d] += p * fv__plain_get(&t[FV_V], r->b, r->kv, r->k_start + j, d0 + d);

@@ -93,21 +93,45 @@ static int64_t group_of(const fv_attention_plan *plan, int64_t units, int64_t si
     return group < 1 ? 1 : group;
 }
 
+/* Bytes of all regions of a worker. */
+static size_t worker_bytes(const fv__tile_partition *p, bool backward, size_t element) {
+    size_t forward_bytes = 0, backward_bytes = 0, tile_bytes = 0;
+#define REGION(name, rows, columns, when) \
+    forward_bytes += (when) ? fv__attn_lines(fv__attn_times((rows), (columns)), element) : 0;
+#define TILE_REGION(name, rows, columns) tile_bytes += fv__attn_lines(fv__attn_times((rows), (columns)), element);
+#include "attn/engine/tile/tile_forward_regions.def"
+#undef REGION
+#undef TILE_REGION
+#define REGION(name, rows, columns, when) \
+    backward_bytes += (when) ? fv__attn_lines(fv__attn_times((rows), (columns)), element) : 0;
+#include "attn/engine/tile/tile_backward_regions.def"
+#undef REGION
+    return backward ? backward_bytes : forward_bytes + FV_TILE_BLOCK_Q / FV_TILE_LANES * tile_bytes;
+}
+
+static fv__tile_partition facts_of(const fv_attention_plan *plan) {
+    const bool biased = fv__score_any(plan, FV_SCORE_IS_BIAS) || fv__score_any(plan, FV_SCORE_IS_TERM);
+    return (fv__tile_partition){.chunk = largest_chunk(plan),
+                                .keys_bytes = fv__tile_keys_bytes(plan),
+                                .shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64,
+                                .d = plan->d_qk,
+                                .dv = plan->d_v,
+                                .score = fv__score_scratch(plan),
+                                .biased = biased,
+                                .hides =
+                                    biased || patterned(plan), /* partial tiles of a pattern are a bias tile there */
+                                .banded = plan->window_left >= 0 || plan->window_right >= 0,
+                                .dropout = plan->options.dropout > 0,
+                                .own_base = own_base(plan)};
+}
+
 fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool backward) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
-    const bool biased = fv__score_any(plan, FV_SCORE_IS_BIAS) || fv__score_any(plan, FV_SCORE_IS_TERM);
-    const int64_t lanes = FV_TILE_LANES, side = FV_TILE_SIDE, d = plan->d_qk, dv = plan->d_v;
-    fv__tile_partition partition = {.chunk = largest_chunk(plan), .keys_bytes = fv__tile_keys_bytes(plan)};
-    partition.shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64;
+    fv__tile_partition partition = facts_of(plan);
     if (!backward) {
         partition.group =
             group_of(plan, fv__attn_times(pieces(plan, plan->q_len, FV_TILE_BLOCK_Q), plan->heads), FV_TILE_BLOCK_Q);
-        partition.worker_bytes =
-            fv__attn_lines(FV_TILE_BLOCK_K * lanes, e) * (biased ? 3 : 1) + 3 * fv__attn_lines(lanes, e);
-        partition.worker_bytes += FV_TILE_BLOCK_Q / lanes *
-                                  (fv__attn_lines(fv__attn_times(d, lanes), e) +
-                                   fv__attn_lines(fv__attn_times(dv, lanes), e) + 2 * fv__attn_lines(lanes, e));
-        partition.worker_bytes += fv__attn_lines(fv__score_scratch(plan), e);
+        partition.worker_bytes = worker_bytes(&partition, false, e);
         partition.shared_bytes += partition.keys_bytes;
         return partition;
     }
@@ -120,17 +144,7 @@ fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool bac
     partition.shared_bytes +=
         2 * fv__attn_lines(fv__attn_times(fv__attn_times(plan->batch, plan->heads), plan->q_len), e) +
         part_bytes(plan, partition.chunks) + partition.keys_bytes;
-    partition.worker_bytes = 2 * (fv__attn_lines(fv__attn_times(partition.chunk, d), e) +
-                                  fv__attn_lines(fv__attn_times(partition.chunk, dv), e)) +
-                             3 * fv__attn_lines(side, e);
-    if (plan->window_left >= 0 || plan->window_right >= 0)
-        partition.worker_bytes +=
-            fv__attn_lines(fv__attn_times(side, d), e) + fv__attn_lines(fv__attn_times(side, dv), e);
-    const bool hides = biased || patterned(plan); /* partial tiles of a pattern are a bias tile here */
-    partition.worker_bytes +=
-        (2 + (hides ? 1 : 0) + (plan->options.dropout > 0 ? 1 : 0)) * fv__attn_lines(side * side, e);
-    if (own_base(plan)) partition.worker_bytes += fv__attn_lines(fv__attn_times(d, side), e);
-    partition.worker_bytes += fv__attn_lines(fv__score_scratch(plan), e);
+    partition.worker_bytes = worker_bytes(&partition, true, e);
     return partition;
 }
 

@@ -19,17 +19,10 @@ typedef struct T(backward_scratch) {
 
 static void T(backward_carve)(const T(job) * job, int worker, T(backward_scratch) * w) {
     char *at = job->workers + (size_t)worker * job->partition.worker_bytes;
-    const int64_t chunk = job->partition.chunk, area = FV_TILE_SIDE * FV_TILE_SIDE;
-    w->k = T(carve)(&at, chunk * job->plan->d_qk), w->v = T(carve)(&at, chunk * job->plan->d_v);
-    w->dk = T(carve)(&at, chunk * job->plan->d_qk), w->dv = T(carve)(&at, chunk * job->plan->d_v);
-    w->strip_dk = job->banded ? T(carve)(&at, FV_TILE_SIDE * job->plan->d_qk) : NULL;
-    w->strip_dv = job->banded ? T(carve)(&at, FV_TILE_SIDE * job->plan->d_v) : NULL;
-    w->s = T(carve)(&at, area), w->dp = T(carve)(&at, area);
-    w->bias_tile = job->biased || job->term_count || job->keys.count ? T(carve)(&at, area) : NULL;
-    w->keep = job->dropout > 0 ? T(carve)(&at, area) : NULL;
-    w->start = T(carve)(&at, FV_TILE_SIDE), w->end = T(carve)(&at, FV_TILE_SIDE), w->ones = T(carve)(&at, FV_TILE_SIDE);
-    w->dk_transposed = job->own_base ? T(carve)(&at, job->plan->d_qk * FV_TILE_SIDE) : NULL;
-    w->score = (R *)at;
+    const fv__tile_partition *p = &job->partition;
+#define REGION(name, rows, columns, when) w->name = (when) ? T(carve)(&at, (rows) * (columns)) : NULL;
+#include "attn/engine/tile/tile_backward_regions.def"
+#undef REGION
     job->simd->fill(w->ones, 1, FV_TILE_SIDE);
 }
 

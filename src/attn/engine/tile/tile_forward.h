@@ -25,17 +25,19 @@ typedef struct T(forward_scratch) {
 
 static void T(forward_carve)(const T(job) * job, int worker, T(forward_scratch) * w) {
     char *at = job->workers + (size_t)worker * job->partition.worker_bytes;
-    enum { LANES = FV_TILE_LANES };
-    w->s = T(carve)(&at, FV_TILE_BLOCK_K * LANES);
-    w->alpha = T(carve)(&at, LANES), w->start = T(carve)(&at, LANES), w->end = T(carve)(&at, LANES);
-    if (job->biased || job->term_count)
-        w->bias_tile = T(carve)(&at, FV_TILE_BLOCK_K * LANES),
-        w->bias_transposed = T(carve)(&at, FV_TILE_BLOCK_K * LANES);
-    for (int t = 0; t < FV_TILE_BLOCK_Q / LANES; t++) {
-        w->tile[t].q = T(carve)(&at, job->plan->d_qk * LANES), w->tile[t].o = T(carve)(&at, job->plan->d_v * LANES);
-        w->tile[t].m = T(carve)(&at, LANES), w->tile[t].l = T(carve)(&at, LANES);
+    const fv__tile_partition *p = &job->partition;
+#define REGION(name, rows, columns, when) w->name = (when) ? T(carve)(&at, (rows) * (columns)) : NULL;
+#define TILE_REGION(name, rows, columns)
+#include "attn/engine/tile/tile_forward_regions.def"
+#undef REGION
+#undef TILE_REGION
+    for (int t = 0; t < FV_TILE_BLOCK_Q / FV_TILE_LANES; t++) {
+#define REGION(name, rows, columns, when)
+#define TILE_REGION(name, rows, columns) w->tile[t].name = T(carve)(&at, (rows) * (columns));
+#include "attn/engine/tile/tile_forward_regions.def"
+#undef REGION
+#undef TILE_REGION
     }
-    w->score = (R *)at;
 }
 
 static T(unit) T(unit_of)(const T(job) * job, int64_t index) {

@@ -1,7 +1,8 @@
 /* fovea/statistics.h - attention statistics: what the weights of a whole sequence look like, in O(length) memory.
  *
- * After a forward that gave FV_LSE, they are computed from the weights, which are recomputed tile by tile from q, k and
- * the log-sum-exp: of them only what is wanted is kept. The matrix of weights is never stored.
+ * After a forward that gave FV_LSE, they are computed from the weights, which are recomputed tile by tile or a few rows
+ * at a time: of them only what is wanted is kept. The matrix of weights is never stored. Every mechanism that has
+ * weights (FV_CAN_WEIGHTS) has statistics.
  *
  *     fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;     // every sequence, every head
  *     want.columns = fv_tensor_of(sums, FV_F32, 3, (int64_t[]){B, H, Lk});
@@ -23,8 +24,9 @@ extern "C" {
  * else f32) and any strides. The leading axis N counts the sequences wanted, the next one the heads.
  *
  * A block (a, b) is the queries a*pool_q ... and the keys b*pool_k ... of one sequence; the last ones may be smaller.
- * Keys beyond kv_len belong to no block. The weights are those of the softmax (with sinks: their share is missing from
- * the sums of rows); hidden pairs count as weight 0. With cu_seqlens blocks count inside each sequence.
+ * Keys beyond kv_len belong to no block. The weights are those of FV_CAPTURE_SOFTMAX (with sinks: their share is
+ * missing from the sums of rows); hidden pairs count as weight 0. With cu_seqlens blocks count inside each sequence.
+ * Rows of weights that do not sum to 1 (mechanisms without lse) have no entropy: FV_USAGE.
  *
  * Tensors may be longer than the sequence needs on their last axes (longer than all need, with cu_seqlens): the rest
  * becomes 0. */
@@ -52,8 +54,7 @@ typedef struct fv_attention_statistics {
 FV_API size_t fv_attention_statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want);
 
 /* call, x: those of the forward, with the LSE it wrote. The same bits for any number of threads; nothing is allocated.
- * FV_USAGE, with the reason, for a mechanism whose weights do not follow from the LSE, wrong shapes, numbers out of
- * range. */
+ * FV_USAGE, with the reason, for a mechanism without weights, wrong shapes, numbers out of range. */
 FV_API fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const fv_attention_call *call,
                                                  const fv_attention_tensors *x, const fv_attention_statistics *want,
                                                  void *scratch);

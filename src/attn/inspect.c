@@ -1,9 +1,7 @@
 /* Looking at the weights after a forward: whole rows, or statistics of all of them. Checks first, then the
  * mechanism. */
 #include "attn/attn.h"
-
-#include <stdio.h>
-#include <string.h>
+#include "attn/statistics_by_rows.h"
 
 /* ---- whole rows */
 
@@ -125,18 +123,6 @@ fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention
 
 /* ---- statistics */
 
-/* "softmax, window, additive" */
-static const char *who_can(char *text, size_t size) {
-    size_t used = 0;
-    text[0] = '\0';
-    for (size_t i = 0; i < fv_mechanism_count() && used < size; i++) {
-        const fv__mechanism *m = (const fv__mechanism *)fv_mechanism_at(i);
-        if (m->engine->statistics)
-            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", m->info.name);
-    }
-    return text;
-}
-
 static fv_status check_output(const fv_attention_plan *plan, const fv_tensor *t, const char *name, int rank,
                               const int64_t *need) {
     bool fits = t->rank == rank && t->dim[0] == need[0] && t->dim[1] == need[1] && t->dtype == plan->dtype;
@@ -153,23 +139,30 @@ static fv_status check_output(const fv_attention_plan *plan, const fv_tensor *t,
 
 static bool any_block(const fv_attention_statistics *want) { return want->mean.rank || want->max.rank; }
 
+/* Engines without their own have those from blocks of rows. */
+static size_t statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want) {
+    const fv__engine *engine = plan->mechanism->engine;
+    return engine->statistics ? engine->statistics_scratch(plan, want) : fv__statistics_by_rows_scratch(plan, want);
+}
+
 static size_t statistics_bytes(const fv_attention_plan *plan, const fv_attention_statistics *want) {
     const bool one = want->batch >= 0 && want->head >= 0;
     const size_t cast = plan->storage != plan->dtype ? fv__cast_inputs_bytes(plan, one) : 0;
-    return cast + plan->mechanism->engine->statistics_scratch(plan, want) + 64;
+    return cast + statistics_scratch(plan, want) + 64;
 }
 
 /* What does not depend on the values of lengths. */
 static fv_status check_wanted(const fv_attention_plan *plan, const fv_attention_statistics *want) {
-    char text[256];
-    if (!plan->mechanism->engine->statistics)
-        return fv__fail(
-            FV_USAGE,
-            "attention: mechanism \"%s\" has no statistics: its weights do not follow from lse tile by tile\n"
-            "  expected one of %s",
-            plan->mechanism->info.name, who_can(text, sizeof text));
-    if (!plan->shape[FV_LSE].rank)
+    if (!(plan->mechanism->info.can & FV_CAN_WEIGHTS))
+        return fv__fail(FV_USAGE, "attention: statistics\n  expected a mechanism with weights\n  found:   \"%s\"",
+                        plan->mechanism->info.name);
+    if (!plan->shape[FV_LSE].rank && fv__attn_has_lse(plan))
         return fv__fail(FV_USAGE, "attention: statistics need \"lse\"\n  try:     announce it when planning");
+    if (want->entropy.rank && !fv__attn_has_lse(plan))
+        return fv__fail(FV_USAGE,
+                        "attention: statistics, entropy\n  expected a mechanism whose rows of weights sum to 1\n"
+                        "  found:   \"%s\"",
+                        plan->mechanism->info.name);
     if (want->batch < -1 || want->batch >= plan->sequences || want->head < -1 || want->head >= plan->heads)
         return fv__fail(FV_USAGE,
                         "attention: statistics, batch and head\n  expected below %lld and %lld, -1 for all\n  found:   "
@@ -224,7 +217,7 @@ fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const f
     fv__run run;
     FV_TRY(check_wanted(plan, want));
     FV_TRY(fv__attn_start(&run, plan, call, x, false));
-    if (!x->t[FV_LSE].rank) return check_lse(plan, x, "statistics");
+    FV_TRY(check_lse(plan, x, "statistics"));
     FV_TRY(check_statistics(&run, want));
     if (!scratch)
         return fv__fail(FV_USAGE, "attention: no scratch\n  expected %zu bytes, see fv_attention_statistics_scratch",
@@ -236,7 +229,8 @@ fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const f
         fv__cast_inputs(&run, want->batch, want->head, &y, at);
         at += fv__cast_inputs_bytes(plan, want->batch >= 0 && want->head >= 0);
     }
-    plan->mechanism->engine->statistics(&inner, want, at);
+    const fv__engine *engine = plan->mechanism->engine;
+    (engine->statistics ? engine->statistics : fv__statistics_by_rows)(&inner, want, at);
     fv__regions_open(scratch, fv_attention_statistics_scratch(plan, want));
     return FV_OK;
 }

@@ -53,11 +53,13 @@ struct fv__engine {
     double (*flops)(const fv_attention_plan *plan, const fv_attention_call *call, bool backward);
     void (*forward)(const fv__run *run, void *scratch);
     void (*backward)(const fv__run *run, void *scratch);
-    /* Weights of chosen rows, and the bytes of scratch that takes (NULL: none). weights NULL: cannot. */
+    /* Weights of chosen rows, and the bytes of scratch that takes (NULL: none). weights NULL: cannot. Several threads
+     * may call it at once, each with its scratch; it starts none and allocates nothing. */
     size_t (*weights_scratch)(const fv_attention_plan *plan);
     void (*weights)(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
                     int64_t count, const fv_tensor *out, void *scratch);
-    /* Scratch and work of fv_attention_statistics_compute; both NULL: cannot. Of `want` everything is checked. */
+    /* Scratch and work of fv_attention_statistics_compute; both NULL: from blocks of rows of weights. Of `want`
+     * everything is checked. */
     size_t (*statistics_scratch)(const fv_attention_plan *plan, const fv_attention_statistics *want);
     void (*statistics)(const fv__run *run, const fv_attention_statistics *want, void *scratch);
     void (*describe)(const fv_attention_plan *plan, char *text, size_t size); /* name, type, tiles */

@@ -16,6 +16,22 @@ double fv__plain_dot(const fv__row *r, int64_t j) {
     return sum;
 }
 
+void fv__plain_output(const fv__row *r, fv__plain_weight_fn *weight, void *context) {
+    const fv_tensor *t = r->run->x->t;
+    const int64_t d_v = r->run->plan->d_v;
+    for (int64_t d0 = 0; d0 < d_v; d0 += 64) { /* 64 columns at a time: nothing is stored */
+        double out[64] = {0};
+        const int64_t width = d_v - d0 < 64 ? d_v - d0 : 64;
+        for (int64_t j = 0; j < r->k_len; j++) {
+            const double p = weight(r, j, context);
+            for (int64_t d = 0; d < width && p != 0; d++)
+                out[d] += p * fv__plain_get(&t[FV_V], r->b, r->kv, r->k_start + j, d0 + d);
+        }
+        for (int64_t d = 0; d < width; d++)
+            fv_tensor_set(&t[FV_OUT], (int64_t[4]){r->b, r->h, r->q_row, d0 + d}, out[d]);
+    }
+}
+
 bool fv__row_sees(const fv__row *r, int64_t j) {
     const fv_attention_plan *plan = r->run->plan;
     const fv_attention_options *o = &plan->options;

@@ -27,5 +27,8 @@ bool fv__row_sees(const fv__row *row, int64_t j);
 double fv__plain_get(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d);
 /* q_i . k_j of the row. */
 double fv__plain_dot(const fv__row *row, int64_t j);
+/* Writes the row of the output, the sum of weight(j) v_j; values of weight 0 are not read. */
+typedef double fv__plain_weight_fn(const fv__row *row, int64_t j, void *context);
+void fv__plain_output(const fv__row *row, fv__plain_weight_fn *weight, void *context);
 
 #endif

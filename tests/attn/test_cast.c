@@ -189,7 +189,7 @@ static void same_maps(const char *mechanism, uint64_t seed) {
                                      &w) != FV_OK)
                 complain(both[i], fv_message(), i, 0);
         }
-        if (!plan[i]->mechanism->engine->statistics || !plan[i]->sequences) continue;
+        if (!plan[i]->sequences) continue;
         fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
         if (one_head) want.batch = n, want.head = h;
         want.dropout = true;

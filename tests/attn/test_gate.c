@@ -1,13 +1,13 @@
-/* The gates `spatial-gate` and `se`: answers computed by hand, the reference, differences, and what must not change
- * any bit. */
+/* The gates `spatial-gate`, `se` and `eca`: answers computed by hand, the reference, differences, and what must not
+ * change any bit. */
 #include "attn_check.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
 
-static const char *const texts[] = {"spatial-gate", "se", "se:reduction=2", "se:reduction=5"};
-enum { TEXTS = 4 };
+static const char *const texts[] = {"spatial-gate", "se", "se:reduction=2", "se:reduction=5", "eca", "eca:kernel=7"};
+enum { TEXTS = 6 };
 
 /* Padding of x and of dy is NaN. */
 static void fit(attn_case *c) {
@@ -97,6 +97,45 @@ static void squeeze_by_hand(void **state) {
     near(s.din, (double[]){0.5, 0.25, 0, 0}, 4);
 }
 
+/* rows (1 0 2) and (3 4 0): z = (2 2 1), kernel (0 ln 3 / 2 -ln 3): u = (-ln 3, 0, ln 3 / 2), s = (1/4, 1/2, ...) */
+static void eca_by_hand(void **state) {
+    (void)state;
+    const double ln3 = log(3), half = sqrt(3) / (1 + sqrt(3));
+    double in[6] = {1, 0, 2, 3, 4, 0}, w[3] = {0, ln3 / 2, -ln3}, out[6], dout[6] = {1, 1, 1, 1, 1, 1}, din[6], dw[3];
+    fv_attention_tensors x = {0};
+    x.t[FV_Q] = fv_bhld(in, FV_F64, 1, 1, 2, 3), x.d[FV_Q] = fv_bhld(din, FV_F64, 1, 1, 2, 3);
+    x.t[FV_OUT] = fv_bhld(out, FV_F64, 1, 1, 2, 3), x.d[FV_OUT] = fv_bhld(dout, FV_F64, 1, 1, 2, 3);
+    x.t[FV_W0] = fv_tensor_2d(w, FV_F64, 1, 3), x.d[FV_W0] = fv_tensor_2d(dw, FV_F64, 1, 3);
+    fv_attention_options how = FV_ATTENTION_DEFAULT;
+    how.mechanism = "eca:kernel=3";
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
+    near(out, (double[]){0.25, 0, 2 * half, 0.75, 2, 0}, 6);
+    const double du[3] = {4 * 3. / 16, 4 * 1. / 4, 2 * half * (1 - half)}; /* ds = sums of the columns = (4 4 2) */
+    near(dw, (double[]){2 * du[1] + 2 * du[2], 2 * du[0] + 2 * du[1] + du[2], 2 * du[0] + du[1]}, 3);
+    const double dz[3] = {ln3 / 2 * du[0], ln3 / 2 * du[1] - ln3 * du[0], ln3 / 2 * du[2] - ln3 * du[1]};
+    near(din, (double[]){0.25 + dz[0] / 2, 0.5 + dz[1] / 2, half + dz[2] / 2, 0.25 + dz[0] / 2}, 4);
+    how.mechanism = "eca:kernel=4";
+    x.t[FV_W0].dim[1] = x.d[FV_W0].dim[1] = 4;
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
+    assert_non_null(strstr(fv_message(), "expected an odd number\n  found:   4"));
+}
+
+/* The sizes of kernels in the paper: 3 for 16 to 64 channels, 5 for 128 to 512. */
+static void eca_kernels(void **state) {
+    (void)state;
+    const int64_t channels[] = {1, 8, 64, 128, 256, 512, 2048}, kernels[] = {1, 3, 3, 5, 5, 5, 7};
+    for (int i = 0; i < 7; i++) {
+        fv_attention_options how = FV_ATTENTION_DEFAULT;
+        fv_attention_tensors x = {0};
+        fv_tensor shape;
+        how.mechanism = "eca";
+        x.t[FV_Q] = fv_bhld(NULL, FV_F32, 1, 2, 4, channels[i]);
+        assert_int_equal(fv_attention_operand_shape(&how, &x, FV_W0, &shape), FV_OK);
+        assert_true(shape.rank == 2 && shape.dim[0] == 2);
+        assert_int_equal(shape.dim[1], kernels[i]);
+    }
+}
+
 /* ---- random cases */
 
 static int64_t longest_of(uint64_t seed) { return seed % 50 == 0 ? 600 : seed % 2 ? 60 : 20; }
@@ -107,7 +146,7 @@ static void random_cases(void **state) {
     const uint64_t each = text && *text ? 20000 : 1000;
     for (uint64_t seed = 1; seed <= each; seed++) {
         check_reference("spatial-gate", seed, longest_of(seed), fit);
-        check_reference(texts[1 + seed % 3], seed, seed % 3 ? 20 : longest_of(seed), fit);
+        check_reference(texts[1 + seed % 5], seed, seed % 5 ? 20 : longest_of(seed), fit);
     }
     assert_int_equal(check_failures, 0);
 }
@@ -330,10 +369,11 @@ static void costs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(spatial_by_hand),  cmocka_unit_test(squeeze_by_hand), cmocka_unit_test(random_cases),
-        cmocka_unit_test(gradients),        cmocka_unit_test(thread_counts),   cmocka_unit_test(packed),
-        cmocka_unit_test(padding),          cmocka_unit_test(nothing_there),   cmocka_unit_test(layouts),
-        cmocka_unit_test(parameter_shapes), cmocka_unit_test(refusals),        cmocka_unit_test(costs),
+        cmocka_unit_test(spatial_by_hand), cmocka_unit_test(squeeze_by_hand), cmocka_unit_test(eca_by_hand),
+        cmocka_unit_test(eca_kernels),     cmocka_unit_test(random_cases),    cmocka_unit_test(gradients),
+        cmocka_unit_test(thread_counts),   cmocka_unit_test(packed),          cmocka_unit_test(padding),
+        cmocka_unit_test(nothing_there),   cmocka_unit_test(layouts),         cmocka_unit_test(parameter_shapes),
+        cmocka_unit_test(refusals),        cmocka_unit_test(costs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

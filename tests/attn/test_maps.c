@@ -181,7 +181,6 @@ static fv_attention_statistics random_request(attn_case *c, const oracle *o) {
     if (chance(c, 70)) want.columns = make_tensor(c, COLUMNS, 3, columns, CANARY);
     if (chance(c, 70) || !(want.mean.rank || want.max.rank || want.columns.rank))
         want.entropy = make_tensor(c, ENTROPY, 3, entropy, CANARY);
-    /* the last axis of blocks and lines may have any stride: every other element of twice the length */
     return want;
 }
 
@@ -271,10 +270,12 @@ static bool staircase(void *context, int64_t batch, int64_t head, int64_t i, int
     return j / step < (i + batch) / step || (j / step == (i + batch) / step && (i + 3 * j) % 5 != 0);
 }
 
-/* Every third case that is not packed has a block mask on top; the caller frees it. */
+/* Every third case that is not packed has a block mask on top; the caller frees it. Linear attention has no window. */
 static void dress(attn_case *c) {
     int64_t step = 3 + (int64_t)(c->seed % 40);
-    const bool refuses = !strncmp(c->how.mechanism, "block-topk", 10);
+    const char *m = c->how.mechanism;
+    const bool linear = !strcmp(m, "linear"), refuses = linear || strstr(m, "topk") || !strcmp(m, "entmax");
+    if (linear && c->how.window.limited) c->how.window.left = -1;
     if (c->seed % 3 || c->x.t[FV_CU_Q].rank || refuses) return;
     fv_block_mask *mask;
     assert_int_equal(fv_block_mask_create(&mask, staircase, &step, c->b, c->h, c->lq, c->lk), FV_OK);
@@ -292,12 +293,11 @@ static void look(const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t l
     case_make(&c, mechanism, seed, dtype, longest);
     dress(&c);
     memset(c.x.d, 0, sizeof c.x.d);
-    const bool backward_only_slots_free = c.store[MEAN] == NULL && c.store[MAX] == NULL;
-    assert_true(backward_only_slots_free);
+    assert_true(!c.store[MEAN] && !c.store[MAX]); /* slots that only a backward would use */
     if (case_run(&c, RUN_FORWARD) != FV_OK) complain(&c, where, fv_message(), 0, 0);
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, &c.how, &c.x), FV_OK);
-    check_rows(&c, exact, o, plan, where, tolerance);
+    if (strcmp(mechanism, "linear") != 0) check_rows(&c, exact, o, plan, where, tolerance); /* it has no such scores */
     const fv_attention_statistics want = random_request(&c, o);
     if (statistics(plan, &c.call, &c.x, &want) != FV_OK) complain(&c, where, fv_message(), 0, 0);
     for (int slot = MEAN; slot <= ENTROPY; slot++) check_output(&c, o, &want, where, slot, tolerance);
@@ -322,9 +322,17 @@ static void one(const char *mechanism, uint64_t seed) {
     undress(&exact);
 }
 
-static const char *const texts[] = {"softmax",           "window:left=7,right=3",       "window:left=90,right=0",
-                                    "additive",          "t5:buckets=6,max-distance=9", "shaw:max-distance=3",
-                                    "strided:stride=11", "block-topk:k=2,block=16"};
+static const char *const texts[] = {"softmax",
+                                    "window:left=7,right=3",
+                                    "window:left=90,right=0",
+                                    "additive",
+                                    "t5:buckets=6,max-distance=9",
+                                    "shaw:max-distance=3",
+                                    "strided:stride=11",
+                                    "block-topk:k=2,block=16",
+                                    "topk:k=5",
+                                    "entmax",
+                                    "linear"};
 
 static int64_t per_text(void) { return getenv("FOVEA_TEST_LONG") ? 4000 : getenv("FOVEA_TEST_QUICK") ? 40 : 200; }
 
@@ -390,11 +398,10 @@ static void all_maps(const dense *m, bool dropout, result *r) {
     assert_int_equal(fv_attention_weights(m->plan, &m->call, &m->x, FV_CAPTURE_DROPOUT, 0, 1, rows, 3, &w), FV_OK);
 }
 
-static void threads_law(void **state) {
-    (void)state;
+static void one_threads_law(const char *mechanism, double dropout) {
     static result first, again;
     dense m = make_dense(1, H, 1, LQ, LK, 24);
-    m.how.causal = FV_CAUSAL_LOWER_RIGHT, m.how.dropout = 0.2, m.call.seed = 5;
+    m.how.causal = FV_CAUSAL_LOWER_RIGHT, m.how.dropout = dropout, m.call.seed = 5, m.how.mechanism = mechanism;
     forward(&m);
     for (int threads = 1; threads <= 4; threads++) {
         fv_set_threads(threads);
@@ -403,6 +410,10 @@ static void threads_law(void **state) {
     }
     fv_set_threads(0);
     free_dense(&m);
+}
+static void threads_law(void **state) {
+    (void)state;
+    one_threads_law("softmax", 0.2), one_threads_law("entmax", 0), one_threads_law("topk:k=40", 0);
 }
 
 /* NaN in keys a mask hides from all, in a query that sees nothing, and everywhere in the values: no bit changes. */
@@ -453,22 +464,27 @@ static void identities(void **state) {
 }
 
 /* Scratch grows with the length, not with its square, and a long sequence of any kind fits. */
-static void scratch_is_linear(void **state) {
-    (void)state;
+static void one_scratch_is_linear(const char *mechanism, size_t most) {
     fv_attention_tensors x = {0};
     for (int p = 0; p < FV_OPERANDS; p++)
         if (fv_operand_is_qkv(p)) x.t[p] = fv_bhld(NULL, FV_F32, 1, 1, 65536, 64);
     x.t[FV_OUT] = x.t[FV_Q], x.t[FV_LSE] = fv_tensor_of(NULL, FV_F32, 3, (int64_t[]){1, 1, 65536});
     fv_attention_options how = FV_ATTENTION_DEFAULT;
+    how.mechanism = mechanism;
     fv_attention_plan *plan;
     assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
     fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
     want.pool_q = want.pool_k = 100;
     want.columns = want.entropy = x.t[FV_LSE];
     want.mean = want.max = fv_bhld(NULL, FV_F32, 1, 1, 656, 656);
-    assert_true(fv_attention_statistics_scratch(plan, &want) < 6 << 20);
+    assert_true(fv_attention_statistics_scratch(plan, &want) < most);
     assert_true(fv_attention_statistics_scratch(plan, &want) > 16 * 65536 * 4);
     fv_attention_plan_free(plan);
+}
+static void scratch_is_linear(void **state) {
+    (void)state;
+    one_scratch_is_linear("softmax", 6 << 20);
+    one_scratch_is_linear("topk", (9 + 6 * (size_t)fv_threads()) << 20); /* parts of columns; rows of each worker */
 }
 
 static void refuse(const dense *m, const fv_attention_statistics *want, void *scratch, const char *words) {
@@ -510,8 +526,13 @@ static void refusals(void **state) {
     refuse(&m, &good, scratch, "announce it");
     m.x.t[FV_LSE] = lse;
     fv_attention_plan_free(m.plan);
-    m.how.mechanism = "topk:k=4", forward(&m);
-    refuse(&m, &good, scratch, "expected one of softmax, window, additive");
+    const fv_attention_tensors gate = {.t = {[FV_Q] = m.x.t[FV_Q],
+                                             [FV_OUT] = m.x.t[FV_Q],
+                                             [FV_W0] = fv_tensor_2d(NULL, FV_F32, 2, 8),
+                                             [FV_W1] = fv_tensor_1d(NULL, FV_F32, 2)}};
+    m.how.mechanism = "spatial-gate";
+    assert_int_equal(fv_attention_plan_create(&m.plan, &m.how, &gate), FV_OK);
+    refuse(&m, &good, scratch, "expected a mechanism with weights\n  found:   \"spatial-gate\"");
     free(scratch);
     free_dense(&m);
 }

@@ -151,7 +151,14 @@ static void walk_mechanisms(walker *walk) {
         "pixel-gate/cu=5/b=1/q=300",
         "pixel-gate/d=37/h=3/layout=blhd",
         "pixel-gate/grads=dq/layout=gaps",
-        "pixel-gate/mixed/q=1"};
+        "pixel-gate/mixed/q=1",
+        "entmax",
+        "entmax/causal=lr/h=4/kv=2/q=67/k=131/dlse",
+        "entmax/cu=5/b=1/q=150/k=150/dlse",
+        "entmax:alpha=2/kv_len",
+        "eca",
+        "eca:kernel=7/d=64/kv_len",
+        "eca/cu=5/b=1/q=300"};
     char name[NAME];
     for (size_t i = 0; i < sizeof more / sizeof *more; i++)
         for (int t = 0; t < 4; t++) {

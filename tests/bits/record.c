@@ -271,7 +271,8 @@ static fv_status make_problem(problem *p, const char *name) {
     static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
     char *mechanism = take(NAME);
     snprintf(mechanism, NAME, "%.*s", (int)strcspn(name, "/"), name);
-    const bool gate = strncmp(mechanism, "se", 2) == 0 || strncmp(mechanism, "pixel-gate", 10) == 0;
+    const bool gate = strncmp(mechanism, "se", 2) == 0 || strncmp(mechanism, "pixel-gate", 10) == 0 ||
+                      strncmp(mechanism, "eca", 3) == 0;
     *p = (problem){.name = name, .how = standard, .b = size_of(name, "b", 2), .h = size_of(name, "h", 2)};
     p->how.mechanism = mechanism;
     p->kv = size_of(name, "kv", p->h), p->lq = size_of(name, "q", 67), p->lk = size_of(name, "k", gate ? p->lq : 131);

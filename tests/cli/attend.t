@@ -528,11 +528,14 @@ do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --statistic
 exit 2
 err fovea: error: --pool 2,0: wrong sizes
 
-case a mechanism without statistics
-do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention topk:k=1 --statistics columns
+case statistics of every mechanism with weights
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention topk:k=1 --statistics columns; fovea attend q.npy q.npy q.npy --attention entmax --statistics entropy,pooled; fovea attend q.npy q.npy q.npy --attention linear --statistics columns
+exit 0
+
+case no entropy where rows do not sum to one
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention retention --causal lower-right --statistics entropy
 exit 2
-err~ mechanism "topk" has no statistics: its weights do not follow from lse tile by tile
-err~ expected one of softmax, window, additive
+err~ expected a mechanism whose rows of weights sum to 1
 
 case the size of blocks without statistics of them
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --pool 8,8 --statistics entropy

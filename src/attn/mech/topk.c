@@ -23,7 +23,7 @@ static fv_status setup(fv_attention_plan *plan) {
     if (plan->options.scale < 0)
         return fv__fail(FV_USAGE, "attention: mechanism \"topk\"\n  expected a scale above 0\n  found:   %g",
                         plan->options.scale);
-    fv__rows_setup_of(plan)->top = ((const topk_params *)plan->params)->k;
+    *fv__rows_setup_of(plan) = (fv__rows_setup){&fv__weight_topk, ((const topk_params *)plan->params)->k};
     return FV_OK;
 }
 
@@ -79,8 +79,7 @@ const fv__mechanism fv__mech_topk = {
              .citation = "Zhao et al. 2019, arXiv 1912.11637",
              .cost = "O(n m d) time, O(n d) memory",
              .needs = FV_EXACT_NEEDS,
-             .takes = FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_PREFIX_LEN) |
-                      FV_OPERAND_BIT(FV_CU_Q) | FV_OPERAND_BIT(FV_CU_K),
+             .takes = FV_ROWS_TAKES,
              .can = FV_ROWS_CAN,
              .params = params,
              .examples = {"topk:k=3", "topk:k=1", "topk:k=12"}},

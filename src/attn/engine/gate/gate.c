@@ -1,5 +1,6 @@
 /* Rows, blocks and refusals of the gates. See gate.h. */
 #include "attn/engine/gate/gate.h"
+#include "attn/engine/gate/gate_parts.h"
 
 #include <stdio.h>
 
@@ -16,13 +17,10 @@ static fv_status accept(const fv_attention_plan *plan) {
     return FV_OK;
 }
 
-int64_t fv__gate_most_blocks(const fv_attention_plan *plan) {
+/* Blocks over all sequences, at most; a block is a row of every head. */
+static int64_t most_blocks(const fv_attention_plan *plan) {
     if (plan->packed) return plan->q_len / FV_GATE_ROWS + plan->sequences;
     return fv__attn_times((plan->q_len + FV_GATE_ROWS - 1) / FV_GATE_ROWS, plan->sequences);
-}
-
-size_t fv__gate_first_bytes(const fv_attention_plan *plan) {
-    return fv__attn_lines(plan->sequences + 1, sizeof(int64_t));
 }
 
 int64_t fv__gate_count(const fv__run *run, int64_t *first) {
@@ -60,24 +58,50 @@ static void describe(const fv_attention_plan *plan, char *text, size_t size) {
              plan->dtype == FV_F64 ? "scalar" : fv_isa(), FV_GATE_ROWS);
 }
 
-static const fv__gate_kernels *kernels_of(const fv_attention_plan *plan) { return fv__gate_setup_of(plan)->kernels; }
+fv__gate_params fv__gate_params_of(const fv_attention_plan *plan) {
+    fv__gate_params p = {0};
+    for (const fv_mechanism_operand *row = plan->mechanism->info.operands; row && row->name; row++) {
+        const fv_tensor *t = &plan->shape[row->operand];
+        const int64_t rows = t->rank > 2 ? t->dim[1] : 1, columns = t->rank > 1 ? t->dim[t->rank - 1] : 1;
+        p.param[p.count++] = (fv__gate_param){row->operand, rows, columns, p.wide};
+        p.wide += fv__attn_times(rows, columns);
+    }
+    return p;
+}
 
 static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
-    return kernels_of(plan)->scratch(plan, backward);
+    const size_t e = fv_dtype_size(plan->dtype);
+    const int64_t wide = fv__gate_params_of(plan).wide, planes = fv__attn_times(plan->sequences, plan->heads),
+                  blocks = fv__attn_times(most_blocks(plan), plan->heads);
+    const size_t bytes =
+        fv__attn_lines(plan->sequences + 1, sizeof(int64_t)) + fv__attn_lines(fv__attn_times(plan->heads, wide), e);
+    if (fv__gate_setup_of(plan)->positions)
+        return bytes + (backward ? fv__attn_lines(fv__attn_times(blocks, wide), e) : 0);
+    return bytes + fv__attn_lines(fv__attn_times(planes, fv__gate_kept(plan)), e) +
+           fv__attn_lines(fv__attn_times(blocks, plan->d_qk * (backward ? 2 : 1)), e);
 }
 
 static double flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward) {
+    const fv__gate_setup *setup = fv__gate_setup_of(plan);
+    const double heads = (double)plan->heads,
+                 all = (double)plan->batch * heads * (double)plan->q_len * (double)plan->d_qk;
+    const double maps = setup->flops * (double)plan->sequences * heads;
     (void)call;
-    return kernels_of(plan)->flops(plan, backward);
+    if (setup->positions) return all * (backward ? 9 : 3);
+    return backward ? 5 * all + 3 * maps : 2 * all + maps;
 }
 
-static void forward(const fv__run *run, void *scratch) {
-    kernels_of(run->plan)->forward[run->plan->dtype == FV_F64](run, scratch);
+static void run_gate(const fv__run *run, bool backward, void *scratch) {
+    const bool f64 = run->plan->dtype == FV_F64;
+    if (fv__gate_setup_of(run->plan)->positions)
+        (f64 ? fv__gate_positions_f64 : fv__gate_positions_f32)(run, backward, scratch);
+    else
+        (f64 ? fv__gate_channels_f64 : fv__gate_channels_f32)(run, backward, scratch);
 }
 
-static void backward(const fv__run *run, void *scratch) {
-    kernels_of(run->plan)->backward[run->plan->dtype == FV_F64](run, scratch);
-}
+static void forward(const fv__run *run, void *scratch) { run_gate(run, false, scratch); }
+
+static void backward(const fv__run *run, void *scratch) { run_gate(run, true, scratch); }
 
 const fv__engine fv__gate = {
     .name = "gate",

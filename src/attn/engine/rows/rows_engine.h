@@ -6,6 +6,8 @@ typedef struct T(job) {
     const fv_attention_plan *plan;
     const fv_attention_tensors *x;
     const SIMD *simd;
+    const ROW_WEIGHT_OF *weight;
+    int64_t top;
     T(view) q, k, v, out, dq, dk, dv, dout;
     char *workers;
     size_t worker_bytes;
@@ -27,50 +29,6 @@ static T(scratch) T(carve_all)(const T(job) * job, int worker) {
     return s;
 }
 
-/* ---- the rule: the largest `top` of n scores that lie `step` apart */
-
-/* Order of the reals as order of unsigned integers: negative ones are reversed. */
-static uint64_t T(order)(R x) {
-    if (x == 0) x = 0; /* -0 and 0 are equal */
-#if FV_REAL_IS_DOUBLE
-    uint64_t u;
-    memcpy(&u, &x, 8);
-    return u >> 63 ? ~u : u | UINT64_C(1) << 63;
-#else
-    uint32_t u;
-    memcpy(&u, &x, 4);
-    return u >> 31 ? (uint32_t)~u : u | UINT32_C(1) << 31;
-#endif
-}
-
-/* The order of the top-th largest score, found a byte at a time; *ties becomes how many equal to it are to be kept. */
-static uint64_t T(threshold)(const R *score, int64_t step, int64_t n, int64_t top, int64_t *ties) {
-    uint64_t prefix = 0;
-    for (int shift = 8 * (int)sizeof(R) - 8; shift >= 0; shift -= 8) {
-        int64_t count[256] = {0};
-        for (int64_t j = 0; j < n; j++) {
-            const uint64_t key = T(order)(score[j * step]);
-            if ((key >> shift >> 8) == (prefix >> shift >> 8)) count[key >> shift & 255]++;
-        }
-        int byte = 255;
-        for (; byte > 0 && count[byte] < top; byte--) top -= count[byte];
-        prefix |= (uint64_t)byte << shift;
-    }
-    *ties = top;
-    return prefix;
-}
-
-static void T(topk_mask)(R *score, int64_t step, int64_t n, int64_t top) {
-    if (n <= top) return;
-    int64_t ties;
-    const uint64_t limit = T(threshold)(score, step, n, top, &ties);
-    for (int64_t j = 0; j < n; j++) {
-        const uint64_t key = T(order)(score[j * step]);
-        if (key > limit || (key == limit && ties-- > 0)) continue;
-        score[j * step] = (R)-INFINITY;
-    }
-}
-
 /* ---- rows of weights */
 
 static bool T(masked)(const T(job) * job, const fv__sequence *s, int64_t head, int64_t i, int64_t j) {
@@ -84,14 +42,14 @@ static bool T(masked)(const T(job) * job, const fv__sequence *s, int64_t head, i
     return set == (job->plan->options.mask_means == FV_MASK_DROP);
 }
 
-/* Raw scores of query i become scaled ones, -inf where hidden or dropped by the rule. Returns the visible range. */
-static void T(apply_row_rule)(const T(job) * job, const fv__sequence *s, int64_t head, int64_t i, R *row, int64_t step,
-                              int64_t *start, int64_t *end) {
+/* Raw scores of query i become scaled ones, -inf where hidden or not selected. Returns the visible range. */
+static void T(finish_scores)(const T(job) * job, const fv__sequence *s, int64_t head, int64_t i, R *row, int64_t step,
+                             int64_t *start, int64_t *end) {
     fv__attn_visible(job->plan, s, i, start, end);
     if (job->x->t[FV_MASK].rank)
         for (int64_t j = *start; j < *end; j++)
             if (T(masked)(job, s, head, i, j)) row[j * step] = (R)-INFINITY;
-    T(topk_mask)(row + *start * step, step, *end - *start, fv__rows_setup_of(job->plan)->top);
+    if (job->weight->select) job->weight->select(row + *start * step, step, *end - *start, job->top);
     for (int64_t j = *start; j < *end; j++) row[j * step] *= (R)job->plan->options.scale;
 }
 
@@ -112,8 +70,8 @@ static void T(block_forward)(const T(job) * job, const T(scratch) * w, const fv_
     for (int64_t r = 0; r < count; r++) {
         R *row = w->rows + r * w->ld, *out = T(at)(&job->out, s->batch, head, s->q_start + i0 + r);
         int64_t start, end;
-        T(apply_row_rule)(job, s, head, i0 + r, row, 1, &start, &end);
-        const R lse = job->simd->softmax(row + start, row + start, end - start);
+        T(finish_scores)(job, s, head, i0 + r, row, 1, &start, &end);
+        const R lse = job->weight->forward(job->simd, row + start, end - start, w->dscore);
         memset(out, 0, (size_t)dv * sizeof(R));
         for (int64_t j = start; j < end; j++)
             if (row[j] != 0) job->simd->axpy(out, row[j], T(at)(&job->v, s->batch, kv, s->k_start + j), dv);
@@ -133,7 +91,7 @@ static void T(forward_task)(void *context, int64_t index, int worker) {
     if (left > 0) T(block_forward)(job, &w, &s, head, i0, left < FV_ROWS_BLOCK ? left : FV_ROWS_BLOCK);
 }
 
-/* ---- backward: dS = P (dP - delta), delta = sum P dP - dLSE */
+/* ---- backward */
 
 static void T(row_backward)(const T(job) * job, const T(scratch) * w, const fv__sequence *s, int64_t head, int64_t i,
                             R *p) {
@@ -141,23 +99,21 @@ static void T(row_backward)(const T(job) * job, const T(scratch) * w, const fv__
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v, kv = head * job->plan->kv_heads / job->plan->heads,
                   row = s->q_start + i;
     int64_t start, end;
-    T(apply_row_rule)(job, s, head, i, p, 1, &start, &end);
-    if (simd->softmax(p + start, p + start, end - start) == (R)-INFINITY) return;
+    T(finish_scores)(job, s, head, i, p, 1, &start, &end);
+    if (job->weight->forward(simd, p + start, end - start, w->dscore) == (R)-INFINITY) return;
     const R *q = T(at)(&job->q, s->batch, head, row),
             *dout = job->dout.data ? T(at)(&job->dout, s->batch, head, row) : NULL;
     const fv_tensor *dlse = &job->x->d[FV_LSE];
-    R delta =
+    const R of_lse =
         dlse->rank
-            ? -((const R *)dlse->data)[s->batch * dlse->stride[0] + head * dlse->stride[1] + row * dlse->stride[2]]
+            ? ((const R *)dlse->data)[s->batch * dlse->stride[0] + head * dlse->stride[1] + row * dlse->stride[2]]
             : 0;
+    for (int64_t j = start; j < end; j++)
+        if (p[j] != 0) w->dscore[j] = dout ? simd->dot(dout, T(at)(&job->v, s->batch, kv, s->k_start + j), dv) : 0;
+    job->weight->backward(simd, p + start, w->dscore + start, end - start, of_lse);
     for (int64_t j = start; j < end; j++) {
         if (p[j] == 0) continue;
-        w->dscore[j] = dout ? simd->dot(dout, T(at)(&job->v, s->batch, kv, s->k_start + j), dv) : 0;
-        delta += p[j] * w->dscore[j];
-    }
-    for (int64_t j = start; j < end; j++) {
-        if (p[j] == 0) continue;
-        const R ds = p[j] * (w->dscore[j] - delta) * (R)job->plan->options.scale;
+        const R ds = w->dscore[j] * (R)job->plan->options.scale;
         if (job->dq.data)
             simd->axpy(T(at)(&job->dq, s->batch, head, row), ds, T(at)(&job->k, s->batch, kv, s->k_start + j), d);
         if (job->dk.data) simd->axpy(T(at)(&job->dk, s->batch, kv, s->k_start + j), ds, q, d);
@@ -190,6 +146,7 @@ static T(job) T(job_of)(const fv__run *run, void *scratch) {
            .simd = SIMD_NOW(),
            .workers = scratch,
            .worker_bytes = fv__rows_worker_bytes(plan)};
+    job.weight = &fv__rows_setup_of(plan)->weight->ROW_WEIGHT_TYPE, job.top = fv__rows_setup_of(plan)->top;
     job.q = T(view_of)(&x->t[FV_Q]), job.k = T(view_of)(&x->t[FV_K]), job.v = T(view_of)(&x->t[FV_V]),
     job.out = T(view_of)(&x->t[FV_OUT]);
     job.dq = T(view_of)(&x->d[FV_Q]), job.dk = T(view_of)(&x->d[FV_K]), job.dv = T(view_of)(&x->d[FV_V]);
@@ -229,16 +186,11 @@ static void T(weights)(const fv__run *run, fv_capture capture, int64_t batch, in
         for (int64_t j = 0; j < out->dim[1]; j++)
             row[j * step] =
                 j < s.k_len ? job.simd->dot(q, T(at)(&job.k, s.batch, kv, s.k_start + j), plan->d_qk) : (R)-INFINITY;
-        T(apply_row_rule)(&job, &s, head, rows[n], row, step, &start, &end);
-        double top = -INFINITY, sum = 0;
-        for (int64_t j = 0; j < out->dim[1]; j++) {
-            if (j < start || j >= end) row[j * step] = (R)-INFINITY;
-            if (row[j * step] > top) top = (double)row[j * step];
-        }
-        if (capture < FV_CAPTURE_SOFTMAX) continue;
-        for (int64_t j = start; j < end && top > -INFINITY; j++) sum += exp((double)row[j * step] - top);
+        T(finish_scores)(&job, &s, head, rows[n], row, step, &start, &end);
+        const R none = capture < FV_CAPTURE_SOFTMAX ? (R)-INFINITY : 0;
+        if (capture >= FV_CAPTURE_SOFTMAX) job.weight->strided(row + start * step, step, end - start);
         for (int64_t j = 0; j < out->dim[1]; j++)
-            row[j * step] = row[j * step] == (R)-INFINITY ? 0 : (R)(exp((double)row[j * step] - top) / sum);
+            if (j < start || j >= end) row[j * step] = none;
     }
 }
 

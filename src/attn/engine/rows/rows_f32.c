@@ -9,5 +9,6 @@
 #define T(name) fv__rows_##name##_f32
 #define SIMD fv__simd_f32
 #define SIMD_NOW fv__simd_f32_now
-#define FV_REAL_IS_DOUBLE 0
+#define ROW_WEIGHT_OF fv__row_weight_f32
+#define ROW_WEIGHT_TYPE f32
 #include "attn/engine/rows/rows_engine.h"

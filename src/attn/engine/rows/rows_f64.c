@@ -9,5 +9,6 @@
 #define T(name) fv__rows_##name##_f64
 #define SIMD fv__simd_f64
 #define SIMD_NOW fv__simd_f64_now
-#define FV_REAL_IS_DOUBLE 1
+#define ROW_WEIGHT_OF fv__row_weight_f64
+#define ROW_WEIGHT_TYPE f64
 #include "attn/engine/rows/rows_engine.h"

@@ -1,0 +1,79 @@
+/* Sparsemax of a row: the nearest point of the simplex, entmax with alpha 2. Martins, Astudillo, From Softmax to
+ * Sparsemax, 2016, arXiv 1602.02068.
+ *
+ *   P_j = (S_j - t)_+, t such that they sum to 1        U = 1 on the support
+ *
+ * The "LSE" is t: scores at and below it have weight 0. No score 1 or more below the largest has a weight. With
+ * u = S - largest and tau = t - largest, begin at tau = -1: tau becomes what makes the weights of all u above it sum to
+ * 1; it grows, and once no u drops out it is exact (Michelot, 1986). */
+#ifndef FV_BOTH_REALS
+#define FV_BOTH_REALS "attn/weight/sparsemax.c"
+#include "attn/weight/row_weight.h"
+#include "simd/both_reals.h"
+
+const fv__row_weight fv__weight_sparsemax = {
+    .name = "sparsemax",
+    .f32 = {NULL, forward_f32, strided_f32, backward_f32},
+    .f64 = {NULL, forward_f64, strided_f64, backward_f64},
+};
+
+#else
+
+/* The largest of the scores; NaN when one of them is, or is infinite. */
+static double T(largest)(const R *score, int64_t step, int64_t n) {
+    double top = -INFINITY;
+    for (int64_t j = 0; j < n; j++) {
+        const double s = (double)score[j * step];
+        if (!(s < INFINITY)) return NAN;
+        if (s > top) top = s;
+    }
+    return top;
+}
+
+static double T(threshold)(const R *score, int64_t step, int64_t n, double top) {
+    int64_t before = n + 1;
+    for (double tau = -1;;) {
+        double sum = 0;
+        int64_t count = 0;
+        for (int64_t j = 0; j < n; j++) {
+            const double u = (double)score[j * step] - top;
+            if (u > tau) sum += u, count++;
+        }
+        if (count == before || count == 0) return tau;
+        before = count, tau = (sum - 1) / (double)count;
+    }
+}
+
+static void T(weigh)(R *row, int64_t step, int64_t n, double top, double tau) {
+    for (int64_t j = 0; j < n; j++) {
+        const double u = (double)row[j * step] - top - tau;
+        row[j * step] = u > 0 ? (R)u : isnan(top) ? (R)NAN : 0;
+    }
+}
+
+static R T(forward)(const SIMD *simd, R *row, int64_t n, R *spare) {
+    const double top = T(largest)(row, 1, n);
+    int64_t near = 0;
+    (void)simd;
+    for (int64_t j = 0; j < n; j++)
+        if ((double)row[j] - top > -1) spare[near++] = row[j];
+    const double tau = near ? T(threshold)(spare, 1, near, top) : 0;
+    T(weigh)(row, 1, n, top, tau);
+    return (R)(top + tau);
+}
+
+static void T(strided)(R *row, int64_t step, int64_t n) {
+    const double top = T(largest)(row, step, n);
+    T(weigh)(row, step, n, top, top > -INFINITY ? T(threshold)(row, step, n, top) : 0);
+}
+
+static void T(backward)(const SIMD *simd, const R *p, R *dp, int64_t n, R dlse) {
+    double count = 0, sum = -(double)dlse;
+    (void)simd;
+    for (int64_t j = 0; j < n; j++)
+        if (p[j] != 0) count++, sum += (double)dp[j];
+    for (int64_t j = 0; j < n; j++)
+        if (p[j] != 0) dp[j] = (R)((double)dp[j] - sum / count);
+}
+
+#endif

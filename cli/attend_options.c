@@ -94,8 +94,8 @@ size_t attend_groups(attend_options *o, cli_group *group) {
     size_t n = 0;
     group[n++] = (cli_group){"tensors", file_rows, o, NULL};
     group[n++] = (cli_group){"tensors", input_rows(), o, NULL};
-    group[n++] = (cli_group){"attention", fv_attention_rows, &o->how, spelling};
-    group[n++] = (cli_group){"attention", fv_attention_call_rows, &o->call, NULL};
+    group[n++] = (cli_group){"attention", fv_attention_rows(), &o->how, spelling};
+    group[n++] = (cli_group){"attention", fv_attention_call_rows(), &o->call, NULL};
     group[n++] = (cli_group){"rotary positions", attend_rope_rows, o, NULL};
     group[n++] = (cli_group){"output", attend_output_rows, o, NULL};
     return n;

@@ -20,13 +20,12 @@ static void check(fv_status status) {
 }
 
 static lm lm_create(uint64_t seed) {
-    const fv_block_options block = {
-        .d_model = WIDTH, .heads = 4, .positions = "rope", .attention.causal = FV_CAUSAL_UPPER_LEFT};
+    fv_block_options o = {.d_model = WIDTH, .heads = 4, .positions = "rope", .attention.causal = FV_CAUSAL_UPPER_LEFT};
     lm m;
     check(fv_params_create(&m.params, FV_F32, seed));
     check(fv_graph_create(&m.graph, m.params));
     check(fv_layer_embedding(&m.layer[0], m.params, "embed", &(fv_embedding_options){LETTERS, .d_model = WIDTH}));
-    for (int i = 1; i <= 2; i++) check(fv_layer_block(&m.layer[i], m.params, i == 1 ? "block0" : "block1", &block));
+    for (int i = 1; i <= 2; i++) check(fv_layer_block(&m.layer[i], m.params, i == 1 ? "block0" : "block1", &o));
     check(fv_layer_norm(&m.layer[3], m.params, "norm", &(fv_norm_options){.d_model = WIDTH}));
     check(fv_layer_linear(&m.layer[4], m.params, "out", &(fv_linear_options){WIDTH, .out = LETTERS}));
     return m;

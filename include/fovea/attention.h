@@ -64,7 +64,7 @@ typedef struct fv_attention_options {
     { 0 }
 
 /* Its rows, all but `blocks`, which has no text. A struct that holds these options includes them by a GROUP row. */
-FV_API extern const fv_option fv_attention_rows[];
+FV_API const fv_option *fv_attention_rows(void);
 
 /* What may differ from call to call of one plan; NULL in its place is all zeros. The backward, the weights and the
  * statistics of a forward take the call of that forward. */
@@ -73,7 +73,7 @@ typedef struct fv_attention_call {
     int64_t q_offset;     /* position of query 0 among the keys, up to 2^48; with UPPER_LEFT, NONE and windows */
     uint64_t reserved[8]; /* zero; anything else is FV_USAGE */
 } fv_attention_call;
-FV_API extern const fv_option fv_attention_call_rows[];
+FV_API const fv_option *fv_attention_call_rows(void);
 
 /* ---- running */
 

@@ -99,8 +99,8 @@ typedef struct fv_option {
     double min, max;      /* inclusive range of numbers; ignored otherwise */
     const char *choices;  /* CHOICE, ENUM: "mean|max|cls|attention"; a hint such as "FILE" otherwise, may be NULL */
     const char *help;     /* one line, lower case, no full stop */
-    const struct fv_option *group; /* GROUP: another table, ended by a NULL name */
-    uint32_t flags;                /* FV_OPTION_... */
+    const struct fv_option *(*group)(void); /* GROUP: gives another table, ended by a NULL name */
+    uint32_t flags;                         /* FV_OPTION_... */
 } fv_option;
 enum {                        /* what becomes of an option after the training it was given to */
        FV_OPTION_LOCAL = 1,   /* of this run, no property of the model: not in the model's config.json */

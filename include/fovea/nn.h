@@ -73,7 +73,7 @@ typedef struct fv_linear_options {
     double init;          /* standard deviation of W; 0: Xavier uniform */
     uint64_t reserved[8]; /* 0 */
 } fv_linear_options;
-FV_API extern const fv_option fv_linear_rows[];
+FV_API const fv_option *fv_linear_rows(void);
 FV_API fv_status fv_layer_linear(fv_layer **layer, fv_params *params, const char *name, const fv_linear_options *o);
 
 /* ---- embedding: rows of a table */
@@ -84,7 +84,7 @@ typedef struct fv_embedding_options {
     bool frozen;          /* keep the vectors as they are */
     uint64_t reserved[8]; /* 0 */
 } fv_embedding_options;
-FV_API extern const fv_option fv_embedding_rows[];
+FV_API const fv_option *fv_embedding_rows(void);
 FV_API fv_status fv_layer_embedding(fv_layer **layer, fv_params *params, const char *name,
                                     const fv_embedding_options *o);
 FV_API fv_node *fv_layer_embed(const fv_layer *layer, fv_graph *g, const int32_t *ids, int64_t count);
@@ -98,7 +98,7 @@ typedef struct fv_norm_options {
     double eps;           /* 0: 1e-5 layer, 1e-6 rms */
     uint64_t reserved[8]; /* 0 */
 } fv_norm_options;
-FV_API extern const fv_option fv_norm_rows[];
+FV_API const fv_option *fv_norm_rows(void);
 FV_API fv_status fv_layer_norm(fv_layer **layer, fv_params *params, const char *name, const fv_norm_options *o);
 
 /* ---- dropout */
@@ -106,7 +106,7 @@ typedef struct fv_dropout_options {
     double p;
     uint64_t reserved[8]; /* 0 */
 } fv_dropout_options;
-FV_API extern const fv_option fv_dropout_rows[];
+FV_API const fv_option *fv_dropout_rows(void);
 FV_API fv_status fv_layer_dropout(fv_layer **layer, fv_params *params, const char *name, const fv_dropout_options *o);
 
 /* ---- feed-forward: d_model -> d_ff -> d_model */
@@ -117,7 +117,7 @@ typedef struct fv_feed_forward_options {
     bool no_bias;
     uint64_t reserved[8]; /* 0 */
 } fv_feed_forward_options;
-FV_API extern const fv_option fv_feed_forward_rows[];
+FV_API const fv_option *fv_feed_forward_rows(void);
 FV_API fv_status fv_layer_feed_forward(fv_layer **layer, fv_params *params, const char *name,
                                        const fv_feed_forward_options *o);
 
@@ -135,7 +135,7 @@ typedef struct fv_multi_head_options {
     fv_attention_options attention; /* .mechanism "topk:k=32", .causal, ...; a gate runs on x itself */
     uint64_t reserved[8];           /* 0 */
 } fv_multi_head_options;
-FV_API extern const fv_option fv_multi_head_rows[];
+FV_API const fv_option *fv_multi_head_rows(void);
 FV_API fv_status fv_layer_multi_head(fv_layer **layer, fv_params *params, const char *name,
                                      const fv_multi_head_options *o);
 /* Cross-attention: queries from flow.x, keys and values from flow.memory. */
@@ -149,7 +149,7 @@ typedef struct fv_positions_options {
     const char *positions; /* NULL: learned; none | sinusoidal | learned */
     uint64_t reserved[8];  /* 0 */
 } fv_positions_options;
-FV_API extern const fv_option fv_positions_rows[];
+FV_API const fv_option *fv_positions_rows(void);
 FV_API fv_status fv_layer_positions(fv_layer **layer, fv_params *params, const char *name,
                                     const fv_positions_options *o);
 
@@ -160,7 +160,7 @@ typedef struct fv_pooling_options {
         *pooling; /* NULL: mean; mean | max | first | cls (= first) | attention | mean+attention (out = 2 * d_model) */
     uint64_t reserved[8]; /* 0 */
 } fv_pooling_options;
-FV_API extern const fv_option fv_pooling_rows[];
+FV_API const fv_option *fv_pooling_rows(void);
 FV_API fv_status fv_layer_pooling(fv_layer **layer, fv_params *params, const char *name, const fv_pooling_options *o);
 /* The weights [T,1] attention pooling gave to the rows in this step's last forward of the layer; NULL for other
  * kinds. */
@@ -180,7 +180,7 @@ typedef struct fv_block_options {
     fv_attention_options attention;
     uint64_t reserved[8]; /* 0 */
 } fv_block_options;
-FV_API extern const fv_option fv_block_rows[];
+FV_API const fv_option *fv_block_rows(void);
 FV_API fv_status fv_layer_block(fv_layer **layer, fv_params *params, const char *name, const fv_block_options *o);
 
 /* ---- decoding: each forward brings new rows, and layers remember the earlier ones

@@ -4,7 +4,7 @@
 
 #define ROW(type, field, name, standard, min, max, choices, help) \
     { name, FV_OPT_##type, offsetof(fv_attention_options, field), standard, min, max, choices, help }
-const fv_option fv_attention_rows[] = {
+static const fv_option option_rows[] = {
     ROW(STRING, mechanism, "mechanism", "softmax", 0, 0, "NAME:PARAM=VALUE",
         "the mechanism; `fovea mechanisms` lists them"),
     ROW(FLOAT, scale, "scale", "0", -1e9, 1e9, "X", "of the scores; 0: 1/sqrt(head_dim)"),
@@ -21,8 +21,12 @@ const fv_option fv_attention_rows[] = {
 
 #define ROW(field, name, min, max, help) \
     { name, FV_OPT_INT, offsetof(fv_attention_call, field), "0", min, max, "N", help }
-const fv_option fv_attention_call_rows[] = {
+static const fv_option call_rows[] = {
     ROW(q_offset, "q-offset", -1e15, 1e15, "position of query 0 among the keys; the length of past_k is added"),
     ROW(seed, "seed", 0, 9e18, "of the dropout"),
     {0},
 };
+
+const fv_option *fv_attention_rows(void) { return option_rows; }
+
+const fv_option *fv_attention_call_rows(void) { return call_rows; }

@@ -119,7 +119,7 @@ static void enter(fv_option_walk *walk, const fv_option *group) {
     const size_t more = strlen(group->name);
     if (d + 1 >= FV_OPTION_DEPTH || walk->prefix[d] + more >= sizeof walk->name) return;
     memcpy(walk->name + walk->prefix[d], group->name, more + 1);
-    walk->at[d + 1] = group->group;
+    walk->at[d + 1] = group->group();
     walk->offset[d + 1] = walk->offset[d] + group->offset;
     walk->prefix[d + 1] = walk->prefix[d] + more;
     walk->depth++;

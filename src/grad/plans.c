@@ -36,7 +36,7 @@ struct fv__plans {
 static fv_status make_key(key *k, const fv_attention_options *options, const fv_attention_tensors *shapes,
                           bool wants_lse) {
     memset(k, 0, sizeof *k);
-    const size_t length = fv__options_key(fv_attention_rows, options, k->options, sizeof k->options);
+    const size_t length = fv__options_key(fv_attention_rows(), options, k->options, sizeof k->options);
     if (length > sizeof k->options)
         return fv__fail(FV_USAGE,
                         "attention: the options as a key of plans\n  expected at most %d bytes\n  found:   %zu\n"

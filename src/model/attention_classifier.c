@@ -10,7 +10,7 @@ typedef struct network {
 static fv_status make(fv_model *model) {
     network *n = fv__network_new(model, sizeof *n);
     fv_multi_head_options o;
-    fv_options_init(fv_multi_head_rows, &o);
+    fv_options_init(fv_multi_head_rows(), &o);
     o.d_model = model->options.d_model, o.heads = model->options.heads;
     o.attention.mechanism = model->options.mechanism;
     if (!n) return FV_NO_RESOURCES;

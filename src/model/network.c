@@ -34,7 +34,7 @@ void *fv__network_new(fv_model *model, size_t size) { return model->network = fv
 
 static fv_status make_table(fv_layer **layer, fv_model *model, const char *name, int64_t rows, bool frozen) {
     fv_embedding_options o;
-    fv_options_init(fv_embedding_rows, &o);
+    fv_options_init(fv_embedding_rows(), &o);
     o.vocabulary = rows, o.d_model = model->options.d_model, o.frozen = frozen;
     o.scaled =
         model->options.positions && strcmp(model->options.positions, "sinusoidal") == 0; /* or the waves drown it */
@@ -52,14 +52,14 @@ fv_status fv__make_embeddings(fv__embeddings *e, fv_model *model) {
 
 fv_status fv__make_linear(fv_layer **layer, fv_model *model, const char *name, int64_t in, int64_t out) {
     fv_linear_options o;
-    fv_options_init(fv_linear_rows, &o);
+    fv_options_init(fv_linear_rows(), &o);
     o.in = in, o.out = out;
     return fv_layer_linear(layer, model->params, name, &o);
 }
 
 fv_status fv__make_pooling(fv_layer **layer, fv_model *model) {
     fv_pooling_options o;
-    fv_options_init(fv_pooling_rows, &o);
+    fv_options_init(fv_pooling_rows(), &o);
     o.d_model = model->options.d_model;
     o.pooling = strcmp(model->options.pooling, "cls") == 0 ? "first" : model->options.pooling;
     return fv_layer_pooling(layer, model->params, "pool", &o);

@@ -35,7 +35,7 @@ static fv_status make_block(fv_layer **layer, fv_model *model, int64_t number) {
     const fv_model_options *from = &model->options;
     fv_block_options o;
     char name[32];
-    fv_options_init(fv_block_rows, &o);
+    fv_options_init(fv_block_rows(), &o);
     o.d_model = from->d_model, o.heads = from->heads, o.d_ff = from->d_ff, o.activation = from->activation;
     o.attention.mechanism = from->mechanism, o.positions = acts_inside(from->positions) ? from->positions : "none";
     o.dropout = from->dropout, o.attention.dropout = from->attention_dropout;
@@ -45,7 +45,7 @@ static fv_status make_block(fv_layer **layer, fv_model *model, int64_t number) {
 
 static fv_status make_positions(fv_layer **layer, fv_model *model) {
     fv_positions_options o;
-    fv_options_init(fv_positions_rows, &o);
+    fv_options_init(fv_positions_rows(), &o);
     o.d_model = model->options.d_model, o.max_length = model->options.max_length,
     o.positions = model->options.positions;
     return fv_layer_positions(layer, model->params, "positions", &o);
@@ -59,7 +59,7 @@ static fv_status make(fv_model *model) {
     FV_TRY(fv__make_embeddings(&n->embeddings, model));
     if (!acts_inside(o->positions) && !is(o->positions, "none")) FV_TRY(make_positions(&n->positions, model));
     for (int64_t i = 0; i < o->layers; i++) FV_TRY(make_block(&n->block[i], model, i));
-    fv_options_init(fv_norm_rows, &norm);
+    fv_options_init(fv_norm_rows(), &norm);
     norm.d_model = o->d_model;
     FV_TRY(fv_layer_norm(&n->norm, model->params, "norm", &norm));
     FV_TRY(fv__make_pooling(&n->pooling, model));

@@ -11,7 +11,7 @@ typedef struct block {
 
 #define FIELD(type, field, name, standard, min, max, choices, help) \
     FV__FIELD(fv_block_options, type, field, name, standard, min, max, choices, help)
-const fv_option fv_block_rows[] = {
+static const fv_option option_rows[] = {
     FV__D_MODEL(fv_block_options, d_model, "d-model", "columns"),
     FIELD(INT, heads, "heads", "8", 1, 65536, NULL, "attention heads; they divide d_model"),
     FIELD(INT, kv_heads, "kv-heads", "0", 0, 65536, NULL, "heads of keys and values; 0: as many"),
@@ -84,7 +84,9 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow)
 }
 
 const fv__layer_kind fv__layer_block = {
-    {"block", "transformer block: attention and feed-forward", fv_block_rows, sizeof(fv_block_options)},
+    {"block", "transformer block: attention and feed-forward", option_rows, sizeof(fv_block_options)},
     sizeof(block),
     create,
     forward};
+
+const fv_option *fv_block_rows(void) { return option_rows; }

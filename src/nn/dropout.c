@@ -6,7 +6,7 @@ typedef struct dropout {
     double p;
 } dropout;
 
-const fv_option fv_dropout_rows[] = {
+static const fv_option option_rows[] = {
     FV__RATE(fv_dropout_options, p, "p", "share that is dropped"),
     {0},
 };
@@ -22,7 +22,9 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow)
 }
 
 const fv__layer_kind fv__layer_dropout = {
-    {"dropout", "zeroes a share of the numbers while training", fv_dropout_rows, sizeof(fv_dropout_options)},
+    {"dropout", "zeroes a share of the numbers while training", option_rows, sizeof(fv_dropout_options)},
     sizeof(dropout),
     create,
     forward};
+
+const fv_option *fv_dropout_rows(void) { return option_rows; }

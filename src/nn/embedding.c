@@ -9,7 +9,7 @@ typedef struct embedding {
     double scale; /* 1: none */
 } embedding;
 
-const fv_option fv_embedding_rows[] = {
+static const fv_option option_rows[] = {
     FV__FIELD(fv_embedding_options, INT, vocabulary, "vocabulary", NULL, 1, INT32_MAX, NULL, "rows of the table"),
     FV__D_MODEL(fv_embedding_options, d_model, "d-model", "columns of the table"),
     FV__FIELD(fv_embedding_options, FLOAT, init, "init", "0", 0, 1e3, NULL,
@@ -60,7 +60,6 @@ fv_node *fv_layer_embed_bags(const fv_layer *layer, fv_graph *g, const int32_t *
 }
 
 const fv__layer_kind fv__layer_embedding = {
-    {"embedding", "rows of a table", fv_embedding_rows, sizeof(fv_embedding_options)},
-    sizeof(embedding),
-    create,
-    forward};
+    {"embedding", "rows of a table", option_rows, sizeof(fv_embedding_options)}, sizeof(embedding), create, forward};
+
+const fv_option *fv_embedding_rows(void) { return option_rows; }

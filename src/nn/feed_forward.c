@@ -8,7 +8,7 @@ typedef struct feed_forward {
     double dropout;
 } feed_forward;
 
-const fv_option fv_feed_forward_rows[] = {
+static const fv_option option_rows[] = {
     FV__D_MODEL(fv_feed_forward_options, d_model, "d-model", "columns"),
     FV__FIELD(fv_feed_forward_options, INT, d_ff, "d-ff", "0", 0, 1 << 24, NULL,
               "columns inside; 0: 4 d_model (swiglu: 8/3)"),
@@ -53,7 +53,9 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow)
 }
 
 const fv__layer_kind fv__layer_feed_forward = {
-    {"feed-forward", "two products with an activation between", fv_feed_forward_rows, sizeof(fv_feed_forward_options)},
+    {"feed-forward", "two products with an activation between", option_rows, sizeof(fv_feed_forward_options)},
     sizeof(feed_forward),
     create,
     forward};
+
+const fv_option *fv_feed_forward_rows(void) { return option_rows; }

@@ -6,7 +6,7 @@ typedef struct linear {
     int weight, bias; /* -1: none */
 } linear;
 
-const fv_option fv_linear_rows[] = {
+static const fv_option option_rows[] = {
     FV__D_MODEL(fv_linear_options, in, "in", "columns of the input"),
     FV__D_MODEL(fv_linear_options, out, "out", "columns of the output"),
     FV__FIELD(fv_linear_options, NOT, no_bias, "bias", "true", 0, 0, NULL, "add a learned row"),
@@ -33,4 +33,6 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow)
 }
 
 const fv__layer_kind fv__layer_linear = {
-    {"linear", "y = x W^T + b", fv_linear_rows, sizeof(fv_linear_options)}, sizeof(linear), create, forward};
+    {"linear", "y = x W^T + b", option_rows, sizeof(fv_linear_options)}, sizeof(linear), create, forward};
+
+const fv_option *fv_linear_rows(void) { return option_rows; }

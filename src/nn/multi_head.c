@@ -9,7 +9,7 @@
 
 #define FIELD(type, field, name, standard, min, max, choices, help) \
     FV__FIELD(fv_multi_head_options, type, field, name, standard, min, max, choices, help)
-const fv_option fv_multi_head_rows[] = {
+static const fv_option option_rows[] = {
     FV__D_MODEL(fv_multi_head_options, d_model, "d-model", "columns"),
     FIELD(INT, heads, "heads", "8", 1, 65536, NULL, "attention heads"),
     FIELD(INT, kv_heads, "kv-heads", "0", 0, 65536, NULL, "heads of keys and values; 0: as many"),
@@ -235,13 +235,15 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow)
 }
 
 const fv__layer_kind fv__layer_multi_head = {
-    {"multi-head", "self-attention with any mechanism", fv_multi_head_rows, sizeof(fv_multi_head_options)},
+    {"multi-head", "self-attention with any mechanism", option_rows, sizeof(fv_multi_head_options)},
     sizeof(multi_head),
     create,
     forward};
 
-const fv__layer_kind fv__layer_cross_attention = {{"cross-attention", "queries from x, keys and values from a memory",
-                                                   fv_multi_head_rows, sizeof(fv_multi_head_options)},
-                                                  sizeof(multi_head),
-                                                  create_cross,
-                                                  forward};
+const fv__layer_kind fv__layer_cross_attention = {
+    {"cross-attention", "queries from x, keys and values from a memory", option_rows, sizeof(fv_multi_head_options)},
+    sizeof(multi_head),
+    create_cross,
+    forward};
+
+const fv_option *fv_multi_head_rows(void) { return option_rows; }

@@ -8,7 +8,7 @@ typedef struct norm {
     int weight, bias;
 } norm;
 
-const fv_option fv_norm_rows[] = {
+static const fv_option option_rows[] = {
     FV__D_MODEL(fv_norm_options, d_model, "d-model", "columns"),
     FV__FIELD(fv_norm_options, CHOICE, norm, "norm", "layer", 0, 0, "layer|rms|none",
               "mean and variance, or root mean square"),
@@ -38,4 +38,6 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow)
 }
 
 const fv__layer_kind fv__layer_norm = {
-    {"norm", "layer norm or RMS norm", fv_norm_rows, sizeof(fv_norm_options)}, sizeof(norm), create, forward};
+    {"norm", "layer norm or RMS norm", option_rows, sizeof(fv_norm_options)}, sizeof(norm), create, forward};
+
+const fv_option *fv_norm_rows(void) { return option_rows; }

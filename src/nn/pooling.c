@@ -11,7 +11,7 @@ typedef struct pooling {
     fv_layer *hidden, *score;
 } pooling;
 
-const fv_option fv_pooling_rows[] = {
+static const fv_option option_rows[] = {
     FV__D_MODEL(fv_pooling_options, d_model, "d-model", "columns"),
     FV__FIELD(fv_pooling_options, CHOICE, pooling, "pooling", "mean", 0, 0,
               "mean|max|first|cls|attention|mean+attention", "how one vector is made of a sequence"),
@@ -54,7 +54,6 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow)
 fv_node *fv_layer_pooling_weights(const fv_layer *layer, fv_graph *g) { return fv__graph_kept(g, layer); }
 
 const fv__layer_kind fv__layer_pooling = {
-    {"pooling", "one vector per sequence", fv_pooling_rows, sizeof(fv_pooling_options)},
-    sizeof(pooling),
-    create,
-    forward};
+    {"pooling", "one vector per sequence", option_rows, sizeof(fv_pooling_options)}, sizeof(pooling), create, forward};
+
+const fv_option *fv_pooling_rows(void) { return option_rows; }

@@ -9,7 +9,7 @@ typedef struct positions {
     int weight;
 } positions;
 
-const fv_option fv_positions_rows[] = {
+static const fv_option option_rows[] = {
     FV__D_MODEL(fv_positions_options, d_model, "d-model", "columns"),
     FV__FIELD(fv_positions_options, INT, max_length, "max-length", "512", 1, 1 << 24, NULL, "rows of a learned table"),
     FV__FIELD(fv_positions_options, CHOICE, positions, "positions", "learned", 0, 0, "none|sinusoidal|learned",
@@ -45,7 +45,9 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow)
 }
 
 const fv__layer_kind fv__layer_positions = {
-    {"positions", "positions added to token vectors", fv_positions_rows, sizeof(fv_positions_options)},
+    {"positions", "positions added to token vectors", option_rows, sizeof(fv_positions_options)},
     sizeof(positions),
     create,
     forward};
+
+const fv_option *fv_positions_rows(void) { return option_rows; }

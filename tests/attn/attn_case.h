@@ -251,7 +251,7 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     if (m->needs >> FV_V & 1) add_input(c, FV_V, 4, v, 1, true);
     for (int p = 0; p < FV_OPERANDS; p++) {
         fv_tensor shape;
-        if (!fv_mechanism_own(m, (fv_operand)p)) continue;
+        if (!fv_mechanism_own(m, (fv_operand)p) || !fv_operand_is(p, FV_ROLE_DIFFERENTIABLE)) continue;
         if (fv_attention_operand_shape(&c->how, &c->x, (fv_operand)p, &shape) != FV_OK || !shape.rank) continue;
         if (!(m->needs >> p & 1) && chance(c, 40)) continue;
         add_input(c, (fv_operand)p, shape.rank, shape.dim, 1, true);

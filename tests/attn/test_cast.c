@@ -214,7 +214,8 @@ static void reference_and_maps(void **state) {
     const uint64_t count = getenv("FOVEA_TEST_QUICK") ? 30 : 150;
     for (int t = 0; t < (int)fv_mechanism_count(); t++)
         for (uint64_t seed = 1; seed <= count; seed++) {
-            if (strstr(text_of(t), "topk")) continue; /* what is nearly equal in double may be chosen differently */
+            if (!strncmp(text_of(t), "topk", 4))
+                continue; /* what is nearly equal in double may be chosen differently */
             against_reference(text_of(t), seed);
         }
     for (int t = 0; t < (int)fv_mechanism_count(); t++)

@@ -47,7 +47,7 @@ static void fill(batch *b, uint64_t seed, bool same_lengths) {
 static fv_status make(model *m) {
     fv_block_options block;
     memset(m, 0, sizeof *m);
-    fv_options_init(fv_block_rows, &block);
+    fv_options_init(fv_block_rows(), &block);
     block.d_model = WIDTH;
     block.heads = HEADS;
     block.dropout = 0.1;

@@ -75,7 +75,7 @@ static void layer(void) {
 static void news(void) {
     printf("%s", fv_operand_info((fv_operand)FV_OPERANDS)->name);
     fv_attention_options how = FV_ATTENTION_DEFAULT;
-    printf(" %s\n", fv_options_set(fv_attention_rows, &how, "temperature", "2") == FV_OK ? "temperature" : "");
+    printf(" %s\n", fv_options_set(fv_attention_rows(), &how, "temperature", "2") == FV_OK ? "temperature" : "");
 }
 
 int main(int argc, char **argv) {

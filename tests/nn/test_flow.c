@@ -82,7 +82,7 @@ static void rotary_positions_are_relative(void **state) {
     fv_layer *own, *cross;
     fv_multi_head_options o;
     open_fixture(&f);
-    fv_options_init(fv_multi_head_rows, &o);
+    fv_options_init(fv_multi_head_rows(), &o);
     o.d_model = D_MODEL, o.heads = 2, o.positions = "rope";
     assert_int_equal(fv_layer_multi_head(&own, f.params, "self", &o), FV_OK);
     assert_int_equal(fv_layer_cross_attention(&cross, f.params, "cross", &o), FV_OK);
@@ -119,7 +119,7 @@ static void refusals(void **state) {
     fv_multi_head_options o;
     fv_sequences two = {2, (const int32_t[]){0, 2, 6}};
     open_fixture(&f);
-    fv_options_init(fv_multi_head_rows, &o);
+    fv_options_init(fv_multi_head_rows(), &o);
     o.d_model = D_MODEL, o.heads = 2;
     assert_int_equal(fv_layer_cross_attention(&cross, f.params, "cross", &o), FV_OK);
     fv_positions_options p = {.d_model = D_MODEL, .max_length = LENGTH, .positions = "sinusoidal"};

@@ -117,7 +117,7 @@ static void options_of_any_size(void **state) {
 static void says(const fv_multi_head_options *o, const char *name, const char *wanted) {
     char text[64];
     fv_option_walk walk;
-    assert_true(fv_option_walk_find(&walk, fv_multi_head_rows, name));
+    assert_true(fv_option_walk_find(&walk, fv_multi_head_rows(), name));
     fv_options_print(&walk.row, o, text, sizeof text);
     assert_string_equal(text, wanted);
 }
@@ -126,13 +126,13 @@ static void opposites(void **state) {
     (void)state;
     fv_multi_head_options o = {0};
     says(&o, "bias", "true");
-    assert_int_equal(fv_options_set(fv_multi_head_rows, &o, "bias", "false"), FV_OK);
+    assert_int_equal(fv_options_set(fv_multi_head_rows(), &o, "bias", "false"), FV_OK);
     assert_true(o.no_bias);
     says(&o, "bias", "false");
-    assert_int_equal(fv_options_set(fv_multi_head_rows, &o, "bias", "perhaps"), FV_USAGE);
-    assert_int_equal(fv_options_set(fv_multi_head_rows, &o, "bias", "yes"), FV_OK);
+    assert_int_equal(fv_options_set(fv_multi_head_rows(), &o, "bias", "perhaps"), FV_USAGE);
+    assert_int_equal(fv_options_set(fv_multi_head_rows(), &o, "bias", "yes"), FV_OK);
     assert_false(o.no_bias);
-    assert_int_equal(fv_options_set(fv_multi_head_rows, &o, "projected", "false"), FV_OK);
+    assert_int_equal(fv_options_set(fv_multi_head_rows(), &o, "projected", "false"), FV_OK);
     assert_true(o.no_projection);
 }
 
@@ -140,10 +140,10 @@ static void windows(void **state) {
     (void)state;
     fv_multi_head_options o = {.d_model = 8, .heads = 2};
     says(&o, "window-left", "-1");
-    assert_int_equal(fv_options_set(fv_multi_head_rows, &o, "window-left", "3"), FV_OK);
+    assert_int_equal(fv_options_set(fv_multi_head_rows(), &o, "window-left", "3"), FV_OK);
     assert_true(o.attention.window.limited && o.attention.window.left == 3 && o.attention.window.right == -1);
     says(&o, "window-right", "-1");
-    assert_int_equal(fv_options_set(fv_multi_head_rows, &o, "window-left", "-1"), FV_OK);
+    assert_int_equal(fv_options_set(fv_multi_head_rows(), &o, "window-left", "-1"), FV_OK);
     assert_true(!o.attention.window.limited && o.attention.window.left == 0 && o.attention.window.right == 0);
     fv_params *params;
     fv_layer *layer;

@@ -241,7 +241,7 @@ static void cross_attention(void **state) {
         fv_layer *layer;
         fv_multi_head_options o;
         double worst;
-        fv_options_init(fv_multi_head_rows, &o);
+        fv_options_init(fv_multi_head_rows(), &o);
         o.d_model = WIDTH;
         o.heads = 2;
         o.positions = rope ? "rope" : "none";
@@ -268,7 +268,7 @@ static void parameters_of_mechanisms(void **state) {
         fv_layer *layer;
         fv_multi_head_options o;
         if (!layer_makes(m)) continue;
-        fv_options_init(fv_multi_head_rows, &o);
+        fv_options_init(fv_multi_head_rows(), &o);
         o.d_model = 32, o.heads = 4, o.attention.mechanism = m->name;
         assert_int_equal(fv_params_create(&params, FV_F32, 5), FV_OK);
         if (fv_layer_multi_head(&layer, params, "a", &o) != FV_OK) fail_msg("%s: %s", m->name, fv_message());
@@ -308,7 +308,7 @@ static void parameter_names(void **state) {
     fv_params *params;
     fv_layer *layer;
     fv_block_options o;
-    fv_options_init(fv_block_rows, &o);
+    fv_options_init(fv_block_rows(), &o);
     o.d_model = 16;
     o.heads = 4;
     assert_int_equal(fv_params_create(&params, FV_F32, 5), FV_OK);
@@ -364,7 +364,7 @@ static void sequences_are_apart(void **state) {
     fv_block_options o;
     float data[ROWS * WIDTH], together[2 * WIDTH * 2];
     for (int i = 0; i < ROWS * WIDTH; i++) data[i] = (float)fv__random_normal(2, 2, (uint64_t)i);
-    fv_options_init(fv_block_rows, &o);
+    fv_options_init(fv_block_rows(), &o);
     o.d_model = WIDTH;
     o.heads = 2;
     o.positions = "alibi";
@@ -402,7 +402,7 @@ static void empty_batch(void **state) {
     fv_graph *g;
     fv_layer *embed, *block, *pool;
     fv_block_options o;
-    fv_options_init(fv_block_rows, &o);
+    fv_options_init(fv_block_rows(), &o);
     o.d_model = WIDTH;
     o.heads = 2;
     o.positions = "rope";

@@ -73,7 +73,7 @@ const fv__mechanism fv__mech_deltanet = {
              .needs = FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_K) | FV_OPERAND_BIT(FV_V) | FV_OPERAND_BIT(FV_BETA),
              .takes = FV_OPERAND_BIT(FV_LOG_DECAY) | FV_OPERAND_BIT(FV_STATE) | FV_OPERAND_BIT(FV_KV_LEN) |
                       FV_OPERAND_BIT(FV_CU_Q),
-             .can = FV_RECURRENT_CAN,
+             .can = FV_RECURRENT_CAN & ~FV_CAN_DECODE, /* keys have the lengths of the queries */
              .params = params,
              .examples = {"deltanet", "deltanet:chunk=32"}},
     .params_size = sizeof(deltanet_params),

@@ -69,7 +69,7 @@ const fv__mechanism fv__mech_gla = {
              .cost = "O(n d^2) time, O(n d) memory",
              .needs = FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_K) | FV_OPERAND_BIT(FV_V) | FV_OPERAND_BIT(FV_LOG_DECAY),
              .takes = FV_OPERAND_BIT(FV_STATE) | FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_CU_Q),
-             .can = FV_RECURRENT_CAN,
+             .can = FV_RECURRENT_CAN & ~FV_CAN_DECODE, /* keys have the lengths of the queries */
              .params = params,
              .examples = {"gla", "gla:chunk=16"}},
     .params_size = sizeof(gla_params),

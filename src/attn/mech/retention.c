@@ -76,7 +76,7 @@ const fv__mechanism fv__mech_retention = {
              .cost = "O(n d^2) time, O(n d) memory",
              .needs = FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_K) | FV_OPERAND_BIT(FV_V),
              .takes = FV_OPERAND_BIT(FV_STATE) | FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_CU_Q),
-             .can = FV_RECURRENT_CAN,
+             .can = FV_RECURRENT_CAN & ~FV_CAN_DECODE, /* keys have the lengths of the queries */
              .params = params,
              .examples = {"retention", "retention:first=0.1,step=0.7,chunk=8"}},
     .params_size = sizeof(retention_params),

@@ -25,7 +25,7 @@ PKGS        := jansson libutf8proc libpng zlib yaml-0.1 lapacke
 MISSING     := $(strip $(foreach p,$(PKGS),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))) \
                $(if $(call have_header,dnnl.h),,onednn))
 CORE_PARTS  := base tensor simd dense attn grad nn optim
-FULL_PARTS  := io data model train explain
+FULL_PARTS  := io data model task train explain
 PARTS       := $(CORE_PARTS) $(if $(MISSING),,$(FULL_PARTS))
 PKG_CFLAGS  := $(if $(MISSING),,$(shell pkg-config --cflags $(PKGS)))
 PKG_LIBS    := $(if $(MISSING),,$(shell pkg-config --libs $(PKGS)))

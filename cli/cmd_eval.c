@@ -1,4 +1,5 @@
-/* fovea eval: how good a model is on labelled texts: overall, by class, and what it confuses most. */
+/* fovea eval: how good a model is on texts whose targets are known: overall, and for classes one by one, with what is
+ * confused most. */
 #include "command.h"
 #include "console.h"
 #include "flags.h"
@@ -19,12 +20,13 @@ static struct options {
 static fv_dataset_options data;
 
 #define AT(field) offsetof(struct options, field)
-static const fv_option rows[] = {
+static fv_option rows[] = {
     {"model", FV_OPT_STRING, AT(model), NULL, 0, 0, "FOLDER", "a model or run folder; NAME of runs/NAME will do"},
     {"input", FV_OPT_STRING, AT(input), NULL, 0, 0, "FILE...", "labelled texts: fastText lines, .csv, .tsv or .jsonl"},
     {"top-k", FV_OPT_INT, AT(top_k), "1", 1, 1e6, "N", "also: how often the label is among the N most probable"},
     {"confusions", FV_OPT_INT, AT(confusions), "5", 0, 1e6, "N", "so many of the worst pairs of classes"},
-    {"metric", FV_OPT_CHOICE, AT(metric), "accuracy", 0, 0, "accuracy|macro-f1|loss", "the one --fail-under looks at"},
+    {"metric", FV_OPT_CHOICE, AT(metric), NULL, 0, 0, NULL,
+     "the one --fail-under looks at; the first of the model's task without it"},
     {"fail-under", FV_OPT_FLOAT, AT(fail_under), NULL, -1e9, 1e9, "X",
      "end with exit code 7 when the metric is worse than this"},
     {0}};
@@ -32,6 +34,8 @@ static const fv_option rows[] = {
 static const char *const data_names[] = {"format", "input-format", NULL};
 
 static size_t groups(cli_group *group) {
+    for (fv_option *row = rows; row->name; row++)
+        if (strcmp(row->name, "metric") == 0) row->choices = fv_option_find(fv_task_option_rows(), "metric")->choices;
     group[0] = (cli_group){"evaluation", rows, &o, NULL};
     group[1] = (cli_group){"data", fv_dataset_option_rows(), &data, data_names};
     return 2;
@@ -41,12 +45,10 @@ static fv_status resolve(void) { return cli_model_inherit(o.model); }
 
 /* ---- tables */
 
-static void print_overall(const fv_metrics *m, double hits) {
-    printf("texts     %" PRId64 "\n", m->count);
-    printf("accuracy  %.4f\n", m->accuracy);
-    printf("macro-f1  %.4f\n", m->macro_f1);
-    printf("loss      %.4f\n", m->loss);
-    if (o.top_k > 1) printf("top-%-4" PRId64 "  %.4f\n", o.top_k, hits);
+static void print_overall(const fv_evaluation *e, double hits) {
+    printf("texts     %" PRId64 "\n", e->count);
+    for (int i = 0; i < e->scores.count; i++) printf("%-8s  %.4f\n", e->scores.score[i].name, e->scores.score[i].value);
+    if (o.top_k > 1 && e->metrics) printf("top-%-4" PRId64 "  %.4f\n", o.top_k, hits);
 }
 
 static void print_classes(const fv_metrics *m, fv_classes classes, cli_format format) {
@@ -118,11 +120,24 @@ static double hit_rate(const fv_dataset *set, const float *probability, int32_t 
     return set->texts.count ? (double)hits / (double)set->texts.count : 0;
 }
 
-static fv_status print(const fv_metrics *m, fv_classes classes, double hits) {
+/* Without classes the scores are the table. */
+static void print_scores(const fv_evaluation *e, cli_format format) {
+    const char *columns[1 + FV_MAX_SCORES] = {"texts"};
+    for (int i = 0; i < e->scores.count; i++) columns[i + 1] = e->scores.score[i].name;
+    cli_table *table = cli_table_new(columns, 1 + (size_t)e->scores.count);
+    cli_table_number(table, (double)e->count, 0);
+    for (int i = 0; i < e->scores.count; i++) cli_table_number(table, e->scores.score[i].value, 4);
+    cli_table_print(table, format, stdout);
+    cli_table_free(table);
+}
+
+static fv_status print(const fv_evaluation *e, const fv_model *model, double hits) {
     cli_format format = cli_format_of(cli_global.format);
+    fv_classes classes = fv_model_classes(model);
+    const fv_metrics *m = e->metrics;
     if (format == CLI_JSON || format == CLI_JSONL) {
         char *text = NULL;
-        fv_status status = fv_metrics_json(m, classes, &text);
+        fv_status status = fv_evaluation_json(e, model, &text);
         if (status != FV_OK) return status;
         size_t n = strlen(text);
         printf("%s%s", text, n && text[n - 1] == '\n' ? "" : "\n");
@@ -130,41 +145,44 @@ static fv_status print(const fv_metrics *m, fv_classes classes, double hits) {
         return FV_OK;
     }
     if (format != CLI_TEXT) {
-        print_classes(m, classes, format);
+        if (m)
+            print_classes(m, classes, format);
+        else
+            print_scores(e, format);
         return FV_OK;
     }
-    print_overall(m, hits);
+    print_overall(e, hits);
+    if (!m) return FV_OK;
     putchar('\n');
     print_classes(m, classes, format);
     print_confusions(m, classes);
     return FV_OK;
 }
 
-static fv_status hold_against_target(const fv_metrics *m) {
-    double value;
+static fv_status hold_against_target(const fv_evaluation *e) {
+    fv_score s = e->scores.score[0];
     if (!cli_given("fail-under")) return FV_OK;
-    fv_status status = fv_metrics_value(m, o.metric, &value);
+    fv_status status = o.metric ? fv_scores_find(&e->scores, o.metric, &s) : FV_OK;
     if (status != FV_OK) return status;
-    bool loss = strcmp(o.metric, "loss") == 0;
-    if (loss ? value <= o.fail_under : value >= o.fail_under) return FV_OK;
-    return cli_fail(FV_BELOW_TARGET, "%s %.4f is %s the asked %g", o.metric, value, loss ? "above" : "below",
-                    o.fail_under);
+    if (s.higher_is_better ? s.value >= o.fail_under : s.value <= o.fail_under) return FV_OK;
+    return cli_fail(FV_BELOW_TARGET, "%s %.4f is %s the asked %g", s.name, s.value,
+                    s.higher_is_better ? "below" : "above", o.fail_under);
 }
 
-static fv_status judge(const fv_model *model, const fv_dataset *set) {
-    fv_metrics *metrics = NULL;
+static fv_status evaluate(const fv_model *model, const fv_dataset *set) {
+    fv_evaluation *found = NULL;
     double hits = 0;
-    fv_status status = fv_evaluate(&metrics, model, set);
-    if (status == FV_OK && o.top_k > 1) {
+    fv_status status = fv_evaluate(&found, model, set);
+    if (status == FV_OK && o.top_k > 1 && found->metrics) {
         int32_t classes = fv_model_classes(model).count;
         float *probability = cli_alloc((size_t)set->texts.count * (size_t)classes * sizeof(float));
         status = fv_model_predict(model, set->texts, probability);
         if (status == FV_OK) hits = hit_rate(set, probability, classes);
         cli_free(probability);
     }
-    if (status == FV_OK) status = print(metrics, fv_model_classes(model), hits);
-    if (status == FV_OK) status = hold_against_target(metrics);
-    fv_metrics_free(metrics);
+    if (status == FV_OK) status = print(found, model, hits);
+    if (status == FV_OK) status = hold_against_target(found);
+    fv_evaluation_free(found);
     return status;
 }
 
@@ -173,10 +191,13 @@ static fv_status run(void) {
     fv_dataset *set = NULL;
     fv_status status = cli_model_load(&model, o.model);
     fv_classes classes = {0};
+    const fv_task *task = status == FV_OK ? fv_task_of(model) : NULL;
+    char needed[128];
+    snprintf(needed, sizeof needed, "%s, or - for standard input", task ? task->input : "a file of texts");
     if (status == FV_OK) classes = fv_model_classes(model);
-    if (status == FV_OK && !o.input) status = cli_missing("input", "a file of labelled texts, or - for standard input");
-    if (status == FV_OK) status = cli_texts_read(&set, o.input, &data, &classes, true);
-    if (status == FV_OK) status = judge(model, set);
+    if (status == FV_OK && !o.input) status = cli_missing("input", needed);
+    if (status == FV_OK) status = cli_texts_read(&set, o.input, &data, fv_model_target(model), &classes);
+    if (status == FV_OK) status = evaluate(model, set);
     fv_dataset_free(set);
     fv_model_free(model);
     return status;

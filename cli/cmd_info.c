@@ -83,11 +83,13 @@ static void model_table(const fv_model *model, const char *description) {
         cli_free(classes);
         classes = longer;
     }
-    const char *const pairs[][2] = {{"model", fv_model_kind_of(model)->name},
+    const char *const pairs[][2] = {{"task", fv_model_task_of(model)},
+                                    {"model", fv_model_kind_of(model)->name},
                                     {"summary", description},
                                     {"parameters", number},
                                     {"classes", classes}};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
+        if (!*pairs[i][1]) continue;
         cli_table_text(table, pairs[i][0]);
         cli_table_text(table, pairs[i][1]);
     }

@@ -1,10 +1,9 @@
-/* fovea train: from a file of labelled texts to a judged model in a run folder; or word vectors from unlabelled
- * text. */
+/* fovea train: from a file of texts to an evaluated model in a run folder, or to the file that a task makes. What is
+ * read, learnt and evaluated is the task's. */
 #include "command.h"
 #include "console.h"
 #include "flags.h"
 #include "folder.h"
-#include "fovea/data.h"
 #include "output.h"
 #include "train_command.h"
 
@@ -14,30 +13,26 @@
 /* ---- flags */
 
 static struct options {
-    const char *task, *input, *valid, *test, *unlabelled, *model, *output, *resume, *results;
+    const char *input, *valid, *test, *model, *output, *resume, *results;
     bool overwrite;
 } o;
 static fv_train_setup setup;
 static fv_dataset_options data;
 static fv_split_options split;
-static fv_vectors_options vectors;
 
 #define AT(field) offsetof(struct options, field)
 static const fv_option rows[] = {
-    {"input", FV_OPT_STRING, AT(input), NULL, 0, 0, "FILE...", "labelled texts: fastText lines, .csv, .tsv or .jsonl"},
+    {"input", FV_OPT_STRING, AT(input), NULL, 0, 0, "FILE...",
+     "texts to learn from: fastText lines, .csv, .tsv or .jsonl"},
     {"valid", FV_OPT_STRING, AT(valid), NULL, 0, 0, "FILE...",
      "texts that choose the best model; else a share of the input"},
     {"test", FV_OPT_STRING, AT(test), NULL, 0, 0, "FILE...",
      "texts that judge the result at the end; else a share of the input"},
-    {"unlabelled", FV_OPT_STRING, AT(unlabelled), NULL, 0, 0, "FILE...",
-     "texts from which word vectors are learnt first"},
     {"output", FV_OPT_STRING, AT(output), NULL, 0, 0, "FOLDER", "the run folder; runs/NAME of the input without it"},
     {"overwrite", FV_OPT_BOOL, AT(overwrite), "false", 0, 0, NULL,
      "write into a folder that is in use instead of FOLDER-2"},
     {"resume", FV_OPT_STRING, AT(resume), NULL, 0, 0, "FOLDER",
      "go on with a run that was stopped; \"last\" is the latest"},
-    {"task", FV_OPT_CHOICE, AT(task), "classify", 0, 0, "classify|vectors",
-     "what is trained; vectors: word vectors from any text"},
     {"results", FV_OPT_CHOICE, AT(results), "text", 0, 0, "text|tsv|json|jsonl|csv|md",
      "how the result is printed; --format is that of the data"},
     {"model", FV_OPT_STRING, AT(model), "transformer", 0, 0, "KIND", "bayes, linear, bag, attention or transformer"},
@@ -45,8 +40,6 @@ static const fv_option rows[] = {
 #undef AT
 
 static const char *const split_names[] = {"valid", "valid-share", "test", "test-share", NULL};
-static const char *const vectors_names[] = {"window",        "vector-window", "passes", "vector-passes",
-                                            "context-power", "vector-power",  NULL};
 
 /* The rows of all kinds, each name once. Their defaults differ: resolve() fills in those of the chosen kind. */
 static const fv_option *model_rows(void) {
@@ -65,16 +58,18 @@ static const fv_option *model_rows(void) {
 static size_t groups(cli_group *group) {
     size_t n = 0;
     group[n++] = (cli_group){"files", rows, &o, NULL};
+    group[n++] = (cli_group){"task", fv_task_option_rows(), &setup.task, NULL};
     group[n++] = (cli_group){"data", fv_dataset_option_rows(), &data, NULL};
     group[n++] = (cli_group){"data", fv_split_option_rows(), &split, split_names};
     group[n++] = (cli_group){"text", fv_tokenizer_option_rows(), &setup.tokenizer, NULL};
     group[n++] = (cli_group){"model", model_rows(), &setup.model, NULL};
     group[n++] = (cli_group){"training", fv_train_option_rows(), &setup.train, NULL};
-    group[n++] = (cli_group){"word vectors", fv_vectors_option_rows(), &vectors, vectors_names};
-    return n;
+    return n + cli_train_vectors_groups(group + n);
 }
 
-/* ---- resolving: the kind decides defaults and which flags apply */
+/* ---- resolving: kind and task decide defaults and which flags apply */
+
+static const fv_task *task_now(void) { return fv_task_find(setup.task.task); }
 
 static bool has_row(const fv_option *list, const char *name) {
     while (list->name && strcmp(list->name, name) != 0) ++list;
@@ -82,8 +77,9 @@ static bool has_row(const fv_option *list, const char *name) {
 }
 
 static void kind_defaults(void) {
-    const char *kind = o.model;
-    fv_train_setup_init(&setup, kind);
+    const char *task = setup.task.task;
+    fv_train_setup_init(&setup, o.model);
+    fv_task_options_init(&setup.task, task);
 }
 
 static fv_status does_not_apply(const char *flag) {
@@ -96,11 +92,23 @@ static fv_status does_not_apply(const char *flag) {
     return cli_fail(FV_USAGE, "--%s does not apply to --model %s\n  it belongs to: %s", flag, o.model, kinds);
 }
 
+static fv_status not_of_task(const char *flag) {
+    char tasks[256] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < fv_task_count() && used < sizeof tasks; i++)
+        if (has_row(fv_task_at(i)->options, flag))
+            used += (size_t)snprintf(tasks + used, sizeof tasks - used, "%s%s", used ? ", " : "", fv_task_at(i)->name);
+    return cli_fail(FV_USAGE, "--%s does not apply to --task %s\n  it belongs to: %s", flag, setup.task.task, tasks);
+}
+
 static fv_status mark_idle(const fv_model_kind *kind) {
     for (size_t i = 0; i < cli_current->count; i++) {
         cli_flag *flag = &cli_current->flag[i];
-        if (flag->group->options != &setup.model || has_row(kind->options, flag->row->name)) continue;
-        if (flag->source == CLI_LINE) return does_not_apply(flag->name);
+        bool of_model = flag->group->options == &setup.model, of_task = flag->group->options == &setup.task;
+        if (!of_model && !of_task) continue;
+        if (of_model && has_row(kind->options, flag->row->name)) continue;
+        if (of_task && (strcmp(flag->name, "task") == 0 || has_row(task_now()->options, flag->row->name))) continue;
+        if (flag->source == CLI_LINE) return of_model ? does_not_apply(flag->name) : not_of_task(flag->name);
         flag->idle = true;
     }
     return FV_OK;
@@ -132,18 +140,6 @@ static fv_status read_resumed(void) {
     return status;
 }
 
-/* Vectors that start an embedding are as wide as it. */
-static fv_status resolve_vectors(const fv_model_kind *kind) {
-    if (strcmp(o.task, "vectors") == 0) return FV_OK;
-    if (!(kind->can & FV_MODEL_TAKES_VECTORS))
-        return cli_fail(FV_USAGE, "--unlabelled: --model %s has no word vectors\n  try:     --model transformer",
-                        o.model);
-    if (!cli_given("vector-dim")) vectors.dim = setup.model.d_model;
-    if (vectors.dim == setup.model.d_model) return FV_OK;
-    return cli_fail(FV_USAGE, "--vector-dim and --d-model differ\n  expected the same number\n  found:   %lld and %lld",
-                    (long long)vectors.dim, (long long)setup.model.d_model);
-}
-
 static fv_status resolve(void) {
     fv_status status = o.resume ? read_resumed() : FV_OK;
     const fv_model_kind *kind = status == FV_OK ? fv_model_kind_find(o.model) : NULL;
@@ -152,8 +148,10 @@ static fv_status resolve(void) {
     cli_flags_rebase(cli_current, kind_defaults);
     if (cli_given("split-col") && !cli_given("split")) split.split = "column";
     status = mark_idle(kind);
+    if (status == FV_OK && task_now()->file) return FV_OK;
     if (status == FV_OK) status = fv_train_setup_check(&setup);
-    return status == FV_OK && o.unlabelled && !o.resume ? resolve_vectors(kind) : status;
+    if (o.resume) cli_vectors.texts = NULL; /* they are in the run folder */
+    return status == FV_OK ? cli_train_vectors_resolve(&setup.model) : status;
 }
 
 /* ---- data */
@@ -162,23 +160,20 @@ typedef struct parts {
     fv_dataset *all, *train, *valid, *test;
 } parts;
 
-static fv_status read_files(fv_dataset **out, const char *list, const fv_classes *classes, bool labelled) {
+fv_status cli_train_read(fv_dataset **out, const char *list, fv_target_type target, const fv_classes *classes) {
     size_t count;
     char **path = cli_list_split(list, &count);
-    fv_status status;
-    if (labelled)
-        status = fv_dataset_read(out, (const char *const *)path, (int)count, &data, classes);
-    else
-        status = fv_dataset_read_texts(out, (const char *const *)path, (int)count, &data);
+    fv_status status = fv_dataset_read_target(out, (const char *const *)path, (int)count, &data, target, classes);
     cli_free(path);
     return status;
 }
 
 static fv_status read_parts(parts *p) {
-    if (!o.input) return cli_missing("input", "a file of labelled texts");
-    fv_status status = read_files(&p->all, o.input, NULL, true);
-    if (status == FV_OK && o.valid) status = read_files(&p->valid, o.valid, &p->all->classes, true);
-    if (status == FV_OK && o.test) status = read_files(&p->test, o.test, &p->all->classes, true);
+    fv_target_type target = task_now()->target;
+    if (!o.input) return cli_missing("input", task_now()->input);
+    fv_status status = cli_train_read(&p->all, o.input, target, NULL);
+    if (status == FV_OK && o.valid) status = cli_train_read(&p->valid, o.valid, target, &p->all->classes);
+    if (status == FV_OK && o.test) status = cli_train_read(&p->test, o.test, target, &p->all->classes);
     if (status != FV_OK) return status;
     fv_split_options how = split;
     bool own_valid = !o.valid, own_test = !o.test;
@@ -239,78 +234,68 @@ static void discard(fv_status status) {
     cli_free(last);
 }
 
-/* ---- word vectors */
+/* ---- tasks that make a file */
 
-static fv_status learn_vectors(const char *texts, fv_vectors **out) {
-    fv_dataset *set = NULL;
-    fv_status status = read_files(&set, texts, NULL, false);
-    double start = cli_now();
-    if (status == FV_OK) status = fv_vectors_train(out, set->texts, &vectors);
-    if (status == FV_OK)
-        cli_say("vectors  %lld words of dimension %lld from %lld texts in %.1f s", (long long)(*out)->count,
-                (long long)(*out)->dim, (long long)set->texts.count, cli_now() - start);
-    fv_dataset_free(set);
-    return status;
-}
-
-/* They are kept in the run folder, and the run's configuration names that file: a resumed run needs no texts again. */
-static fv_status prepare_vectors(void) {
-    if (!o.unlabelled || o.resume) return FV_OK;
-    fv_vectors *learnt = NULL;
-    char *path = cli_keep(cli_join(o.output, "vectors.safetensors"));
-    fv_status status = learn_vectors(o.unlabelled, &learnt);
-    if (status == FV_OK) status = fv_vectors_save(learnt, path);
-    fv_vectors_free(learnt);
-    if (status == FV_OK) setup.model.vectors = path;
-    o.unlabelled = NULL;
-    return status;
-}
-
-static fv_status train_vectors(void) {
-    const char *texts = o.unlabelled ? o.unlabelled : o.input, *path = o.output ? o.output : "vectors.safetensors";
-    fv_vectors *learnt = NULL;
-    if (!texts) return cli_missing("input", "a file of texts, one a line");
+static fv_status make_file(const fv_task *task) {
+    const char *texts = cli_vectors.texts ? cli_vectors.texts : o.input, *path = o.output ? o.output : task->file;
+    if (!texts) return cli_missing("input", task->input);
     if (cli_is_file(path) && !o.overwrite)
         return cli_fail(FV_USAGE, "%s exists\n  try:     --overwrite or another --output", path);
-    fv_status status = learn_vectors(texts, &learnt);
-    if (status == FV_OK) status = fv_vectors_save(learnt, path);
+    fv_status status = cli_train_make_file(task, texts, path);
     if (status == FV_OK) printf("%s\n", path);
-    fv_vectors_free(learnt);
     return status;
 }
 
 /* ---- training */
 
-static void add_judgement(cli_table *table, const char *part, const fv_metrics *m, const fv_train_result *r) {
+typedef struct part_scores {
+    const char *part;
+    int64_t count;
+    fv_scores scores;
+} part_scores;
+
+static void add_scores(cli_table *table, const part_scores *j, const fv_train_result *r) {
     cli_table_text(table, o.model);
-    cli_table_text(table, part);
-    cli_table_number(table, (double)m->count, 0);
-    cli_table_number(table, m->accuracy, 4);
-    cli_table_number(table, m->macro_f1, 4);
-    cli_table_number(table, m->loss, 4);
+    cli_table_text(table, j->part);
+    cli_table_number(table, (double)j->count, 0);
+    for (int i = 0; i < j->scores.count; i++) cli_table_number(table, j->scores.score[i].value, 4);
     cli_table_number(table, r->seconds, 1);
     cli_table_number(table, (double)r->parameters, 0);
     cli_table_text(table, o.output);
 }
 
-static fv_status judge(const fv_model *model, const parts *p, const fv_train_result *result) {
-    static const char *const columns[] = {"model", "part",    "texts",      "accuracy", "macro-f1",
-                                          "loss",  "seconds", "parameters", "folder"};
-    const struct {
-        const char *name;
-        const fv_dataset *set;
-    } each[] = {{"valid", p->valid}, {"test", p->test}};
-    cli_table *table = cli_table_new(columns, 9);
-    fv_status status = FV_OK;
-    for (int i = 0; i < 2 && status == FV_OK; i++) {
-        fv_metrics *metrics = NULL;
-        if (!each[i].set || each[i].set->texts.count == 0) continue;
-        status = fv_evaluate(&metrics, model, each[i].set);
-        if (status == FV_OK) add_judgement(table, each[i].name, metrics, result);
-        fv_metrics_free(metrics);
-    }
-    if (status == FV_OK) cli_table_print(table, cli_format_of(o.results), stdout);
+static void print_scores(const part_scores *list, int count, const fv_train_result *result) {
+    const char *columns[6 + FV_MAX_SCORES] = {"model", "part", "texts"};
+    size_t n = 3;
+    for (const fv_score *s = task_now()->scores; s->name; s++) columns[n++] = s->name;
+    columns[n++] = "seconds", columns[n++] = "parameters", columns[n++] = "folder";
+    cli_table *table = cli_table_new(columns, n);
+    for (int i = 0; i < count; i++) add_scores(table, &list[i], result);
+    cli_table_print(table, cli_format_of(o.results), stdout);
     cli_table_free(table);
+}
+
+static fv_status evaluate(part_scores *j, const char *part, const fv_model *model, const fv_dataset *set) {
+    fv_evaluation *found;
+    fv_status status = fv_evaluate(&found, model, set);
+    if (status != FV_OK) return status;
+    *j = (part_scores){part, found->count, found->scores};
+    fv_evaluation_free(found);
+    return FV_OK;
+}
+
+/* The validation texts were evaluated while training: the best scores are those of the model. */
+static fv_status evaluate_parts(const fv_model *model, const parts *p, const fv_train_result *result) {
+    part_scores list[2];
+    int count = 0;
+    fv_status status = FV_OK;
+    if (p->valid && p->valid->texts.count > 0 && result->best.count > 0)
+        list[count++] = (part_scores){"valid", p->valid->texts.count, result->best};
+    else if (p->valid && p->valid->texts.count > 0)
+        status = evaluate(&list[count++], "valid", model, p->valid);
+    if (status == FV_OK && p->test && p->test->texts.count > 0)
+        status = evaluate(&list[count++], "test", model, p->test);
+    if (status == FV_OK) print_scores(list, count, result);
     return status;
 }
 
@@ -328,6 +313,14 @@ static void on_event(void *context, const fv_event *event) {
     cli_train_event(context, event);
 }
 
+static void say_data(const parts *p) {
+    char classes[32] = "";
+    if (p->train->classes.count > 0) snprintf(classes, sizeof classes, ", %d classes", (int)p->train->classes.count);
+    cli_say("data   %lld texts to train, %lld to validate, %lld to test%s", (long long)p->train->texts.count,
+            (long long)(p->valid ? p->valid->texts.count : 0), (long long)(p->test ? p->test->texts.count : 0),
+            classes);
+}
+
 static fv_status train(parts *p) {
     fv_model *model = NULL;
     fv_train_result result = {0};
@@ -335,26 +328,24 @@ static fv_status train(parts *p) {
     setup.resume = o.resume != NULL;
     setup.overwrite = o.overwrite && !o.resume;
     setup.event = on_event;
-    cli_say("data   %lld texts to train, %lld to validate, %lld to test, %d classes", (long long)p->train->texts.count,
-            (long long)(p->valid ? p->valid->texts.count : 0), (long long)(p->test ? p->test->texts.count : 0),
-            (int)p->train->classes.count);
+    say_data(p);
     fv_status status = fv_train(&model, &result, p->train, p->valid, &setup);
     cli_progress_end();
     if (status == FV_INTERRUPTED && tried && recorded != FV_OK) status = recorded;
     if (status == FV_OK && !tried && !o.resume) status = write_record(o.output); /* kinds that learn in one go */
     if (status == FV_OK && result.stopped_early)
         cli_say("stopped early: update %lld stays the best", (long long)result.best_update);
-    if (status == FV_OK) status = judge(model, p, &result);
+    if (status == FV_OK) status = evaluate_parts(model, p, &result);
     fv_model_free(model);
     return status;
 }
 
 static fv_status run(void) {
     parts p = {0};
-    if (strcmp(o.task, "vectors") == 0) return train_vectors();
+    if (task_now()->file) return make_file(task_now());
     fv_status status = read_parts(&p);
     if (status == FV_OK && !o.resume) status = claim();
-    if (status == FV_OK) status = prepare_vectors();
+    if (status == FV_OK && !o.resume) status = cli_train_vectors_learn(o.output, &setup.model);
     if (status == FV_OK) status = train(&p);
     if (status != FV_OK && !o.resume && !o.overwrite && setup.folder) {
         cli_report(status); /* before anything else can fail */
@@ -367,17 +358,19 @@ static fv_status run(void) {
 const cli_command cmd_train = {
     .name = "train",
     .aliases = "supervised fit",
-    .summary = "train a text classifier, or word vectors, from files",
+    .summary = "train a text classifier, a regression or word vectors from files",
     .usage = "FILE [OPTIONS]\n--resume FOLDER",
     .about =
-        "Reads labelled texts, sets parts aside to validate and to test, trains, keeps the best model in a run folder "
+        "Reads texts and what they should be answered with (--task), sets parts aside to validate and to test, trains, "
+        "keeps the best model in a run folder "
         "and prints how "
         "good it is. The defaults of the model options are those of the chosen --model (shown: transformer); --preset "
         "chooses all of them.",
     .examples =
-        "fovea train reviews.csv --text-col text --label-col label\n"
+        "fovea train reviews.csv --text-col text --target-col sentiment\n"
         "fovea train -input train.txt -output news -epoch 5 -lr 0.5\n"
         "fovea train data=reviews.tsv model=linear\n"
+        "fovea train reviews.csv --task regress --target-col stars\n"
         "fovea train --task vectors texts.txt -o vectors.safetensors\n"
         "fovea train --resume last",
     .positional = "input...",

@@ -34,23 +34,19 @@ fv_status cli_model_inherit(const char *name) {
     return status;
 }
 
-fv_status cli_texts_read(fv_dataset **data, const char *list, const fv_dataset_options *options,
-                         const fv_classes *classes, bool labelled) {
+fv_status cli_texts_read(fv_dataset **data, const char *list, const fv_dataset_options *options, fv_target_type target,
+                         const fv_classes *classes) {
     if (!list || strcmp(list, "-") == 0) {
         char *bytes;
         size_t size;
         fv_status status = cli_read_stdin(&bytes, &size);
-        if (status == FV_OK) status = fv_dataset_parse(data, "standard input", bytes, size, options, classes, labelled);
+        if (status == FV_OK) status = fv_dataset_parse(data, "standard input", bytes, size, options, classes, target);
         cli_free(bytes);
         return status;
     }
     size_t count;
     char **path = cli_list_split(list, &count);
-    fv_status status;
-    if (labelled)
-        status = fv_dataset_read(data, (const char *const *)path, (int)count, options, classes);
-    else
-        status = fv_dataset_read_texts(data, (const char *const *)path, (int)count, options);
+    fv_status status = fv_dataset_read_target(data, (const char *const *)path, (int)count, options, target, classes);
     cli_free(path);
     return status;
 }

@@ -12,8 +12,8 @@ fv_status cli_model_load(fv_model **model, const char *name);
  * label. */
 fv_status cli_model_inherit(const char *name);
 
-/* Texts of a list of files; NULL or "-" is standard input. labelled: classes of the model. */
-fv_status cli_texts_read(fv_dataset **data, const char *list, const fv_dataset_options *options,
-                         const fv_classes *classes, bool labelled);
+/* Texts of a list of files; NULL or "-" is standard input. With targets, classes are those of the model. */
+fv_status cli_texts_read(fv_dataset **data, const char *list, const fv_dataset_options *options, fv_target_type target,
+                         const fv_classes *classes);
 
 #endif

@@ -54,8 +54,29 @@ static void step(const fv_event *e) {
 static void eval(const fv_event *e) {
     char done[32];
     grouped(e->step, done, sizeof done);
-    cli_say("eval   step %s  val loss %.3f  acc %.3f  macro-f1 %.3f%s", done, e->valid_loss, e->valid_accuracy,
-            e->valid_macro_f1, e->best ? "  best so far" : "");
+    char line[320];
+    size_t used = 0;
+    for (int i = 0; i < e->valid.count && used < sizeof line; i++)
+        used += (size_t)snprintf(line + used, sizeof line - used, "  %s %.3f", e->valid.score[i].name,
+                                 e->valid.score[i].value);
+    cli_say("eval   step %s%s%s", done, used ? line : "", e->best ? "  best so far" : "");
+}
+
+/* "macro-f1" -> "macro_f1" */
+static const char *key_of(const char *name, char *key, size_t size) {
+    snprintf(key, size, "%s", name);
+    for (char *at = key; *at; at++)
+        if (*at == '-') *at = '_';
+    return key;
+}
+
+static void eval_json(const fv_event *e, char *text, size_t size) {
+    char key[64];
+    size_t used = (size_t)snprintf(text, size, "{\"event\": \"eval\", \"step\": %" PRId64, e->step);
+    for (int i = 0; i < e->valid.count && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, ", \"%s\": %.6f",
+                                 key_of(e->valid.score[i].name, key, sizeof key), e->valid.score[i].value);
+    if (used < size) snprintf(text + used, size - used, ", \"best\": %s}", e->best ? "true" : "false");
 }
 
 static void json(const fv_event *e) {
@@ -68,10 +89,7 @@ static void json(const fv_event *e) {
                  e->step, e->total, e->epoch, e->loss, e->learning_rate, e->gradient_norm, e->tokens_per_second,
                  e->seconds, e->eta);
     else
-        snprintf(text, sizeof text,
-                 "{\"event\": \"eval\", \"step\": %" PRId64
-                 ", \"loss\": %.6f, \"accuracy\": %.6f, \"macro_f1\": %.6f, \"best\": %s}",
-                 e->step, e->valid_loss, e->valid_accuracy, e->valid_macro_f1, e->best ? "true" : "false");
+        eval_json(e, text, sizeof text);
     cli_progress_json(text, true);
 }
 

@@ -100,7 +100,13 @@ typedef struct fv_option {
     const char *choices;  /* CHOICE, ENUM: "mean|max|cls|attention"; a hint such as "FILE" otherwise, may be NULL */
     const char *help;     /* one line, lower case, no full stop */
     const struct fv_option *(*group)(void); /* GROUP: gives another table, ended by a NULL name */
+    uint32_t flags;                         /* FV_OPTION_... */
 } fv_option;
+enum {                        /* what becomes of an option after the training it was given to */
+       FV_OPTION_LOCAL = 1,   /* of this run, no property of the model: not in the model's config.json */
+       FV_OPTION_FIXED = 2,   /* a resumed run may not change it: other batches, another network */
+       FV_OPTION_HARMLESS = 4 /* a resumed run may change it and stays the unbroken run */
+};
 
 /* All rows of a table, those of its GROUP rows in their place, with name and offset as seen from the whole struct:
  *     for (fv_option_walk walk = fv_option_walk_of(rows); fv_option_next(&walk);) ... walk.row.name ...

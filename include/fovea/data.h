@@ -1,4 +1,4 @@
-/* fovea/data.h - text in: labelled texts, splits, tokenizers, character n-grams, batches, word vectors, recipes.
+/* fovea/data.h - text in: labelled texts, splits, tokenizers, character n-grams, batches, recipes.
  *
  *     fv_dataset_read(&all, path, 1, NULL, NULL);            fv_dataset_split(&train, &valid, &test, all, NULL);
  *     fv_tokenizer_train(&words, train->texts, NULL);        fv_corpus_create(&corpus, train, words, NULL);
@@ -31,9 +31,13 @@ typedef struct fv_classes {
     const char *const *name; /* (count) */
 } fv_classes;
 
+/* What a text is to be answered with: nothing that is known, one of some classes, a number. */
+typedef enum fv_target_type { FV_TARGET_NONE, FV_TARGET_CLASS, FV_TARGET_REAL } fv_target_type;
+
 typedef struct fv_dataset {
     fv_texts texts;
-    const int32_t *label; /* (texts.count) class ids; NULL when the texts were read without labels */
+    const int32_t *label; /* (texts.count) class ids; NULL unless the target is a class */
+    const double *number; /* (texts.count) NULL unless the target is a number */
     fv_classes classes;
     const uint8_t *part;     /* (texts.count) fv_part from the split column; NULL when none was asked for */
     const int32_t *file;     /* (texts.count) which of the files, and */
@@ -42,10 +46,10 @@ typedef struct fv_dataset {
 } fv_dataset;
 
 typedef struct fv_dataset_options {
-    const char *format;   /* auto|csv|tsv|jsonl|fasttext|lines; auto: by extension, then fasttext or lines */
-    const char *header;   /* auto|yes|no; auto: a first row with the column names asked for is a header */
-    const char *text_col; /* names, numbers from 1, or JSON paths; texts of several (a,b) are joined by a space */
-    const char *label_col;
+    const char *format;       /* auto|csv|tsv|jsonl|fasttext|lines; auto: by extension, then fasttext or lines */
+    const char *header;       /* auto|yes|no; auto: a first row with the column names asked for is a header */
+    const char *text_col;     /* names, numbers from 1, or JSON paths; texts of several (a,b) are joined by a space */
+    const char *label_col;    /* the target: label or number */
     const char *split_col;    /* NULL, or the column that says train, valid or test */
     const char *label_prefix; /* of fastText lines */
     const char *labels;       /* one|first: a fastText line with two labels is an error, or its first label counts */
@@ -60,11 +64,17 @@ FV_API fv_status fv_dataset_read(fv_dataset **data, const char *const *path, int
 /* Texts without labels (for prediction): tables by their text column, anything else one text a line. */
 FV_API fv_status fv_dataset_read_texts(fv_dataset **data, const char *const *path, int paths,
                                        const fv_dataset_options *options);
+/* Texts with any target; `classes` is for FV_TARGET_CLASS, as above. A number is finite, and a dot is its comma. */
+FV_API fv_status fv_dataset_read_target(fv_dataset **data, const char *const *path, int paths,
+                                        const fv_dataset_options *options, fv_target_type target,
+                                        const fv_classes *classes);
 /* The same from bytes in memory (standard input); `name` stands for the file in messages and for its extension. */
 FV_API fv_status fv_dataset_parse(fv_dataset **data, const char *name, const void *bytes, size_t size,
-                                  const fv_dataset_options *options, const fv_classes *classes, bool labelled);
+                                  const fv_dataset_options *options, const fv_classes *classes, fv_target_type target);
 /* A dataset of texts the caller already holds (copied). `label` may be NULL. */
 FV_API fv_status fv_dataset_of(fv_dataset **data, fv_texts texts, const int32_t *label, fv_classes classes);
+/* ... with a finite number for each text */
+FV_API fv_status fv_dataset_of_numbers(fv_dataset **data, fv_texts texts, const double *number);
 /* Chosen rows in the given order; shares the texts. */
 FV_API fv_status fv_dataset_select(fv_dataset **out, const fv_dataset *from, const int64_t *row, int64_t count);
 FV_API void fv_dataset_free(fv_dataset *data);
@@ -155,7 +165,7 @@ typedef struct fv_corpus_options {
 
 /* Texts as token ids, one after the other. With n-grams every token also has a form (its word in the tokenizer's case;
  * all pieces of a word share it), and every form a bag of buckets. A text without any token gets one unknown token.
- * Of the dataset only texts and label are read. */
+ * Of the dataset only texts and targets are read. */
 typedef struct fv_corpus {
     int64_t count;            /* texts */
     const int64_t *start;     /* (count + 1) first token of each text */
@@ -165,6 +175,7 @@ typedef struct fv_corpus {
     const int32_t *bag;       /* (bag_start[forms]) */
     int64_t forms;
     const int32_t *label; /* (count) or NULL: the dataset's, copied */
+    const double *number; /* the same */
     int64_t cut;          /* texts that were cut to max_length */
 } fv_corpus;
 FV_API fv_status fv_corpus_create(fv_corpus **corpus, const fv_dataset *data, const fv_tokenizer *tokenizer,
@@ -187,6 +198,7 @@ typedef struct fv_batch {
     const int32_t *cu_seqlens;     /* (rows + 1) */
     const int32_t *id;             /* (tokens) */
     const int32_t *label;          /* (rows) or NULL */
+    const double *number;          /* (rows) or NULL */
     const int64_t *row;            /* (rows) index in the corpus */
     const int32_t *cu_bags;        /* (tokens + 1) or NULL without n-grams */
     const int32_t *bag;            /* (cu_bags[tokens]) buckets */
@@ -205,36 +217,6 @@ FV_API fv_status fv_batches_next(fv_batches *batches, fv_batch *batch, fv_cursor
 FV_API int64_t fv_batches_count(fv_batches *batches, int64_t epoch); /* batches of that epoch */
 FV_API void fv_batches_free(fv_batches *batches);
 
-/* ---- word vectors */
-
-typedef struct fv_vectors_options {
-    int64_t dim, rank, min_count, window, passes; /* columns kept, rank of the SVD, ..., subspace iterations */
-    double context_power;                         /* exponent of the context counts */
-    bool lowercase;
-    int64_t seed;
-} fv_vectors_options;
-FV_API const fv_option *fv_vectors_option_rows(void);
-
-typedef struct fv_vectors {
-    int64_t count, dim;
-    const char *const *word; /* (count), most frequent first */
-    const float *data;       /* (count, dim), rows of length 1 when trained here */
-    struct fv__vectors *store;
-} fv_vectors;
-
-/* Positive pointwise mutual information and a randomised SVD. The same bits for any number of threads. */
-FV_API fv_status fv_vectors_train(fv_vectors **vectors, fv_texts texts, const fv_vectors_options *options);
-
-/* `path` is a safetensors file (tensor "vectors") with its words in PATH.vocab.txt; loading also reads the text
- * formats of word2vec and fastText (.vec, .txt), told apart by the first bytes. */
-FV_API fv_status fv_vectors_save(const fv_vectors *vectors, const char *path);
-FV_API fv_status fv_vectors_load(fv_vectors **vectors, const char *path);
-FV_API int64_t fv_vectors_find(const fv_vectors *vectors, const char *word); /* row, or -1 */
-/* Rows with the highest cosine to row `of` (itself left out), best first. Returns how many were written. */
-FV_API int64_t fv_vectors_nearest(const fv_vectors *vectors, int64_t of, int64_t *row, float *cosine, int64_t room);
-/* Copies vectors over the rows of an embedding table (size of tokenizer, dim): returns how many tokens had one. */
-FV_API int64_t fv_vectors_fill(const fv_vectors *vectors, const fv_tokenizer *tokenizer, float *table);
-FV_API void fv_vectors_free(fv_vectors *vectors);
 /* ---- recipes: real data sets, rebuilt from public packages */
 
 typedef struct fv_recipe {

@@ -28,11 +28,11 @@ typedef struct fv_explain_token {
     bool special;       /* [CLS], [SEP] ... */
 } fv_explain_token;
 
-/* What sits on an axis of a map. Without a text the positions have only their pieces as labels. */
+/* What sits on an axis of a map. Without a text the positions have only their pieces as captions. */
 typedef struct fv_explain_sequence {
-    const char *label; /* "input", "pooled output" */
-    const char *text;  /* valid UTF-8 (bad bytes of the input are U+FFFD), NULL: positions only */
-    size_t size;       /* bytes of text */
+    const char *caption; /* "input", "pooled output" */
+    const char *text;    /* valid UTF-8 (bad bytes of the input are U+FFFD), NULL: positions only */
+    size_t size;         /* bytes of text */
     int64_t count;
     fv_explain_token *token; /* (count) */
     bool truncated;          /* the model did not read the text after the last token */
@@ -51,17 +51,17 @@ typedef struct fv_head_stats {
 } fv_head_stats;
 
 typedef struct fv_explain_head {
-    const char *id, *label; /* combinations: "mean", "rollout", and their title; NULL for a head of the model */
-    int32_t layer, head;    /* -1: none */
-    const float *weight;    /* (queries, keys) */
+    const char *id, *caption; /* combinations: "mean", "rollout", and their title; NULL for a head of the model */
+    int32_t layer, head;      /* -1: none */
+    const float *weight;      /* (queries, keys) */
     fv_head_stats stats;
 } fv_explain_head;
 
 /* Attention matrices of one shape: rows are queries, columns are keys. */
 typedef struct fv_explain_map {
-    const char *id, *label; /* "self", "Self-attention"; "pool", "Pooling" */
-    int query, key;         /* indices of sequences */
-    bool normalised;        /* rows sum to 1: softmax and its kin; false for gates and linear attention */
+    const char *id, *caption; /* "self", "Self-attention"; "pool", "Pooling" */
+    int query, key;           /* indices of sequences */
+    bool normalised;          /* rows sum to 1: softmax and its kin; false for gates and linear attention */
     bool causal;
     int64_t heads;
     fv_explain_head *head; /* (heads) heads of the model first, combinations last */
@@ -70,7 +70,7 @@ typedef struct fv_explain_map {
 /* One number per token. */
 typedef struct fv_attribution {
     const char *id; /* "attention", "gradient-attention", "input-gradient", "contribution" */
-    const char *label, *about;
+    const char *caption, *about;
     int sequence;
     int32_t of_class;   /* index of the class it speaks about, -1: none */
     bool is_signed;     /* below zero speaks against the class */
@@ -82,11 +82,12 @@ typedef struct fv_explain_class {
     double probability, logit;
 } fv_explain_class;
 typedef struct fv_explain_note {
-    const char *label, *value;
+    const char *caption, *value;
 } fv_explain_note;
 
 typedef struct fv_explanation {
     const char *title, *model, *kind, *mechanism; /* heading, model's name, "transformer", "softmax"; "" = unknown */
+    const char *task;                             /* what the model was trained for: "classify"; "" = unknown */
     int64_t parameters, d_model;                  /* of the model; 0 = unknown */
     int32_t classes, predicted, expected;         /* expected: the true class, -1 = unknown */
     fv_explain_class *class_of;                   /* (classes) */
@@ -112,26 +113,27 @@ FV_API const fv_option *fv_explain_option_rows(void);
 FV_API fv_status fv_explain(fv_explanation **out, const fv_model *model, const char *text, size_t size,
                             const fv_explain_options *options);
 
-/* From plain weights (layers, heads, queries, keys), copied. Labels may be NULL: positions are then numbered. When
+/* From plain weights (layers, heads, queries, keys), copied. Captions may be NULL: positions are then numbered. When
  * queries == keys, means and rollout are added. FV_BAD_DATA: a weight that is NaN, infinite or negative. */
 FV_API fv_status fv_explanation_of(fv_explanation **out, const char *title, const float *weights, int64_t layers,
-                                   int64_t heads, int64_t queries, int64_t keys, const char *const *query_labels,
-                                   const char *const *key_labels);
+                                   int64_t heads, int64_t queries, int64_t keys, const char *const *query_captions,
+                                   const char *const *key_captions);
 
 /* Step by step. All arguments are copied; text that is not UTF-8 is repaired and the offsets moved with it. */
 FV_API fv_status fv_explanation_create(fv_explanation **out, const char *title, const char *model_name);
-FV_API fv_status fv_explanation_add_note(fv_explanation *e, const char *label, const char *value);
+FV_API fv_status fv_explanation_add_note(fv_explanation *e, const char *caption, const char *value);
 FV_API fv_status fv_explanation_add_class(fv_explanation *e, const char *name, double probability, double logit);
 /* text NULL: `count` positions; token NULL: they are numbered. The index is written to *index (may be NULL). */
-FV_API fv_status fv_explanation_add_sequence(fv_explanation *e, const char *label, const char *text, size_t size,
+FV_API fv_status fv_explanation_add_sequence(fv_explanation *e, const char *caption, const char *text, size_t size,
                                              const fv_explain_token *token, int64_t count, int *index);
-FV_API fv_status fv_explanation_add_map(fv_explanation *e, const char *id, const char *label, int query, int key,
+FV_API fv_status fv_explanation_add_map(fv_explanation *e, const char *id, const char *caption, int query, int key,
                                         bool normalised, bool causal, int *index);
 /* A matrix of the model (id NULL) or a combination. Statistics are computed here. */
 FV_API fv_status fv_explanation_add_head(fv_explanation *e, int map, int32_t layer, int32_t head, const char *id,
-                                         const char *label, const float *weight);
-FV_API fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, const char *label, const char *about,
-                                                int sequence, int32_t of_class, bool is_signed, const float *value);
+                                         const char *caption, const float *weight);
+FV_API fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, const char *caption,
+                                                const char *about, int sequence, int32_t of_class, bool is_signed,
+                                                const float *value);
 /* Adds the mean of each layer with several heads and, for square maps that sum to one, the rollout. */
 FV_API fv_status fv_explanation_combine(fv_explanation *e, int map);
 FV_API void fv_explanation_free(fv_explanation *e);

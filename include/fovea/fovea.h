@@ -15,7 +15,9 @@
 #include "files.h"
 #include "optim.h"
 #include "data.h"
+#include "vectors.h"
 #include "model.h"
+#include "task.h"
 #include "train.h"
 #include "explain.h"
 

@@ -1,13 +1,14 @@
-/* fovea/model.h - text classifiers: choose a kind, save, load, predict, look inside. Training is in train.h.
+/* fovea/model.h - networks that read texts: choose a kind, save, load, predict, look inside. What they are trained
+ * for is a task (task.h); training is in train.h.
  *
  *     fv_model *model;
  *     fv_status status = fv_model_load(&model, "runs/news");
- *     float *probability = malloc(sizeof(float) * texts.count * fv_model_classes(model).count);
- *     status = fv_model_predict(model, texts, probability);
+ *     float *answer = malloc(sizeof(float) * texts.count * fv_model_outputs(model));
+ *     status = fv_model_predict(model, texts, answer);              // of a classifier: a probability for each class
  *     fv_model_free(model);
  *
  * A model is immutable once it is loaded or trained and may be used by many threads at once. A text gets the same
- * probabilities, bit for bit, alone or among others and with any number of threads.
+ * answer, bit for bit, alone or among others and with any number of threads.
  */
 #ifndef FOVEA_MODEL_H
 #define FOVEA_MODEL_H
@@ -55,7 +56,9 @@ enum {                             /* what a kind can do */
        FV_MODEL_HAS_ATTENTION = 1, /* a trace has layers and heads */
        FV_MODEL_BY_GRADIENT = 2,   /* trained step by step (otherwise in one go: no epochs, no checkpoints) */
        FV_MODEL_TAKES_VECTORS = 4, /* understands the option vectors */
-       FV_MODEL_RESIDUAL = 8       /* tokens also pass beside the attention: rollout adds the identity */
+       FV_MODEL_RESIDUAL = 8,      /* tokens also pass beside the attention: rollout adds the identity */
+       FV_MODEL_FITS_CLASSES = 16, /* kinds that are trained in one go: to classes, */
+       FV_MODEL_FITS_NUMBERS = 32  /* ... to numbers. By gradient any loss can be trained */
 };
 
 typedef struct fv_model_kind {
@@ -101,7 +104,10 @@ FV_API void fv_model_free(fv_model *model);
 
 FV_API const fv_model_kind *fv_model_kind_of(const fv_model *model);
 FV_API const fv_model_options *fv_model_options_of(const fv_model *model);
-FV_API fv_classes fv_model_classes(const fv_model *model);
+FV_API const char *fv_model_task_of(const fv_model *model); /* "classify", see task.h */
+FV_API fv_target_type fv_model_target(const fv_model *model);
+FV_API int64_t fv_model_outputs(const fv_model *model);    /* numbers it answers a text with */
+FV_API fv_classes fv_model_classes(const fv_model *model); /* none unless the target is a class */
 FV_API const fv_tokenizer *fv_model_tokenizer(const fv_model *model);
 FV_API int64_t fv_model_parameters(const fv_model *model); /* numbers that were learnt */
 FV_API size_t fv_model_tensor_count(const fv_model *model);
@@ -110,8 +116,19 @@ FV_API fv_tensor fv_model_tensor(const fv_model *model, size_t index, const char
 /* "transformer: 1 layer, 8 heads, d_model 128, ..., 16 classes, 6,012,304 parameters". Returns the length it needs. */
 FV_API size_t fv_model_describe(const fv_model *model, char *text, size_t size);
 
-/* probability: (texts.count, classes). Each row sums to 1. FV_INTERRUPTED after fv_interrupt(). */
-FV_API fv_status fv_model_predict(const fv_model *model, fv_texts texts, float *probability);
+/* answer: (texts.count, outputs): the probability of each class, a row sums to 1; or the number. FV_INTERRUPTED after
+ * fv_interrupt(). */
+FV_API fv_status fv_model_predict(const fv_model *model, fv_texts texts, float *answer);
+
+/* Texts as one model reads them, and the targets they came with: for those who ask about the same texts again and
+ * again. Classes are matched by name: FV_BAD_DATA names a label that the model does not know. Needs neither the data
+ * nor the weights to stay as they were, only the tokenizer and the options of the model. */
+typedef struct fv_encoded fv_encoded;
+FV_API fv_status fv_model_encode(fv_encoded **encoded, const fv_model *model, const fv_dataset *data);
+FV_API void fv_encoded_free(fv_encoded *encoded);
+FV_API int64_t fv_encoded_count(const fv_encoded *encoded);
+/* As fv_model_predict, without encoding anything. */
+FV_API fv_status fv_model_predict_encoded(const fv_model *model, const fv_encoded *encoded, float *answer);
 
 /* ---- looking inside: one text */
 
@@ -123,10 +140,10 @@ typedef struct fv_trace {
     const fv_tokens *tokens; /* what the model read: ids, byte ranges, words; [CLS] in front has range 0..0 */
     bool cut;                /* the text was longer than max-length */
     int64_t layers, heads;
-    int64_t classes;
-    const float *logit;           /* (classes) */
-    const float *probability;     /* (classes) */
-    int64_t predicted;            /* class with the highest probability */
+    int64_t outputs;
+    const float *output;          /* (outputs) logits of the classes, or one number in units of the training */
+    const float *answer;          /* (outputs) as fv_model_predict gives it: probabilities, or the number */
+    int64_t predicted;            /* class with the highest probability; 0 for a number */
     const float *pooling_weights; /* (tokens) share of each token in the pooled vector, sums to 1; NULL: no such thing
                                     (max pooling, count-based kinds). mean+attention: the attention half */
     struct fv__trace *store;
@@ -139,15 +156,15 @@ FV_API fv_status fv_model_trace(fv_trace **trace, const fv_model *model, const c
 FV_API fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int64_t layer, int64_t head,
                                   const int64_t *rows, int64_t count, float *out);
 
-/* Gradients of the logit of `target` for everything the text went through. Call it before the two functions below;
- * calling it again with another class replaces the gradients. */
-FV_API fv_status fv_trace_backward(fv_trace *trace, int64_t target);
+/* Gradients of the output `index` for everything the text went through. Call it before the two functions below;
+ * calling it again with another output replaces the gradients. */
+FV_API fv_status fv_trace_backward(fv_trace *trace, int64_t index);
 
-/* d logit / d weights of chosen query rows of one head: out is (count, tokens); rows NULL: all, as above. */
+/* d output / d weights of chosen query rows of one head: out is (count, tokens); rows NULL: all, as above. */
 FV_API fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_t head, const int64_t *rows,
                                            int64_t count, float *out);
 
-/* What each token added to the logit of the target: gradient times input for neural kinds, the sum of its features'
+/* What each token added to that output: gradient times input for neural kinds, the sum of its features'
  * weights for count-based kinds. out: (tokens). */
 FV_API fv_status fv_trace_contributions(const fv_trace *trace, float *out);
 FV_API void fv_trace_free(fv_trace *trace);

@@ -1,10 +1,10 @@
-/* fovea/train.h - training and judging text classifiers.
+/* fovea/train.h - training a network for a task.
  *
  *     fv_train_setup how;
  *     status = fv_train_setup_init(&how, "transformer");            // or fv_train_setup_preset(&how, "word-vectors")
  *     how.model.layers = 1;  how.train.epochs = 8;
  *     status = fv_train(&model, NULL, train, valid, &how);          // train, valid: fv_dataset (data.h)
- *     status = fv_evaluate(&metrics, model, test);
+ *     status = fv_evaluate(&evaluation, model, test);               // task.h
  *
  * The same seed gives the same bytes of model.safetensors with any number of threads, and a run that was stopped or
  * killed and then resumed gives the bytes of the unbroken run.
@@ -12,7 +12,8 @@
 #ifndef FOVEA_TRAIN_H
 #define FOVEA_TRAIN_H
 
-#include "model.h"
+#include "task.h"
+#include "vectors.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -39,10 +40,8 @@ typedef struct fv_train_options {
     double momentum;                /* sgd */
     bool nesterov;                  /* sgd */
     double max_grad_norm;           /* longest gradient; 0 = no limit */
-    double label_smoothing;
     double ema_decay;       /* memory of the running mean of the weights that is judged and kept; 0: the weights */
     int64_t early_stopping; /* evaluations without a better one before training stops; 0 = never */
-    const char *metric;     /* accuracy|macro-f1|loss: what "best" means on the validation texts */
     const char *log_every, *eval_every, *save_every; /* durations */
     int64_t seed;
 } fv_train_options;
@@ -63,12 +62,12 @@ typedef struct fv_event {
     fv_event_kind kind;
     int64_t step, total; /* updates done, updates in all (0: not known) */
     double epoch;
-    double loss, learning_rate, gradient_norm;         /* STEP: loss is the mean since the last STEP */
-    double tokens_per_second, seconds, eta;            /* seconds since the start of this process; eta < 0: not known */
-    double valid_loss, valid_accuracy, valid_macro_f1; /* EVAL */
-    bool best;                                         /* EVAL: better than all before */
-    const char *path;                                  /* SAVE: the folder; NULL without a run folder */
-    const char *note;                                  /* NOTE */
+    double loss, learning_rate, gradient_norm; /* STEP: loss is the mean since the last STEP */
+    double tokens_per_second, seconds, eta;    /* seconds since the start of this process; eta < 0: not known */
+    fv_scores valid;                           /* EVAL: scores of the validation texts */
+    bool best;                                 /* EVAL: better than all before */
+    const char *path;                          /* SAVE: the folder; NULL without a run folder */
+    const char *note;                          /* NOTE */
 } fv_event;
 
 /* Called from the thread that trains. */
@@ -79,6 +78,7 @@ typedef void fv_event_fn(void *context, const fv_event *event);
 typedef struct fv_train_setup {
     fv_model_options model;
     fv_tokenizer_options tokenizer;
+    fv_task_options task;
     fv_train_options train;
     const char *folder; /* run folder, NULL: keep everything in memory */
     bool resume;        /* go on where the folder's last checkpoint is */
@@ -88,11 +88,12 @@ typedef struct fv_train_setup {
     void *event_context;
 } fv_train_setup;
 
-/* Defaults of a kind, or of a preset's kind with the preset's settings. FV_USAGE for an unknown name. */
+/* Defaults of a kind, or of a preset's kind with the preset's settings, for the first task: another one is set with
+ * fv_train_setup_set(setup, "task", name), which also sets its defaults. FV_USAGE for an unknown name. */
 FV_API fv_status fv_train_setup_init(fv_train_setup *setup, const char *kind);
 FV_API fv_status fv_train_setup_preset(fv_train_setup *setup, const char *preset);
 
-/* Sets one option of model, tokenizer or training by its name; `value` must outlive the setup. FV_USAGE. */
+/* Sets one option of model, tokenizer, task or training by its name; `value` must outlive the setup. FV_USAGE. */
 FV_API fv_status fv_train_setup_set(fv_train_setup *setup, const char *name, const char *value);
 
 /* FV_USAGE for what no texts could be trained with: ranges, heads and width, mechanism, durations. fv_train asks it
@@ -102,16 +103,16 @@ FV_API fv_status fv_train_setup_check(const fv_train_setup *setup);
 /* ---- training */
 
 typedef struct fv_train_result {
-    int64_t updates, texts, tokens;                 /* updates done in all; training texts and tokens of one epoch */
-    double seconds;                                 /* of this process, evaluations and checkpoints included */
-    int64_t best_update;                            /* the update whose weights were kept */
-    double best_loss, best_accuracy, best_macro_f1; /* on the validation texts */
+    int64_t updates, texts, tokens; /* updates done in all; training texts and tokens of one epoch */
+    double seconds;                 /* of this process, evaluations and checkpoints included */
+    int64_t best_update;            /* the update whose weights were kept */
+    fv_scores best;                 /* of the validation texts; none without them */
     bool stopped_early;
     int64_t parameters;
 } fv_train_result;
 
 /* Trains and returns the best model by the validation texts (the last one without them). `valid` may be NULL or empty;
- * its classes must be those of `train`. With a folder the run keeps there
+ * its targets must be of the same sort, its classes those of `train`. With a folder the run keeps there
  *     config.json model.safetensors tokenizer.json   the best model so far: a model folder
  *     last/                      two generations of checkpoints: weights, optimiser, step, cursor, hashes
  *     metrics.jsonl train.log    one line an event
@@ -126,33 +127,6 @@ FV_API fv_status fv_train(fv_model **model, fv_train_result *result, const fv_da
 
 /* True when the folder holds a checkpoint to resume from. */
 FV_API bool fv_train_can_resume(const char *folder);
-
-/* ---- metrics */
-
-typedef struct fv_metrics {
-    int64_t count; /* texts judged */
-    int32_t classes;
-    double accuracy;
-    double macro_f1;                       /* mean over the classes that occur, as labels or as predictions */
-    double loss;                           /* mean cross-entropy, natural log */
-    const double *precision, *recall, *f1; /* (classes); 0 where undefined */
-    const int64_t *support;                /* (classes) texts of the class */
-    const int64_t *confusion;              /* (classes, classes): row = label, column = prediction */
-} fv_metrics;
-
-/* From labels (count) and probabilities (count, classes). */
-FV_API fv_status fv_metrics_of(fv_metrics **metrics, const int32_t *label, const float *probability, int64_t count,
-                               int32_t classes);
-
-/* Judges a model on labelled texts. Classes are matched by name: FV_BAD_DATA names a label the model does not know. */
-FV_API fv_status fv_evaluate(fv_metrics **metrics, const fv_model *model, const fv_dataset *data);
-
-/* One of "accuracy", "macro-f1", "loss". FV_USAGE for other names. */
-FV_API fv_status fv_metrics_value(const fv_metrics *metrics, const char *name, double *value);
-
-/* A JSON object with everything above, classes by name. NUL-terminated; freed with fv_text_free. */
-FV_API fv_status fv_metrics_json(const fv_metrics *metrics, fv_classes classes, char **json);
-FV_API void fv_metrics_free(fv_metrics *metrics);
 
 #ifdef __cplusplus
 }

@@ -44,6 +44,7 @@ static const char *const other_tools[][8] = {
     {"model", "model-type", "arch", "model-name-or-path"},
     {"vectors", "pretrained-vectors"},
     {"label-prefix", "label"},
+    {"label-col", "target-col"},
     {"min-count", "min-frequency"},
     {"ngram-min", "minn"},
     {"ngram-max", "maxn"},

@@ -19,6 +19,7 @@ struct fv_batches {
     int64_t *turn;          /* (batches) the order in which batches come */
     int64_t batches;
     int32_t *cu_seqlens, *id, *label, *cu_bags, *bag;
+    double *number;
     int64_t *row;
 };
 
@@ -115,6 +116,7 @@ static void pack(fv_batches *b, fv_batch *batch, int64_t number) {
                         .id = b->id,
                         .row = b->row,
                         .label = c->label ? b->label : NULL,
+                        .number = c->number ? b->number : NULL,
                         .cu_bags = c->form ? b->cu_bags : NULL,
                         .bag = c->form ? b->bag : NULL};
     for (int64_t i = 0; i < rows; i++) {
@@ -122,6 +124,7 @@ static void pack(fv_batches *b, fv_batch *batch, int64_t number) {
         int32_t length = pack_row(b, row, batch->tokens);
         b->row[i] = row;
         if (c->label) b->label[i] = c->label[row];
+        if (c->number) b->number[i] = c->number[row];
         batch->tokens += length;
         b->cu_seqlens[i + 1] = batch->tokens;
         if (length > batch->longest) batch->longest = length;
@@ -201,12 +204,13 @@ static fv_status allocate(fv_batches *b) {
     b->turn = fv__alloc_array(n + 1, sizeof *b->turn);
     b->row = fv__alloc_array(rows, sizeof *b->row);
     b->label = fv__alloc_array(rows, sizeof *b->label);
+    b->number = fv__alloc_array(rows, sizeof *b->number);
     b->cu_seqlens = fv__alloc_array(rows + 1, sizeof *b->cu_seqlens);
     b->id = fv__alloc_array((size_t)tokens, sizeof *b->id);
     b->cu_bags = fv__alloc_array((size_t)tokens + 1, sizeof *b->cu_bags);
     b->bag = fv__alloc_array((size_t)bags, sizeof *b->bag);
-    bool all = b->order && b->spare && b->first && b->turn && b->row && b->label && b->cu_seqlens && b->id &&
-               b->cu_bags && b->bag;
+    bool all = b->order && b->spare && b->first && b->turn && b->row && b->label && b->number && b->cu_seqlens &&
+               b->id && b->cu_bags && b->bag;
     return all ? FV_OK : FV_NO_RESOURCES;
 }
 
@@ -241,6 +245,7 @@ void fv_batches_free(fv_batches *b) {
     fv__free(b->turn);
     fv__free(b->row);
     fv__free(b->label);
+    fv__free(b->number);
     fv__free(b->cu_seqlens);
     fv__free(b->id);
     fv__free(b->cu_bags);

@@ -1,4 +1,7 @@
-/* corpus.c - texts as token ids, with the bags of character n-grams of every different word. See data.h. */
+/* corpus.c - texts as token ids, with the bags of character n-grams of every different word. See data.h.
+ *
+ * Texts are encoded by all threads, some hundreds at a time, and put one after the other in their own order: the corpus
+ * is the same for any number of threads. */
 #include "data/text.h"
 #include "data/token/token_contract.h"
 
@@ -7,13 +10,23 @@
 /* Characters of a word that n-grams are made of. A run of a million letters is no word, and each of its tokens would
  * carry the n-grams of all of it. */
 enum { LONGEST_WORD = 256 };
+enum { WAVE = 512, PIECE = 8 }; /* texts that are encoded together, and by one thread without looking up */
+
+/* One text of a wave. */
+typedef struct encoding {
+    fv_tokens tokens;
+    fv_status status;
+    char *message; /* of the thread on which it failed */
+} encoding;
 
 typedef struct builder {
     const fv_tokenizer *t;
     fv_corpus_options options;
     fv_corpus *corpus;
-    fv__encoder encoder;
-    fv_tokens tokens;
+    fv__encoder *encoder; /* (workers) */
+    int workers;
+    encoding *wave; /* (WAVE) */
+    fv_texts texts; /* of the wave */
     int64_t *start, *bag_start;
     int32_t *id, *form, *bag;
     size_t ids, id_capacity, form_capacity, bags, bag_capacity, forms, bag_start_capacity;
@@ -61,8 +74,7 @@ static fv_status form_of(builder *b, const char *text, int32_t from, int32_t to,
 }
 
 /* All tokens of a word have its form, also those that max_length cuts off from it. */
-static fv_status add_forms(builder *b, const char *text, int64_t kept, int32_t *out) {
-    const fv_tokens *tk = &b->tokens;
+static fv_status add_forms(builder *b, const fv_tokens *tk, const char *text, int64_t kept, int32_t *out) {
     for (int64_t i = 0, end; i < kept; i = end) {
         int32_t form;
         for (end = i + 1; end < tk->count && tk->word[end] == tk->word[i]; end++) {}
@@ -74,36 +86,72 @@ static fv_status add_forms(builder *b, const char *text, int64_t kept, int32_t *
 
 /* ---- texts */
 
-static fv_status add_text(builder *b, const char *text, size_t size) {
-    FV_TRY(fv__encode(b->t, &b->encoder, &b->tokens, text, size));
+static fv_status add_text(builder *b, fv_tokens *tokens, const char *text) {
     bool bags = b->options.ngrams.ngram_bits > 0;
-    int64_t cls = b->options.add_cls, kept = b->tokens.count;
+    int64_t cls = b->options.add_cls, kept = tokens->count;
     if (kept > b->options.max_length - cls) kept = b->options.max_length - cls, b->corpus->cut++;
     if (!kept && !cls) {
-        b->tokens.count = 0;
-        FV_TRY(fv__token_emit(&b->tokens, b->t->special.unk < 0 ? 0 : b->t->special.unk, 0, 0, 0));
+        tokens->count = 0;
+        FV_TRY(fv__token_emit(tokens, b->t->special.unk < 0 ? 0 : b->t->special.unk, 0, 0, 0));
         kept = 1;
     }
     size_t total = b->ids + (size_t)(kept + cls);
     FV_TRY(FV_GROW(&b->id, &b->id_capacity, total));
     if (cls) b->id[b->ids] = b->t->special.cls;
-    if (kept) memcpy(b->id + b->ids + cls, b->tokens.id, (size_t)kept * sizeof *b->id);
+    if (kept) memcpy(b->id + b->ids + cls, tokens->id, (size_t)kept * sizeof *b->id);
     if (bags) {
         FV_TRY(FV_GROW(&b->form, &b->form_capacity, total));
         if (cls) b->form[b->ids] = 0;
-        FV_TRY(add_forms(b, text, kept, b->form + b->ids + cls));
+        FV_TRY(add_forms(b, tokens, text, kept, b->form + b->ids + cls));
     }
     b->ids = total;
     return FV_OK;
 }
 
-static fv_status add_texts(builder *b, const fv_dataset *data) {
-    for (int64_t i = 0; i < data->texts.count; i++) {
-        FV_TRY(add_text(b, data->texts.text[i], data->texts.size[i]));
-        b->start[i + 1] = (int64_t)b->ids;
+static void encode_piece(void *context, int64_t piece, int worker) {
+    builder *b = context;
+    for (int64_t i = piece * PIECE; i < (piece + 1) * PIECE && i < b->texts.count; i++) {
+        encoding *e = &b->wave[i];
+        e->status = fv__encode(b->t, &b->encoder[worker], &e->tokens, b->texts.text[i], b->texts.size[i]);
+        if (e->status != FV_OK) e->message = fv__strdup(fv_message());
+    }
+}
+
+static fv_status add_wave(builder *b, int64_t first) {
+    fv__parallel_for((b->texts.count + PIECE - 1) / PIECE, encode_piece, b);
+    for (int64_t i = 0; i < b->texts.count; i++) {
+        encoding *e = &b->wave[i];
+        if (e->status != FV_OK) return fv__fail(e->status, "%s", e->message ? e->message : "out of memory");
+        FV_TRY(add_text(b, &e->tokens, b->texts.text[i]));
+        b->start[first + i + 1] = (int64_t)b->ids;
+    }
+    return FV_OK;
+}
+
+static fv_status add_texts(builder *b, fv_texts all) {
+    b->workers = fv_threads();
+    b->encoder = fv__alloc_array((size_t)b->workers, sizeof *b->encoder);
+    b->wave = fv__alloc_array(WAVE, sizeof *b->wave);
+    if (!b->encoder || !b->wave) return FV_NO_RESOURCES;
+    for (int64_t first = 0; first < all.count; first += WAVE) {
+        int64_t count = all.count - first < WAVE ? all.count - first : WAVE;
+        b->texts = (fv_texts){count, all.text + first, all.size + first};
+        FV_TRY(add_wave(b, first));
         if (fv_interrupted()) return fv__fail(FV_INTERRUPTED, "encoding texts: stopped on request");
     }
     return FV_OK;
+}
+
+static void free_working_memory(builder *b) {
+    for (int i = 0; b->encoder && i < b->workers; i++) fv__encoder_free(&b->encoder[i]);
+    for (int i = 0; b->wave && i < WAVE; i++) {
+        fv_tokens_free(&b->wave[i].tokens);
+        fv__free(b->wave[i].message);
+    }
+    fv__free(b->encoder);
+    fv__free(b->wave);
+    fv__map_free(b->form_of);
+    fv__buf_free(&b->word);
 }
 
 static fv_status check(const builder *b) {
@@ -143,7 +191,13 @@ static fv_status build(builder *b, const fv_dataset *data) {
         if (n) memcpy(label, data->label, (size_t)n * sizeof *label);
         c->label = label;
     }
-    FV_TRY(add_texts(b, data));
+    if (data->number) {
+        double *number = fv__alloc_array((size_t)n, sizeof *number);
+        if (!number) return FV_NO_RESOURCES;
+        if (n) memcpy(number, data->number, (size_t)n * sizeof *number);
+        c->number = number;
+    }
+    FV_TRY(add_texts(b, data->texts));
     c->count = n;
     c->forms = (int64_t)b->forms;
     return FV_OK;
@@ -160,10 +214,7 @@ fv_status fv_corpus_create(fv_corpus **corpus, const fv_dataset *data, const fv_
     b.corpus->form = b.form;
     b.corpus->bag_start = b.bag_start;
     b.corpus->bag = b.bag;
-    fv__encoder_free(&b.encoder);
-    fv_tokens_free(&b.tokens);
-    fv__map_free(b.form_of);
-    fv__buf_free(&b.word);
+    free_working_memory(&b);
     if (status == FV_OK)
         *corpus = b.corpus;
     else
@@ -181,5 +232,6 @@ void fv_corpus_free(fv_corpus *c) {
     drop(c->bag_start);
     drop(c->bag);
     drop(c->label);
+    drop(c->number);
     fv__free(c);
 }

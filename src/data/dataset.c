@@ -1,6 +1,7 @@
 /* dataset.c - datasets in memory: building, choosing rows, freeing. See dataset.h. */
 #include "data/dataset.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- store */
@@ -37,12 +38,14 @@ fv_status fv__rows_add(fv__rows *r, fv__row_values v) {
     FV_TRY(FV_GROW(&r->text, &r->text_capacity, n));
     FV_TRY(FV_GROW(&r->size, &r->size_capacity, n));
     FV_TRY(FV_GROW(&r->label, &r->label_capacity, n));
+    FV_TRY(FV_GROW(&r->number, &r->number_capacity, n));
     FV_TRY(FV_GROW(&r->part, &r->part_capacity, n));
     FV_TRY(FV_GROW(&r->file, &r->file_room, n));
     FV_TRY(FV_GROW(&r->line, &r->line_capacity, n));
     r->text[r->count] = v.text;
     r->size[r->count] = v.size;
     r->label[r->count] = v.label;
+    r->number[r->count] = v.number;
     r->part[r->count] = v.part;
     r->file[r->count] = v.file;
     r->line[r->count] = v.line;
@@ -54,13 +57,14 @@ void fv__rows_free(fv__rows *r) {
     fv__free(r->text);
     fv__free(r->size);
     fv__free(r->label);
+    fv__free(r->number);
     fv__free(r->part);
     fv__free(r->file);
     fv__free(r->line);
     *r = (fv__rows){0};
 }
 
-fv_status fv__dataset_build(fv_dataset **data, fv__store *store, fv__rows *r, fv_classes classes, bool labels,
+fv_status fv__dataset_build(fv_dataset **data, fv__store *store, fv__rows *r, fv_classes classes, fv_target_type target,
                             bool parts) {
     fv_dataset *d = *data = fv__alloc(sizeof *d);
     if (!d) {
@@ -69,9 +73,11 @@ fv_status fv__dataset_build(fv_dataset **data, fv__store *store, fv__rows *r, fv
         return FV_NO_RESOURCES;
     }
     d->texts = (fv_texts){(int64_t)r->count, r->text, r->size};
-    d->label = labels ? r->label : NULL;
+    d->label = target == FV_TARGET_CLASS ? r->label : NULL;
+    d->number = target == FV_TARGET_REAL ? r->number : NULL;
     d->part = parts ? r->part : NULL;
-    if (!labels) fv__free(r->label);
+    if (!d->label) fv__free(r->label);
+    if (!d->number) fv__free(r->number);
     if (!parts) fv__free(r->part);
     d->file = r->file;
     d->line = r->line;
@@ -92,32 +98,58 @@ static fv_status copy_classes(fv__store *store, fv_classes from, fv_classes *to)
     return FV_OK;
 }
 
-static fv_status copy_rows(fv__store *store, fv__rows *rows, fv_texts texts, const int32_t *label, int32_t classes) {
-    for (int64_t i = 0; i < texts.count; i++) {
-        fv__row_values v = {.size = texts.size[i], .label = label ? label[i] : 0, .line = i + 1};
-        if (label && (label[i] < 0 || label[i] >= classes))
-            return fv__fail(FV_USAGE, "text %lld: label %d is not a class\n  expected 0 to %d", (long long)i, label[i],
-                            classes - 1);
+fv_status fv__texts_check(fv_texts texts) {
+    for (int64_t i = 0; i < texts.count; i++)
         if (fv__utf8_valid(texts.text[i], texts.size[i]) < texts.size[i] || memchr(texts.text[i], 0, texts.size[i]))
             return fv__fail(FV_BAD_DATA, "text %lld: not UTF-8, or with a NUL byte", (long long)i);
+    return FV_OK;
+}
+
+static fv_status check_target(const int32_t *label, int32_t classes, const double *number, int64_t i) {
+    if (label && (label[i] < 0 || label[i] >= classes))
+        return fv__fail(FV_USAGE, "text %lld: label %d is not a class\n  expected 0 to %d", (long long)i, label[i],
+                        classes - 1);
+    if (number && !isfinite(number[i]))
+        return fv__fail(FV_USAGE, "text %lld: its target\n  expected a finite number\n  found:   %g", (long long)i,
+                        number[i]);
+    return FV_OK;
+}
+
+static fv_status copy_rows(fv__store *store, fv__rows *rows, fv_texts texts, const int32_t *label, int32_t classes,
+                           const double *number) {
+    FV_TRY(fv__texts_check(texts));
+    for (int64_t i = 0; i < texts.count; i++) {
+        fv__row_values v = {
+            .size = texts.size[i], .label = label ? label[i] : 0, .number = number ? number[i] : 0, .line = i + 1};
+        FV_TRY(check_target(label, classes, number, i));
         FV_TRY(fv__store_text(store, &v.text, texts.text[i], texts.size[i]));
         FV_TRY(fv__rows_add(rows, v));
     }
     return FV_OK;
 }
 
-fv_status fv_dataset_of(fv_dataset **data, fv_texts texts, const int32_t *label, fv_classes classes) {
+static fv_status dataset_of(fv_dataset **data, fv_texts texts, const int32_t *label, fv_classes classes,
+                            const double *number) {
+    fv_target_type target = label ? FV_TARGET_CLASS : number ? FV_TARGET_REAL : FV_TARGET_NONE;
     fv__store *store = NULL;
     fv__rows rows = {0};
     fv_classes own = {0};
     *data = NULL;
     fv_status status = fv__store_create(&store);
     if (status == FV_OK) status = copy_classes(store, classes, &own);
-    if (status == FV_OK) status = copy_rows(store, &rows, texts, label, classes.count);
-    if (status == FV_OK) return fv__dataset_build(data, store, &rows, own, label, false);
+    if (status == FV_OK) status = copy_rows(store, &rows, texts, label, classes.count, number);
+    if (status == FV_OK) return fv__dataset_build(data, store, &rows, own, target, false);
     fv__rows_free(&rows);
     fv__store_free(store);
     return status;
+}
+
+fv_status fv_dataset_of(fv_dataset **data, fv_texts texts, const int32_t *label, fv_classes classes) {
+    return dataset_of(data, texts, label, classes, NULL);
+}
+
+fv_status fv_dataset_of_numbers(fv_dataset **data, fv_texts texts, const double *number) {
+    return dataset_of(data, texts, NULL, (fv_classes){0}, number);
 }
 
 fv_status fv_dataset_select(fv_dataset **out, const fv_dataset *from, const int64_t *row, int64_t count) {
@@ -131,13 +163,18 @@ fv_status fv_dataset_select(fv_dataset **out, const fv_dataset *from, const int6
                 fv__fail(FV_USAGE, "row %lld\n  expected 0 to %lld", (long long)r, (long long)from->texts.count - 1);
             break;
         }
-        status = fv__rows_add(&rows, (fv__row_values){from->texts.text[r], from->texts.size[r],
-                                                      from->label ? from->label[r] : 0, from->part ? from->part[r] : 0,
-                                                      from->file[r], from->line[r]});
+        status = fv__rows_add(&rows, (fv__row_values){.text = from->texts.text[r],
+                                                      .size = from->texts.size[r],
+                                                      .label = from->label ? from->label[r] : 0,
+                                                      .number = from->number ? from->number[r] : 0,
+                                                      .part = from->part ? from->part[r] : 0,
+                                                      .file = from->file[r],
+                                                      .line = from->line[r]});
     }
     if (status == FV_OK) {
         atomic_fetch_add(&from->store->references, 1);
-        return fv__dataset_build(out, from->store, &rows, from->classes, from->label, from->part);
+        fv_target_type target = from->label ? FV_TARGET_CLASS : from->number ? FV_TARGET_REAL : FV_TARGET_NONE;
+        return fv__dataset_build(out, from->store, &rows, from->classes, target, from->part);
     }
     fv__rows_free(&rows);
     return status;
@@ -150,6 +187,7 @@ void fv_dataset_free(fv_dataset *d) {
     drop(d->texts.text);
     drop(d->texts.size);
     drop(d->label);
+    drop(d->number);
     drop(d->part);
     drop(d->file);
     drop(d->line);
@@ -159,4 +197,13 @@ void fv_dataset_free(fv_dataset *d) {
 
 const char *fv__dataset_file(const fv_dataset *data, int64_t row) {
     return data->file[row] < data->store->files ? data->store->file_name[data->file[row]] : "text";
+}
+
+uint64_t fv__dataset_hash(const fv_dataset *data, uint64_t hash) {
+    for (int64_t i = 0; data && i < data->texts.count; i++) {
+        hash = fv__hash(data->texts.text[i], data->texts.size[i], hash);
+        if (data->label) hash = fv__hash(&data->label[i], sizeof *data->label, hash);
+        if (data->number) hash = fv__hash(&data->number[i], sizeof *data->number, hash);
+    }
+    return hash;
 }

@@ -21,16 +21,19 @@ typedef struct fv__rows {
     const char **text;
     size_t *size;
     int32_t *label;
+    double *number;
     uint8_t *part;
     int32_t *file;
     int64_t *line;
-    size_t count, text_capacity, size_capacity, label_capacity, part_capacity, file_room, line_capacity;
+    size_t count, text_capacity, size_capacity, label_capacity, number_capacity, part_capacity, file_room,
+        line_capacity;
 } fv__rows;
 
 typedef struct fv__row_values {
     const char *text;
     size_t size;
     int32_t label;
+    double number;
     uint8_t part;
     int32_t file;
     int64_t line;
@@ -44,8 +47,14 @@ fv_status fv__rows_add(fv__rows *rows, fv__row_values values);
 void fv__rows_free(fv__rows *rows);
 
 /* Makes a dataset of the rows; takes them over, and one reference of the store, also when it fails. */
-fv_status fv__dataset_build(fv_dataset **data, fv__store *store, fv__rows *rows, fv_classes classes, bool labels,
-                            bool parts);
+fv_status fv__dataset_build(fv_dataset **data, fv__store *store, fv__rows *rows, fv_classes classes,
+                            fv_target_type target, bool parts);
+
+/* Of texts and targets, in their order; data may be NULL. */
+uint64_t fv__dataset_hash(const fv_dataset *data, uint64_t hash);
+
+/* FV_BAD_DATA when a text is not UTF-8 or has a NUL byte. */
+fv_status fv__texts_check(fv_texts texts);
 
 /* The file a row came from, for messages. */
 const char *fv__dataset_file(const fv_dataset *data, int64_t row);

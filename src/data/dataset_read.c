@@ -3,6 +3,7 @@
 #include "data/dataset.h"
 #include "io/table.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -18,7 +19,7 @@ const fv_option *fv_dataset_option_rows(void) {
         {"text-col", FV_OPT_STRING, offsetof(fv_dataset_options, text_col), "text", 0, 0, "COLUMN[,COLUMN]",
          "column of the text: name, number from 1, or JSON path"},
         {"label-col", FV_OPT_STRING, offsetof(fv_dataset_options, label_col), "label", 0, 0, "COLUMN",
-         "column of the label"},
+         "column of the label, or of the number"},
         {"split-col", FV_OPT_STRING, offsetof(fv_dataset_options, split_col), NULL, 0, 0, "COLUMN",
          "column that says train, valid or test"},
         {"label-prefix", FV_OPT_STRING, offsetof(fv_dataset_options, label_prefix), "__label__", 0, 0, "TEXT",
@@ -35,7 +36,7 @@ typedef struct reader {
     fv__rows rows;
     fv__map *labels;         /* name -> class id (in order of appearance until sorted) */
     const fv_classes *known; /* NULL: learn them */
-    bool labelled;
+    fv_target_type target;
     char *names;                         /* the options' columns, cut apart */
     const char *column[MAX_COLUMNS + 3]; /* texts, label, split, NULL */
     int texts, label, split;             /* number of text columns; places of the others or -1 */
@@ -59,7 +60,7 @@ static fv_status cut_columns(reader *r) {
     }
     int n = r->texts;
     r->label = r->split = -1;
-    if (r->labelled) r->label = n, r->column[n++] = r->options.label_col ? r->options.label_col : "label";
+    if (r->target) r->label = n, r->column[n++] = r->options.label_col ? r->options.label_col : "label";
     if (r->options.split_col) r->split = n, r->column[n++] = r->options.split_col;
     return FV_OK;
 }
@@ -100,6 +101,20 @@ static fv_status label_id(reader *r, fv__field label, int64_t line, int32_t *id)
     }
     *id = (int32_t)found;
     return FV_OK;
+}
+
+static fv_status number_of(const reader *r, fv__field field, int64_t line, double *number) {
+    char text[64];
+    if (field.size < sizeof text) {
+        memcpy(text, field.data, field.size);
+        text[field.size] = 0;
+        if (strlen(text) == field.size && fv__parse_float(text, number) && isfinite(*number)) return FV_OK;
+    }
+    return fv__fail(FV_BAD_DATA,
+                    "%s:%lld: not a number\n  expected a finite number such as 3.5 in column \"%s\"\n  found:   "
+                    "\"%.*s\"",
+                    r->file, (long long)line, r->column[r->label], (int)(field.size < 60 ? field.size : 60),
+                    field.data);
 }
 
 static fv_status no_label(const reader *r, int64_t line, bool lines) {
@@ -148,7 +163,7 @@ static fv_status text_of(reader *r, const fv__row *row, fv__field *text) {
 static fv_status table_row(reader *r, const fv__row *row, fv__field *text, fv__field *label, uint8_t *part) {
     FV_TRY(text_of(r, row, text));
     if (r->split >= 0) FV_TRY(part_of(r, row->fields[r->split], row->line, part));
-    if (!r->labelled) return FV_OK;
+    if (!r->target) return FV_OK;
     *label = row->fields[r->label];
     return label->size ? FV_OK : no_label(r, row->line, false);
 }
@@ -156,7 +171,7 @@ static fv_status table_row(reader *r, const fv__row *row, fv__field *text, fv__f
 /* fields: labels, then the text */
 static fv_status line_row(reader *r, const fv__row *row, fv__field *text, fv__field *label) {
     *text = row->fields[row->labels];
-    if (!r->labelled) return FV_OK;
+    if (!r->target) return FV_OK;
     if (!row->labels) return no_label(r, row->line, true);
     if (row->labels > 1 && strcmp(r->options.labels, "first"))
         return fv__fail(FV_BAD_DATA,
@@ -174,7 +189,8 @@ static fv_status add_row(reader *r, const fv__row *row, bool lines) {
         FV_TRY(line_row(r, row, &text, &label));
     else
         FV_TRY(table_row(r, row, &text, &label, &v.part));
-    if (r->labelled) FV_TRY(label_id(r, label, row->line, &v.label));
+    if (r->target == FV_TARGET_CLASS) FV_TRY(label_id(r, label, row->line, &v.label));
+    if (r->target == FV_TARGET_REAL) FV_TRY(number_of(r, label, row->line, &v.number));
     FV_TRY(fv__store_text(r->store, &v.text, text.data, text.size));
     v.size = text.size;
     r->empty += !v.size;
@@ -188,12 +204,12 @@ static fv_status add_table(reader *r, fv__table *table) {
     fv__row row;
     if (lines && r->split >= 0)
         return fv__fail(FV_USAGE, "%s: lines have no columns\n  expected CSV, TSV or JSONL for --split-col", r->file);
-    if (format == FV_TABLE_LINES && r->labelled)
+    if (format == FV_TABLE_LINES && r->target)
         return fv__fail(FV_USAGE, "%s: plain lines have no labels\n  expected fasttext, csv, tsv or jsonl", r->file);
     while (true) {
         FV_TRY(fv__table_next(table, &row, &more));
         if (!more) break;
-        if (r->labelled && lines && !row.labels && !row.fields[0].size) continue; /* an empty line */
+        if (r->target && lines && !row.labels && !row.fields[0].size) continue; /* an empty line */
         FV_TRY(add_row(r, &row, lines));
     }
     if (r->rows.count > before) return FV_OK;
@@ -295,9 +311,9 @@ static fv_status read_all(reader *r, fv_dataset **data, const char *const *path,
         r->file_index = i;
         FV_TRY(read_file(r, path[i], bytes, size));
     }
-    if (r->labelled && !r->known) FV_TRY(sort_classes(r, &classes));
+    if (r->target == FV_TARGET_CLASS && !r->known) FV_TRY(sort_classes(r, &classes));
     if (r->empty) fv__log(FV_LOG_WARN, "data: %lld of %zu texts are empty", (long long)r->empty, r->rows.count);
-    fv_status status = fv__dataset_build(data, r->store, &r->rows, classes, r->labelled, r->split >= 0);
+    fv_status status = fv__dataset_build(data, r->store, &r->rows, classes, r->target, r->split >= 0);
     r->store = NULL;
     return status;
 }
@@ -317,18 +333,22 @@ static fv_status read_with(reader *r, fv_dataset **data, const char *const *path
 
 fv_status fv_dataset_read(fv_dataset **data, const char *const *path, int paths, const fv_dataset_options *options,
                           const fv_classes *classes) {
-    reader r = {.known = classes, .labelled = true};
-    return read_with(&r, data, path, paths, NULL, 0, options);
+    return fv_dataset_read_target(data, path, paths, options, FV_TARGET_CLASS, classes);
 }
 
 fv_status fv_dataset_read_texts(fv_dataset **data, const char *const *path, int paths,
                                 const fv_dataset_options *options) {
-    reader r = {0};
+    return fv_dataset_read_target(data, path, paths, options, FV_TARGET_NONE, NULL);
+}
+
+fv_status fv_dataset_read_target(fv_dataset **data, const char *const *path, int paths,
+                                 const fv_dataset_options *options, fv_target_type target, const fv_classes *classes) {
+    reader r = {.known = target == FV_TARGET_CLASS ? classes : NULL, .target = target};
     return read_with(&r, data, path, paths, NULL, 0, options);
 }
 
 fv_status fv_dataset_parse(fv_dataset **data, const char *name, const void *bytes, size_t size,
-                           const fv_dataset_options *options, const fv_classes *classes, bool labelled) {
-    reader r = {.known = labelled ? classes : NULL, .labelled = labelled};
+                           const fv_dataset_options *options, const fv_classes *classes, fv_target_type target) {
+    reader r = {.known = target == FV_TARGET_CLASS ? classes : NULL, .target = target};
     return read_with(&r, data, &name, 1, size ? bytes : "", size, options);
 }

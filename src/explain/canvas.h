@@ -39,8 +39,8 @@ typedef struct fv__figure {
     fv__scale scale;
     int64_t rows, columns, bin; /* of the matrix as drawn: `bin` tokens are one cell */
     int64_t cell, matrix_width, matrix_height, left, top;
-    int64_t bars, *bar;             /* tokens with a bar */
-    int64_t key_label, query_label; /* pixels reserved for labels */
+    int64_t bars, *bar;                 /* tokens with a bar */
+    int64_t key_caption, query_caption; /* pixels reserved for captions */
     double max;
     fv__buf title, subtitle;
 } fv__figure;

@@ -23,7 +23,7 @@ float *fv__explain_floats(fv_explanation *e, const float *from, int64_t count);
 
 /* What a token looks like: its bytes of the text when they are whole characters, hex bytes when they are not, otherwise
  * its piece. Appends to `out`. */
-void fv__token_label(fv__buf *out, const fv_explain_sequence *sequence, int64_t token);
+void fv__token_caption(fv__buf *out, const fv_explain_sequence *sequence, int64_t token);
 
 /* Makes out[k] true for the special tokens; `out` has room for all of them. */
 void fv__special_keys(bool *out, const fv_explain_sequence *sequence);

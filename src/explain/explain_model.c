@@ -2,9 +2,10 @@
  *
  * Weights come row by row from the fused path (fv_trace_weights); of each head one matrix is in memory besides those
  * that are kept. Attributions: `attention`, what the pooled vector sees through all layers (its pooling shares times
- * the rollout); `gradient-attention`, the sum over heads and queries of weight times d logit / d weight;
+ * the rollout); `gradient-attention`, the sum over heads and queries of weight times d output / d weight;
  * `input-gradient`, gradient times input, which for the counting kinds is the exact contribution of each word. */
 #include "explain/render.h"
+#include "task/contract.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -27,6 +28,7 @@ const fv_option *fv_explain_option_rows(void) {
 typedef struct work {
     fv_explanation *e;
     fv_trace *trace;
+    fv__outcome outcome;
     fv__head_choice choice;
     int64_t tokens;
     bool has_weights, has_pool; /* of self-attention; of pooling */
@@ -82,14 +84,17 @@ static fv_status add_tokens(work *w, size_t size) {
 static fv_status add_prediction(work *w) {
     const fv_trace *t = w->trace;
     const fv_model_options *how = fv_model_options_of(t->model);
-    fv_classes classes = fv_model_classes(t->model);
-    for (int32_t c = 0; c < classes.count; c++)
-        FV_TRY(fv_explanation_add_class(w->e, classes.name[c], t->probability[c], t->logit[c]));
-    w->e->predicted = (int32_t)t->predicted;
+    fv_classes names = w->outcome.names;
+    for (int32_t c = 0; c < names.count; c++)
+        FV_TRY(fv_explanation_add_class(w->e, names.name[c], t->answer[c], t->output[c]));
+    if (names.count > 0) w->e->predicted = (int32_t)t->predicted;
+    if (*w->outcome.answer) FV_TRY(fv_explanation_add_note(w->e, "answer", w->outcome.answer));
     w->e->parameters = fv_model_parameters(t->model);
     const char *kind = fv_model_kind_of(t->model)->name;
     w->e->kind = fv__explain_text(w->e, kind, strlen(kind));
-    if (!w->e->kind) return FV_NO_RESOURCES;
+    const char *task = fv_model_task_of(t->model);
+    w->e->task = fv__explain_text(w->e, task, strlen(task));
+    if (!w->e->kind || !w->e->task) return FV_NO_RESOURCES;
     if (t->layers == 0) return FV_OK;
     const char *mechanism = how->mechanism ? how->mechanism : "softmax";
     w->e->mechanism = fv__explain_text(w->e, mechanism, strlen(mechanism));
@@ -208,41 +213,48 @@ static fv_status add_gradient_attention(work *w, int32_t of_class) {
     }
     return fv_explanation_add_attribution(
         w->e, "gradient-attention", "Gradient x attention",
-        "attention weight times its gradient of the class's score, summed over heads and queries", 0, of_class, true,
-        w->sum);
+        of_class < 0 ? "attention weight times its gradient of the answer, summed over heads and queries"
+                     : "attention weight times its gradient of the class's score, summed over heads and queries",
+        0, of_class, true, w->sum);
 }
 
+/* of_class: -1 when there is one output and no class. */
 static fv_status add_gradients(work *w, int32_t of_class) {
     const fv_trace *t = w->trace;
-    bool counts = !(fv_model_kind_of(t->model)->can & FV_MODEL_BY_GRADIENT);
-    FV_TRY(fv_trace_backward(w->trace, of_class));
+    bool counts = !(fv_model_kind_of(t->model)->can & FV_MODEL_BY_GRADIENT), class = of_class >= 0;
+    FV_TRY(fv_trace_backward(w->trace, class ? of_class : 0));
     if (w->has_weights) FV_TRY(add_gradient_attention(w, of_class));
     FV_TRY(fv_trace_contributions(t, w->sum));
     if (counts)
         return fv_explanation_add_attribution(
             w->e, "contribution", "Contribution",
-            "what the word's features add to the class's score, beyond what they add to the average class", 0, of_class,
-            true, w->sum);
+            class ? "what the word's features add to the class's score, beyond what they add to the average class"
+                  : "what the word's features add to the answer",
+            0, of_class, true, w->sum);
     return fv_explanation_add_attribution(w->e, "input-gradient", "Gradient x input",
-                                          "embedding of the token times its gradient of the class's score", 0, of_class,
-                                          true, w->sum);
+                                          class ? "embedding of the token times its gradient of the class's score"
+                                                : "embedding of the token times its gradient of the answer",
+                                          0, of_class, true, w->sum);
 }
 
 /* The most probable class that is none of those already done. */
 static int32_t next_class(const work *w, const int32_t *done, int count) {
     int32_t best = -1;
-    for (int32_t c = 0; c < w->trace->classes; c++) {
+    for (int32_t c = 0; c < w->outcome.names.count; c++) {
         bool seen = false;
         for (int i = 0; i < count; i++) seen |= done[i] == c;
-        if (!seen && (best < 0 || w->trace->probability[c] > w->trace->probability[best])) best = c;
+        if (!seen && (best < 0 || w->trace->answer[c] > w->trace->answer[best])) best = c;
     }
     return best;
 }
 
 static fv_status wanted_class(const work *w, const char *name, int32_t *of_class) {
-    fv_classes classes = fv_model_classes(w->trace->model);
-    *of_class = (int32_t)w->trace->predicted;
+    fv_classes classes = w->outcome.names;
+    *of_class = classes.count ? (int32_t)w->trace->predicted : -1;
     if (!name) return FV_OK;
+    if (classes.count == 0)
+        return fv__fail(FV_USAGE, "explain: this model has no classes\n  expected none to be named\n  found:   \"%s\"",
+                        name);
     for (int32_t c = 0; c < classes.count; c++)
         if (!strcmp(classes.name[c], name)) return *of_class = c, FV_OK;
     fv__buf names = {0};
@@ -268,8 +280,8 @@ static fv_status fill(work *w, size_t size, const fv_explain_options *options) {
     FV_TRY(add_class_attention(w));
     for (int i = 0; options->gradients && i < CLASSES_SENT; i++) {
         if (i > 0) done[i] = next_class(w, done, i);
-        if (done[i] >= 0) FV_TRY(add_gradients(w, done[i]));
-        if (done[i] < 0) break;
+        if (i > 0 && done[i] < 0) break;
+        FV_TRY(add_gradients(w, done[i]));
     }
     FV_TRY(fv_explanation_add_note(w->e, "fovea", fv_version()));
     return fv_explanation_add_note(w->e, "kernels", fv_isa());
@@ -300,8 +312,11 @@ fv_status fv_explain(fv_explanation **out, const fv_model *model, const char *te
     fv_explain_options standard;
     fv_options_init(fv_explain_option_rows(), &standard);
     work w = {0};
-    fv_status status = fv_model_trace(&w.trace, model, text, size);
+    const fv__task *task;
+    fv_status status = fv__task_need(&task, model);
+    if (status == FV_OK) status = fv_model_trace(&w.trace, model, text, size);
     if (status == FV_OK) {
+        task->explain(&w.outcome, w.trace);
         w.tokens = w.trace->tokens->count;
         w.has_weights = w.trace->layers > 0 && mechanism_has_weights(fv_model_options_of(model)->mechanism);
         const char *pool = fv_model_options_of(model)->pooling;

@@ -26,8 +26,8 @@ float *fv__explain_floats(fv_explanation *e, const float *from, int64_t count) {
     return copy;
 }
 
-/* Labels come from models and files: repaired like every text. */
-static fv_status copy_label(fv_explanation *e, const char **out, const char *text) {
+/* Captions come from models and files: repaired like every text. */
+static fv_status copy_caption(fv_explanation *e, const char **out, const char *text) {
     if (!text) text = "";
     fv__buf fixed = {0};
     fv__text_repair(&fixed, text, strlen(text));
@@ -47,13 +47,13 @@ fv_status fv_explanation_create(fv_explanation **out, const char *title, const c
     fv_status status = FV_NO_RESOURCES;
     e->store = fv__alloc(sizeof *e->store);
     if (e->store) status = fv__arena_create(&e->store->arena);
-    if (status == FV_OK) status = copy_label(e, &e->title, title);
-    if (status == FV_OK) status = copy_label(e, &e->model, model_name);
+    if (status == FV_OK) status = copy_caption(e, &e->title, title);
+    if (status == FV_OK) status = copy_caption(e, &e->model, model_name);
     if (status != FV_OK) {
         fv_explanation_free(e);
         return status;
     }
-    e->kind = e->mechanism = "";
+    e->kind = e->mechanism = e->task = "";
     e->predicted = e->expected = -1;
     *out = e;
     return FV_OK;
@@ -75,10 +75,10 @@ void fv_explanation_free(fv_explanation *e) {
     fv__free(e);
 }
 
-fv_status fv_explanation_add_note(fv_explanation *e, const char *label, const char *value) {
+fv_status fv_explanation_add_note(fv_explanation *e, const char *caption, const char *value) {
     fv_explain_note note = {0};
-    FV_TRY(copy_label(e, &note.label, label));
-    FV_TRY(copy_label(e, &note.value, value));
+    FV_TRY(copy_caption(e, &note.caption, caption));
+    FV_TRY(copy_caption(e, &note.value, value));
     FV_TRY(FV_GROW(&e->note, &e->store->notes, (size_t)e->notes + 1));
     e->note[e->notes++] = note;
     return FV_OK;
@@ -86,7 +86,7 @@ fv_status fv_explanation_add_note(fv_explanation *e, const char *label, const ch
 
 fv_status fv_explanation_add_class(fv_explanation *e, const char *name, double probability, double logit) {
     fv_explain_class one = {NULL, probability, logit};
-    FV_TRY(copy_label(e, &one.name, name));
+    FV_TRY(copy_caption(e, &one.name, name));
     FV_TRY(FV_GROW(&e->class_of, &e->store->classes, (size_t)e->classes + 1));
     e->class_of[e->classes] = one;
     if (e->predicted < 0 || probability > e->class_of[e->predicted].probability) e->predicted = e->classes;
@@ -138,7 +138,7 @@ static fv_status copy_token(fv_explanation *e, fv_explain_token *to, const fv_ex
     if (!from) {
         snprintf(number, sizeof number, "%lld", (long long)index);
         *to = (fv_explain_token){.word = -1};
-        return copy_label(e, &to->piece, number);
+        return copy_caption(e, &to->piece, number);
     }
     if (from->start < 0 || from->end < from->start || from->end > (int64_t)size)
         return fv__fail(FV_USAGE,
@@ -146,15 +146,15 @@ static fv_status copy_token(fv_explanation *e, fv_explain_token *to, const fv_ex
                         "  expected 0 <= start <= end <= %zu\n  found:   %lld..%lld",
                         (long long)index, size, (long long)from->start, (long long)from->end);
     *to = *from;
-    return copy_label(e, &to->piece, from->piece);
+    return copy_caption(e, &to->piece, from->piece);
 }
 
-fv_status fv_explanation_add_sequence(fv_explanation *e, const char *label, const char *text, size_t size,
+fv_status fv_explanation_add_sequence(fv_explanation *e, const char *caption, const char *text, size_t size,
                                       const fv_explain_token *token, int64_t count, int *index) {
     if (count < 0) return fv__fail(FV_USAGE, "fv_explanation_add_sequence: negative count %lld", (long long)count);
     if (!text) size = 0;
     fv_explain_sequence s = {.count = count};
-    FV_TRY(copy_label(e, &s.label, label));
+    FV_TRY(copy_caption(e, &s.caption, caption));
     size_t bytes;
     if (!fv__size_of(&count, 1, sizeof *s.token, &bytes) || !(s.token = fv__arena_alloc(e->store->arena, bytes)))
         return FV_NO_RESOURCES;
@@ -172,7 +172,7 @@ fv_status fv_explanation_add_sequence(fv_explanation *e, const char *label, cons
     return FV_OK;
 }
 
-void fv__token_label(fv__buf *out, const fv_explain_sequence *s, int64_t token) {
+void fv__token_caption(fv__buf *out, const fv_explain_sequence *s, int64_t token) {
     const fv_explain_token *t = &s->token[token];
     size_t size = (size_t)(t->end - t->start);
     if (!s->text || size == 0) {
@@ -196,13 +196,13 @@ static fv_status check_sequence(const fv_explanation *e, int sequence, const cha
     return fv__fail(FV_USAGE, "%s: no sequence %d\n  expected an index below %d", where, sequence, e->sequences);
 }
 
-fv_status fv_explanation_add_map(fv_explanation *e, const char *id, const char *label, int query, int key,
+fv_status fv_explanation_add_map(fv_explanation *e, const char *id, const char *caption, int query, int key,
                                  bool normalised, bool causal, int *index) {
     FV_TRY(check_sequence(e, query, "fv_explanation_add_map"));
     FV_TRY(check_sequence(e, key, "fv_explanation_add_map"));
     fv_explain_map map = {.query = query, .key = key, .normalised = normalised, .causal = causal};
-    FV_TRY(copy_label(e, &map.id, id));
-    FV_TRY(copy_label(e, &map.label, label));
+    FV_TRY(copy_caption(e, &map.id, id));
+    FV_TRY(copy_caption(e, &map.caption, caption));
     FV_TRY(FV_GROW(&e->map, &e->store->maps, (size_t)e->maps + 1));
     FV_TRY(FV_GROW(&e->store->heads, &e->store->head_maps, (size_t)e->maps + 1));
     if (index) *index = e->maps;
@@ -237,26 +237,26 @@ static fv_status fill_head(fv_explanation *e, fv_explain_head *head, const fv_ex
 }
 
 fv_status fv_explanation_add_head(fv_explanation *e, int map, int32_t layer, int32_t head, const char *id,
-                                  const char *label, const float *weight) {
+                                  const char *caption, const float *weight) {
     if (map < 0 || map >= e->maps)
         return fv__fail(FV_USAGE, "fv_explanation_add_head: no map %d\n  expected an index below %d", map, e->maps);
     fv_explain_head one = {.layer = layer, .head = head};
     fv_explain_map *to = &e->map[map];
-    if (id) FV_TRY(copy_label(e, &one.id, id));
-    if (label) FV_TRY(copy_label(e, &one.label, label));
+    if (id) FV_TRY(copy_caption(e, &one.id, id));
+    if (caption) FV_TRY(copy_caption(e, &one.caption, caption));
     FV_TRY(fill_head(e, &one, to, weight));
     FV_TRY(FV_GROW(&to->head, &e->store->heads[map], (size_t)to->heads + 1));
     to->head[to->heads++] = one;
     return FV_OK;
 }
 
-fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, const char *label, const char *about,
+fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, const char *caption, const char *about,
                                          int sequence, int32_t of_class, bool is_signed, const float *value) {
     FV_TRY(check_sequence(e, sequence, "fv_explanation_add_attribution"));
     fv_attribution one = {.sequence = sequence, .of_class = of_class, .is_signed = is_signed};
-    FV_TRY(copy_label(e, &one.id, id));
-    FV_TRY(copy_label(e, &one.label, label));
-    FV_TRY(copy_label(e, &one.about, about));
+    FV_TRY(copy_caption(e, &one.id, id));
+    FV_TRY(copy_caption(e, &one.caption, caption));
+    FV_TRY(copy_caption(e, &one.about, about));
     for (int64_t i = 0; i < e->sequence[sequence].count; i++)
         if (!isfinite(value[i]))
             return fv__fail(FV_BAD_DATA, "explanation: attribution \"%s\" of token %lld is %g", id, (long long)i,
@@ -270,13 +270,13 @@ fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, cons
 
 /* ---- from plain arrays */
 
-static fv_status add_positions(fv_explanation *e, const char *label, const char *const *piece, int64_t count,
+static fv_status add_positions(fv_explanation *e, const char *caption, const char *const *piece, int64_t count,
                                int *index) {
-    if (!piece) return fv_explanation_add_sequence(e, label, NULL, 0, NULL, count, index);
+    if (!piece) return fv_explanation_add_sequence(e, caption, NULL, 0, NULL, count, index);
     fv_explain_token *token = fv__alloc_array((size_t)count, sizeof *token);
     if (!token) return FV_NO_RESOURCES;
     for (int64_t i = 0; i < count; i++) token[i] = (fv_explain_token){.piece = piece[i], .word = -1};
-    fv_status status = fv_explanation_add_sequence(e, label, NULL, 0, token, count, index);
+    fv_status status = fv_explanation_add_sequence(e, caption, NULL, 0, token, count, index);
     fv__free(token);
     return status;
 }
@@ -301,16 +301,16 @@ static bool is_causal(const float *weight, int64_t matrices, int64_t queries, in
 }
 
 static fv_status fill_of(fv_explanation *e, const float *weights, int64_t layers, int64_t heads, int64_t queries,
-                         int64_t keys, const char *const *query_labels, const char *const *key_labels) {
-    bool same = queries == keys && (!query_labels || !key_labels || query_labels == key_labels);
+                         int64_t keys, const char *const *query_captions, const char *const *key_captions) {
+    bool same = queries == keys && (!query_captions || !key_captions || query_captions == key_captions);
     int key, query, map;
     FV_TRY(add_positions(e, same ? "positions" : "keys",
-                         key_labels ? key_labels
-                         : same     ? query_labels
-                                    : NULL,
+                         key_captions ? key_captions
+                         : same       ? query_captions
+                                      : NULL,
                          keys, &key));
     query = key;
-    if (!same) FV_TRY(add_positions(e, "queries", query_labels, queries, &query));
+    if (!same) FV_TRY(add_positions(e, "queries", query_captions, queries, &query));
     bool normalised = fv__rows_sum_to_one(weights, layers * heads * queries, keys);
     FV_TRY(fv_explanation_add_map(e, same ? "self" : "cross", same ? "Self-attention" : "Attention", query, key,
                                   normalised, is_causal(weights, layers * heads, queries, keys), &map));
@@ -322,8 +322,8 @@ static fv_status fill_of(fv_explanation *e, const float *weights, int64_t layers
 }
 
 fv_status fv_explanation_of(fv_explanation **out, const char *title, const float *weights, int64_t layers,
-                            int64_t heads, int64_t queries, int64_t keys, const char *const *query_labels,
-                            const char *const *key_labels) {
+                            int64_t heads, int64_t queries, int64_t keys, const char *const *query_captions,
+                            const char *const *key_captions) {
     *out = NULL;
     int64_t dim[4] = {layers, heads, queries, keys};
     size_t bytes;
@@ -335,7 +335,7 @@ fv_status fv_explanation_of(fv_explanation **out, const char *title, const float
                         (long long)layers, (long long)heads, (long long)queries, (long long)keys);
     fv_explanation *e;
     FV_TRY(fv_explanation_create(&e, title, ""));
-    fv_status status = fill_of(e, weights, layers, heads, queries, keys, query_labels, key_labels);
+    fv_status status = fill_of(e, weights, layers, heads, queries, keys, query_captions, key_captions);
     if (status == FV_OK)
         *out = e;
     else

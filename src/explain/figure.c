@@ -1,4 +1,4 @@
-/* figure: the layout of a picture. With attention it is a matrix with its labels, a colour bar, and under the columns
+/* figure: the layout of a picture. With attention it is a matrix with its captions, a colour bar, and under the columns
  * the attributions of the same tokens; without, it is the most important words with a bar each. */
 #include "explain/canvas.h"
 
@@ -12,35 +12,35 @@ enum {
     SMALL = 11,
     BAR_ROW = 24,
     BAR_WIDTH = 260,
-    LABEL_MAX = 18, /* columns of text that a label may take */
+    CAPTION_MAX = 18, /* columns of text that a caption may take */
     HEADING_MAX = 100,
     CELLS_MAX = 1500 /* of a side; longer texts are binned */
 };
 static const fv__rgb ink = {20, 21, 26}, muted = {96, 100, 112}, rule = {214, 218, 226}, paper = {255, 255, 255};
 
-/* ---- labels */
+/* ---- captions */
 
 static int64_t text_width(int64_t columns, int64_t size) { return (columns * size * 6 + 9) / 10; }
 
-/* The label of a token, plain and cut to LABEL_MAX columns; returns the columns it takes. */
-static int64_t label_of(fv__buf *out, const fv_explain_sequence *s, int64_t token) {
+/* The caption of a token, plain and cut to CAPTION_MAX columns; returns the columns it takes. */
+static int64_t caption_of(fv__buf *out, const fv_explain_sequence *s, int64_t token) {
     fv__buf raw = {0}, plain = {0};
-    fv__token_label(&raw, s, token);
+    fv__token_caption(&raw, s, token);
     fv__plain_text(&plain, raw.data ? raw.data : "", raw.size);
-    int64_t columns = fv__fit_columns(out, plain.data ? plain.data : "", plain.size, LABEL_MAX);
+    int64_t columns = fv__fit_columns(out, plain.data ? plain.data : "", plain.size, CAPTION_MAX);
     out->failed |= raw.failed || plain.failed;
     fv__buf_free(&raw);
     fv__buf_free(&plain);
     return columns;
 }
 
-static int64_t widest_label(const fv_explain_sequence *s, int64_t step, int64_t size) {
+static int64_t widest_caption(const fv_explain_sequence *s, int64_t step, int64_t size) {
     int64_t widest = 1;
     for (int64_t i = 0; i < s->count; i += step) {
-        fv__buf label = {0};
-        int64_t columns = label_of(&label, s, i);
+        fv__buf caption = {0};
+        int64_t columns = caption_of(&caption, s, i);
         if (columns > widest) widest = columns;
-        fv__buf_free(&label);
+        fv__buf_free(&caption);
     }
     return text_width(widest, size);
 }
@@ -55,10 +55,10 @@ static int64_t cell_for(int64_t tokens) {
     return tokens <= 900 ? 2 : 1;
 }
 
-static int64_t label_size(const fv__figure *f) { return f->cell >= 14 ? BODY : SMALL; }
-/* Every step-th cell has a label, so that lines do not touch. */
-static int64_t label_step(const fv__figure *f) {
-    int64_t line = label_size(f) + 1;
+static int64_t caption_size(const fv__figure *f) { return f->cell >= 14 ? BODY : SMALL; }
+/* Every step-th cell has a caption, so that lines do not touch. */
+static int64_t caption_step(const fv__figure *f) {
+    int64_t line = caption_size(f) + 1;
     return f->cell >= line ? 1 : (line + f->cell - 1) / f->cell;
 }
 
@@ -72,12 +72,12 @@ static void layout_matrix(fv__figure *f, int64_t asked) {
     f->max = fv__largest(f->head->weight, query->count * key->count);
     f->matrix_width = f->columns * f->cell;
     f->matrix_height = f->rows * f->cell;
-    int64_t step = label_step(f) * f->bin;
-    f->query_label = widest_label(query, step, label_size(f));
-    f->key_label = widest_label(key, step, label_size(f));
-    int64_t side = text_width(20, SMALL), room = f->query_label + 30; /* of the labels, of the strips' names */
+    int64_t step = caption_step(f) * f->bin;
+    f->query_caption = widest_caption(query, step, caption_size(f));
+    f->key_caption = widest_caption(key, step, caption_size(f));
+    int64_t side = text_width(20, SMALL), room = f->query_caption + 30; /* of the captions, of the strips' names */
     f->left = MARGIN + (f->side[0] && room < side ? side : room);
-    f->top = MARGIN + HEADING + 50 + f->key_label + 34;
+    f->top = MARGIN + HEADING + 50 + f->key_caption + 34;
     f->width = f->left + f->matrix_width + 20 + 14 + 64 + MARGIN;
     f->height = f->top + f->matrix_height + 20 + MARGIN;
     for (int i = 0; i < 2; i++)
@@ -94,8 +94,8 @@ static fv_status layout_bars(fv__figure *f, int64_t top) {
     if (!f->bar) return FV_NO_RESOURCES;
     f->bars = fv__top_tokens(f->e, a, f->bar, room);
     f->max = fv__largest(a->value, s->count);
-    f->query_label = text_width(LABEL_MAX, BODY);
-    f->left = MARGIN + f->query_label + 12;
+    f->query_caption = text_width(CAPTION_MAX, BODY);
+    f->left = MARGIN + f->query_caption + 12;
     f->top = MARGIN + HEADING + 56;
     f->width = f->left + BAR_WIDTH + 90 + MARGIN;
     f->height = f->top + f->bars * BAR_ROW + MARGIN;
@@ -108,7 +108,7 @@ static void write_title(const fv__figure *f, fv__buf *line) {
     if (f->map)
         fv__head_title(line, f->map, f->head);
     else
-        fv__buf_text(line, f->side[0]->label);
+        fv__buf_text(line, f->side[0]->caption);
     if (f->e->kind[0]) fv__buf_printf(line, "  (%s)", f->e->kind);
 }
 
@@ -121,7 +121,7 @@ static void write_subtitle(const fv__figure *f, fv__buf *line) {
     }
     fv__buf_printf(line, "predicted %s, %.1f %%", e->class_of[e->predicted].name,
                    100 * e->class_of[e->predicted].probability);
-    if (e->expected >= 0) fv__buf_printf(line, "; true label %s", e->class_of[e->expected].name);
+    if (e->expected >= 0) fv__buf_printf(line, "; true class %s", e->class_of[e->expected].name);
     if (of_class != e->predicted) fv__buf_printf(line, "; explained %s", e->class_of[of_class].name);
 }
 
@@ -199,24 +199,24 @@ static fv_status draw_cells(const fv__figure *f, fv__canvas *c) {
     return FV_OK;
 }
 
-static fv_status draw_labels(const fv__figure *f, fv__canvas *c) {
+static fv_status draw_captions(const fv__figure *f, fv__canvas *c) {
     const fv_explain_sequence *query = &f->e->sequence[f->map->query], *key = &f->e->sequence[f->map->key];
-    int64_t size = label_size(f), step = label_step(f), middle = f->cell / 2 + size * 35 / 100;
-    fv__buf label = {0};
+    int64_t size = caption_size(f), step = caption_step(f), middle = f->cell / 2 + size * 35 / 100;
+    fv__buf caption = {0};
     for (int64_t i = 0; i < f->rows; i += step) {
-        label_of(&label, query, i * f->bin);
-        put_buf(c, f->left - 6, f->top + i * f->cell + middle, (fv__type){size, FV_ANCHOR_END, false, ink}, &label);
+        caption_of(&caption, query, i * f->bin);
+        put_buf(c, f->left - 6, f->top + i * f->cell + middle, (fv__type){size, FV_ANCHOR_END, false, ink}, &caption);
     }
     for (int64_t j = 0; j < f->columns; j += step) {
-        label_of(&label, key, j * f->bin);
-        put_buf(c, f->left + j * f->cell + middle, f->top - 7, (fv__type){size, FV_ANCHOR_START, true, ink}, &label);
+        caption_of(&caption, key, j * f->bin);
+        put_buf(c, f->left + j * f->cell + middle, f->top - 7, (fv__type){size, FV_ANCHOR_START, true, ink}, &caption);
     }
-    fv_status status = fv__buf_status(&label);
-    fv__buf_free(&label);
-    put(c, f->left + f->matrix_width / 2, f->top - f->key_label - 18, (fv__type){SMALL, FV_ANCHOR_MIDDLE, false, muted},
-        "key (column)");
+    fv_status status = fv__buf_status(&caption);
+    fv__buf_free(&caption);
+    put(c, f->left + f->matrix_width / 2, f->top - f->key_caption - 18,
+        (fv__type){SMALL, FV_ANCHOR_MIDDLE, false, muted}, "key (column)");
     if (f->matrix_height < text_width(11, SMALL)) return status;
-    put(c, f->left - f->query_label - 18, f->top + f->matrix_height / 2,
+    put(c, f->left - f->query_caption - 18, f->top + f->matrix_height / 2,
         (fv__type){SMALL, FV_ANCHOR_MIDDLE, true, muted}, "query (row)");
     return status;
 }
@@ -258,7 +258,7 @@ static fv_status draw_strip(const fv__figure *f, fv__canvas *c, const fv_attribu
         float *to = &shade[j / f->bin];
         if (fabs(value) > fabs((double)*to)) *to = (float)value;
     }
-    put(c, f->left - 6, y + 14, (fv__type){SMALL, FV_ANCHOR_END, false, muted}, a->label);
+    put(c, f->left - 6, y + 14, (fv__type){SMALL, FV_ANCHOR_END, false, muted}, a->caption);
     c->rect(c, f->left - 1, y - 1, f->matrix_width + 2, 22, rule);
     c->cells(c, &(fv__cells){f->left, y, f->cell, 20, 1, f->columns, shade});
     fv__free(shade);
@@ -269,19 +269,19 @@ static fv_status draw_bars(const fv__figure *f, fv__canvas *c) {
     const fv_attribution *a = f->side[0];
     const fv_explain_sequence *s = &f->e->sequence[a->sequence];
     int64_t zero = a->is_signed ? f->left + BAR_WIDTH / 2 : f->left, room = f->left + BAR_WIDTH - zero;
-    fv__buf label = {0};
+    fv__buf caption = {0};
     c->rect(c, zero, f->top - 6, 1, f->bars * BAR_ROW + 6, rule);
     for (int64_t i = 0; i < f->bars; i++) {
         double value = a->value[f->bar[i]], share = f->max > 0 ? value / f->max : 0;
         int64_t y = f->top + i * BAR_ROW, length = (int64_t)(fabs(share) * (double)room + 0.5);
-        label_of(&label, s, f->bar[i]);
-        put_buf(c, f->left - 12, y + 13, (fv__type){BODY, FV_ANCHOR_END, false, ink}, &label);
+        caption_of(&caption, s, f->bar[i]);
+        put_buf(c, f->left - 12, y + 13, (fv__type){BODY, FV_ANCHOR_END, false, ink}, &caption);
         c->rect(c, share < 0 ? zero - length : zero, y, length, 17, fv__shade_color(share < 0 ? -0.55 : 0.55));
-        fv__buf_printf(&label, a->is_signed ? "%+.3f" : "%.3f", value);
-        put_buf(c, f->left + BAR_WIDTH + 12, y + 13, (fv__type){BODY, FV_ANCHOR_START, false, muted}, &label);
+        fv__buf_printf(&caption, a->is_signed ? "%+.3f" : "%.3f", value);
+        put_buf(c, f->left + BAR_WIDTH + 12, y + 13, (fv__type){BODY, FV_ANCHOR_START, false, muted}, &caption);
     }
-    fv_status status = fv__buf_status(&label);
-    fv__buf_free(&label);
+    fv_status status = fv__buf_status(&caption);
+    fv__buf_free(&caption);
     return status;
 }
 
@@ -290,7 +290,7 @@ fv_status fv__figure_draw(const fv__figure *f, fv__canvas *c) {
     draw_heading(f, c);
     if (!f->map) return draw_bars(f, c);
     FV_TRY(draw_cells(f, c));
-    FV_TRY(draw_labels(f, c));
+    FV_TRY(draw_captions(f, c));
     FV_TRY(draw_color_bar(f, c));
     int64_t y = f->top + f->matrix_height + 16;
     for (int i = 0; i < 2; i++) {

@@ -1,5 +1,5 @@
 /* font: a stroke font of our own for pictures without a text engine: printable ASCII, everything else is a box. Strokes
- * scale to any size and are drawn with round pens and soft edges, so one small table serves labels and headings. */
+ * scale to any size and are drawn with round pens and soft edges, so one small table serves captions and headings. */
 #include "explain/canvas.h"
 
 /* clang-format off */

@@ -107,10 +107,10 @@ static void add_starts(fv__buf *out, const fv_explain_sequence *s) {
     fv__buf_text(out, "]");
 }
 
-/* Positions without a text are a text without bytes: then the pieces are the labels. */
+/* Positions without a text are a text without bytes: then the pieces are the captions. */
 static void add_sequence(fv__buf *out, const fv_explain_sequence *s) {
     fv__buf_text(out, "{\"kind\":\"text\",");
-    member_text(out, "label", s->label);
+    member_text(out, "caption", s->caption);
     fv__buf_text(out, ",\"text\":");
     text(out, s->text ? s->text : "", s->size);
     add_starts(out, s);
@@ -122,7 +122,7 @@ static void add_attribution(fv__buf *out, const fv_explanation *e, const fv_attr
     fv__buf_text(out, "{");
     member_text(out, "id", a->id);
     fv__buf_text(out, ",");
-    member_text(out, "label", a->label);
+    member_text(out, "caption", a->caption);
     fv__buf_printf(out, ",\"sequence\":%d", a->sequence);
     if (a->of_class >= 0) fv__buf_printf(out, ",\"class\":%d", s->place[a->of_class]);
     boolean(out, "signed", a->is_signed);
@@ -139,11 +139,11 @@ static void add_attribution(fv__buf *out, const fv_explanation *e, const fv_attr
 /* ---- maps */
 
 static const struct {
-    const char *id, *label, *unit, *about;
+    const char *id, *caption, *unit, *about;
     size_t offset;
 } statistics[] = {
-#define STAT(id, field, label, unit, about) \
-    { id, label, unit, about, offsetof(fv_head_stats, field) }
+#define STAT(id, field, caption, unit, about) \
+    { id, caption, unit, about, offsetof(fv_head_stats, field) }
     STAT("entropy", entropy_bits, "Entropy", "bits", "how spread out the rows are, on average"),
     STAT("focus", entropy, "Entropy, relative", "share",
          "entropy as a share of the largest possible over the visible keys"),
@@ -170,9 +170,9 @@ static void add_heads(fv__buf *out, const fv_explain_map *map) {
             comma(out, members++);
             member_text(out, "id", h->id);
         }
-        if (h->label) {
+        if (h->caption) {
             comma(out, members++);
-            member_text(out, "label", h->label);
+            member_text(out, "caption", h->caption);
         }
         fv__buf_text(out, "}");
     }
@@ -182,8 +182,8 @@ static void add_heads(fv__buf *out, const fv_explain_map *map) {
 static void add_statistics(fv__buf *out, const fv_explain_map *map) {
     fv__buf_text(out, ",\n \"stats\":[");
     for (size_t s = 0; s < sizeof statistics / sizeof *statistics; s++) {
-        fv__buf_printf(out, "%s{\"id\":\"%s\",\"label\":\"%s\",\"unit\":\"%s\",\"about\":\"%s\",\"values\":[",
-                       s ? "," : "", statistics[s].id, statistics[s].label, statistics[s].unit, statistics[s].about);
+        fv__buf_printf(out, "%s{\"id\":\"%s\",\"caption\":\"%s\",\"unit\":\"%s\",\"about\":\"%s\",\"values\":[",
+                       s ? "," : "", statistics[s].id, statistics[s].caption, statistics[s].unit, statistics[s].about);
         for (int64_t n = 0; n < map->heads; n++) {
             double value;
             memcpy(&value, (const char *)&map->head[n].stats + statistics[s].offset, sizeof value);
@@ -199,7 +199,7 @@ static void add_map(fv__buf *out, const fv_explain_map *map, const fv__map_block
     fv__buf_text(out, "{");
     member_text(out, "id", map->id);
     fv__buf_text(out, ",");
-    member_text(out, "label", map->label);
+    member_text(out, "caption", map->caption);
     fv__buf_printf(out, ",\"query\":%d,\"key\":%d", map->query, map->key);
     boolean(out, "normalised", map->normalised);
     boolean(out, "causal", map->causal);
@@ -228,7 +228,7 @@ static void add_provenance(fv__buf *out, const fv_explanation *e) {
     fv__buf_text(out, ",\n\"provenance\":[");
     for (int i = 0; i < e->notes; i++) {
         fv__buf_text(out, i ? ",[" : "[");
-        text(out, e->note[i].label, strlen(e->note[i].label));
+        text(out, e->note[i].caption, strlen(e->note[i].caption));
         fv__buf_text(out, ",");
         text(out, e->note[i].value, strlen(e->note[i].value));
         fv__buf_text(out, "]");
@@ -240,7 +240,10 @@ static void build_meta(fv__buf *out, const fv_explanation *e, const sent *s, con
                        bool compress) {
     fv__buf_text(out, "<script type=\"application/json\" id=\"fv-meta\">{\"format\":\"fovea-explorer\",\"version\":1,");
     member_text(out, "title", e->title);
-    if (e->predicted >= 0) fv__buf_text(out, ",\"task\":\"classify\"");
+    if (*e->task) {
+        fv__buf_text(out, ",");
+        member_text(out, "task", e->task);
+    }
     add_model(out, e);
     add_provenance(out, e);
     if (e->predicted >= 0) add_prediction(out, e, s);

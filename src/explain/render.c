@@ -139,14 +139,14 @@ fv_status fv__parse_bytes(const char *text, size_t *bytes) {
 }
 
 void fv__head_title(fv__buf *out, const fv_explain_map *map, const fv_explain_head *head) {
-    if (head->label)
-        fv__buf_text(out, head->label);
+    if (head->caption)
+        fv__buf_text(out, head->caption);
     else if (head->id)
         fv__buf_text(out, head->id);
     else if (head->layer >= 0 && head->head >= 0)
         fv__buf_printf(out, "Layer %d, head %d", head->layer, head->head);
     else
-        fv__buf_text(out, map->label);
+        fv__buf_text(out, map->caption);
 }
 
 int32_t fv__explained_class(const fv_explanation *e) {

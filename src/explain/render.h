@@ -46,7 +46,7 @@ int64_t fv__top_tokens(const fv_explanation *e, const fv_attribution *a, int64_t
 
 /* ---- terminal cells (cells.c) */
 
-/* Appends text made safe for a terminal or a label: blanks for line breaks and tabs, nothing for invisible format
+/* Appends text made safe for a terminal or a caption: blanks for line breaks and tabs, nothing for invisible format
  * characters, U+FFFD for other controls. */
 void fv__plain_text(fv__buf *out, const char *text, size_t size);
 int64_t fv__text_columns(const char *text, size_t size);

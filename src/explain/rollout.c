@@ -69,9 +69,9 @@ fv_status fv__add_combinations(fv_explanation *e, int map, const float *mean, co
     int64_t queries = e->sequence[m->query].count, keys = e->sequence[m->key].count;
     bool rollout = residual && m->normalised && m->query == m->key;
     for (int64_t l = 0; several_heads && l < layers; l++) {
-        char label[40];
-        snprintf(label, sizeof label, "Mean of layer %d", number[l]);
-        FV_TRY(fv_explanation_add_head(e, map, number[l], -1, "mean", label, mean + l * queries * keys));
+        char caption[40];
+        snprintf(caption, sizeof caption, "Mean of layer %d", number[l]);
+        FV_TRY(fv_explanation_add_head(e, map, number[l], -1, "mean", caption, mean + l * queries * keys));
     }
     return rollout ? add_rollout(e, map, mean, layers, queries) : FV_OK;
 }

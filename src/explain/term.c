@@ -1,4 +1,4 @@
-/* term: colours, bars and labels of the terminal view. */
+/* term: colours, bars and captions of the terminal view. */
 #include "explain/term.h"
 
 #include <math.h>
@@ -64,9 +64,9 @@ char fv__term_ramp(double shade) {
     return ramp[(int)(fmin(shade, 1) * 9 + 0.5)];
 }
 
-int64_t fv__term_label(fv__buf *out, const fv_explain_sequence *s, int64_t token, int64_t columns) {
+int64_t fv__term_caption(fv__buf *out, const fv_explain_sequence *s, int64_t token, int64_t columns) {
     fv__buf raw = {0}, plain = {0};
-    fv__token_label(&raw, s, token);
+    fv__token_caption(&raw, s, token);
     fv__plain_text(&plain, raw.data ? raw.data : "", raw.size);
     int64_t used = fv__fit_columns(out, plain.data ? plain.data : "", plain.size, columns);
     out->failed |= raw.failed || plain.failed;

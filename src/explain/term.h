@@ -22,7 +22,7 @@ void fv__term_heading(const fv__term *t, const char *text); /* bold line, cut to
 void fv__term_spaces(fv__buf *out, int64_t count);
 void fv__term_bar(const fv__term *t, fv__buf *out, double share, int64_t columns); /* -1 .. 1, padded to `columns` */
 char fv__term_ramp(double shade); /* " .:-=+*#%@", below zero "v" and "V" */
-int64_t fv__term_label(fv__buf *out, const fv_explain_sequence *s, int64_t token, int64_t columns); /* columns used */
+int64_t fv__term_caption(fv__buf *out, const fv_explain_sequence *s, int64_t token, int64_t columns); /* columns used */
 
 /* ---- parts: each writes finished lines to t->out */
 fv_status fv__term_texts(const fv__term *t, const fv_attribution *const side[2]); /* term_text.c */

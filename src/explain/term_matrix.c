@@ -6,14 +6,14 @@
 #include <math.h>
 #include <string.h>
 
-enum { ROWS_MAX = 100, KEY_LABEL = 8, ROW_LABEL = 14 };
+enum { ROWS_MAX = 100, KEY_CAPTION = 8, ROW_CAPTION = 14 };
 
 typedef struct matrix {
     const fv__term *t;
     const fv_explain_map *map;
     const fv_explain_head *head;
     const fv_explain_sequence *query, *key;
-    int64_t label, bin, rows, columns;
+    int64_t caption, bin, rows, columns;
     float *shade; /* (rows, columns) */
     double max;
 } matrix;
@@ -33,52 +33,52 @@ static fv_status fill_shades(matrix *m) {
     return FV_OK;
 }
 
-static void row_label(const matrix *m, int64_t row) {
-    int64_t used = fv__term_label(m->t->out, m->query, row * m->bin, m->label);
-    fv__term_spaces(m->t->out, m->label - used + 1);
+static void row_caption(const matrix *m, int64_t row) {
+    int64_t used = fv__term_caption(m->t->out, m->query, row * m->bin, m->caption);
+    fv__term_spaces(m->t->out, m->caption - used + 1);
 }
 
 /* ---- two columns a cell */
 
 /* The words over the columns, written downwards, ending just above the matrix. */
-static fv_status key_labels(const matrix *m) {
+static fv_status key_captions(const matrix *m) {
     int64_t tallest = 0, *width = fv__alloc_array((size_t)m->columns, sizeof *width);
-    fv__buf *label = fv__alloc_array((size_t)m->columns, sizeof *label);
-    fv_status status = width && label ? FV_OK : FV_NO_RESOURCES;
+    fv__buf *caption = fv__alloc_array((size_t)m->columns, sizeof *caption);
+    fv_status status = width && caption ? FV_OK : FV_NO_RESOURCES;
     for (int64_t j = 0; status == FV_OK && j < m->columns; j++) {
-        width[j] = fv__term_label(&label[j], m->key, j * m->bin, KEY_LABEL);
-        status = fv__buf_status(&label[j]);
+        width[j] = fv__term_caption(&caption[j], m->key, j * m->bin, KEY_CAPTION);
+        status = fv__buf_status(&caption[j]);
         if (width[j] > tallest) tallest = width[j];
     }
     for (int64_t line = 0; status == FV_OK && line < tallest; line++) {
-        fv__term_spaces(m->t->out, m->label + 1);
+        fv__term_spaces(m->t->out, m->caption + 1);
         for (int64_t j = 0; j < m->columns; j++) {
             /* One character a line; wide ones take the room of two columns. */
             int64_t at = line - (tallest - width[j]), used = 0;
             size_t from = 0;
-            while (at > 0 && from < label[j].size) {
+            while (at > 0 && from < caption[j].size) {
                 from++;
-                while (from < label[j].size && (label[j].data[from] & 0xC0) == 0x80) from++;
+                while (from < caption[j].size && (caption[j].data[from] & 0xC0) == 0x80) from++;
                 at--;
             }
-            size_t end = from + (from < label[j].size);
-            while (end < label[j].size && (label[j].data[end] & 0xC0) == 0x80) end++;
+            size_t end = from + (from < caption[j].size);
+            while (end < caption[j].size && (caption[j].data[end] & 0xC0) == 0x80) end++;
             if (at == 0 && end > from) {
-                fv__buf_add(m->t->out, label[j].data + from, end - from);
-                used = fv__text_columns(label[j].data + from, end - from);
+                fv__buf_add(m->t->out, caption[j].data + from, end - from);
+                used = fv__text_columns(caption[j].data + from, end - from);
             }
             fv__term_spaces(m->t->out, 2 - used);
         }
         fv__buf_text(m->t->out, "\n");
     }
-    for (int64_t j = 0; label && j < m->columns; j++) fv__buf_free(&label[j]);
-    fv__free(label);
+    for (int64_t j = 0; caption && j < m->columns; j++) fv__buf_free(&caption[j]);
+    fv__free(caption);
     fv__free(width);
     return status;
 }
 
 static void large_row(const matrix *m, int64_t row) {
-    row_label(m, row);
+    row_caption(m, row);
     for (int64_t j = 0; j < m->columns; j++) {
         double shade = m->shade[row * m->columns + j];
         char mark = m->t->mode == FV_TERM_ASCII ? fv__term_ramp(shade) : ' ';
@@ -93,7 +93,7 @@ static void large_row(const matrix *m, int64_t row) {
 
 static void half_rows(const matrix *m, int64_t row) {
     const float *upper = m->shade + row * m->columns, *lower = row + 1 < m->rows ? upper + m->columns : NULL;
-    row_label(m, row);
+    row_caption(m, row);
     for (int64_t j = 0; j < m->columns; j++) {
         double below = lower ? lower[j] : 0;
         char mark = fv__term_ramp(fmax(upper[j], below));
@@ -138,14 +138,14 @@ static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 static fv_status print_matrix(matrix *m) {
     const fv__term *t = m->t;
-    m->label = t->columns / 4 < ROW_LABEL ? t->columns / 4 : ROW_LABEL;
-    int64_t room = t->columns - m->label - 1;
+    m->caption = t->columns / 4 < ROW_CAPTION ? t->columns / 4 : ROW_CAPTION;
+    int64_t room = t->columns - m->caption - 1;
     bool large = m->key->count * 2 <= room && m->query->count <= 48;
     m->bin = large ? 1 : ceil_div(m->key->count, room);
     if (ceil_div(m->query->count, m->bin) > ROWS_MAX) m->bin = ceil_div(m->query->count, ROWS_MAX);
     FV_TRY(fill_shades(m));
     title(m);
-    if (large) FV_TRY(key_labels(m));
+    if (large) FV_TRY(key_captions(m));
     for (int64_t row = 0; row < m->rows; row += large ? 1 : 2) {
         if (large)
             large_row(m, row);

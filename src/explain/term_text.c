@@ -87,12 +87,12 @@ static double shade_of(const panel *p, int64_t token) {
 }
 
 static void fill_token(panel *p, const fv_explain_sequence *s, int64_t i) {
-    fv__buf label = {0}, plain = {0};
-    fv__token_label(&label, s, i);
-    fv__plain_text(&plain, label.data ? label.data : "", label.size);
-    if (label.failed || plain.failed) p->status = FV_NO_RESOURCES;
+    fv__buf caption = {0}, plain = {0};
+    fv__token_caption(&caption, s, i);
+    fv__plain_text(&plain, caption.data ? caption.data : "", caption.size);
+    if (caption.failed || plain.failed) p->status = FV_NO_RESOURCES;
     if (plain.size) put_token(p, plain.data, plain.size, shade_of(p, i));
-    fv__buf_free(&label);
+    fv__buf_free(&caption);
     fv__buf_free(&plain);
 }
 
@@ -147,7 +147,7 @@ static void print_titles(const fv__term *t, const panel *p, int panels) {
     int32_t of_class = fv__explained_class(t->e);
     for (int i = 0; i < panels; i++) {
         fv__buf title = {0}, plain = {0};
-        fv__buf_text(&title, p[i].a->label);
+        fv__buf_text(&title, p[i].a->caption);
         if (p[i].a->of_class >= 0) fv__buf_printf(&title, " for %s", t->e->class_of[of_class].name);
         fv__plain_text(&plain, title.data ? title.data : "", title.size);
         if (t->mode != FV_TERM_ASCII) fv__buf_text(t->out, "\x1b[1m");

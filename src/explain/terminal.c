@@ -55,7 +55,7 @@ static void class_line(const fv__term *t, int32_t c, int64_t name_width) {
         fv__term_bar(t, t->out, one->probability, room);
     }
     while (t->out->size && t->out->data[t->out->size - 1] == ' ') t->out->size--;
-    if (c == t->e->expected && t->columns >= 40) fv__buf_text(t->out, "  true label");
+    if (c == t->e->expected && t->columns >= 40) fv__buf_text(t->out, "  true class");
     fv__buf_text(t->out, "\n");
     t->out->failed |= plain.failed;
     fv__buf_free(&plain);
@@ -86,7 +86,7 @@ typedef struct table {
 } table;
 
 static void table_row(const fv__term *t, const table *b, int64_t token) {
-    int64_t used = fv__term_label(t->out, &t->e->sequence[b->column[0]->sequence], token, b->word);
+    int64_t used = fv__term_caption(t->out, &t->e->sequence[b->column[0]->sequence], token, b->word);
     fv__term_spaces(t->out, b->word - used);
     for (int i = 0; i < 2 && b->column[i]; i++) {
         double value = b->column[i]->value[token];
@@ -103,9 +103,9 @@ static void table_head(const fv__term *t, const table *b) {
     fv__term_spaces(t->out, b->word - used);
     for (int i = 0; i < 2 && b->column[i]; i++) {
         int64_t width = 9 + (b->bar ? b->bar + 1 : 0);
-        const char *label = b->column[i]->label;
+        const char *caption = b->column[i]->caption;
         fv__buf_text(t->out, "  ");
-        used = fv__fit_columns(t->out, label, strlen(label), width - 2);
+        used = fv__fit_columns(t->out, caption, strlen(caption), width - 2);
         if (i == 0 && b->column[1]) fv__term_spaces(t->out, width - 2 - used);
     }
     fv__buf_text(t->out, "\n");

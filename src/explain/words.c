@@ -24,32 +24,32 @@ static fv_status group(grouping *g, const fv_explain_sequence *s) {
 static int64_t group_size(const grouping *g, int64_t i) { return g->first[i + 1] - g->first[i]; }
 
 /* The bytes from the first piece's start to the last piece's end, which may take in what lies between them. */
-static fv_status join_tokens(fv_explain_token *to, fv__buf *label, const fv_explain_sequence *s, int64_t from,
+static fv_status join_tokens(fv_explain_token *to, fv__buf *caption, const fv_explain_sequence *s, int64_t from,
                              int64_t until) {
     *to = s->token[from];
     for (int64_t i = from; i < until; i++) {
         const fv_explain_token *t = &s->token[i];
-        fv__buf_text(label, t->piece);
+        fv__buf_text(caption, t->piece);
         if (t->start == t->end) continue;
         bool first = to->start == to->end;
         if (first || t->start < to->start) to->start = t->start;
         if (first || t->end > to->end) to->end = t->end;
     }
-    return fv__buf_status(label);
+    return fv__buf_status(caption);
 }
 
 static fv_status add_words(fv_explanation *to, const fv_explain_sequence *s, const grouping *g) {
     fv_explain_token *word = fv__alloc_array((size_t)g->count, sizeof *word);
-    fv__buf *label = fv__alloc_array((size_t)g->count, sizeof *label);
-    fv_status status = word && label ? FV_OK : FV_NO_RESOURCES;
+    fv__buf *caption = fv__alloc_array((size_t)g->count, sizeof *caption);
+    fv_status status = word && caption ? FV_OK : FV_NO_RESOURCES;
     for (int64_t i = 0; status == FV_OK && i < g->count; i++) {
-        status = join_tokens(&word[i], &label[i], s, g->first[i], g->first[i + 1]);
-        word[i].piece = label[i].data;
+        status = join_tokens(&word[i], &caption[i], s, g->first[i], g->first[i + 1]);
+        word[i].piece = caption[i].data;
     }
-    if (status == FV_OK) status = fv_explanation_add_sequence(to, s->label, s->text, s->size, word, g->count, NULL);
+    if (status == FV_OK) status = fv_explanation_add_sequence(to, s->caption, s->text, s->size, word, g->count, NULL);
     if (status == FV_OK) to->sequence[to->sequences - 1].truncated = s->truncated;
-    for (int64_t i = 0; label && i < g->count; i++) fv__buf_free(&label[i]);
-    fv__free(label);
+    for (int64_t i = 0; caption && i < g->count; i++) fv__buf_free(&caption[i]);
+    fv__free(caption);
     fv__free(word);
     return status;
 }
@@ -70,11 +70,11 @@ static fv_status merge_map(fv_explanation *to, const fv_explanation *from, int m
     float *weight = fv__alloc_array((size_t)query->count * (size_t)key->count, sizeof *weight);
     if (!weight) return FV_NO_RESOURCES;
     fv_status status =
-        fv_explanation_add_map(to, map->id, map->label, map->query, map->key, map->normalised, map->causal, NULL);
+        fv_explanation_add_map(to, map->id, map->caption, map->query, map->key, map->normalised, map->causal, NULL);
     for (int64_t h = 0; status == FV_OK && h < map->heads; h++) {
         const fv_explain_head *head = &map->head[h];
         merge_matrix(weight, head->weight, query, key, from->sequence[map->key].count);
-        status = fv_explanation_add_head(to, m, head->layer, head->head, head->id, head->label, weight);
+        status = fv_explanation_add_head(to, m, head->layer, head->head, head->id, head->caption, weight);
     }
     fv__free(weight);
     return status;
@@ -88,7 +88,7 @@ static fv_status merge_attribution(fv_explanation *to, const fv_attribution *fro
         for (int64_t t = g->first[i]; t < g->first[i + 1]; t++) sum += from->value[t];
         value[i] = (float)sum;
     }
-    fv_status status = fv_explanation_add_attribution(to, from->id, from->label, from->about, from->sequence,
+    fv_status status = fv_explanation_add_attribution(to, from->id, from->caption, from->about, from->sequence,
                                                       from->of_class, from->is_signed, value);
     fv__free(value);
     return status;
@@ -98,10 +98,12 @@ static fv_status copy_head_matter(fv_explanation *to, const fv_explanation *from
     for (int i = 0; i < from->classes; i++)
         FV_TRY(fv_explanation_add_class(to, from->class_of[i].name, from->class_of[i].probability,
                                         from->class_of[i].logit));
-    for (int i = 0; i < from->notes; i++) FV_TRY(fv_explanation_add_note(to, from->note[i].label, from->note[i].value));
+    for (int i = 0; i < from->notes; i++)
+        FV_TRY(fv_explanation_add_note(to, from->note[i].caption, from->note[i].value));
     to->kind = fv__explain_text(to, from->kind, strlen(from->kind));
+    to->task = fv__explain_text(to, from->task, strlen(from->task));
     to->mechanism = fv__explain_text(to, from->mechanism, strlen(from->mechanism));
-    if (!to->kind || !to->mechanism) return FV_NO_RESOURCES;
+    if (!to->kind || !to->task || !to->mechanism) return FV_NO_RESOURCES;
     to->predicted = from->predicted;
     to->expected = from->expected;
     to->parameters = from->parameters;

@@ -2,19 +2,25 @@
  * Joulin, Grave, Bojanowski and Mikolov, "Bag of Tricks for Efficient Text Classification", EACL 2017. */
 #include "model/network.h"
 
+typedef struct network {
+    fv__embeddings embeddings;
+    fv_layer *out;
+} network;
+
 static fv_status make(fv_model *model) {
-    fv__layers *l = &model->layers;
-    FV_TRY(fv__make_embeddings(model));
-    return fv__make_linear(&l->out, model, "out", model->options.d_model, model->classes);
+    network *n = fv__network_new(model, sizeof *n);
+    if (!n) return FV_NO_RESOURCES;
+    FV_TRY(fv__make_embeddings(&n->embeddings, model));
+    return fv__make_linear(&n->out, model, "out", model->options.d_model, model->sizes.outputs);
 }
 
 static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
-    const fv_model *model = run->model;
+    const network *n = run->model->network;
     fv_graph *g = run->graph;
     fv_sequences s = fv__sequences(batch);
-    nodes->input = fv__embed(run, batch);
+    nodes->input = fv__embed(&n->embeddings, run, batch);
     fv_node *text = fv_op_pool(g, nodes->input, &s, FV_POOL_MEAN);
-    nodes->logits = fv_layer_apply(model->layers.out, g, fv_op_dropout(g, text, model->options.dropout), NULL);
+    nodes->output = fv_layer_apply(n->out, g, fv_op_dropout(g, text, run->model->options.dropout), NULL);
 }
 
 static const fv_option options[] = {

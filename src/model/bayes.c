@@ -27,15 +27,15 @@ static fv_status learn(fv_model *model, fv__counts *x, const fv__counts *by_colu
     int64_t features = fv__feature_count(model);
     float *scale = fv_params_get(model->params, FV__SCALE).value.data;
     float *weight = fv_params_get(model->params, FV__WEIGHT).value.data;
-    double *total = fv__alloc_array((size_t)features * (size_t)(model->classes + 1), sizeof *total);
+    double *total = fv__alloc_array((size_t)features * (size_t)(model->sizes.outputs + 1), sizeof *total);
     if (!total) return FV_NO_RESOURCES;
-    double *all = total + features * model->classes;
+    double *all = total + features * model->sizes.outputs;
     fv__features_scale(scale, by_column, x->rows, model->options.min_texts, true);
     fv__features_weigh(x, scale);
     sum_by_class(total, x, label);
-    for (int32_t c = 0; c < model->classes; c++)
+    for (int32_t c = 0; c < model->sizes.outputs; c++)
         for (int64_t f = 0; f < features; f++) all[f] += total[c * features + f];
-    for (int32_t c = 0; c < model->classes; c++)
+    for (int32_t c = 0; c < model->sizes.outputs; c++)
         weigh_complement(weight + c * features, total + c * features, all, scale, features, model->options.alpha);
     fv__free(total);
     return FV_OK;
@@ -63,7 +63,7 @@ static const fv_option options[] = {
 
 const fv__kind fv__kind_bayes = {
     .info = {"bayes", "complement naive Bayes on weighted words and pairs",
-             "Rennie, Shih, Teevan and Karger, ICML 2003", 0, options},
+             "Rennie, Shih, Teevan and Karger, ICML 2003", FV_MODEL_FITS_CLASSES, options},
     .make = fv__count_based_make,
     .fit = fit,
 };

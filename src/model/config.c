@@ -1,6 +1,6 @@
 /* config.json of a model folder:
  *
- *     {"model_type": "fovea", "format": 1, "kind": "transformer", "vocab_size": 26550,
+ *     {"model_type": "fovea", "format": 1, "task": "classify", "kind": "transformer", "vocab_size": 26550,
  *      "id2label": {"0": "admin", ...}, "options": {"d-model": 128, ...}}
  *
  * Options are written under the names of their rows. A key nobody knows is a warning: a newer version may have
@@ -8,6 +8,7 @@
 #include "io/json.h"
 #include "model/model.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,8 +16,7 @@ enum { FORMAT = 1 };
 
 /* ---- writing */
 
-/* Where the first vectors came from is no property of the model that was trained from them. */
-static bool is_saved(const fv_option *row) { return strcmp(row->name, "vectors") != 0; }
+static bool is_saved(const fv_option *row) { return !(row->flags & FV_OPTION_LOCAL); }
 
 static fv__json *option_value(const fv_option *row, const fv_model_options *options) {
     const char *field = (const char *)options + row->offset;
@@ -43,22 +43,32 @@ static fv_status write_labels(fv__json *json, const fv_model *model) {
     fv__json *labels = fv__json_object();
     fv_status status = labels ? FV_OK : FV_NO_RESOURCES;
     char id[16];
-    for (int32_t c = 0; status == FV_OK && c < model->classes; c++) {
+    for (int32_t c = 0; status == FV_OK && c < model->target.classes.count; c++) {
         snprintf(id, sizeof id, "%d", (int)c);
-        status = fv__json_set(labels, id, fv__json_of_text(model->class_name[c]));
+        status = fv__json_set(labels, id, fv__json_of_text(model->target.classes.name[c]));
     }
     if (status == FV_OK) return fv__json_set(json, "id2label", labels);
     fv__json_free(labels);
     return status;
 }
 
+static fv_status write_number(fv__json *json, const fv_model *model) {
+    fv__json *number = fv__json_object();
+    fv_status status = number ? fv__json_set(number, "mean", fv__json_of_float(model->target.mean)) : FV_NO_RESOURCES;
+    if (status == FV_OK) status = fv__json_set(number, "scale", fv__json_of_float(model->target.scale));
+    if (status == FV_OK) return fv__json_set(json, "number", number);
+    fv__json_free(number);
+    return status;
+}
+
 static fv_status fill(fv__json *json, const fv_model *model) {
     FV_TRY(fv__json_set(json, "model_type", fv__json_of_text("fovea")));
     FV_TRY(fv__json_set(json, "format", fv__json_of_int(FORMAT)));
+    FV_TRY(fv__json_set(json, "task", fv__json_of_text(model->target.task)));
     FV_TRY(fv__json_set(json, "kind", fv__json_of_text(model->kind->info.name)));
     FV_TRY(fv__json_set(json, "vocab_size", fv__json_of_int(model->sizes.vocabulary)));
     if (model->kind->fit) FV_TRY(fv__json_set(json, "grams", fv__json_of_int(model->sizes.ngrams)));
-    FV_TRY(write_labels(json, model));
+    FV_TRY(model->target.type == FV_TARGET_REAL ? write_number(json, model) : write_labels(json, model));
     return write_options(json, model);
 }
 
@@ -121,8 +131,8 @@ static fv_status read_options(fv__config *config, fv__json_at_file top) {
 }
 
 static void warn_unknown(const fv__json *json, const char *path) {
-    static const char *const known[] = {"model_type", "format",  "kind",     "vocab_size",   "grams",
-                                        "id2label",   "options", "label2id", "architectures"};
+    static const char *const known[] = {"model_type", "format",  "task",     "kind",          "vocab_size", "grams",
+                                        "id2label",   "options", "label2id", "architectures", "number"};
     for (void *i = fv__json_first(json); i; i = fv__json_next(json, i)) {
         bool found = false;
         for (size_t k = 0; k < sizeof known / sizeof *known; k++) found |= strcmp(known[k], fv__json_key(i)) == 0;
@@ -139,7 +149,8 @@ static fv_status read_labels(fv__config *config, fv__json_at_file top) {
         return fv__fail(FV_BAD_MODEL, "%s: \"id2label\" names %zu classes\n  expected at least 2", top.where, count);
     const char **name = fv__alloc_array(count, sizeof *name);
     if (!name) return FV_NO_RESOURCES;
-    config->classes = (fv_classes){(int32_t)count, name};
+    config->target.classes = (fv_classes){(int32_t)count, name};
+    config->target.outputs = (int32_t)count;
     fv__json_at_file at = {object, top.where, FV_BAD_MODEL};
     char id[24];
     for (size_t c = 0; c < count; c++) {
@@ -150,6 +161,25 @@ static fv_status read_labels(fv__config *config, fv__json_at_file top) {
                             top.where, id, count - 1);
     }
     return FV_OK;
+}
+
+static fv_status read_number(fv__config *config, fv__json_at_file top) {
+    fv__json *object;
+    FV_TRY(fv__json_need_object(top, "number", &object));
+    fv__json_at_file at = {object, top.where, FV_BAD_MODEL};
+    FV_TRY(fv__json_need_float(at, "mean", 0, &config->target.mean));
+    FV_TRY(fv__json_need_float(at, "scale", 1, &config->target.scale));
+    config->target.outputs = 1;
+    if (isfinite(config->target.mean) && isfinite(config->target.scale) && config->target.scale > 0) return FV_OK;
+    return fv__fail(FV_BAD_MODEL, "%s: \"number\"\n  expected a finite mean and a scale above 0\n  found:   %g and %g",
+                    top.where, config->target.mean, config->target.scale);
+}
+
+/* Models of before tasks had names classify. */
+static fv_status read_target(fv__config *config, fv__json_at_file at) {
+    FV_TRY(fv__json_need_text(at, "task", "classify", &config->target.task));
+    config->target.type = fv__json_get(at.object, "number") ? FV_TARGET_REAL : FV_TARGET_CLASS;
+    return config->target.type == FV_TARGET_REAL ? read_number(config, at) : read_labels(config, at);
 }
 
 static fv_status read_sizes(fv__config *config, fv__json_at_file at) {
@@ -190,7 +220,7 @@ fv_status fv__config_read(fv__config *config, const char *path) {
                           fv__json_kind_name(config->json));
     if (status == FV_OK) status = read_kind(config, at);
     if (status == FV_OK) status = read_sizes(config, at);
-    if (status == FV_OK) status = read_labels(config, at);
+    if (status == FV_OK) status = read_target(config, at);
     if (status == FV_OK) status = read_options(config, at);
     if (status == FV_OK) warn_unknown(config->json, path);
     if (status != FV_OK) fv__config_free(config);
@@ -198,7 +228,7 @@ fv_status fv__config_read(fv__config *config, const char *path) {
 }
 
 void fv__config_free(fv__config *config) {
-    fv__free((void *)config->classes.name);
+    fv__free((void *)config->target.classes.name);
     fv__json_free(config->json);
     memset(config, 0, sizeof *config);
 }

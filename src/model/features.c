@@ -243,13 +243,13 @@ void fv__features_scale(float *scale, const fv__counts *by_column, int64_t texts
     }
 }
 
-void fv__features_score(float *logit, const fv__counts *x, const float *weight, const float *bias, int32_t classes) {
+void fv__features_score(float *output, const fv__counts *x, const float *weight, const float *bias, int32_t outputs) {
     for (int64_t row = 0; row < x->rows; row++)
-        for (int32_t c = 0; c < classes; c++) {
+        for (int32_t c = 0; c < outputs; c++) {
             const float *w = weight + c * x->columns;
             double sum = bias[c];
             for (int64_t i = x->start[row]; i < x->start[row + 1]; i++) sum += (double)x->value[i] * w[x->column[i]];
-            logit[row * classes + c] = (float)sum;
+            output[row * outputs + c] = (float)sum;
         }
 }
 
@@ -258,6 +258,6 @@ fv_status fv__count_based_make(fv_model *model) {
     int index;
     fv_init zeros = FV_INIT(ZEROS, 0);
     FV_TRY(fv_params_add(model->params, "scale", 1, (int64_t[]){features}, zeros, FV_PARAM_FROZEN, &index));
-    FV_TRY(fv_params_add(model->params, "weight", 2, (int64_t[]){model->classes, features}, zeros, 0, &index));
-    return fv_params_add(model->params, "bias", 1, (int64_t[]){model->classes}, zeros, 0, &index);
+    FV_TRY(fv_params_add(model->params, "weight", 2, (int64_t[]){model->sizes.outputs, features}, zeros, 0, &index));
+    return fv_params_add(model->params, "bias", 1, (int64_t[]){model->sizes.outputs}, zeros, 0, &index);
 }

@@ -43,10 +43,10 @@ fv_status fv__features_count(fv__counts *x, const fv_model *model, fv_texts text
 /* Multiplies by scale (columns) and divides each row by its length. */
 void fv__features_weigh(fv__counts *x, const float *scale);
 
-/* logits (rows, classes) = x weight^T + bias; weight is (classes, columns). */
-void fv__features_score(float *logit, const fv__counts *x, const float *weight, const float *bias, int32_t classes);
+/* output (rows, outputs) = x weight^T + bias; weight is (outputs, columns). */
+void fv__features_score(float *output, const fv__counts *x, const float *weight, const float *bias, int32_t outputs);
 
-/* Parameters of every count-based kind: scale (features), weight (classes, features), bias (classes). */
+/* Parameters of every count-based kind: scale (features), weight (outputs, features), bias (outputs). */
 fv_status fv__count_based_make(fv_model *model);
 enum { FV__SCALE, FV__WEIGHT, FV__BIAS };
 /* 0 for features of fewer than min_texts texts, else 1 or the smoothed inverse document frequency. */

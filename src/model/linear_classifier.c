@@ -1,7 +1,8 @@
 /* linear: TF-IDF of words and pairs of words, and multinomial logistic regression with an L2 penalty, fitted to the
- * minimum by L-BFGS. The baseline every text classifier should be held against.
+ * minimum by L-BFGS; for numbers ridge regression. The baseline every other network should be held against.
  *
- * Objective, over n texts:  mean cross-entropy + |W|^2 / (2 c n).  The bias is not penalised. */
+ * Objective, over n texts:  mean loss + |W|^2 / (2 c n).  The bias is not penalised. The loss is the cross-entropy of
+ * the class, or half the square of what the standardised number is missed by. */
 #include "model/features.h"
 #include "optim/lbfgs.h"
 
@@ -12,8 +13,9 @@
  * whole rows. */
 typedef struct problem {
     const fv__counts *x, *by_column;
-    const int32_t *label;
-    int64_t texts, features, classes;
+    const fv_dataset *train;
+    const fv__target *target;
+    int64_t texts, features, classes; /* classes: columns of the outputs, one for a number */
     double penalty;
     const double *w;
     double *g;
@@ -24,20 +26,35 @@ typedef struct problem {
 enum { TEXTS = 64, FEATURES = 512 }; /* one piece of work */
 static int64_t pieces(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
+static void class_residual(problem *p, int64_t t, double *z, int32_t label) {
+    int64_t classes = p->classes;
+    double most = -INFINITY, sum = 0;
+    for (int64_t c = 0; c < classes; c++) most = fmax(most, z[c]);
+    double target = z[label];
+    for (int64_t c = 0; c < classes; c++) sum += z[c] = exp(z[c] - most);
+    p->loss[t] = log(sum) + most - target;
+    for (int64_t c = 0; c < classes; c++) z[c] = (z[c] / sum - (c == label)) / (double)p->texts;
+}
+
+static void number_residual(problem *p, int64_t t, double *z) {
+    double missed = *z - (p->train->number[t] - p->target->mean) / p->target->scale;
+    p->loss[t] = missed * missed / 2;
+    *z = missed / (double)p->texts;
+}
+
 static void text_residual(problem *p, int64_t t) {
     int64_t classes = p->classes;
-    double *z = p->residual + t * classes, most = -INFINITY, sum = 0;
+    double *z = p->residual + t * classes;
     memcpy(z, p->w + p->features * classes, (size_t)classes * sizeof *z);
     for (int64_t i = p->x->start[t]; i < p->x->start[t + 1]; i++) {
         const double *w = p->w + p->x->column[i] * classes;
         double value = p->x->value[i];
         for (int64_t c = 0; c < classes; c++) z[c] += value * w[c];
     }
-    for (int64_t c = 0; c < classes; c++) most = fmax(most, z[c]);
-    double target = z[p->label[t]];
-    for (int64_t c = 0; c < classes; c++) sum += z[c] = exp(z[c] - most);
-    p->loss[t] = log(sum) + most - target;
-    for (int64_t c = 0; c < classes; c++) z[c] = (z[c] / sum - (c == p->label[t])) / (double)p->texts;
+    if (p->target->type == FV_TARGET_REAL)
+        number_residual(p, t, z);
+    else
+        class_residual(p, t, z, p->train->label[t]);
 }
 
 static void texts_residual(void *context, int64_t piece, int worker) {
@@ -80,20 +97,22 @@ static double objective(void *context, double *gradient, const double *w) {
 static void keep(fv_model *model, const double *w, int64_t features) {
     float *weight = fv_params_get(model->params, FV__WEIGHT).value.data;
     float *bias = fv_params_get(model->params, FV__BIAS).value.data;
-    for (int64_t c = 0; c < model->classes; c++) {
-        for (int64_t f = 0; f < features; f++) weight[c * features + f] = (float)w[f * model->classes + c];
-        bias[c] = (float)w[features * model->classes + c];
+    int64_t outputs = model->sizes.outputs;
+    for (int64_t c = 0; c < outputs; c++) {
+        for (int64_t f = 0; f < features; f++) weight[c * features + f] = (float)w[f * outputs + c];
+        bias[c] = (float)w[features * outputs + c];
     }
 }
 
-static fv_status learn(fv_model *model, const fv__counts *x, const int32_t *label) {
+static fv_status learn(fv_model *model, const fv__counts *x, const fv_dataset *train) {
     fv__counts by_column = {0};
-    int64_t features = x->columns, classes = model->classes, variables = (features + 1) * classes;
+    int64_t features = x->columns, classes = model->sizes.outputs, variables = (features + 1) * classes;
     double *memory = fv__alloc_array((size_t)(variables + x->rows * (classes + 1)), sizeof *memory);
     if (!memory) return FV_NO_RESOURCES;
     problem p = {.x = x,
                  .by_column = &by_column,
-                 .label = label,
+                 .train = train,
+                 .target = &model->target,
                  .texts = x->rows,
                  .features = features,
                  .classes = classes,
@@ -128,7 +147,7 @@ static fv_status fit(fv_model *model, const fv_dataset *train) {
     FV_TRY(fv__count_based_make(model));
     fv_status status = fv__features_count(&x, model, train->texts);
     if (status == FV_OK) status = weigh(model, &x);
-    if (status == FV_OK) status = learn(model, &x, train->label);
+    if (status == FV_OK) status = learn(model, &x, train);
     fv__counts_free(&x);
     return status;
 }
@@ -143,7 +162,7 @@ static const fv_option options[] = {
 
 const fv__kind fv__kind_linear = {
     .info = {"linear", "TF-IDF of words and pairs, multinomial logistic regression",
-             "Joachims, ECML 1998; Genkin et al. 2007", 0, options},
+             "Joachims, ECML 1998; Genkin et al. 2007", FV_MODEL_FITS_CLASSES | FV_MODEL_FITS_NUMBERS, options},
     .make = fv__count_based_make,
     .fit = fit,
 };

@@ -11,18 +11,32 @@
 static fv_status copy_classes(fv_model *model, fv_classes classes) {
     if (classes.count < 2)
         return fv__fail(FV_BAD_DATA, "a classifier needs at least two classes\n  found:   %d", (int)classes.count);
-    model->class_name = fv__alloc_array((size_t)classes.count, sizeof *model->class_name);
-    if (!model->class_name) return FV_NO_RESOURCES;
-    model->classes = model->sizes.classes = classes.count;
+    const char **name = fv__alloc_array((size_t)classes.count, sizeof *name);
+    if (!name) return FV_NO_RESOURCES;
+    model->target.classes = (fv_classes){classes.count, name};
     for (int32_t c = 0; c < classes.count; c++)
-        if (!(model->class_name[c] = fv__strdup(classes.name[c]))) return FV_NO_RESOURCES;
+        if (!(name[c] = fv__strdup(classes.name[c]))) return FV_NO_RESOURCES;
     return FV_OK;
 }
 
-static fv_status fill(fv_model *model, const fv_model_options *options, fv_classes classes, int64_t grams) {
+static fv_status copy_target(fv_model *model, const fv__target *target) {
+    model->target = *target;
+    model->target.classes = (fv_classes){0};
+    model->sizes.outputs = target->outputs;
+    if (!(model->target.task = fv__strdup(target->task))) return FV_NO_RESOURCES;
+    return target->type == FV_TARGET_CLASS ? copy_classes(model, target->classes) : FV_OK;
+}
+
+static void free_target(fv__target *target) {
+    for (int32_t c = 0; c < target->classes.count; c++) fv__free((void *)(uintptr_t)target->classes.name[c]);
+    fv__free((void *)(uintptr_t)target->classes.name);
+    fv__free((void *)(uintptr_t)target->task);
+}
+
+static fv_status fill(fv_model *model, const fv_model_options *options, const fv__target *target, int64_t grams) {
     FV_TRY(fv_model_options_check(options));
     FV_TRY(fv__options_copy(&model->options, options));
-    FV_TRY(copy_classes(model, classes));
+    FV_TRY(copy_target(model, target));
     FV_TRY(fv_params_create(&model->params, FV_F32, model->seed));
     if (model->kind->build) return model->kind->make(model);
     model->sizes.ngrams = grams > 0 ? grams : 0;
@@ -31,8 +45,8 @@ static fv_status fill(fv_model *model, const fv_model_options *options, fv_class
     return model->ngram ? model->kind->make(model) : FV_NO_RESOURCES;
 }
 
-fv_status fv__model_create(fv_model **out, const fv_model_options *options, fv_classes classes, fv_tokenizer *tokenizer,
-                           int64_t grams, uint64_t seed) {
+fv_status fv__model_create(fv_model **out, const fv_model_options *options, const fv__target *target,
+                           fv_tokenizer *tokenizer, int64_t grams, uint64_t seed) {
     *out = NULL;
     fv_model *model = fv__alloc(sizeof *model);
     if (!model) {
@@ -42,9 +56,9 @@ fv_status fv__model_create(fv_model **out, const fv_model_options *options, fv_c
     model->kind = (const fv__kind *)fv_model_kind_find(options->kind);
     model->tokenizer = tokenizer;
     model->sizes.vocabulary = fv_tokenizer_size(tokenizer);
-    model->layers.embed_table = model->layers.ngram_table = -1;
+    model->embed_table = -1;
     model->seed = seed;
-    fv_status status = fill(model, options, classes, grams);
+    fv_status status = fill(model, options, target, grams);
     if (status != FV_OK) {
         fv_model_free(model);
         return status;
@@ -55,24 +69,23 @@ fv_status fv__model_create(fv_model **out, const fv_model_options *options, fv_c
 
 void fv_model_free(fv_model *model) {
     if (!model) return;
-    for (int32_t c = 0; model->class_name && c < model->classes; c++) fv__free(model->class_name[c]);
-    fv__free(model->class_name);
+    free_target(&model->target);
     fv__options_free(&model->options);
     fv_tokenizer_free(model->tokenizer);
     fv_params_free(model->params);
     fv__map_free(model->ngram_index);
     fv__free(model->ngram);
     fv__free(model->is_term);
-    fv__free(model->layers.block);
+    fv__free(model->network);
     fv__free(model);
 }
 
 fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors) {
-    if (model->layers.embed_table < 0 || vectors->dim != model->options.d_model)
+    if (model->embed_table < 0 || vectors->dim != model->options.d_model)
         return fv__fail(FV_USAGE,
                         "word vectors of dimension %lld do not fit\n  expected d_model %lld\n  try:     --d-model %lld",
                         (long long)vectors->dim, (long long)model->options.d_model, (long long)vectors->dim);
-    float *table = fv_params_get(model->params, model->layers.embed_table).value.data;
+    float *table = fv_params_get(model->params, model->embed_table).value.data;
     int64_t found = fv_vectors_fill(vectors, model->tokenizer, table);
     fv__log(FV_LOG_INFO, "%lld of %d words start from word vectors", (long long)found, (int)model->sizes.vocabulary);
     return FV_OK;
@@ -82,11 +95,12 @@ fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors) {
 
 const fv_model_kind *fv_model_kind_of(const fv_model *model) { return &model->kind->info; }
 const fv_model_options *fv_model_options_of(const fv_model *model) { return &model->options; }
+const char *fv_model_task_of(const fv_model *model) { return model->target.task; }
+fv_target_type fv_model_target(const fv_model *model) { return model->target.type; }
+int64_t fv_model_outputs(const fv_model *model) { return model->target.outputs; }
 const fv_tokenizer *fv_model_tokenizer(const fv_model *model) { return model->tokenizer; }
 
-fv_classes fv_model_classes(const fv_model *model) {
-    return (fv_classes){model->classes, (const char *const *)model->class_name};
-}
+fv_classes fv_model_classes(const fv_model *model) { return model->target.classes; }
 
 static bool has_grams(const fv_model *model) { return model->kind->fit && model->sizes.ngrams > 0; }
 
@@ -114,16 +128,24 @@ size_t fv_model_describe(const fv_model *model, char *text, size_t size) {
     char value[128];
     fv__buf_printf(&line, "%s: ", model->kind->info.name);
     for (const fv_option *row = model->kind->info.options; row->name; row++) {
-        if (strcmp(row->name, "vectors") == 0 || strcmp(row->name, "freeze-vectors") == 0) continue;
+        if (row->flags & FV_OPTION_LOCAL) continue;
         fv_options_print(row, &model->options, value, sizeof value);
         fv__buf_printf(&line, "%s %s, ", row->name, value);
     }
-    fv__buf_printf(&line, "%d tokens, %d classes, %lld parameters", (int)model->sizes.vocabulary, (int)model->classes,
-                   (long long)fv_model_parameters(model));
+    fv__buf_printf(&line, "%d tokens, ", (int)model->sizes.vocabulary);
+    if (model->target.type == FV_TARGET_CLASS) fv__buf_printf(&line, "%d classes, ", (int)model->target.classes.count);
+    fv__buf_printf(&line, "%lld parameters", (long long)fv_model_parameters(model));
     size_t length = line.failed ? 0 : line.size;
     if (size > 0) snprintf(text, size, "%s", line.failed ? "" : line.data);
     fv__buf_free(&line);
     return length;
+}
+
+void fv__answers(float *answer, const float *output, const fv__target *target) {
+    if (target->type == FV_TARGET_REAL)
+        *answer = (float)(target->mean + target->scale * (double)*output);
+    else
+        fv__probabilities(answer, output, target->outputs);
 }
 
 void fv__probabilities(float *probability, const float *logit, int64_t classes) {

@@ -9,11 +9,21 @@
 #include "base/base.h"
 #include "fovea/model.h"
 #include "fovea/nn.h"
+#include "fovea/vectors.h"
+
+/* What the outputs of a model mean: the task says it, from the training part. config.json keeps it. */
+typedef struct fv__target {
+    const char *task; /* its name */
+    fv_target_type type;
+    int32_t outputs;    /* columns of the last layer */
+    fv_classes classes; /* FV_TARGET_CLASS: an output is the logit of a class */
+    double mean, scale; /* FV_TARGET_REAL: the output is (number - mean) / scale */
+} fv__target;
 
 /* What a model was asked to become, with every size known. */
 typedef struct fv__sizes {
     int32_t vocabulary; /* of the tokenizer */
-    int32_t classes;
+    int32_t outputs;
     int64_t ngrams; /* count-based kinds: features beyond single tokens */
 } fv__sizes;
 
@@ -23,7 +33,8 @@ typedef struct fv__run {
     fv_graph *graph;
     int64_t *offset; /* bags of the batch as the graph wants them */
     int32_t *id;     /* ids after word dropout */
-    size_t offset_capacity, id_capacity;
+    float *wanted;   /* what the task wants the outputs to be */
+    size_t offset_capacity, id_capacity, wanted_capacity;
     uint64_t seed; /* of the step */
 } fv__run;
 
@@ -31,7 +42,7 @@ typedef struct fv__run {
 typedef struct fv__nodes {
     fv_node *input;           /* (T, d_model) what each token brings in */
     fv_node *pooling_weights; /* (T, 1) */
-    fv_node *logits;          /* (N, classes) */
+    fv_node *output;          /* (N, outputs) */
 } fv__nodes;
 
 typedef struct fv__kind fv__kind;
@@ -46,37 +57,40 @@ struct fv__kind {
     void (*build)(fv__run *run, const fv_batch *batch, fv__nodes *nodes);
 };
 
-/* Layers of neural kinds; each kind fills what it uses. */
-typedef struct fv__layers {
-    fv_layer *embed, *ngrams, *positions, *norm, *pooling, *out;
-    fv_layer **block;             /* (options.layers) */
-    int embed_table, ngram_table; /* parameters that are looked up by row, -1 if absent */
-} fv__layers;
-
 struct fv_model {
     const fv__kind *kind;
     fv_model_options options; /* strings are owned */
     fv_tokenizer *tokenizer;
-    int32_t classes;
-    char **class_name; /* (classes) */
+    fv__target target; /* strings are owned */
     fv__sizes sizes;
     uint64_t seed;
     fv_params *params;
     int32_t *ngram;       /* (sizes.ngrams, 2) count-based kinds: feature that is the prefix, token that follows */
     fv__map *ngram_index; /* the same, to look up */
     bool *is_term;        /* (vocabulary) count-based kinds: tokens that are counted */
-    fv__layers layers;
+    void *network;        /* neural kinds: whatever the kind's own file keeps, see fv__network_new */
+    int embed_table;      /* neural kinds: the parameter that word vectors start, -1 if absent */
 };
 
 /* A model with initial parameters. Takes the tokenizer (frees it on failure as well); copies the rest. Count-based
  * kinds that are still to be fitted have grams -1 and no parameters yet. */
-fv_status fv__model_create(fv_model **model, const fv_model_options *options, fv_classes classes,
+fv_status fv__model_create(fv_model **model, const fv_model_options *options, const fv__target *target,
                            fv_tokenizer *tokenizer, int64_t grams, uint64_t seed);
 /* Starts the embedding from word vectors; their dimension must be the model's. */
 fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors);
 
-/* Encoded texts as this model reads them. */
+/* Texts as token ids as this neural model reads them. Only texts and targets of the data are read. */
 fv_status fv__model_corpus(fv_corpus **corpus, const fv_model *model, const fv_dataset *data);
+
+struct fv__counts;
+/* Texts as one model reads them, with what they should be answered with: encoded once, asked about often. */
+struct fv_encoded {
+    int64_t count;
+    int32_t *label;            /* (count) as the model numbers its classes; NULL: no classes */
+    double *number;            /* (count) NULL: no numbers */
+    fv_corpus *corpus;         /* neural kinds */
+    struct fv__counts *counts; /* count-based kinds: weighted features */
+};
 
 fv_status fv__run_create(fv__run *run, const fv_model *model);
 void fv__run_free(fv__run *run);
@@ -85,7 +99,7 @@ void fv__run_free(fv__run *run);
 fv_status fv__config_write(const fv_model *model, const char *path);
 typedef struct fv__config {
     fv_model_options options; /* strings belong to `json` */
-    fv_classes classes;       /* so do the names */
+    fv__target target;        /* so do the names */
     int64_t vocabulary, ngrams;
     struct json_t *json;
 } fv__config;
@@ -99,12 +113,16 @@ void fv__options_free(fv_model_options *options);
 /* The message of a fault found by a check of options, said again as a fault of the file `path`. */
 fv_status fv__bad_model(const char *path);
 
+/* What a row of outputs says: probabilities of the classes, or the number in its own units. May be the same memory. */
+void fv__answers(float *answer, const float *output, const fv__target *target);
 /* Softmax of one row of logits, in double. */
 void fv__probabilities(float *probability, const float *logit, int64_t classes);
 
 /* ---- rows shared by the tables of the kinds: the same option, each kind's own default */
+#define FV__FLAGGED_ROW(name, type, field, standard, lo, hi, choices, help, flags_) \
+    { name, type, offsetof(fv_model_options, field), standard, lo, hi, choices, help, .flags = flags_ }
 #define FV__ROW(name, type, field, standard, lo, hi, choices, help) \
-    { name, type, offsetof(fv_model_options, field), standard, lo, hi, choices, help }
+    FV__FLAGGED_ROW(name, type, field, standard, lo, hi, choices, help, FV_OPTION_FIXED)
 #define FV__ROW_WORD_NGRAMS(standard) \
     FV__ROW("word-ngrams", FV_OPT_INT, word_ngrams, standard, 1, 5, NULL, "longest run of words that is a feature")
 #define FV__ROW_MIN_TEXTS(standard)                                         \
@@ -119,9 +137,12 @@ void fv__probabilities(float *probability, const float *logit, int64_t classes);
         FV__ROW("ngram-max", FV_OPT_INT, ngrams.ngram_max, "5", 1, 20, NULL, "longest character n-gram"), \
         FV__ROW("ngram-bits", FV_OPT_INT, ngrams.ngram_bits, bits, 0, 24, NULL,                           \
                 "character n-grams are hashed into 2^bits rows; 0: none")
-#define FV__ROW_VECTORS                                                                                      \
-    FV__ROW("vectors", FV_OPT_STRING, vectors, NULL, 0, 0, "FILE", "word vectors that start the embedding"), \
-        FV__ROW("freeze-vectors", FV_OPT_BOOL, freeze_vectors, "false", 0, 0, NULL, "do not train the embedding")
+/* Where the first vectors came from is no property of the model, and is forgotten once they are in the embedding. */
+#define FV__ROW_VECTORS                                                                                             \
+    FV__FLAGGED_ROW("vectors", FV_OPT_STRING, vectors, NULL, 0, 0, "FILE", "word vectors that start the embedding", \
+                    FV_OPTION_LOCAL),                                                                               \
+        FV__FLAGGED_ROW("freeze-vectors", FV_OPT_BOOL, freeze_vectors, "false", 0, 0, NULL,                         \
+                        "do not train the embedding", FV_OPTION_LOCAL | FV_OPTION_FIXED)
 #define FV__ROW_D_MODEL(standard) FV__ROW("d-model", FV_OPT_INT, d_model, standard, 1, 65536, NULL, "numbers per token")
 #define FV__ROW_HEADS(standard) \
     FV__ROW("heads", FV_OPT_INT, heads, standard, 1, 1024, NULL, "attention heads; they divide d_model")

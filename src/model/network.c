@@ -3,7 +3,6 @@
 
 #include "grad/graph.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum { STREAM_WORD_DROPOUT = 0x776f7264 }; /* its own stream of random numbers */
@@ -20,6 +19,7 @@ void fv__run_free(fv__run *run) {
     fv_graph_free(run->graph);
     fv__free(run->offset);
     fv__free(run->id);
+    fv__free(run->wanted);
     memset(run, 0, sizeof *run);
 }
 
@@ -30,27 +30,24 @@ void fv__run_begin(fv__run *run, fv_mode mode, uint64_t seed) {
 
 /* ---- making */
 
-static fv_status make_table(fv_layer **layer, int *table, fv_model *model, const char *name, int64_t rows,
-                            bool frozen) {
+void *fv__network_new(fv_model *model, size_t size) { return model->network = fv__alloc(size); }
+
+static fv_status make_table(fv_layer **layer, fv_model *model, const char *name, int64_t rows, bool frozen) {
     fv_embedding_options o;
-    char parameter[64];
     fv_options_init(fv_embedding_rows(), &o);
     o.vocabulary = rows, o.d_model = model->options.d_model, o.frozen = frozen;
     o.scaled =
         model->options.positions && strcmp(model->options.positions, "sinusoidal") == 0; /* or the waves drown it */
-    FV_TRY(fv_layer_embedding(layer, model->params, name, &o));
-    snprintf(parameter, sizeof parameter, "%s.weight", name);
-    *table = fv_params_find(model->params, parameter);
-    return FV_OK;
+    return fv_layer_embedding(layer, model->params, name, &o);
 }
 
-fv_status fv__make_embeddings(fv_model *model) {
-    fv__layers *l = &model->layers;
+fv_status fv__make_embeddings(fv__embeddings *e, fv_model *model) {
     int64_t bits = model->options.ngrams.ngram_bits;
     bool frozen = model->options.freeze_vectors;
-    FV_TRY(make_table(&l->embed, &l->embed_table, model, "embed", model->sizes.vocabulary, frozen));
+    FV_TRY(make_table(&e->words, model, "embed", model->sizes.vocabulary, frozen));
+    model->embed_table = fv_params_find(model->params, "embed.weight");
     if (bits == 0) return FV_OK;
-    return make_table(&l->ngrams, &l->ngram_table, model, "ngrams", (int64_t)1 << bits, false);
+    return make_table(&e->ngrams, model, "ngrams", (int64_t)1 << bits, false);
 }
 
 fv_status fv__make_linear(fv_layer **layer, fv_model *model, const char *name, int64_t in, int64_t out) {
@@ -105,32 +102,31 @@ static bool drops(const fv__run *run, const fv_batch *batch, int32_t token) {
 /* Which rows of the table move in a step does not depend on chance: a word that was dropped does, and so does the
  * unknown word that stands for it. */
 static fv_status touch_words(const fv__run *run, const fv_batch *batch, int32_t unknown) {
-    int table = run->model->layers.embed_table;
+    int table = run->model->embed_table;
     if (fv_graph_mode(run->graph) != FV_MODE_TRAIN) return FV_OK;
     FV_TRY(fv__params_touch(run->model->params, table, batch->id, batch->tokens));
     return fv__params_touch(run->model->params, table, &unknown, unknown >= 0);
 }
 
-static fv_node *embed_words(fv__run *run, const fv_batch *batch) {
+static fv_node *embed_words(fv_layer *words, fv__run *run, const fv_batch *batch) {
     int32_t unknown = fv_tokenizer_special(run->model->tokenizer).unk;
     fv_status status = FV_GROW(&run->id, &run->id_capacity, (size_t)batch->tokens + 1);
     if (status != FV_OK) return fv_graph_failed(run->graph, status);
     for (int32_t i = 0; i < batch->tokens; i++) run->id[i] = drops(run, batch, i) ? unknown : batch->id[i];
     status = touch_words(run, batch, unknown);
     if (status != FV_OK) return fv_graph_failed(run->graph, status);
-    return fv_layer_embed(run->model->layers.embed, run->graph, run->id, batch->tokens);
+    return fv_layer_embed(words, run->graph, run->id, batch->tokens);
 }
 
 /* The n-grams of a dropped word stay: they teach the model to do with half of what it knows about a word. */
-static fv_node *embed_ngrams(fv__run *run, const fv_batch *batch) {
+static fv_node *embed_ngrams(fv_layer *ngrams, fv__run *run, const fv_batch *batch) {
     fv_status status = FV_GROW(&run->offset, &run->offset_capacity, (size_t)batch->tokens + 1);
     if (status != FV_OK) return fv_graph_failed(run->graph, status);
     for (int32_t i = 0; i <= batch->tokens; i++) run->offset[i] = batch->cu_bags[i];
-    return fv_layer_embed_bags(run->model->layers.ngrams, run->graph, batch->bag, run->offset, batch->tokens,
-                               FV_BAG_MEAN);
+    return fv_layer_embed_bags(ngrams, run->graph, batch->bag, run->offset, batch->tokens, FV_BAG_MEAN);
 }
 
-fv_node *fv__embed(fv__run *run, const fv_batch *batch) {
-    fv_node *x = embed_words(run, batch);
-    return run->model->layers.ngrams ? fv_op_add(run->graph, x, embed_ngrams(run, batch)) : x;
+fv_node *fv__embed(const fv__embeddings *e, fv__run *run, const fv_batch *batch) {
+    fv_node *x = embed_words(e->words, run, batch);
+    return e->ngrams ? fv_op_add(run->graph, x, embed_ngrams(e->ngrams, run, batch)) : x;
 }

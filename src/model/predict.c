@@ -1,5 +1,6 @@
-/* Prediction. Each text runs through the model on its own, many texts side by side on the threads: so its probabilities
+/* Prediction. Each text runs through the model on its own, many texts side by side on the threads: so its answer
  * cannot depend on its neighbours or on how many threads there are. */
+#include "data/dataset.h"
 #include "model/features.h"
 #include "model/network.h"
 
@@ -9,26 +10,14 @@ enum { CHUNK = 4096 }; /* texts that are encoded at a time: bounds the memory */
 
 /* ---- count-based kinds */
 
-static fv_status count_and_score(const fv_model *model, fv_texts texts, float *probability) {
-    fv__counts x;
-    FV_TRY(fv__features_count(&x, model, texts));
-    fv__features_weigh(&x, fv_params_get(model->params, FV__SCALE).value.data);
-    fv__features_score(probability, &x, fv_params_get(model->params, FV__WEIGHT).value.data,
-                       fv_params_get(model->params, FV__BIAS).value.data, model->classes);
-    fv__counts_free(&x);
-    for (int64_t t = 0; t < texts.count; t++)
-        fv__probabilities(probability + t * model->classes, probability + t * model->classes, model->classes);
-    return FV_OK;
+static void score_counts(const fv_model *model, const fv__counts *x, float *answer) {
+    int32_t outputs = model->target.outputs;
+    fv__features_score(answer, x, fv_params_get(model->params, FV__WEIGHT).value.data,
+                       fv_params_get(model->params, FV__BIAS).value.data, outputs);
+    for (int64_t t = 0; t < x->rows; t++) fv__answers(answer + t * outputs, answer + t * outputs, &model->target);
 }
 
 /* ---- neural kinds */
-
-fv_status fv__model_corpus(fv_corpus **corpus, const fv_model *model, const fv_dataset *data) {
-    const fv_model_options *o = &model->options;
-    fv_corpus_options how = {.max_length = o->max_length, .ngrams = o->ngrams};
-    how.add_cls = o->pooling && strcmp(o->pooling, "cls") == 0;
-    return fv_corpus_create(corpus, data, model->tokenizer, &how);
-}
 
 typedef struct worker {
     fv__run run;
@@ -40,7 +29,7 @@ typedef struct worker {
 typedef struct job {
     const fv_model *model;
     worker *workers;
-    float *probability;
+    float *answer;
 } job;
 
 static fv_status predict_one(job *j, worker *w, int64_t index) {
@@ -51,8 +40,8 @@ static fv_status predict_one(job *j, worker *w, int64_t index) {
     fv__run_begin(&w->run, FV_MODE_INFER, 0);
     j->model->kind->build(&w->run, &batch, &nodes);
     FV_TRY(fv_graph_status(w->run.graph));
-    fv_tensor logits = fv_node_value(nodes.logits);
-    fv__probabilities(j->probability + index * j->model->classes, logits.data, j->model->classes);
+    fv_tensor output = fv_node_value(nodes.output);
+    fv__answers(j->answer + index * j->model->target.outputs, output.data, &j->model->target);
     return FV_OK;
 }
 
@@ -89,33 +78,42 @@ static fv_status stop_workers(job *j, int count) {
     return status;
 }
 
-static fv_status run_network(const fv_model *model, fv_texts texts, float *probability) {
-    fv_dataset *data;
-    fv_corpus *corpus = NULL;
+static fv_status run_network(const fv_model *model, const fv_corpus *corpus, float *answer) {
     int count = fv_threads();
-    job j = {model, fv__alloc_array((size_t)count, sizeof *j.workers), probability};
+    job j = {model, fv__alloc_array((size_t)count, sizeof *j.workers), answer};
     if (!j.workers) return FV_NO_RESOURCES;
-    fv_status status = fv_dataset_of(&data, texts, NULL, fv_model_classes(model));
-    if (status == FV_OK) {
-        status = fv__model_corpus(&corpus, model, data);
-        if (status == FV_OK) status = start_workers(&j, corpus, count);
-        if (status == FV_OK) fv__parallel_for(texts.count, predict_on_worker, &j);
-        fv_dataset_free(data);
-    }
+    fv_status status = start_workers(&j, corpus, count);
+    if (status == FV_OK) fv__parallel_for(corpus->count, predict_on_worker, &j);
     fv_status stopped = stop_workers(&j, count);
-    fv_corpus_free(corpus);
     return status != FV_OK ? status : stopped;
 }
 
 /* ---- both */
 
-fv_status fv_model_predict(const fv_model *model, fv_texts texts, float *probability) {
+fv_status fv_model_predict_encoded(const fv_model *model, const fv_encoded *encoded, float *answer) {
+    if (fv_interrupted()) return fv__fail(FV_INTERRUPTED, "interrupted while predicting");
+    if (encoded->count == 0) return FV_OK;
+    if (model->kind->build) return run_network(model, encoded->corpus, answer);
+    score_counts(model, encoded->counts, answer);
+    return FV_OK;
+}
+
+static fv_status predict_chunk(const fv_model *model, fv_texts texts, float *answer) {
+    fv_encoded *encoded;
+    fv_dataset data = {.texts = texts};
+    if (model->kind->build) FV_TRY(fv__texts_check(texts));
+    FV_TRY(fv_model_encode(&encoded, model, &data));
+    fv_status status = fv_model_predict_encoded(model, encoded, answer);
+    fv_encoded_free(encoded);
+    return status;
+}
+
+fv_status fv_model_predict(const fv_model *model, fv_texts texts, float *answer) {
     for (int64_t at = 0; at < texts.count; at += CHUNK) {
         int64_t count = texts.count - at < CHUNK ? texts.count - at : CHUNK;
         fv_texts part = {count, texts.text + at, texts.size + at};
-        float *out = probability + at * model->classes;
         if (fv_interrupted()) return fv__fail(FV_INTERRUPTED, "interrupted while predicting");
-        FV_TRY(model->kind->build ? run_network(model, part, out) : count_and_score(model, part, out));
+        FV_TRY(predict_chunk(model, part, answer + at * model->target.outputs));
     }
     return FV_OK;
 }

@@ -45,10 +45,10 @@ fv_status fv_model_save(const fv_model *model, const char *folder) {
 static fv_status check_room(const fv__config *config, const fv_tensor_file *file) {
     const fv_model_options *o = &config->options;
     size_t d_model = (size_t)o->d_model, held = file->bytes.size, need = 0, part = 0;
-    size_t features = (size_t)(config->vocabulary + config->ngrams), classes = (size_t)config->classes.count;
+    size_t features = (size_t)(config->vocabulary + config->ngrams), outputs = (size_t)config->target.outputs;
     bool fits = true;
     if (d_model == 0)
-        fits = fv__mul_ok(features, classes, &need);
+        fits = fv__mul_ok(features, outputs, &need);
     else {
         fits = fv__mul_ok(features, d_model, &need);
         if (o->ngrams.ngram_bits > 0)
@@ -128,7 +128,7 @@ static fv_status load_with(fv_model **out, const char *folder, const fv__config 
     fv_model *model;
     FV_TRY(check_room(config, file));
     FV_TRY(load_tokenizer(&tokenizer, folder, config->vocabulary));
-    fv_status status = fv__model_create(&model, &config->options, config->classes, tokenizer, config->ngrams, 0);
+    fv_status status = fv__model_create(&model, &config->options, &config->target, tokenizer, config->ngrams, 0);
     if (status != FV_OK) return status == FV_USAGE ? fv__bad_model(folder) : status;
     status = load_tensors(model, file);
     if (status == FV_OK && model->kind->fit) {

@@ -1,5 +1,6 @@
 /* Traces: one text through a model with everything kept, for looking and explaining. Attention weights are
  * recomputed from the fused kernels' log-sum-exp, and only those that are asked for. */
+#include "data/dataset.h"
 #include "model/features.h"
 #include "model/network.h"
 
@@ -11,8 +12,8 @@ struct fv__trace {
     fv_tokens tokens; /* its arrays are in token_memory */
     int32_t *token_memory;
     char *text;
-    float *logit, *pooling_weights; /* logit: (2, classes) logits and probabilities */
-    int64_t target;                 /* -1: no gradients yet */
+    float *output, *pooling_weights; /* output: (2, outputs) outputs and answers */
+    int64_t target;                  /* -1: no gradients yet */
     /* neural kinds */
     fv__run run;
     fv_corpus *corpus;
@@ -26,12 +27,9 @@ struct fv__trace {
 /* ---- neural kinds */
 
 static fv_status encode(fv__trace *t, const fv_model *model, fv_texts one) {
-    fv_dataset *data;
     fv_batch_options how = {.batch_size = 1, .bucket = 1};
-    FV_TRY(fv_dataset_of(&data, one, NULL, fv_model_classes(model)));
-    fv_status status = fv__model_corpus(&t->corpus, model, data);
-    fv_dataset_free(data);
-    FV_TRY(status);
+    FV_TRY(fv__texts_check(one));
+    FV_TRY(fv__model_corpus(&t->corpus, model, &(fv_dataset){.texts = one}));
     t->open.cut = t->corpus->cut > 0;
     FV_TRY(fv_batches_create(&t->batches, t->corpus, &how));
     return fv__run_create(&t->run, model);
@@ -81,16 +79,16 @@ static fv_status read_text(fv__trace *t, const fv_model *model, const char *text
 
 /* ---- both */
 
-static fv_status keep_scores(fv__trace *t, const float *logit) {
-    int64_t classes = t->open.classes;
-    t->logit = fv__alloc_array((size_t)classes, 2 * sizeof *t->logit);
-    if (!t->logit) return FV_NO_RESOURCES;
-    float *probability = t->logit + classes;
-    memcpy(t->logit, logit, (size_t)classes * sizeof *logit);
-    fv__probabilities(probability, logit, classes);
-    for (int64_t c = 1; c < classes; c++)
-        if (probability[c] > probability[t->open.predicted]) t->open.predicted = c;
-    t->open.logit = t->logit, t->open.probability = probability;
+static fv_status keep_outputs(fv__trace *t, const float *output) {
+    int64_t outputs = t->open.outputs;
+    t->output = fv__alloc_array((size_t)outputs, 2 * sizeof *t->output);
+    if (!t->output) return FV_NO_RESOURCES;
+    float *answer = t->output + outputs;
+    memcpy(t->output, output, (size_t)outputs * sizeof *output);
+    fv__answers(answer, output, &t->open.model->target);
+    for (int64_t c = 1; c < outputs; c++)
+        if (answer[c] > answer[t->open.predicted]) t->open.predicted = c;
+    t->open.output = t->output, t->open.answer = answer;
     return FV_OK;
 }
 
@@ -119,8 +117,8 @@ static fv_status trace_network(fv__trace *t, const fv_model *model, fv_texts one
     FV_TRY(encode(t, model, one));
     FV_TRY(read_text(t, model, one.text[0], one.size[0]));
     FV_TRY(forward(t));
-    fv_tensor logits = fv_node_value(t->nodes.logits);
-    FV_TRY(keep_scores(t, logits.data));
+    fv_tensor output = fv_node_value(t->nodes.output);
+    FV_TRY(keep_outputs(t, output.data));
     FV_TRY(keep_pool(t));
     if (!(model->kind->info.can & FV_MODEL_HAS_ATTENTION)) return FV_OK;
     t->open.layers = fv_graph_attention_count(t->run.graph);
@@ -132,12 +130,12 @@ static fv_status trace_counts(fv__trace *t, const fv_model *model, fv_texts one)
     FV_TRY(read_text(t, model, one.text[0], one.size[0]));
     FV_TRY(fv__features_count(&t->features, model, one));
     fv__features_weigh(&t->features, fv_params_get(model->params, FV__SCALE).value.data);
-    float *logit = fv__alloc_array((size_t)model->classes, sizeof *logit);
-    if (!logit) return FV_NO_RESOURCES;
-    fv__features_score(logit, &t->features, fv_params_get(model->params, FV__WEIGHT).value.data,
-                       fv_params_get(model->params, FV__BIAS).value.data, model->classes);
-    fv_status status = keep_scores(t, logit);
-    fv__free(logit);
+    float *output = fv__alloc_array((size_t)model->target.outputs, sizeof *output);
+    if (!output) return FV_NO_RESOURCES;
+    fv__features_score(output, &t->features, fv_params_get(model->params, FV__WEIGHT).value.data,
+                       fv_params_get(model->params, FV__BIAS).value.data, model->target.outputs);
+    fv_status status = keep_outputs(t, output);
+    fv__free(output);
     return status;
 }
 
@@ -145,7 +143,7 @@ fv_status fv_model_trace(fv_trace **out, const fv_model *model, const char *text
     *out = NULL;
     fv__trace *t = fv__alloc(sizeof *t);
     if (!t) return FV_NO_RESOURCES;
-    t->open = (fv_trace){.model = model, .classes = model->classes, .tokens = &t->tokens, .store = t};
+    t->open = (fv_trace){.model = model, .outputs = model->target.outputs, .tokens = &t->tokens, .store = t};
     t->target = -1;
     t->text = fv__alloc(size + 1);
     fv_status status = t->text ? FV_OK : FV_NO_RESOURCES;
@@ -172,7 +170,7 @@ void fv_trace_free(fv_trace *trace) {
     fv__counts_free(&t->features);
     fv__free(t->token_memory);
     fv__free(t->text);
-    fv__free(t->logit);
+    fv__free(t->output);
     fv__free(t->pooling_weights);
     fv__free(t);
 }
@@ -223,37 +221,40 @@ fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_
 
 /* ---- gradients and contributions */
 
-fv_status fv_trace_backward(fv_trace *trace, int64_t target) {
+fv_status fv_trace_backward(fv_trace *trace, int64_t index) {
     fv__trace *t = trace->store;
-    if (target < 0 || target >= trace->classes)
-        return fv__fail(FV_USAGE, "no class %lld\n  expected 0 to %lld", (long long)target,
-                        (long long)trace->classes - 1);
+    if (index < 0 || index >= trace->outputs)
+        return fv__fail(FV_USAGE, "no output %lld\n  expected 0 to %lld", (long long)index,
+                        (long long)trace->outputs - 1);
     if (trace->model->kind->build) {
         FV_TRY(forward(t)); /* a graph goes backward once */
-        fv_node *chosen = fv_op_sum(t->run.graph, fv_op_slice(t->run.graph, t->nodes.logits, 1, target, 1));
+        fv_node *chosen = fv_op_sum(t->run.graph, fv_op_slice(t->run.graph, t->nodes.output, 1, index, 1));
         FV_TRY(fv_graph_backward(t->run.graph, chosen, NULL));
     }
-    t->target = target;
+    t->target = index;
     return FV_OK;
 }
 
 static void network_contributions(const fv__trace *t, float *out) {
     fv_tensor x = fv_node_value(t->nodes.input), dx = fv_node_grad(t->nodes.input);
+    const fv__target *target = &t->open.model->target;
+    double unit = target->type == FV_TARGET_REAL ? target->scale : 1; /* of the output, in those of the answer */
     for (int64_t i = 0; i < x.dim[0]; i++) {
         double sum = 0;
         for (int64_t d = 0; dx.data && d < x.dim[1]; d++)
             sum += fv_tensor_get(&x, (int64_t[]){i, d}) * fv_tensor_get(&dx, (int64_t[]){i, d});
-        out[i] = (float)sum;
+        out[i] = (float)(sum * unit);
     }
 }
 
-/* What feature f adds to the target beyond what it adds to the average class. */
+/* What feature f adds to the target beyond what it adds to the average class; to a number there is no average. */
 static double advantage(const fv_model *model, int32_t f, int64_t target) {
     const float *weight = fv_params_get(model->params, FV__WEIGHT).value.data;
     int64_t features = fv__feature_count(model);
     double mean = 0;
-    for (int32_t c = 0; c < model->classes; c++) mean += weight[c * features + f];
-    return weight[target * features + f] - mean / model->classes;
+    if (model->target.type == FV_TARGET_REAL) return weight[f] * model->target.scale;
+    for (int32_t c = 0; c < model->target.outputs; c++) mean += weight[c * features + f];
+    return weight[target * features + f] - mean / model->target.outputs;
 }
 
 static int64_t find_column(const fv__counts *x, int32_t feature) {

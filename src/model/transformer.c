@@ -6,6 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+typedef struct network {
+    fv__embeddings embeddings;
+    fv_layer *positions; /* NULL: nothing is added to the embeddings */
+    fv_layer *norm, *pooling, *out;
+    fv_layer *block[]; /* (options.layers) */
+} network;
+
 static bool is(const char *a, const char *b) { return strcmp(a, b) == 0; }
 static bool acts_inside(const char *positions) { return is(positions, "rope") || is(positions, "alibi"); }
 
@@ -46,32 +53,31 @@ static fv_status make_positions(fv_layer **layer, fv_model *model) {
 
 static fv_status make(fv_model *model) {
     const fv_model_options *o = &model->options;
-    fv__layers *l = &model->layers;
+    network *n = fv__network_new(model, sizeof *n + (size_t)o->layers * sizeof *n->block);
     fv_norm_options norm;
-    l->block = fv__alloc_array((size_t)o->layers + 1, sizeof *l->block);
-    if (!l->block) return FV_NO_RESOURCES;
-    FV_TRY(fv__make_embeddings(model));
-    if (!acts_inside(o->positions) && !is(o->positions, "none")) FV_TRY(make_positions(&l->positions, model));
-    for (int64_t i = 0; i < o->layers; i++) FV_TRY(make_block(&l->block[i], model, i));
+    if (!n) return FV_NO_RESOURCES;
+    FV_TRY(fv__make_embeddings(&n->embeddings, model));
+    if (!acts_inside(o->positions) && !is(o->positions, "none")) FV_TRY(make_positions(&n->positions, model));
+    for (int64_t i = 0; i < o->layers; i++) FV_TRY(make_block(&n->block[i], model, i));
     fv_options_init(fv_norm_rows(), &norm);
     norm.d_model = o->d_model;
-    FV_TRY(fv_layer_norm(&l->norm, model->params, "norm", &norm));
-    FV_TRY(fv__make_pooling(&l->pooling, model));
-    return fv__make_linear(&l->out, model, "out", fv_layer_out(l->pooling), model->classes);
+    FV_TRY(fv_layer_norm(&n->norm, model->params, "norm", &norm));
+    FV_TRY(fv__make_pooling(&n->pooling, model));
+    return fv__make_linear(&n->out, model, "out", fv_layer_out(n->pooling), model->sizes.outputs);
 }
 
 static void build(fv__run *run, const fv_batch *batch, fv__nodes *nodes) {
     const fv_model_options *o = &run->model->options;
-    const fv__layers *l = &run->model->layers;
+    const network *n = run->model->network;
     fv_graph *g = run->graph;
     fv_sequences s = fv__sequences(batch);
-    fv_node *x = nodes->input = fv__embed(run, batch);
-    if (l->positions) x = fv_layer_apply(l->positions, g, x, &s);
+    fv_node *x = nodes->input = fv__embed(&n->embeddings, run, batch);
+    if (n->positions) x = fv_layer_apply(n->positions, g, x, &s);
     x = fv_op_dropout(g, x, o->dropout);
-    for (int64_t i = 0; i < o->layers; i++) x = fv_layer_apply(l->block[i], g, x, &s);
-    x = fv_layer_apply(l->pooling, g, fv_layer_apply(l->norm, g, x, &s), &s);
-    nodes->pooling_weights = fv_layer_pooling_weights(l->pooling, g);
-    nodes->logits = fv_layer_apply(l->out, g, fv_op_dropout(g, x, o->dropout), NULL);
+    for (int64_t i = 0; i < o->layers; i++) x = fv_layer_apply(n->block[i], g, x, &s);
+    x = fv_layer_apply(n->pooling, g, fv_layer_apply(n->norm, g, x, &s), &s);
+    nodes->pooling_weights = fv_layer_pooling_weights(n->pooling, g);
+    nodes->output = fv_layer_apply(n->out, g, fv_op_dropout(g, x, o->dropout), NULL);
 }
 
 static const fv_option options[] = {

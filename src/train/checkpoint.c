@@ -44,7 +44,7 @@ static fv_status path_of(char **path, const char *folder, int generation) {
 #define STATE_FLOATS(X) \
     X(now.epochs) X(now.updates) X(now.tokens) X(now.seconds) \
     X(before.epochs) X(before.updates) X(before.tokens) X(before.seconds) \
-    X(best_value) X(best_loss) X(best_accuracy) X(best_macro_f1) X(loss_sum)
+    X(best_value) X(loss_sum)
 /* clang-format on */
 
 static fv_status state_to_json(fv__json *o, const fv__state *state) {
@@ -54,6 +54,10 @@ static fv_status state_to_json(fv__json *o, const fv__state *state) {
 #define PUT(field) FV_TRY(fv__json_set(o, #field, fv__json_of_float(state->field)));
     STATE_FLOATS(PUT)
 #undef PUT
+    char key[64];
+    for (int i = 0; i < state->best.count; i++)
+        FV_TRY(fv__json_set(o, fv__score_key(key, "best_", state->best.score[i].name),
+                            fv__json_of_float(state->best.score[i].value)));
     return FV_OK;
 }
 
@@ -73,6 +77,11 @@ static fv_status state_from_json(fv__json_at_file at, fv__state *state) {
 #define GET(field) FV_TRY(fv__json_need_float(at, #field, 0, &state->field));
     STATE_FLOATS(GET)
 #undef GET
+    char key[64];
+    for (int i = 0; i < state->best.count; i++) {
+        fv_score *s = &state->best.score[i];
+        FV_TRY(fv__json_need_float(at, fv__score_key(key, "best_", s->name), 0, &s->value));
+    }
     return FV_OK;
 }
 

@@ -1,26 +1,11 @@
-/* fv_train: from labelled texts to a model. Makes tokenizer and model, then leaves the learning to the kind (counting
- * kinds) or to the loop (neural kinds). */
+/* fv_train: from texts to a model. Makes tokenizer and model, then leaves the learning to the kind (count-based kinds)
+ * or to the loop (neural kinds). What is learnt and how it is judged is the task's. */
 #include "train/train.h"
 
 #include <stdio.h>
 #include <string.h>
 
 /* ---- checks */
-
-static fv_status check_data(const fv_dataset *train, const fv_dataset *valid) {
-    if (!train->label || train->texts.count == 0)
-        return fv__fail(FV_BAD_DATA, "nothing to learn from: no labelled texts");
-    int64_t first = train->label[0], i = 1;
-    while (i < train->texts.count && train->label[i] == first) i++;
-    if (i == train->texts.count)
-        return fv__fail(FV_BAD_DATA, "all %lld training texts have the label \"%s\"\n  expected at least two classes",
-                        (long long)train->texts.count, train->classes.name[first]);
-    if (!valid || valid->texts.count == 0) return FV_OK;
-    bool same = valid->label && valid->classes.count == train->classes.count;
-    for (int32_t c = 0; same && c < train->classes.count; c++)
-        same = strcmp(valid->classes.name[c], train->classes.name[c]) == 0;
-    return same ? FV_OK : fv__fail(FV_BAD_DATA, "the validation texts have other classes than the training texts");
-}
 
 static fv_status check_folder(const fv_train_setup *setup) {
     const char *folder = setup->folder;
@@ -92,22 +77,15 @@ fv_status fv__train_begin(const fv_model *model, const fv_train_setup *setup, fv
 
 static fv_status evaluate(const fv_model *model, fv_train_result *r, const fv_dataset *valid,
                           const fv_train_setup *setup, fv__run_log *run_log) {
-    fv_metrics *m;
-    if (!valid || valid->texts.count == 0) return FV_OK;
-    FV_TRY(fv_evaluate(&m, model, valid));
-    r->best_loss = m->loss, r->best_accuracy = m->accuracy, r->best_macro_f1 = m->macro_f1;
-    fv_event e = {.kind = FV_EVENT_EVAL,
-                  .step = 1,
-                  .total = 1,
-                  .valid_loss = m->loss,
-                  .valid_accuracy = m->accuracy,
-                  .valid_macro_f1 = m->macro_f1,
-                  .best = true,
-                  .eta = -1};
+    fv_evaluation *found;
+    if (!valid) return FV_OK;
+    FV_TRY(fv_evaluate(&found, model, valid));
+    r->best = found->scores;
+    fv_event e = {.kind = FV_EVENT_EVAL, .step = 1, .total = 1, .valid = found->scores, .best = true, .eta = -1};
     if (setup->event) setup->event(setup->event_context, &e);
     fv_status status = fv__run_log_write(run_log, &e);
-    if (status == FV_OK) status = fv__run_log_evaluation(run_log, model, m, 1);
-    fv_metrics_free(m);
+    if (status == FV_OK) status = fv__run_log_evaluation(run_log, model, found, 1);
+    fv_evaluation_free(found);
     return status;
 }
 
@@ -129,11 +107,14 @@ static fv_status train_at_once(fv_model *model, fv_train_result *r, const fv_dat
 
 static fv_status train_model(fv_model **out, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
                              const fv_train_setup *setup, const fv_vectors *vectors, fv__run_log *run_log) {
+    const fv__task *task = (const fv__task *)fv_task_find(setup->task.task);
+    fv__target target = {.task = task->info.name};
     fv_tokenizer *tokenizer;
     fv_model *model;
     bool by_gradient = fv_model_kind_find(setup->model.kind)->can & FV_MODEL_BY_GRADIENT;
     FV_TRY(make_tokenizer(&tokenizer, train, setup, vectors));
-    FV_TRY(fv__model_create(&model, &setup->model, train->classes, tokenizer, -1, (uint64_t)setup->train.seed));
+    task->prepare(&target, train);
+    FV_TRY(fv__model_create(&model, &setup->model, &target, tokenizer, -1, (uint64_t)setup->train.seed));
     fv_status status = FV_OK;
     if (vectors && !setup->resume) status = fv__model_fill_vectors(model, vectors);
     if (status == FV_OK)
@@ -169,7 +150,8 @@ fv_status fv_train(fv_model **model, fv_train_result *result, const fv_dataset *
     fv__run_log run_log;
     *model = NULL;
     FV_TRY(fv_train_setup_check(setup));
-    FV_TRY(check_data(train, valid));
+    if (valid && valid->texts.count == 0) valid = NULL;
+    FV_TRY(((const fv__task *)fv_task_find(setup->task.task))->check(train, valid));
     FV_TRY(check_folder(setup));
     FV_TRY(find_vectors(&vectors, &own, setup));
     fv_status status = fv__run_log_open(&run_log, setup->folder);

@@ -1,6 +1,7 @@
 /* The training loop. One turn is: judge if it is time, save if it is time, stop if it is time, update. Everything a
  * turn depends on is in fv__state or a function of (seed, update), so a turn after a resume is the turn of the
  * unbroken run. */
+#include "data/dataset.h"
 #include "io/json.h"
 #include "model/network.h"
 #include "train/train.h"
@@ -13,7 +14,9 @@ enum { STREAM_STEP = 0x73746570 }; /* seeds of the steps */
 
 typedef struct trainer {
     fv_model *model;
+    const fv__task *task;
     const fv_dataset *valid; /* NULL: nothing to judge by */
+    fv_encoded *encoded;     /* the same as the model reads it: encoded once a run */
     const fv_train_setup *setup;
     const fv_train_options *how;
     fv__run_log *run_log;
@@ -75,36 +78,31 @@ static fv_status emit_step(trainer *t) {
 static float *weights_of(const trainer *t) { return fv_params_flat(t->model->params).data; }
 static size_t weight_bytes(const trainer *t) { return (size_t)fv_params_flat(t->model->params).dim[0] * sizeof(float); }
 
-static fv_status keep_best(trainer *t, const fv_metrics *m) {
+static fv_status keep_best(trainer *t, const fv_evaluation *e) {
     memcpy(t->best, weights_of(t), weight_bytes(t));
     t->state.best_update = t->state.updates;
     if (!t->run_log->folder) return FV_OK;
     FV_TRY(fv_model_save(t->model, t->run_log->folder));
-    return m ? fv__run_log_evaluation(t->run_log, t->model, m, t->state.updates) : FV_OK;
+    return e ? fv__run_log_evaluation(t->run_log, t->model, e, t->state.updates) : FV_OK;
 }
 
 static fv_status evaluate_shown(trainer *t) {
-    fv_metrics *m;
-    double value;
+    fv_evaluation *found;
+    fv_score metric = {0};
     fv__state *s = &t->state;
-    FV_TRY(fv_evaluate(&m, t->model, t->valid));
-    fv_status status = fv_metrics_value(m, t->how->metric, &value);
-    if (strcmp(t->how->metric, "loss") == 0) value = -value;
+    FV_TRY(fv_evaluate_encoded(&found, t->model, t->encoded));
+    fv_status status = fv_scores_find(&found->scores, t->setup->task.metric, &metric);
+    double value = metric.higher_is_better ? metric.value : -metric.value;
     bool best = s->judged < 0 || value > s->best_value;
     s->judged = s->updates;
     s->bad = best ? 0 : s->bad + 1;
     if (best) {
         s->best_value = value;
-        s->best_loss = m->loss, s->best_accuracy = m->accuracy, s->best_macro_f1 = m->macro_f1;
-        if (status == FV_OK) status = keep_best(t, m);
+        s->best = found->scores;
+        if (status == FV_OK) status = keep_best(t, found);
     }
-    fv_event e = {.kind = FV_EVENT_EVAL,
-                  .valid_loss = m->loss,
-                  .valid_accuracy = m->accuracy,
-                  .valid_macro_f1 = m->macro_f1,
-                  .best = best};
-    if (status == FV_OK) status = emit(t, e);
-    fv_metrics_free(m);
+    if (status == FV_OK) status = emit(t, (fv_event){.kind = FV_EVENT_EVAL, .valid = found->scores, .best = best});
+    fv_evaluation_free(found);
     return status;
 }
 
@@ -166,18 +164,35 @@ static uint64_t step_seed(const trainer *t, int64_t part) {
            fv__random_u32(seed, STREAM_STEP, 2 * index + 1);
 }
 
+/* What the batches of an update come to. An update means the same however its texts are cut into batches, so a batch
+ * counts by what its loss is a mean of, in units of the first batch: equal batches count 1, exactly. */
+typedef struct total {
+    double first, weight, loss;
+    int64_t tokens;
+} total;
+
+static fv_status backward(trainer *t, fv_node *loss, double share) {
+    float value = (float)share; /* parameters of networks are f32 */
+    fv_tensor cotangent = fv_node_value(loss);
+    cotangent.data = &value;
+    return fv_graph_backward(t->run.graph, loss, share == 1 ? NULL : &cotangent);
+}
+
 /* Forward and backward of one batch; its gradients are added to those of the update. */
-static fv_status learn_from(trainer *t, int64_t part, double *loss, int64_t *tokens) {
+static fv_status learn_from(trainer *t, int64_t part, total *sum) {
     fv_batch batch;
     fv__nodes nodes = {0};
+    double weight = 1;
     FV_TRY(fv_batches_next(t->batches, &batch, &t->state.cursor));
     fv__run_begin(&t->run, FV_MODE_TRAIN, step_seed(t, part));
     t->model->kind->build(&t->run, &batch, &nodes);
-    fv_targets targets = {.labels = batch.label, .label_smoothing = t->how->label_smoothing};
-    fv_node *mean = fv_op_cross_entropy(t->run.graph, nodes.logits, &targets);
-    FV_TRY(fv_graph_backward(t->run.graph, mean, NULL));
-    *loss += fv_node_scalar(mean) / (double)t->how->gradient_accumulation;
-    *tokens += batch.tokens;
+    fv_node *loss = t->task->loss(&t->run, &batch, nodes.output, &t->setup->task, &weight);
+    if (part == 0) sum->first = weight;
+    double share = weight / sum->first;
+    FV_TRY(backward(t, loss, share));
+    sum->loss += share * fv_node_scalar(loss);
+    sum->weight += share;
+    sum->tokens += batch.tokens;
     return FV_OK;
 }
 
@@ -208,10 +223,11 @@ static double share_done(const trainer *t) {
 }
 
 static fv_status update(trainer *t) {
-    double start = fv__now(), loss = 0;
-    int64_t tokens = 0;
-    for (int64_t part = 0; part < t->how->gradient_accumulation; part++) FV_TRY(learn_from(t, part, &loss, &tokens));
-    fv_optimizer_scale_grads(t->optimizer, 1 / (double)t->how->gradient_accumulation);
+    double start = fv__now();
+    total sum = {0};
+    for (int64_t part = 0; part < t->how->gradient_accumulation; part++) FV_TRY(learn_from(t, part, &sum));
+    double loss = sum.loss / sum.weight;
+    fv_optimizer_scale_grads(t->optimizer, 1 / sum.weight);
     double norm = fv_clip_grad_norm(t->optimizer, t->how->max_grad_norm);
     if (!isfinite(loss)) return diverged(t, isnan(loss) ? "loss became NaN" : "loss became infinite");
     if (!isfinite(norm)) return diverged(t, "a gradient became NaN or infinite");
@@ -220,7 +236,7 @@ static fv_status update(trainer *t) {
     fv_optimizer_set_learning_rate(t->optimizer, t->learning_rate);
     FV_TRY(fv_optimizer_step(t->optimizer));
     fv_optimizer_zero_grads(t->optimizer);
-    advance(t, fv__now() - start, tokens);
+    advance(t, fv__now() - start, sum.tokens);
     return emit_step(t);
 }
 
@@ -250,18 +266,10 @@ static fv_status run_turns(trainer *t) {
 
 /* ---- what the run is about: told apart on resume */
 
-static uint64_t hash_data(const fv_dataset *data, uint64_t hash) {
-    for (int64_t i = 0; data && i < data->texts.count; i++) {
-        hash = fv__hash(data->texts.text[i], data->texts.size[i], hash);
-        hash = fv__hash(&data->label[i], sizeof *data->label, hash);
-    }
-    return hash;
-}
-
 static fv_status describe_rows(fv__json *into, const fv_option *rows, const void *options) {
     char value[512];
     for (; rows->name; rows++) {
-        if (strcmp(rows->name, "vectors") == 0) continue; /* already in the embedding */
+        if (rows->flags == FV_OPTION_LOCAL) continue; /* has done its work: vectors are in the embedding */
         fv_options_print(rows, options, value, sizeof value);
         FV_TRY(fv__json_set(into, rows->name, fv__json_of_text(value)));
     }
@@ -272,28 +280,24 @@ static fv_status describe(trainer *t, const fv_dataset *train) {
     char hash[32];
     if (!(t->fingerprint = fv__json_object())) return FV_NO_RESOURCES;
     fv__json *run = fv__json_object();
-    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)hash_data(t->valid, hash_data(train, 1)));
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)fv__dataset_hash(t->valid, fv__dataset_hash(train, 1)));
     FV_TRY(fv__json_set(t->fingerprint, "options", run));
     FV_TRY(fv__json_set(t->fingerprint, "data", fv__json_of_text(hash)));
+    FV_TRY(fv__json_set(t->fingerprint, "task", fv__json_of_text(t->task->info.name)));
     FV_TRY(fv__json_set(t->fingerprint, "kind", fv__json_of_text(t->model->kind->info.name)));
     FV_TRY(describe_rows(run, t->model->kind->info.options, &t->model->options));
+    FV_TRY(describe_rows(run, t->task->info.options, &t->setup->task));
     return describe_rows(run, fv_train_option_rows(), t->how);
 }
 
-/* These make other batches or another network; the rest may be changed by somebody who knows that the result
- * changes. */
-static bool must_stay(const trainer *t, const char *name) {
-    static const char *const fixed[] = {"batch-size", "max-tokens", "bucket",    "gradient-accumulation",
-                                        "ema-decay",  "seed",       "optimizer", NULL};
-    for (int i = 0; fixed[i]; i++)
-        if (strcmp(name, fixed[i]) == 0) return true;
-    for (const fv_option *row = t->model->kind->info.options; row->name; row++)
-        if (strcmp(name, row->name) == 0) return true;
-    return false;
+/* Options that are not FIXED may be changed by somebody who knows that the result changes. */
+static uint32_t flags_of(const trainer *t, const char *name) {
+    const fv_option *const tables[] = {t->model->kind->info.options, t->task->info.options, fv_train_option_rows()};
+    for (int i = 0; i < 3; i++)
+        for (const fv_option *row = tables[i]; row->name; row++)
+            if (strcmp(name, row->name) == 0) return row->flags;
+    return 0;
 }
-
-/* When lines are written and checkpoints made changes nothing that is learnt. */
-static bool is_harmless(const char *name) { return strcmp(name, "log-every") == 0 || strcmp(name, "save-every") == 0; }
 
 /* What the run had for an option, under its name or an earlier one. An option of training that is younger than the run
  * had its default. NULL: nothing. */
@@ -305,7 +309,15 @@ static const char *value_before(const fv__json *options, const char *name) {
     return row ? row->standard : fv__json_text(value);
 }
 
+static fv_status compare_task(const trainer *t, const fv__json *was) {
+    const char *task = fv__json_text(fv__json_get(was, "task")); /* older runs have none: there was one task */
+    if (!task || strcmp(task, t->task->info.name) == 0) return FV_OK;
+    return fv__fail(FV_USAGE, "%s: the task cannot change in a resumed run\n  expected %s\n  found:   %s",
+                    t->run_log->folder, task, t->task->info.name);
+}
+
 static fv_status compare(trainer *t, const fv__json *was) {
+    FV_TRY(compare_task(t, was));
     const char *data = fv__json_text(fv__json_get(was, "data")),
                *now = fv__json_text(fv__json_get(t->fingerprint, "data"));
     if (!data || strcmp(data, now) != 0)
@@ -317,8 +329,9 @@ static fv_status compare(trainer *t, const fv__json *was) {
     for (void *i = fv__json_first(options); i; i = fv__json_next(options, i)) {
         const char *name = fv__json_key(i), *value = fv__json_text(fv__json_value(i));
         const char *old = value_before(before, name);
-        if (is_harmless(name) || (old && strcmp(old, value) == 0)) continue;
-        if (must_stay(t, name))
+        uint32_t flags = flags_of(t, name);
+        if ((flags & FV_OPTION_HARMLESS) || (old && strcmp(old, value) == 0)) continue;
+        if (flags & FV_OPTION_FIXED)
             return fv__fail(FV_USAGE,
                             "%s: %s cannot change in a resumed run\n  expected %s\n  found:   %s\n  try:     a new run "
                             "folder",
@@ -394,6 +407,7 @@ static fv_status prepare(trainer *t, const fv_dataset *train) {
                             .seed = t->how->seed};
     FV_TRY(parse_durations(t));
     FV_TRY(fv__model_corpus(&t->corpus, t->model, train));
+    if (t->valid) FV_TRY(fv_model_encode(&t->encoded, t->model, t->valid));
     FV_TRY(fv_batches_create(&t->batches, t->corpus, &how));
     FV_TRY(fv__run_create(&t->run, t->model));
     FV_TRY(fv__optimizer_of(&t->optimizer, t->model, t->how));
@@ -412,9 +426,7 @@ static void report(const trainer *t, fv_train_result *r) {
                            .tokens = t->corpus->start[t->corpus->count],
                            .seconds = seconds_here(t),
                            .best_update = s->best_update,
-                           .best_loss = s->best_loss,
-                           .best_accuracy = s->best_accuracy,
-                           .best_macro_f1 = s->best_macro_f1,
+                           .best = s->judged < 0 ? (fv_scores){0} : s->best,
                            .stopped_early = t->how->early_stopping > 0 && s->bad >= t->how->early_stopping,
                            .parameters = fv_model_parameters(t->model)};
 }
@@ -433,6 +445,7 @@ static fv_status run(trainer *t, const fv_dataset *train, fv_train_result *resul
 fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train,
                                 const fv_dataset *valid, const fv_train_setup *setup, fv__run_log *run_log) {
     trainer t = {.model = model,
+                 .task = (const fv__task *)fv_task_of(model),
                  .valid = valid && valid->texts.count > 0 ? valid : NULL,
                  .setup = setup,
                  .how = &setup->train,
@@ -441,11 +454,13 @@ fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const 
                  .slot = -1,
                  .started = fv__now()};
     t.state.judged = -1;
+    fv__scores_init(&t.state.best, &t.task->info);
     fv_status status = run(&t, train, result);
     fv__run_free(&t.run);
     fv_optimizer_free(t.optimizer);
     fv_batches_free(t.batches);
     fv_corpus_free(t.corpus);
+    fv_encoded_free(t.encoded);
     fv__json_free(t.fingerprint);
     fv__free(t.best);
     return status;

@@ -40,9 +40,10 @@ static fv_status fill_step(fv__json *o, const fv_event *e) {
 }
 
 static fv_status fill_eval(fv__json *o, const fv_event *e) {
-    FV_TRY(fv__json_set(o, "valid_loss", fv__json_of_float(e->valid_loss)));
-    FV_TRY(fv__json_set(o, "valid_accuracy", fv__json_of_float(e->valid_accuracy)));
-    FV_TRY(fv__json_set(o, "valid_macro_f1", fv__json_of_float(e->valid_macro_f1)));
+    char key[64];
+    for (int i = 0; i < e->valid.count; i++)
+        FV_TRY(fv__json_set(o, fv__score_key(key, "valid_", e->valid.score[i].name),
+                            fv__json_of_float(e->valid.score[i].value)));
     return fv__json_set(o, "best", fv__json_of_bool(e->best));
 }
 
@@ -84,9 +85,9 @@ static fv_status write_log(const fv__run_log *run_log, const fv_event *e) {
     if (e->kind == FV_EVENT_STEP)
         fv__buf_printf(&line, "  loss %.4f  lr %.3g  gnorm %.3f  %.0f tok/s", e->loss, e->learning_rate,
                        e->gradient_norm, e->tokens_per_second);
-    if (e->kind == FV_EVENT_EVAL)
-        fv__buf_printf(&line, "  val loss %.4f  acc %.4f  macro-f1 %.4f%s", e->valid_loss, e->valid_accuracy,
-                       e->valid_macro_f1, e->best ? "  best so far" : "");
+    for (int i = 0; e->kind == FV_EVENT_EVAL && i < e->valid.count; i++)
+        fv__buf_printf(&line, "  %s %.4f", e->valid.score[i].name, e->valid.score[i].value);
+    if (e->kind == FV_EVENT_EVAL && e->best) fv__buf_text(&line, "  best so far");
     if (e->note) fv__buf_printf(&line, "  %s", e->note);
     fv_status status = fv__buf_status(&line);
     if (status == FV_OK) status = fv__append_line(run_log->log, line.data);
@@ -124,7 +125,7 @@ fv_status fv__run_log_cut(const fv__run_log *run_log, int64_t bytes) {
 
 /* ---- eval.json */
 
-fv_status fv__run_log_evaluation(const fv__run_log *run_log, const fv_model *model, const fv_metrics *metrics,
+fv_status fv__run_log_evaluation(const fv__run_log *run_log, const fv_model *model, const fv_evaluation *evaluation,
                                  int64_t update) {
     char *path;
     if (!run_log->folder) return FV_OK;
@@ -132,7 +133,7 @@ fv_status fv__run_log_evaluation(const fv__run_log *run_log, const fv_model *mod
     fv__json *o = fv__json_object();
     fv_status status = o ? fv__json_set(o, "part", fv__json_of_text("validation")) : FV_NO_RESOURCES;
     if (status == FV_OK) status = fv__json_set(o, "update", fv__json_of_int(update));
-    if (status == FV_OK) status = fv__metrics_fill(o, metrics, fv_model_classes(model));
+    if (status == FV_OK) status = fv__evaluation_fill(o, evaluation, model);
     if (status == FV_OK) status = fv__json_save(o, path);
     fv__json_free(o);
     fv__free(path);

@@ -4,7 +4,7 @@
 
 #include "fovea/optim.h"
 #include "fovea/train.h"
-#include "model/model.h"
+#include "task/contract.h"
 
 struct json_t;
 
@@ -36,7 +36,8 @@ typedef struct fv__state {
     fv__progress now, before; /* at and before the last update */
     int64_t judged;           /* update whose weights were judged last, -1: none */
     int64_t best_update, bad; /* bad: evaluations since */
-    double best_value, best_loss, best_accuracy, best_macro_f1;
+    double best_value;
+    fv_scores best;  /* names and order are the task's */
     double loss_sum; /* since the last STEP event */
     int64_t loss_count;
     int64_t metrics_bytes; /* length of metrics.jsonl */
@@ -70,7 +71,7 @@ void fv__run_log_close(fv__run_log *run_log);
 fv_status fv__run_log_write(fv__run_log *run_log, const fv_event *event);
 fv_status fv__run_log_size(const fv__run_log *run_log, int64_t *bytes); /* of metrics.jsonl */
 fv_status fv__run_log_cut(const fv__run_log *run_log, int64_t bytes);   /* forgets what came later */
-fv_status fv__run_log_evaluation(const fv__run_log *run_log, const fv_model *model, const fv_metrics *metrics,
+fv_status fv__run_log_evaluation(const fv__run_log *run_log, const fv_model *model, const fv_evaluation *evaluation,
                                  int64_t update);
 
 /* ---- the loop (loop.c) */
@@ -81,7 +82,5 @@ fv_status fv__train_begin(const fv_model *model, const fv_train_setup *setup, fv
 /* Trains a model that has its initial weights; on return it has the best ones. */
 fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train,
                                 const fv_dataset *valid, const fv_train_setup *setup, fv__run_log *run_log);
-
-fv_status fv__metrics_fill(struct json_t *object, const fv_metrics *metrics, fv_classes classes);
 
 #endif

@@ -5,6 +5,8 @@
 
 #define ROW(name, type, field, standard, lo, hi, choices, help) \
     { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help }
+#define FLAGGED(flag, name, type, field, standard, lo, hi, choices, help) \
+    { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help, .flags = FV_OPTION_##flag }
 #define NUMBERS FV_OPT_FLOAT
 /* "|adamw|sgd": the choices begin at the second character */
 static const char optimizers[] =
@@ -16,17 +18,20 @@ static const fv_option rows[] = {
     ROW("epochs", NUMBERS, epochs, "10", 0.001, 1e6, NULL, "passes over the training texts"),
     ROW("until", FV_OPT_STRING, until, NULL, 0, 0, "DURATION",
         "replaces epochs: 3e, 20Ku (updates), 5Mt (tokens), 90m"),
-    ROW("batch-size", FV_OPT_INT, batch_size, "32", 1, 1 << 20, NULL, "texts in a batch"),
-    ROW("max-tokens", FV_OPT_INT, max_tokens, "0", 0, 1 << 30, NULL, "at most so many tokens in a batch; 0: no limit"),
-    ROW("bucket", FV_OPT_INT, bucket, "16", 1, 1 << 20, NULL, "batches that are sorted by length together"),
-    ROW("gradient-accumulation", FV_OPT_INT, gradient_accumulation, "1", 1, 1 << 20, NULL, "batches an update"),
+    FLAGGED(FIXED, "batch-size", FV_OPT_INT, batch_size, "32", 1, 1 << 20, NULL, "texts in a batch"),
+    FLAGGED(FIXED, "max-tokens", FV_OPT_INT, max_tokens, "0", 0, 1 << 30, NULL,
+            "at most so many tokens in a batch; 0: no limit"),
+    FLAGGED(FIXED, "bucket", FV_OPT_INT, bucket, "16", 1, 1 << 20, NULL, "batches that are sorted by length together"),
+    FLAGGED(FIXED, "gradient-accumulation", FV_OPT_INT, gradient_accumulation, "1", 1, 1 << 20, NULL,
+            "batches an update"),
     ROW("learning-rate", NUMBERS, learning_rate, "0.001", 0, 1e6, NULL, "highest learning rate"),
     ROW("embedding-lr-multiplier", NUMBERS, embedding_lr_multiplier, "1", 0, 1e6, NULL,
         "learning rate of embedding tables, times learning-rate"),
     ROW("schedule", FV_OPT_CHOICE, schedule, "linear", 0, 0, "constant|linear|cosine|inverse-sqrt",
         "of the rate after the warmup"),
     ROW("warmup", NUMBERS, warmup, "0.06", 0, 1, NULL, "share of all updates in which the rate climbs"),
-    ROW("optimizer", FV_OPT_CHOICE, optimizer, "adamw", 0, 0, &optimizers[1], "what a step down the gradient is"),
+    FLAGGED(FIXED, "optimizer", FV_OPT_CHOICE, optimizer, "adamw", 0, 0, &optimizers[1],
+            "what a step down the gradient is"),
     ROW("weight-decay", NUMBERS, weight_decay, "0.01", 0, 1e3, NULL, "of matrices; decoupled in AdamW"),
     ROW("beta1", NUMBERS, beta1, "0.9", 0, 0.999999, NULL, "AdamW: memory of the gradient"),
     ROW("beta2", NUMBERS, beta2, "0.999", 0, 0.9999999, NULL, "AdamW: memory of its square"),
@@ -34,16 +39,14 @@ static const fv_option rows[] = {
     ROW("momentum", NUMBERS, momentum, "0", 0, 0.999999, NULL, "SGD: memory of the step"),
     ROW("nesterov", FV_OPT_BOOL, nesterov, "false", 0, 0, NULL, "SGD: look ahead by the momentum"),
     ROW("max-grad-norm", NUMBERS, max_grad_norm, "1", 0, 1e9, NULL, "longest gradient; 0: no limit"),
-    ROW("label-smoothing", NUMBERS, label_smoothing, "0", 0, 0.99, NULL, "share of the target spread over all classes"),
-    ROW("ema-decay", NUMBERS, ema_decay, "0", 0, 0.999999, NULL,
-        "memory of the mean of the weights that is kept; 0: the last weights"),
+    FLAGGED(FIXED, "ema-decay", NUMBERS, ema_decay, "0", 0, 0.999999, NULL,
+            "memory of the mean of the weights that is kept; 0: the last weights"),
     ROW("early-stopping", FV_OPT_INT, early_stopping, "0", 0, 1 << 20, NULL,
         "stop after so many evaluations without a better one; 0: never"),
-    ROW("metric", FV_OPT_CHOICE, metric, "accuracy", 0, 0, "accuracy|macro-f1|loss", "what best means"),
-    ROW("log-every", FV_OPT_STRING, log_every, "50u", 0, 0, "DURATION", "progress line"),
+    FLAGGED(HARMLESS, "log-every", FV_OPT_STRING, log_every, "50u", 0, 0, "DURATION", "progress line"),
     ROW("eval-every", FV_OPT_STRING, eval_every, "1e", 0, 0, "DURATION", "judge the validation texts"),
-    ROW("save-every", FV_OPT_STRING, save_every, "1e", 0, 0, "DURATION", "checkpoint"),
-    ROW("seed", FV_OPT_INT, seed, "1", 0, 9e15, NULL, "of everything random"),
+    FLAGGED(HARMLESS, "save-every", FV_OPT_STRING, save_every, "1e", 0, 0, "DURATION", "checkpoint"),
+    FLAGGED(FIXED, "seed", FV_OPT_INT, seed, "1", 0, 9e15, NULL, "of everything random"),
     {0},
 };
 
@@ -109,6 +112,7 @@ fv_status fv_train_setup_init(fv_train_setup *setup, const char *kind) {
     memset(setup, 0, sizeof *setup);
     FV_TRY(fv_model_options_init(&setup->model, kind));
     fv_options_init(fv_tokenizer_option_rows(), &setup->tokenizer);
+    FV_TRY(fv_task_options_init(&setup->task, fv_task_at(0)->name));
     fv_options_init(rows, &setup->train);
     return FV_OK;
 }
@@ -121,6 +125,7 @@ static fv_status check_duration(const char *name, const char *text) {
 fv_status fv_train_setup_check(const fv_train_setup *setup) {
     const fv_train_options *how = &setup->train;
     FV_TRY(fv_model_options_check(&setup->model));
+    FV_TRY(fv__task_options_check(&setup->task, setup->model.kind));
     for (const fv_option *row = rows; row->name; row++) FV_TRY(fv__option_check(row, how));
     if (how->until) FV_TRY(check_duration("until", how->until));
     FV_TRY(check_duration("log-every", how->log_every));
@@ -128,10 +133,12 @@ fv_status fv_train_setup_check(const fv_train_setup *setup) {
     return check_duration("save-every", how->save_every);
 }
 
+enum { TABLES = 4 };
+
 static fv_status unknown(const fv_option *const *tables, const char *name) {
     const char *names[128] = {NULL};
     size_t count = 0;
-    for (int t = 0; t < 3; t++)
+    for (int t = 0; t < TABLES; t++)
         for (const fv_option *row = tables[t]; row->name && count < 127; row++) names[count++] = row->name;
     const char *near = fv__nearest(name, names);
     return fv__fail(FV_USAGE, "unknown option '%s'%s%s%s", name, near ? "      did you mean " : "", near ? near : "",
@@ -140,9 +147,11 @@ static fv_status unknown(const fv_option *const *tables, const char *name) {
 
 fv_status fv_train_setup_set(fv_train_setup *setup, const char *name, const char *value) {
     const fv_model_kind *kind = fv_model_kind_find(setup->model.kind);
-    const fv_option *tables[] = {kind->options, fv_tokenizer_option_rows(), rows};
-    void *const structs[] = {&setup->model, &setup->tokenizer, &setup->train};
-    for (int t = 0; t < 3; t++)
+    const fv_task *task = fv_task_find(setup->task.task);
+    const fv_option *tables[TABLES] = {kind->options, fv_tokenizer_option_rows(), task->options, rows};
+    void *const structs[TABLES] = {&setup->model, &setup->tokenizer, &setup->task, &setup->train};
+    if (strcmp(name, "task") == 0) return fv_task_options_init(&setup->task, value);
+    for (int t = 0; t < TABLES; t++)
         if (fv_option_find(tables[t], name)) return fv_options_set(tables[t], structs[t], name, value);
     return unknown(tables, name);
 }

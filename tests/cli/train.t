@@ -264,3 +264,58 @@ case another optimizer, and what a resume with one says
 do fovea train "$FIX/train.txt" -o a --model bag --epochs 1 --optimizer sgd --momentum 0.9 --nesterov -q >/dev/null && fovea train --resume a --epochs 2 -q >/dev/null && fovea train --resume a --optimizer adamw -q
 exit 4
 err~ the state of another optimizer
+
+case a number for a text: train, predict, eval, explain
+do awk 'BEGIN { print "stars\ttext"; for (i = 0; i < 120; i++) print i % 5 "\tfilm " (i % 5 > 2 ? "good good" : i % 5 > 0 ? "good" : "bad") " word" i % 7 }' > stars.tsv
+do fovea train stars.tsv --task regress --target-col stars --model linear -o m -q --results tsv | cut -f 2,4-7 | head -n 1; echo 'film good good' | fovea predict m | grep -c '^[23]\.[0-9]*$'; fovea eval m stars.tsv --format tsv | cut -f 1,2; fovea eval m stars.tsv | cut -c 1-9
+out part	r2	rmse	mae	spearman
+out 1
+out texts	r2
+out~ 120	0.9
+out~ texts
+out~ spearman
+do echo 'film good' | fovea predict m --format jsonl | cut -c 1-10; grep -c '"spearman"' m/eval.json; grep -c '"valid_rmse"' m/metrics.jsonl; fovea info m | grep -c regress; fovea explain m 'film good' --format tsv | head -n 1
+out {"number":
+out token	contribution
+
+case a number that is none
+do printf 'label\ttext\n3\tgood\nfour\tbad\n' > s.tsv; fovea train s.tsv --task regress
+exit 3
+err fovea: error: s.tsv:3: not a number
+err   expected a finite number such as 3.5 in column "label"
+err   found:   "four"
+
+case flags of another task
+do fovea train "$FIX/train.txt" --task regress --label-smoothing 0.1
+exit 2
+err fovea: error: --label-smoothing does not apply to --task regress
+err   it belongs to: classify
+
+case a score of another task
+do fovea train "$FIX/train.txt" --task classify --metric rmse
+exit 2
+err fovea: error: unknown metric
+err   expected accuracy|macro-f1|loss
+err   found:   rmse
+
+case a network that the task cannot train
+do fovea train "$FIX/train.txt" --task regress --model bayes
+exit 2
+err fovea: error: task regress cannot train this model
+err   expected one of: linear, bag, attention, transformer
+
+case an unknown task
+do fovea train "$FIX/train.txt" --task regres
+exit 2
+err fovea: error: --task: wrong value
+err   try:     regress
+
+case a regression can be resumed
+do awk 'BEGIN { print "label\ttext"; for (i = 0; i < 60; i++) print i % 3 "\tw" i % 3 " x" i }' > n.tsv
+do fovea train n.tsv --task regress --model bag --d-model 8 --min-count 1 --until 10u -o r -q --valid-share 0.3 > /dev/null; fovea train --resume r --until 20u -q --results tsv | cut -f 1,2
+out bag	valid
+file r/eval.json
+
+case a model of before tasks had names
+do model linear; sed -i '/"task"/d' m/config.json; echo 'goal team' | fovea predict m
+out sport

@@ -9,7 +9,7 @@ err usage: fovea COMMAND [OPTIONS] [FILES]
 case help
 do fovea --help
 out usage: fovea COMMAND [OPTIONS] [FILES]
-out~ train       train a text classifier, or word vectors, from files
+out~ train       train a text classifier, a regression or word vectors from files
 
 case help all lists every command
 do fovea help all | grep -cE '^  (train|predict|eval|explain|attend|mechanisms|check|info|verify|bench|data|config|completion|help|version) '

@@ -124,6 +124,33 @@ static void test_corpus(void **state) {
     fv_dataset_free(d);
 }
 
+/* More texts than are encoded together, with one thread and with many: the same ids, forms and bags. */
+static void test_corpus_for_any_threads(void **state) {
+    (void)state;
+    made one, many;
+    const fv_corpus_options o = {.max_length = 9, .ngrams = {3, 4, 10}};
+    fv_set_threads(1);
+    assert_int_equal(make(&one, 1300, o), FV_OK);
+    fv_set_threads(5);
+    assert_int_equal(make(&many, 1300, o), FV_OK);
+    fv_set_threads(0);
+    const fv_corpus *a = one.corpus, *b = many.corpus;
+    size_t tokens = (size_t)a->start[a->count];
+    assert_true(a->count == 1300 && a->cut > 0 && a->cut == b->cut && a->forms == b->forms);
+    assert_memory_equal(a->start, b->start, 1301 * sizeof *a->start);
+    assert_memory_equal(a->id, b->id, tokens * sizeof *a->id);
+    assert_memory_equal(a->form, b->form, tokens * sizeof *a->form);
+    assert_memory_equal(a->bag, b->bag, (size_t)a->bag_start[a->forms] * sizeof *a->bag);
+    fv_tokens alone = {0};
+    for (int64_t i = 0; i < a->count; i += 511) {
+        assert_int_equal(fv_tokenizer_encode(one.t, &alone, one.data->texts.text[i], one.data->texts.size[i]), FV_OK);
+        assert_int_equal(a->id[a->start[i]], alone.id[0]);
+    }
+    fv_tokens_free(&alone);
+    drop(&one);
+    drop(&many);
+}
+
 /* Pieces of a word share its form. */
 static void test_forms_of_pieces(void **state) {
     (void)state;
@@ -338,10 +365,16 @@ static void test_no_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ngrams),  cmocka_unit_test(test_ngram_values),
-                                       cmocka_unit_test(test_corpus),  cmocka_unit_test(test_forms_of_pieces),
-                                       cmocka_unit_test(test_epochs),  cmocka_unit_test(test_order_without_shuffle),
-                                       cmocka_unit_test(test_resume),  cmocka_unit_test(test_no_allocation_in_the_loop),
-                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_no_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ngrams),
+                                       cmocka_unit_test(test_ngram_values),
+                                       cmocka_unit_test(test_corpus),
+                                       cmocka_unit_test(test_corpus_for_any_threads),
+                                       cmocka_unit_test(test_forms_of_pieces),
+                                       cmocka_unit_test(test_epochs),
+                                       cmocka_unit_test(test_order_without_shuffle),
+                                       cmocka_unit_test(test_resume),
+                                       cmocka_unit_test(test_no_allocation_in_the_loop),
+                                       cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "fovea/data.h"
+#include "fovea/vectors.h"
 #include "support/scratch.h"
 
 /* ---- texts with structure: four subjects of ten words each, between words that are common to all */

@@ -257,11 +257,11 @@ static void half_a_character_is_shown_in_hex(void **state) {
     assert_int_equal(fv_explanation_create(&e, "t", NULL), FV_OK);
     assert_int_equal(fv_explanation_add_sequence(e, "input", "\xC3\xBC", 2, token, 2, NULL), FV_OK);
     fv__buf label = {0};
-    fv__token_label(&label, &e->sequence[0], 1);
+    fv__token_caption(&label, &e->sequence[0], 1);
     assert_string_equal(label.data, "bc");
     assert_int_equal(fv_explanation_words(&words, e), FV_OK);
     label.size = 0;
-    fv__token_label(&label, &words->sequence[0], 0);
+    fv__token_caption(&label, &words->sequence[0], 0);
     assert_string_equal(label.data, "\xC3\xBC");
     fv__buf_free(&label);
     fv_explanation_free(words);

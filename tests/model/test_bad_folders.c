@@ -113,6 +113,38 @@ static void test_config_types(void **state) {
     expect_part("/config.json", "");
 }
 
+/* A model names its task; one without a name is of a time when there was one task. */
+static void test_config_task(void **state) {
+    (void)state;
+    const char *text = "good";
+    const size_t size = 4;
+    float answer[2];
+    char *line;
+    fv_model *model;
+    fresh();
+    shell("grep -q '\"task\"' %s/config.json && sed -i '/\"task\"/d' %s/config.json", bad, bad);
+    assert_int_equal(fv_model_load(&model, bad), FV_OK);
+    assert_string_equal(fv_model_task_of(model), "classify");
+    fv_model_free(model);
+    config("\"task\": \"classify\"", "\"task\": \"translate\"");
+    assert_int_equal(fv_model_load(&model, bad), FV_OK); /* may be looked at, but not asked */
+    assert_null(fv_task_of(model));
+    assert_int_equal(fv_model_predict(model, (fv_texts){1, &text, &size}, answer), FV_OK);
+    assert_int_equal(fv_answer_line(&line, model, answer, NULL), FV_BAD_MODEL);
+    assert_string_equal(fv_message(),
+                        "the model was trained for the task \"translate\", which this version does not know");
+    fv_model_free(model);
+    config("\"task\": \"classify\"", "\"task\": \"regress\"");
+    assert_int_equal(fv_model_load(&model, bad), FV_OK);
+    assert_int_equal(fv_answer_line(&line, model, answer, NULL), FV_BAD_MODEL);
+    assert_string_equal(fv_message(), "the model was trained for the task \"regress\", which has other targets");
+    fv_model_free(model);
+    config("\"task\": \"classify\"", "\"number\": {\"mean\": 1, \"scale\": 0}");
+    expect("%s/config.json: \"number\"\n  expected a finite mean and a scale above 0\n  found:   1 and 0");
+    config("\"task\": \"classify\"", "\"number\": {\"mean\": 1, \"scale\": 2}");
+    expect_part("/model.safetensors", "\"out.weight\" has the wrong shape");
+}
+
 static void test_sizes_that_overflow(void **state) {
     (void)state;
     config("\"d-model\": 16", "\"d-model\": 65536");
@@ -336,10 +368,15 @@ static int start(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_skipped_id),        cmocka_unit_test(test_config_values),
-        cmocka_unit_test(test_config_types),      cmocka_unit_test(test_sizes_that_overflow),
-        cmocka_unit_test(test_unknown_keys_warn), cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_weights_file),      cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_skipped_id),
+        cmocka_unit_test(test_config_values),
+        cmocka_unit_test(test_config_types),
+        cmocka_unit_test(test_config_task),
+        cmocka_unit_test(test_sizes_that_overflow),
+        cmocka_unit_test(test_unknown_keys_warn),
+        cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_weights_file),
+        cmocka_unit_test(test_folder),
         cmocka_unit_test(test_counting_model),
     };
     return cmocka_run_group_tests_name("bad models", tests, start, scratch_remove);

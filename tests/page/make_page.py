@@ -25,7 +25,7 @@ def pieces(text):
 def sequence(text):
     tokens = [(0, 0, -1)] + pieces(text) + [(0, 0, -1)]
     raw = text.encode()
-    return {"kind": "text", "label": "input", "text": text, "start": [t[0] for t in tokens], "end": [t[1] for t in tokens],
+    return {"kind": "text", "caption": "input", "text": text, "start": [t[0] for t in tokens], "end": [t[1] for t in tokens],
             "word": [t[2] for t in tokens], "special": [0, len(tokens) - 1],
             "piece": ["[CLS]"] + [raw[a:b].decode() for a, b, _ in tokens[1:-1]] + ["[SEP]"]}
 
@@ -60,7 +60,7 @@ def stats_of(all_rows, special):
         ("special", "Special tokens", "share", "weight on special tokens", lambda q, r: sum(r[k] for k in special)),
         ("distance", "Mean distance", "tokens", "mean distance between query and key", lambda q, r: sum(p * abs(q - k) for k, p in enumerate(r))),
     ]
-    return [{"id": i, "label": l, "unit": u, "about": a, "values": mean(f)} for i, l, u, a, f in table]
+    return [{"id": i, "caption": l, "unit": u, "about": a, "values": mean(f)} for i, l, u, a, f in table]
 
 
 def full_block(rows):
@@ -97,9 +97,9 @@ def small_page(compression):
     heads = [{"layer": l, "head": h} for l in range(layers) for h in range(per)]
     rows = [head_rows((n * 7 + n // per) % 5, size, rng) for n in range(len(heads))]
     mean = [[sum(r[q][k] for r in rows) / len(rows) for k in range(size)] for q in range(size)]
-    heads.append({"id": "rollout", "label": "Rollout"})
+    heads.append({"id": "rollout", "caption": "Rollout"})
     rows.append(mean)
-    heads += [{"id": "mean", "label": "Mean of layer %d" % l, "layer": l} for l in range(layers)]
+    heads += [{"id": "mean", "caption": "Mean of layer %d" % l, "layer": l} for l in range(layers)]
     rows += [[[sum(r[q][k] for r in rows[l * per:(l + 1) * per]) / per for k in range(size)] for q in range(size)] for l in range(layers)]
     meta = common("What kind of program is this? " + HOSTILE, compression)
     meta["sequences"] = [seq]
@@ -111,12 +111,12 @@ def small_page(compression):
     attention[0] = 1.5
     total = sum(attention)
     meta["attributions"] = [
-        {"id": "attention", "label": "Attention", "sequence": 0, "class": 0, "signed": False,
+        {"id": "attention", "caption": "Attention", "sequence": 0, "class": 0, "signed": False,
          "about": "attention of the pooled output, mean of the heads of the last layer", "values": [a / total for a in attention]},
-        {"id": "gradient-attention", "label": "Gradient × attention", "sequence": 0, "class": 0, "signed": True,
+        {"id": "gradient-attention", "caption": "Gradient × attention", "sequence": 0, "class": 0, "signed": True,
          "about": "gradient of the class's logit times attention, summed over heads and queries",
          "values": [(rng.random() - 0.35) * 0.4 * rng.random() ** 2 for _ in range(size)]}]
-    meta["maps"] = [{"id": "self", "label": "Self-attention", "query": 0, "key": 0, "normalised": True, "weights": "softmax",
+    meta["maps"] = [{"id": "self", "caption": "Self-attention", "query": 0, "key": 0, "normalised": True, "weights": "softmax",
                      "heads": heads, "stats": stats_of(rows, seq["special"]), "select": 8}]
     blocks = [block("full-0-%d" % n, full_block(r), compression) for n, r in enumerate(rows)]
     blocks.append(block("exact-0-8", exact_block(rows[8]), compression))
@@ -129,13 +129,13 @@ def rectangular_page():
     meta = common("Rectangular", "deflate")
     meta["task"] = "translate"
     source, target = sequence("the cat sat on a mat today"), sequence("die Katze sass")
-    meta["sequences"] = [dict(target, label="target"), dict(source, label="source")]
+    meta["sequences"] = [dict(target, caption="target"), dict(source, caption="source")]
     nq, nk = len(target["start"]), len(source["start"])
     rows = []
     for _ in range(4):
         head = [[rng.random() for _ in range(nk)] for _ in range(nq)]
         rows.append([[p / sum(r) for p in r] for r in head])
-    meta["maps"] = [{"id": "cross", "label": "Cross-attention", "query": 0, "key": 1, "normalised": True,
+    meta["maps"] = [{"id": "cross", "caption": "Cross-attention", "query": 0, "key": 1, "normalised": True,
                      "heads": [{"layer": n // 2, "head": n % 2} for n in range(4)], "stats": []}]
     return meta, [block("full-0-%d" % n, full_block(r), "deflate") for n, r in enumerate(rows)]
 
@@ -143,7 +143,7 @@ def rectangular_page():
 def linear_page():
     """A model without attention: a prediction and one value per word."""
     meta = small_page("none")[0]
-    meta.update(title="Linear", maps=[], attributions=[dict(meta["attributions"][1], id="weights", label="Weights")])
+    meta.update(title="Linear", maps=[], attributions=[dict(meta["attributions"][1], id="weights", caption="Weights")])
     return meta, []
 
 
@@ -199,14 +199,14 @@ def big_page(full_everywhere, budget=16 << 20):
     meta["sequences"] = [seq]
     meta["prediction"] = {"classes": [{"name": "games", "probability": 0.9}, {"name": "web", "probability": 0.1}], "predicted": 0}
     meta["attributions"] = [
-        {"id": i, "label": l, "sequence": 0, "class": 0, "signed": s, "about": "synthetic",
+        {"id": i, "caption": l, "sequence": 0, "class": 0, "signed": s, "about": "synthetic",
          "values": [rng.random() ** 6 - (0.1 if s else 0) for _ in range(size)]}
         for i, l, s in (("attention", "Attention", False), ("gradient-attention", "Gradient × attention", True))]
     shares = meta["attributions"][0]["values"]
     meta["attributions"][0]["values"] = [v / sum(shares) for v in shares]
-    stats = [{"id": i, "label": l, "unit": u, "about": "synthetic", "values": [rng.random() * 8 for _ in range(count)]}
+    stats = [{"id": i, "caption": l, "unit": u, "about": "synthetic", "values": [rng.random() * 8 for _ in range(count)]}
              for i, l, u in (("entropy", "Entropy", "bits"), ("distance", "Mean distance", "tokens"))]
-    meta["maps"] = [{"id": "self", "label": "Self-attention", "query": 0, "key": 0, "normalised": True, "thumb": [64, 64], "top": 16,
+    meta["maps"] = [{"id": "self", "caption": "Self-attention", "query": 0, "key": 0, "normalised": True, "thumb": [64, 64], "top": 16,
                      "heads": [{"layer": n // per, "head": n % per} for n in range(count)], "stats": stats, "select": 0}]
     blocks, fulls, thumbs = [], [], b""
     for n in range(count):

@@ -47,4 +47,31 @@ static inline fv_status toy_data(fv_dataset **data, int rows, uint64_t seed) {
     return status;
 }
 
+/* Texts of six words with a number: 10 and what the words are worth, N for plusN, -N for minusN, 0 for the others. */
+static inline fv_status toy_numbers_text(fv__buf *tsv, int rows, uint64_t seed) {
+    fv__buf_text(tsv, "label\ttext\n");
+    for (int row = 0; row < rows; row++) {
+        fv__buf words = {0};
+        int count = 6, worth = 0;
+        for (int i = 0; i < count; i++) {
+            uint64_t at = (uint64_t)(row * 16 + i);
+            int number = 1 + (int)fv__random_below(seed, 4, at, 3), sort = (int)fv__random_below(seed, 5, at, 3);
+            static const char *const names[] = {"word", "plus", "minus"};
+            fv__buf_printf(&words, "%s%s%d", i ? " " : "", names[sort], sort ? number : (int)(at % 9));
+            worth += sort == 1 ? number : sort == 2 ? -number : 0;
+        }
+        fv__buf_printf(tsv, "%d\t%s\n", 10 + worth, words.data);
+        fv__buf_free(&words);
+    }
+    return fv__buf_status(tsv);
+}
+
+static inline fv_status toy_numbers(fv_dataset **data, int rows, uint64_t seed) {
+    fv__buf tsv = {0};
+    fv_status status = toy_numbers_text(&tsv, rows, seed);
+    if (!status) status = fv_dataset_parse(data, "toy.tsv", tsv.data, tsv.size, NULL, NULL, FV_TARGET_REAL);
+    fv__buf_free(&tsv);
+    return status;
+}
+
 #endif

@@ -1,4 +1,4 @@
-/* Training: metrics, durations, schedules, presets, the loop, the run folder, resume, faults. */
+/* Training: durations, schedules, presets, the loop, the run folder, resume, faults. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -21,50 +21,6 @@
 static void refused(fv_status expected, fv_status found, const char *message) {
     assert_int_equal(found, expected);
     if (strcmp(fv_message(), message) != 0) fail_msg("expected: %s\n   found: %s", message, fv_message());
-}
-
-/* ---- metrics: an example worked out by hand */
-
-static void test_metrics(void **state) {
-    (void)state;
-    const int32_t label[] = {0, 0, 1, 1, 1};
-    const float p[] = {0.8f, 0.1f, 0.1f, 0.2f, 0.7f, 0.1f, 0.1f, 0.8f, 0.1f, 0.5f, 0.4f, 0.1f, 0.1f, 0.6f, 0.3f};
-    fv_metrics *m;
-    double value;
-    OK(fv_metrics_of(&m, label, p, 5, 3));
-    assert_true(fabs(m->accuracy - 3.0 / 5) < 1e-12);
-    assert_true(fabs(m->precision[0] - 0.5) < 1e-12 && fabs(m->recall[0] - 0.5) < 1e-12);
-    assert_true(fabs(m->precision[1] - 2.0 / 3) < 1e-12 && fabs(m->recall[1] - 2.0 / 3) < 1e-12);
-    assert_true(fabs(m->macro_f1 - (0.5 + 2.0 / 3) / 2) < 1e-12); /* class 2 occurs nowhere */
-    assert_true(m->f1[2] == 0 && m->support[2] == 0);
-    assert_int_equal(m->confusion[1 * 3 + 0], 1);
-    assert_int_equal(m->confusion[0 * 3 + 1], 1);
-    double loss = -(log(0.8) + log(0.2) + log(0.8) + log(0.4) + log(0.6)) / 5;
-    assert_true(fabs(m->loss - loss) < 1e-6);
-    OK(fv_metrics_value(m, "macro-f1", &value));
-    assert_true(value == m->macro_f1);
-    refused(FV_USAGE, fv_metrics_value(m, "f1", &value), "unknown metric 'f1'\n  expected accuracy, macro-f1 or loss");
-    fv_metrics_free(m);
-    refused(FV_BAD_DATA, fv_metrics_of(&m, label, p, 0, 3), "nothing to judge: no labelled texts");
-}
-
-static void test_metrics_json(void **state) {
-    (void)state;
-    const int32_t label[] = {0, 1};
-    const float p[] = {0.75f, 0.25f, 0.5f, 0.5f};
-    const char *names[] = {"no", "yes \"quoted\""};
-    fv_metrics *m;
-    fv__json *json;
-    char *text;
-    OK(fv_metrics_of(&m, label, p, 2, 2));
-    OK(fv_metrics_json(m, (fv_classes){2, names}, &text));
-    OK(fv__json_parse(&json, text, strlen(text), "metrics", FV_FAIL));
-    assert_true(fv__json_float(fv__json_get(json, "accuracy"), 0) == 0.5);
-    assert_int_equal(fv__json_int(fv__json_get(fv__json_get(fv__json_get(json, "by_class"), names[1]), "support"), 0),
-                     1);
-    fv__json_free(json);
-    fv_text_free(text);
-    fv_metrics_free(m);
 }
 
 /* ---- durations, schedules, options */
@@ -192,7 +148,7 @@ static void test_counts_and_best(void **state) {
     assert_int_equal(r.texts, 120);
     assert_int_equal(r.updates, 60);
     assert_true(r.best_update > 0 && r.best_update % 10 == 0);
-    assert_true(r.best_accuracy >= 0.9);
+    assert_true(r.best.score[0].value >= 0.9);
     how.train.until = "7u";
     run_hash(&how, &r);
     assert_int_equal(r.updates, 7);
@@ -223,6 +179,33 @@ static void test_accumulation(void **state) {
     }
     fv_model_free(model[0]);
     fv_model_free(model[1]);
+}
+
+/* ---- gradient accumulation */
+
+/* An update of nine texts is the same update however they are cut into batches: its loss is a mean of texts. */
+static void first_step(void *context, const fv_event *e) {
+    if (e->kind == FV_EVENT_STEP && e->step == 1) *(fv_event *)context = *e;
+}
+
+static void test_accumulation_weighs_texts(void **state) {
+    (void)state;
+    const int64_t cuts[][2] = {{9, 1}, {3, 3}, {8, 2}, {4, 3}, {1, 9}};
+    fv_event first[5] = {0};
+    fv_dataset *nine;
+    OK(toy_data(&nine, 9, 4));
+    for (int i = 0; i < 5; i++) {
+        fv_train_setup how = quick(NULL);
+        fv_model *model;
+        how.model.dropout = how.model.word_dropout = 0, how.train.max_grad_norm = 0, how.train.bucket = 1;
+        how.train.batch_size = cuts[i][0], how.train.gradient_accumulation = cuts[i][1], how.train.until = "1u";
+        how.event = first_step, how.event_context = &first[i];
+        OK(fv_train(&model, NULL, nine, NULL, &how));
+        fv_model_free(model);
+        assert_true(first[i].loss > 0 && fabs(first[i].loss / first[0].loss - 1) < 1e-5);
+        assert_true(fabs(first[i].gradient_norm / first[0].gradient_norm - 1) < 1e-5);
+    }
+    fv_dataset_free(nine);
 }
 
 /* ---- zero allocations */
@@ -424,7 +407,7 @@ static void test_bad_data(void **state) {
     const int32_t same[] = {1, 1}, both[] = {0, 1};
     fv_dataset *one, *two, *other;
     fv_model *model;
-    fv_metrics *m;
+    fv_evaluation *found;
     fv_train_setup how;
     OK(fv_dataset_of(&one, (fv_texts){2, text, size}, same, (fv_classes){2, names}));
     OK(fv_dataset_of(&two, (fv_texts){2, text, size}, both, (fv_classes){2, names}));
@@ -441,7 +424,7 @@ static void test_bad_data(void **state) {
             "the model bayes takes no word vectors\n  try:     --model transformer");
     how.model.vectors = NULL;
     OK(fv_train(&model, NULL, two, NULL, &how));
-    assert_int_equal(fv_evaluate(&m, model, other), FV_BAD_DATA);
+    assert_int_equal(fv_evaluate(&found, model, other), FV_BAD_DATA);
     assert_non_null(strstr(fv_message(), "the model does not know the label \"c\"\n  expected one of its 2 classes"));
     fv_model_free(model);
     fv_dataset_free(one);
@@ -488,13 +471,13 @@ static int end(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_metrics_json),
+
         cmocka_unit_test(test_durations),
         cmocka_unit_test(test_schedules),
         cmocka_unit_test(test_setup),
         cmocka_unit_test(test_same_bytes_for_any_threads),
         cmocka_unit_test(test_counts_and_best),
+        cmocka_unit_test(test_accumulation_weighs_texts),
         cmocka_unit_test(test_accumulation),
         cmocka_unit_test(test_no_allocations_after_the_first_step),
         cmocka_unit_test(test_resume_is_exact),

@@ -7,7 +7,7 @@
 #define FV_DATA_VECTORS_H
 
 #include "base/base.h"
-#include "fovea/data.h"
+#include "fovea/vectors.h"
 
 typedef struct fv__vectors {
     fv__map *row; /* word -> row; owns the words */

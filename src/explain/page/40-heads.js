@@ -5,12 +5,12 @@ const THUMB = 48;
 const heads = {cells: [], focus: 0, columns: 1, job: 0, named: false};
 
 function entryName(entry) {
-    if (entry.head === undefined || entry.head === null) return entry.label || entry.id || "combined";
+    if (entry.head === undefined || entry.head === null) return entry.caption || entry.id || "combined";
     return (Number.isFinite(entry.layer) ? "layer " + entry.layer + ", " : "") + "head " + entry.head;
 }
 
 function entryShort(entry) {
-    if (entry.head === undefined || entry.head === null) return entry.label || entry.id || "combined";
+    if (entry.head === undefined || entry.head === null) return entry.caption || entry.id || "combined";
     return (Number.isFinite(entry.layer) ? "L" + entry.layer + " " : "") + "H" + entry.head;
 }
 
@@ -101,17 +101,17 @@ function updateHeadsTools() {
     const map = mapNow();
     const stat = statNow();
     fill(byId("sort"), el("option", {value: ""}, "layer and head"),
-        ...map.stats.map((s) => el("option", {value: s.id}, s.label.toLowerCase())));
-    fill(byId("stat"), el("option", {value: ""}, "none"), ...map.stats.map((s) => el("option", {value: s.id}, s.label.toLowerCase())));
+        ...map.stats.map((s) => el("option", {value: s.id}, s.caption.toLowerCase())));
+    fill(byId("stat"), el("option", {value: ""}, "none"), ...map.stats.map((s) => el("option", {value: s.id}, s.caption.toLowerCase())));
     byId("sort").value = state.sort;
     byId("stat").value = stat ? stat.id : "";
     byId("cells").value = state.cells;
     byId("least").value = state.least;
     byId("least").disabled = !stat;
     byId("least-label").textContent = stat && state.least > 0 ? "At least " + statistic(stat, threshold(stat)) : "At least";
-    byId("stat-about").textContent = stat ? stat.label + ": " + stat.about : "";
+    byId("stat-about").textContent = stat ? stat.caption + ": " + stat.about : "";
     const shown = map.heads.filter((_, n) => passes(n)).length;
-    byId("heads-lead").textContent = map.label + ", " + map.heads.length + " matrices" +
+    byId("heads-lead").textContent = map.caption + ", " + map.heads.length + " matrices" +
         (shown < map.heads.length ? ", " + shown + " pass the filter" : "") + ". " + cellsMeaning(stat);
 }
 

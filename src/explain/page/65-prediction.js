@@ -99,7 +99,7 @@ function drawAttributed() {
         el("fieldset", {class: "either"}, el("legend", {}, "Shade the text by"),
             ...columns.map((c, i) => shadeRadio(c.attribution, i, i === at))),
         attributedText(sequence, columns[at]),
-        el("p", {class: "small"}, columns[at].attribution.label + ": " + columns[at].attribution.about + "." +
+        el("p", {class: "small"}, columns[at].attribution.caption + ": " + columns[at].attribution.about + "." +
             (columns[at].attribution.signed ? " Blue speaks for the class, orange against it." : "") + mergeNote(axisOf(sequence))),
         comparison(axisOf(sequence), columns));
 }
@@ -122,7 +122,7 @@ function classChoice() {
 function shadeRadio(attribution, i, checked) {
     const input = el("input", {type: "radio", name: "shade", value: i, onchange: () => change({shade: i})});
     input.checked = checked;
-    return el("label", {}, input, el("span", {}, attribution.label));
+    return el("label", {}, input, el("span", {}, attribution.caption));
 }
 
 function signedColour(value, most) {
@@ -156,13 +156,13 @@ function comparison(axis, columns) {
     const rows = shown.slice(0, state.all ? shown.length : FEW_WORDS);
     const select = el("select", {id: "order", onchange: (e) => change({order: e.target.value})},
         el("option", {value: "text"}, "the text"),
-        ...columns.map((c) => el("option", {value: c.attribution.id}, c.attribution.label.toLowerCase())));
+        ...columns.map((c) => el("option", {value: c.attribution.id}, c.attribution.caption.toLowerCase())));
     select.value = by >= 0 ? state.order : "text";
     return el("div", {class: "compare"},
         el("div", {class: "compare-head"}, el("h3", {}, "Word by word"), el("label", {class: "pick"}, el("span", {}, "In order of"), select)),
         el("table", {class: "bars"},
             el("thead", {}, el("tr", {}, el("th", {scope: "col"}, state.words ? "Word" : "Token"),
-                ...columns.map((c) => el("th", {scope: "col"}, c.attribution.label)))),
+                ...columns.map((c) => el("th", {scope: "col"}, c.attribution.caption)))),
             el("tbody", {}, ...rows.map((i) => el("tr", {},
                 el("th", {scope: "row"}, el("bdi", {title: axis.units[i].label}, shorten(axis.units[i].label, 40))),
                 ...columns.map((c) => barCell(c, i)))))),

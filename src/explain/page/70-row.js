@@ -67,6 +67,6 @@ function spokenRow(view, unit, top, row) {
 
 function drawHeadStats() {
     fill(byId("head-stats"), ...mapNow().stats.flatMap((stat) => [
-        el("dt", {title: stat.about}, stat.label), el("dd", {class: "num"}, statistic(stat, stat.values[state.n])),
+        el("dt", {title: stat.about}, stat.caption), el("dd", {class: "num"}, statistic(stat, stat.values[state.n])),
     ]));
 }

@@ -159,7 +159,7 @@ async function headsSvg() {
         height = Math.max(height, y + size + 30);
     }
     width = Math.max(width, 420);
-    svg.text(12, 22, fitTitle(mapNow().label, width), {size: 14, weight: 600});
+    svg.text(12, 22, fitTitle(mapNow().caption, width), {size: 14, weight: 600});
     return svg.done(width, height + 10);
 }
 
@@ -208,7 +208,7 @@ function predictionSvg() {
     const order = largest(Float64Array.from(axis.units, (u) => Math.max(...values.map((v) => Math.abs(v[u.index]) / (largestSize(v) || 1)))), 60)
         .sort((a, b) => a - b);
     svg.text(12, 24, byId("prediction-title").textContent, {size: 15, weight: 600});
-    columns.forEach((a, c) => svg.text(left + c * (wide + gap), 54, a.label, {size: 12, weight: 600}));
+    columns.forEach((a, c) => svg.text(left + c * (wide + gap), 54, a.caption, {size: 12, weight: 600}));
     order.forEach((i, r) => {
         svg.text(left - 10, top + r * line + 13, shorten(axis.units[i].label, 20), {anchor: "end"});
         columns.forEach((a, c) => {

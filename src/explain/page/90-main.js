@@ -31,7 +31,7 @@ function writeHash() {
 function writeHead(hash, entry) {
     if (Number.isFinite(entry.layer)) hash.set("L", entry.layer);
     if (isHead(entry)) hash.set("H", entry.head);
-    else hash.set("c", entry.id || entry.label);
+    else hash.set("c", entry.id || entry.caption);
 }
 
 const ALLOWED = {
@@ -71,7 +71,7 @@ function readPlace(hash, next) {
 function headFromHash(hash, map) {
     const c = hash.get("c"), layer = String(hash.get("L"));
     const at = map.heads.findIndex((e) => String(e.layer ?? null) === layer &&
-        (c !== null ? !isHead(e) && (e.id || e.label) === c : String(e.head) === hash.get("H")));
+        (c !== null ? !isHead(e) && (e.id || e.caption) === c : String(e.head) === hash.get("H")));
     return at >= 0 ? at : clamp(map.select || 0, 0, map.heads.length - 1);
 }
 
@@ -96,11 +96,11 @@ function drawHeadPickers() {
     const none = isHead(entry) ? [] : ["–"]; // a combination is shown: neither layer nor head is chosen
     fillPicker(byId("layer"), none.concat(layers), isHead(entry) ? entry.layer : "–");
     fillPicker(byId("head"), none.concat(numbers), isHead(entry) ? entry.head : "–");
-    fillPicker(byId("map"), meta.maps.map((_, i) => i), state.map, (i) => meta.maps[i].label);
+    fillPicker(byId("map"), meta.maps.map((_, i) => i), state.map, (i) => meta.maps[i].caption);
     byId("map-pick").hidden = meta.maps.length < 2;
     const combined = map.heads.map((e, n) => n).filter((n) => !isHead(map.heads[n]));
     byId("combined-pick").hidden = combined.length === 0;
-    fillPicker(byId("combined"), [-1, ...combined], isHead(entry) ? -1 : state.n, (n) => (n < 0 ? "none" : map.heads[n].label));
+    fillPicker(byId("combined"), [-1, ...combined], isHead(entry) ? -1 : state.n, (n) => (n < 0 ? "none" : map.heads[n].caption));
 }
 
 function indexOfHead(layer, head) {

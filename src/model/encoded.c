@@ -1,0 +1,92 @@
+/* Texts encoded once: token ids for neural kinds, weighted features for count-based kinds, and the targets as the model
+ * numbers them. */
+#include "model/features.h"
+
+#include "data/dataset.h"
+
+#include <string.h>
+
+fv_status fv__model_corpus(fv_corpus **corpus, const fv_model *model, const fv_dataset *data) {
+    const fv_model_options *o = &model->options;
+    fv_corpus_options how = {.max_length = o->max_length, .ngrams = o->ngrams};
+    how.add_cls = o->pooling && strcmp(o->pooling, "cls") == 0;
+    return fv_corpus_create(corpus, data, model->tokenizer, &how);
+}
+
+static fv_status encode_counts(fv_encoded *e, const fv_model *model, fv_texts texts) {
+    if (!(e->counts = fv__alloc(sizeof *e->counts))) return FV_NO_RESOURCES;
+    FV_TRY(fv__features_count(e->counts, model, texts));
+    fv__features_weigh(e->counts, fv_params_get(model->params, FV__SCALE).value.data);
+    return FV_OK;
+}
+
+/* ---- targets */
+
+static int32_t class_of(fv_classes classes, const char *name) {
+    for (int32_t c = 0; c < classes.count; c++)
+        if (strcmp(classes.name[c], name) == 0) return c;
+    return -1;
+}
+
+/* own[c]: what the model calls class c of the data, -1: it does not know it. */
+static int32_t *translate_classes(fv_classes data, fv_classes model) {
+    int32_t *own = fv__alloc_array((size_t)data.count, sizeof *own);
+    for (int32_t c = 0; own && c < data.count; c++) own[c] = class_of(model, data.name[c]);
+    return own;
+}
+
+static fv_status encode_labels(fv_encoded *e, const fv_model *model, const fv_dataset *data) {
+    fv_classes known = model->target.classes;
+    int32_t *own = translate_classes(data->classes, known);
+    e->label = fv__alloc_array((size_t)e->count, sizeof *e->label);
+    fv_status status = own && e->label ? FV_OK : FV_NO_RESOURCES;
+    for (int64_t i = 0; status == FV_OK && i < e->count; i++) {
+        e->label[i] = own[data->label[i]];
+        if (e->label[i] < 0)
+            status = fv__fail(FV_BAD_DATA,
+                              "line %lld: the model does not know the label \"%s\"\n  expected one of its %d classes",
+                              data->line ? (long long)data->line[i] : (long long)i + 1,
+                              data->classes.name[data->label[i]], (int)known.count);
+    }
+    fv__free(own);
+    return status;
+}
+
+static fv_status encode_numbers(fv_encoded *e, const fv_dataset *data) {
+    e->number = fv__alloc_array((size_t)e->count, sizeof *e->number);
+    if (!e->number) return FV_NO_RESOURCES;
+    if (e->count) memcpy(e->number, data->number, (size_t)e->count * sizeof *e->number);
+    return FV_OK;
+}
+
+/* ---- both */
+
+fv_status fv_model_encode(fv_encoded **out, const fv_model *model, const fv_dataset *data) {
+    *out = NULL;
+    fv_encoded *e = fv__alloc(sizeof *e);
+    if (!e) return FV_NO_RESOURCES;
+    e->count = data->texts.count;
+    fv_status status = FV_OK;
+    if (data->label && model->target.type == FV_TARGET_CLASS) status = encode_labels(e, model, data);
+    if (data->number && model->target.type == FV_TARGET_REAL) status = encode_numbers(e, data);
+    if (status == FV_OK)
+        status = model->kind->build ? fv__model_corpus(&e->corpus, model, &(fv_dataset){.texts = data->texts})
+                                    : encode_counts(e, model, data->texts);
+    if (status == FV_OK)
+        *out = e;
+    else
+        fv_encoded_free(e);
+    return status;
+}
+
+void fv_encoded_free(fv_encoded *e) {
+    if (!e) return;
+    fv_corpus_free(e->corpus);
+    if (e->counts) fv__counts_free(e->counts);
+    fv__free(e->counts);
+    fv__free(e->label);
+    fv__free(e->number);
+    fv__free(e);
+}
+
+int64_t fv_encoded_count(const fv_encoded *e) { return e->count; }

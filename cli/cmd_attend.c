@@ -249,7 +249,7 @@ static fv_status make_outputs(job *j) {
     return FV_OK;
 }
 
-static fv_capture stage_of(const char *name) {
+static fv_capture capture_of(const char *name) {
     static const char *const names[] = {"raw", "softcapped", "biased", "softmax", "dropout"};
     for (int i = 0; i < 5; i++)
         if (strcmp(names[i], name) == 0) return (fv_capture)i;
@@ -283,7 +283,7 @@ static fv_status write_weights(const job *j, const fv_attention_plan *plan) {
                                                     (size_t)(start[0] * all.stride[0] + start[1] * all.stride[1]),
                              all.dtype, inside, k_len);
             part.stride[0] = all.stride[2];
-            status = fv_attention_weights(plan, &j->call, &j->x, stage_of(o.weights), n, head[h], row, inside, &part);
+            status = fv_attention_weights(plan, &j->call, &j->x, capture_of(o.weights), n, head[h], row, inside, &part);
         }
     }
     if (status == FV_OK) attend_put("weights", &all, ATTEND_BHLD, all.dtype);

@@ -32,7 +32,7 @@ void fv__plain_output(const fv__row *r, fv__plain_weight_fn *weight, void *conte
     }
 }
 
-bool fv__row_sees(const fv__row *r, int64_t j) {
+bool fv__row_visible(const fv__row *r, int64_t j) {
     const fv_attention_plan *plan = r->run->plan;
     const fv_attention_options *o = &plan->options;
     const bool inside = j < r->prefix;

@@ -21,7 +21,7 @@ typedef void fv__row_fn(const fv__row *row, void *context);
 void fv__each_row(const fv__run *run, fv__row_fn *fn, void *context);
 
 /* Does the row see key j: causality, windows, prefix, block mask, mask. */
-bool fv__row_sees(const fv__row *row, int64_t j);
+bool fv__row_visible(const fv__row *row, int64_t j);
 
 /* An element of a tensor of rank 4 whose axes of size 1 broadcast. */
 double fv__plain_get(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d);

@@ -10,14 +10,14 @@ static struct {
     atomic_int_least64_t calls;
     atomic_int_least64_t left; /* calls until the failing one; 0 = never */
     atomic_bool persistent, failing;
-} doors[FV_FAULT_POINTS];
+} fault_points[FV_FAULT_POINTS];
 
 static const char *const point_names[FV_FAULT_POINTS] = {"alloc", "file"};
 
 void fv__inject(fv__fault_point point, int64_t nth, bool persistent) {
-    atomic_store(&doors[point].failing, false);
-    atomic_store(&doors[point].persistent, persistent);
-    atomic_store(&doors[point].left, nth > 0 ? nth : 0);
+    atomic_store(&fault_points[point].failing, false);
+    atomic_store(&fault_points[point].persistent, persistent);
+    atomic_store(&fault_points[point].left, nth > 0 ? nth : 0);
 }
 
 static _Thread_local bool resting;
@@ -25,15 +25,15 @@ void fv__inject_pause(bool paused) { resting = paused; }
 
 bool fv__injected(fv__fault_point point) {
     if (resting) return false;
-    atomic_fetch_add_explicit(&doors[point].calls, 1, memory_order_relaxed);
-    if (atomic_load_explicit(&doors[point].failing, memory_order_relaxed)) return true;
-    if (atomic_load_explicit(&doors[point].left, memory_order_relaxed) <= 0) return false;
-    if (atomic_fetch_sub(&doors[point].left, 1) != 1) return false;
-    if (atomic_load(&doors[point].persistent)) atomic_store(&doors[point].failing, true);
+    atomic_fetch_add_explicit(&fault_points[point].calls, 1, memory_order_relaxed);
+    if (atomic_load_explicit(&fault_points[point].failing, memory_order_relaxed)) return true;
+    if (atomic_load_explicit(&fault_points[point].left, memory_order_relaxed) <= 0) return false;
+    if (atomic_fetch_sub(&fault_points[point].left, 1) != 1) return false;
+    if (atomic_load(&fault_points[point].persistent)) atomic_store(&fault_points[point].failing, true);
     return true;
 }
 
-int64_t fv__fault_point_calls(fv__fault_point point) { return atomic_load(&doors[point].calls); }
+int64_t fv__fault_point_calls(fv__fault_point point) { return atomic_load(&fault_points[point].calls); }
 
 /* One rule such as "alloc:17" or "file:3+". Anything else is ignored: this is a switch for tests. */
 static void apply_rule(const char *rule, size_t length) {

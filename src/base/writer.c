@@ -90,7 +90,7 @@ void fv__writer_add(fv__writer *writer, const void *bytes, size_t count) {
 }
 
 /* Data first, then the name: after a power cut there is the old file or the new one, never half of one. */
-static fv_status settle(fv__writer *w) {
+static fv_status finish_file(fv__writer *w) {
     if (!fv__sys_sync(w->fd)) return fv__file_fail(FV_FAIL, w->path, "write");
     if (!w->temporary) return FV_OK;
     if (!fv__sys_rename(w->temporary, w->path)) return fv__file_fail(FV_FAIL, w->path, "replace");
@@ -101,7 +101,7 @@ static fv_status settle(fv__writer *w) {
 
 fv_status fv__writer_commit(fv__writer *writer) {
     fv_status status = writer->status;
-    if (status == FV_OK) status = settle(writer);
+    if (status == FV_OK) status = finish_file(writer);
     fv__writer_abort(writer);
     return writer->status = status;
 }

@@ -111,7 +111,7 @@ static bool any_negative(const float *weight, int64_t count) {
 }
 
 /* First all heads, whatever is chosen: their means, and whether they can be drawn and rolled out at all. */
-static fv_status survey(work *w, bool *normalised, bool *drawable) {
+static fv_status statistics_of(work *w, bool *normalised, bool *drawable) {
     const fv_trace *t = w->trace;
     int64_t size = w->tokens * w->tokens;
     *normalised = *drawable = true;
@@ -144,7 +144,7 @@ static fv_status add_self_map(work *w) {
     const fv_trace *t = w->trace;
     bool normalised, drawable;
     int map;
-    FV_TRY(survey(w, &normalised, &drawable));
+    FV_TRY(statistics_of(w, &normalised, &drawable));
     if (!drawable) return fv_explanation_add_note(w->e, "maps", "not drawn: this attention has weights below zero");
     FV_TRY(fv_explanation_add_map(w->e, "self", "Self-attention", 0, 0, normalised, false, &map));
     FV_TRY(add_chosen_heads(w, map));

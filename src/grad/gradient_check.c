@@ -134,7 +134,7 @@ static fv_status analytic(check *c, fv_params *params, target *targets) {
 }
 
 /* A gradient that ought to be zero is measured against the largest of all, times 1e-4. */
-static fv_status judge(const target *targets, int count, double tolerance, double *worst) {
+static fv_status report(const target *targets, int count, double tolerance, double *worst) {
     double overall = 0;
     const target *bad = NULL;
     *worst = 0;
@@ -157,7 +157,7 @@ static fv_status check_all(check *c, fv_params *params, target *targets, int cou
     FV_TRY(make_cotangent(c));
     FV_TRY(analytic(c, params, targets));
     for (int i = 0; i < count; i++) FV_TRY(compare(c, &targets[i]));
-    return judge(targets, count, tolerance, worst);
+    return report(targets, count, tolerance, worst);
 }
 
 static fv_status usable(const fv_tensor *leaves, int count, const fv_params *params) {

@@ -35,7 +35,7 @@ static fv_status add_value(fv__table *t, const char *key, const fv__json *value,
 }
 
 /* The fields marked above, now that the scratch is complete. They lie there one after the other. */
-static void settle(fv__table *t) {
+static void resolve_row(fv__table *t) {
     const char *at = t->scratch.data;
     for (int i = 0; i < t->count; i++) {
         if (t->all[i].data != (const char *)t) continue;
@@ -57,6 +57,6 @@ fv_status fv__table_jsonl(fv__table *t, int64_t *number, bool *more) {
         FV_TRY(add_value(t, t->columns[i], fv__json_path(t->object, t->columns[i]), *number, false));
     for (void *pair = t->columns ? NULL : fv__json_first(t->object); pair; pair = fv__json_next(t->object, pair))
         FV_TRY(add_value(t, fv__json_key(pair), fv__json_value(pair), *number, true));
-    settle(t);
+    resolve_row(t);
     return FV_OK;
 }

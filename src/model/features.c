@@ -24,7 +24,7 @@ static bool counts(const fv_tokenizer *tokenizer, int32_t id) {
     return characters >= 2;
 }
 
-static fv_status index_grams(fv_model *model) {
+static fv_status index_ngrams(fv_model *model) {
     FV_TRY(fv__map_create(&model->ngram_index));
     for (int64_t k = 0; k < model->sizes.ngrams; k++)
         FV_TRY(fv__map_set(model->ngram_index, (const char *)&model->ngram[2 * k], 8, model->sizes.vocabulary + k));
@@ -39,7 +39,7 @@ fv_status fv__features_prepare(fv_model *model) {
     }
     fv__map_free(model->ngram_index);
     model->ngram_index = NULL;
-    return index_grams(model);
+    return index_ngrams(model);
 }
 
 /* ---- one text */
@@ -115,21 +115,21 @@ static fv_status count_order(fv_model *model, fv_texts texts, int64_t order, cou
 }
 
 static fv_status keep_frequent(fv_model *model, const fv__map *texts) {
-    int64_t kept = 0, grams = model->sizes.ngrams;
+    int64_t kept = 0, ngrams = model->sizes.ngrams;
     for (size_t i = 0; i < fv__map_size(texts); i++) kept += fv__map_value(texts, i) >= model->options.min_texts;
     if (fv__feature_count(model) + kept > INT32_MAX)
         return fv__fail(FV_NO_RESOURCES,
                         "too many runs of words: %lld\n  try:     a larger min-texts or a smaller word-ngrams",
                         (long long)kept);
-    int32_t *wider = fv__realloc(model->ngram, (size_t)grams * 8, (size_t)(grams + kept) * 8);
+    int32_t *wider = fv__realloc(model->ngram, (size_t)ngrams * 8, (size_t)(ngrams + kept) * 8);
     if (!wider) return FV_NO_RESOURCES;
     model->ngram = wider;
     for (size_t i = 0; i < fv__map_size(texts); i++) {
         size_t length;
         if (fv__map_value(texts, i) < model->options.min_texts) continue;
-        memcpy(&model->ngram[2 * grams++], fv__map_key(texts, i, &length), 8);
+        memcpy(&model->ngram[2 * ngrams++], fv__map_key(texts, i, &length), 8);
     }
-    model->sizes.ngrams = grams;
+    model->sizes.ngrams = ngrams;
     return fv__features_prepare(model);
 }
 

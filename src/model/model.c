@@ -33,20 +33,20 @@ static void free_target(fv__target *target) {
     fv__free((void *)(uintptr_t)target->task);
 }
 
-static fv_status fill(fv_model *model, const fv_model_options *options, const fv__target *target, int64_t grams) {
+static fv_status fill(fv_model *model, const fv_model_options *options, const fv__target *target, int64_t ngrams) {
     FV_TRY(fv_model_options_check(options));
     FV_TRY(fv__options_copy(&model->options, options));
     FV_TRY(copy_target(model, target));
     FV_TRY(fv_params_create(&model->params, FV_F32, model->seed));
     if (model->kind->build) return model->kind->make(model);
-    model->sizes.ngrams = grams > 0 ? grams : 0;
-    if (grams < 0) return FV_OK;
-    model->ngram = fv__alloc_array((size_t)grams, 2 * sizeof *model->ngram);
+    model->sizes.ngrams = ngrams > 0 ? ngrams : 0;
+    if (ngrams < 0) return FV_OK;
+    model->ngram = fv__alloc_array((size_t)ngrams, 2 * sizeof *model->ngram);
     return model->ngram ? model->kind->make(model) : FV_NO_RESOURCES;
 }
 
 fv_status fv__model_create(fv_model **out, const fv_model_options *options, const fv__target *target,
-                           fv_tokenizer *tokenizer, int64_t grams, uint64_t seed) {
+                           fv_tokenizer *tokenizer, int64_t ngrams, uint64_t seed) {
     *out = NULL;
     fv_model *model = fv__alloc(sizeof *model);
     if (!model) {
@@ -58,7 +58,7 @@ fv_status fv__model_create(fv_model **out, const fv_model_options *options, cons
     model->sizes.vocabulary = fv_tokenizer_size(tokenizer);
     model->embed_table = -1;
     model->seed = seed;
-    fv_status status = fill(model, options, target, grams);
+    fv_status status = fill(model, options, target, ngrams);
     if (status != FV_OK) {
         fv_model_free(model);
         return status;
@@ -102,12 +102,12 @@ const fv_tokenizer *fv_model_tokenizer(const fv_model *model) { return model->to
 
 fv_classes fv_model_classes(const fv_model *model) { return model->target.classes; }
 
-static bool has_grams(const fv_model *model) { return model->kind->fit && model->sizes.ngrams > 0; }
+static bool has_ngrams(const fv_model *model) { return model->kind->fit && model->sizes.ngrams > 0; }
 
 int64_t fv_model_parameters(const fv_model *model) { return fv_params_elements(model->params, false); }
 
 size_t fv_model_tensor_count(const fv_model *model) {
-    return (size_t)fv_params_count(model->params) + has_grams(model);
+    return (size_t)fv_params_count(model->params) + has_ngrams(model);
 }
 
 fv_tensor fv_model_tensor(const fv_model *model, size_t index, const char **name) {
@@ -119,7 +119,7 @@ fv_tensor fv_model_tensor(const fv_model *model, size_t index, const char **name
         return param.value;
     }
     *name = "grams";
-    if (!has_grams(model) || index >= fv_model_tensor_count(model)) return (fv_tensor){0};
+    if (!has_ngrams(model) || index >= fv_model_tensor_count(model)) return (fv_tensor){0};
     return fv_tensor_2d(model->ngram, FV_I32, model->sizes.ngrams, 2);
 }
 

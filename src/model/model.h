@@ -73,9 +73,9 @@ struct fv_model {
 };
 
 /* A model with initial parameters. Takes the tokenizer (frees it on failure as well); copies the rest. Count-based
- * kinds that are still to be fitted have grams -1 and no parameters yet. */
+ * kinds that are still to be fitted have ngrams -1 and no parameters yet. */
 fv_status fv__model_create(fv_model **model, const fv_model_options *options, const fv__target *target,
-                           fv_tokenizer *tokenizer, int64_t grams, uint64_t seed);
+                           fv_tokenizer *tokenizer, int64_t ngrams, uint64_t seed);
 /* Starts the embedding from word vectors; their dimension must be the model's. */
 fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors);
 

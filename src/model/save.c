@@ -94,7 +94,7 @@ static fv_status load_tensors(fv_model *model, const fv_tensor_file *file) {
 }
 
 /* A gram may only extend a feature that comes before it. */
-static fv_status check_grams(const fv_model *model, const char *path) {
+static fv_status check_ngrams(const fv_model *model, const char *path) {
     for (int64_t k = 0; k < model->sizes.ngrams; k++) {
         int64_t prefix = model->ngram[2 * k], token = model->ngram[2 * k + 1];
         if (prefix >= 0 && prefix < model->sizes.vocabulary + k && token >= 0 && token < model->sizes.vocabulary)
@@ -132,7 +132,7 @@ static fv_status load_with(fv_model **out, const char *folder, const fv__config 
     if (status != FV_OK) return status == FV_USAGE ? fv__bad_model(folder) : status;
     status = load_tensors(model, file);
     if (status == FV_OK && model->kind->fit) {
-        status = check_grams(model, file->path);
+        status = check_ngrams(model, file->path);
         if (status == FV_OK) status = fv__features_prepare(model);
     }
     if (status == FV_OK)

@@ -103,7 +103,7 @@ static inline void exact_imply(exact_case *e) {
     on[FEATURE_SINKS_FAR] &= on[FEATURE_SINKS], on[FEATURE_VARLEN_KEYS] &= on[FEATURE_VARLEN];
 }
 
-static inline void exact_draw_plugs(exact_case *e) {
+static inline void exact_draw_features(exact_case *e) {
     static const int percent[] = {
 #define FEATURE(name, percent) percent,
         EXACT_FEATURES(FEATURE)
@@ -325,7 +325,7 @@ static inline int64_t exact_plane_at(const fv_tensor *t, int64_t b, int64_t h, i
 }
 
 /* i and j count inside the sequence */
-static inline bool exact_sees(const exact_case *e, const exact_sequence *s, int64_t h, int64_t i, int64_t j) {
+static inline bool exact_visible(const exact_case *e, const exact_sequence *s, int64_t h, int64_t i, int64_t j) {
     const attn_case *c = &e->c;
     const int64_t at = i + s->offset;
     const bool inside = j < s->prefix; /* seen from everywhere, but for the left window */
@@ -357,10 +357,10 @@ static inline bool exact_poison_head(exact_case *e, const exact_sequence *s, int
     for (int64_t j = 0; j < s->lk; j++) key[j] = false;
     for (int64_t h = kv * group; h < (kv + 1) * group; h++)
         for (int64_t i = 0; i < s->lq; i++) {
-            bool sees = false;
+            bool visible_to = false;
             for (int64_t j = 0; j < s->lk; j++)
-                if (exact_sees(e, s, h, i, j)) sees = key[j] = true;
-            if (sees) continue;
+                if (exact_visible(e, s, h, i, j)) visible_to = key[j] = true;
+            if (visible_to) continue;
             any = true;
             exact_poison_row(&x->t[FV_Q], s->b, h, s->q0 + i), exact_poison_row(&x->d[FV_OUT], s->b, h, s->q0 + i);
             exact_poison_row(&x->d[FV_LSE], s->b, h, s->q0 + i);
@@ -393,7 +393,7 @@ static inline void exact_make(exact_case *e, const char *mechanism, uint64_t see
     *e = (exact_case){.state = seed * 0x2545f4914f6cdd1du};
     attn_case *c = &e->c;
     c->seed = seed, c->dtype = dtype, c->how = standard, c->how.mechanism = mechanism, e->large = work > 2000000;
-    exact_draw_plugs(e);
+    exact_draw_features(e);
     for (int p = 0; p < FEATURES; p++) e->on[p] &= !(never >> p & 1);
     exact_imply(e);
     exact_draw_sizes(e, work);

@@ -88,7 +88,7 @@ static inline double oracle_scores(oracle_head *w, int64_t i) {
             add = get_at(bias, exact_plane_at(bias, w->s.b, w->h, w->s.q0 + i, w->s.k0 + j)), error += 4 * fabs(add);
         const double far = w->slope * fabs((double)(i + w->s.offset - j));
         s += add - far, error += 4 * w->c1 * fabs(far) + 3 * w->c1 * fabs(s);
-        w->es[j] = error, w->sc[j] = exact_sees(e, &w->s, w->h, i, j) ? s : -INFINITY;
+        w->es[j] = error, w->sc[j] = exact_visible(e, &w->s, w->h, i, j) ? s : -INFINITY;
         if (w->sc[j] > top) top = w->sc[j];
     }
     return top;
@@ -246,10 +246,10 @@ static inline void oracle_free(oracle *o) {
 /* ---- a tensor of the engine against the oracle */
 
 typedef struct oracle_gap {
-    double ratio;        /* largest |found - wanted| / (u gauge) */
-    double mean, square; /* sums of (found - wanted) / (u gauge) and its square over `count` elements */
+    double ratio;        /* largest |found - wanted| / (u error_bound) */
+    double mean, square; /* sums of (found - wanted) / (u error_bound) and its square over `count` elements */
     int64_t count, zeros, at;
-    double found, wanted, gauge;
+    double found, wanted, error_bound;
 } oracle_gap;
 
 /* What underflows may be lost: weights below 2^-126 of the largest, gradients of values near the smallest normal
@@ -273,7 +273,7 @@ static inline oracle_gap oracle_compare(const exact_case *e, const oracle *o, fv
         if (!isfinite(x) || !isfinite(y)) part = INFINITY;
         gap.mean += part, gap.square += part * part;
         if (fabs(part) <= gap.ratio) continue;
-        gap.ratio = fabs(part), gap.at = n, gap.found = x, gap.wanted = y, gap.gauge = u * error[n];
+        gap.ratio = fabs(part), gap.at = n, gap.found = x, gap.wanted = y, gap.error_bound = u * error[n];
     }
     return gap;
 }

@@ -22,7 +22,7 @@ static bool chosen(const picture *p, int64_t batch, int64_t head, int64_t i, int
     return fv__random_below(p->seed, 91, at, 100) < p->percent;
 }
 
-static bool sees(void *context, int64_t batch, int64_t head, int64_t i, int64_t j) {
+static bool visible_to(void *context, int64_t batch, int64_t head, int64_t i, int64_t j) {
     const picture *p = context;
     switch (p->scene) {
     case CAUSAL: return j <= i;
@@ -47,7 +47,7 @@ static picture draw(attn_case *c) {
 
 static fv_block_mask *mask_of(const picture *p, int64_t b, int64_t h, int64_t lq, int64_t lk) {
     fv_block_mask *mask;
-    assert_int_equal(fv_block_mask_create(&mask, sees, (void *)p, b, h, lq, lk), FV_OK);
+    assert_int_equal(fv_block_mask_create(&mask, visible_to, (void *)p, b, h, lq, lk), FV_OK);
     return mask;
 }
 
@@ -67,7 +67,7 @@ static void count_tile(const fv_block_mask *m, const picture *p, int64_t b, int6
     fv__keys_columns(&set, &q, j0, columns);
     for (int64_t i = i0; i < i0 + 32 && i < info.q_len; i++)
         for (int64_t j = j0; j < j0 + 64 && j < info.k_len; j++) {
-            const bool one = sees((void *)p, info.batch == 1 ? 0 : b, info.heads == 1 ? 0 : h, i, j);
+            const bool one = visible_to((void *)p, info.batch == 1 ? 0 : b, info.heads == 1 ? 0 : h, i, j);
             assert_true(fv_block_mask_visible(m, b, h, i, j) == one);
             assert_true((rows[i - i0] >> (j - j0) & 1) == one && (columns[j - j0] >> (i - i0) & 1) == one);
             seen += one, all++;
@@ -248,7 +248,7 @@ static bool gap(void *context, int64_t batch, int64_t head, int64_t i, int64_t j
     (void)context, (void)batch, (void)head;
     return (j < 64 || j >= 192) && j % 5 != 2 && (i < 32 || i >= 64) && i != 70;
 }
-static void poisoned(void **state) {
+static void nonfinite(void **state) {
     (void)state;
     fv_block_mask *mask;
     assert_int_equal(fv_block_mask_create(&mask, gap, NULL, 1, 1, L, L), FV_OK);
@@ -355,7 +355,7 @@ static void weights(void **state) {
         for (int d = 0; d < D; d++) {
             double sum = 0;
             for (int64_t j = 0; j < L; j++) {
-                assert_true(sees((void *)&p, 0, 0, rows[r], j) == (w[r * L + j] > 0));
+                assert_true(visible_to((void *)&p, 0, 0, rows[r], j) == (w[r * L + j] > 0));
                 sum += (double)w[r * L + j] * (double)c.memory[FV_V][(L + j) * D + d];
             }
             assert_true(fabs(sum - (double)c.memory[FV_OUT][(L + rows[r]) * D + d]) < 1e-6);
@@ -404,13 +404,13 @@ static void refusals(void **state) {
     int32_t cu[3] = {0, 9, L};
     packed.x.t[FV_CU_Q] = fv_tensor_1d(cu, FV_I32, 3), call_refused(&packed, "packed");
     assert_int_equal(fv_block_mask_create(&mask, NULL, NULL, 1, 1, 1, 1), FV_USAGE);
-    assert_int_equal(fv_block_mask_create(&mask, sees, (void *)&p, 1, 1, -1, 1), FV_USAGE);
-    assert_int_equal(fv_block_mask_create(&mask, sees, (void *)&p, 1, 1, INT64_MAX, INT64_MAX), FV_NO_RESOURCES);
+    assert_int_equal(fv_block_mask_create(&mask, visible_to, (void *)&p, 1, 1, -1, 1), FV_USAGE);
+    assert_int_equal(fv_block_mask_create(&mask, visible_to, (void *)&p, 1, 1, INT64_MAX, INT64_MAX), FV_NO_RESOURCES);
     assert_null(mask);
     const int64_t live = fv__alloc_live();
     for (int nth = 1;; nth++) { /* every allocation fails in turn */
         fv__inject(FV_FAULT_ALLOC, nth, false);
-        const fv_status status = fv_block_mask_create(&mask, sees, (void *)&p, 1, 2, 100, 200);
+        const fv_status status = fv_block_mask_create(&mask, visible_to, (void *)&p, 1, 2, 100, 200);
         fv__inject(FV_FAULT_ALLOC, 0, false);
         if (status == FV_OK) {
             assert_true(nth > 10);
@@ -433,7 +433,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classification), cmocka_unit_test(long_causal),    cmocka_unit_test(random_calls),
         cmocka_unit_test(gradients),      cmocka_unit_test(threads),        cmocka_unit_test(ends),
-        cmocka_unit_test(poisoned),       cmocka_unit_test(usual_pictures), cmocka_unit_test(documents),
+        cmocka_unit_test(nonfinite),      cmocka_unit_test(usual_pictures), cmocka_unit_test(documents),
         cmocka_unit_test(weights),        cmocka_unit_test(graph_plans),    cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

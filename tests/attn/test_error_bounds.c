@@ -2,7 +2,7 @@
  * double, as a share of what rounding may do (attn_oracle.h), on problems of the usual shapes.
  *
  *   hard gate   the worst case is never exceeded
- *   soft gate   nor the probable error; TRUST: 16 times a weaker gauge, here once
+ *   soft gate   nor the probable error; TRUST: 16 times a weaker error_bound, here once
  *   ratchet     the largest share of each tensor, problem and instruction set is on record (attn_ratchet.def) and must not grow by more
  *               than a quarter; `test_error_bounds print` writes the table anew
  *   bias        the mean signed error over a million outputs is zero within four standard deviations
@@ -125,7 +125,7 @@ static void measure(const problem *p, double ratio[FV_ISAS][TENSORS]) {
 
 /* ---- gates */
 
-static void gauge_test(void **state) {
+static void bounds_test(void **state) {
     (void)state;
     bool good = true;
     assert_int_equal(sizeof records / sizeof *records, PROBLEMS);
@@ -220,6 +220,6 @@ int main(int argc, char **argv) {
         print_records();
         return 0;
     }
-    const struct CMUnitTest tests[] = {cmocka_unit_test(gauge_test), cmocka_unit_test(bias_test)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(bounds_test), cmocka_unit_test(bias_test)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -422,19 +422,19 @@ static void hidden_law(void **state) {
     static result clean, dirty;
     static unsigned char keep[LQ * LK];
     for (int i = 0; i < LQ * LK; i++) keep[i] = i % LK % 3 != 1 && i / LK != 5 && i % LK < LK - 9;
-    for (int poisoned = 0; poisoned < 2; poisoned++) {
+    for (int nonfinite = 0; nonfinite < 2; nonfinite++) {
         dense m = make_dense(1, H, H, LQ, LK, 24);
         m.x.t[FV_MASK] = fv_tensor_of(keep, FV_BOOL, 4, (int64_t[]){1, 1, LQ, LK});
         m.how.softcap = 2;
-        for (int h = 0; poisoned && h < H; h++) {
+        for (int h = 0; nonfinite && h < H; h++) {
             for (int j = 0; j < LK; j++)
                 if (j % 3 == 1 || j >= LK - 9)
                     for (int d = 0; d < 24; d++) m.data[FV_K][(h * LK + j) * 24 + d] = d % 2 ? NAN : INFINITY;
             m.data[FV_Q][(h * LQ + 5) * 24] = NAN;
         }
         forward(&m);
-        for (int i = 0; poisoned && i < H * LK * 24; i++) m.data[FV_V][i] = NAN;
-        all_maps(&m, false, poisoned ? &dirty : &clean);
+        for (int i = 0; nonfinite && i < H * LK * 24; i++) m.data[FV_V][i] = NAN;
+        all_maps(&m, false, nonfinite ? &dirty : &clean);
         free_dense(&m);
     }
     assert_memory_equal(&clean, &dirty, sizeof clean);

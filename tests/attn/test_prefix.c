@@ -22,7 +22,7 @@ static void same(const call *a, const call *b, double tolerance) {
 }
 
 /* The rule itself, for one row. */
-static bool sees(const fv_attention_options *o, int64_t at, int64_t prefix, int64_t j) {
+static bool visible_to(const fv_attention_options *o, int64_t at, int64_t prefix, int64_t j) {
     if (o->window.limited && o->window.left >= 0 && j < at - o->window.left) return false;
     return j < prefix || j <= at;
 }
@@ -40,7 +40,7 @@ static void as_mask(void **state) {
                 a.how.window = FV_WINDOW(windows[w], -1);
                 a.x.t[FV_PREFIX_LEN] = fv_tensor_1d(prefix[n], FV_I32, B);
                 for (int64_t i = 0; i < B * L * LK; i++)
-                    keep[i] = sees(&a.how, i / LK % L + (corner ? LK - L : 0), prefix[n][i / (L * LK)], i % LK);
+                    keep[i] = visible_to(&a.how, i / LK % L + (corner ? LK - L : 0), prefix[n][i / (L * LK)], i % LK);
                 b.x.t[FV_MASK] = fv_tensor_of(keep, FV_BOOL, 4, dim);
                 call_run(&a), call_run(&b);
                 same(&a, &b, 1e-12);

@@ -37,7 +37,7 @@ static const char *const types[] = {"f32", "f64", "bf16", "f16"};
 static const struct {
     const char *keys;
     int needs; /* what the mechanism must not be without */
-} plugs[] = {
+} features[] = {
     {"dlse", 0},
     {"nolse/grads=", 0},
     {"grads=dq", 0},
@@ -80,16 +80,16 @@ static const struct {
     {"blocks=each/h=2/dropout=0.1", NO_BLOCKS},
     {"blocks=tiles/q=300/k=300/causal=lr", NO_BLOCKS},
 };
-enum { PLUGS = sizeof plugs / sizeof *plugs };
+enum { FEATURES = sizeof features / sizeof *features };
 
-static void walk_plugs(walker *walk) {
+static void walk_features(walker *walk) {
     char name[NAME];
     for (int m = 0; m < MECHANISMS; m++)
-        for (int i = 0; i < PLUGS; i++)
+        for (int i = 0; i < FEATURES; i++)
             for (int t = 0; t < 4; t++) {
-                if (mechanisms[m].without & (plugs[i].needs | NO_KEYS)) continue;
+                if (mechanisms[m].without & (features[i].needs | NO_KEYS)) continue;
                 const char *slow = strncmp(mechanisms[m].name, "additive", 8) == 0 ? "/d=7" : ""; /* a tanh each */
-                snprintf(name, sizeof name, "%s/%s/%s%s", mechanisms[m].name, types[t], plugs[i].keys, slow);
+                snprintf(name, sizeof name, "%s/%s/%s%s", mechanisms[m].name, types[t], features[i].keys, slow);
                 walk(name);
             }
 }
@@ -168,7 +168,7 @@ static void walk_mechanisms(walker *walk) {
         }
 }
 
-/* ---- random ones: what the table above has no row for is how plugs meet */
+/* ---- random ones: what the table above has no row for is how features meet */
 
 typedef struct draw {
     uint64_t key, count;
@@ -199,7 +199,7 @@ static void draw_sizes(draw *d, bool packed, bool square, bool narrow) {
     if (chance(d, 40)) add(d, chance(d, 50) ? "/layout=blhd" : "/layout=gaps", 0);
 }
 
-static void draw_plugs(draw *d, int without, bool packed) {
+static void draw_features(draw *d, int without, bool packed) {
     if (chance(d, 30)) add(d, "/scale=0.%lld", 1 + drawn(d, 9));
     if (!(without & NO_BANDS) && chance(d, 45)) add(d, chance(d, 50) ? "/causal=ul" : "/causal=lr", 0);
     if (!(without & NO_SCORES)) {
@@ -229,7 +229,7 @@ static void walk_random(walker *walk) {
         const bool packed = chance(&d, 25), square = chance(&d, 40);
         snprintf(d.name, sizeof d.name, "%s/%s", mechanisms[m].name, types[drawn(&d, 4)]);
         draw_sizes(&d, packed, square, m == 2);
-        draw_plugs(&d, mechanisms[m].without, packed);
+        draw_features(&d, mechanisms[m].without, packed);
         walk(d.name);
     }
 }
@@ -282,7 +282,7 @@ static void walk_rotary(walker *walk) {
 }
 
 static void walk_configurations(walker *walk) {
-    walk_plugs(walk);
+    walk_features(walk);
     walk_sizes(walk);
     walk_mechanisms(walk);
     walk_random(walk);

@@ -296,8 +296,8 @@ static fv_status make_problem(problem *p, const char *name) {
 
 /* Every stage, three rows of the first and of the last sequence and head. */
 static void print_weights(const problem *p, const fv_attention_plan *plan) {
-    static const fv_capture stages[] = {FV_CAPTURE_RAW, FV_CAPTURE_SOFTCAPPED, FV_CAPTURE_BIASED, FV_CAPTURE_SOFTMAX,
-                                        FV_CAPTURE_DROPOUT};
+    static const fv_capture captures[] = {FV_CAPTURE_RAW, FV_CAPTURE_SOFTCAPPED, FV_CAPTURE_BIASED, FV_CAPTURE_SOFTMAX,
+                                          FV_CAPTURE_DROPOUT};
     uint64_t hash = hash_of("", 0);
     for (int i = 0; i < 10; i++) {
         const bool last = i >= 5, packed = has(p->name, "cu");
@@ -306,7 +306,8 @@ static void print_weights(const problem *p, const fv_attention_plan *plan) {
         const int64_t rows[3] = {0, length / 2, length - 1}, dim[2] = {3, p->lk};
         const piece w = new_piece(arithmetic_of(p->name), 2, dim, NULL);
         if (length < 1) continue;
-        const fv_status status = fv_attention_weights(plan, &p->call, &p->x, stages[i % 5], batch, head, rows, 3, &w.t);
+        const fv_status status =
+            fv_attention_weights(plan, &p->call, &p->x, captures[i % 5], batch, head, rows, 3, &w.t);
         hash = hash_more(hash, w.t.data, w.bytes);
         if (status != FV_OK) hash = hash_more(hash, "refused", 7);
     }

@@ -17,7 +17,7 @@ static int32_t bucket_of(const char *gram, int bits) {
     return (int32_t)((h ^ h >> 32) % ((uint64_t)1 << bits));
 }
 
-static void check_grams(const char *word, int64_t low, int64_t high, const char *const *gram) {
+static void check_ngrams(const char *word, int64_t low, int64_t high, const char *const *gram) {
     fv_ngram_options o = {low, high, 17};
     int32_t found[64];
     int64_t n = fv_ngrams(found, 64, word, strlen(word), &o), i = 0;
@@ -30,13 +30,13 @@ static void check_grams(const char *word, int64_t low, int64_t high, const char 
 
 static void test_ngrams(void **state) {
     (void)state;
-    check_grams("cat", 3, 5, (const char *const[]){"<ca", "<cat", "<cat>", "cat", "cat>", "at>", NULL});
-    check_grams("a", 3, 5, (const char *const[]){"<a>", NULL});
-    check_grams("", 3, 5, (const char *const[]){NULL});
-    check_grams("ab", 1, 2, (const char *const[]){"<", "<a", "a", "ab", "b", "b>", ">", NULL});
-    check_grams("\xC3\xA9\xE4\xB8\xAD", 2, 3,
-                (const char *const[]){"<\xC3\xA9", "<\xC3\xA9\xE4\xB8\xAD", "\xC3\xA9\xE4\xB8\xAD",
-                                      "\xC3\xA9\xE4\xB8\xAD>", "\xE4\xB8\xAD>", NULL});
+    check_ngrams("cat", 3, 5, (const char *const[]){"<ca", "<cat", "<cat>", "cat", "cat>", "at>", NULL});
+    check_ngrams("a", 3, 5, (const char *const[]){"<a>", NULL});
+    check_ngrams("", 3, 5, (const char *const[]){NULL});
+    check_ngrams("ab", 1, 2, (const char *const[]){"<", "<a", "a", "ab", "b", "b>", ">", NULL});
+    check_ngrams("\xC3\xA9\xE4\xB8\xAD", 2, 3,
+                 (const char *const[]){"<\xC3\xA9", "<\xC3\xA9\xE4\xB8\xAD", "\xC3\xA9\xE4\xB8\xAD",
+                                       "\xC3\xA9\xE4\xB8\xAD>", "\xE4\xB8\xAD>", NULL});
 }
 
 /* Saved models depend on these numbers: they must never change. */
@@ -106,11 +106,11 @@ static void test_corpus(void **state) {
     assert_int_equal(c->forms, 4); /* none, cats, cat, unknownword: unknown words have n-grams too */
     const int32_t form[] = {0, 1, 2, 3, 0, 0, 2, 2, 2};
     assert_memory_equal(c->form, form, sizeof form);
-    int32_t grams[64];
-    int64_t n = fv_ngrams(grams, 64, "unknownword", 11, &o.ngrams);
+    int32_t ngrams[64];
+    int64_t n = fv_ngrams(ngrams, 64, "unknownword", 11, &o.ngrams);
     assert_int_equal(c->bag_start[0], c->bag_start[1]);
     assert_int_equal(c->bag_start[4] - c->bag_start[3], n);
-    assert_memory_equal(c->bag + c->bag_start[3], grams, (size_t)n * sizeof *grams);
+    assert_memory_equal(c->bag + c->bag_start[3], ngrams, (size_t)n * sizeof *ngrams);
     assert_int_equal(c->label[1], 1);
     fv_corpus_free(c);
     o.add_cls = false;

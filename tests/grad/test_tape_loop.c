@@ -12,12 +12,20 @@
 #include <math.h>
 #include <string.h>
 
-enum { VOCABULARY = 300, GRAMS = 512, WIDTH = 64, HEADS = 4, CLASSES = 5, SEQUENCES = 24, MAX_TOKENS = SEQUENCES * 40 };
+enum {
+    VOCABULARY = 300,
+    NGRAMS = 512,
+    WIDTH = 64,
+    HEADS = 4,
+    CLASSES = 5,
+    SEQUENCES = 24,
+    MAX_TOKENS = SEQUENCES * 40
+};
 
 typedef struct model {
     fv_params *params;
     fv_graph *g;
-    fv_layer *words, *grams, *positions, *block[2], *norm, *pool, *out;
+    fv_layer *words, *ngrams, *positions, *block[2], *norm, *pool, *out;
 } model;
 
 /* One batch: a word of its class stands somewhere in each sequence. */
@@ -40,7 +48,7 @@ static void fill(batch *b, uint64_t seed, bool same_lengths) {
     for (int32_t t = 0; t < b->cu[SEQUENCES]; t++) {
         b->offsets[t + 1] = b->offsets[t] + t % 4; /* none to three parts */
         for (int64_t i = b->offsets[t]; i < b->offsets[t + 1]; i++)
-            b->parts[i] = (int32_t)fv__random_below(seed, 5, (uint64_t)i, GRAMS);
+            b->parts[i] = (int32_t)fv__random_below(seed, 5, (uint64_t)i, NGRAMS);
     }
 }
 
@@ -55,8 +63,8 @@ static fv_status make(model *m) {
     FV_TRY(fv_params_create(&m->params, FV_F32, 4));
     FV_TRY(fv_layer_embedding(&m->words, m->params, "words",
                               &(fv_embedding_options){.vocabulary = VOCABULARY, .d_model = WIDTH}));
-    FV_TRY(fv_layer_embedding(&m->grams, m->params, "grams",
-                              &(fv_embedding_options){.vocabulary = GRAMS, .d_model = WIDTH}));
+    FV_TRY(fv_layer_embedding(&m->ngrams, m->params, "grams",
+                              &(fv_embedding_options){.vocabulary = NGRAMS, .d_model = WIDTH}));
     FV_TRY(fv_layer_positions(&m->positions, m->params, "positions",
                               &(fv_positions_options){.d_model = WIDTH, .max_length = 40, .positions = "learned"}));
     FV_TRY(fv_layer_block(&m->block[0], m->params, "block0", &block));
@@ -84,7 +92,7 @@ static fv_status step(model *m, const batch *b, uint64_t seed, double *loss) {
     fv_sequences s = {SEQUENCES, b->cu};
     fv_graph_begin(g, FV_MODE_TRAIN, seed);
     fv_node *x = fv_op_add(g, fv_layer_embed(m->words, g, b->ids, tokens),
-                           fv_layer_embed_bags(m->grams, g, b->parts, b->offsets, tokens, FV_BAG_MEAN));
+                           fv_layer_embed_bags(m->ngrams, g, b->parts, b->offsets, tokens, FV_BAG_MEAN));
     x = fv_layer_apply(m->positions, g, x, &s);
     for (int i = 0; i < 2; i++) x = fv_layer_apply(m->block[i], g, x, &s);
     x = fv_layer_apply(m->pool, g, fv_layer_apply(m->norm, g, x, &s), &s);

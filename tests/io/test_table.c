@@ -224,14 +224,14 @@ static void random_text_is_survived(void **state) {
     (void)state;
     static const char letters[] = "\"\",,\n\r\t {}[]:a1\\_\xc3\xa9";
     static const char *const names[] = {"r.csv", "r.tsv", "r.jsonl", "r.txt"};
-    for (uint64_t trial = 0; trial < 20000; trial++) {
+    for (uint64_t check_case = 0; check_case < 20000; check_case++) {
         char text[64];
-        size_t size = (size_t)fv__random_below(trial, 1, 0, sizeof text);
-        for (size_t i = 0; i < size; i++) text[i] = letters[fv__random_below(trial, 2, i, sizeof letters - 1)];
+        size_t size = (size_t)fv__random_below(check_case, 1, 0, sizeof text);
+        for (size_t i = 0; i < size; i++) text[i] = letters[fv__random_below(check_case, 2, i, sizeof letters - 1)];
         char *exact = malloc(size + 1); /* so that a sanitizer sees a step beyond */
         memcpy(exact, text, size);
-        const char *out = rows_of(names[trial % 4], exact, size, (fv__table_options){0});
-        if (out == fv_message()) assert_non_null(strstr(out, names[trial % 4]));
+        const char *out = rows_of(names[check_case % 4], exact, size, (fv__table_options){0});
+        if (out == fv_message()) assert_non_null(strstr(out, names[check_case % 4]));
         free(exact);
     }
 }

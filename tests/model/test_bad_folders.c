@@ -284,10 +284,10 @@ static void test_folder(void **state) {
 static int32_t gram_values[2];
 static void spoil_gram(fv_named_tensor *t, int64_t *count) {
     (void)count;
-    fv_tensor *grams = &named(t, "grams")->tensor;
+    fv_tensor *ngrams = &named(t, "grams")->tensor;
     gram_values[0] = 1 << 30;
-    for (int a = 0; a < 2; a++) grams->stride[a] = a;
-    grams->data = gram_values;
+    for (int a = 0; a < 2; a++) ngrams->stride[a] = a;
+    ngrams->data = gram_values;
 }
 
 static void test_counting_model(void **state) {

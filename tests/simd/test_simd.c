@@ -458,7 +458,7 @@ static void check_products(const fv__simd_f32 *k) {
 static void products_test(void **state) { (void)state, every_table(check_products); }
 
 /* Zero times NaN is zero in the careful product, from both sides. */
-static void check_careful(const fv__simd_f32 *k) {
+static void check_masked(const fv__simd_f32 *k) {
     float a[2] = {0, 2}, b[2 * 3] = {NAN, NAN, NAN, 1, 0, 3}, c[3];
     k->gemm_masked(c, 3, a, 2, 1, b, 3, 1, 3, 2, FV_GEMM_OVERWRITE);
     assert_true(c[0] == 2 && c[1] == 0 && c[2] == 6);
@@ -466,7 +466,7 @@ static void check_careful(const fv__simd_f32 *k) {
     k->gemm_masked(c, 3, a2, 2, 1, b2, 3, 1, 3, 2, FV_GEMM_OVERWRITE);
     assert_true(c[0] == 1 && c[1] == 2 && isnan(c[2]));
 }
-static void careful_test(void **state) { (void)state, every_table(check_careful); }
+static void masked_test(void **state) { (void)state, every_table(check_masked); }
 
 static void check_turning(const fv__simd_f32 *k) {
     static float a[64 * 64], t[64 * 64], back[64 * 64], factor[64];
@@ -539,11 +539,11 @@ static void stays_test(void **state) { (void)state, every_table(check_stays); }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accuracy_test), cmocka_unit_test(sweep_test),   cmocka_unit_test(weights_test),
-        cmocka_unit_test(special_test),  cmocka_unit_test(bounds_test),  cmocka_unit_test(rows_test),
-        cmocka_unit_test(slopes_test),   cmocka_unit_test(norms_test),   cmocka_unit_test(adamw_test),
-        cmocka_unit_test(dropout_test),  cmocka_unit_test(rate_test),    cmocka_unit_test(halves_test),
-        cmocka_unit_test(products_test), cmocka_unit_test(careful_test), cmocka_unit_test(turning_test),
+        cmocka_unit_test(accuracy_test), cmocka_unit_test(sweep_test),  cmocka_unit_test(weights_test),
+        cmocka_unit_test(special_test),  cmocka_unit_test(bounds_test), cmocka_unit_test(rows_test),
+        cmocka_unit_test(slopes_test),   cmocka_unit_test(norms_test),  cmocka_unit_test(adamw_test),
+        cmocka_unit_test(dropout_test),  cmocka_unit_test(rate_test),   cmocka_unit_test(halves_test),
+        cmocka_unit_test(products_test), cmocka_unit_test(masked_test), cmocka_unit_test(turning_test),
         cmocka_unit_test(online_test),   cmocka_unit_test(stays_test),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

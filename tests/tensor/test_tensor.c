@@ -206,15 +206,15 @@ static void copies_move_every_element(void **state) {
     (void)state;
     enum { BYTES = 64 * 1024 };
     char *a = fv__alloc(BYTES), *b = fv__alloc(BYTES);
-    for (uint64_t trial = 0; trial < 3000; trial++) {
-        int rank = (int)fv__random_below(trial, 1, 0, 5);
+    for (uint64_t check_case = 0; check_case < 3000; check_case++) {
+        int rank = (int)fv__random_below(check_case, 1, 0, 5);
         int64_t dim[FV_MAX_DIMS], index[FV_MAX_DIMS] = {0};
         for (int i = 0; i < rank; i++)
-            dim[i] = 1 + fv__random_below(trial, 2, (uint64_t)i, i == rank - 1 && rank < 3 ? 40 : 5);
-        fv_dtype ta = (fv_dtype)fv__random_below(trial, 3, 0, FV_DTYPES),
-                 tb = (fv_dtype)fv__random_below(trial, 3, 1, FV_DTYPES);
-        fv_tensor from = random_layout(a, ta, rank, dim, trial * 2),
-                  to = random_layout(b, tb, rank, dim, trial * 2 + 1);
+            dim[i] = 1 + fv__random_below(check_case, 2, (uint64_t)i, i == rank - 1 && rank < 3 ? 40 : 5);
+        fv_dtype ta = (fv_dtype)fv__random_below(check_case, 3, 0, FV_DTYPES),
+                 tb = (fv_dtype)fv__random_below(check_case, 3, 1, FV_DTYPES);
+        fv_tensor from = random_layout(a, ta, rank, dim, check_case * 2),
+                  to = random_layout(b, tb, rank, dim, check_case * 2 + 1);
         memset(a, 0, BYTES);
         memset(b, 0x55, BYTES);
         int n = 0;
@@ -225,7 +225,7 @@ static void copies_move_every_element(void **state) {
         do {
             double expected = n++ % 100;
             if (ta == FV_BOOL || tb == FV_BOOL) expected = expected != 0;
-            if (fv_tensor_get(&to, index) != expected) fail_msg("trial %d", (int)trial);
+            if (fv_tensor_get(&to, index) != expected) fail_msg("check_case %d", (int)check_case);
         } while (next_index(&to, index));
         size_t size = fv_dtype_size(tb), touched = 0;
         for (size_t i = 0; i + size <= BYTES; i += size) {

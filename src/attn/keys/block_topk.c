@@ -311,7 +311,7 @@ static bool all_see(const fv__row *r, int64_t block, int64_t I, int64_t J) {
         fv__row other = *r;
         other.i = i, other.position = r->position + i - r->i;
         for (int64_t j = J * block; j < (J + 1) * block && j < r->k_len; j++)
-            if (!fv__row_sees(&other, j)) return false;
+            if (!fv__row_visible(&other, j)) return false;
     }
     return true;
 }

@@ -34,7 +34,7 @@ static fv_status setup(fv_attention_plan *plan) {
 /* ---- reference: bisection, straight from the definition */
 
 static double score(const fv__row *r, int64_t j) {
-    return fv__row_sees(r, j) ? r->run->plan->options.scale * fv__plain_dot(r, j) : -INFINITY;
+    return fv__row_visible(r, j) ? r->run->plan->options.scale * fv__plain_dot(r, j) : -INFINITY;
 }
 
 static double weight(double alpha, double s, double t) {

@@ -19,7 +19,7 @@ typedef struct definition {
 
 /* The score, -inf where it is hidden; nothing of a hidden key is read. */
 static double score(const fv__row *r, int64_t j, const definition *of) {
-    if (!fv__row_sees(r, j) || (of->keeps && !of->keeps(r, j, of->context))) return -INFINITY;
+    if (!fv__row_visible(r, j) || (of->keeps && !of->keeps(r, j, of->context))) return -INFINITY;
     const fv_tensor *t = r->run->x->t;
     const fv_attention_options *o = &r->run->plan->options;
     double bias = 0;

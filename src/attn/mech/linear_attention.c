@@ -53,7 +53,7 @@ static void one_row(const fv__row *r, void *context) {
         const int64_t columns = width - e0 < 64 ? width - e0 : 64;
         total = 0;
         for (int64_t j = 0; j < r->k_len; j++) {
-            if (!fv__row_sees(r, j)) continue;
+            if (!fv__row_visible(r, j)) continue;
             const double s = similarity(r, j);
             for (int64_t e = 0; e < columns; e++)
                 out[e] += s * fv__plain_get(&t[FV_V], r->b, r->kv, r->k_start + j, e0 + e);

@@ -33,7 +33,7 @@ static fv_status setup(fv_attention_plan *plan) {
 static int64_t next_best(const fv__row *r, double before, int64_t last, double *best) {
     int64_t found = -1;
     for (int64_t j = 0; j < r->k_len; j++) {
-        const double s = fv__row_sees(r, j) ? fv__plain_dot(r, j) : -INFINITY;
+        const double s = fv__row_visible(r, j) ? fv__plain_dot(r, j) : -INFINITY;
         if (s == -INFINITY || s > before || (s == before && j <= last)) continue;
         if (found < 0 || s > *best) found = j, *best = s;
     }

@@ -23,7 +23,7 @@ static void save_added(const fv_tokenizer *t, fv__buf *json) {
     fv__buf_text(json, t->added_count ? "\n  ],\n" : "],\n");
 }
 
-static void save_stages(const fv_tokenizer *t, fv__buf *json) {
+static void save_steps(const fv_tokenizer *t, fv__buf *json) {
     const fv__normaliser *n = &t->normal;
     if (n->clean || n->cjk || n->accents)
         fv__buf_printf(
@@ -70,7 +70,7 @@ fv_status fv_tokenizer_save(const fv_tokenizer *t, const char *path) {
     fv__buf json = {0};
     fv__buf_text(&json, "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n");
     save_added(t, &json);
-    save_stages(t, &json);
+    save_steps(t, &json);
     fv__buf_printf(&json, ",\n  \"model\": {\n    \"type\": \"%s\",\n", t->model->type);
     fv__vocab_save(t, &json);
     t->model->save(t, &json);
@@ -83,8 +83,8 @@ fv_status fv_tokenizer_save(const fv_tokenizer *t, const char *path) {
 
 /* ---- reading */
 
-static fv_status refuse(const char *where, const char *stage, const char *type, const char *known) {
-    return fv__fail(FV_BAD_MODEL, "%s: %s \"%s\" is not supported\n  expected one of: %s", where, stage,
+static fv_status refuse(const char *where, const char *step, const char *type, const char *known) {
+    return fv__fail(FV_BAD_MODEL, "%s: %s \"%s\" is not supported\n  expected one of: %s", where, step,
                     type ? type : "(no type)", known);
 }
 
@@ -220,7 +220,7 @@ static fv_status load_added(fv_tokenizer *t, fv__json_at_file root) {
     return FV_OK;
 }
 
-static fv_status load_stages(fv_tokenizer *t, fv__json_at_file root) {
+static fv_status load_steps(fv_tokenizer *t, fv__json_at_file root) {
     fv__json_at_file at = root;
     at.object = fv__json_get(root.object, "normalizer");
     FV_TRY(load_normalizer(t, at));
@@ -247,7 +247,7 @@ static fv_status load(fv_tokenizer *t, fv__json_at_file root) {
     if (fv__json_kind_of(root.object) != FV_JSON_OBJECT)
         return fv__fail(root.fault, "%s: expected an object\n  found:   %s", root.where,
                         fv__json_kind_name(root.object));
-    FV_TRY(load_stages(t, root));
+    FV_TRY(load_steps(t, root));
     FV_TRY(load_model(t, root));
     FV_TRY(load_added(t, root));
     fv_status status = fv__tokenizer_finish(t);

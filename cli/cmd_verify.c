@@ -1,8 +1,10 @@
 /* fovea verify: does the engine compute on this machine what plain loops in double precision compute? Every
  * mechanism, every instruction set of the machine, random shapes and options.
  *
- *   f64   outputs against the mechanism's plain reference, weights times values against outputs, gradients against differences
- *   f32   on each instruction set, outputs against the reference and gradients against those in f64, which were just checked */
+ *   f64   outputs against the mechanism's plain reference, weights times values against outputs, gradients against
+ *         differences
+ *   f32   on each instruction set, outputs against the reference and gradients against those in f64, which were just
+ *         checked */
 #include "command.h"
 #include "console.h"
 #include "flags.h"

@@ -1,6 +1,6 @@
 /* A text classifier, trained and asked: cc classifier.c $(pkg-config --cflags --libs fovea)
  *
- *     ./classifier FILE.tsv 'a text'      learns from the columns `label` and `text` of FILE, prints the class of the text
+ *     ./classifier FILE.tsv 'a text'   learns from the columns `label` and `text` of FILE, prints the class of the text
  *
  * A share of the texts chooses the best epoch. fv_model_save(model, folder) would keep the model for the command
  * `fovea`. */

@@ -89,7 +89,8 @@ typedef enum fv_option_type {
     FV_OPT_WINDOW_LEFT, /* one side of an fv_window, as a number: -1 is no limit */
     FV_OPT_WINDOW_RIGHT,
     FV_OPT_ENUM, /* an enum that counts from 0, as one of the words of `choices` */
-    FV_OPT_GROUP /* the rows of `group` describe a struct of `max` bytes; `name` stands before their names, "" for none */
+    /* the rows of `group` describe a struct of `max` bytes; `name` stands before their names, "" for none */
+    FV_OPT_GROUP
 } fv_option_type;
 typedef struct fv_option {
     const char *name;     /* long name with dashes: "batch-size" */

@@ -6,16 +6,16 @@
  *     fv_layer_embedding(&embed, params, "embed", &e);
  *     fv_layer_block(&block, params, "block0", &o);                     // block0.attention.qkv.weight, ...
  *     ...
- *     fv_node *x = fv_layer_embed(embed, g, ids, T);                    // [T, 128]: tokens of all sequences, no padding
+ *     fv_node *x = fv_layer_embed(embed, g, ids, T);                  // [T, 128]: tokens of all sequences, no padding
  *     x = fv_layer_apply(block, g, x, &sequences);
  *     x = fv_layer_apply(pool, g, x, &sequences);                       // [N, 128]
  *
  * A layer belongs to the parameters it was made in and lives as long. It has no state of its own: a value of a run is a
  * node of the graph. Options are structs described by rows (names, defaults, ranges), so a configuration file, the
  * command line and C code set the same fields; a struct of zeros, or NULL, holds all defaults, only sizes without one
- * must be given (d_model, in, out, vocabulary). `reserved` is room for options to come. Strings in options are read while creating (the mechanism's text is
- * copied). Creation fails with FV_USAGE and the reason; forward failures stay on the graph.
- * Parameter names are those of PyTorch: NAME.weight [out,in], NAME.bias.
+ * must be given (d_model, in, out, vocabulary). `reserved` is room for options to come. Strings in options are read
+ * while creating (the mechanism's text is copied). Creation fails with FV_USAGE and the reason; forward failures
+ * stay on the graph. Parameter names are those of PyTorch: NAME.weight [out,in], NAME.bias.
  */
 #ifndef FOVEA_NN_H
 #define FOVEA_NN_H

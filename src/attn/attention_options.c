@@ -1,5 +1,5 @@
-/* The options of attention and of a call as rows: `fovea attend`, the layers and the keys of plans loop over them. A new
- * option is a field, taken from the reserved words, and its row here. */
+/* The options of attention and of a call as rows: `fovea attend`, the layers and the keys of plans loop over them. A
+ * new option is a field, taken from the reserved words, and its row here. */
 #include "fovea/attention.h"
 
 #define ROW(type, field, name, standard, min, max, choices, help) \

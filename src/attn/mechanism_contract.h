@@ -94,8 +94,8 @@ static inline int64_t fv__attn_times(int64_t a, int64_t b) {
     return __builtin_mul_overflow(a, b, &product) || product > FV_ATTN_MOST ? FV_ATTN_MOST : product;
 }
 
-/* Bytes that `count` elements take in scratch, where every array begins at a line of 64; at most FV_ATTN_MOST, and a red
- * zone under sanitizers. */
+/* Bytes that `count` elements take in scratch, where every array begins at a line of 64; at most FV_ATTN_MOST, and a
+ * red zone under sanitizers. */
 static inline size_t fv__attn_lines(int64_t count, size_t element) {
     return (((size_t)fv__attn_times(count, (int64_t)element) + 63) & ~(size_t)63) + FV_RED_ZONE;
 }

@@ -1,6 +1,6 @@
-/* Memory of a call, drawn once: a list of regions says both how many bytes a call needs and where each region begins, so
- * that the two cannot differ. Under AddressSanitizer a red zone follows every region; who touches it is told. The memory
- * is open again when the engine is done (fv__regions_open).
+/* Memory of a call, drawn once: a list of regions says both how many bytes a call needs and where each region
+ * begins, so that the two cannot differ. Under AddressSanitizer a red zone follows every region; who touches it is
+ * told. The memory is open again when the engine is done (fv__regions_open).
  *
  *     static size_t lay_out(const fv_attention_plan *plan, char *memory, job *j) {
  *         fv__regions all = {memory, 0};                              // memory NULL: only counted

@@ -1,5 +1,6 @@
 /* Mechanisms made of others. Differential attention against what it is made of: its maps one by one, equal maps, lambda
- * zero, weights times values. Merging by LSE: attention over all keys is that over two sets of them, with all gradients. */
+ * zero, weights times values. Merging by LSE: attention over all keys is that over two sets of them, with all
+ * gradients. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -3,7 +3,8 @@
  *
  *   hard gate   the worst case is never exceeded
  *   soft gate   nor the probable error; TRUST: 16 times a weaker error_bound, here once
- *   ratchet     the largest share of each tensor, problem and instruction set is on record (attn_ratchet.def) and must not grow by more
+ *   ratchet     the largest share of each tensor, problem and instruction set is on record (attn_ratchet.def) and must
+ *               not grow by more
  *               than a quarter; `test_error_bounds print` writes the table anew
  *   bias        the mean signed error over a million outputs is zero within four standard deviations
  *   mistrust    a test whose outputs are mostly zero or all the same tests nothing */

@@ -1,7 +1,7 @@
 /* Identities of exact attention that need no oracle, at lengths no oracle reaches: a window over a million tokens,
  * the full square of twenty thousand.
  *
- *   V = 1 gives O = 1      V + w gives O + w      K + t gives the same O      Q R, K R with orthogonal R give the same O
+ *   V = 1 gives O = 1    V + w gives O + w    K + t gives the same O    Q R, K R with orthogonal R give the same O
  *   sum_j dK_j = 0      sum_j dV_j = sum_i dO_i      <dQ, Q> = <dK, K>      <dV, V> = <dO, O>
  *
  * The sums are taken in double. Each is compared with what independent roundings leave of the sum of its magnitudes;

@@ -1,16 +1,16 @@
 /* Differential attention. Ye et al., Differential Transformer, 2024, arXiv 2410.05258.
  *
  *   q = [q1, q2]   k = [k1, k2]     halves of head_dim D; with D odd the first has the column more
- *   forward    P_i = softmax of rows of scale q_i k_i^T      O = (P_1 - lambda P_2) V      scale is 1/sqrt(D/2) unless given
+ *   forward    P_i = softmax of rows of scale q_i k_i^T   O = (P_1 - lambda P_2) V   scale is 1/sqrt(D/2) unless given
  *              lambda = exp(lq1.lk1) - exp(lq2.lk2) + lambda_init      one for all heads
  *   backward   dP_1 = dO V^T and dP_2 = -lambda dO V^T, each as in softmax;   dlambda = -sum dO.(P_2 V)
- *              dlq1 = dlambda exp(lq1.lk1) lk1   dlk1 = dlambda exp(lq1.lk1) lq1   and with -exp(lq2.lk2) for the others
+ *              dlq1 = dlambda exp(lq1.lk1) lk1  dlk1 = dlambda exp(lq1.lk1) lq1  and with -exp(lq2.lk2) for the others
  *
  * This is the operator DiffAttn of the paper (equation 1). The norm of each head and the factor (1 - lambda_init) that
  * follow it there (equation 3) are the caller's: an RMS norm over the columns of a head. The paper takes
  * lambda_init = 0.8 - 0.6 exp(-0.3 l) in layer l = 0, 1, ..., or 0.8 everywhere.
- * Bias, slopes, sinks, masks and softcap act on both maps alike; dropout drops a weight of P_1 - lambda P_2. lse is that
- * of the first map, as are scores that are looked at. */
+ * Bias, slopes, sinks, masks and softcap act on both maps alike; dropout drops a weight of P_1 - lambda P_2. lse is
+ * that of the first map, as are scores that are looked at. */
 #include "attn/engine/composition/composition.h"
 #include "attn/mech/exact.h"
 

@@ -1,10 +1,10 @@
 /* COMPOSITION: a mechanism made of other mechanisms over the same queries, merged (merge.h).
  *
- * Its setup plans a child for each part (fv__plan_child), says how a call is seen by a part (`part`), and how the results
- * become one: by factors, or by LSE. The engine runs the parts one after the other, keeps their outputs and LSE in the
- * operand `aux` for the backward, and adds up gradients of tensors that several parts read, in the order of the parts.
- * Scratch: the results, and as much as the child that needs most. lse is that of the whole when merged by LSE, else that
- * of the first part. */
+ * Its setup plans a child for each part (fv__plan_child), says how a call is seen by a part (`part`), and how the
+ * results become one: by factors, or by LSE. The engine runs the parts one after the other, keeps their outputs and
+ * LSE in the operand `aux` for the backward, and adds up gradients of tensors that several parts read, in the order
+ * of the parts. Scratch: the results, and as much as the child that needs most. lse is that of the whole when merged
+ * by LSE, else that of the first part. */
 #ifndef FV_ATTN_COMPOSITION_H
 #define FV_ATTN_COMPOSITION_H
 

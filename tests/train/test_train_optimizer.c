@@ -10,6 +10,7 @@
 #include "io/json.h"
 #include "support/scratch.h"
 #include "support/toy.h"
+#include "task/contract.h"
 #include "train/train.h"
 
 #define OK(call)                                                           \
@@ -139,7 +140,7 @@ static void test_runs_of_before(void **state) {
     char folder[256], *note;
     fv_model *model;
     fv_optimizer *optimizer;
-    fv__state at;
+    fv__state at = {0};
     fv__json *fingerprint;
     fv_train_result r;
     stop s = {.at = -1};
@@ -149,6 +150,7 @@ static void test_runs_of_before(void **state) {
     interrupt_run(quick(folder), 12);
     OK(fv_model_load(&model, folder));
     OK(fv__optimizer_of(&optimizer, model, &how.train));
+    fv__scores_init(&at.best, fv_task_find("classify"));
     OK(fv__checkpoint_load(folder, &at, &fingerprint, optimizer, &note));
     static const char *const younger[] = {"optimizer", "momentum", "nesterov"};
     for (int i = 0; i < 3; i++) /* null is the same as missing */

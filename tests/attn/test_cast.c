@@ -5,6 +5,8 @@
 #define _GNU_SOURCE
 #include "attn_case.h"
 
+#include "attn/mechanism_contract.h"
+
 #include "fovea/statistics.h"
 
 #include <setjmp.h>
@@ -324,7 +326,7 @@ static void promises(void **state) {
         if (fv_operand_is_qkv(p)) y.t[p] = y.d[p] = full;
     y.t[FV_OUT] = full;
     assert_int_equal(fv_attention_plan_create(&plan, &how, &y), FV_OK);
-    assert_int_equal(bytes, fv_attention_scratch(plan, false) + 4 * 64 * sizeof(float));
+    assert_int_equal(bytes, fv_attention_scratch(plan, false) + 4 * fv__attn_lines(64, sizeof(float)));
     fv_attention_plan_free(plan);
     y = x, y.t[FV_K] = y.d[FV_K] = full, refuse(&how, &y, "dtype bf16, as q");
     y = x, y.t[FV_V].dtype = y.d[FV_V].dtype = FV_F16, refuse(&how, &y, "dtype bf16, as q");

@@ -6,7 +6,6 @@
 #include "attn_case.h"
 
 #include "attn/mechanism_contract.h"
-
 #include "fovea/statistics.h"
 
 #include <setjmp.h>

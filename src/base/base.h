@@ -93,6 +93,8 @@ uint64_t fv__hash(const void *bytes, size_t count,
                   uint64_t seed); /* stable over machines and versions; not cryptographic */
 /* The nearest name of a NULL-terminated list within 1/3 of its length in edits, or NULL. */
 const char *fv__nearest(const char *word, const char *const *names);
+/* FV_USAGE: "unknown WHAT 'NAME'", the nearest of the names (ended by NULL) and all of them. A NULL name is empty. */
+fv_status fv__unknown_name(const char *what, const char *name, const char *const *names);
 
 /* Strict numbers: the whole text, no overflow, no NaN. */
 bool fv__parse_int(const char *text, int64_t *value);

@@ -50,3 +50,14 @@ const char *fv__nearest(const char *word, const char *const *names) {
     }
     return best;
 }
+
+fv_status fv__unknown_name(const char *what, const char *name, const char *const *names) {
+    fv__buf list = {0};
+    for (const char *const *n = names; *n; n++) fv__buf_printf(&list, "%s%s", n > names ? ", " : "", *n);
+    const char *near = fv__nearest(name ? name : "", names);
+    fv_status status =
+        fv__fail(FV_USAGE, "unknown %s '%s'%s%s%s\n  expected one of: %s", what, name ? name : "",
+                 near ? "      did you mean " : "", near ? near : "", near ? "?" : "", list.failed ? "" : list.data);
+    fv__buf_free(&list);
+    return status;
+}

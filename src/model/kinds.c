@@ -24,20 +24,10 @@ const fv_model_kind *fv_model_kind_find(const char *name) {
     return NULL;
 }
 
-/* Names of all kinds for the suggestion, "a, b, c" for the list. */
 static fv_status unknown_kind(const char *name) {
     const char *names[KINDS + 1] = {NULL};
-    fv__buf list = {0};
-    for (size_t i = 0; i < KINDS; i++) {
-        names[i] = kinds[i]->info.name;
-        fv__buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
-    }
-    const char *near = fv__nearest(name ? name : "", names);
-    fv_status status =
-        fv__fail(FV_USAGE, "unknown model '%s'%s%s%s\n  expected one of: %s", name ? name : "",
-                 near ? "      did you mean " : "", near ? near : "", near ? "?" : "", list.failed ? "" : list.data);
-    fv__buf_free(&list);
-    return status;
+    for (size_t i = 0; i < KINDS; i++) names[i] = kinds[i]->info.name;
+    return fv__unknown_name("model", name, names);
 }
 
 fv_status fv_model_options_init(fv_model_options *options, const char *kind) {

@@ -39,17 +39,8 @@ fv_status fv__task_need(const fv__task **task, const fv_model *model) {
 
 static fv_status unknown_task(const char *name) {
     const char *names[TASKS + 1] = {NULL};
-    fv__buf list = {0};
-    for (size_t i = 0; i < TASKS; i++) {
-        names[i] = tasks[i]->info.name;
-        fv__buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
-    }
-    const char *near = fv__nearest(name ? name : "", names);
-    fv_status status =
-        fv__fail(FV_USAGE, "unknown task '%s'%s%s%s\n  expected one of: %s", name ? name : "",
-                 near ? "      did you mean " : "", near ? near : "", near ? "?" : "", list.failed ? "" : list.data);
-    fv__buf_free(&list);
-    return status;
+    for (size_t i = 0; i < TASKS; i++) names[i] = tasks[i]->info.name;
+    return fv__unknown_name("task", name, names);
 }
 
 fv_status fv_task_options_init(fv_task_options *options, const char *task) {

@@ -8,8 +8,8 @@ static bool on(const fv_attention_plan *plan) { return fv__tile_choice(plan, FV_
 
 static int64_t parts(const fv_attention_plan *plan) { return plan->d_qk; }
 
-#define FV_SCORE_FILE "attn/score/additive_score.c"
-#include "attn/score/score_types.h"
+#define FV_BOTH_REALS "attn/score/additive_score.c"
+#include "simd/both_reals.h"
 
 const fv__score fv__score_additive = {.name = "additive",
                                       .kind = FV_SCORE_IS_BASE,

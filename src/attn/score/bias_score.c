@@ -21,8 +21,8 @@ static bool exclusive(const fv_attention_plan *plan, const fv_tensor *d) {
     return (d->dim[0] == 1 && plan->batch > 1) || (d->dim[1] == 1 && plan->heads > 1);
 }
 
-#define FV_SCORE_FILE "attn/score/bias_score.c"
-#include "attn/score/score_types.h"
+#define FV_BOTH_REALS "attn/score/bias_score.c"
+#include "simd/both_reals.h"
 
 const fv__score fv__score_bias = {.name = "bias",
                                   .kind = FV_SCORE_IS_BIAS,

@@ -7,8 +7,8 @@
 
 static bool on(const fv_attention_plan *plan) { return plan->shape[FV_MASK].rank != 0; }
 
-#define FV_SCORE_FILE "attn/score/mask_score.c"
-#include "attn/score/score_types.h"
+#define FV_BOTH_REALS "attn/score/mask_score.c"
+#include "simd/both_reals.h"
 
 const fv__score fv__score_mask = {.name = "mask",
                                   .kind = FV_SCORE_IS_BIAS,

@@ -55,8 +55,8 @@ static void split(const fv__score_tile *t, const range *g, int64_t r, int64_t *a
     *at = clip(from + *a, g->max) + g->max - g->first;
 }
 
-#define FV_SCORE_FILE "attn/score/shaw_score.c"
-#include "attn/score/score_types.h"
+#define FV_BOTH_REALS "attn/score/shaw_score.c"
+#include "simd/both_reals.h"
 
 const fv__score fv__score_shaw = {.name = "shaw",
                                   .kind = FV_SCORE_IS_TERM,

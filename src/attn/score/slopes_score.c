@@ -8,8 +8,8 @@ static bool on(const fv_attention_plan *plan) { return plan->shape[FV_SLOPES].ra
 
 static int64_t parts(const fv_attention_plan *plan) { return plan->grad[FV_SLOPES].rank ? 1 : 0; }
 
-#define FV_SCORE_FILE "attn/score/slopes_score.c"
-#include "attn/score/score_types.h"
+#define FV_BOTH_REALS "attn/score/slopes_score.c"
+#include "simd/both_reals.h"
 
 const fv__score fv__score_slopes = {.name = "slopes",
                                     .kind = FV_SCORE_IS_BIAS,

@@ -22,8 +22,8 @@ static int64_t diagonals(const fv__score_tile *t, int64_t *bucket) {
     return count;
 }
 
-#define FV_SCORE_FILE "attn/score/t5_score.c"
-#include "attn/score/score_types.h"
+#define FV_BOTH_REALS "attn/score/t5_score.c"
+#include "simd/both_reals.h"
 
 const fv__score fv__score_t5 = {.name = "t5",
                                 .kind = FV_SCORE_IS_BIAS,

@@ -19,17 +19,6 @@ const fv__row_weight fv__weight_sparsemax = {
 
 #else
 
-/* The largest of the scores; NaN when one of them is, or is infinite. */
-static double T(largest)(const R *score, int64_t step, int64_t n) {
-    double top = -INFINITY;
-    for (int64_t j = 0; j < n; j++) {
-        const double s = (double)score[j * step];
-        if (!(s < INFINITY)) return NAN;
-        if (s > top) top = s;
-    }
-    return top;
-}
-
 static double T(threshold)(const R *score, int64_t step, int64_t n, double top) {
     int64_t before = n + 1;
     for (double tau = -1;;) {
@@ -51,21 +40,8 @@ static void T(weigh)(R *row, int64_t step, int64_t n, double top, double tau) {
     }
 }
 
-static R T(forward)(const SIMD *simd, R *row, int64_t n, R *spare) {
-    const double top = T(largest)(row, 1, n);
-    int64_t near = 0;
-    (void)simd;
-    for (int64_t j = 0; j < n; j++)
-        if ((double)row[j] - top > -1) spare[near++] = row[j];
-    const double tau = near ? T(threshold)(spare, 1, near, top) : 0;
-    T(weigh)(row, 1, n, top, tau);
-    return (R)(top + tau);
-}
-
-static void T(strided)(R *row, int64_t step, int64_t n) {
-    const double top = T(largest)(row, step, n);
-    T(weigh)(row, step, n, top, top > -INFINITY ? T(threshold)(row, step, n, top) : 0);
-}
+#define WEIGHT_SPAN 1
+#include "attn/weight/threshold_rows.h"
 
 static void T(backward)(const SIMD *simd, const R *p, R *dp, int64_t n, R dlse) {
     double count = 0, sum = -(double)dlse;

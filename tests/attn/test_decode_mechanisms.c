@@ -85,10 +85,8 @@ static fv_status decode(const decoded *c, const fv_decode_options *how, const fv
 }
 
 static fv_decode_options decode_options(const decoded *c) {
-    return (fv_decode_options){.scale = c->how.scale,
-                               .softcap = c->how.softcap,
-                               .window = c->how.window,
-                               .mechanism = c->how.mechanism};
+    return (fv_decode_options){
+        .scale = c->how.scale, .softcap = c->how.softcap, .window = c->how.window, .mechanism = c->how.mechanism};
 }
 
 static void same_numbers(const char *what, const fv_tensor *a, const fv_tensor *b, double allowed) {
@@ -150,8 +148,9 @@ static void every_mechanism(void **state) {
 /* Several chunks of positions, windows, softcap, sinks and slopes beside what the mechanism adds. */
 static void long_sequences_with_everything(void **state) {
     (void)state;
-    static const char *const texts[] = {"t5:buckets=32,max-distance=300", "shaw:max-distance=40", "additive",
-                                        "strided:stride=37", "window:left=1050,right=0", "shaw:max-distance=700"};
+    static const char *const texts[] = {
+        "t5:buckets=32,max-distance=300", "shaw:max-distance=40", "additive", "strided:stride=37",
+        "window:left=1050,right=0",       "shaw:max-distance=700"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         for (int kind = 0; kind < 3; kind++) {
             decoded c;
@@ -169,8 +168,8 @@ static void long_sequences_with_everything(void **state) {
 /* A ring forgets what a window no longer shows. */
 static void rings(void **state) {
     (void)state;
-    static const char *const texts[] = {"t5:buckets=6,max-distance=30", "shaw:max-distance=9", "additive", "strided:stride=7",
-                                        "window:left=50,right=0"};
+    static const char *const texts[] = {"t5:buckets=6,max-distance=30", "shaw:max-distance=9", "additive",
+                                        "strided:stride=7", "window:left=50,right=0"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         decoded c;
         make(&c, texts[i], (fv_cache_options){.dtype = FV_F32, .kind = FV_CACHE_RING, .capacity = 112}, 300, 4);
@@ -251,12 +250,9 @@ static void every_allocation_fails_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_mechanism),
-        cmocka_unit_test(long_sequences_with_everything),
-        cmocka_unit_test(rings),
-        cmocka_unit_test(hidden_keys_do_not_show),
-        cmocka_unit_test(refusals),
-        cmocka_unit_test(every_allocation_fails_once),
+        cmocka_unit_test(every_mechanism), cmocka_unit_test(long_sequences_with_everything),
+        cmocka_unit_test(rings),           cmocka_unit_test(hidden_keys_do_not_show),
+        cmocka_unit_test(refusals),        cmocka_unit_test(every_allocation_fails_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

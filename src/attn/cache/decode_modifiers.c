@@ -72,7 +72,8 @@ static fv_status wrong_shape(const fv_tensor *want, const fv_tensor *found, int 
 fv_status fv__decode_modifiers_check(const fv_decode_plan *plan, const fv_decode_tensors *x) {
     static const fv_tensor none;
     for (int i = 0; i < FV_DECODE_PARAMS; i++) {
-        const fv_tensor *found = &x->w[i], *want = plan->modifiers.plan ? &plan->modifiers.plan->shape[FV_W0 + i] : &none;
+        const fv_tensor *found = &x->w[i],
+                        *want = plan->modifiers.plan ? &plan->modifiers.plan->shape[FV_W0 + i] : &none;
         if (!want->rank && !found->rank) continue;
         if (!fv_tensor_same_shape(want, found) || found->dtype != FV_F32 || !found->data)
             return wrong_shape(want, found, i);
@@ -171,11 +172,7 @@ void fv__decode_base(const fv__decode_modified *call, const fv__decode_query *q,
                      const float *keys, float factor, float *s) {
     const fv__sequence sequence = sequence_of(q);
     const fv__score_tile tile = tile_of(call, &call->run, &sequence, q);
-    const fv__score_product product = {.a = q->q,
-                                       .transposed = keys,
-                                       .ld = ldq,
-                                       .lanes = FV_KV_KEYS,
-                                       .rows = rows,
-                                       .columns = call->run.plan->d_qk};
+    const fv__score_product product = {
+        .a = q->q, .transposed = keys, .ld = ldq, .lanes = FV_KV_KEYS, .rows = rows, .columns = call->run.plan->d_qk};
     call->by->base.kernels->base(&tile, s, &product, (double)factor);
 }

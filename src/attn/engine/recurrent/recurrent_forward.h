@@ -106,13 +106,8 @@ static void T(forward_outputs)(void *context, int64_t task, int worker) {
     for (int64_t p = s.start; p < s.end; p += C) {
         const fv__recurrent_chunk c = fv__recurrent_chunk_at(&s.positions, p);
         if (job->causal) T(forward_keys)(job, &s, &c, &w);
-        for (int64_t h = 0; h < job->group && c.rows > 0; h++)
-            T(forward_read)
-            (job, &s, &c, &w,
-             !job->causal               ? whole
-             : p > 0 || job->state.data ? w.state
-                                        : NULL,
-             s.kv * job->group + h);
+        for (int64_t h = 0; h < job->group && c.rows > 0; h++) T(forward_read)
+        (job, &s, &c, &w, !job->causal ? whole : p > 0 || job->state.data ? w.state : NULL, s.kv * job->group + h);
         if (job->causal && p + C < s.end) T(forward_write)(job, &s, &c, &w, w.state, FV_GEMM_CONTINUE);
     }
 }

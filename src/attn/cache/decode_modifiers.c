@@ -8,8 +8,8 @@
 /* ---- planning */
 
 static fv_status cannot(const fv_attention_plan *plan, const char *what, const char *wanted, const char *next) {
-    return fv__fail(FV_USAGE, "decode: mechanism \"%s\", %s\n  expected %s\n  found:   another\n  try:     %s",
-                    plan->mechanism->info.name, what, wanted, next);
+    return fv__fail(FV_USAGE, "decode: a mechanism %s\n  expected %s\n  found:   \"%s\"\n  try:     %s", what, wanted,
+                    plan->mechanism->info.name, next);
 }
 
 /* One query and one key: what the mechanism chooses depends on neither length. */

@@ -62,10 +62,10 @@ fv_status fv__decode_modifiers_plan(fv_decode_plan *plan) {
 }
 
 static fv_status wrong_shape(const fv_tensor *want, const fv_tensor *found, int i) {
-    char expected[160] = "none", given[160] = "none";
-    if (want->rank) fv_tensor_describe(want, expected, sizeof expected);
+    char right[160] = "none", given[160] = "none";
+    if (want->rank) fv_tensor_describe(want, right, sizeof right);
     if (found->rank) fv_tensor_describe(found, given, sizeof given);
-    return fv__fail(FV_USAGE, "decode: w[%d], an operand of the mechanism\n  expected %s\n  found:   %s%s", i, expected,
+    return fv__fail(FV_USAGE, "decode: w[%d], an operand of the mechanism\n  expected %s\n  found:   %s%s", i, right,
                     given, found->rank && !found->data ? " without data" : "");
 }
 

@@ -88,7 +88,11 @@ static fv_status read_text(char **text, size_t *size) {
     }
     fv_status status = cli_read_stdin(text, size);
     while (*size > 0 && ((*text)[*size - 1] == '\n' || (*text)[*size - 1] == '\r')) --*size;
-    if (status == FV_OK && *size == 0) status = cli_fail(FV_BAD_DATA, "standard input: there is no text to explain");
+    if (status == FV_OK && *size == 0)
+        status = cli_fail(FV_BAD_DATA,
+                          "standard input: nothing to explain\n  expected a text\n  found:   none\n  try:     fovea "
+                          "explain %s \"a text\"",
+                          o.model);
     return status;
 }
 
@@ -102,8 +106,8 @@ static fv_status check_outputs(void) {
             (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", fv_renderer_at(i)->extension);
     for (size_t i = 0; i < count && status == FV_OK; i++)
         if (!fv_renderer_find(path[i]))
-            status =
-                cli_fail(FV_USAGE, "--output %s: unknown kind of file\n  expected an ending of %s", path[i], known);
+            status = cli_fail(FV_USAGE, "--output: unknown kind of file\n  expected an ending of %s\n  found:   %s",
+                              known, path[i]);
     cli_free(path);
     return status;
 }

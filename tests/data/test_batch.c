@@ -333,7 +333,7 @@ static void test_refused(void **state) {
     fv_cursor far = {0, 99};
     assert_int_equal(make(&m, 10, bags), FV_OK);
     assert_int_equal(fv_batches_create(&b, &empty, NULL), FV_BAD_DATA);
-    assert_string_equal(fv_message(), "batches: there are no texts");
+    assert_string_equal(fv_message(), "batches: texts\n  expected at least one\n  found:   none");
     assert_int_equal(fv_batches_create(&b, m.corpus, &bad), FV_USAGE);
     assert_string_equal(fv_message(), "batches: batch-size 0, bucket 1, max-tokens 0\n  expected at least 1, 1 and 0");
     assert_int_equal(fv_batches_create(&b, m.corpus, NULL), FV_OK);

@@ -63,8 +63,10 @@ static void csv_is_rfc_4180(void **state) {
 
 static void csv_faults_have_a_line(void **state) {
     (void)state;
-    assert_string_equal(ROWS("a.csv", "a,b\n1,\"2\n3,4\n"), "a.csv:2: a quote is not closed");
-    assert_string_equal(ROWS("a.csv", "a,b\n1,\"2\"x\n"), "a.csv:2: text after a closing quote");
+    assert_string_equal(ROWS("a.csv", "a,b\n1,\"2\n3,4\n"), "a.csv:2: a quote\n  expected its end\n  found:   none");
+    assert_string_equal(ROWS("a.csv", "a,b\n1,\"2\"x\n"),
+                        "a.csv:2: a quoted field\n  expected a delimiter or the end of the line after the closing "
+                        "quote\n  found:   text");
     assert_string_equal(ROWS("a.csv", "a,b\n1,2,3\n"),
                         "a.csv:2: the number of fields differs from the first row's\n  expected 2\n  found:   3");
     assert_string_equal(ROWS("a.csv", "\"a\nb\",c\n1\n"),
@@ -107,7 +109,8 @@ static void columns_are_chosen(void **state) {
     assert_string_equal(ROWS("a.csv", "a,b,a\n1,2,3\n", .header = FV_HEADER_YES),
                         "a.csv:1: two columns are named \"a\"");
     assert_string_equal(ROWS("a.csv", "a,b,a\n1,2,3\n", .header = FV_HEADER_NO), "1:a|b|a;2:1|2|3;");
-    assert_string_equal(ROWS("a.csv", "", .header = FV_HEADER_YES), "a.csv: is empty\n  expected a header");
+    assert_string_equal(ROWS("a.csv", "", .header = FV_HEADER_YES),
+                        "a.csv: no header\n  expected a first row\n  found:   an empty file");
     fv__table *t;
     fv__table_options o = {.header = FV_HEADER_YES};
     assert_int_equal(fv__table_over(&t, csv, strlen(csv), "a.csv", &o), FV_OK);
@@ -151,7 +154,8 @@ static void fasttext_has_labels(void **state) {
     assert_string_equal(ROWS("a.txt", "__label__a  hello world \r\n__label__b __label__c\tx\nno label\n\n__label__d\n"),
                         "1:1>a|hello world ;2:2>b|c|x;3:no label;4:;5:1>d|;");
     assert_string_equal(ROWS("a", "@x text __label__y\n", .label_prefix = "@"), "1:1>x|text __label__y;");
-    assert_string_equal(ROWS("a.txt", "__label__ x\n"), "a.txt:1: a label without a name");
+    assert_string_equal(ROWS("a.txt", "__label__ x\n"),
+                        "a.txt:1: a label\n  expected a name behind the prefix\n  found:   none");
     assert_string_equal(ROWS("a.csv", "__label__a x,y\n", .format = FV_TABLE_LINES), "1:__label__a x,y;");
     assert_string_equal(ROWS("a", "x\n\ny", .format = FV_TABLE_LINES), "1:x;2:;3:y;");
 }
@@ -186,7 +190,7 @@ static void very_long_lines_are_refused(void **state) {
                  {"a.tsv", "x\n", "a.tsv:2: the line is longer than 16 MiB"},
                  {"a.jsonl", "{}\n", "a.jsonl:2: the line is longer than 16 MiB"},
                  {"a.csv", "x\n", "a.csv:2: the line is longer than 16 MiB"},
-                 {"a.csv", "x\ny\n\"", "a.csv:3: a quote is not closed within 16 MiB"}};
+                 {"a.csv", "x\ny\n\"", "a.csv:3: a quote\n  expected its end within 16 MiB\n  found:   none"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         memset(text, 'a', SIZE);
         memcpy(text, cases[i].start, strlen(cases[i].start));

@@ -406,7 +406,7 @@ static void refusals(void **state) {
     c = good, c.x.t[FV_Q].dim[0] = -1, call_refused(&c, "fits in memory");
     c = good, c.x.t[FV_LSE].rank = 0, c.x.d[FV_LSE].rank = 0, call_refused(&c, "lse");
     c = good, c.x.t[FV_OUT].rank = 0, c.x.d[FV_OUT].rank = 0, call_refused(&c, "\"out\"");
-    c = good, c.x.t[FV_Q].data = NULL, call_refused(&c, "no data");
+    c = good, c.x.t[FV_Q].data = NULL, call_refused(&c, "expected data");
     c = good, c.x.t[FV_BETA] = c.x.t[FV_LSE], call_refused(&c, "does not take operand \"beta\"");
     int32_t live[2] = {3, 13}, cu[3] = {0, 7, 9};
     c = good, c.x.t[FV_KV_LEN] = fv_tensor_1d(live, FV_I32, 2), call_refused(&c, "0 to 12");

@@ -92,17 +92,18 @@ static const bad bads[] = {
     {"text.jsonl", "{\"label\":\"a\"}\n", "", "text.jsonl:1: no text\n  expected a value for \"text\"\n  found:   none",
      FV_BAD_DATA},
     {"label.jsonl", "{\"text\":\"a\",\"label\":null}\n", "",
-     "label.jsonl:1: no label found\n  expected a name in column \"label\"", FV_BAD_DATA},
+     "label.jsonl:1: no label\n  expected a name in column \"label\"\n  found:   nothing", FV_BAD_DATA},
     {"nest.jsonl", "{\"text\":[\"a\"],\"label\":\"x\"}\n", "",
      "nest.jsonl:1: \"text\"\n  expected a text or a number\n  found:   an array", FV_BAD_DATA},
     {"split.csv", "label,text,part\na,x,train\nb,y,other\n", "split-col=part",
      "split.csv:3: column \"part\"\n  expected train, valid or test\n  found:   \"other\"", FV_BAD_DATA},
     {"split.txt", "__label__a x\n", "split-col=part",
-     "split.txt: lines have no columns\n  expected CSV, TSV or JSONL for --split-col", FV_USAGE},
+     "split.txt: --split-col needs columns\n  expected CSV, TSV or JSONL\n  found:   plain lines", FV_USAGE},
     {"plain.txt", "a\n", "format=lines",
-     "plain.txt: plain lines have no labels\n  expected fasttext, csv, tsv or jsonl", FV_USAGE},
+     "plain.txt: its labels\n  expected fasttext, csv, tsv or jsonl\n  found:   plain lines", FV_USAGE},
     {"cols.csv", "label,text\na,b\n", "text-col=text,,x",
-     "text-col \"text,,x\"\n  expected 1 to 16 column names or numbers with commas between", FV_USAGE},
+     "text-col: names of columns\n  expected 1 to 16 names or numbers with commas between\n  found:   \"text,,x\"",
+     FV_USAGE},
     {"nothing.txt", "", "unlabelled", "nothing.txt: no texts\n  expected at least one line\n  found:   none",
      FV_BAD_DATA},
     {"predict.csv", "words\nhello\n", "header=yes unlabelled", "predict.csv:1: no column \"text\" among the 1",
@@ -155,7 +156,7 @@ static void test_bad_files(void **state) {
     snprintf(expected, sizeof expected, "%s: cannot be read\n  expected a file\n  found:   a folder", folder);
     assert_string_equal(fv_message(), expected);
     assert_int_equal(fv_dataset_read(&data, &missing, 0, NULL, NULL), FV_USAGE);
-    assert_string_equal(fv_message(), "no data file was given");
+    assert_string_equal(fv_message(), "data files\n  expected at least one path\n  found:   none");
 }
 
 /* ---- good input */
@@ -346,8 +347,9 @@ static void test_split_by_column(void **state) {
     assert_int_equal(part[2]->texts.count, 10);
     for (int k = 0; k < 3; k++) fv_dataset_free(part[k]);
     assert_int_equal(fv_dataset_split(&part[0], &part[1], &part[2], all, &too_much), FV_USAGE);
-    assert_string_equal(fv_message(),
-                        "split: shares 0.5 (valid) and 0.6 (test)\n  expected from 0, together less than 1");
+    assert_string_equal(
+        fv_message(),
+        "split: shares for valid and test\n  expected from 0, together less than 1\n  found:   0.5 and 0.6");
     fv_dataset_free(all);
     all = parse("a.csv", "label,text\na,x\nb,y\n", "", true);
     assert_int_equal(fv_dataset_split(&part[0], NULL, NULL, all, &o), FV_USAGE);

@@ -73,7 +73,8 @@ static void csv_faults_have_a_line(void **state) {
                         "a.csv:3: the number of fields differs from the first row's\n  expected 2\n  found:   1");
     assert_string_equal(ROWS("a.csv", "a\n\"x\ny\xff\"\n"),
                         "a.csv:3: not UTF-8: byte 0xFF\n  try:     iconv -f ISO-8859-1 -t UTF-8 a.csv");
-    assert_string_equal(ROWS("a.csv", "a\n\"x\ny\0\"\n"), "a.csv:3: a NUL byte\n  expected text in UTF-8");
+    assert_string_equal(ROWS("a.csv", "a\n\"x\ny\0\"\n"),
+                        "a.csv:3: not text\n  expected text in UTF-8\n  found:   a NUL byte");
     assert_string_equal(ROWS("a.csv", "a", .delimiter = '"'), "a quote or a line break cannot be the delimiter");
 }
 
@@ -99,13 +100,13 @@ static void columns_are_chosen(void **state) {
     assert_string_equal(
         rows_of("a.csv", csv, strlen(csv), (fv__table_options){ASKED("review")}),
         "a.csv:1: the first row has no column \"review\"\n  expected a header with the columns asked for, or "
-        "their numbers from 1 to 3");
+        "their numbers from 1 to 3\n  found:   a row of values");
     assert_string_equal(
         rows_of("a.csv", csv, strlen(csv), (fv__table_options){.header = FV_HEADER_YES, ASKED("lable")}),
         "a.csv:1: no column \"lable\"\n  did you mean \"label\"?");
     assert_string_equal(
         rows_of("a.csv", csv, strlen(csv), (fv__table_options){.header = FV_HEADER_NO, ASKED("label")}),
-        "a.csv: column \"label\" is asked for by name, but there is no header\n  expected a number from 1 to 3");
+        "a.csv: no header has the names of the columns\n  expected a number from 1 to 3\n  found:   \"label\"");
     assert_string_equal(ROWS("a.csv", "a,b,a\n1,2,3\n", .header = FV_HEADER_YES),
                         "a.csv:1: two columns are named \"a\"");
     assert_string_equal(ROWS("a.csv", "a,b,a\n1,2,3\n", .header = FV_HEADER_NO), "1:a|b|a;2:1|2|3;");
@@ -171,7 +172,7 @@ static void what_is_no_text_is_refused_by_name(void **state) {
                                 "a\0"),
                            "is UTF-16\n  try:     iconv -f UTF-16 -t UTF-8"));
     assert_non_null(strstr(ROWS("a.zst", "\x28\xB5\x2F\xFDx"), "zstd"));
-    assert_non_null(strstr(ROWS("a.json", "[{}]"), "a.json: a .json file is not a table"));
+    assert_non_null(strstr(ROWS("a.json", "[{}]"), "a.json: not a table\n  expected JSON lines"));
     assert_string_equal(ROWS("a.json", "{\"x\": 1}", .format = FV_TABLE_JSONL), "1:1;");
     fv__table_format format;
     assert_int_equal(fv__table_parse_format("jsonl", &format), FV_OK);

@@ -173,7 +173,8 @@ static void test_what_cannot_be_learnt(void **state) {
     refused(FV_USAGE, fv_train_setup_check(&how),
             "unknown metric\n  expected r2|rmse|mae|spearman\n  found:   accuracy");
     OK(fv_train_setup_init(&how, "bayes"));
-    refused(FV_BAD_DATA, fv_train(&model, NULL, data, NULL, &how), "nothing to learn from: no labelled texts");
+    refused(FV_BAD_DATA, fv_train(&model, NULL, data, NULL, &how),
+            "nothing to learn from\n  expected texts with labels\n  found:   none");
     OK(fv_train_setup_set(&how, "task", "regress"));
     refused(FV_USAGE, fv_train_setup_check(&how),
             "task regress cannot train this model\n  expected one of: linear, bag, attention, transformer\n  found:   "

@@ -414,18 +414,19 @@ static void test_bad_data(void **state) {
     OK(fv_dataset_of(&other, (fv_texts){2, text, size}, both, (fv_classes){2, others}));
     OK(fv_train_setup_init(&how, "bayes"));
     refused(FV_BAD_DATA, fv_train(&model, NULL, one, NULL, &how),
-            "all 2 training texts have the label \"b\"\n  expected at least two classes");
+            "nothing to learn from\n  expected at least two classes\n  found:   \"b\" for all 2 training texts");
     refused(FV_BAD_DATA, fv_train(&model, NULL, two, other, &how),
-            "the validation texts have other classes than the training texts");
+            "validation\n  expected the classes of the training texts\n  found:   others");
     how.resume = true;
-    refused(FV_USAGE, fv_train(&model, NULL, two, NULL, &how), "resume needs a run folder");
+    refused(FV_USAGE, fv_train(&model, NULL, two, NULL, &how), "resume\n  expected a run folder\n  found:   none");
     how.resume = false, how.model.vectors = "none.vec";
     refused(FV_USAGE, fv_train(&model, NULL, two, NULL, &how),
             "the model bayes takes no word vectors\n  try:     --model transformer");
     how.model.vectors = NULL;
     OK(fv_train(&model, NULL, two, NULL, &how));
     assert_int_equal(fv_evaluate(&found, model, other), FV_BAD_DATA);
-    assert_non_null(strstr(fv_message(), "the model does not know the label \"c\"\n  expected one of its 2 classes"));
+    assert_non_null(
+        strstr(fv_message(), "a label the model does not know\n  expected one of its 2 classes\n  found:   \"c\""));
     fv_model_free(model);
     fv_dataset_free(one);
     fv_dataset_free(two);
@@ -453,7 +454,7 @@ static void test_vectors_start_the_embedding(void **state) {
     fv_model_free(model);
     how.model.d_model = 32;
     refused(FV_USAGE, fv_train(&model, NULL, train_data, NULL, &how),
-            "word vectors of dimension 16 do not fit\n  expected d_model 32\n  try:     --d-model 16");
+            "word vectors do not fit\n  expected d-model 16, their dimension\n  found:   32\n  try:     --d-model 16");
     fv_vectors_free(vectors);
 }
 

@@ -449,8 +449,8 @@ static const struct {
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}}",
      "BPE vocabulary: bytes\n  expected all 256 bytes, or an unk_token\n  found:   no token for byte 0x00"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"a\":0}}}",
-     "model.byte_fallback: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2\n  found:   a "
-     "boolean"},
+     "model.byte_fallback: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2\n"
+     "  found:   true or false"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"end_of_word_suffix\":\"</w>\",\"vocab\":{\"a\":0}}}",
      "model.end_of_word_suffix: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2\n"
      "  found:   </w>"},

@@ -319,3 +319,12 @@ file r/eval.json
 case a model of before tasks had names
 do model linear; sed -i '/"task"/d' m/config.json; echo 'goal team' | fovea predict m
 out sport
+
+case nothing was set aside: the training texts are the table
+do fovea train "$FIX/train.txt" --model bayes -o a --valid-share 0 -q --results tsv | cut -f 1,2
+out bayes	train
+
+case the first example leaves attention worth looking at
+do line=$(grep '^fovea train -i examples/toy.tsv --model attention' "$README"); cd "$(dirname "$README")"; eval "$(echo "$line" | sed "s,runs/toy,$OLDPWD/toy,") -q"
+do fovea explain -m "$OLDPWD/toy" 'a mail reader for the terminal' | awk '/^layer 0/ { for (i = 3; i <= NF; i++) sum += $i; exit !(sum / (NF - 2) > 0.25) }' && echo focused
+out focused

@@ -75,7 +75,7 @@ void fv_model_free(fv_model *model) {
     fv_params_free(model->params);
     fv__map_free(model->ngram_index);
     fv__free(model->ngram);
-    fv__free(model->is_term);
+    fv__free(model->term);
     fv__free(model->network);
     fv__free(model);
 }

@@ -178,6 +178,7 @@ static const fv__token_model *find_model(const char *name) {
 static fv_status train(fv_tokenizer *t, fv_texts texts, const fv_tokenizer_options *options) {
     fv__map *counts = NULL;
     t->pre = t->model->pre;
+    t->unspaced = t->model->unspaced;
     t->prefix_space = t->pre == FV_PRE_BYTES;
     t->normal.lower = options->lowercase;
     t->normal.clean = t->normal.cjk = t->pre == FV_PRE_BERT;
@@ -211,6 +212,7 @@ static fv_status copy_word_tokenizer(fv_tokenizer *t, const fv_tokenizer *from, 
                                      int64_t count) {
     int64_t next = from->size; /* behind the last, which need not be the number of tokens: ids may be skipped */
     t->pre = from->pre;
+    t->unspaced = from->unspaced;
     t->prefix_space = from->prefix_space;
     t->normal = from->normal;
     for (size_t i = 0; i < fv__map_size(from->ids); i++) {

@@ -23,6 +23,20 @@ static void save_added(const fv_tokenizer *t, fv__buf *json) {
     fv__buf_text(json, t->added_count ? "\n  ],\n" : "],\n");
 }
 
+/* Characters of scripts without spaces, as the pattern of a Split: read by Hugging Face's tokenizers as well. */
+static const char unspaced[] =
+    "["
+#define FV__BLOCK(first, last) "\\x{" #first "}-\\x{" #last "}"
+#include "data/unspaced.def"
+#undef FV__BLOCK
+    "]\\p{M}*";
+
+static void save_unspaced(fv__buf *json) {
+    fv__buf_text(json, "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": ");
+    fv__json_quote(json, unspaced, strlen(unspaced), FV_JSON_LINE);
+    fv__buf_text(json, "}, \"behavior\": \"Isolated\", \"invert\": false}, {\"type\": \"BertPreTokenizer\"}]}");
+}
+
 static void save_steps(const fv_tokenizer *t, fv__buf *json) {
     const fv__normaliser *n = &t->normal;
     if (n->clean || n->cjk || n->accents)
@@ -42,6 +56,8 @@ static void save_steps(const fv_tokenizer *t, fv__buf *json) {
     fv__buf_text(json, "  \"pre_tokenizer\": ");
     if (t->pre == FV_PRE_BYTES)
         fv__buf_printf(json, bytes, yes(t->prefix_space));
+    else if (t->unspaced)
+        save_unspaced(json);
     else
         fv__buf_text(json, pre[t->pre]);
     fv__buf_text(json, ",\n  \"post_processor\": null,\n  \"decoder\": ");
@@ -124,6 +140,24 @@ static fv_status load_bytes(fv_tokenizer *t, fv__json_at_file at) {
     return fv__json_need_bool(at, "add_prefix_space", true, &t->prefix_space);
 }
 
+/* The one Split that is understood, and what comes behind it. */
+static fv_status load_unspaced(fv_tokenizer *t, fv__json_at_file at, fv__json *list) {
+    static const char known[] = "Sequence of one, or of fovea's own Split and BertPreTokenizer";
+    const char *split, *next, *behavior;
+    fv__json_at_file first = at, second = at;
+    first.object = fv__json_at(list, 0), second.object = fv__json_at(list, 1);
+    FV_TRY(type_of(first, &split));
+    FV_TRY(type_of(second, &next));
+    FV_TRY(fv__json_need_text(first, "behavior", "", &behavior));
+    const char *pattern = fv__json_text(fv__json_path(first.object, "pattern.Regex"));
+    bool ours = split && next && !strcmp(split, "Split") && !strcmp(next, "BertPreTokenizer") &&
+                !strcmp(behavior, "Isolated") && pattern && !strcmp(pattern, unspaced);
+    if (!ours || fv__json_count(list) != 2) return refuse(at.where, "pre_tokenizer", "Sequence of several", known);
+    t->pre = FV_PRE_BERT;
+    t->unspaced = true;
+    return FV_OK;
+}
+
 static fv_status load_pre(fv_tokenizer *t, fv__json_at_file at) {
     static const struct {
         const char *type;
@@ -143,7 +177,7 @@ static fv_status load_pre(fv_tokenizer *t, fv__json_at_file at) {
     if (strcmp(type, "Sequence")) return refuse(at.where, "pre_tokenizer", type, known);
     fv__json *list;
     FV_TRY(fv__json_need_array(at, "pretokenizers", &list));
-    if (fv__json_count(list) > 1) return refuse(at.where, "pre_tokenizer", "Sequence of several", known);
+    if (fv__json_count(list) > 1) return load_unspaced(t, at, list);
     at.object = fv__json_at(list, 0);
     return load_pre(t, at);
 }

@@ -21,10 +21,10 @@ static size_t groups(cli_group *group) {
 static const struct {
     uint32_t bit;
     const char *word;
-} abilities[] = {{FV_CAN_BACKWARD, "backward"}, {FV_CAN_CAUSAL, "causal"}, {FV_CAN_GQA, "gqa"},
-                 {FV_CAN_VARLEN, "varlen"},     {FV_CAN_KV_LEN, "kv_len"}, {FV_CAN_WEIGHTS, "weights"},
-                 {FV_CAN_DROPOUT, "dropout"},   {FV_CAN_SELF, "gate"},     {FV_CAN_BLOCKS, "blocks"},
-                 {FV_CAN_DECODE, "decode"}};
+} abilities[] = {{FV_CAN_BACKWARD, "backward"}, {FV_CAN_CAUSAL, "causal"},  {FV_CAN_GQA, "gqa"},
+                 {FV_CAN_VARLEN, "varlen"},     {FV_CAN_KV_LEN, "kv_len"},  {FV_CAN_WEIGHTS, "weights"},
+                 {FV_CAN_DROPOUT, "dropout"},   {FV_CAN_SELF, "gate"},      {FV_CAN_BLOCKS, "blocks"},
+                 {FV_CAN_DECODE, "decode"},     {FV_CAN_SOFTCAP, "softcap"}};
 
 static const char *can_text(uint32_t can, const char *joint, char *text, size_t size) {
     size_t used = 0;

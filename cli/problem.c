@@ -148,7 +148,7 @@ static void add_structure(cli_problem *problem, cli_random *r, bool packed) {
     if (takes >> FV_MASK & 1 && !packed && cli_random_below(r, 3) == 0) add_mask(problem, r);
     if (can & FV_CAN_KV_LEN && !packed && cli_random_below(r, 3) == 0) add_lengths(problem, r);
     if (takes >> FV_BIAS & 1 && cli_random_below(r, 3) == 0) add_plane(problem, r);
-    if (takes >> FV_SLOPES & 1 && cli_random_below(r, 4) == 0) problem->how.softcap = 2, add_word(problem, "softcap");
+    if (can & FV_CAN_SOFTCAP && cli_random_below(r, 4) == 0) problem->how.softcap = 2, add_word(problem, "softcap");
     if (can & FV_CAN_DROPOUT && cli_random_below(r, 4) == 0)
         problem->how.dropout = 0.2, problem->call.seed = 7, add_word(problem, "dropout");
     if (takes >> FV_PREFIX_LEN & 1 && !packed && cli_random_below(r, 5) == 0)

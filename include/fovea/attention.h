@@ -143,9 +143,10 @@ enum { /* what a mechanism can do */
        FV_CAN_KV_LEN = 16,  /* operand kv_len */
        FV_CAN_WEIGHTS = 32, /* fv_attention_weights */
        FV_CAN_DROPOUT = 64,
-       FV_CAN_SELF = 128,   /* needs only x: a gate, q is its input */
-       FV_CAN_BLOCKS = 256, /* options.blocks */
-       FV_CAN_DECODE = 512  /* the last rows alone, over all keys, give what they give with the rows before them */
+       FV_CAN_SELF = 128,    /* needs only x: a gate, q is its input */
+       FV_CAN_BLOCKS = 256,  /* options.blocks */
+       FV_CAN_DECODE = 512,  /* the last rows alone, over all keys, give what they give with the rows before them */
+       FV_CAN_SOFTCAP = 1024 /* option softcap */
 };
 
 /* A parameter of a mechanism: what a layer makes of it. */
@@ -155,12 +156,22 @@ typedef enum fv_operand_init {
     FV_OPERAND_ONES,
     FV_OPERAND_NORMAL /* normal, deviation 0.1 */
 } fv_operand_init;
+/* What a layer makes of its x for an input of a mechanism besides q, k and v, and what becomes of rows of those. */
+typedef enum fv_operand_map {
+    FV_OPERAND_GIVEN,       /* nothing: it is the caller's, or a parameter */
+    FV_OPERAND_SIGMOID,     /* sigmoid(x W + b) factor */
+    FV_OPERAND_LOG_SIGMOID, /* log(sigmoid(x W + b)) factor */
+    FV_OPERAND_UNIT_ROWS    /* of q, k and v: rows of length 1 */
+} fv_operand_map;
 typedef struct fv_mechanism_operand {
-    fv_operand operand;       /* FV_W0 ..., FV_AUX */
+    fv_operand operand;       /* FV_W0 ..., FV_AUX, or an input that has a map */
     const char *name, *shape; /* "w1"; "H,R,D", with letters of its own beside those of operands.def */
     fv_operand_init init;
     bool decay; /* weight decay applies */
     const char *help;
+    fv_operand_map map;
+    double factor;
+    int64_t rank; /* W is a product of two matrices by so many columns; 0: one matrix */
 } fv_mechanism_operand;
 
 typedef struct fv_mechanism {

@@ -30,11 +30,6 @@ extern "C" {
 typedef struct fv_layer fv_layer;
 typedef struct fv_layer_caches fv_layer_caches; /* below */
 
-/* Height and width of a picture whose rows of pixels, one after the other, are a sequence. */
-typedef struct fv_grid {
-    int64_t height, width;
-} fv_grid;
-
 /* What flows through layers, the one argument of every forward: x, and what a layer may want to know about it. A layer
  * reads what it needs; a block hands the rest on to its parts. Zero is absent, everything is borrowed for the call. */
 typedef struct fv_flow {
@@ -42,10 +37,9 @@ typedef struct fv_flow {
     const fv_sequences *sequences;        /* NULL: one sequence of all rows */
     fv_node *memory;                      /* [T', d_model], as many sequences: what cross-attention reads */
     const fv_sequences *memory_sequences; /* NULL: one sequence */
-    const fv_grid *grid;                  /* [N] pictures of height * width rows; NULL: no pictures */
     fv_layer_caches *caches;              /* decoding: what earlier forwards left; NULL: nothing is kept */
     const int64_t *position; /* [N] of the first row of each sequence; NULL: 0, with caches the rows seen so far */
-    const void *reserved[4]; /* NULL */
+    const void *reserved[5]; /* NULL */
 } fv_flow;
 
 /* The one forward: flow->x [T, d_model] of a packed batch -> [T, out] (pooling: [N, out]). */
@@ -53,7 +47,7 @@ FV_API fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, const fv_fl
 
 /* The common call: x and its sequences, nothing else. */
 static inline fv_node *fv_layer_apply(const fv_layer *layer, fv_graph *g, fv_node *x, const fv_sequences *sequences) {
-    fv_flow flow = {x, sequences, NULL, NULL, NULL, NULL, NULL, {NULL, NULL, NULL, NULL}};
+    fv_flow flow = {x, sequences, NULL, NULL, NULL, NULL, {NULL, NULL, NULL, NULL, NULL}};
     return fv_layer_forward(layer, g, &flow);
 }
 

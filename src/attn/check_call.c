@@ -249,8 +249,10 @@ static fv_status check_options(const fv_attention_plan *plan) {
     const bool band = o->causal != FV_CAUSAL_NONE || plan->window_left >= 0 || plan->window_right >= 0;
     if (band && !(can & FV_CAN_CAUSAL))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has neither causal masks nor windows", name);
-    if (o->softcap > 0 && present(&plan->shape[FV_K]) && !(plan->mechanism->info.takes & FV_OPERAND_BIT(FV_SLOPES)))
-        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no softcap", name);
+    if (o->softcap > 0 && !(can & FV_CAN_SOFTCAP))
+        return fv__fail(FV_USAGE,
+                        "attention: mechanism \"%s\", option softcap\n  expected 0: it caps no scores\n  found:   %g",
+                        name, o->softcap);
     if (present(&plan->shape[FV_KV_LEN]) && !(can & FV_CAN_KV_LEN))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" does not take \"kv_len\"", name);
     return FV_OK;

@@ -5,6 +5,14 @@
 
 #include "nn/layer_caches.h"
 
+/* An input that the mechanism wants made of x: (B,H,L), or (B,H,L,columns). */
+typedef struct fv__made {
+    const fv_mechanism_operand *row;
+    fv_layer *down, *up; /* x up, or x down up */
+    int64_t columns;     /* 0: a number for each head */
+} fv__made;
+enum { FV_MADE = 4 };
+
 typedef struct multi_head {
     fv_layer base;
     int64_t heads, kv_heads, head; /* head: columns of one */
@@ -18,6 +26,9 @@ typedef struct multi_head {
     fv_attention_options options;
     fv_tensor slopes;         /* of alibi; rank 0 otherwise */
     int operand[FV_OPERANDS]; /* parameters that go to operands: w0.., sinks; -1: none */
+    fv__made made[FV_MADE];
+    int made_count;
+    bool unit_rows[FV_OPERANDS]; /* q, k and v whose rows get length 1 */
 } multi_head;
 
 /* One call: heads (1,H,T,D) of packed sequences. NULL sequences: one. */
@@ -25,6 +36,7 @@ typedef struct fv__qkv {
     fv_node *q, *k, *v;                  /* k and v NULL: a gate on q, or all keys come from a cache */
     const fv_sequences *q_rows, *k_rows; /* k_rows NULL: as q_rows */
     fv_causal causal;
+    fv_node *made[FV_MADE]; /* as made of the layer */
 } fv__qkv;
 /* -> [T, H*D]. */
 fv_node *fv__attend(const multi_head *l, fv_graph *g, const fv__qkv *x);
@@ -43,6 +55,15 @@ fv_attend fv__attend_call_of(const multi_head *l, fv_graph *g, const fv__qkv *x)
 
 /* The shape of the states of so many sequences. */
 fv_status fv__attention_state(const multi_head *l, int64_t sequences, fv_tensor *shape);
+
+/* attention_operands.c: makes the projections of what the mechanism needs of x, in self-attention, and sets the shapes
+ * in `x` of the small call that is planned. */
+fv_status fv__made_create(multi_head *l, fv_params *params, const fv_multi_head_options *o, const fv_mechanism *m,
+                          fv_attention_tensors *x);
+/* Computes them for flow->x. */
+void fv__made_of(const multi_head *l, fv_graph *g, const fv_flow *flow, fv__qkv *x);
+/* x (1,H,T,D) itself, or its rows divided by their length. */
+fv_node *fv__unit_rows(const multi_head *l, fv_graph *g, fv_operand operand, fv_node *x);
 
 /* Finds the mechanism, sets gate, packed and options, and refuses what does not go together, by planning a small
  * call. */

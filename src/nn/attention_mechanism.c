@@ -71,11 +71,12 @@ static fv_status check_needs(const multi_head *l, const fv_mechanism *m) {
     static const fv_operand made[] = {FV_Q, FV_K, FV_V, FV_SINKS, FV_SLOPES, FV_CU_Q, FV_CU_K};
     uint64_t given = 0;
     for (size_t i = 0; i < sizeof made / sizeof *made; i++) given |= FV_OPERAND_BIT(made[i]);
-    for (const fv_mechanism_operand *row = m->operands; row && row->name; row++) given |= FV_OPERAND_BIT(row->operand);
+    for (const fv_mechanism_operand *row = m->operands; row && row->name; row++)
+        if (!l->cross || row->map == FV_OPERAND_GIVEN) given |= FV_OPERAND_BIT(row->operand);
     for (int p = 0; p < FV_OPERANDS; p++)
         if (m->needs & FV_OPERAND_BIT(p) & ~given)
-            return fv__fail(FV_USAGE, "layer %s: mechanism \"%s\" needs \"%s\", which this layer does not make",
-                            l->base.name, m->name, fv_operand_name((fv_operand)p));
+            return fv__fail(FV_USAGE, "layer %s: mechanism \"%s\" needs \"%s\", which this layer does not make%s",
+                            l->base.name, m->name, fv_operand_name((fv_operand)p), l->cross ? " of a memory" : "");
     if (l->gate && l->cross)
         return fv__fail(FV_USAGE, "layer %s: mechanism \"%s\" has no keys, so there is no cross-attention with it",
                         l->base.name, m->name);
@@ -109,6 +110,7 @@ fv_status fv__mechanism_params(multi_head *l, fv_params *params, const fv_multi_
         FV_TRY(named(l, fv_attention_operand_shape(&l->options, &x, p, &x.t[p])));
         if (x.t[p].rank) FV_TRY(own_param(l, params, row, &x.t[p]));
     }
+    FV_TRY(named(l, fv__made_create(l, params, o, m, &x)));
     if (o->sinks) {
         x.t[FV_SINKS] = fv_tensor_1d(NULL, fv__params_dtype(params), l->heads);
         FV_TRY(fv__layer_param(&l->base, params, "sinks", 1, &l->heads, FV_INIT(ZEROS, 0), 0, &l->operand[FV_SINKS]));

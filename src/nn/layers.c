@@ -99,28 +99,12 @@ fv_status fv__layer_text(fv_params *params, const char *text, const char **copy)
 
 /* ---- running */
 
-/* Pictures must have the rows of their sequences. */
-static fv_status check_grid(const fv_layer *layer, const fv_flow *flow) {
-    int64_t rows = flow->x->value.dim[0], count = flow->sequences ? flow->sequences->count : 1;
-    for (int64_t n = 0; n < count; n++) {
-        const int32_t *cu = flow->sequences ? flow->sequences->cu : NULL;
-        int64_t length = cu ? cu[n + 1] - cu[n] : rows, height = flow->grid[n].height, width = flow->grid[n].width;
-        if (height < 0 || width < 0 || (width ? height != length / width || length % width : length))
-            return fv__fail(FV_USAGE,
-                            "layer %s: the grid of sequence %lld does not fit\n  expected height * width = %lld rows\n"
-                            "  found:   %lld * %lld",
-                            layer->name, (long long)n, (long long)length, (long long)height, (long long)width);
-    }
-    return FV_OK;
-}
-
 fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     if (!fv__ready(g, layer->name, &flow->x, 1)) return &g->empty;
     if (layer->in && fv__columns(flow->x) != layer->in)
         return fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s: its input\n  expected %lld columns\n  found:   %lld",
                                            layer->name, (long long)layer->in, (long long)fv__columns(flow->x)));
-    fv_status status = flow->grid ? check_grid(layer, flow) : FV_OK;
-    return status == FV_OK ? layer->kind->forward(layer, g, flow) : fv_graph_failed(g, status);
+    return layer->kind->forward(layer, g, flow);
 }
 
 const char *fv_layer_name(const fv_layer *layer) { return layer->name; }

@@ -88,7 +88,8 @@ static fv_status create_cross(fv_layer *layer, fv_params *params, const void *op
 /* ---- running */
 
 /* Without this ability of the mechanism, sequences are attended one by one. */
-static fv_node *one_by_one(fv_graph *g, fv_attend *call, const fv_sequences *q, const fv_sequences *k) {
+static fv_node *one_by_one(const multi_head *l, fv_graph *g, fv_attend *call, const fv__qkv *x) {
+    const fv_sequences *q = x->q_rows, *k = x->k_rows ? x->k_rows : x->q_rows;
     fv_node *whole[3] = {call->in[FV_Q], call->in[FV_K], call->in[FV_V]};
     fv_node **part = fv__graph_memory(g, (size_t)q->count + 1, sizeof *part);
     int count = 0;
@@ -98,6 +99,8 @@ static fv_node *one_by_one(fv_graph *g, fv_attend *call, const fv_sequences *q, 
         call->in[FV_Q] = fv_op_slice(g, whole[0], 2, q->cu[n], rows);
         for (int p = 1; p < 3 && whole[p]; p++)
             call->in[p == 1 ? FV_K : FV_V] = fv_op_slice(g, whole[p], 2, k->cu[n], k->cu[n + 1] - k->cu[n]);
+        for (int i = 0; i < l->made_count; i++)
+            call->in[l->made[i].row->operand] = fv_op_slice(g, x->made[i], 2, k->cu[n], k->cu[n + 1] - k->cu[n]);
         part[count++] = fv_op_merge_heads(g, fv_op_attend(g, call, NULL, NULL));
     }
     if (!part) return &g->empty;
@@ -110,6 +113,7 @@ fv_attend fv__attend_call_of(const multi_head *l, fv_graph *g, const fv__qkv *x)
     call.fixed[FV_SLOPES] = l->slopes;
     for (int p = 0; p < FV_OPERANDS; p++)
         if (l->operand[p] >= 0) call.in[p] = fv_op_param(g, l->operand[p]);
+    for (int i = 0; i < l->made_count; i++) call.in[l->made[i].row->operand] = x->made[i];
     call.q_rows = l->packed ? x->q_rows : NULL;
     call.k_rows = l->packed ? x->k_rows : NULL;
     return call;
@@ -117,8 +121,7 @@ fv_attend fv__attend_call_of(const multi_head *l, fv_graph *g, const fv__qkv *x)
 
 fv_node *fv__attend(const multi_head *l, fv_graph *g, const fv__qkv *x) {
     fv_attend call = fv__attend_call_of(l, g, x);
-    if (x->q_rows && x->q_rows->count > 1 && !l->packed)
-        return one_by_one(g, &call, x->q_rows, x->k_rows ? x->k_rows : x->q_rows);
+    if (x->q_rows && x->q_rows->count > 1 && !l->packed) return one_by_one(l, g, &call, x);
     return fv_op_merge_heads(g, fv_op_attend(g, &call, NULL, NULL));
 }
 
@@ -142,11 +145,12 @@ static fv_node *self_attention(const multi_head *l, fv_graph *g, const fv_flow *
     if (flow->caches && !cache) return &g->empty;
     const int64_t *position = flow->position || !cache ? flow->position : cache->length;
     fv_node *all = fv_layer_forward(l->query, g, flow);
-    fv__qkv x = {.q = heads_at(l, g, all, 0, l->heads, &s, position),
-                 .k = heads_at(l, g, all, q, l->kv_heads, &s, position),
-                 .v = fv_op_heads(g, all, q + kv, l->kv_heads, l->head),
+    fv__qkv x = {.q = fv__unit_rows(l, g, FV_Q, heads_at(l, g, all, 0, l->heads, &s, position)),
+                 .k = fv__unit_rows(l, g, FV_K, heads_at(l, g, all, q, l->kv_heads, &s, position)),
+                 .v = fv__unit_rows(l, g, FV_V, fv_op_heads(g, all, q + kv, l->kv_heads, l->head)),
                  .q_rows = cache ? &s : flow->sequences,
                  .causal = l->options.causal};
+    fv__made_of(l, g, flow, &x);
     return cache ? fv__attend_and_keep(l, g, &x, cache) : fv__attend(l, g, &x);
 }
 

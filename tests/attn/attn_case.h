@@ -218,7 +218,7 @@ static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool 
         c->how.dropout = 0.05 + 0.7 * fv__random_uniform(c->seed, 3, c->draw++), c->call.seed = c->seed * 77;
     if ((takes >> FV_SINKS & 1) && chance(c, 20)) add_input(c, FV_SINKS, 1, &c->h, 3, true);
     if ((takes >> FV_SLOPES & 1) && chance(c, 15)) add_input(c, FV_SLOPES, 1, &c->h, 0.2, true);
-    if ((takes >> FV_SLOPES & 1) && chance(c, 15)) c->how.softcap = 0.5 + 3 * fv__random_uniform(c->seed, 3, c->draw++);
+    if ((can & FV_CAN_SOFTCAP) && chance(c, 15)) c->how.softcap = 0.5 + 3 * fv__random_uniform(c->seed, 3, c->draw++);
     if ((takes >> FV_BIAS & 1) && chance(c, 25)) add_plane(c, FV_BIAS);
     if ((takes >> FV_MASK & 1) && chance(c, 25)) add_plane(c, FV_MASK);
     if (!packed && (can & FV_CAN_KV_LEN) && chance(c, 25)) {

@@ -283,7 +283,7 @@ static void refusals(void **state) {
     c.how.mechanism = "retention", call_refused(&c, "does not take operand \"log_decay\""), c.how = how;
     const fv_tensor decay = c.x.t[FV_LOG_DECAY];
     c.x.d[FV_LOG_DECAY].rank = 0;
-    c.x.t[FV_LOG_DECAY].rank = 2, call_refused(&c, "(B,H,Lk) = (3,4,200) or (B,H,Lk,D) = (3,4,200,12)"),
+    c.x.t[FV_LOG_DECAY].rank = 2, call_refused(&c, "(B,H,Lk,D) = (3,4,200,12) or (B,H,Lk) = (3,4,200)"),
     c.x.t[FV_LOG_DECAY] = decay;
     c.x.t[FV_LOG_DECAY].rank = 0, call_refused(&c, "expected operand \"log_decay\""), c.x.t[FV_LOG_DECAY] = decay;
     c.x.t[FV_LSE] = fv_bhld(call_data(&c, FV_OUT), FV_F32, B, H, L, 1), c.x.t[FV_LSE].rank = 3;

@@ -48,6 +48,31 @@ static void numbers_of_the_type(void **state) {
     refused(fv_attention(&how, NULL, &y), "softcap");
 }
 
+/* A softcap is taken by who caps scores, and refused where it would have no effect. */
+static void softcap_caps_or_is_refused(void **state) {
+    (void)state;
+    int refusals = 0;
+    for (size_t i = 0; i < fv_mechanism_count(); i++) {
+        const fv_mechanism *m = fv_mechanism_at(i);
+        fv_attention_options how = {.mechanism = m->examples[0]};
+        fv_attention_tensors x = {.t = {[FV_Q] = fv_bhld(NULL, FV_F32, 1, 2, 8, 8)}};
+        if (m->needs >> FV_K & 1) x.t[FV_K] = x.t[FV_V] = x.t[FV_Q];
+        for (int p = 0; p < FV_OPERANDS; p++)
+            if ((m->needs >> p & 1 || p == FV_OUT) && !x.t[p].rank)
+                assert_int_equal(fv_attention_operand_shape(&how, &x, (fv_operand)p, &x.t[p]), FV_OK);
+        for (int capped = 0; capped < 2; capped++) {
+            fv_attention_plan *plan;
+            how.softcap = capped;
+            const fv_status status = fv_attention_plan_create(&plan, &how, &x);
+            fv_attention_plan_free(plan);
+            if (status == FV_OK && (!capped || m->can & FV_CAN_SOFTCAP)) continue;
+            if (!capped || m->can & FV_CAN_SOFTCAP) fail_msg("%s: %s", m->name, fv_message());
+            refused(status, "option softcap\n  expected 0"), refusals++;
+        }
+    }
+    assert_true(refusals >= 9); /* ROWS, RECURRENT and GATE */
+}
+
 static void numbers_of_decoding(void **state) {
     (void)state;
     const fv_cache_options keep = {.batch = 1, .kv_heads = 1, .d_qk = D, .d_v = D, .dtype = FV_F32, .capacity = 16};
@@ -222,6 +247,7 @@ static void statistics_that_wrap(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(softcap_caps_or_is_refused),
         cmocka_unit_test(numbers_of_the_type),
         cmocka_unit_test(numbers_of_decoding),
         cmocka_unit_test(names_of_choices),

@@ -281,6 +281,66 @@ static void walk_rotary(walker *walk) {
         }
 }
 
+/* Scores with relative positions, patterns of keys, compositions, recurrences; decoding of what adds to scores. */
+static void walk_later(walker *walk) {
+    static const char *const more[] = {"t5",
+                                       "t5:buckets=8,max-distance=20/causal=lr/dlse",
+                                       "t5:buckets=12,max-distance=60,bidirectional=0/h=4/kv=2/bias=1hqk/softcap=2",
+                                       "t5/cu=5/b=1/q=150/k=150/dropout=0.2/seed=7",
+                                       "shaw",
+                                       "shaw:max-distance=5/causal=lr/dlse/sinks",
+                                       "shaw:max-distance=100/h=4/kv=2/softcap=2/d=40/v=24",
+                                       "shaw/cu=5/b=1/q=150/k=150/slopes",
+                                       "strided:stride=13",
+                                       "strided:stride=40/q=300/k=300/causal=lr/dlse",
+                                       "strided:stride=7/cu=5/b=1/q=150/k=150",
+                                       "block-topk:k=2,block=16",
+                                       "block-topk:k=1,block=64/q=300/k=300/causal=lr/dlse",
+                                       "block-topk:k=1,block=20/cu=5/b=1/q=150/k=150/h=4/kv=2",
+                                       "differential",
+                                       "differential:lambda-init=0.3/causal=lr/h=4/kv=2/d=33/dlse",
+                                       "differential/cu=5/b=1/q=150/k=150/bias=11q1/dropout=0.1",
+                                       "entmax/q=200/k=200/causal=ul",
+                                       "entmax:alpha=2",
+                                       "entmax:alpha=2/causal=lr/cu=4/b=1/q=150/k=150/dlse",
+                                       "eca:kernel=3/h=3/layout=blhd",
+                                       "eca:kernel=5/mixed/q=1",
+                                       "linear/state/causal=lr/k=67",
+                                       "linear/state/causal=ul/q=300/k=300/h=4/kv=2/dlse",
+                                       "linear/state/causal=ul/cu=5/b=1/q=150/k=150",
+                                       "retention/weights",
+                                       "retention:first=1,chunk=16/h=4/kv=2/v=48/state/q=150",
+                                       "retention:phi=elu,chunk=32/kv_len/q=100",
+                                       "retention/cu=5/b=1/q=150/state",
+                                       "gla/weights",
+                                       "gla/state/q=200/h=4/kv=2",
+                                       "gla/per_token/state/q=130/v=17",
+                                       "gla:phi=elu,chunk=32/kv_len/q=100",
+                                       "gla:chunk=16/cu=5/b=1/q=150/state",
+                                       "deltanet/weights",
+                                       "deltanet/state/q=200/h=4/kv=2",
+                                       "deltanet/decay/state/q=130/v=17",
+                                       "deltanet/decay/per_token/cu=5/b=1/q=150",
+                                       "deltanet:chunk=16/kv_len/q=100"};
+    static const char *const decoded[] = {"t5:buckets=8,max-distance=40", "shaw:max-distance=9", "additive/d=24",
+                                          "strided:stride=11", "window:left=50,right=0"};
+    static const char *const kinds[] = {"contiguous", "paged/n=3/counts", "ring/room=120/left=60/n=2"};
+    char name[NAME];
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++)
+        for (int t = 0; t < 4; t++) {
+            const int head = (int)strcspn(more[i], "/");
+            snprintf(name, sizeof name, "%.*s/%s%s", head, more[i], types[t], more[i] + head);
+            walk(name);
+        }
+    for (size_t i = 0; i < sizeof decoded / sizeof *decoded; i++)
+        for (int kind = 0; kind < 3; kind++)
+            for (int t = 0; t < 4; t++) {
+                if (t == 1) continue; /* no cache of f64 */
+                snprintf(name, sizeof name, "decode/%s/%s/mechanism=%s", kinds[kind], types[t], decoded[i]);
+                walk(name);
+            }
+}
+
 static void walk_configurations(walker *walk) {
     walk_features(walk);
     walk_sizes(walk);
@@ -288,6 +348,7 @@ static void walk_configurations(walker *walk) {
     walk_random(walk);
     walk_decode(walk);
     walk_rotary(walk);
+    walk_later(walk);
 }
 
 #endif

@@ -146,21 +146,31 @@ static const struct {
     fv_operand port;
     const char *gradient;
     double size;
-} numbers[] = {{FV_Q, "dq", 2},       {FV_K, "dk", 2},         {FV_V, "dv", 1},
-               {FV_BIAS, "dbias", 2}, {FV_SINKS, "dsinks", 2}, {FV_SLOPES, "dslopes", 0.25},
-               {FV_W0, "dw0", 1},     {FV_W1, "dw1", 1},       {FV_W2, "dw2", 1},
-               {FV_W3, "dw3", 1}};
-enum { NUMBERS = sizeof numbers / sizeof *numbers };
+} numbers[] = {{FV_Q, "dq", 2},
+               {FV_K, "dk", 2},
+               {FV_V, "dv", 1},
+               {FV_BIAS, "dbias", 2},
+               {FV_SINKS, "dsinks", 2},
+               {FV_SLOPES, "dslopes", 0.25},
+               {FV_W0, "dw0", 1},
+               {FV_W1, "dw1", 1},
+               {FV_W2, "dw2", 1},
+               {FV_W3, "dw3", 1},
+               {FV_LOG_DECAY, "ddecay", 0.25},
+               {FV_BETA, "dbeta", 0.5},
+               {FV_STATE, "dstate", 1}};
+enum { NUMBERS = sizeof numbers / sizeof *numbers, PARAMS = 6, RECURRENT = 10 }; /* w0.., log_decay.. */
 
 typedef struct problem {
     const char *name;
+    char family[32]; /* the mechanism without its parameters */
     int64_t b, h, kv, lq, lk, d, dv, sequences;
     int64_t start[2][16]; /* of packed sequences: queries, keys */
     fv_attention_options how;
     fv_attention_call call;
     fv_attention_tensors x;
     fv_block_mask *picture;
-    piece out, lse, aux, gradient[NUMBERS];
+    piece out, lse, aux, state_out, gradient[NUMBERS];
 } problem;
 
 static void add_numbers(problem *p, int at, int rank, const int64_t *dim) {
@@ -170,7 +180,7 @@ static void add_numbers(problem *p, int at, int rank, const int64_t *dim) {
     const fv_dtype dtype = !qkv && has(p->name, "mixed") && !has(p->name, "f64") ? FV_F32 : dtype_of(p->name);
     const char *layout = text_of(p->name, "layout");
     const piece t = new_piece(dtype, rank, dim, layout);
-    fill_piece(&t, (uint64_t)at, numbers[at].size);
+    fill_piece(&t, (uint64_t)at, port == FV_K && strncmp(p->name, "deltanet", 8) == 0 ? 0.25 : numbers[at].size);
     p->x.t[port] = t.t;
     if (grads && !strstr(grads, numbers[at].gradient)) return;
     p->gradient[at] = new_piece(dtype, rank, dim, layout);
@@ -267,6 +277,30 @@ static void add_outputs(problem *p, bool gate) {
     fill_piece(&d_lse, 61, 1), p->x.d[FV_LSE] = d_lse.t;
 }
 
+static void one_sign(const fv_tensor *t, double sign) {
+    const fv_tensor flat = fv_tensor_1d(t->data, t->dtype, fv_tensor_count(t));
+    for (int64_t n = 0; n < flat.dim[0]; n++) fv_tensor_set(&flat, &n, sign * fabs(fv_tensor_get(&flat, &n)));
+}
+
+/* Decays below and write strengths above 0, a state where the name says so; gradients of both states. */
+static void add_recurrence(problem *p) {
+    fv_tensor shape;
+    for (int i = RECURRENT; i < NUMBERS; i++) {
+        const fv_operand port = numbers[i].port;
+        const bool needed = fv_mechanism_find(p->family)->needs >> port & 1;
+        if (!needed && !has(p->name, port == FV_STATE ? "state" : port == FV_BETA ? "" : "decay")) continue;
+        if (fv_attention_operand_shape(&p->how, &p->x, port, &shape) != FV_OK || !shape.rank) continue;
+        if (port == FV_LOG_DECAY) shape.rank = has(p->name, "per_token") ? 3 : 4, shape.dim[3] = p->d;
+        add_numbers(p, i, shape.rank, shape.dim);
+        one_sign(&p->x.t[port], port == FV_LOG_DECAY ? -1 : 1);
+        if (port != FV_STATE) continue;
+        p->state_out = new_piece(arithmetic_of(p->name), shape.rank, shape.dim, NULL);
+        p->x.t[FV_STATE_OUT] = p->state_out.t;
+        const piece d = new_piece(arithmetic_of(p->name), shape.rank, shape.dim, NULL);
+        fill_piece(&d, 62, 1), p->x.d[FV_STATE_OUT] = d.t;
+    }
+}
+
 static fv_status make_problem(problem *p, const char *name) {
     static const fv_attention_options standard = FV_ATTENTION_DEFAULT;
     char *mechanism = take(NAME);
@@ -275,22 +309,27 @@ static fv_status make_problem(problem *p, const char *name) {
                       strncmp(mechanism, "eca", 3) == 0;
     *p = (problem){.name = name, .how = standard, .b = size_of(name, "b", 2), .h = size_of(name, "h", 2)};
     p->how.mechanism = mechanism;
-    p->kv = size_of(name, "kv", p->h), p->lq = size_of(name, "q", 67), p->lk = size_of(name, "k", gate ? p->lq : 131);
+    snprintf(p->family, sizeof p->family, "%.*s", (int)strcspn(mechanism, ":"), mechanism);
+    const fv_mechanism *m = fv_mechanism_find(p->family);
+    const bool recurrence = m && m->takes >> FV_STATE & 1 && !(m->can & FV_CAN_DECODE);
+    p->kv = size_of(name, "kv", p->h), p->lq = size_of(name, "q", 67),
+    p->lk = size_of(name, "k", gate || recurrence ? p->lq : 131);
     p->d = size_of(name, "d", 32), p->dv = gate ? p->d : size_of(name, "v", p->d);
     p->sequences = size_of(name, "cu", p->b);
     const int64_t q[4] = {p->b, p->h, p->lq, p->d}, k[4] = {p->b, p->kv, p->lk, p->d},
                   v[4] = {p->b, p->kv, p->lk, p->dv};
     add_numbers(p, 0, 4, q);
     if (!gate) add_numbers(p, 1, 4, k), add_numbers(p, 2, 4, v);
-    for (int i = 6; i < NUMBERS; i++) {
+    for (int i = PARAMS; i < RECURRENT; i++) {
         fv_tensor shape;
         if (fv_attention_operand_shape(&p->how, &p->x, numbers[i].port, &shape) == FV_OK && shape.rank)
             add_numbers(p, i, shape.rank, shape.dim);
     }
     if (has(name, "cu")) add_borders(p, 0, FV_CU_Q, p->lq), memcpy(p->start[1], p->start[0], sizeof *p->start);
     if (has(name, "cuk")) add_borders(p, 1, FV_CU_K, p->lk);
+    if (m) add_recurrence(p);
     const fv_status status = add_features(p);
-    add_outputs(p, gate);
+    add_outputs(p, gate || recurrence);
     return status;
 }
 
@@ -348,9 +387,10 @@ static fv_status run_problem(problem *p) {
         print_hash("out", hash_piece(&p->out));
         if (p->lse.t.rank) print_hash("lse", hash_piece(&p->lse));
         if (p->aux.t.rank) print_hash("aux", hash_piece(&p->aux));
+        if (p->state_out.t.rank) print_hash("state_out", hash_piece(&p->state_out));
         for (int i = 0; i < NUMBERS; i++)
             if (p->gradient[i].t.rank) print_hash(numbers[i].gradient, hash_piece(&p->gradient[i]));
-        if (p->lse.t.rank) print_weights(p, plan), print_statistics(p, plan);
+        if (p->lse.t.rank || has(p->name, "weights")) print_weights(p, plan), print_statistics(p, plan);
     }
     fv_attention_plan_free(plan);
     return status;
@@ -400,6 +440,20 @@ static piece decode_extra(const char *name, const char *key, int64_t heads, uint
     return t;
 }
 
+/* The parameters of the mechanism. */
+static void decode_params(fv_decode_tensors *x, const fv_decode_options *how, const fv_cache_options *o) {
+    const int64_t k[4] = {o->batch, o->kv_heads, 1, o->d_qk}, v[4] = {o->batch, o->kv_heads, 1, o->d_v};
+    const fv_attention_options as = {.mechanism = how->mechanism};
+    fv_attention_tensors shapes = {.t = {[FV_Q] = x->q}};
+    shapes.t[FV_K] = fv_tensor_of(NULL, FV_F32, 4, k), shapes.t[FV_V] = fv_tensor_of(NULL, FV_F32, 4, v);
+    for (int i = 0; i < 6; i++) {
+        fv_tensor shape;
+        if (fv_attention_operand_shape(&as, &shapes, (fv_operand)(FV_W0 + i), &shape) != FV_OK || !shape.rank) continue;
+        const piece t = new_piece(FV_F32, shape.rank, shape.dim, NULL);
+        fill_piece(&t, 80 + (uint64_t)i, 1), x->w[i] = t.t;
+    }
+}
+
 static fv_status decode_rows(fv_kv_cache *cache, const char *name, const fv_cache_options *o) {
     fv_decode_options how = FV_DECODE_DEFAULT;
     fv_decode_plan *plan;
@@ -413,15 +467,17 @@ static fv_status decode_rows(fv_kv_cache *cache, const char *name, const fv_cach
     how.scale = number_of(name, "scale", 0), how.softcap = number_of(name, "softcap", 0);
     if (has(name, "left")) how.window = FV_WINDOW(size_of(name, "left", -1), -1);
     how.see_all = has(name, "see_all");
+    how.mechanism = text_of(name, "mechanism");
     fill_piece(&q, 70, 2);
     fv_status status = fv_decode_plan_create(&plan, &how, cache, heads, n);
     if (status != FV_OK) return status;
-    const fv_decode_tensors x = {.q = q.t,
-                                 .out = out.t,
-                                 .lse = lse.t,
-                                 .sinks = sinks.t,
-                                 .slopes = slopes.t,
-                                 .counts = has(name, "counts") ? counts : NULL};
+    fv_decode_tensors x = {.q = q.t,
+                           .out = out.t,
+                           .lse = lse.t,
+                           .sinks = sinks.t,
+                           .slopes = slopes.t,
+                           .counts = has(name, "counts") ? counts : NULL};
+    if (how.mechanism) decode_params(&x, &how, o);
     status = fv_decode(plan, cache, &x, take(fv_decode_scratch(plan, cache)));
     if (status == FV_OK) print_hash("out", hash_piece(&out)), print_hash("lse", hash_piece(&lse));
     fv_decode_plan_free(plan);
@@ -497,6 +553,7 @@ typedef fv_status recorder(const char *name);
  * ========================================================================================================= */
 
 #include "configurations.h"
+#include "machine.h"
 
 /* ==== the lines
  * ================================================================================================================== */
@@ -519,26 +576,6 @@ static void record(const char *name) {
         putchar('\n');
         free_all();
     }
-}
-
-/* What the bits depend on beside the sources: the compiler, and for f64 the exp, log, tanh and cos of the C library,
- * which chooses by processor whether they use fused multiply-adds. */
-static void print_machine(void) {
-#if defined(__clang__)
-    printf("# compiler clang %d\n", __clang_major__);
-#else
-    printf("# compiler gcc %d.%d\n", __GNUC__, __GNUC_MINOR__);
-#endif
-#if defined(__GLIBC__)
-    printf("# libm glibc %d.%d", __GLIBC__, __GLIBC_MINOR__);
-#else
-    printf("# libm unknown");
-#endif
-#if defined(__x86_64__)
-    printf(" x86_64%s\n", __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2") ? " fma" : "");
-#else
-    printf(" other\n");
-#endif
 }
 
 int main(int argc, char **argv) {

@@ -4,6 +4,10 @@ case every kind of model
 do for m in bayes linear bag attention transformer; do fovea train "$FIX/train.txt" --model $m --d-model 16 --epochs 1 -o $m -q --results tsv 2>/dev/null || fovea train "$FIX/train.txt" --model $m -o $m -q --results tsv; done | grep -c valid
 out 5
 
+case attention whose decays and write strengths are made of the text
+do for a in gla deltanet retention; do fovea train "$FIX/train.txt" --attention $a --d-model 16 --heads 2 --layers 1 --epochs 1 -o $a -q --results tsv; fovea eval $a "$FIX/train.txt" | head -n 1; done | grep -c .
+out 6
+
 case a run folder is complete
 do fovea train "$FIX/train.txt" -o news --d-model 16 --heads 2 --layers 1 --epochs 1 -q
 out~ valid

@@ -1,4 +1,4 @@
-/* The flow through layers: positions, a memory, grids; what does not fit is refused. */
+/* The flow through layers: positions, a memory; what does not fit is refused. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -128,14 +128,9 @@ static void refusals(void **state) {
     fv_node *some = rows(f.g, 0, 1);
     refused(cross, f.g, (fv_flow){0}, "flow.memory");
     refused(cross, f.g, (fv_flow){.memory = some, .sequences = &two}, "sequences in the memory");
-    refused(positions, f.g, (fv_flow){.grid = (const fv_grid[]){{2, 2}}}, "height * width = 6");
-    refused(positions, f.g, (fv_flow){.grid = (const fv_grid[]){{1, 2}, {3, 1}}, .sequences = &two}, "sequence 1");
     refused(positions, f.g, (fv_flow){.position = (const int64_t[]){-1}}, "first position");
     refused(positions, f.g, (fv_flow){.position = (const int64_t[]){INT32_MAX}}, "first position");
     fv_graph_begin(f.g, FV_MODE_INFER, 0);
-    fv_flow fits = {.x = rows(f.g, 0, 6), .grid = (const fv_grid[]){{1, 2}, {2, 2}}, .sequences = &two};
-    fv_layer_forward(positions, f.g, &fits);
-    assert_int_equal(fv_graph_status(f.g), FV_OK);
     /* one sequence on both sides needs no list of sequences on either */
     fv_sequences one = {1, (const int32_t[]){0, 6}};
     fv_flow mixed = {.x = rows(f.g, 0, 6), .sequences = &one, .memory = rows(f.g, 6, 4)};

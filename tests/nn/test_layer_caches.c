@@ -152,11 +152,6 @@ static void softmax_with_everything(void **state) {
     decodes("window, ring", &o, "none", (fv_cache_options){.kind = FV_CACHE_RING, .capacity = 12});
 }
 
-/* Decays and write strengths come from elsewhere. */
-static bool layer_makes(const fv_mechanism *m) {
-    return !(m->needs & (FV_OPERAND_BIT(FV_LOG_DECAY) | FV_OPERAND_BIT(FV_BETA)));
-}
-
 /* Calls fn for every example of every causal mechanism of the table that decodes or goes on from a state; the others
  * are refused below. Returns how many. */
 static int each_mechanism(void (*fn)(const fv_block_options *o)) {
@@ -166,7 +161,6 @@ static int each_mechanism(void (*fn)(const fv_block_options *o)) {
         fv_block_options o = causal;
         const bool state = mechanism->takes & FV_OPERAND_BIT(FV_STATE);
         if (!(mechanism->can & FV_CAN_CAUSAL) || !(state || mechanism->can & FV_CAN_DECODE)) continue;
-        if (!layer_makes(mechanism)) continue;
         for (int e = 0; e < 4 && mechanism->examples[e]; e++, called++) {
             o.attention.mechanism = mechanism->examples[e];
             fn(&o);
@@ -239,8 +233,8 @@ static void clones_and_beams_of_every_mechanism(void **state) {
 static void states_do_not_grow(void **state) {
     (void)state;
     static const int64_t zero[BATCH] = {0}, five[BATCH] = {5, 5, 5}, three[BATCH] = {3, 3, 3};
-    static const char *const texts[] = {"linear", "retention"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const texts[] = {"linear", "retention", "gla", "deltanet"};
+    for (int i = 0; i < 4; i++) {
         decoder m;
         float out[BATCH * LONGEST * D];
         fv_block_options o = causal;

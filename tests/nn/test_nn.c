@@ -130,17 +130,12 @@ static void every_other_layer(void **state) {
 }
 
 /* Any mechanism of the table inside the layer. */
-/* Decays and write strengths come from elsewhere. */
-static bool layer_makes(const fv_mechanism *m) {
-    return !(m->needs & (FV_OPERAND_BIT(FV_LOG_DECAY) | FV_OPERAND_BIT(FV_BETA)));
-}
-
 static void every_mechanism(void **state) {
     (void)state;
     for (size_t i = 0; i < fv_mechanism_count(); i++) {
         const fv_mechanism *m = fv_mechanism_at(i);
         char settings[128];
-        if (!(m->can & FV_CAN_BACKWARD) || !layer_makes(m)) continue;
+        if (!(m->can & FV_CAN_BACKWARD)) continue;
         snprintf(settings, sizeof settings, "d-model=8 heads=2 mechanism=%s",
                  strcmp(m->name, "topk") == 0 ? "topk:k=2" : m->name);
         check("multi-head", settings);
@@ -258,22 +253,37 @@ static void cross_attention(void **state) {
 
 /* ---- what a layer is called, and what it refuses */
 
+/* What a layer makes of x has the columns of the operand, by one matrix or two. */
+static int check_made(const fv_params *params, const fv_mechanism_operand *row) {
+    enum { HEADS = 4, HEAD = 8 };
+    char name[64];
+    snprintf(name, sizeof name, "a.%s%s.weight", row->name, row->rank ? ".up" : "");
+    const fv_param up = fv_params_get(params, fv_params_find(params, name));
+    assert_int_equal(up.value.dim[0], row->operand == FV_BETA ? HEADS : HEADS * HEAD);
+    assert_int_equal(up.value.dim[1], row->rank ? row->rank : HEADS * HEAD);
+    if (!row->rank) return 1;
+    snprintf(name, sizeof name, "a.%s.down.weight", row->name);
+    assert_int_equal(fv_params_get(params, fv_params_find(params, name)).value.dim[0], row->rank);
+    return 1;
+}
+
 /* A mechanism's parameters start and decay as its rows say: biases at zero and without decay, matrices neither. */
 static void parameters_of_mechanisms(void **state) {
     (void)state;
-    int biases = 0;
+    int biases = 0, inputs = 0;
     for (size_t i = 0; i < fv_mechanism_count(); i++) {
         const fv_mechanism *m = fv_mechanism_at(i);
         fv_params *params;
         fv_layer *layer;
         fv_multi_head_options o;
-        if (!layer_makes(m)) continue;
         fv_options_init(fv_multi_head_rows(), &o);
         o.d_model = 32, o.heads = 4, o.attention.mechanism = m->name;
         assert_int_equal(fv_params_create(&params, FV_F32, 5), FV_OK);
         if (fv_layer_multi_head(&layer, params, "a", &o) != FV_OK) fail_msg("%s: %s", m->name, fv_message());
         for (const fv_mechanism_operand *row = m->operands; row && row->name; row++) {
-            if (!fv_operand_is(row->operand, FV_ROLE_PARAM)) continue; /* saved by a forward */
+            const bool made = row->map != FV_OPERAND_GIVEN && row->map != FV_OPERAND_UNIT_ROWS;
+            if (made) inputs += check_made(params, row);
+            if (!fv_operand_is(row->operand, FV_ROLE_PARAM)) continue; /* made, or saved by a forward */
             char name[64];
             snprintf(name, sizeof name, "a.%s", row->name);
             const int index = fv_params_find(params, name);
@@ -288,7 +298,8 @@ static void parameters_of_mechanisms(void **state) {
         }
         fv_params_free(params);
     }
-    assert_true(biases >= 3); /* those of se and of the spatial gate */
+    assert_true(biases >= 3);    /* those of se and of the spatial gate */
+    assert_int_equal(inputs, 2); /* log_decay of gla, beta of deltanet */
 }
 
 static void parameter_names(void **state) {

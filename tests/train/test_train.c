@@ -140,6 +140,20 @@ static void test_same_bytes_for_any_threads(void **state) {
     assert_true(run_hash(&other, &r) != hash[0]);
 }
 
+/* Decays and write strengths are learned of the text. */
+static void test_recurrences_learn(void **state) {
+    static const char *const mechanisms[] = {"gla", "deltanet", "retention", "linear"};
+    (void)state;
+    for (size_t i = 0; i < sizeof mechanisms / sizeof *mechanisms; i++) {
+        fv_train_setup how = quick(NULL);
+        fv_train_result r;
+        how.model.mechanism = mechanisms[i], how.train.epochs = 8;
+        run_hash(&how, &r);
+        if (!(r.best.score[0].value >= 0.9))
+            fail_msg("%s: %s %g", mechanisms[i], r.best.score[0].name, r.best.score[0].value);
+    }
+}
+
 static void test_counts_and_best(void **state) {
     (void)state;
     fv_train_result r;
@@ -506,6 +520,7 @@ int main(void) {
         cmocka_unit_test(test_setup),
         cmocka_unit_test(test_same_bytes_for_any_threads),
         cmocka_unit_test(test_counts_and_best),
+        cmocka_unit_test(test_recurrences_learn),
         cmocka_unit_test(test_ties_are_broken_by_the_loss),
         cmocka_unit_test(test_accumulation_weighs_texts),
         cmocka_unit_test(test_accumulation),

@@ -102,25 +102,47 @@ static int64_t most_chunks(const fv_decode_plan *plan, const fv_kv_cache *cache)
     return chunks;
 }
 
+#define REGION(name, count, element, when) \
+    if (when) m.name = fv__region(&all, fv__attn_lines(count, element));
+
+fv__decode_worker fv__decode_worker_of(const fv_decode_plan *plan, void *memory) {
+    const int64_t rows = plan->group * plan->row_batch, weights = rows * FV_DECODE_CHUNK;
+    const int64_t row = plan->q_pad > 2 * plan->o_pad ? plan->q_pad : 2 * plan->o_pad; /* or one of q, two of out */
+    const bool own_base = fv__decode_own_base(plan);
+    fv__regions all = {memory, 0};
+    fv__decode_worker m = {0};
+    REGION(q, rows * plan->q_pad, sizeof(float), true)
+    REGION(weights, weights > row ? weights : row, sizeof(float), true)
+    REGION(keys, plan->cache.d_qk * FV_KV_KEYS, sizeof(float), own_base)
+    REGION(tile, plan->row_batch * FV_KV_KEYS, sizeof(float), own_base)
+    m.bytes = all.used;
+    return m;
+}
+
+fv__decode_memory fv__decode_lay_out(const fv_decode_plan *plan, const fv_kv_cache *cache,
+                                     const fv__decode_partition *partition, void *memory) {
+    const int64_t batch = cache->o.batch, kv_heads = cache->o.kv_heads;
+    size_t parts, bytes = (size_t)fv_threads() * partition->worker_bytes + 64;
+    fv__regions all = {memory, 0};
+    fv__decode_memory m = {.bytes = SIZE_MAX};
+    if (!fv__mul_ok(partition->part_bytes, (size_t)(partition->chunks * kv_heads), &parts) ||
+        !fv__add_ok(bytes, parts, &bytes) || bytes >= (size_t)FV_ATTN_MOST)
+        return m;
+    REGION(first, batch + 1, sizeof(int64_t), true)
+    REGION(left, batch * kv_heads, sizeof(atomic_int), true)
+    REGION(parts, (int64_t)parts, 1, true)
+    m.workers = all.memory ? all.memory + all.used : NULL;
+    m.bytes = all.used + (size_t)fv_threads() * partition->worker_bytes + 64;
+    (void)plan;
+    return m;
+}
+
 fv__decode_partition fv__decode_partition_of(const fv_decode_plan *plan, const fv_kv_cache *cache) {
-    const size_t rows = (size_t)(plan->group * plan->row_batch), kv_heads = (size_t)cache->o.kv_heads,
-                 batch = (size_t)cache->o.batch, q_pad = (size_t)plan->q_pad, o_pad = (size_t)plan->o_pad;
-    const size_t weights = rows * FV_DECODE_CHUNK,
-                 row = q_pad > 2 * o_pad ? q_pad : 2 * o_pad; /* or one of q, two of out */
+    const int64_t rows = plan->group * plan->row_batch;
     fv__decode_partition partition = {.chunks = most_chunks(plan, cache)};
-    size_t parts;
-    partition.first_bytes = fv__attn_lines((int64_t)batch + 1, sizeof(int64_t));
-    partition.left_bytes = fv__attn_lines((int64_t)(batch * kv_heads), sizeof(atomic_int));
-    partition.part_bytes = fv__attn_lines((int64_t)(rows * (o_pad + 2)), sizeof(float));
-    partition.worker_bytes = fv__attn_lines((int64_t)(rows * q_pad + (weights > row ? weights : row)), sizeof(float));
-    if (fv__decode_own_base(plan))
-        partition.base_bytes = fv__attn_lines((cache->o.d_qk + plan->row_batch) * FV_KV_KEYS, sizeof(float));
-    partition.worker_bytes += partition.base_bytes;
-    partition.bytes = SIZE_MAX;
-    if (!fv__mul_ok(partition.part_bytes, (size_t)partition.chunks * kv_heads, &parts)) return partition;
-    const size_t bytes =
-        partition.first_bytes + partition.left_bytes + (size_t)fv_threads() * partition.worker_bytes + 64;
-    if (fv__add_ok(bytes, parts, &parts)) partition.bytes = parts;
+    partition.part_bytes = fv__attn_lines(rows * (plan->o_pad + 2), sizeof(float));
+    partition.worker_bytes = fv__decode_worker_of(plan, NULL).bytes;
+    partition.bytes = fv__decode_lay_out(plan, cache, &partition, NULL).bytes;
     return partition;
 }
 
@@ -311,5 +333,6 @@ fv_status fv_decode(const fv_decode_plan *plan, const fv_kv_cache *cache, const 
         return fv__fail(FV_USAGE, "decode: scratch\n  expected %zu bytes, see fv_decode_scratch\n  found:   NULL",
                         fv_decode_scratch(plan, cache));
     fv__decode_run(plan, cache, x, fv__attn_aligned(scratch));
+    if (FV_RED_ZONE) fv__regions_open(scratch, fv_decode_scratch(plan, cache));
     return FV_OK;
 }

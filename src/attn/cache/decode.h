@@ -49,11 +49,25 @@ struct fv_decode_plan {
 
 /* How the scratch is partitioned; depends on plan, cache and threads only. */
 typedef struct fv__decode_partition {
-    int64_t chunks; /* of all sequences together, at most */
-    size_t first_bytes, left_bytes, part_bytes, worker_bytes, bytes;
-    size_t base_bytes; /* of a worker's, for a base of the mechanism's own: a block of keys and its scores */
+    int64_t chunks;                         /* of all sequences together, at most */
+    size_t part_bytes, worker_bytes, bytes; /* of a partial result, of a worker, of all */
 } fv__decode_partition;
 fv__decode_partition fv__decode_partition_of(const fv_decode_plan *plan, const fv_kv_cache *cache);
+
+/* What the scratch of a call, and that of a worker in it, is made of; memory NULL: only its bytes. */
+typedef struct fv__decode_memory {
+    int64_t *first; /* number of the first chunk of each sequence */
+    void *left;     /* atomic_int, chunks that are not done yet, of each (sequence, kv head) */
+    char *parts, *workers;
+    size_t bytes;
+} fv__decode_memory;
+fv__decode_memory fv__decode_lay_out(const fv_decode_plan *plan, const fv_kv_cache *cache,
+                                     const fv__decode_partition *partition, void *memory);
+typedef struct fv__decode_worker {
+    float *q, *weights, *keys, *tile; /* keys, tile: for a base of the mechanism's own, a block and its scores */
+    size_t bytes;
+} fv__decode_worker;
+fv__decode_worker fv__decode_worker_of(const fv_decode_plan *plan, void *memory);
 
 /* The positions that row r of n of sequence b sees: [*start, *end). prefix: of the sequence, 0 for none. */
 void fv__decode_visible(const fv_decode_plan *plan, const fv_kv_cache *cache, int64_t b, int64_t r, int64_t n,

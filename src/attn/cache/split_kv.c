@@ -189,11 +189,12 @@ static const float *block_of(const job *j, const unsigned char *k, float *some) 
 }
 
 /* The same as `scores` by a base of the mechanism's own, head by head. */
-static void base_scores(const job *j, const stream *s, const float *q, float *to, int64_t base, float *workspace) {
+static void base_scores(const job *j, const stream *s, const fv__decode_worker *m, int64_t base) {
     const fv_decode_plan *p = j->plan;
-    float *tile = workspace + p->cache.d_qk * FV_KV_KEYS;
+    const float *q = m->q;
+    float *to = m->weights, *tile = m->tile;
     for (int64_t at = s->start / FV_KV_KEYS * FV_KV_KEYS; at < s->end; at += FV_KV_KEYS) {
-        const float *keys = block_of(j, fv__kv_at(j->cache, s->b, s->kv, at).k, workspace);
+        const float *keys = block_of(j, fv__kv_at(j->cache, s->b, s->kv, at).k, m->keys);
         for (int64_t g = 0; g < p->group; g++) {
             const fv__decode_query of = query_of(j, s, q, g);
             fv__decode_base(j->modified, &of, p->group * p->q_pad, j->n, keys, scale_of(j), tile);
@@ -387,16 +388,12 @@ static void empty_partial(const job *j, partial to) {
     for (int64_t i = 0; i < rows; i++) to.m[i] = -INFINITY, to.l[i] = 0;
 }
 
-static float *base_workspace(const job *j, int worker) {
-    return (float *)(j->workers + (size_t)(worker + 1) * j->partition.worker_bytes - j->partition.base_bytes);
-}
-
 static void chunk_task(void *context, int64_t index, int worker) {
     const job *j = context;
     stream s = {0};
     int64_t chunk, other;
-    float *q = (float *)(j->workers + (size_t)worker * j->partition.worker_bytes),
-          *w = q + j->plan->group * j->n * j->plan->q_pad;
+    const fv__decode_worker m = fv__decode_worker_of(j->plan, j->workers + (size_t)worker * j->partition.worker_bytes);
+    float *q = m.q, *w = m.weights;
     locate(j, index, &s.b, &s.kv, &chunk, &s.start, &s.end);
     if (!locate(j, index + j->threads, &s.next_b, &s.next_kv, &other, &s.next_start, &s.next_end)) s.next_end = 0;
     const int64_t base = s.start / FV_DECODE_CHUNK * FV_DECODE_CHUNK;
@@ -404,7 +401,7 @@ static void chunk_task(void *context, int64_t index, int worker) {
     if (s.start < s.end) {
         pack(j, s.b, s.kv, q, w);
         if (j->own_base)
-            base_scores(j, &s, q, w, base, base_workspace(j, worker));
+            base_scores(j, &s, &m, base);
         else
             scores(j, &s, q, w, base);
         softmax_of_chunk(j, &s, q, w, base, to);
@@ -418,7 +415,6 @@ static void chunk_task(void *context, int64_t index, int worker) {
 void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const fv_decode_tensors *x, void *scratch) {
     job j = {.plan = plan, .cache = cache, .x = x, .simd = fv__simd_f32_now(), .threads = fv_threads()};
     const int64_t n = x->q.dim[2];
-    char *at = scratch;
     j.kernel = stored_of(j.simd, cache->o.dtype);
     const fv__decode_modifiers *by = &plan->modifiers;
     fv__decode_modified modified;
@@ -429,10 +425,8 @@ void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const 
         j.modified = &modified;
     }
     j.partition = fv__decode_partition_of(plan, cache);
-    j.first = scratch;
-    j.left = (atomic_int *)(at += j.partition.first_bytes);
-    j.parts = at += j.partition.left_bytes;
-    j.workers = at + j.partition.part_bytes * (size_t)(j.partition.chunks * cache->o.kv_heads);
+    const fv__decode_memory m = fv__decode_lay_out(plan, cache, &j.partition, scratch);
+    j.first = m.first, j.left = m.left, j.parts = m.parts, j.workers = m.workers;
     for (j.r0 = 0; j.r0 < n; j.r0 += j.n) {
         j.n = n - j.r0 < plan->row_batch ? n - j.r0 : plan->row_batch;
         for (j.b0 = 0; j.b0 < cache->o.batch; j.b0 = j.b1) {

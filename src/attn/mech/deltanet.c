@@ -12,9 +12,9 @@
  *              dk_t = beta_t E_t w_t - S' dv_t       dg_t = rowsum(E'_t * S')       dstate = e^g_0 E'_0
  *
  * Keys of length 1 and beta in (0, 1) are meant (up to 2 for negative eigenvalues); with beta |k|^2 > 2 the state
- * grows without bound. The layers of the papers have them from silu, an l2 norm and a sigmoid: those are the
- * caller's. The implied weights are P_ij = scale beta_j q_i . (I - beta_i k_i k_i^T) e^g_i ... (I - beta_j+1 k_j+1
- * k_j+1^T) e^g_j+1 k_j, of either sign. */
+ * grows without bound. A layer has beta = sigmoid(x W) and keys divided by their length; the silu before it and the
+ * norm behind, which the papers have, are the caller's. The implied weights are P_ij = scale beta_j q_i .
+ * (I - beta_i k_i k_i^T) e^g_i ... (I - beta_j+1 k_j+1 k_j+1^T) e^g_j+1 k_j, of either sign. */
 #include "attn/engine/recurrent/chunkwise.h"
 #include "attn/mech/by_token.h"
 
@@ -34,6 +34,12 @@ static fv_status setup(fv_attention_plan *plan) {
     fv__chunkwise_setup(plan, ((const deltanet_params *)plan->params)->chunk, NULL)->low_rank = FV_LOW_RANK_DELTA;
     return FV_OK;
 }
+
+static const fv_mechanism_operand operands[] = {
+    {FV_K, "k", "B,Hkv,Lk,D", FV_OPERAND_XAVIER, true, "keys", FV_OPERAND_UNIT_ROWS, 1, 0},
+    {FV_BETA, "beta", "B,H,Lk", FV_OPERAND_XAVIER, true, "write strength", FV_OPERAND_SIGMOID, 1, 0},
+    {0},
+};
 
 /* ---- by plain loops in double */
 
@@ -74,6 +80,7 @@ const fv__mechanism fv__mech_deltanet = {
              .takes = FV_CHUNKWISE_TAKES | FV_OPERAND_BIT(FV_LOG_DECAY),
              .can = FV_CHUNKWISE_CAN,
              .params = params,
+             .operands = operands,
              .examples = {"deltanet", "deltanet:chunk=32"}},
     .params_size = sizeof(deltanet_params),
     .engine = &fv__recurrent,

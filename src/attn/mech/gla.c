@@ -9,9 +9,9 @@
  *              dq_t = scale S_t do_t     dk_t = E_t v_t     dv_t = E_t^T k_t     dg_t = e^g_t * rowsum(E_t * S_t-1)
  *              dstate = Diag(e^g_0) E_0
  *
- * The layer of the paper has g = logsigmoid(x W) / 16, and a norm and a gate behind it; Mamba-2 has g = A dt, v = x
- * dt: those are the caller's. There is no normalizer. The implied weights are the factors of v_j above; rows do not
- * sum to 1. A decay of -inf forgets all. */
+ * A layer makes g = logsigmoid(x W1 W2) / 16 with W1 of 16 columns, as that of the paper, which has a norm and a gate
+ * behind it; Mamba-2 has g = A dt, v = x dt: those are the caller's. There is no normalizer. The implied weights are
+ * the factors of v_j above; rows do not sum to 1. A decay of -inf forgets all. */
 #include "attn/engine/recurrent/chunkwise.h"
 #include "attn/mech/by_token.h"
 
@@ -34,6 +34,12 @@ static fv_status setup(fv_attention_plan *plan) {
     fv__chunkwise_setup(plan, p->chunk, p->phi);
     return FV_OK;
 }
+
+static const fv_mechanism_operand operands[] = {
+    {FV_LOG_DECAY, "log_decay", "B,H,Lk,D or B,H,Lk", FV_OPERAND_XAVIER, true, "log decay of each row of the state",
+     FV_OPERAND_LOG_SIGMOID, 1.0 / 16, 16},
+    {0},
+};
 
 /* ---- by plain loops in double */
 
@@ -71,6 +77,7 @@ const fv__mechanism fv__mech_gla = {
              .takes = FV_CHUNKWISE_TAKES,
              .can = FV_CHUNKWISE_CAN,
              .params = params,
+             .operands = operands,
              .examples = {"gla", "gla:chunk=16"}},
     .params_size = sizeof(gla_params),
     .engine = &fv__recurrent,

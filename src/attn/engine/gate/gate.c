@@ -10,7 +10,6 @@ static fv_status refuse(const fv_attention_plan *plan, const char *what) {
 }
 
 static fv_status accept(const fv_attention_plan *plan) {
-    if (plan->options.softcap > 0) return refuse(plan, "option softcap");
     for (int p = 0; p < FV_OPERANDS; p++)
         if (p != FV_OUT && fv_operand_is(p, FV_ROLE_RESULT) && (plan->shape[p].rank || plan->grad[p].rank))
             return refuse(plan, fv_operand_name(p));
@@ -69,16 +68,27 @@ fv__gate_params fv__gate_params_of(const fv_attention_plan *plan) {
     return p;
 }
 
-static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
+fv__gate_memory fv__gate_lay_out(const fv_attention_plan *plan, bool backward, void *memory) {
     const size_t e = fv_dtype_size(plan->dtype);
+    const bool channels = !fv__gate_setup_of(plan)->positions;
     const int64_t wide = fv__gate_params_of(plan).wide, planes = fv__attn_times(plan->sequences, plan->heads),
                   blocks = fv__attn_times(most_blocks(plan), plan->heads);
-    const size_t bytes =
-        fv__attn_lines(plan->sequences + 1, sizeof(int64_t)) + fv__attn_lines(fv__attn_times(plan->heads, wide), e);
-    if (fv__gate_setup_of(plan)->positions)
-        return bytes + (backward ? fv__attn_lines(fv__attn_times(blocks, wide), e) : 0);
-    return bytes + fv__attn_lines(fv__attn_times(planes, fv__gate_kept(plan)), e) +
-           fv__attn_lines(fv__attn_times(blocks, plan->d_qk * (backward ? 2 : 1)), e);
+    fv__regions all = {memory, 0};
+    fv__gate_memory m = {0};
+#define REGION(name, count, element, when) \
+    if (when) m.name = fv__region(&all, fv__attn_lines(count, element));
+    REGION(first, plan->sequences + 1, sizeof(int64_t), true)
+    REGION(w, fv__attn_times(plan->heads, wide), e, true)
+    REGION(kept, fv__attn_times(planes, fv__gate_kept(plan)), e, channels)
+    REGION(sums, fv__attn_times(blocks, channels ? plan->d_qk : wide), e, channels || backward)
+    REGION(products, fv__attn_times(blocks, plan->d_qk), e, channels && backward)
+#undef REGION
+    m.bytes = all.used;
+    return m;
+}
+
+static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
+    return fv__gate_lay_out(plan, backward, NULL).bytes;
 }
 
 static double flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward) {

@@ -136,11 +136,8 @@ static void T(gradient_task)(void *context, int64_t index, int worker) {
 
 void T(fv__gate_channels)(const fv__run *run, bool backward, void *scratch) {
     const fv_attention_plan *plan = run->plan;
-    char *at = scratch;
-    T(job) job = T(job_of)(run, &at);
+    T(job) job = T(job_of)(run, backward, scratch);
     const int64_t tasks = job.blocks * plan->heads, planes = plan->sequences * plan->heads;
-    job.kept = (R *)at, at += fv__attn_lines(planes * fv__gate_kept(plan), sizeof(R));
-    job.sums = (R *)at, job.products = job.sums + tasks * job.d;
     fv__parallel_for(tasks, T(sum_task), &job);
     if (backward) fv__parallel_for(tasks, T(product_task), &job);
     fv__parallel_for(planes, T(gate_task), &job);

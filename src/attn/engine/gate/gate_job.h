@@ -52,15 +52,14 @@ static void T(gather)(T(job) * job) {
     }
 }
 
-static T(job) T(job_of)(const fv__run *run, char **at) {
+static T(job) T(job_of)(const fv__run *run, bool backward, void *scratch) {
     const fv_attention_plan *plan = run->plan;
+    const fv__gate_memory m = fv__gate_lay_out(plan, backward, scratch);
     const fv_attention_tensors *x = run->x;
     T(job)
     job = {.run = run, .plan = plan, .simd = SIMD_NOW(), .params = fv__gate_params_of(plan), .d = plan->d_qk};
-    int64_t *first = (int64_t *)*at;
-    *at += fv__attn_lines(plan->sequences + 1, sizeof *first);
-    job.first = first, job.blocks = fv__gate_count(run, first);
-    job.w = (R *)*at, *at += fv__attn_lines(plan->heads * job.params.wide, sizeof(R));
+    job.first = m.first, job.blocks = fv__gate_count(run, m.first);
+    job.w = m.w, job.kept = m.kept, job.sums = m.sums, job.products = m.products;
     T(gather)(&job);
     job.in = T(view_of)(&x->t[FV_Q]), job.out = T(view_of)(&x->t[FV_OUT]);
     job.din = T(view_of)(&x->d[FV_Q]), job.dout = T(view_of)(&x->d[FV_OUT]);

@@ -30,6 +30,14 @@ static inline int64_t fv__gate_kept(const fv_attention_plan *plan) {
     return 4 * plan->d_qk + fv__gate_setup_of(plan)->own;
 }
 
+/* Scratch of a call; memory NULL: only its bytes. */
+typedef struct fv__gate_memory {
+    void *first, *w;              /* numbers of the first blocks; parameters, head by head */
+    void *kept, *sums, *products; /* channels: see gate_channels.c; positions: sums has parts of gradients */
+    size_t bytes;
+} fv__gate_memory;
+fv__gate_memory fv__gate_lay_out(const fv_attention_plan *plan, bool backward, void *memory);
+
 void fv__gate_channels_f32(const fv__run *run, bool backward, void *scratch);
 void fv__gate_channels_f64(const fv__run *run, bool backward, void *scratch);
 void fv__gate_positions_f32(const fv__run *run, bool backward, void *scratch);

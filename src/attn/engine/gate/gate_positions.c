@@ -71,9 +71,7 @@ static void T(parameters)(const T(job) * job, const fv__gate_param *p) {
 }
 
 void T(fv__gate_positions)(const fv__run *run, bool backward, void *scratch) {
-    char *at = scratch;
-    T(job) job = T(job_of)(run, &at);
-    job.sums = (R *)at;
+    T(job) job = T(job_of)(run, backward, scratch);
     fv__parallel_for(job.blocks * run->plan->heads, backward ? T(backward_task) : T(forward_task), &job);
     for (int n = 0; backward && n < job.params.count; n++) T(parameters)(&job, &job.params.param[n]);
 }

@@ -50,7 +50,6 @@ static fv_status accept_state(const fv_attention_plan *plan) {
 static fv_status accept(const fv_attention_plan *plan) {
     if (by_chunks(plan)) return fv__chunkwise_accept(plan);
     if (plan->window_left >= 0) return refuse(plan, "option window.left", "a state cannot forget single keys");
-    if (plan->options.softcap > 0) return refuse(plan, "option softcap", "there are no scores to cap");
     if (plan->shape[FV_STATE].rank || plan->shape[FV_STATE_OUT].rank) FV_TRY(accept_state(plan));
     if (plan->shape[FV_AUX].rank) return refuse(plan, "operand \"aux\"", "backward needs nothing but \"out\"");
     return FV_OK;

@@ -14,10 +14,28 @@ typedef struct fv__statistics_partition {
     int64_t sequences, heads; /* wanted */
     int64_t span;             /* queries of a task */
     int64_t key_blocks;       /* blocks of keys, at most */
-    size_t first_bytes, column_bytes, shared_bytes, keys_bytes, worker_bytes;
+    int64_t columns, shared;  /* numbers of the parts of columns, of the blocks that spans share */
+    size_t worker_bytes;
 } fv__statistics_partition;
 fv__statistics_partition fv__statistics_partition_of(const fv_attention_plan *plan,
                                                      const fv_attention_statistics *want);
+
+/* Scratch of a call, and of a worker in it; memory NULL: only its bytes. */
+typedef struct fv__statistics_memory {
+    int64_t *first, *shared_first;
+    void *columns, *shared, *keys;
+    char *workers;
+    size_t bytes;
+} fv__statistics_memory;
+fv__statistics_memory fv__statistics_lay_out(const fv_attention_plan *plan, const fv__statistics_partition *partition,
+                                             void *memory);
+typedef struct fv__statistics_worker {
+    void *kt, *s, *bias_tile, *keep, *lse2, *entropy, *score; /* (D, SIDE), (SIDE, SIDE) three times, span twice */
+    int64_t *start, *end;                                     /* span each */
+    size_t bytes;
+} fv__statistics_worker;
+fv__statistics_worker fv__statistics_worker_of(const fv_attention_plan *plan, const fv__statistics_partition *partition,
+                                               void *memory);
 
 size_t fv__statistics_scratch(const fv_attention_plan *plan, const fv_attention_statistics *want);
 

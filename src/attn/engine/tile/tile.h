@@ -37,7 +37,7 @@ enum {
 
 enum {
     FV_TILE_CAN = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS |
-                  FV_CAN_DROPOUT | FV_CAN_BLOCKS | FV_CAN_DECODE
+                  FV_CAN_DROPOUT | FV_CAN_BLOCKS | FV_CAN_DECODE | FV_CAN_SOFTCAP
 };
 extern const fv__engine fv__tile;
 

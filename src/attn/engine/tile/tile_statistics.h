@@ -156,14 +156,10 @@ static void T(clear_blocks)(const T(statistics_job) * v, const T(span) * p, bool
 
 static void T(span_begin)(const T(statistics_job) * v, T(span) * p, int worker) {
     const T(job) *job = &v->job;
-    char *at = job->workers + (size_t)worker * v->partition.worker_bytes;
-    const int64_t area = FV_TILE_SIDE * FV_TILE_SIDE, span = v->partition.span;
-    p->kt = T(carve)(&at, job->plan->d_qk * FV_TILE_SIDE), p->s = T(carve)(&at, area);
-    p->bias_tile = T(carve)(&at, area);
-    p->keep = v->want->dropout && job->dropout > 0 ? T(carve)(&at, area) : NULL;
-    p->lse2 = T(carve)(&at, span), p->entropy = T(carve)(&at, span);
-    p->start = (int64_t *)at, p->end = p->start + span;
-    p->score = (R *)(at + fv__attn_lines(2 * span, sizeof(int64_t)));
+    const fv__statistics_worker m =
+        fv__statistics_worker_of(job->plan, &v->partition, job->workers + (size_t)worker * v->partition.worker_bytes);
+    p->kt = m.kt, p->s = m.s, p->bias_tile = m.bias_tile, p->lse2 = m.lse2, p->entropy = m.entropy;
+    p->keep = v->want->dropout ? m.keep : NULL, p->start = m.start, p->end = m.end, p->score = m.score;
     for (int64_t i = p->i0; i < p->i1; i++) {
         p->lse2[i - p->i0] = (R)(T(norm_of)(job, &p->sequence, p->head, i) * 1.44269504088896340736),
                     p->entropy[i - p->i0] = 0;
@@ -299,12 +295,9 @@ static void T(statistics)(const fv__run *run, const fv_attention_statistics *wan
     const fv_attention_plan *plan = run->plan;
     T(statistics_job)
     v = {.job = T(job_of)(run, false), .want = want, .partition = fv__statistics_partition_of(plan, want)};
-    char *at = scratch;
-    v.job.first = (int64_t *)at, v.shared_first = v.job.first + v.partition.sequences + 1,
-    at += v.partition.first_bytes;
-    v.columns = want->columns.rank ? (R *)at : NULL, at += v.partition.column_bytes;
-    v.shared = (R *)at, at += v.partition.shared_bytes;
-    v.job.keys = fv__tile_keys_of(run, at), v.job.workers = at + v.partition.keys_bytes;
+    const fv__statistics_memory m = fv__statistics_lay_out(plan, &v.partition, scratch);
+    v.job.first = m.first, v.shared_first = m.shared_first, v.columns = m.columns, v.shared = m.shared;
+    v.job.keys = fv__tile_keys_of(run, m.keys), v.job.workers = m.workers;
     fv__keys_prepare(&v.job.keys, want->batch, want->head);
     const int64_t planes = v.partition.sequences * v.partition.heads;
     fv__parallel_for(T(count_spans)(&v) * v.partition.heads, T(statistics_task), &v);

@@ -131,6 +131,7 @@ FV_API fv_status fv_explanation_add_map(fv_explanation *e, const char *id, const
 /* A matrix of the model (id NULL) or a combination. Statistics are computed here. */
 FV_API fv_status fv_explanation_add_head(fv_explanation *e, int map, int32_t layer, int32_t head, const char *id,
                                          const char *caption, const float *weight);
+/* of_class: one that was added before, or -1. */
 FV_API fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, const char *caption,
                                                 const char *about, int sequence, int32_t of_class, bool is_signed,
                                                 const float *value);

@@ -97,7 +97,8 @@ FV_API void fv_evaluation_free(fv_evaluation *evaluation);
 /* A JSON object with all of it, classes by name. NUL-terminated; freed with fv_text_free. */
 FV_API fv_status fv_evaluation_json(const fv_evaluation *evaluation, const fv_model *model, char **json);
 
-/* The arithmetic on plain arrays: from labels (count) and probabilities (count, classes). */
+/* The arithmetic on plain arrays: from labels (count) and probabilities (count, classes). FV_BAD_DATA: a label that is
+ * no class. */
 FV_API fv_status fv_metrics_of(fv_metrics **metrics, const int32_t *label, const float *probability, int64_t count,
                                int32_t classes);
 FV_API void fv_metrics_free(fv_metrics *metrics);

@@ -35,7 +35,9 @@ char *fv__strdup(const char *text);
 static inline bool fv__mul_ok(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
 static inline bool fv__add_ok(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
 
-/* bytes = element * product(dim); false when a dim is negative or the product overflows (zero dims do not hide it). */
+/* bytes = element * product(dim); false when a dim is negative, the product overflows (zero dims do not hide it), or
+ * there are more axes than any array has: a rank may come from a caller. */
+enum { FV_MOST_AXES = 6 };
 bool fv__size_of(const int64_t *dim, int rank, size_t element, size_t *bytes);
 
 /* Room for `need` items in a growing array: FV_GROW(&items, &capacity, need). Doubles; new items are zero. */
@@ -65,6 +67,11 @@ int64_t fv__fault_point_calls(fv__fault_point point);
 void fv__inject_pause(bool paused); /* this thread's calls do not fail meanwhile, nor count */
 
 /* ---- text */
+
+/* snprintf and vsnprintf, with a point in numbers whatever the locale of the host says. */
+int fv__format(char *text, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int fv__format_list(char *text, size_t size, const char *format, va_list arguments)
+    __attribute__((format(printf, 3, 0)));
 
 /* A growing byte string, always NUL-terminated. After a failed append `failed` stays set: check once at the end. */
 typedef struct fv__buf {

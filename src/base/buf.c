@@ -24,6 +24,21 @@ void fv__buf_add(fv__buf *buf, const void *bytes, size_t count) {
 
 void fv__buf_text(fv__buf *buf, const char *text) { fv__buf_add(buf, text, strlen(text)); }
 
+int fv__format_list(char *text, size_t size, const char *format, va_list arguments) {
+    fv__locale saved = fv__locale_enter();
+    int wanted = vsnprintf(text, size, format, arguments);
+    fv__locale_leave(saved);
+    return wanted;
+}
+
+int fv__format(char *text, size_t size, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int wanted = fv__format_list(text, size, format, arguments);
+    va_end(arguments);
+    return wanted;
+}
+
 void fv__buf_printf(fv__buf *buf, const char *format, ...) {
     char small[256];
     fv__locale saved = fv__locale_enter();

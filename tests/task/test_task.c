@@ -42,6 +42,11 @@ static void test_metrics(void **state) {
     assert_true(fabs(m->loss - loss) < 1e-6);
     fv_metrics_free(m);
     refused(FV_BAD_DATA, fv_metrics_of(&m, label, p, 0, 3), "nothing to judge: no labelled texts");
+    const int32_t beyond[] = {0, 3}, before[] = {0, -1};
+    refused(FV_BAD_DATA, fv_metrics_of(&m, beyond, p, 2, 3),
+            "metrics: label of text 1\n  expected 0 to 2\n  found:   3");
+    refused(FV_BAD_DATA, fv_metrics_of(&m, before, p, 2, 3),
+            "metrics: label of text 1\n  expected 0 to 2\n  found:   -1");
 }
 
 static void test_scores(void **state) {

@@ -94,16 +94,18 @@ static int64_t most_chunks(const fv_decode_plan *plan, const fv_kv_cache *cache)
 }
 
 fv__decode_partition fv__decode_partition_of(const fv_decode_plan *plan, const fv_kv_cache *cache) {
-    const size_t rows = (size_t)(plan->group * plan->row_batch), kv_heads = (size_t)cache->o.kv_heads,
-                 batch = (size_t)cache->o.batch, q_pad = (size_t)plan->q_pad, o_pad = (size_t)plan->o_pad;
-    const size_t weights = rows * FV_DECODE_CHUNK,
-                 row = q_pad > 2 * o_pad ? q_pad : 2 * o_pad; /* or one of q, two of out */
+    const int64_t rows = fv__attn_times(plan->group, plan->row_batch);
+    const size_t kv_heads = (size_t)cache->o.kv_heads,
+                 batch = (size_t)cache->o.batch;
+    const int64_t q_pad = plan->q_pad, o_pad = plan->o_pad, weights = fv__attn_times(rows, FV_DECODE_CHUNK),
+                  row = q_pad > 2 * o_pad ? q_pad : 2 * o_pad; /* or one of q, two of out */
     fv__decode_partition partition = {.chunks = most_chunks(plan, cache)};
     size_t parts;
     partition.first_bytes = fv__attn_lines((int64_t)batch + 1, sizeof(int64_t));
     partition.left_bytes = fv__attn_lines((int64_t)(batch * kv_heads), sizeof(atomic_int));
-    partition.part_bytes = fv__attn_lines((int64_t)(rows * (o_pad + 2)), sizeof(float));
-    partition.worker_bytes = fv__attn_lines((int64_t)(rows * q_pad + (weights > row ? weights : row)), sizeof(float));
+    partition.part_bytes = fv__attn_lines(fv__attn_times(rows, o_pad + 2), sizeof(float));
+    partition.worker_bytes =
+        fv__attn_lines(fv__attn_times(rows, q_pad) + (weights > row ? weights : row), sizeof(float));
     partition.bytes = SIZE_MAX;
     if (!fv__mul_ok(partition.part_bytes, (size_t)partition.chunks * kv_heads, &parts)) return partition;
     const size_t bytes =
@@ -121,7 +123,7 @@ size_t fv_decode_scratch(const fv_decode_plan *plan, const fv_kv_cache *cache) {
 size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, char *out, size_t size) {
     static const char *const kinds[] = {"contiguous", "ring", "paged"};
     char text[320];
-    int used = snprintf(text, sizeof text,
+    int used = fv__format(text, sizeof text,
                         "decode: %s %s %s, group %lld, up to %lld rows at once, chunks of %d keys, %d thread%s, "
                         "scratch %.1f KiB",
                         fv_dtype_name(cache->o.dtype), kinds[cache->o.kind], fv__isa_name(fv__simd_f32_now()->isa),

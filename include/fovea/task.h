@@ -116,7 +116,9 @@ typedef struct fv_answer_options {
 } fv_answer_options;
 FV_API const fv_option *fv_answer_option_rows(void);
 
-/* One row of fv_model_predict as a line without its end; json: an object. Freed with fv_text_free. */
+/* One row of fv_model_predict as a line without its end; json: an object. Freed with fv_text_free. Labels come from
+ * files, and the line may go to a terminal: their control characters are \xNN in text, tsv and csv (tabs and line
+ * breaks blanks, in csv as they are); json has every label exactly, with \u001b for ESC. */
 FV_API fv_status fv_answer_line(char **line, const fv_model *model, const float *answer,
                                 const fv_answer_options *options);
 

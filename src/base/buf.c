@@ -57,6 +57,18 @@ void fv__buf_printf(fv__buf *buf, const char *format, ...) {
     fv__locale_leave(saved);
 }
 
+void fv__buf_shown(fv__buf *buf, const char *text, size_t size) {
+    const unsigned char *p = (const unsigned char *)text;
+    for (size_t i = 0; i < size; i++) {
+        const bool late = p[i] == 0xC2 && i + 1 < size && p[i + 1] >= 0x80 && p[i + 1] < 0xA0;
+        if (late) i++;
+        if (late || p[i] < 32 || p[i] == 127)
+            fv__buf_printf(buf, "\\x%02x", (unsigned)p[i]);
+        else
+            fv__buf_add(buf, text + i, 1);
+    }
+}
+
 fv_status fv__buf_status(const fv__buf *buf) { return buf->failed ? FV_NO_RESOURCES : FV_OK; }
 
 void fv__buf_free(fv__buf *buf) {

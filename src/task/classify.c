@@ -197,7 +197,13 @@ static void write_csv(fv__buf *line, const ranking *a, bool probabilities) {
     for (int32_t i = 0; i < a->count; i++) {
         const char *name = a->classes.name[a->order[i]];
         fv__buf_text(line, i ? ",\"" : "\"");
-        for (; *name; name++) fv__buf_add(line, *name == '"' ? "\"\"" : name, *name == '"' ? 2 : 1);
+        for (size_t length; *name; name += length) {
+            length = strcspn(name, "\"\t\n\r");
+            fv__buf_shown(line, name, length);
+            if (!name[length]) break;
+            fv__buf_add(line, name[length] == '"' ? "\"\"" : name + length, name[length] == '"' ? 2 : 1);
+            length++;
+        }
         fv__buf_text(line, "\"");
         if (probabilities) fv__buf_printf(line, ",%.6f", (double)a->probability[a->order[i]]);
     }

@@ -37,6 +37,8 @@ static void *allocate(size_t bytes) {
     return pointer;
 }
 
+void *fv__alloc_raw(size_t bytes) { return allocate(bytes); }
+
 void *fv__alloc(size_t bytes) {
     void *pointer = allocate(bytes);
     if (pointer) memset(pointer, 0, bytes ? bytes : 1);

@@ -40,7 +40,8 @@ static fv_status fill(fv_tensor_file *file, const char *path) {
     if (!file->path) return FV_NO_RESOURCES;
     FV_TRY(fv__map_create(&file->names));
     FV_TRY(fv__map_create(&file->metadata));
-    fv_status status = fv__file_map(&file->bytes, path);
+    bool of_model = file->fault == FV_BAD_MODEL;
+    fv_status status = of_model ? fv__file_read_regular(&file->bytes, path) : fv__file_read(&file->bytes, path);
     if (status == FV_BAD_DATA) return file->fault;
     FV_TRY(status);
     FV_TRY(refuse_by_name(file));

@@ -230,7 +230,7 @@ static fv_status load_text(fv_vectors **vectors, const char *path, const fv__fil
 fv_status fv_vectors_load(fv_vectors **vectors, const char *path) {
     fv__file file;
     *vectors = NULL;
-    FV_TRY(fv__file_map(&file, path));
+    FV_TRY(fv__file_read(&file, path));
     bool tensors = file.size > 8 && file.data[8] == '{' && !file.data[7];
     fv_status status = tensors ? FV_OK : load_text(vectors, path, &file);
     fv__file_free(&file);

@@ -125,7 +125,8 @@ static const char *escape_of(const unsigned char *c, char text[8]) {
     if (*c == 0xe2 && c[1] == 0x80 && (c[2] == 0xa8 || c[2] == 0xa9))
         return snprintf(text, 8, "\\u%04x", 0x2000 + (c[2] & 0x3f)), text;
     if (*c == 0xef && c[1] == 0xbb && c[2] == 0xbf) return "\\ufeff";
-    if (*c == 0xef && c[1] == 0xbf && c[2] >= 0xbe) return snprintf(text, 8, "\\u%04x", 0xff00 + 0xc0 + (c[2] & 0x3f)), text;
+    if (*c == 0xef && c[1] == 0xbf && c[2] >= 0xbe)
+        return snprintf(text, 8, "\\u%04x", 0xff00 + 0xc0 + (c[2] & 0x3f)), text;
     if (*c == '"' || *c == '\\') return snprintf(text, 8, "\\%c", *c), text;
     if (*c < 0x20 || *c == 0x7f) return snprintf(text, 8, "\\x%02x", *c), text;
     return NULL;

@@ -25,7 +25,7 @@ void fv__log(fv_log_level level, const char *format, ...) __attribute__((format(
 
 /* 64-byte aligned, zero-filled; NULL sets the message (return FV_NO_RESOURCES). A size of 0 gives a valid pointer. */
 void *fv__alloc(size_t bytes);
-void *fv__alloc_raw(size_t bytes); /* not zero-filled: for what is written at once */
+void *fv__alloc_raw(size_t bytes);                /* not zero-filled: for what is written at once */
 void *fv__alloc_array(size_t count, size_t size); /* checks count * size */
 void *fv__realloc(void *pointer, size_t old_bytes,
                   size_t new_bytes); /* the old block stays valid on failure; new bytes are zero */
@@ -154,8 +154,8 @@ size_t fv__options_key(const fv_option *rows, const void *options, void *key, si
 
 /* ---- files */
 
-/* A file in memory, as it was when it was read. Directories and unreadable files are FV_BAD_DATA with the reason. "-" is
- * not special here. The second form is for files of a model or a run: pipes and devices, which may never end, are
+/* A file in memory, as it was when it was read. Directories and unreadable files are FV_BAD_DATA with the reason. "-"
+ * is not special here. The second form is for files of a model or a run: pipes and devices, which may never end, are
  * FV_BAD_DATA too. */
 typedef struct fv__file {
     const unsigned char *data;

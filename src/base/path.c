@@ -69,7 +69,8 @@ static fv_status not_own(const char *path) {
 
 fv_status fv__check_own_file(const char *path) {
     struct stat about;
-    if (lstat(path, &about)) return errno == ENOENT || errno == ENOTDIR ? FV_OK : fv__file_fail(FV_FAIL, path, "look at");
+    if (lstat(path, &about))
+        return errno == ENOENT || errno == ENOTDIR ? FV_OK : fv__file_fail(FV_FAIL, path, "look at");
     return S_ISREG(about.st_mode) ? FV_OK : not_own(path);
 }
 
@@ -128,8 +129,8 @@ static fv_status take_lock(int fd, const char *path) {
     return written ? FV_OK : fv__file_fail(FV_FAIL, path, "write");
 }
 
-/* The folder is locked too, so that a removed lock file lets nobody in. Some file systems lock no folders: there the file
- * must do. */
+/* The folder is locked too, so that a removed lock file lets nobody in. Some file systems lock no folders: there the
+ * file must do. */
 static fv_status lock_folder(int *fd, const char *path, int file) {
     char *folder = fv__strdup(path);
     if (!folder) return FV_NO_RESOURCES;

@@ -28,8 +28,8 @@ struct fv_params {
     entry *entries;
     size_t count, entry_capacity;
     void *values, *grads;
-    int64_t used;       /* elements, gaps included */
-    size_t value_bytes; /* room in `values` */
+    int64_t used;                   /* elements, gaps included */
+    size_t value_bytes;             /* room in `values` */
     const fv_tensor_file *expected; /* NULL, or where the values will come from */
 };
 

@@ -154,8 +154,8 @@ fv_status fv__tensor_file_need(const fv_tensor_file *file, const char *name, con
     if (same_kind && fv_tensor_same_shape(expected, found)) return FV_OK;
     fv_tensor_describe(expected, want, sizeof want);
     fv_tensor_describe(found, have, sizeof have);
-    return fv__fail(file->fault, "%s: tensor \"%s\" has the wrong shape\n  expected %s\n  found:   %s", file->path, name,
-                    want, have);
+    return fv__fail(file->fault, "%s: tensor \"%s\" has the wrong shape\n  expected %s\n  found:   %s", file->path,
+                    name, want, have);
 }
 
 const char *fv_tensor_file_metadata(const fv_tensor_file *file, const char *key) {

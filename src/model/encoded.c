@@ -6,9 +6,7 @@
 
 #include <string.h>
 
-bool fv__adds_cls(const fv_model_options *options) {
-    return options->pooling && strcmp(options->pooling, "cls") == 0;
-}
+bool fv__adds_cls(const fv_model_options *options) { return options->pooling && strcmp(options->pooling, "cls") == 0; }
 
 fv_status fv__model_corpus(fv_corpus **corpus, const fv_model *model, const fv_dataset *data) {
     const fv_model_options *o = &model->options;

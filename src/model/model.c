@@ -1,5 +1,6 @@
 /* A model as an object: making one, asking it what it is, freeing it. */
 #include "model/model.h"
+#include "grad/graph.h"
 #include "io/tensor_file.h"
 #include "model/features.h"
 

@@ -7,6 +7,7 @@
 #define FV_MODEL_MODEL_H
 
 #include "base/base.h"
+#include "fovea/files.h"
 #include "fovea/model.h"
 #include "fovea/nn.h"
 #include "fovea/vectors.h"
@@ -79,7 +80,7 @@ fv_status fv__model_create(fv_model **model, const fv_model_options *options, co
 /* The same for weights that are in a file: what the options ask for is held against its header before memory is taken
  * or a number drawn. The values are still to be copied. */
 fv_status fv__model_create_for(fv_model **model, const fv_model_options *options, const fv__target *target,
-                               fv_tokenizer *tokenizer, int64_t ngrams, const struct fv_tensor_file *weights);
+                               fv_tokenizer *tokenizer, int64_t ngrams, const fv_tensor_file *weights);
 /* Weights can be finite and still too large for the arithmetic: FV_BAD_MODEL, naming the tensor with the largest, when
  * one of these outputs or answers is not finite. */
 fv_status fv__check_outputs(const fv_model *model, const float *output, int64_t count);

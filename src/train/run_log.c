@@ -10,8 +10,8 @@
 /* A run folder may come from anywhere. None of the names that a run writes may be a link, which leads out of it, or a
  * pipe, at which one waits. */
 static fv_status check_names(const char *folder) {
-    static const char *const names[] = {"lock",       "metrics.jsonl", "train.log",         "eval.json",
-                                        "config.json", "tokenizer.json", "model.safetensors", "config.yaml",
+    static const char *const names[] = {"lock",        "metrics.jsonl",      "train.log",         "eval.json",
+                                        "config.json", "tokenizer.json",     "model.safetensors", "config.yaml",
                                         "command.txt", "last/a.safetensors", "last/b.safetensors"};
     char *path;
     FV_TRY(fv__path_join(&path, folder, "last"));

@@ -8,12 +8,10 @@
 #include "base/base.h"
 #include "fovea/random.h"
 
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- status */
 
@@ -341,42 +339,6 @@ static void floats_print_short_and_exact(void **state) {
     assert_non_null(strstr(text, "nan"));
 }
 
-/* The host program may run in a language that writes 1,5. */
-static void numbers_ignore_the_locale(void **state) {
-    (void)state;
-    static const char *const tried[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8"};
-    bool found = false;
-    for (int i = 0; i < 3 && !found; i++) found = setlocale(LC_NUMERIC, tried[i]) != NULL;
-    if (!found && !system("d=$(mktemp -d) && localedef -i de_DE -f UTF-8 $d/de_DE.UTF-8 >/dev/null 2>&1; "
-                          "echo $d >/tmp/fovea-locale-$PPID")) {
-        char path[64], folder[256] = "";
-        snprintf(path, sizeof path, "/tmp/fovea-locale-%ld", (long)getpid());
-        FILE *file = fopen(path, "r");
-        if (file && fgets(folder, sizeof folder, file)) folder[strcspn(folder, "\n")] = 0;
-        if (file) fclose(file);
-        unlink(path);
-        setenv("LOCPATH", folder, 1);
-        found = setlocale(LC_NUMERIC, "de_DE.UTF-8") != NULL;
-        snprintf(path, sizeof path, "rm -rf %.50s", folder);
-        if (*folder && system(path)) fail();
-    }
-    double f;
-    char text[32];
-    fv__buf b = {0};
-    assert_true(fv__parse_float("1.5", &f) && f == 1.5);
-    fv__print_float(text, 1.5);
-    assert_string_equal(text, "1.5");
-    fv__buf_printf(&b, "%.1f", 1.5);
-    assert_string_equal(b.data, "1.5");
-    fv__buf_free(&b);
-    fv__fail(FV_USAGE, "found: %g", 1.5);
-    assert_string_equal(fv_message(), "found: 1.5");
-    fv__format(text, sizeof text, "%.2f", 0.25);
-    assert_string_equal(text, "0.25");
-    setlocale(LC_NUMERIC, "C");
-    if (!found) print_message("no locale with a decimal comma on this machine\n");
-}
-
 static void utf8_is_checked(void **state) {
     (void)state;
     static const struct {
@@ -602,7 +564,6 @@ int main(void) {
         cmocka_unit_test(buffer_grows_and_remembers_failure),
         cmocka_unit_test(numbers_are_strict),
         cmocka_unit_test(floats_print_short_and_exact),
-        cmocka_unit_test(numbers_ignore_the_locale),
         cmocka_unit_test(utf8_is_checked),
         cmocka_unit_test(nearest_name_is_found),
         cmocka_unit_test(map_counts_and_keeps_order),

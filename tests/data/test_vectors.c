@@ -281,8 +281,8 @@ static void test_no_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_neighbours),   cmocka_unit_test(test_any_number_of_threads),
-        cmocka_unit_test(test_smallest),     cmocka_unit_test(test_save_and_load), cmocka_unit_test(test_words_beside),
-        cmocka_unit_test(test_save_that_fails),
+        cmocka_unit_test(test_smallest),     cmocka_unit_test(test_save_and_load),
+        cmocka_unit_test(test_words_beside), cmocka_unit_test(test_save_that_fails),
         cmocka_unit_test(test_text_formats), cmocka_unit_test(test_bad_text_files),
         cmocka_unit_test(test_fill),         cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

@@ -95,8 +95,7 @@ static int64_t most_chunks(const fv_decode_plan *plan, const fv_kv_cache *cache)
 
 fv__decode_partition fv__decode_partition_of(const fv_decode_plan *plan, const fv_kv_cache *cache) {
     const int64_t rows = fv__attn_times(plan->group, plan->row_batch);
-    const size_t kv_heads = (size_t)cache->o.kv_heads,
-                 batch = (size_t)cache->o.batch;
+    const size_t kv_heads = (size_t)cache->o.kv_heads, batch = (size_t)cache->o.batch;
     const int64_t q_pad = plan->q_pad, o_pad = plan->o_pad, weights = fv__attn_times(rows, FV_DECODE_CHUNK),
                   row = q_pad > 2 * o_pad ? q_pad : 2 * o_pad; /* or one of q, two of out */
     fv__decode_partition partition = {.chunks = most_chunks(plan, cache)};
@@ -124,11 +123,11 @@ size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, 
     static const char *const kinds[] = {"contiguous", "ring", "paged"};
     char text[320];
     int used = fv__format(text, sizeof text,
-                        "decode: %s %s %s, group %lld, up to %lld rows at once, chunks of %d keys, %d thread%s, "
-                        "scratch %.1f KiB",
-                        fv_dtype_name(cache->o.dtype), kinds[cache->o.kind], fv__isa_name(fv__simd_f32_now()->isa),
-                        (long long)plan->group, (long long)plan->row_batch, FV_DECODE_CHUNK, fv_threads(),
-                        fv_threads() == 1 ? "" : "s", (double)fv_decode_scratch(plan, cache) / 1024);
+                          "decode: %s %s %s, group %lld, up to %lld rows at once, chunks of %d keys, %d thread%s, "
+                          "scratch %.1f KiB",
+                          fv_dtype_name(cache->o.dtype), kinds[cache->o.kind], fv__isa_name(fv__simd_f32_now()->isa),
+                          (long long)plan->group, (long long)plan->row_batch, FV_DECODE_CHUNK, fv_threads(),
+                          fv_threads() == 1 ? "" : "s", (double)fv_decode_scratch(plan, cache) / 1024);
     if (plan->left >= 0 || plan->right >= 0) used += snprintf(text + used, sizeof text - (size_t)used, ", window");
     if (plan->o.memory) used += snprintf(text + used, sizeof text - (size_t)used, ", memory");
     if (plan->o.softcap > 0) used += snprintf(text + used, sizeof text - (size_t)used, ", softcap");

@@ -284,7 +284,8 @@ static fv_status evaluate(part_scores *j, const char *part, const fv_model *mode
     return FV_OK;
 }
 
-/* The validation texts were evaluated while training: the best scores are those of the model. */
+/* The validation texts were evaluated while training: the best scores are those of the model. Where no texts were set
+ * aside, what it makes of its training texts is better than nothing. */
 static fv_status evaluate_parts(const fv_model *model, const parts *p, const fv_train_result *result) {
     part_scores list[2];
     int count = 0;
@@ -295,6 +296,7 @@ static fv_status evaluate_parts(const fv_model *model, const parts *p, const fv_
         status = evaluate(&list[count++], "valid", model, p->valid);
     if (status == FV_OK && p->test && p->test->texts.count > 0)
         status = evaluate(&list[count++], "test", model, p->test);
+    if (status == FV_OK && count == 0) status = evaluate(&list[count++], "train", model, p->train);
     if (status == FV_OK) print_scores(list, count, result);
     return status;
 }

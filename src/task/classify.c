@@ -249,6 +249,7 @@ static const fv_score scores[] = {{"accuracy", 0, true}, {"macro-f1", 0, true}, 
 const fv__task fv__task_classify = {
     .info = {"classify", "one of several classes for a text", "a file of labelled texts", FV_TARGET_CLASS,
              FV_MODEL_BY_GRADIENT | FV_MODEL_FITS_CLASSES, options, scores, NULL},
+    .tie = "loss",
     .check = check,
     .prepare = prepare,
     .loss = loss,

@@ -22,6 +22,7 @@ typedef struct fv__task fv__task;
 struct fv__task {
     fv_task info; /* public row; first, so a pointer to it is a pointer to this */
 
+    const char *tie; /* the score that decides between two models of equal metric; NULL: the earlier stays */
     /* Refuses parts from which nothing can be learnt. valid: NULL or at least one text. */
     fv_status (*check)(const fv_dataset *train, const fv_dataset *valid);
     /* What the outputs are, from the training part: target->type and outputs. Names are borrowed. */

@@ -86,14 +86,28 @@ static fv_status keep_best(trainer *t, const fv_evaluation *e) {
     return e ? fv__run_log_evaluation(t->run_log, t->model, e, t->state.updates) : FV_OK;
 }
 
+static double worth(fv_score score) { return score.higher_is_better ? score.value : -score.value; }
+
+/* Few texts give few values: between equal ones the task's second opinion decides. */
+static bool breaks_tie(const trainer *t, const fv_scores *scores) {
+    fv_score now, best;
+    if (!t->task->tie || fv_scores_find(scores, t->task->tie, &now) != FV_OK) return false;
+    return fv_scores_find(&t->state.best, t->task->tie, &best) == FV_OK && worth(now) > worth(best);
+}
+
+static bool is_best(const trainer *t, const fv_scores *scores, double value) {
+    if (t->state.judged < 0 || value > t->state.best_value) return true;
+    return value == t->state.best_value && breaks_tie(t, scores);
+}
+
 static fv_status evaluate_shown(trainer *t) {
     fv_evaluation *found;
     fv_score metric = {0};
     fv__state *s = &t->state;
     FV_TRY(fv_evaluate_encoded(&found, t->model, t->encoded));
     fv_status status = fv_scores_find(&found->scores, t->setup->task.metric, &metric);
-    double value = metric.higher_is_better ? metric.value : -metric.value;
-    bool best = s->judged < 0 || value > s->best_value;
+    double value = worth(metric);
+    bool best = is_best(t, &found->scores, value);
     s->judged = s->updates;
     s->bad = best ? 0 : s->bad + 1;
     if (best) {

@@ -159,15 +159,3 @@ case a NUL character that JSON spells out
 do printf '{"text": "a\\u0000b", "label": "c"}\n' > nul.jsonl; fovea train nul.jsonl
 exit 3
 err~ malformed JSON: \u0000 cannot be part of a text
-
-case escape sequences of labels are shown, not sent, in every format but JSON, which has its own
-do printf 'label,text\n"\033[31mred\033]0;owned\007",x\n"\302\233b|",y\n' > e.csv; fovea check e.csv 2> /dev/null > text; for f in tsv csv md json; do fovea info e.csv --format $f > $f 2> /dev/null; done; ! grep -l "$(printf '\033')" text tsv csv md json; ! grep -l "$(printf '\302\233')" text tsv csv md json; ! grep -l "$(printf '\007')" text tsv csv md json; grep -hoF '\x1b[31mred\x1b]0;owned\x07' text tsv csv md | wc -l; grep -oF '\x9bb' text; cat json
-out 4
-out \x9bb
-out~ "\u001b[31mred\u001b]0;owned\u0007"
-out~ "\u009bb|"
-
-case escape sequences of a model's classes and of metadata
-do printf '__label__\033[31mred goal\n__label__blue law\n__label__\033[31mred goal goal\n__label__blue law law\n' > l.txt; fovea train l.txt --model bayes --min-texts 1 -o m -q > /dev/null 2> log; for f in text tsv csv json; do fovea predict m l.txt --format $f; fovea eval m l.txt --format $f; fovea info m --format $f; done > all 2>> log; st m.safetensors '{"__metadata__":{"k":"\u001b[2J"},"\u001b[1m":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}' 4; fovea info m.safetensors >> all; fovea info m.safetensors --metadata k >> all; ! grep -l "$(printf '\033')" all log; grep -cF '\x1b[31mred' all; tail -n 1 all; fovea predict m l.txt | head -n 1
-out \x1b[2J
-out \x1b[31mred

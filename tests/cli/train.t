@@ -320,36 +320,11 @@ case a model of before tasks had names
 do model linear; sed -i '/"task"/d' m/config.json; echo 'goal team' | fovea predict m
 out sport
 
-case a run folder whose names lead elsewhere is not written to
-do cp -r "$FIX/transformer" r; echo precious > victim; for n in lock metrics.jsonl train.log eval.json config.json tokenizer.json model.safetensors last/a.safetensors; do cp -r r q; rm -f q/$n; ln -s "$PWD/victim" q/$n; timeout 20 fovea train --resume q --epochs 5 -q 2> err && echo "went on: $n"; grep -q "is a link, a pipe or a device" err || cat err; rm -rf q; done; mkdir other; cp -r r q; rm -rf q/last; ln -s "$PWD/other" q/last; fovea train --resume q --epochs 5 -q 2> err && echo "went on: last"; ls other; cp -r r h; rm h/metrics.jsonl; ln victim h/metrics.jsonl; fovea train --resume h --epochs 5 -q 2> err && echo "went on: hard link"; cat victim
-out precious
-not went on
+case nothing was set aside: the training texts are the table
+do fovea train "$FIX/train.txt" --model bayes -o a --valid-share 0 -q --results tsv | cut -f 1,2
+out bayes	train
 
-case pipes in a run folder are refused at once
-do cp -r "$FIX/transformer" r; for n in config.yaml config.json tokenizer.json model.safetensors metrics.jsonl last/a.safetensors .config.json.tmp; do cp -r r q; rm -f q/$n; mkfifo q/$n; timeout 20 fovea train --resume q --epochs 6 -q 2> err; [ $? -ne 124 ] || echo "waited: $n"; timeout 20 fovea predict q "$FIX/train.txt" > /dev/null 2> err; [ $? -ne 124 ] || echo "waited: $n"; rm -rf q; done; echo done
-out done
-not waited
-
-case a removed lock lets no second trainer in
-do fovea train "$FIX/train.txt" --model transformer --d-model 16 --heads 2 --layers 1 --epochs 400 -o r -q > /dev/null 2>&1 & while [ ! -s r/config.yaml ]; do sleep .05; done; rm r/lock; fovea train --resume r 2> err; code=$?; kill %1; wait; cat err >&2; exit $code
-exit 1
-err~ is locked by another process
-
-case a second document in a configuration file
-do printf 'model: bayes\n---\nmodel: linear\n' > c.yaml; fovea train "$FIX/train.txt" --config c.yaml
-exit 2
-err fovea: error: c.yaml:2: a second document
-
-case too many keys, and too large a file
-do for i in $(seq 1001); do echo "k$i: 1"; done > c.yaml; sed -i 's/^k/vector-k/' c.yaml; head -c 2000000 /dev/zero | tr '\0' '#' > big.yaml; fovea train "$FIX/train.txt" --config big.yaml; fovea train "$FIX/train.txt" --config c.yaml
-exit 2
-err fovea: error: big.yaml: is larger than 1 MiB
-
-case a pipe as configuration, as shells make them
-do echo 'model: bayes' | fovea train "$FIX/train.txt" --config /dev/stdin -o p -q > /dev/null && mkfifo f; timeout 10 fovea train "$FIX/train.txt" --config f
-exit 2
-err fovea: error: f: is a pipe or a device
-
-case a run whose path is no UTF-8 is resumed by its own configuration
-do d=$(printf 'caf\351'); mkdir "$d"; cp "$FIX/train.txt" "$d/x.txt"; fovea train "$d/x.txt" --model transformer --d-model 16 --heads 2 --layers 1 --epochs 1 -o "$d/r" -q > /dev/null && grep -q '!!binary' "$d/r/config.yaml" && fovea train --resume "$d/r" --epochs 2 -q > /dev/null && fovea predict "$d/r" "$d/x.txt" | wc -l
-out 200
+case the first example leaves attention worth looking at
+do line=$(grep '^fovea train -i examples/toy.tsv --model attention' "$README"); cd "$(dirname "$README")"; eval "$(echo "$line" | sed "s,runs/toy,$OLDPWD/toy,") -q"
+do fovea explain -m "$OLDPWD/toy" 'a mail reader for the terminal' | awk '/^layer 0/ { for (i = 3; i <= NF; i++) sum += $i; exit !(sum / (NF - 2) > 0.25) }' && echo focused
+out focused

@@ -161,6 +161,34 @@ static void test_counts_and_best(void **state) {
     assert_true(r.stopped_early && r.updates == r.best_update + 20);
 }
 
+typedef struct kept {
+    double metric, loss; /* of the best evaluation by metric and loss */
+    int64_t update, evaluations;
+} kept;
+
+static void note_evaluation(void *context, const fv_event *e) {
+    kept *k = context;
+    if (e->kind != FV_EVENT_EVAL) return;
+    double metric = e->valid.score[0].value, loss = e->valid.score[2].value;
+    bool better = k->evaluations == 0 || metric > k->metric || (metric == k->metric && loss < k->loss);
+    assert_int_equal(better, e->best);
+    if (better) *k = (kept){metric, loss, e->step, k->evaluations};
+    k->evaluations++;
+}
+
+/* Forty texts are soon all right: of those models the one with the lowest loss is kept. */
+static void test_ties_are_broken_by_the_loss(void **state) {
+    (void)state;
+    fv_train_result r;
+    kept k = {0};
+    fv_train_setup how = quick(NULL);
+    how.train.epochs = 8, how.event = note_evaluation, how.event_context = &k;
+    run_hash(&how, &r);
+    assert_true(k.metric == 1 && k.evaluations == 12 && k.update > 60);
+    assert_int_equal(r.best_update, k.update);
+    assert_true(r.best.score[2].value == k.loss);
+}
+
 /* Four batches of 8 make the gradient of one batch of 32. The tables see the same rows. */
 static void test_accumulation(void **state) {
     (void)state;
@@ -477,6 +505,7 @@ int main(void) {
         cmocka_unit_test(test_setup),
         cmocka_unit_test(test_same_bytes_for_any_threads),
         cmocka_unit_test(test_counts_and_best),
+        cmocka_unit_test(test_ties_are_broken_by_the_loss),
         cmocka_unit_test(test_accumulation_weighs_texts),
         cmocka_unit_test(test_accumulation),
         cmocka_unit_test(test_no_allocations_after_the_first_step),

@@ -166,6 +166,7 @@ fv_status fv_explanation_add_sequence(fv_explanation *e, const char *caption, co
         s.size = size;
         if (!s.text) return FV_NO_RESOURCES;
     }
+    fv__part_words(&s);
     FV_TRY(FV_GROW(&e->sequence, &e->store->sequences, (size_t)e->sequences + 1));
     if (index) *index = e->sequences;
     e->sequence[e->sequences++] = s;
@@ -298,7 +299,7 @@ bool fv__rows_sum_to_one(const float *weight, int64_t rows, int64_t keys) {
     return true;
 }
 
-static bool is_causal(const float *weight, int64_t matrices, int64_t queries, int64_t keys) {
+bool fv__is_causal(const float *weight, int64_t matrices, int64_t queries, int64_t keys) {
     if (queries != keys || keys < 2) return false;
     for (int64_t m = 0; m < matrices; m++)
         for (int64_t i = 0; i < queries; i++)
@@ -307,10 +308,32 @@ static bool is_causal(const float *weight, int64_t matrices, int64_t queries, in
     return true;
 }
 
+fv_status fv_explanation_add_weights(fv_explanation *e, const char *id, const char *caption, int query, int key,
+                                     const float *weights, int64_t layers, int64_t heads) {
+    FV_TRY(check_sequence(e, query, "fv_explanation_add_weights"));
+    FV_TRY(check_sequence(e, key, "fv_explanation_add_weights"));
+    int64_t queries = e->sequence[query].count, keys = e->sequence[key].count;
+    size_t bytes;
+    if (layers < 1 || heads < 1 || layers > INT32_MAX || heads > INT32_MAX ||
+        !fv__size_of((int64_t[]){layers, heads, queries, keys}, 4, sizeof *weights, &bytes))
+        return fv__fail(FV_USAGE,
+                        "fv_explanation_add_weights: %lld x %lld x %lld x %lld is no (layers, heads, queries, keys)",
+                        (long long)layers, (long long)heads, (long long)queries, (long long)keys);
+    int map;
+    bool normalised = fv__rows_sum_to_one(weights, layers * heads * queries, keys);
+    FV_TRY(fv_explanation_add_map(e, id, caption, query, key, normalised,
+                                  fv__is_causal(weights, layers * heads, queries, keys), &map));
+    for (int64_t l = 0; l < layers; l++)
+        for (int64_t h = 0; h < heads; h++)
+            FV_TRY(fv_explanation_add_head(e, map, (int32_t)l, (int32_t)h, NULL, NULL,
+                                           weights + (l * heads + h) * queries * keys));
+    return fv_explanation_combine(e, map);
+}
+
 static fv_status fill_of(fv_explanation *e, const float *weights, int64_t layers, int64_t heads, int64_t queries,
                          int64_t keys, const char *const *query_captions, const char *const *key_captions) {
     bool same = queries == keys && (!query_captions || !key_captions || query_captions == key_captions);
-    int key, query, map;
+    int key, query;
     FV_TRY(add_positions(e, same ? "positions" : "keys",
                          key_captions ? key_captions
                          : same       ? query_captions
@@ -318,14 +341,8 @@ static fv_status fill_of(fv_explanation *e, const float *weights, int64_t layers
                          keys, &key));
     query = key;
     if (!same) FV_TRY(add_positions(e, "queries", query_captions, queries, &query));
-    bool normalised = fv__rows_sum_to_one(weights, layers * heads * queries, keys);
-    FV_TRY(fv_explanation_add_map(e, same ? "self" : "cross", same ? "Self-attention" : "Attention", query, key,
-                                  normalised, is_causal(weights, layers * heads, queries, keys), &map));
-    for (int64_t l = 0; l < layers; l++)
-        for (int64_t h = 0; h < heads; h++)
-            FV_TRY(fv_explanation_add_head(e, map, (int32_t)l, (int32_t)h, NULL, NULL,
-                                           weights + (l * heads + h) * queries * keys));
-    return fv_explanation_combine(e, map);
+    return fv_explanation_add_weights(e, same ? "self" : "cross", same ? "Self-attention" : "Attention", query, key,
+                                      weights, layers, heads);
 }
 
 fv_status fv_explanation_of(fv_explanation **out, const char *title, const float *weights, int64_t layers,

@@ -119,6 +119,11 @@ out class     texts  precision  recall      f1
 out~ politics    100
 out~ sport       100
 
+case wide characters take two columns of a table
+do sed 's/__label__sport/__label__\xe4\xbd\x93\xe8\x82\xb2\xe6\x96\xb0\xe9\x97\xbb/' "$FIX/train.txt" > t.txt; fovea train t.txt --model bayes -o m -q > /dev/null; fovea eval m t.txt | grep -e politics -e 体育 | sed 's/体育新闻/xxxxxxxx/' | cut -b 1-15
+out politics    100
+out xxxxxxxx    100
+
 case eval with fastText's words
 do fovea test "$FIX/linear" "$FIX/train.txt" 2
 out top-2     1.0000
@@ -150,17 +155,18 @@ out~ Attention
 out~ Gradient x attention for
 
 case explain to files
-do fovea explain "$FIX/transformer" 'goal team vote' -o a.html -o a.png -o a.svg -o a.npy
+do fovea explain "$FIX/transformer" 'goal team vote' -o a.html -o a.png -o a.svg -o a.pdf -o a.npy
 file a.html
+file a.pdf
 file a.png
 file a.svg
 file a.npy
 
 case explain to an unknown kind of file
-do fovea explain "$FIX/transformer" goal -o a.pdf
+do fovea explain "$FIX/transformer" goal -o a.gif
 exit 2
-err fovea: error: --output a.pdf: unknown kind of file
-nofile a.pdf
+err fovea: error: --output a.gif: unknown kind of file
+nofile a.gif
 
 case explain an unknown class
 do fovea explain "$FIX/transformer" goal --class weather
@@ -179,6 +185,65 @@ out escaped
 case explain as a table
 do fovea explain "$FIX/transformer" 'goal team' --format tsv | head -n 1 | cut -f 1
 out token
+
+case weights of another program in the terminal
+do npy w.npy '<f4' '(2, 2)' 16; floats w.npy .5 .5 .25 1; floats w.npy .5 .5 0 1; printf 'ab\ncd\n' > words; fovea show w.npy --labels words
+out~ query (row) attends to key (column)
+out~ cd
+not warning
+
+case weights to files, one sentence as words, a batch of one
+do npy w.npy '<f4' '(1, 1, 2, 1, 2)' 16; floats w.npy .5 .5 0 1; echo 'zwei Woerter' > keys; fovea show w.npy --keys keys -o a.html -o a.pdf -o a.svg && grep -c Woerter a.svg
+out 1
+file a.html
+file a.pdf
+err wrote a.html
+
+case several files are maps of one page
+do npy a.npy '<f4' '(2, 2)' 16; npy b.npy '<f2' '(1, 3, 4)' 24; fovea show a.npy b.npy -o c.html && grep -c '"caption":"b.npy"' c.html; fovea show a.npy b.npy -o c.svg --matrix map-2:0:0
+out 1
+file c.svg
+
+case words that are not as many as the tokens
+do npy w.npy '<f4' '(2, 3)' 24; echo 'one two' > q; fovea show w.npy --queries q --keys q
+exit 3
+err fovea: error: q: not the words of w.npy
+err   expected 3, one for each of its keys
+err   found:   2
+
+case scores are no weights; the hint leads on
+do npy w.npy '<f4' '(2, 2)' 16; floats w.npy 0 1 -1 0; fovea show w.npy || fovea show w.npy --softmax -o a.svg
+err fovea: error: w.npy: layer 0, head 0, query 1, key 0 is no attention weight
+err   found:   -1
+err   try:     --softmax, when these are scores before the softmax
+file a.svg
+
+case a weight that is not a number has a place
+do npy w.npy '<f4' '(2, 2)' 16; floats w.npy 0 1 nan 1; fovea show w.npy
+exit 3
+err~ query 1, key 0 is no attention weight
+
+case rows of NaN are queries that see nothing
+do npy w.npy '<f4' '(2, 2)' 16; floats w.npy 0 1 nan nan; fovea show w.npy -o a.svg
+err fovea: warning: w.npy: 1 rows are NaN throughout: shown as queries that see nothing
+
+case rows that do not sum to one; the hint leads on
+do npy w.npy '<f4' '(2, 2)' 16; floats w.npy .5 1 1 1; fovea show w.npy -o a.svg; fovea show w.npy --normalize -o b.svg 2>&1 | grep -c warning
+exit 1
+out 0
+err fovea: warning: w.npy: rows do not sum to 1 (sums from 1.5 to 2): shown as they are
+err   try:     --normalize, which divides each row by its sum
+
+case an array of another shape
+do npy w.npy '<f4' '(1, 2, 2, 2, 2, 2)' 128; fovea show w.npy
+exit 3
+err fovea: error: w.npy: no attention weights
+err~ expected (layers, heads, queries, keys)
+
+case show without a file
+do fovea show
+exit 2
+err fovea: error: --input is missing: a .npy or .safetensors file of attention weights
 
 case info of a model
 do fovea info "$FIX/transformer" --tensors

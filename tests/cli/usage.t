@@ -12,15 +12,15 @@ out usage: fovea COMMAND [OPTIONS] [FILES]
 out~ train       train a text classifier, a regression or word vectors from files
 
 case help all lists every command
-do fovea help all | grep -cE '^  (train|predict|eval|explain|attend|mechanisms|check|info|verify|bench|data|config|completion|help|version) '
-out 15
+do fovea help all | grep -cE '^  (train|predict|eval|explain|show|attend|mechanisms|check|info|verify|bench|data|config|completion|help|version) '
+out 16
 
 case help of a command, narrow terminal
 do COLUMNS=40 fovea predict --help | awk '/^          / && length > 40 { bad = 1 } END { exit bad }'
 exit 0
 
 case help of every command
-do for c in train predict eval explain attend mechanisms check info verify bench data config completion help version; do fovea $c --help | grep -q "^usage: fovea $c" || echo "$c"; done; echo done
+do for c in train predict eval explain show attend mechanisms check info verify bench data config completion help version; do fovea $c --help | grep -q "^usage: fovea $c" || echo "$c"; done; echo done
 out done
 
 case version

@@ -15,7 +15,10 @@ enum { LARGEST = 1 << 20 };
 /* ---- the file */
 
 static fv_status cannot_read(const char *path, const char *why) {
-    return cli_fail(FV_USAGE, "%s: %s\n  expected a YAML file with flags, such as \"learning-rate: 0.001\"", path, why);
+    return cli_fail(
+        FV_USAGE,
+        "%s: cannot be read\n  expected a YAML file with flags, such as \"learning-rate: 0.001\"\n  found:   %s", path,
+        why);
 }
 
 static bool may_be_pipe(const char *path, bool own) {
@@ -29,7 +32,7 @@ static fv_status read_up(int file, char *text, size_t *size, const char *path) {
         if (got < 0 && errno != EINTR) return cannot_read(path, strerror(errno));
         if (got > 0) *size += (size_t)got;
     }
-    return cannot_read(path, "is larger than 1 MiB");
+    return cannot_read(path, "more than 1 MiB");
 }
 
 fv_status cli_yaml_load(char **text, size_t *size, const char *path, bool own) {
@@ -43,7 +46,7 @@ fv_status cli_yaml_load(char **text, size_t *size, const char *path, bool own) {
     else if (S_ISDIR(about.st_mode))
         status = cannot_read(path, strerror(EISDIR));
     else if (!S_ISREG(about.st_mode) && !pipes)
-        status = cannot_read(path, "is a pipe or a device");
+        status = cannot_read(path, "a pipe or a device");
     *text = cli_alloc(LARGEST + 1);
     *size = 0;
     if (status == FV_OK) status = read_up(file, *text, size, path);

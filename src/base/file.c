@@ -8,9 +8,11 @@
 #include <unistd.h>
 
 static fv_status check_kind(const struct stat *about, const char *path, bool regular) {
-    if (S_ISDIR(about->st_mode)) return fv__fail(FV_BAD_DATA, "%s: is a folder\n  expected a file", path);
+    if (S_ISDIR(about->st_mode))
+        return fv__fail(FV_BAD_DATA, "%s: cannot be read\n  expected a file\n  found:   a folder", path);
     if (regular && !S_ISREG(about->st_mode))
-        return fv__fail(FV_BAD_DATA, "%s: is a pipe, a device or a socket\n  expected a regular file", path);
+        return fv__fail(FV_BAD_DATA,
+                        "%s: cannot be read\n  expected a regular file\n  found:   a pipe, a device or a socket", path);
     return FV_OK;
 }
 

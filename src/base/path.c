@@ -62,8 +62,8 @@ fv_status fv__make_dirs(const char *path) {
 
 static fv_status not_own(const char *path) {
     return fv__fail(FV_FAIL,
-                    "%s: is a link, a pipe or a device\n  expected a regular file, with no other name\n"
-                    "  try:     remove it, or use another folder",
+                    "%s: cannot be used\n  expected a regular file, with no other name\n"
+                    "  found:   a link, a pipe or a device\n  try:     remove it, or use another folder",
                     path);
 }
 

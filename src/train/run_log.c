@@ -15,9 +15,10 @@ static fv_status check_names(const char *folder) {
                                         "command.txt", "last/a.safetensors", "last/b.safetensors"};
     char *path;
     FV_TRY(fv__path_join(&path, folder, "last"));
-    fv_status status = fv__path_is_link(path)
-                           ? fv__fail(FV_FAIL, "%s: is a link\n  expected a folder of the run itself", path)
-                           : FV_OK;
+    fv_status status =
+        fv__path_is_link(path)
+            ? fv__fail(FV_FAIL, "%s: cannot be used\n  expected a folder of the run itself\n  found:   a link", path)
+            : FV_OK;
     fv__free(path);
     for (size_t i = 0; status == FV_OK && i < sizeof names / sizeof *names; i++) {
         FV_TRY(fv__path_join(&path, folder, names[i]));

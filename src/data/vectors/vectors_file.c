@@ -15,7 +15,8 @@ static const char vectors_name[] = "vectors", words_name[] = "words"; /* (words,
 static fv_status list_words(fv__buf *text, const fv_vectors *v, const char *path) {
     for (int64_t i = 0; i < v->count; i++) {
         if (strpbrk(v->word[i], "\r\n"))
-            return fv__fail(FV_USAGE, "%s: a word with a line break cannot be saved", path);
+            return fv__fail(FV_USAGE, "%s: words to be saved\n  expected words without line breaks\n  found:   one",
+                            path);
         fv__buf_text(text, v->word[i]);
         fv__buf_add(text, "\n", 1);
     }
@@ -73,7 +74,9 @@ static fv_status build_from_tensor(fv_vectors **vectors, const fv_tensor *t, con
 /* A copy that ends in NUL, to be cut. */
 static fv_status copy_words(char **text, const void *bytes, size_t size, const char *where) {
     if (fv__utf8_valid(bytes, size) < size || memchr(bytes, 0, size))
-        return fv__fail(FV_BAD_DATA, "%s: not a list of words in UTF-8", where);
+        return fv__fail(FV_BAD_DATA,
+                        "%s: the words of the vectors\n  expected one word a line, in UTF-8\n  found:   other bytes",
+                        where);
     if (!(*text = fv__alloc(size + 1))) return FV_NO_RESOURCES;
     memcpy(*text, bytes, size);
     return FV_OK;
@@ -98,8 +101,10 @@ static fv_status read_words(char **text, const fv_tensor_file *file, const char 
     if (!fv_tensor_file_has(file, words_name)) return read_words_beside(text, path);
     FV_TRY(fv_tensor_file_find(file, words_name, &words));
     if (words.dtype != FV_U8 || words.rank != 1)
-        return fv__fail(FV_BAD_DATA, "%s: tensor \"%s\"\n  expected one axis of U8: a line of text for each word", path,
-                        words_name);
+        return fv__fail(FV_BAD_DATA,
+                        "%s: tensor \"%s\"\n  expected u8 and one axis: a line of text for each word\n"
+                        "  found:   %s and %d axes",
+                        path, words_name, fv_dtype_name(words.dtype), words.rank);
     return copy_words(text, words.data, (size_t)words.dim[0], path);
 }
 
@@ -182,7 +187,9 @@ static fv_status read_width(reader *r, const char *line, bool *header) {
         for (const char *at = line; (at = strpbrk(at, " \t")); at += strspn(at, " \t"))
             r->dim += at[strspn(at, " \t\r")] != 0;
     if (r->dim >= 1 && r->dim <= 65536) return FV_OK;
-    return fv__fail(FV_BAD_DATA, "%s:1: expected a word and its numbers, or a line \"COUNT WIDTH\"", r->path);
+    return fv__fail(FV_BAD_DATA,
+                    "%s:1: the first line\n  expected a word and its numbers, or \"COUNT WIDTH\"\n  found:   neither",
+                    r->path);
 }
 
 static fv_status read_lines(reader *r, char *text) {
@@ -194,7 +201,9 @@ static fv_status read_lines(reader *r, char *text) {
         if (r->line == 1) FV_TRY(read_width(r, at, &header));
         if (!header) FV_TRY(add_line(r, at));
     }
-    if (!r->words) return fv__fail(FV_BAD_DATA, "%s: no vectors", r->path);
+    if (!r->words)
+        return fv__fail(FV_BAD_DATA, "%s: vectors\n  expected a word and its numbers on a line\n  found:   none",
+                        r->path);
     if (r->twice)
         fv__log(FV_LOG_WARN, "%s: %lld words are there twice; the first vector counts", r->path, (long long)r->twice);
     return FV_OK;
@@ -206,8 +215,9 @@ static fv_status load_text(fv_vectors **vectors, const char *path, const fv__fil
     if (valid < file->size || memchr(file->data, 0, file->size))
         return fv__fail(
             FV_BAD_DATA,
-            "%s: not text in UTF-8\n  expected safetensors, or the text format of word2vec or fastText (.vec)\n"
-            "  try:     convert a binary file with the program that wrote it",
+            "%s: not a file of vectors\n  expected safetensors, or the text format of word2vec or fastText (.vec)\n"
+            "  found:   bytes that are no text in UTF-8\n  try:     convert a binary file with the program that wrote "
+            "it",
             path);
     char *text = fv__alloc(file->size + 1);
     fv_status status = text ? fv__map_create(&r.seen) : FV_NO_RESOURCES;

@@ -106,15 +106,15 @@ static int64_t most_chunks(const fv_decode_plan *plan, const fv_kv_cache *cache)
     if (when) m.name = fv__region(&all, fv__attn_lines(count, element));
 
 fv__decode_worker fv__decode_worker_of(const fv_decode_plan *plan, void *memory) {
-    const int64_t rows = plan->group * plan->row_batch, weights = rows * FV_DECODE_CHUNK;
+    const int64_t rows = fv__attn_times(plan->group, plan->row_batch), weights = fv__attn_times(rows, FV_DECODE_CHUNK);
     const int64_t row = plan->q_pad > 2 * plan->o_pad ? plan->q_pad : 2 * plan->o_pad; /* or one of q, two of out */
     const bool own_base = fv__decode_own_base(plan);
     fv__regions all = {memory, 0};
     fv__decode_worker m = {0};
-    REGION(q, rows * plan->q_pad, sizeof(float), true)
+    REGION(q, fv__attn_times(rows, plan->q_pad), sizeof(float), true)
     REGION(weights, weights > row ? weights : row, sizeof(float), true)
-    REGION(keys, plan->cache.d_qk * FV_KV_KEYS, sizeof(float), own_base)
-    REGION(tile, plan->row_batch * FV_KV_KEYS, sizeof(float), own_base)
+    REGION(keys, fv__attn_times(plan->cache.d_qk, FV_KV_KEYS), sizeof(float), own_base)
+    REGION(tile, fv__attn_times(plan->row_batch, FV_KV_KEYS), sizeof(float), own_base)
     m.bytes = all.used;
     return m;
 }
@@ -138,9 +138,9 @@ fv__decode_memory fv__decode_lay_out(const fv_decode_plan *plan, const fv_kv_cac
 }
 
 fv__decode_partition fv__decode_partition_of(const fv_decode_plan *plan, const fv_kv_cache *cache) {
-    const int64_t rows = plan->group * plan->row_batch;
+    const int64_t rows = fv__attn_times(plan->group, plan->row_batch);
     fv__decode_partition partition = {.chunks = most_chunks(plan, cache)};
-    partition.part_bytes = fv__attn_lines(rows * (plan->o_pad + 2), sizeof(float));
+    partition.part_bytes = fv__attn_lines(fv__attn_times(rows, plan->o_pad + 2), sizeof(float));
     partition.worker_bytes = fv__decode_worker_of(plan, NULL).bytes;
     partition.bytes = fv__decode_lay_out(plan, cache, &partition, NULL).bytes;
     return partition;
@@ -155,12 +155,12 @@ size_t fv_decode_scratch(const fv_decode_plan *plan, const fv_kv_cache *cache) {
 size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, char *out, size_t size) {
     static const char *const kinds[] = {"contiguous", "ring", "paged"};
     char text[320];
-    int used = snprintf(text, sizeof text,
-                        "decode: %s %s %s, group %lld, up to %lld rows at once, chunks of %d keys, %d thread%s, "
-                        "scratch %.1f KiB",
-                        fv_dtype_name(cache->o.dtype), kinds[cache->o.kind], fv__isa_name(fv__simd_f32_now()->isa),
-                        (long long)plan->group, (long long)plan->row_batch, FV_DECODE_CHUNK, fv_threads(),
-                        fv_threads() == 1 ? "" : "s", (double)fv_decode_scratch(plan, cache) / 1024);
+    int used = fv__format(text, sizeof text,
+                          "decode: %s %s %s, group %lld, up to %lld rows at once, chunks of %d keys, %d thread%s, "
+                          "scratch %.1f KiB",
+                          fv_dtype_name(cache->o.dtype), kinds[cache->o.kind], fv__isa_name(fv__simd_f32_now()->isa),
+                          (long long)plan->group, (long long)plan->row_batch, FV_DECODE_CHUNK, fv_threads(),
+                          fv_threads() == 1 ? "" : "s", (double)fv_decode_scratch(plan, cache) / 1024);
     if (plan->left >= 0 || plan->right >= 0) used += snprintf(text + used, sizeof text - (size_t)used, ", window");
     if (plan->o.memory) used += snprintf(text + used, sizeof text - (size_t)used, ", memory");
     if (plan->modifiers.plan && strcmp(plan->modifiers.plan->mechanism->info.name, "softmax") != 0)

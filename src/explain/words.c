@@ -71,6 +71,7 @@ static fv_status join_tokens(fv_explain_token *to, fv__buf *caption, const fv_ex
     for (int64_t i = from; i < until; i++) {
         const fv_explain_token *t = &s->token[i];
         fv__buf_text(caption, t->piece);
+        to->unknown |= t->unknown;
         if (t->start == t->end) continue;
         bool first = to->start == to->end;
         if (first || t->start < to->start) to->start = t->start;

@@ -81,7 +81,11 @@ static fv_status read_text(char **text, size_t *size) {
     }
     fv_status status = cli_read_stdin(text, size);
     while (*size > 0 && ((*text)[*size - 1] == '\n' || (*text)[*size - 1] == '\r')) --*size;
-    if (status == FV_OK && *size == 0) status = cli_fail(FV_BAD_DATA, "standard input: there is no text to explain");
+    if (status == FV_OK && *size == 0)
+        status = cli_fail(FV_BAD_DATA,
+                          "standard input: nothing to explain\n  expected a text\n  found:   none\n  try:     fovea "
+                          "explain %s \"a text\"",
+                          o.model);
     return status;
 }
 

@@ -156,8 +156,10 @@ static fv_status add_chosen_heads(work *w, int map) {
         kept++;
     }
     if (kept > 0) return FV_OK;
-    return fv__fail(FV_USAGE, "explain: no head was chosen\n  expected layers below %lld, heads below %lld",
-                    (long long)t->layers, (long long)t->heads);
+    return fv__fail(
+        FV_USAGE,
+        "explain: no head was chosen\n  expected layers below %lld, heads below %lld\n  found:   none of them",
+        (long long)t->layers, (long long)t->heads);
 }
 
 static fv_status add_self_map(work *w) {
@@ -280,8 +282,8 @@ static fv_status wanted_class(const work *w, const char *name, int32_t *of_class
     fv__buf names = {0};
     for (int32_t c = 0; c < classes.count && names.size < 400; c++)
         fv__buf_printf(&names, "%s%s", c ? ", " : "", classes.name[c]);
-    fv_status status =
-        fv__fail(FV_USAGE, "explain: no class \"%s\"\n  expected one of: %s", name, names.data ? names.data : "");
+    fv_status status = fv__fail(FV_USAGE, "explain: unknown class\n  expected one of: %s\n  found:   \"%s\"",
+                                names.data ? names.data : "", name);
     fv__buf_free(&names);
     return status;
 }

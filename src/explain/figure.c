@@ -92,7 +92,10 @@ static void layout_matrix(fv__figure *f, int64_t asked) {
 
 static fv_status layout_bars(fv__figure *f, int64_t top) {
     const fv_attribution *a = f->side[0];
-    if (!a) return fv__fail(FV_USAGE, "explain: there is nothing to draw\n  expected attention maps or attributions");
+    if (!a)
+        return fv__fail(
+            FV_USAGE,
+            "explain: there is nothing to draw\n  expected attention maps or attributions\n  found:   neither");
     const fv_explain_sequence *s = &f->e->sequence[a->sequence];
     int64_t room = top < s->count ? top : s->count;
     f->bar = fv__alloc_array((size_t)room + 1, sizeof *f->bar);

@@ -64,8 +64,9 @@ const fv_renderer *fv_renderer_find(const char *name) {
 static fv_status unknown_renderer(const char *name) {
     fv__buf have = {0};
     for (int i = 0; i < RENDERERS; i++) fv__buf_printf(&have, " %s", renderers[i]->info.extension);
-    fv_status status = fv__fail(FV_USAGE, "explain: no renderer for \"%s\"\n  expected a name that ends with one of:%s",
-                                name, have.data ? have.data : "");
+    fv_status status = fv__fail(
+        FV_USAGE, "explain: unknown kind of file\n  expected a name that ends with one of:%s\n  found:   \"%s\"",
+        have.data ? have.data : "", name);
     fv__buf_free(&have);
     return status;
 }
@@ -135,7 +136,7 @@ fv_status fv__parse_bytes(const char *text, size_t *bytes) {
         at += at[1] == 'B' || at[1] == 'b' ? 2 : 1;
     }
     if (ok && !*at && fv__mul_ok(value, unit, bytes)) return FV_OK;
-    return fv__fail(FV_USAGE, "max-size: cannot read \"%s\"\n  expected a number of bytes such as 800K or 16M", text);
+    return fv__fail(FV_USAGE, "max-size\n  expected a number of bytes such as 800K or 16M\n  found:   \"%s\"", text);
 }
 
 void fv__head_title(fv__buf *out, const fv_explain_map *map, const fv_explain_head *head) {

@@ -1,5 +1,7 @@
 /* Reading whole files: into memory, or mapped. A mapped file that another process cuts short while we look at it
  * ends the process with SIGBUS; whoever cannot exclude that reads instead. */
+#include "base/file.h"
+
 #include "base/syscalls.h"
 
 #include <errno.h>

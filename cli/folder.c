@@ -96,14 +96,19 @@ static bool is_empty(const char *folder) {
     return empty;
 }
 
+static bool is_held(const char *path, int flags) {
+    int file = open(path, flags | O_CLOEXEC);
+    bool held = file >= 0 && flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (file >= 0) close(file);
+    return held;
+}
+
 /* Has another process locked the run? */
 static bool is_locked(const char *folder) {
     char *lock = cli_join(folder, "lock");
-    const int file = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    const bool locked = file >= 0 && flock(file, LOCK_EX | LOCK_NB) != 0;
-    if (file >= 0) close(file);
+    bool held = is_held(lock, O_RDWR | O_NOFOLLOW | O_NONBLOCK) || is_held(folder, O_RDONLY | O_DIRECTORY);
     cli_free(lock);
-    return locked;
+    return held;
 }
 
 static bool is_among(const char *const *names, const char *name) {

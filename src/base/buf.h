@@ -4,6 +4,11 @@
 
 #include "base/status.h"
 
+/* snprintf and vsnprintf, with a point in numbers whatever the locale of the host says. */
+int fv__format(char *text, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int fv__format_list(char *text, size_t size, const char *format, va_list arguments)
+    __attribute__((format(printf, 3, 0)));
+
 /* A growing byte string, always NUL-terminated. After a failed append `failed` stays set: check once at the end. */
 typedef struct fv__buf {
     char *data;

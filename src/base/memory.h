@@ -6,6 +6,7 @@
 
 /* 64-byte aligned, zero-filled; NULL sets the message (return FV_NO_RESOURCES). A size of 0 gives a valid pointer. */
 void *fv__alloc(size_t bytes);
+void *fv__alloc_raw(size_t bytes);                /* not zero-filled: for what is written at once */
 void *fv__alloc_array(size_t count, size_t size); /* checks count * size */
 void *fv__realloc(void *pointer, size_t old_bytes,
                   size_t new_bytes); /* the old block stays valid on failure; new bytes are zero */
@@ -16,7 +17,9 @@ char *fv__strdup(const char *text);
 static inline bool fv__mul_ok(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
 static inline bool fv__add_ok(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
 
-/* bytes = element * product(dim); false when a dim is negative or the product overflows (zero dims do not hide it). */
+/* bytes = element * product(dim); false when a dim is negative, the product overflows (zero dims do not hide it), or
+ * there are more axes than any array has: a rank may come from a caller. */
+enum { FV_MOST_AXES = 6 };
 bool fv__size_of(const int64_t *dim, int rank, size_t element, size_t *bytes);
 
 /* Room for `need` items in a growing array: FV_GROW(&items, &capacity, need). Doubles; new items are zero. */

@@ -6,8 +6,6 @@
 
 #include <stdarg.h>
 
-#include <stdarg.h>
-
 /* Records the message of this thread and returns `status`. Call it where the fault is found, and only there. */
 fv_status fv__fail(fv_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -293,6 +293,13 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     }
 }
 
+/* What a state gives is no key's. */
+static inline void case_without_state(attn_case *c, const char *mechanism, uint64_t seed, fv_dtype dtype,
+                                      int64_t longest) {
+    case_make(c, mechanism, seed, dtype, longest);
+    c->x.t[FV_STATE].rank = c->x.d[FV_STATE].rank = c->x.t[FV_STATE_OUT].rank = c->x.d[FV_STATE_OUT].rank = 0;
+}
+
 static inline void case_free(attn_case *c) {
     for (int i = 0; i < 2 * FV_OPERANDS; i++) free(c->store[i]);
 }

@@ -20,12 +20,6 @@ static void complain(const attn_case *c, const char *where, const char *what, do
             (int)c->lq, (int)c->lk, (int)c->d);
 }
 
-/* What a state gives is no key's. */
-static void maps_case(attn_case *c, const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t longest) {
-    case_make(c, mechanism, seed, dtype, longest);
-    c->x.t[FV_STATE].rank = c->x.d[FV_STATE].rank = c->x.t[FV_STATE_OUT].rank = c->x.d[FV_STATE_OUT].rank = 0;
-}
-
 /* ---- the oracle */
 
 /* w[((n * H + h) * Lq + i) * Lk + j], i and j inside sequence n; zero where nothing is. */
@@ -296,7 +290,7 @@ static void undress(attn_case *c) {
 static void look(const char *mechanism, uint64_t seed, fv_dtype dtype, int64_t longest, const oracle *o,
                  const attn_case *exact, const char *where, double tolerance) {
     attn_case c;
-    maps_case(&c, mechanism, seed, dtype, longest);
+    case_without_state(&c, mechanism, seed, dtype, longest);
     dress(&c);
     memset(c.x.d, 0, sizeof c.x.d);
     assert_true(!c.store[MEAN] && !c.store[MAX]); /* slots that only a backward would use */
@@ -315,7 +309,7 @@ static int64_t length_of(uint64_t seed) { return seed % 10 == 9 ? 300 : seed % 4
 
 static void one(const char *mechanism, uint64_t seed) {
     attn_case exact;
-    maps_case(&exact, mechanism, seed, FV_F64, length_of(seed));
+    case_without_state(&exact, mechanism, seed, FV_F64, length_of(seed));
     dress(&exact);
     oracle o = oracle_of(&exact);
     look(mechanism, seed, FV_F64, length_of(seed), &o, &exact, "f64", 1e-11);

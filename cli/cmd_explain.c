@@ -68,12 +68,12 @@ static fv_status read_text(char **text, size_t *size) {
     if (o.text) {
         *text = cli_text("%s", o.text);
         *size = strlen(*text);
-        return FV_OK;
+        return fv_text_check("the text", *text, *size);
     }
     fv_status status = cli_read_stdin(text, size);
     while (*size > 0 && ((*text)[*size - 1] == '\n' || (*text)[*size - 1] == '\r')) --*size;
     if (status == FV_OK && *size == 0) status = cli_fail(FV_BAD_DATA, "standard input: there is no text to explain");
-    return status;
+    return status == FV_OK ? fv_text_check("standard input", *text, *size) : status;
 }
 
 static fv_status run(void) {

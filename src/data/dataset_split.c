@@ -39,8 +39,8 @@ static int by_class_and_hash(const void *a, const void *b) {
     return (x->row > y->row) - (x->row < y->row);
 }
 
-/* Rows of one class in the order of their hash: the first share is test, the next valid. Equal texts have equal hashes and
- * stay together, except those of a `large` group. */
+/* Rows of one class in the order of their hash: the first share is test, the next valid. Equal texts have equal hashes
+ * and stay together, except those of a `large` group. */
 static void deal_class(const place *list, int64_t count, const fv_split_options *o, int64_t large, uint8_t *part) {
     for (int64_t i = 0, end; i < count; i = end) {
         for (end = i + 1; end < count && list[end].hash == list[i].hash; end++) {}
@@ -96,8 +96,8 @@ static int by_hash(const void *a, const void *b) {
     return (x->row > y->row) - (x->row < y->row);
 }
 
-/* A text with two labels is to be on one side: what it teaches is not asked about. All its rows are dealt with the class of
- * the first. Returns how many such texts there are, and a row of one. */
+/* A text with two labels is to be on one side: what it teaches is not asked about. All its rows are dealt with the
+ * class of the first. Returns how many such texts there are, and a row of one. */
 static int64_t join_texts_of_two_labels(place *list, int64_t count, int64_t *example) {
     int64_t found = 0;
     qsort(list, (size_t)count, sizeof *list, by_hash);

@@ -1,5 +1,5 @@
-/* How a file of fields is written: what separates them, whether they are quoted, how lines end. What is found by looking is
- * said in the log. */
+/* How a file of fields is written: what separates them, whether they are quoted, how lines end. What is found by looking
+ * is said in the log. */
 #include "io/table_impl.h"
 
 #include <inttypes.h>

@@ -116,8 +116,8 @@ static const bad bads[] = {
     {"cols.csv", "label,text\na,b\n", "text-col=text,,x",
      "text-col \"text,,x\"\n  expected 1 to 16 column names or numbers with commas between", FV_USAGE},
     {"predict.csv", "words\nhello\n", "header=yes unlabelled",
-     "predict.csv:1: no column \"text\"\n  expected names in the first row, or numbers from 1 to 1\n  found:   "
-     "\"words\"",
+     "predict.csv:1: no column \"text\"\n  expected names in the first row, or numbers from 1 to 1\n"
+     "  found:   \"words\"\n  try:     --text-col NAME",
      FV_BAD_DATA},
 };
 

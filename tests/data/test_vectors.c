@@ -172,8 +172,8 @@ static void hear(void *context, fv_log_level level, const char *line) {
     if (level == FV_LOG_WARN) snprintf(said, sizeof said, "%s", line);
 }
 
-/* Words of GloVe's largest file have blanks in them: the numbers are the last fields. And the head of a large file keeps
- * the count of all of it. */
+/* Words of GloVe's largest file have blanks in them: the numbers are the last fields. And the head of a large file
+ * keeps the count of all of it. */
 static void test_words_with_blanks(void **state) {
     (void)state;
     static const char *const good[] = {"mail 0.1 0.2 0.3\n. . . 0.5 0.5 0.5\nat name@example.com 1 2 3\n",

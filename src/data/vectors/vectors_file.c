@@ -135,8 +135,8 @@ static bool last_field(const char *line, char **end) {
     return any && p > line;
 }
 
-/* The last `dim` fields of a line, from its end; returns how many there are, -1 when one is no number. The word, which may
- * have blanks in it, is what is left. */
+/* The last `dim` fields of a line, from its end; returns how many there are, -1 when one is no number. The word, which
+ * may have blanks in it, is what is left. */
 static int64_t read_numbers(char *line, float *out, int64_t dim) {
     char *end = line + strlen(line);
     for (int64_t i = dim; i-- > 0;) {

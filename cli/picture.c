@@ -19,8 +19,8 @@ fv_status cli_picture_check(const char *list) {
             (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", fv_renderer_at(i)->extension);
     for (size_t i = 0; i < count && status == FV_OK; i++)
         if (!fv_renderer_find(path[i]))
-            status =
-                cli_fail(FV_USAGE, "--output %s: unknown kind of file\n  expected an ending of %s", path[i], known);
+            status = cli_fail(FV_USAGE, "--output: unknown kind of file\n  expected an ending of %s\n  found:   %s",
+                              known, path[i]);
     cli_free(path);
     return status;
 }

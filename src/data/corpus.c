@@ -161,19 +161,18 @@ static void free_working_memory(builder *b) {
 
 static fv_status check(const builder *b) {
     if (b->options.max_length < 1 || (b->options.add_cls && b->options.max_length < 2))
-        return fv__fail(FV_USAGE, "max-length %lld\n  expected at least 1, or 2 with [CLS]",
+        return fv__fail(FV_USAGE, "max-length\n  expected at least 1, or 2 with [CLS]\n  found:   %lld",
                         (long long)b->options.max_length);
     if (b->options.add_cls && b->t->special.cls < 0)
-        return fv__fail(
-            FV_USAGE,
-            "the tokenizer has no [CLS] token\n  expected one, because it was to be put in front of each text");
+        return fv__fail(FV_USAGE,
+                        "tokenizer: [CLS] was to be put in front of each text\n  expected a tokenizer with that "
+                        "token\n  found:   none");
     const fv_ngram_options *n = &b->options.ngrams;
     if (n->ngram_bits && (n->ngram_bits < 0 || n->ngram_bits > 24 || n->ngram_min < 1 || n->ngram_max < n->ngram_min))
-        return fv__fail(
-            FV_USAGE,
-            "n-grams of %lld to %lld characters in 2^%lld buckets\n  expected 1 <= ngram-min <= ngram-max, bits "
-            "from 0 to 24",
-            (long long)n->ngram_min, (long long)n->ngram_max, (long long)n->ngram_bits);
+        return fv__fail(FV_USAGE,
+                        "n-grams: sizes\n  expected 1 <= ngram-min <= ngram-max, ngram-bits from 0 to 24\n"
+                        "  found:   %lld to %lld characters, %lld bits",
+                        (long long)n->ngram_min, (long long)n->ngram_max, (long long)n->ngram_bits);
     return FV_OK;
 }
 

@@ -151,7 +151,9 @@ static fv_status copy_token(fv_explanation *e, fv_explain_token *to, const fv_ex
 
 fv_status fv_explanation_add_sequence(fv_explanation *e, const char *caption, const char *text, size_t size,
                                       const fv_explain_token *token, int64_t count, int *index) {
-    if (count < 0) return fv__fail(FV_USAGE, "fv_explanation_add_sequence: negative count %lld", (long long)count);
+    if (count < 0)
+        return fv__fail(FV_USAGE, "fv_explanation_add_sequence: count\n  expected 0 or more\n  found:   %lld",
+                        (long long)count);
     if (!text) size = 0;
     fv_explain_sequence s = {.count = count};
     FV_TRY(copy_caption(e, &s.caption, caption));
@@ -194,7 +196,13 @@ void fv__special_keys(bool *out, const fv_explain_sequence *s) {
 
 static fv_status check_sequence(const fv_explanation *e, int sequence, const char *where) {
     if (sequence >= 0 && sequence < e->sequences) return FV_OK;
-    return fv__fail(FV_USAGE, "%s: no sequence %d\n  expected an index below %d", where, sequence, e->sequences);
+    return fv__fail(FV_USAGE, "%s: index of a sequence\n  expected 0 or more, below %d\n  found:   %d", where,
+                    e->sequences, sequence);
+}
+
+fv_status fv__check_map(const fv_explanation *e, int map, const char *where) {
+    if (map >= 0 && map < e->maps) return FV_OK;
+    return fv__fail(FV_USAGE, "%s: index of a map\n  expected 0 or more, below %d\n  found:   %d", where, e->maps, map);
 }
 
 fv_status fv_explanation_add_map(fv_explanation *e, const char *id, const char *caption, int query, int key,
@@ -239,8 +247,7 @@ static fv_status fill_head(fv_explanation *e, fv_explain_head *head, const fv_ex
 
 fv_status fv_explanation_add_head(fv_explanation *e, int map, int32_t layer, int32_t head, const char *id,
                                   const char *caption, const float *weight) {
-    if (map < 0 || map >= e->maps)
-        return fv__fail(FV_USAGE, "fv_explanation_add_head: no map %d\n  expected an index below %d", map, e->maps);
+    FV_TRY(fv__check_map(e, map, "fv_explanation_add_head"));
     fv_explain_head one = {.layer = layer, .head = head};
     fv_explain_map *to = &e->map[map];
     if (id) FV_TRY(copy_caption(e, &one.id, id));
@@ -254,14 +261,20 @@ fv_status fv_explanation_add_head(fv_explanation *e, int map, int32_t layer, int
 fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, const char *caption, const char *about,
                                          int sequence, int32_t of_class, bool is_signed, const float *value) {
     FV_TRY(check_sequence(e, sequence, "fv_explanation_add_attribution"));
+    if (of_class < -1 || of_class >= e->classes)
+        return fv__fail(
+            FV_USAGE,
+            "fv_explanation_add_attribution: index of a class\n  expected -1 or more, below %d\n  found:   %d",
+            (int)e->classes, (int)of_class);
     fv_attribution one = {.sequence = sequence, .of_class = of_class, .is_signed = is_signed};
     FV_TRY(copy_caption(e, &one.id, id));
     FV_TRY(copy_caption(e, &one.caption, caption));
     FV_TRY(copy_caption(e, &one.about, about));
     for (int64_t i = 0; i < e->sequence[sequence].count; i++)
         if (!isfinite(value[i]))
-            return fv__fail(FV_BAD_DATA, "explanation: attribution \"%s\" of token %lld is %g", id, (long long)i,
-                            (double)value[i]);
+            return fv__fail(FV_BAD_DATA,
+                            "explanation: attribution \"%s\" of token %lld\n  expected a finite number\n  found:   %g",
+                            id, (long long)i, (double)value[i]);
     one.value = fv__explain_floats(e, value, e->sequence[sequence].count);
     if (!one.value) return FV_NO_RESOURCES;
     FV_TRY(FV_GROW(&e->attribution, &e->store->attributions, (size_t)e->attributions + 1));

@@ -92,7 +92,10 @@ static void layout_matrix(fv__figure *f, int64_t asked) {
 
 static fv_status layout_bars(fv__figure *f, int64_t top) {
     const fv_attribution *a = f->side[0];
-    if (!a) return fv__fail(FV_USAGE, "explain: there is nothing to draw\n  expected attention maps or attributions");
+    if (!a)
+        return fv__fail(
+            FV_USAGE,
+            "explain: there is nothing to draw\n  expected attention maps or attributions\n  found:   neither");
     const fv_explain_sequence *s = &f->e->sequence[a->sequence];
     int64_t room = top < s->count ? top : s->count;
     f->bar = fv__alloc_array((size_t)room + 1, sizeof *f->bar);
@@ -114,7 +117,7 @@ static void write_title(const fv__figure *f, fv__buf *line) {
         fv__head_title(line, f->map, f->head);
     else
         fv__buf_text(line, f->side[0]->caption);
-    if (f->e->kind[0]) fv__buf_printf(line, "  (%s)", f->e->kind);
+    if (f->e->model[0]) fv__buf_printf(line, "  (%s)", f->e->model);
 }
 
 static void write_subtitle(const fv__figure *f, fv__buf *line) {

@@ -149,8 +149,8 @@ static fv_status not_found(const fv_explanation *e, const char *name) {
                 fv__buf_printf(&have, "%d:%d", head->layer, head->head);
         }
     fv_status status =
-        fv__fail(FV_USAGE, "explanation: no attention matrix \"%s\"\n  expected one of: %s%s", name,
-                 have.size ? have.data : "none, this model has no attention", have.size >= 300 ? " ..." : "");
+        fv__fail(FV_USAGE, "explanation: unknown attention matrix\n  expected one of: %s%s\n  found:   \"%s\"",
+                 have.size ? have.data : "none, this model has no attention", have.size >= 300 ? " ..." : "", name);
     fv__buf_free(&have);
     return status;
 }

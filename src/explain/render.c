@@ -64,8 +64,9 @@ const fv_renderer *fv_renderer_find(const char *name) {
 static fv_status unknown_renderer(const char *name) {
     fv__buf have = {0};
     for (int i = 0; i < RENDERERS; i++) fv__buf_printf(&have, " %s", renderers[i]->info.extension);
-    fv_status status = fv__fail(FV_USAGE, "explain: no renderer for \"%s\"\n  expected a name that ends with one of:%s",
-                                name, have.data ? have.data : "");
+    fv_status status = fv__fail(
+        FV_USAGE, "explain: unknown kind of file\n  expected a name that ends with one of:%s\n  found:   \"%s\"",
+        have.data ? have.data : "", name);
     fv__buf_free(&have);
     return status;
 }
@@ -135,7 +136,7 @@ fv_status fv__parse_bytes(const char *text, size_t *bytes) {
         at += at[1] == 'B' || at[1] == 'b' ? 2 : 1;
     }
     if (ok && !*at && fv__mul_ok(value, unit, bytes)) return FV_OK;
-    return fv__fail(FV_USAGE, "max-size: cannot read \"%s\"\n  expected a number of bytes such as 800K or 16M", text);
+    return fv__fail(FV_USAGE, "max-size\n  expected a number of bytes such as 800K or 16M\n  found:   \"%s\"", text);
 }
 
 void fv__head_title(fv__buf *out, const fv_explain_map *map, const fv_explain_head *head) {
@@ -147,6 +148,36 @@ void fv__head_title(fv__buf *out, const fv_explain_map *map, const fv_explain_he
         fv__buf_printf(out, "Layer %d, head %d", head->layer, head->head);
     else
         fv__buf_text(out, map->caption);
+}
+
+void fv__unread_sentence(fv__buf *out, const fv_explain_sequence *s) {
+    int64_t read = 0;
+    for (int64_t i = 0; i < s->count; i++)
+        if (s->token[i].end > read) read = s->token[i].end;
+    if (s->truncated && read < (int64_t)s->size)
+        fv__buf_printf(out, "the model read the first %lld tokens; the last %lld of %zu bytes were cut off",
+                       (long long)s->count, (long long)s->size - read, s->size);
+}
+
+void fv__unknown_sentence(fv__buf *out, const fv_explain_sequence *s) {
+    enum { NAMED = 5 };
+    int64_t unknown = 0;
+    fv__buf names = {0};
+    for (int64_t i = 0; i < s->count; i++) {
+        if (!s->token[i].unknown || unknown++ >= NAMED) continue;
+        fv__buf raw = {0};
+        fv__token_caption(&raw, s, i);
+        fv__buf_text(&names, unknown > 1 ? ", \"" : "\"");
+        fv__plain_text(&names, raw.data ? raw.data : "", raw.size);
+        fv__buf_text(&names, "\"");
+        names.failed |= raw.failed;
+        fv__buf_free(&raw);
+    }
+    if (unknown)
+        fv__buf_printf(out, "%lld of %lld tokens are not in the vocabulary: %s%s", (long long)unknown,
+                       (long long)s->count, names.data ? names.data : "", unknown > NAMED ? " ..." : "");
+    out->failed |= names.failed;
+    fv__buf_free(&names);
 }
 
 int32_t fv__explained_class(const fv_explanation *e) {

@@ -35,9 +35,9 @@ static fv_status write_pixels(const fv__figure *f, fv__sink *sink) {
     int64_t width = f->width * ZOOM, height = f->height * ZOOM;
     if (width > SIDE_MAX || height > SIDE_MAX)
         return fv__fail(FV_USAGE,
-                        "picture of %lld x %lld pixels\n  expected at most %d a side\n"
+                        "picture: its size\n  expected at most %d pixels a side\n  found:   %lld x %lld\n"
                         "  try:     a smaller --cell, or .svg or .pdf",
-                        (long long)width, (long long)height, SIDE_MAX);
+                        SIDE_MAX, (long long)width, (long long)height);
     fv__buf out = {0};
     unsigned char *pixel = fv__alloc_array((size_t)(width * height), 4);
     fv_status status = pixel ? paint(f, pixel, width, height) : FV_NO_RESOURCES;

@@ -152,7 +152,9 @@ fv_status fv__table_read_header(fv__table *t) {
     bool more = false;
     FV_TRY(fv__table_next_row(t, &line, &more));
     if (!more)
-        return t->header == FV_HEADER_YES ? fv__fail(FV_BAD_DATA, "%s: is empty\n  expected a header", t->name) : FV_OK;
+        return t->header == FV_HEADER_YES
+                   ? fv__fail(FV_BAD_DATA, "%s: no header\n  expected a first row\n  found:   an empty file", t->name)
+                   : FV_OK;
     bool header = first_row_is_header(t);
     FV_TRY(keep_names(t));
     FV_TRY(find_columns(t, header, line));

@@ -1,5 +1,5 @@
-/* How a file of fields is written: what separates them, whether they are quoted, how lines end. What is found by looking
- * is said in the log. */
+/* How a file of fields is written: what separates them, whether they are quoted, how lines end. What is found by
+ * looking is said in the log. */
 #include "io/table_impl.h"
 
 #include <inttypes.h>
@@ -19,7 +19,8 @@ fv_status fv__table_parse_delimiter(const char *text, char *delimiter) {
     bool one = *text && !text[1] && (unsigned char)*text < 0x80;
     *delimiter = one ? *text : !strcmp(text, "tab") || !strcmp(text, "\\t") ? '\t' : 0;
     if (*delimiter) return FV_OK;
-    return fv__fail(FV_USAGE, "delimiter \"%s\"\n  expected one character, such as ; or |, or tab", text);
+    return fv__fail(FV_USAGE, "the delimiter\n  expected one character, such as ; or |, or tab\n  found:   \"%s\"",
+                    text);
 }
 
 const char *fv__table_delimiter_name(char delimiter, char name[4]) {

@@ -31,8 +31,8 @@ fv_status fv__table_refuse_mark(const fv__table *t) {
     if (t->line <= 1 || !fv__table_starts_with_mark(t)) return FV_OK;
     return fv__table_fail(
         t, t->line,
-        "a byte order mark (U+FEFF) inside the file\n  expected one at its start only: were two files "
-        "joined?\n  try:     the files one by one, as several --input");
+        "a byte order mark (U+FEFF) inside the file\n  expected one at its start only\n  found:   two files joined, it "
+        "seems\n  try:     the files one by one, as several --input");
 }
 
 /* In front of a line it is no part of the text. */
@@ -129,7 +129,8 @@ static fv_status take_label(fv__table *t, const char **at, const char *end, int6
     if (!*taken) return FV_OK;
     stop = word_end(*at, end);
     if ((size_t)(stop - *at) == prefix && t->lenient) return *taken = false, FV_OK;
-    if ((size_t)(stop - *at) == prefix) return fv__table_fail(t, number, "a label without a name");
+    if ((size_t)(stop - *at) == prefix)
+        return fv__table_fail(t, number, "a label\n  expected a name behind the prefix\n  found:   none");
     FV_TRY(fv__table_field(t, *at + prefix, (size_t)(stop - *at) - prefix));
     t->labels++;
     *at = stop;

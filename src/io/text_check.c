@@ -46,7 +46,7 @@ fv_status fv__text_check(const char *name, const char *text, size_t size, const 
     const char *nul = size ? memchr(text, '\0', size) : NULL;
     size_t valid = fv__utf8_valid(text, size);
     if (nul && (size_t)(nul - text) <= valid)
-        return fv__fail(FV_BAD_DATA, "%s:%" PRId64 ": a NUL byte\n  expected text in UTF-8", name,
+        return fv__fail(FV_BAD_DATA, "%s:%" PRId64 ": not text\n  expected text in UTF-8\n  found:   a NUL byte", name,
                         line_of(text, nul, line));
     if (valid == size) return FV_OK;
     const char *bad = text + valid;

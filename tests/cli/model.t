@@ -8,7 +8,8 @@ err fovea: error: --model is missing: a model folder, such as runs/news
 case no such folder
 do fovea predict nomodel
 exit 4
-err fovea: error: nomodel: no such model folder
+err fovea: error: nomodel: not a model folder
+err   found:   nothing of this name
 
 case a folder that is no model
 do mkdir m; fovea predict m
@@ -38,12 +39,14 @@ err fovea: error: m/model.safetensors: is cut short
 case empty weights
 do model linear; : > m/model.safetensors; fovea predict m "$FIX/train.txt"
 exit 4
-err fovea: error: m/model.safetensors: is empty
+err fovea: error: m/model.safetensors: not a tensor file
+err   found:   an empty file
 
 case Git LFS pointer
 do model linear; printf 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n' > m/model.safetensors; fovea predict m "$FIX/train.txt"
 exit 4
-err fovea: error: m/model.safetensors: is a Git LFS pointer, not the weights
+err fovea: error: m/model.safetensors: not a tensor file
+err   found:   a pointer of Git LFS
 err   try:     git lfs pull
 
 case a weight that is not a number
@@ -60,7 +63,7 @@ err~ fovea: error: m/model.safetensors: tensor "
 case weights too small for the configuration
 do model transformer; sed -i 's/"d-model": 16/"d-model": 32/' m/config.json; fovea predict m "$FIX/train.txt"
 exit 4
-err fovea: error: m/model.safetensors: too small for its config.json
+err~ fovea: error: m/model.safetensors: tensor "embed.weight" has the wrong shape
 
 case overlapping tensors
 do model bayes; st m/model.safetensors '{"a":{"dtype":"F32","shape":[8],"data_offsets":[0,32]},"b":{"dtype":"F32","shape":[8],"data_offsets":[16,48]}}' 48; fovea predict m "$FIX/train.txt"
@@ -85,7 +88,8 @@ err fovea: error: m/config.json: not a model of fovea
 case unknown kind
 do model linear; sed -i 's/"linear"/"convnet"/' m/config.json; fovea predict m "$FIX/train.txt"
 exit 4
-err fovea: error: m/config.json: unknown model 'convnet'
+err fovea: error: m/config.json: unknown model
+err   found:   "convnet"
 
 case heads that do not divide the width
 do model transformer; sed -i 's/"heads": 2/"heads": 3/' m/config.json; fovea predict m "$FIX/train.txt"
@@ -136,7 +140,8 @@ case below the target
 do fovea eval "$FIX/linear" "$FIX/train.txt" --metric loss --fail-under 0.0000001
 exit 7
 out~ accuracy
-err~ fovea: error: loss 0.
+err fovea: error: loss is above what was asked
+err~ found:   0.00
 
 case wrong metric
 do fovea eval "$FIX/linear" "$FIX/train.txt" --metric acc
@@ -165,7 +170,8 @@ file a.npy
 case explain to an unknown kind of file
 do fovea explain "$FIX/transformer" goal -o a.gif
 exit 2
-err fovea: error: --output a.gif: unknown kind of file
+err fovea: error: --output: unknown kind of file
+err   found:   a.gif
 nofile a.gif
 
 case explain an unknown class
@@ -181,6 +187,21 @@ err~ fovea: error:
 case text never reaches the page unescaped
 do fovea explain "$FIX/transformer" '<script>alert(1)</script> <b>goal</b>' -o a.html && ! grep -q '<script>alert(1)' a.html && ! grep -q '<b>goal' a.html && echo escaped
 out escaped
+
+case words that the model does not know are said
+do fovea explain "$FIX/transformer" 'goal zorgblat' -o a.html -o a.txt; head -n 6 a.txt; grep -c '"unknown":\[1\]' a.html
+err fovea: warning: 1 of 2 tokens are not in the vocabulary: "zorgblat"
+out 1 of 2 tokens are not in the vocabulary: "zorgblat"
+out 1
+
+case a text that is cut is said
+do for i in 1 2 3 4 5 6 7 8 9 10; do printf 'goal team vote law '; done > t; for i in 1 2 3 4 5 6 7 8 9 10; do cat t t t; done | fovea explain "$FIX/transformer" -o a.txt; grep -c 'bytes were cut off' a.txt
+err~ fovea: warning: the model read the first
+out 1
+
+case the heading says the run's name
+do model transformer; fovea explain m/ 'goal team' -o a.html -o a.svg && grep -c '"model":{"name":"m"' a.html; grep -c '(m)' a.svg
+out 1
 
 case explain as a table
 do fovea explain "$FIX/transformer" 'goal team' --format tsv | head -n 1 | cut -f 1
@@ -254,18 +275,20 @@ out~ transformer
 case info of a missing thing
 do fovea info nix
 exit 3
-err fovea: error: nix: no such file or folder
+err fovea: error: nix: cannot be read
+err   found:   nothing of this name
 
 case sizes of the configuration that overflow together
 do model linear; sed -i 's/"grams": [0-9]*/"grams": 9223372036854775807/' m/config.json; fovea predict m "$FIX/train.txt"
 exit 4
-err fovea: error: m/config.json: "grams" is 9223372036854775807
+err fovea: error: m/config.json: "grams"
+err   found:   9223372036854775807
 
 case an unknown mechanism in the configuration
 do model transformer; sed -i 's/"mechanism": "softmax"/"attention": "softmx"/' m/config.json; fovea predict m "$FIX/train.txt"
 exit 4
-err fovea: error: m/config.json: attention: unknown mechanism "softmx"
-err   did you mean "softmax"?
+err fovea: error: m/config.json: unknown attention mechanism
+err   found:   "softmx"
 
 case a word of a megabyte
 do fovea train "$FIX/train.txt" --model transformer --tokenizer bpe --vocab-size 300 --ngram-bits 8 --d-model 8 --heads 1 --layers 1 --epochs 1 -o a -q >/dev/null

@@ -467,17 +467,18 @@ static const struct {
     {"[]", "expected an object\n  found:   an array"},
     {"{}", "\"model\"\n  expected an object\n  found:   nothing"},
     {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}",
-     "model \"Unigram\" is not supported\n  expected one of: WordLevel, BPE, WordPiece"},
+     "model is not supported\n  expected one of: WordLevel, BPE, WordPiece\n  found:   \"Unigram\""},
     {"{\"normalizer\":{\"type\":\"NFKC\"}}",
-     "normalizer \"NFKC\" is not supported\n  expected one of: BertNormalizer, Lowercase, Sequence of one"},
+     "normalizer is not supported\n  expected one of: BertNormalizer, Lowercase, Sequence of one\n  found:   \"NFKC\""},
     {"{\"pre_tokenizer\":{\"type\":\"Metaspace\"}}",
-     "pre_tokenizer \"Metaspace\" is not supported\n"
-     "  expected one of: BertPreTokenizer, ByteLevel, Whitespace, WhitespaceSplit, Sequence of one"},
+     "pre_tokenizer is not supported\n"
+     "  expected one of: BertPreTokenizer, ByteLevel, Whitespace, WhitespaceSplit, Sequence of one\n"
+     "  found:   \"Metaspace\""},
     {"{\"post_processor\":{\"type\":\"Other\"}}",
-     "post_processor \"Other\" is not supported\n"
-     "  expected one of: TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel"},
+     "post_processor is not supported\n"
+     "  expected one of: TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel\n  found:   \"Other\""},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
-     "model.merges: empty\n  expected one merge for every token that is longer than a byte"},
+     "model.merges\n  expected one merge for every token that is longer than a byte\n  found:   none"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},\"merges\":[\"a b\"]}}",
      "model.merges[0]: \"a\" + \"b\" does not resolve\n  expected both parts and their product in model.vocab\n  "
      "found:   no product"},
@@ -487,27 +488,29 @@ static const struct {
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"ab\"]}}",
      "model.merges[0]: not a merge\n  expected \"a b\" or [\"a\", \"b\"]\n  found:   a string"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}}",
-     "BPE vocabulary: no token for byte 0x00\n  expected all 256 bytes, or an unk_token"},
+     "BPE vocabulary: bytes\n  expected all 256 bytes, or an unk_token\n  found:   no token for byte 0x00"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"a\":0}}}",
-     "model.byte_fallback: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2"},
+     "model.byte_fallback: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2\n"
+     "  found:   true or false"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"end_of_word_suffix\":\"</w>\",\"vocab\":{\"a\":0}}}",
-     "model.end_of_word_suffix: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2"},
+     "model.end_of_word_suffix: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2\n"
+     "  found:   </w>"},
     {"{" PRE "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0}}}",
      "pre_tokenizer: BPE without the ByteLevel pre-tokenizer is not supported"},
-    {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{}}}", "model.vocab: empty"},
+    {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{}}}", "model.vocab\n  expected tokens\n  found:   none"},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0},\"unk_token\":\"[UNK]\"}}",
-     "model.unk_token: \"[UNK]\" is not in model.vocab"},
+     "model.unk_token\n  expected a token of model.vocab\n  found:   \"[UNK]\""},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":-1}}}",
      "id of \"a\"\n  expected a whole number from 0\n  found:   a number out of range"},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":\"0\"}}}",
      "id of \"a\"\n  expected a whole number from 0\n  found:   a string"},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"[UNK]\":0,\"a\":0}}}",
-     "vocabulary: \"[UNK]\" and \"a\" have the same id 0"},
+     "vocabulary: id 0\n  expected one token\n  found:   \"[UNK]\" and \"a\""},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"[UNK]\":0,\"a\":2000000000}}}",
-     "vocabulary: 2 tokens, but an id of 2000000000"},
+     "vocabulary: ids of 2 tokens\n  expected 0 to 1\n  found:   2000000000"},
     {"{" PRE
      "\"added_tokens\":[{\"id\":1,\"content\":\"\"}],\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"[UNK]\":0}}}",
-     "added_tokens: an entry without content or with an id out of range"},
+     "added_tokens\n  expected entries with a content and an id from 0\n  found:   another"},
     {"{" PRE
      "\"added_tokens\":[{\"id\":1,\"content\":\"[UNK]\"}],\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"[UNK]\":0}}}",
      "added_tokens: \"[UNK]\" has id 1, in model.vocab 0"},

@@ -63,8 +63,10 @@ static void csv_is_rfc_4180(void **state) {
 
 static void csv_faults_have_a_line(void **state) {
     (void)state;
-    assert_string_equal(ROWS("a.csv", "a,b\n1,\"2\n3,4\n"), "a.csv:2: a quote is not closed");
-    assert_string_equal(ROWS("a.csv", "a,b\n1,\"2\"x\n"), "a.csv:2: text after a closing quote");
+    assert_string_equal(ROWS("a.csv", "a,b\n1,\"2\n3,4\n"), "a.csv:2: a quote\n  expected its end\n  found:   none");
+    assert_string_equal(ROWS("a.csv", "a,b\n1,\"2\"x\n"),
+                        "a.csv:2: a quoted field\n  expected a delimiter or the end of the line after the closing "
+                        "quote\n  found:   text");
     assert_string_equal(ROWS("a.csv", "a,b\n1,2,3\n"),
                         "a.csv:2: the number of fields differs from the first row's\n  expected 2\n  found:   3, "
                         "separated by ','");
@@ -73,7 +75,8 @@ static void csv_faults_have_a_line(void **state) {
                         "separated by ','");
     assert_string_equal(ROWS("a.csv", "a\n\"x\ny\xff\"\n"),
                         "a.csv:3: not UTF-8: byte 0xFF\n  try:     iconv -f WINDOWS-1252 -t UTF-8 a.csv > utf8.csv");
-    assert_string_equal(ROWS("a.csv", "a\n\"x\ny\0\"\n"), "a.csv:3: a NUL byte\n  expected text in UTF-8");
+    assert_string_equal(ROWS("a.csv", "a\n\"x\ny\0\"\n"),
+                        "a.csv:3: not text\n  expected text in UTF-8\n  found:   a NUL byte");
     assert_string_equal(ROWS("a.csv", "a", .delimiter = '"'), "a quote or a line break cannot be the delimiter");
 }
 
@@ -120,7 +123,8 @@ static void columns_are_chosen(void **state) {
     assert_string_equal(ROWS("a.csv", "a,b,a\n1,2,3\n", .header = FV_HEADER_YES, ASKED("b")), "2:2;");
     assert_string_equal(ROWS("a.csv", "a,b,,\n1,2,,\n", ASKED("b")), "2:2;");
     assert_string_equal(ROWS("a.csv", "a,b,a\n1,2,3\n", .header = FV_HEADER_NO), "1:a|b|a;2:1|2|3;");
-    assert_string_equal(ROWS("a.csv", "", .header = FV_HEADER_YES), "a.csv: is empty\n  expected a header");
+    assert_string_equal(ROWS("a.csv", "", .header = FV_HEADER_YES),
+                        "a.csv: no header\n  expected a first row\n  found:   an empty file");
     fv__table *t;
     fv__table_options o = {.header = FV_HEADER_YES};
     assert_int_equal(fv__table_over(&t, csv, strlen(csv), "a.csv", &o), FV_OK);
@@ -165,7 +169,8 @@ static void fasttext_has_labels(void **state) {
     assert_string_equal(ROWS("a.txt", "__label__a  hello world \r\n__label__b __label__c\tx\nno label\n\n__label__d\n"),
                         "1:1>a|hello world ;2:2>b|c|x;3:no label;4:;5:1>d|;");
     assert_string_equal(ROWS("a", "@x text __label__y\n", .label_prefix = "@"), "1:1>x|text __label__y;");
-    assert_string_equal(ROWS("a.txt", "__label__ x\n"), "a.txt:1: a label without a name");
+    assert_string_equal(ROWS("a.txt", "__label__ x\n"),
+                        "a.txt:1: a label\n  expected a name behind the prefix\n  found:   none");
     assert_string_equal(ROWS("a.txt", "__label__ x\n", .lenient = true), "1:__label__ x;");
 }
 
@@ -176,7 +181,8 @@ static void fasttext_labels_behind_the_text(void **state) {
     assert_string_equal(ROWS("a.txt", "__label__a goal  team __label__b\n"), "1:2>a|b|goal  team;");
     assert_string_equal(ROWS("a.txt", "goal __label__a team\t__label__b law \n"), "1:2>a|b|goal team\tlaw;");
     assert_string_equal(ROWS("a.txt", "x__label__a \"__label__b\n"), "1:x__label__a \"__label__b;"); /* not words */
-    assert_string_equal(ROWS("a.txt", "goal __label__\n"), "a.txt:1: a label without a name");
+    assert_string_equal(ROWS("a.txt", "goal __label__\n"),
+                        "a.txt:1: a label\n  expected a name behind the prefix\n  found:   none");
     assert_string_equal(ROWS("a.txt", "goal __label__ x __label__y\n", .lenient = true), "1:1>y|goal __label__ x;");
     assert_string_equal(ROWS("a.csv", "__label__a x,y\n", .format = FV_TABLE_LINES), "1:__label__a x,y;");
     assert_string_equal(ROWS("a", "x\n\ny", .format = FV_TABLE_LINES), "1:x;2:;3:y;");
@@ -242,7 +248,8 @@ static void delimiters_are_recognised(void **state) {
     assert_int_equal(fv__table_parse_delimiter("\\t", &delimiter), FV_OK);
     assert_int_equal(delimiter, '\t');
     assert_int_equal(fv__table_parse_delimiter("||", &delimiter), FV_USAGE);
-    assert_string_equal(fv_message(), "delimiter \"||\"\n  expected one character, such as ; or |, or tab");
+    assert_string_equal(fv_message(),
+                        "the delimiter\n  expected one character, such as ; or |, or tab\n  found:   \"||\"");
 }
 
 /* As pandas writes it, a field with a tab or a quote is quoted; as others write it, a quote is a quote. */
@@ -271,8 +278,8 @@ static void lines_may_end_with_cr(void **state) {
 static void marks_inside(void **state) {
     (void)state;
     const char *joined =
-        ":3: a byte order mark (U+FEFF) inside the file\n  expected one at its start only: were two files "
-        "joined?\n  try:     the files one by one, as several --input";
+        ":3: a byte order mark (U+FEFF) inside the file\n  expected one at its start only\n  found:   two files "
+        "joined, it seems\n  try:     the files one by one, as several --input";
     assert_non_null(strstr(ROWS("j.csv", "\"l\",\"t\"\n\"a\",\"x\"\n\xEF\xBB\xBF\"l\",\"t\"\n"), joined));
     assert_non_null(strstr(ROWS("j.tsv", "l\tt\na\tx\n\xEF\xBB\xBFl\tt\n"), joined));
     assert_non_null(strstr(ROWS("j.jsonl", "{\"t\": 1}\n{\"t\": 1}\n\xEF\xBB\xBF{\"t\": 1}\n"), joined));
@@ -334,7 +341,7 @@ static void very_long_lines_are_refused(void **state) {
                  {"a.tsv", "x\n", "a.tsv:2: the line is longer than 16 MiB"},
                  {"a.jsonl", "{}\n", "a.jsonl:2: the line is longer than 16 MiB"},
                  {"a.csv", "x\n", "a.csv:2: the line is longer than 16 MiB"},
-                 {"a.csv", "x\ny\n\"", "a.csv:3: a quote is not closed within 16 MiB"}};
+                 {"a.csv", "x\ny\n\"", "a.csv:3: a quote\n  expected its end within 16 MiB\n  found:   none"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         memset(text, 'a', SIZE);
         memcpy(text, cases[i].start, strlen(cases[i].start));

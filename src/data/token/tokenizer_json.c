@@ -100,8 +100,8 @@ fv_status fv_tokenizer_save(const fv_tokenizer *t, const char *path) {
 /* ---- reading */
 
 static fv_status refuse(const char *where, const char *step, const char *type, const char *known) {
-    return fv__fail(FV_BAD_MODEL, "%s: %s \"%s\" is not supported\n  expected one of: %s", where, step,
-                    type ? type : "(no type)", known);
+    return fv__fail(FV_BAD_MODEL, "%s: %s is not supported\n  expected one of: %s\n  found:   \"%s\"", where, step,
+                    known, type ? type : "(no type)");
 }
 
 static fv_status type_of(fv__json_at_file at, const char **type) { return fv__json_need_text(at, "type", NULL, type); }
@@ -200,7 +200,8 @@ static fv_status bad_id(fv__json_at_file at, const char *token, const fv__json *
 fv_status fv__vocab_load(fv_tokenizer *t, fv__json_at_file model) {
     fv__json *vocab;
     FV_TRY(fv__json_need_object(model, "vocab", &vocab));
-    if (!fv__json_count(vocab)) return fv__fail(model.fault, "%s: model.vocab: empty", model.where);
+    if (!fv__json_count(vocab))
+        return fv__fail(model.fault, "%s: model.vocab\n  expected tokens\n  found:   none", model.where);
     for (void *i = fv__json_first(vocab); i; i = fv__json_next(vocab, i)) {
         int64_t id = fv__json_kind_of(fv__json_value(i)) == FV_JSON_INT ? fv__json_int(fv__json_value(i), -1) : -1;
         if (id < 0 || id >= INT32_MAX) return bad_id(model, fv__json_key(i), fv__json_value(i));
@@ -214,7 +215,8 @@ fv_status fv__unk_load(fv_tokenizer *t, fv__json_at_file model, bool required) {
     FV_TRY(fv__json_need_text(model, "unk_token", required ? "[UNK]" : NULL, &unk));
     t->special.unk = unk ? (int32_t)fv__map_get(t->ids, unk, strlen(unk), -1) : -1;
     if (unk && t->special.unk < 0)
-        return fv__fail(model.fault, "%s: model.unk_token: \"%s\" is not in model.vocab", model.where, unk);
+        return fv__fail(model.fault, "%s: model.unk_token\n  expected a token of model.vocab\n  found:   \"%s\"",
+                        model.where, unk);
     return FV_OK;
 }
 
@@ -230,7 +232,9 @@ static fv_status load_added_one(fv_tokenizer *t, fv__json_at_file at) {
     FV_TRY(fv__json_need_bool(at, "lstrip", false, &a.lstrip));
     FV_TRY(fv__json_need_bool(at, "rstrip", false, &a.rstrip));
     if (!a.content || !*a.content || id < 0 || id >= INT32_MAX)
-        return fv__fail(at.fault, "%s: added_tokens: an entry without content or with an id out of range", at.where);
+        return fv__fail(at.fault,
+                        "%s: added_tokens\n  expected entries with a content and an id from 0\n  found:   another",
+                        at.where);
     a.size = strlen(a.content);
     a.id = (int32_t)id;
     int64_t known = fv__map_get(t->ids, a.content, a.size, id);

@@ -6,27 +6,34 @@
 
 /* ---- scripts without spaces: what a tokenizer calls a word is then a whole clause */
 
-/* Whether a word ends between two tokens that the tokenizer gave one number. */
-static bool parts_here(const fv_explain_sequence *s, const fv_explain_token *a, const fv_explain_token *b) {
-    if (a->start == a->end || b->start == b->end || b->start < a->end) return false;
+typedef enum seam { AS_GIVEN, ENDS, GOES_ON } seam;
+
+/* Between two tokens of which one ends where the other begins: does a word end there, whatever the tokenizer says? Some
+ * cut words before every mark, which parts the letters of Indic scripts. */
+static seam seam_between(const fv_explain_sequence *s, const fv_explain_token *a, const fv_explain_token *b) {
+    if (a->start == a->end || b->start == b->end || b->start != a->end) return AS_GIVEN;
     size_t length;
     int64_t last = a->end - 1;
     while (last > a->start && ((unsigned char)s->text[last] & 0xC0) == 0x80) last--;
     int32_t before = fv__utf8_next(s->text + last, (size_t)(a->end - last), &length, NULL);
     int32_t after = fv__utf8_next(s->text + b->start, s->size - (size_t)b->start, &length, NULL);
-    bool joined = fv__is_mark(after) || before == 0x200D || after == 0x200D; /* emoji made of several */
-    return !joined && (fv__stands_alone(before) || fv__stands_alone(after));
+    if (before == 0x200D || after == 0x200D || fv__is_mark(after)) return GOES_ON; /* emoji may be made of several */
+    if (fv__stands_alone(before) || fv__stands_alone(after)) return ENDS;
+    return fv__is_mark(before) && fv__is_letter(after) ? GOES_ON : AS_GIVEN;
 }
 
 void fv__part_words(fv_explain_sequence *s) {
-    int32_t given = -1, shift = 0;
+    int32_t given = -1, word = -1;
     for (int64_t i = 0; s->text && i < s->count; i++) {
         fv_explain_token *token = &s->token[i];
         if (token->word < 0) continue;
-        bool joins = i > 0 && token->word == given && s->token[i - 1].word >= 0;
+        bool follows = i > 0 && s->token[i - 1].word >= 0;
+        seam at = follows ? seam_between(s, &s->token[i - 1], token) : AS_GIVEN;
+        bool same = follows && token->word == given;
+        if (at != AS_GIVEN) same = at == GOES_ON;
         given = token->word;
-        if (joins && shift < INT32_MAX - given && parts_here(s, &s->token[i - 1], token)) shift++;
-        token->word = given + shift;
+        word += !same || word < 0;
+        token->word = word;
     }
 }
 

@@ -555,7 +555,7 @@ def both_languages_are_complete(browser):
     assert len(table) > 200, len(table)
     equal(sorted(used - set(table)), [], "texts of the page without Chinese")
     library = ""
-    for name in glob.glob(os.path.join(HERE, "../../src/explain/*.c")) + [os.path.join(HERE, "../../cli/cmd_explain.c")]:
+    for name in glob.glob(os.path.join(HERE, "../../src/explain/*.c")) + glob.glob(os.path.join(HERE, "../../cli/cmd_*.c")):
         with open(name) as f:
             library += re.sub(r'"\s*\n\s*"', "", f.read())
     captions = set(re.findall(r'STAT\("\w+", \w+, \w+, "([^"]*)", "(?:[^"]*)",\s*"(?:[^"]*)"\)', library))

@@ -254,6 +254,7 @@ const STRINGS = {
     "largest weight of a row": "一行中最大的权重",
     "bits": "比特",
     "tokens": "词元",
+    "attention weights": "注意力权重",
     "command": "命令",
     "answer": "答案",
     "maps": "注意力图",
@@ -282,6 +283,11 @@ function otherLanguage() {
 function t(text, ...values) {
     const form = language === "zh" && Object.hasOwn(STRINGS, text) ? STRINGS[text] : text;
     return form.replace(/\{(\d)\}/g, (_, i) => String(values[i]));
+}
+
+// What stands between two sentences.
+function blank() {
+    return {en: " ", zh: ""}[language];
 }
 
 // A caption inside a list or a sentence.

@@ -48,7 +48,7 @@ function buildHeads(panel) {
         el("p", {class: "small", id: "stat-about"}),
         el("div", {id: "grid", role: "grid", "aria-label": t("Heads"), onkeydown: gridKey}),
         el("p", {class: "small"}, t("Stronger colour is more; pale is an even share. Thumbnails keep the largest weight under each point, so thin lines stay visible."),
-            " ", t("Arrows move, Space chooses, Enter opens the matrix.")));
+            blank(), t("Arrows move, Space chooses, Enter opens the matrix.")));
 }
 
 // ---- order and filter
@@ -118,9 +118,9 @@ function updateHeadsTools() {
     byId("stat-about").textContent = stat ? t("{0}: {1}", t(stat.caption), t(stat.about)) : "";
     const shown = map.heads.filter((_, n) => passes(n)).length;
     const uniform = map.heads.filter((entry, n) => isHead(entry) && nearlyUniform(map, n)).length;
-    fill(byId("heads-lead"), t("{0}, {1} matrices.", t(map.caption), map.heads.length), " ",
-        shown < map.heads.length ? t("{0} pass the filter.", shown) + " " : "",
-        uniform > 0 ? t("{0} of {1} heads attend nearly uniformly.", uniform, map.heads.filter(isHead).length) + " " : "", cellsMeaning(stat));
+    fill(byId("heads-lead"), t("{0}, {1} matrices.", t(map.caption), map.heads.length), blank(),
+        shown < map.heads.length ? t("{0} pass the filter.", shown) + blank() : "",
+        uniform > 0 ? t("{0} of {1} heads attend nearly uniformly.", uniform, map.heads.filter(isHead).length) + blank() : "", cellsMeaning(stat));
 }
 
 function cellsMeaning(stat) {

@@ -23,7 +23,7 @@ function buildMatrix(panel) {
         el("label", {class: "pick"}, el("span", {}, t("Beside it")), el("select", {id: "beside", onchange: (e) => change({beside: e.target.value})})),
         el("div", {class: "desk"},
             el("div", {class: "stages"},
-                el("div", {class: "stage"}, canvas),
+                el("div", {class: "stage"}, el("h3", {id: "first-title"}), canvas),
                 el("div", {class: "stage", id: "beside-stage", hidden: true}, el("h3", {id: "beside-title"}),
                     el("canvas", {id: "beside-canvas", role: "img", onpointerdown: besideDown}), el("p", {class: "small", id: "beside-said"}))),
             el("div", {class: "side"},
@@ -34,7 +34,7 @@ function buildMatrix(panel) {
                     el("button", {type: "button", id: "zoom-fit", onclick: () => zoomTo(1)}, t("Fit")),
                     el("button", {type: "button", id: "zoom-in", "aria-label": t("Zoom in"), onclick: () => zoomBy(1.5)}, "+")),
                 el("p", {id: "matrix-how", class: "small"},
-                    t("Arrows move the cell, Page Up and Page Down by ten rows, Home and End along the row. + and − zoom, 0 fits."), " ",
+                    t("Arrows move the cell, Page Up and Page Down by ten rows, Home and End along the row. + and − zoom, 0 fits."), blank(),
                     t("When zoomed, drag or scroll to move; Ctrl and scroll zooms.")))));
     new ResizeObserver(() => requestAnimationFrame(drawMatrix)).observe(panel.querySelector(".stage"));
 }
@@ -71,6 +71,7 @@ async function loadBeside() {
     byId("beside").parentElement.hidden = all.length === 0;
     byId("beside-stage").hidden = !beside;
     byId("panel-matrix").classList.toggle("two", Boolean(beside));
+    byId("first-title").textContent = beside ? sentenceCase(besideName({m: state.map, n: state.n})) : "";
     besideMatrix.view = beside ? await viewOf(beside.m, beside.n) : null;
     if (besideMatrix.view) withBeside(() => { matrix.image = weightImage(matrix.view, 1); });
     drawMatrix();

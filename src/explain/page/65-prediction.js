@@ -100,13 +100,13 @@ function drawAttributed() {
             ...columns.map((c, i) => shadeRadio(c.attribution, i, i === at))),
         attributedText(sequence, columns[at]),
         el("p", {class: "small"}, t("{0}: {1}.", t(columns[at].attribution.caption), t(columns[at].attribution.about)) +
-            (columns[at].attribution.signed ? " " + t("Blue speaks for the class, orange against it.") : "") + mergeNote(axisOf(sequence))),
+            (columns[at].attribution.signed ? blank() + t("Blue speaks for the class, orange against it.") : "") + mergeNote(axisOf(sequence))),
         comparison(axisOf(sequence), columns));
 }
 
 function mergeNote(axis) {
-    return (axis.units.some((u) => u.tokens.length > 1) ? " " + t("A word has the sum of its pieces.") : "") +
-        (axis.hidden ? " " + t("Shares are divided by what remains when positions are hidden.") : "");
+    return (axis.units.some((u) => u.tokens.length > 1) ? blank() + t("A word has the sum of its pieces.") : "") +
+        (axis.hidden ? blank() + t("Shares are divided by what remains when positions are hidden.") : "");
 }
 
 // Offered when the page carries attributions of several classes.

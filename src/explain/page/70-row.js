@@ -30,7 +30,8 @@ function kvNote() {
 function rowCaption(unit) {
     const where = unit.tokens.length > 1 ? t("query row {0}, tokens {1} to {2}", unit.index, unit.tokens[0], unit.tokens[unit.tokens.length - 1])
         : t("query row {0}, token {1}", unit.index, unit.tokens[0]);
-    return where + (unit.piece && unit.piece !== unit.label ? t(", in the vocabulary {0}", visible(unit.piece)) : "");
+    const spelled = unit.piece && unit.piece !== unit.label && asLabel(bytePiece(unit.piece) || "") !== unit.label;
+    return where + (spelled ? t(", in the vocabulary {0}", visible(unit.piece)) : "");
 }
 
 function rowLine(view, k, rank, row) {

@@ -271,9 +271,9 @@ function linesSvg() {
         const strength = unit.index === chosen ? 1 : 0.35;
         if (left.units.length > ALL_ROWS && strength < 1) continue;
         for (const {n, view} of lines.views) {
-            const values = rowOf(view, unit.index), most = largestSize(values);
+            const values = rowOf(view, unit.index);
             for (const k of heaviest(values, state.mass / 100)) {
-                const y0 = at(unit) - 4, y1 = at(right.units[k]) - 4, share = values[k] / most, third = wide / 3;
+                const y0 = at(unit) - 4, y1 = at(right.units[k]) - 4, share = shadeIn(view.tone, unit.index, values[k]), third = wide / 3;
                 svg.path(`M${x0 + 6} ${y0}C${x0 + third} ${y0} ${x1 - third} ${y1} ${x1 - 6} ${y1}`, css(headColour(n)),
                     0.75 + 2.5 * share * strength, strength * (0.12 + 0.88 * share));
             }

@@ -63,10 +63,12 @@ static int64_t group_size(const grouping *g, int64_t i) { return g->first[i + 1]
 static fv_status join_tokens(fv_explain_token *to, fv__buf *caption, const fv_explain_sequence *s, int64_t from,
                              int64_t until) {
     *to = s->token[from];
+    if (to->pieces < 1) to->pieces = 1;
     for (int64_t i = from; i < until; i++) {
         const fv_explain_token *t = &s->token[i];
         fv__buf_text(caption, t->piece);
         to->unknown |= t->unknown;
+        if (i > from) to->pieces += t->pieces > 1 ? t->pieces : 1;
         if (t->start == t->end) continue;
         bool first = to->start == to->end;
         if (first || t->start < to->start) to->start = t->start;
@@ -112,6 +114,8 @@ static fv_status merge_map(fv_explanation *to, const fv_explanation *from, int m
         const fv_explain_head *head = &map->head[h];
         merge_matrix(weight, head->weight, query, key, from->sequence[map->key].count);
         status = fv_explanation_add_head(to, m, head->layer, head->head, head->id, head->caption, weight);
+        /* Whether a head looks anywhere is a matter of tokens: one that does not gives more to words of many pieces. */
+        if (status == FV_OK) to->map[m].head[h].stats.entropy = head->stats.entropy;
     }
     fv__free(weight);
     return status;

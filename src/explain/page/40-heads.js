@@ -224,8 +224,7 @@ async function paintPattern(cell, thumb) {
 // Of a thumbnail that came with the page: its largest weight is known when the page says it.
 function thumbTone(map, peak) {
     const [nq, nk] = shapeOf(map), known = Number.isFinite(peak);
-    const tone = {even: known && map.normalised && nk > 1, causal: Boolean(map.causal) && nq === nk, keys: nk};
-    return withTop(tone, known ? peak : 1);
+    return withTop(toneOf({nq, nk, data: []}, known && map.normalised, map.causal), known ? peak : 1);
 }
 
 function paintBytes(canvas, {rows, columns, bytes, peak}, tone) {
@@ -236,7 +235,7 @@ function paintBytes(canvas, {rows, columns, bytes, peak}, tone) {
     const image = new ImageData(columns, rows);
     for (let i = 0; i < rows; i++) {
         const q = Math.floor(((i + 0.5) * nq) / rows);
-        const index = Uint8Array.from({length: 256}, (_, c) => Math.round(255 * shadeIn(tone, q, largest * (c / 255) ** 2)));
+        const index = Uint8Array.from({length: 256}, (_, c) => Math.round(255 * shadeIn(tone, q, 0, largest * (c / 255) ** 2)));
         for (let j = i * columns; j < (i + 1) * columns; j++) {
             image.data.set(colours[index[bytes[j]]], 4 * j);
             image.data[4 * j + 3] = 255;

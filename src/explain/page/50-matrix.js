@@ -136,7 +136,7 @@ function weightImage(view, step) {
     const packed = Uint32Array.from(colours, ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0);
     for (let i = 0; i < rows; i++) {
         for (let j = 0; j < columns; j++) {
-            const dark = step === 1 ? shadeIn(view.tone, i, view.data[i * view.nk + j]) : blockShade(view, i * step, j * step, step);
+            const dark = step === 1 ? shadeIn(view.tone, i, j, view.data[i * view.nk + j]) : blockShade(view, i * step, j * step, step);
             pixels[i * columns + j] = packed[Math.round(255 * dark)];
         }
     }
@@ -148,7 +148,7 @@ function weightImage(view, step) {
 function blockShade(view, q0, k0, step) {
     let most = 0;
     for (let q = q0; q < Math.min(view.nq, q0 + step); q++) {
-        for (let k = k0; k < Math.min(view.nk, k0 + step); k++) most = Math.max(most, shadeIn(view.tone, q, view.data[q * view.nk + k]));
+        for (let k = k0; k < Math.min(view.nk, k0 + step); k++) most = Math.max(most, shadeIn(view.tone, q, k, view.data[q * view.nk + k]));
     }
     return most;
 }
@@ -329,7 +329,7 @@ function drawCursor(context, style, chosen) {
 
 // Values with their places on the scale: [share of the strip, text], the first and the last are its ends.
 function legendTicks(tone) {
-    if (tone.even) return [[0, "0"], [EVEN_SHADE, tone.causal ? "1/keys" : "1/" + tone.keys], [1, percent(tone.top)]];
+    if (tone.even) return [[0, "0"], [EVEN_SHADE, evenCaption(tone)], [1, percent(tone.top)]];
     const values = state.scale === "log" ? [tone.top * 1e-4, tone.top * 1e-2, tone.top] : [0, tone.top / (state.scale === "sqrt" ? 4 : 2), tone.top];
     return values.filter(() => tone.top > 0).map((x) => [shade(x, tone.top), percent(x)]);
 }
@@ -343,5 +343,5 @@ function drawLegend() {
 }
 
 function legendSentence(tone) {
-    return t("weight, {0} scale", scaleName()) + (tone.even ? t("; pale is an even share, 1/keys") : "");
+    return t("weight, {0} scale", scaleName()) + (tone.even ? t("; pale is an even share: one over the tokens seen") : "");
 }

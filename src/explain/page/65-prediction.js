@@ -128,12 +128,12 @@ function shadeRadio(attribution, i, checked) {
 // Shares that sum to one are measured against an even share, as weights are; others against the largest.
 function attributionTone({attribution, values}) {
     const shares = !attribution.signed && Math.abs(sumOf(values) - 1) < 1e-2;
-    const tone = toneOf({nq: 1, nk: values.length, data: values.map(Math.abs)}, shares, false);
-    return tone;
+    const axis = axisOf(meta.sequences[attribution.sequence]);
+    return toneOf({nq: 1, nk: values.length, data: values.map(Math.abs)}, shares, false, piecesOf(axis));
 }
 
-function signedColour(value, tone) {
-    return colourAt(shadeIn(tone, 0, Math.abs(value)), value < 0 ? AGAINST_HUE : HUE);
+function signedColour(value, tone, index) {
+    return colourAt(shadeIn(tone, 0, index, Math.abs(value)), value < 0 ? AGAINST_HUE : HUE);
 }
 
 function attributedText(sequence, column) {
@@ -146,7 +146,7 @@ function attributedText(sequence, column) {
             parts.push(axis.hidden ? " " : gapBetween(sequence, at, unit.start));
             at = Math.max(at, unit.end);
         } else parts.push(" ");
-        const rgb = signedColour(values[unit.index], tone);
+        const rgb = signedColour(values[unit.index], tone, unit.index);
         parts.push(el("span", {class: unit.special ? "word special" : "word", dir: unit.special ? "ltr" : null, title: decimal(values[unit.index]),
                                style: {background: css(rgb), color: inkOn(rgb)}}, unit.label));
     }

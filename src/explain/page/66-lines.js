@@ -165,7 +165,7 @@ function paintQuery(context, box, q, strength) {
         const row = rowOf(view, q), keys = heaviest(row, state.mass / 100);
         context.strokeStyle = css(headColour(n));
         for (const k of keys) {
-            const to = lines.right[k], x1 = to.offsetLeft, y1 = middleOf(to, box), share = shadeIn(view.tone, q, row[k]);
+            const to = lines.right[k], x1 = to.offsetLeft, y1 = middleOf(to, box), share = shadeIn(view.tone, q, k, row[k]);
             context.globalAlpha = strength * (0.12 + 0.88 * share);
             context.lineWidth = 0.75 + 2.5 * share * strength;
             context.beginPath();

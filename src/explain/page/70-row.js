@@ -52,10 +52,14 @@ function entropyOf(row) {
     return bits;
 }
 
-// A row's entropy against the largest possible over the keys it sees.
+// Whether a row is nearly its even shares; among single tokens: its entropy against the largest possible.
 function rowIsUniform(view, row) {
     const seen = row.filter((p) => p > 0).length;
-    return mapNow().normalised && !view.rest && seen > 1 && entropyOf(row) >= NEARLY_UNIFORM * Math.log2(seen);
+    if (!mapNow().normalised || view.rest || seen < 2) return false;
+    const q = queryUnit().index, total = sumOf(row);
+    let away = 0; // bits from the even shares
+    row.forEach((p, k) => { if (p > 0) away += (p / total) * Math.log2(p / total / evenShare(view.tone, q, k)); });
+    return away <= (1 - NEARLY_UNIFORM) * Math.log2(seen);
 }
 
 function rowSentence(view, q, top, row) {

@@ -25,7 +25,8 @@ void fv__log(fv_log_level level, const char *format, ...) __attribute__((format(
 
 /* 64-byte aligned, zero-filled; NULL sets the message (return FV_NO_RESOURCES). A size of 0 gives a valid pointer. */
 void *fv__alloc(size_t bytes);
-void *fv__alloc_raw(size_t bytes);                /* not zero-filled: for what is written at once */
+void *fv__alloc_raw(size_t bytes);   /* not zero-filled: for what is written at once */
+void *fv__alloc_small(size_t bytes); /* aligned as by malloc, not zero-filled: for very many small things */
 void *fv__alloc_array(size_t count, size_t size); /* checks count * size */
 void *fv__realloc(void *pointer, size_t old_bytes,
                   size_t new_bytes); /* the old block stays valid on failure; new bytes are zero */
@@ -94,9 +95,11 @@ fv_status fv__map_set(fv__map *map, const char *key, size_t length, int64_t valu
 fv_status fv__map_add(fv__map *map, const char *key, size_t length, int64_t delta); /* counts; missing is 0 */
 size_t fv__map_size(const fv__map *map);
 const char *fv__map_key(const fv__map *map, size_t index, size_t *length);
+const char *fv__map_own_key(const fv__map *map, const char *key, size_t length); /* the map's copy, NULL: none */
 int64_t fv__map_value(const fv__map *map, size_t index);
 void fv__map_free(fv__map *map);
 
+uint64_t fv__hash_keyed(const void *bytes, size_t count, const uint64_t secret[2]); /* nobody can make collisions */
 uint64_t fv__hash(const void *bytes, size_t count,
                   uint64_t seed); /* stable over machines and versions; not cryptographic */
 /* The nearest name of a NULL-terminated list within 1/3 of its length in edits, or NULL. */

@@ -5,6 +5,8 @@
  * Keys come from files, and the quick hash is known to everybody: labels can be made that all meet in one slot. A
  * search that is longer than chance allows changes the map to a hash with a secret key, once. Order and values never
  * depend on it. */
+#include "base/map.h"
+
 #include "base/base.h"
 
 #include <string.h>

@@ -31,13 +31,12 @@ static fv_option rows[] = {
      "end with exit code 7 when the metric is worse than this"},
     {0}};
 #undef AT
-static const char *const data_names[] = {"format", "input-format", NULL};
 
 static size_t groups(cli_group *group) {
     for (fv_option *row = rows; row->name; row++)
         if (strcmp(row->name, "metric") == 0) row->choices = fv_option_find(fv_task_option_rows(), "metric")->choices;
     group[0] = (cli_group){"evaluation", rows, &o, NULL};
-    group[1] = (cli_group){"data", fv_dataset_option_rows(), &data, data_names};
+    group[1] = (cli_group){"data", fv_dataset_option_rows(), &data, NULL};
     return 2;
 }
 
@@ -165,8 +164,8 @@ static fv_status hold_against_target(const fv_evaluation *e) {
     fv_status status = o.metric ? fv_scores_find(&e->scores, o.metric, &s) : FV_OK;
     if (status != FV_OK) return status;
     if (s.higher_is_better ? s.value >= o.fail_under : s.value <= o.fail_under) return FV_OK;
-    return cli_fail(FV_BELOW_TARGET, "%s %.4f is %s the asked %g", s.name, s.value,
-                    s.higher_is_better ? "below" : "above", o.fail_under);
+    return cli_fail(FV_BELOW_TARGET, "%s is %s what was asked\n  expected %g\n  found:   %.4f", s.name,
+                    s.higher_is_better ? "below" : "above", o.fail_under, s.value);
 }
 
 static fv_status evaluate(const fv_model *model, const fv_dataset *set) {

@@ -24,11 +24,10 @@ static const fv_option rows[] = {
     {"metadata", FV_OPT_STRING, AT(metadata), NULL, 0, 0, "KEY", "print one string of a .safetensors file's metadata"},
     {0}};
 #undef AT
-static const char *const data_names[] = {"format", "input-format", NULL};
 
 static size_t groups(cli_group *group) {
     group[0] = (cli_group){"options", rows, &o, NULL};
-    group[1] = (cli_group){"data", fv_dataset_option_rows(), &data, data_names};
+    group[1] = (cli_group){"data", fv_dataset_option_rows(), &data, NULL};
     return 2;
 }
 
@@ -42,6 +41,17 @@ static void tensor_row(cli_table *table, const char *name, const fv_tensor *t) {
     cli_table_number(table, (double)fv_tensor_count(t) * (double)fv_dtype_size(t->dtype), 0);
 }
 
+static void show_metadata(const char *value) {
+    cli_format format = cli_format_of(cli_global.format);
+    char *shown = cli_shown(value);
+    if (format == CLI_JSON || format == CLI_JSONL)
+        cli_json_text(stdout, value, strlen(value));
+    else
+        fputs(shown, stdout);
+    putchar('\n');
+    cli_free(shown);
+}
+
 static fv_status show_tensors(void) {
     fv_tensor_file *file = NULL;
     fv_status status = fv_tensor_file_open(&file, o.file);
@@ -50,7 +60,7 @@ static fv_status show_tensors(void) {
     if (o.metadata && !value)
         status = cli_fail(FV_BAD_DATA, "%s has no metadata %s", o.file, o.metadata);
     else if (value)
-        printf("%s\n", value);
+        show_metadata(value);
     else {
         cli_table *table = cli_table_new(tensor_columns, 3);
         for (int64_t i = 0; i < fv_tensor_file_count(file); i++) {
@@ -142,7 +152,8 @@ static fv_status show_texts(void) {
 static fv_status run(void) {
     if (!o.file) return cli_missing("file", "a model folder, tensor file or data file");
     if (!cli_is_folder(o.file) && !cli_is_file(o.file))
-        return cli_fail(FV_BAD_DATA, "%s: no such file or folder", o.file);
+        return cli_fail(FV_BAD_DATA, "%s: cannot be read\n  expected a file or folder\n  found:   nothing of this name",
+                        o.file);
     switch (cli_thing_of(o.file)) {
     case CLI_MODEL: return show_model();
     case CLI_TENSORS: return show_tensors();

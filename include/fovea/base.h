@@ -103,10 +103,11 @@ typedef struct fv_option {
     const struct fv_option *(*group)(void); /* GROUP: gives another table, ended by a NULL name */
     uint32_t flags;                         /* FV_OPTION_... */
 } fv_option;
-enum {                        /* what becomes of an option after the training it was given to */
-       FV_OPTION_LOCAL = 1,   /* of this run, no property of the model: not in the model's config.json */
-       FV_OPTION_FIXED = 2,   /* a resumed run may not change it: other batches, another network */
-       FV_OPTION_HARMLESS = 4 /* a resumed run may change it and stays the unbroken run */
+enum {                           /* what becomes of an option after the training it was given to */
+       FV_OPTION_LOCAL = 1,      /* of this run, no property of the model: not in the model's config.json */
+       FV_OPTION_FIXED = 2,      /* a resumed run may not change it: other batches, another network */
+       FV_OPTION_HARMLESS = 4,   /* a resumed run may change it and stays the unbroken run */
+       FV_OPTION_BY_GRADIENT = 8 /* only kinds of models that learn by gradients read it */
 };
 
 /* All rows of a table, those of its GROUP rows in their place, with name and offset as seen from the whole struct:
@@ -139,6 +140,10 @@ FV_API bool fv_option_walk_find(fv_option_walk *walk, const fv_option *rows, con
 /* The other names of an option, from index 0; NULL at the end. The second: only those it had in earlier versions. */
 FV_API const char *fv_option_alias(const char *name, size_t index);
 FV_API const char *fv_option_earlier_name(const char *name, size_t index);
+
+/* The names nearest to a misspelt word, best first: within a third of its length in edits, or names that it begins.
+ * Returns how many, at most three. */
+FV_API int fv_nearest_names(const char *word, const char *const *names, size_t count, const char *nearest[3]);
 
 /* The value of a row as text, as fv_options_set would read it back. Returns the length; writes at most `size` bytes. */
 FV_API size_t fv_options_print(const fv_option *row, const void *options, char *text, size_t size);

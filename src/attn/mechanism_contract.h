@@ -64,12 +64,15 @@ struct fv__engine {
     size_t (*statistics_scratch)(const fv_attention_plan *plan, const fv_attention_statistics *want);
     void (*statistics)(const fv__run *run, const fv_attention_statistics *want, void *scratch);
     void (*describe)(const fv_attention_plan *plan, char *text, size_t size); /* name, type, tiles */
+    /* Can fv_decode compute it over a cache, keys where they lie? NULL: no. */
+    bool (*decodes_in_place)(const fv_attention_plan *plan);
 };
 
 struct fv__mechanism {
     fv_mechanism info;  /* public row; first, so a pointer to it is a pointer to this */
     size_t params_size; /* sizeof the struct info.params describes */
     const fv__engine *engine;
+    bool unnormalized;                           /* rows of weights do not sum to 1: there is no lse */
     fv_status (*setup)(fv_attention_plan *plan); /* checks what only it knows, fills plan->setup; may be NULL */
     int64_t (*extent)(const fv_attention_plan *plan, char letter); /* of its own in info.operands; may be NULL */
     void (*reference)(const fv__run *run);
@@ -89,10 +92,11 @@ fv_status fv__plan_child(fv_attention_plan *plan, const fv_attention_options *op
  * of them, times the threads, never wrap: what is too large is seen to be. */
 #define FV_ATTN_MOST (INT64_C(1) << 48)
 
-/* a * b of two counts, at most FV_ATTN_MOST. */
+/* a * b of two counts, at most FV_ATTN_MOST; a count of -1 is one that overflowed. */
 static inline int64_t fv__attn_times(int64_t a, int64_t b) {
     int64_t product;
-    return __builtin_mul_overflow(a, b, &product) || product > FV_ATTN_MOST ? FV_ATTN_MOST : product;
+    const bool wraps = __builtin_mul_overflow(a, b, &product) || product < 0;
+    return wraps || product > FV_ATTN_MOST ? FV_ATTN_MOST : product;
 }
 
 /* Bytes that `count` elements take in scratch, where every array begins at a line of 64; at most FV_ATTN_MOST, and a

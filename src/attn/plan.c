@@ -83,7 +83,7 @@ static const char *size_text(size_t bytes, char *text, size_t size) {
     double value = (double)bytes;
     int unit = 0;
     for (; value >= 1024 && unit < 4; unit++) value /= 1024;
-    snprintf(text, size, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+    fv__format(text, size, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
     return text;
 }
 
@@ -121,7 +121,8 @@ fv_status fv_attention_operand_shape(const fv_attention_options *options, const 
     const fv_tensor *q = &shapes->t[FV_Q];
     *shape = (fv_tensor){.dtype = q->dtype};
     fv_status status = fv__attn_parse(&plan, plan.options.mechanism);
-    if (status == FV_OK && q->rank != 4) status = fv__fail(FV_USAGE, "attention: the shape of q is needed, (B,H,L,D)");
+    if (status == FV_OK && q->rank != 4)
+        status = fv__fail(FV_USAGE, "attention: q\n  expected a shape (B,H,L,D)\n  found:   rank %d", q->rank);
     if (status == FV_OK) {
         memcpy(plan.shape, shapes->t, sizeof plan.shape);
         fv__attn_sizes(&plan);

@@ -1,4 +1,6 @@
 /* The one door to memory: aligned for every vector width, zeroed, counted, and able to fail on request. */
+#include "base/memory.h"
+
 #include "base/base.h"
 
 #include <stdatomic.h>
@@ -36,6 +38,8 @@ static void *allocate(size_t bytes) {
     atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
     return pointer;
 }
+
+void *fv__alloc_raw(size_t bytes) { return allocate(bytes); }
 
 void *fv__alloc(size_t bytes) {
     void *pointer = allocate(bytes);
@@ -79,6 +83,7 @@ bool fv__size_of(const int64_t *dim, int rank, size_t element, size_t *bytes) {
     /* A zero dimension must not hide an overflow of the others: a later change of that one dimension would meet it. */
     size_t product = element;
     bool empty = element == 0;
+    if (rank < 0 || rank > FV_MOST_AXES) return false;
     for (int i = 0; i < rank; i++) {
         if (dim[i] < 0) return false;
         if (dim[i] == 0)

@@ -1,6 +1,8 @@
 /* Atomic writing: everything goes to ".NAME.tmp" beside the target, which replaces the target in one step when it is
  * complete and on disk. The temporary file has a fixed name, so a killed process leaves at most one behind and the
  * next one takes it over; a lock on it keeps two writers of the same target apart. */
+#include "base/writer.h"
+
 #include "base/syscalls.h"
 
 #include <errno.h>
@@ -39,10 +41,29 @@ static bool is_still(int fd, const char *path) {
     return !fstat(fd, &ours) && !stat(path, &there) && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
 }
 
+/* A link or a pipe of that name is not what a stopped writer left: whoever put it there chose where we would write. */
+static fv_status check_own(const fv__writer *w) {
+    struct stat about;
+    if (!fstat(w->fd, &about) && S_ISREG(about.st_mode) && about.st_nlink <= 1) return FV_OK;
+    return fv__fail(FV_FAIL,
+                    "%s: is in the way\n  expected nothing, or a regular file that a stopped writer left\n"
+                    "  found:   a link, a pipe or a device\n  try:     remove it",
+                    w->temporary);
+}
+
+/* It is not ours to remove. */
+static void forget_temporary(fv__writer *w) {
+    fv__free(w->temporary);
+    w->temporary = NULL;
+}
+
 static fv_status open_temporary(fv__writer *w) {
     for (;;) {
-        w->fd = fv__sys_open(w->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW);
+        w->fd = fv__sys_open(w->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
+        if (w->fd < 0 && (errno == ELOOP || errno == ENXIO)) return check_own(w); /* a link; a pipe nobody reads */
         if (w->fd < 0) return fv__file_fail(FV_FAIL, w->path, "write");
+        fv_status own = check_own(w);
+        if (own != FV_OK) return forget_temporary(w), own;
         bool taken = flock(w->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
         if (!taken && is_still(w->fd, w->temporary)) break;
         close(w->fd);
@@ -63,7 +84,7 @@ static fv_status open_target(fv__writer *w) {
     bool exists = !stat(w->path, &about);
     size_t length = strlen(w->path);
     if ((exists && S_ISDIR(about.st_mode)) || (length && w->path[length - 1] == '/'))
-        return fv__fail(FV_FAIL, "%s: is a folder\n  expected the name of a file to write", w->path);
+        return fv__fail(FV_FAIL, "%s: cannot be written\n  expected the name of a file\n  found:   a folder", w->path);
     if (exists && !S_ISREG(about.st_mode)) {
         w->fd = fv__sys_open(w->path, O_WRONLY);
         return w->fd < 0 ? fv__file_fail(FV_FAIL, w->path, "write") : FV_OK;

@@ -21,6 +21,8 @@ const fv_option *fv_explain_option_rows(void) {
                                       "attention maps to keep: layers \"0,2-3\" or heads \"3:*,11:2\""},
                                      {"gradients", FV_OPT_BOOL, offsetof(fv_explain_options, gradients), "true", 0, 0,
                                       NULL, "also compute what each word did to the class's score"},
+                                     {"name", FV_OPT_STRING, offsetof(fv_explain_options, name), NULL, 0, 0, "NAME",
+                                      "what the model is called in headings"},
                                      {0}};
     return rows;
 }
@@ -64,6 +66,19 @@ static fv_status take_memory(work *w) {
 
 /* ---- the text and the prediction */
 
+/* What the model did not see is said before anything it saw is looked at. */
+static fv_status warn(const fv_explain_sequence *s) {
+    fv__buf unread = {0}, unknown = {0};
+    fv__unread_sentence(&unread, s);
+    fv__unknown_sentence(&unknown, s);
+    if (unread.size) fv__log(FV_LOG_WARN, "%s", unread.data);
+    if (unknown.size) fv__log(FV_LOG_WARN, "%s", unknown.data);
+    fv_status status = unread.failed || unknown.failed ? FV_NO_RESOURCES : FV_OK;
+    fv__buf_free(&unread);
+    fv__buf_free(&unknown);
+    return status;
+}
+
 static fv_status add_tokens(work *w, size_t size) {
     const fv_trace *t = w->trace;
     const fv_tokens *from = t->tokens;
@@ -73,11 +88,14 @@ static fv_status add_tokens(work *w, size_t size) {
     for (int64_t i = 0; i < from->count; i++) {
         bool special = from->word[i] < 0 && from->start[i] == from->end[i];
         const char *piece = tokenizer ? fv_tokenizer_token(tokenizer, from->id[i]) : NULL;
-        token[i] = (fv_explain_token){piece ? piece : "", from->start[i], from->end[i], from->word[i], special};
+        bool unknown = tokenizer && from->id[i] == fv_tokenizer_special(tokenizer).unk && from->end[i] > from->start[i];
+        token[i] =
+            (fv_explain_token){piece ? piece : "", from->start[i], from->end[i], from->word[i], special, unknown};
     }
     fv_status status = fv_explanation_add_sequence(w->e, "input", t->text, size, token, from->count, NULL);
     if (status == FV_OK) w->e->sequence[0].truncated = t->cut;
     fv__free(token);
+    if (status == FV_OK) status = warn(&w->e->sequence[0]);
     return status;
 }
 
@@ -110,15 +128,17 @@ static bool any_negative(const float *weight, int64_t count) {
     return false;
 }
 
-/* First all heads, whatever is chosen: their means, and whether they can be drawn and rolled out at all. */
-static fv_status statistics_of(work *w, bool *normalised, bool *drawable) {
+/* First all heads, whatever is chosen: their means, whether later keys are hidden, and whether they can be drawn and
+ * rolled out at all. */
+static fv_status statistics_of(work *w, bool *normalised, bool *causal, bool *drawable) {
     const fv_trace *t = w->trace;
     int64_t size = w->tokens * w->tokens;
-    *normalised = *drawable = true;
+    *normalised = *causal = *drawable = true;
     for (int64_t i = 0; i < t->layers * t->heads; i++) {
         float *mean = w->mean + i / t->heads * size;
         FV_TRY(fv_trace_weights(t, FV_CAPTURE_SOFTMAX, i / t->heads, i % t->heads, NULL, w->tokens, w->weight));
         *normalised &= fv__rows_sum_to_one(w->weight, w->tokens, w->tokens);
+        *causal &= fv__is_causal(w->weight, 1, w->tokens, w->tokens);
         *drawable &= !any_negative(w->weight, size);
         for (int64_t k = 0; k < size; k++) mean[k] += w->weight[k] / (float)t->heads;
     }
@@ -136,17 +156,19 @@ static fv_status add_chosen_heads(work *w, int map) {
         kept++;
     }
     if (kept > 0) return FV_OK;
-    return fv__fail(FV_USAGE, "explain: no head was chosen\n  expected layers below %lld, heads below %lld",
-                    (long long)t->layers, (long long)t->heads);
+    return fv__fail(
+        FV_USAGE,
+        "explain: no head was chosen\n  expected layers below %lld, heads below %lld\n  found:   none of them",
+        (long long)t->layers, (long long)t->heads);
 }
 
 static fv_status add_self_map(work *w) {
     const fv_trace *t = w->trace;
-    bool normalised, drawable;
+    bool normalised, causal, drawable;
     int map;
-    FV_TRY(statistics_of(w, &normalised, &drawable));
+    FV_TRY(statistics_of(w, &normalised, &causal, &drawable));
     if (!drawable) return fv_explanation_add_note(w->e, "maps", "not drawn: this attention has weights below zero");
-    FV_TRY(fv_explanation_add_map(w->e, "self", "Self-attention", 0, 0, normalised, false, &map));
+    FV_TRY(fv_explanation_add_map(w->e, "self", "Self-attention", 0, 0, normalised, causal, &map));
     FV_TRY(add_chosen_heads(w, map));
     int32_t *number = fv__alloc_array((size_t)t->layers, sizeof *number);
     if (!number) return FV_NO_RESOURCES;
@@ -260,8 +282,8 @@ static fv_status wanted_class(const work *w, const char *name, int32_t *of_class
     fv__buf names = {0};
     for (int32_t c = 0; c < classes.count && names.size < 400; c++)
         fv__buf_printf(&names, "%s%s", c ? ", " : "", classes.name[c]);
-    fv_status status =
-        fv__fail(FV_USAGE, "explain: no class \"%s\"\n  expected one of: %s", name, names.data ? names.data : "");
+    fv_status status = fv__fail(FV_USAGE, "explain: unknown class\n  expected one of: %s\n  found:   \"%s\"",
+                                names.data ? names.data : "", name);
     fv__buf_free(&names);
     return status;
 }
@@ -288,7 +310,7 @@ static fv_status fill(work *w, size_t size, const fv_explain_options *options) {
 }
 
 /* The heading: how the text begins. */
-static fv_status create(work *w, const char *text, size_t size) {
+static fv_status create(work *w, const char *text, size_t size, const char *name) {
     enum { COLUMNS = 64 };
     fv__buf plain = {0}, title = {0};
     fv__plain_text(&plain, text, size < 4 * COLUMNS ? size : 4 * COLUMNS);
@@ -300,7 +322,7 @@ static fv_status create(work *w, const char *text, size_t size) {
     fv_status status = plain.failed || title.failed ? FV_NO_RESOURCES : FV_OK;
     if (status == FV_OK)
         status = fv_explanation_create(&w->e, title.size ? title.data : "(empty text)",
-                                       fv_model_kind_of(w->trace->model)->name);
+                                       name ? name : fv_model_kind_of(w->trace->model)->name);
     fv__buf_free(&plain);
     fv__buf_free(&title);
     return status;
@@ -321,7 +343,7 @@ fv_status fv_explain(fv_explanation **out, const fv_model *model, const char *te
         w.has_weights = w.trace->layers > 0 && mechanism_has_weights(fv_model_options_of(model)->mechanism);
         const char *pool = fv_model_options_of(model)->pooling;
         w.has_pool = w.trace->pooling_weights && pool && strstr(pool, "attention");
-        status = create(&w, text, size);
+        status = create(&w, text, size, options ? options->name : NULL);
     }
     if (status == FV_OK) status = fill(&w, size, options ? options : &standard);
     fv__head_choice_free(&w.choice);

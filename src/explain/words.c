@@ -1,8 +1,37 @@
-/* words: the pieces of each word become one token. What a query attends to adds up over the pieces of a key word;
- * what a word attends to is the mean over its pieces. So rows that summed to one still do. */
+/* words: which tokens are one word, and a copy in which the pieces of each word are one token. */
 #include "explain/explain.h"
+#include "data/text.h"
 
 #include <string.h>
+
+/* ---- scripts without spaces: what a tokenizer calls a word is then a whole clause */
+
+/* Whether a word ends between two tokens that the tokenizer gave one number. */
+static bool parts_here(const fv_explain_sequence *s, const fv_explain_token *a, const fv_explain_token *b) {
+    if (a->start == a->end || b->start == b->end || b->start < a->end) return false;
+    size_t length;
+    int64_t last = a->end - 1;
+    while (last > a->start && ((unsigned char)s->text[last] & 0xC0) == 0x80) last--;
+    int32_t before = fv__utf8_next(s->text + last, (size_t)(a->end - last), &length, NULL);
+    int32_t after = fv__utf8_next(s->text + b->start, s->size - (size_t)b->start, &length, NULL);
+    bool joined = fv__is_mark(after) || before == 0x200D || after == 0x200D; /* emoji made of several */
+    return !joined && (fv__stands_alone(before) || fv__stands_alone(after));
+}
+
+void fv__part_words(fv_explain_sequence *s) {
+    int32_t given = -1, shift = 0;
+    for (int64_t i = 0; s->text && i < s->count; i++) {
+        fv_explain_token *token = &s->token[i];
+        if (token->word < 0) continue;
+        bool joins = i > 0 && token->word == given && s->token[i - 1].word >= 0;
+        given = token->word;
+        if (joins && shift < INT32_MAX - given && parts_here(s, &s->token[i - 1], token)) shift++;
+        token->word = given + shift;
+    }
+}
+
+/* ---- merging. What a query attends to adds up over the pieces of a key word; what a word attends to is the mean over
+ * its pieces. So rows that summed to one still do. */
 
 /* Tokens first[g] .. first[g + 1] - 1 of a sequence are group g. */
 typedef struct grouping {
@@ -30,6 +59,7 @@ static fv_status join_tokens(fv_explain_token *to, fv__buf *caption, const fv_ex
     for (int64_t i = from; i < until; i++) {
         const fv_explain_token *t = &s->token[i];
         fv__buf_text(caption, t->piece);
+        to->unknown |= t->unknown;
         if (t->start == t->end) continue;
         bool first = to->start == to->end;
         if (first || t->start < to->start) to->start = t->start;

@@ -2,6 +2,7 @@
  * checkpoint is one write. Initial values are functions of (seed, name, element): adding a parameter changes no
  * other. */
 #include "grad/graph.h"
+#include "io/tensor_file.h"
 
 #include <math.h>
 #include <string.h>
@@ -27,14 +28,15 @@ struct fv_params {
     entry *entries;
     size_t count, entry_capacity;
     void *values, *grads;
-    int64_t used;       /* elements, gaps included */
-    size_t value_bytes; /* room in `values` */
+    int64_t used;                   /* elements, gaps included */
+    size_t value_bytes;             /* room in `values` */
+    const fv_tensor_file *expected; /* NULL, or where the values will come from */
 };
 
 fv_status fv_params_create(fv_params **out, fv_dtype dtype, uint64_t seed) {
     *out = NULL;
     if (dtype != FV_F32 && dtype != FV_F64)
-        return fv__fail(FV_USAGE, "fv_params_create: parameters of type %s\n  expected f32 or f64",
+        return fv__fail(FV_USAGE, "fv_params_create: dtype\n  expected f32 or f64\n  found:   %s",
                         fv_dtype_name(dtype));
     fv_params *params = fv__alloc(sizeof *params);
     if (!params) return FV_NO_RESOURCES;
@@ -113,9 +115,9 @@ static fv_status make_room(fv_params *params, int64_t count) {
 
 static fv_status describe(const fv_params *params, entry *e, const char *name, int rank, const int64_t *dim) {
     if (rank < 1 || rank > FV_MAX_DIMS)
-        return fv__fail(FV_USAGE, "parameter %s: %d axes\n  expected 1 to %d", name, rank, FV_MAX_DIMS);
+        return fv__fail(FV_USAGE, "parameter %s: rank\n  expected 1 to %d\n  found:   %d", name, FV_MAX_DIMS, rank);
     if (fv_params_find(params, name) >= 0)
-        return fv__fail(FV_USAGE, "parameter %s: there is one of that name already", name);
+        return fv__fail(FV_USAGE, "parameter %s\n  expected a new name\n  found:   one of that name", name);
     size_t bytes;
     if (!fv__size_of(dim, rank, fv_dtype_size(params->dtype), &bytes))
         return fv__fail(FV_USAGE, "parameter %s: a size is negative or their product overflows", name);
@@ -125,17 +127,25 @@ static fv_status describe(const fv_params *params, entry *e, const char *name, i
     return FV_OK;
 }
 
+void fv__params_expect(fv_params *params, const fv_tensor_file *file) { params->expected = file; }
+
+static fv_status check_expected(const fv_params *params, const entry *e, const char *name) {
+    fv_tensor shape = fv_tensor_of(NULL, params->dtype, e->rank, e->dim), found;
+    return params->expected ? fv__tensor_file_need(params->expected, name, &shape, &found) : FV_OK;
+}
+
 fv_status fv_params_add(fv_params *params, const char *name, int rank, const int64_t *dim, fv_init init, uint32_t flags,
                         int *index) {
     entry e = {.flags = flags, .offset = params->used};
     FV_TRY(describe(params, &e, name, rank, dim));
+    FV_TRY(check_expected(params, &e, name));
     FV_TRY(FV_GROW(&params->entries, &params->entry_capacity, params->count + 1));
     FV_TRY(make_room(params, e.count));
     e.name = fv__arena_raw(params->arena, strlen(name) + 1);
     if (!e.name) return FV_NO_RESOURCES;
     memcpy(e.name, name, strlen(name) + 1);
     FV_TRY(fv__map_set(params->index, name, strlen(name), (int64_t)params->count));
-    initialise(params, &e, init);
+    if (!params->expected) initialise(params, &e, init);
     params->used += (e.count + ALIGNED - 1) / ALIGNED * ALIGNED;
     params->entries[params->count] = e;
     if (index) *index = (int)params->count;

@@ -17,16 +17,21 @@ static fv_status refuse_by_name(const fv_tensor_file *file) {
         size_t size;
         const char *what;
     } others[] = {
-        {"version https://git-lfs", 23, "is a Git LFS pointer, not the weights\n  try:     git lfs pull"},
+        {"version https://git-lfs", 23,
+         "not a tensor file\n  expected .safetensors or .npy\n  found:   a pointer of Git LFS\n  try:     git lfs "
+         "pull"},
         {"PK\3\4", 4,
-         "is a zip archive (.npz or a PyTorch pickle)\n  expected .safetensors or .npy\n"
+         "not a tensor file\n  expected .safetensors or .npy\n  found:   a zip archive (.npz or a PyTorch pickle)\n"
          "  try:     save with safetensors.torch.save_file or numpy.save"},
-        {"\x80\x02", 2, "is a Python pickle\n  expected .safetensors or .npy\n  try:     safetensors.torch.save_file"},
-        {"GGUF", 4, "is a GGUF file\n  expected .safetensors or .npy"},
-        {"\x89HDF", 4, "is an HDF5 file\n  expected .safetensors or .npy"},
+        {"\x80\x02", 2,
+         "not a tensor file\n  expected .safetensors or .npy\n  found:   a Python pickle\n  try:     "
+         "safetensors.torch.save_file"},
+        {"GGUF", 4, "not a tensor file\n  expected .safetensors or .npy\n  found:   a GGUF file"},
+        {"\x89HDF", 4, "not a tensor file\n  expected .safetensors or .npy\n  found:   an HDF5 file"},
     };
     if (file->bytes.size == 0)
-        return fv__fail(file->fault, "%s: is empty\n  expected .safetensors or .npy", file->path);
+        return fv__fail(file->fault, "%s: not a tensor file\n  expected .safetensors or .npy\n  found:   an empty file",
+                        file->path);
     /* a safetensors header of 640 bytes begins like a pickle of protocol 2; its JSON follows the length */
     if (file->bytes.size > 8 && file->bytes.data[0] == 0x80 && file->bytes.data[8] == '{') return FV_OK;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
@@ -40,7 +45,8 @@ static fv_status fill(fv_tensor_file *file, const char *path) {
     if (!file->path) return FV_NO_RESOURCES;
     FV_TRY(fv__map_create(&file->names));
     FV_TRY(fv__map_create(&file->metadata));
-    fv_status status = fv__file_map(&file->bytes, path);
+    bool of_model = file->fault == FV_BAD_MODEL;
+    fv_status status = of_model ? fv__file_read_regular(&file->bytes, path) : fv__file_read(&file->bytes, path);
     if (status == FV_BAD_DATA) return file->fault;
     FV_TRY(status);
     FV_TRY(refuse_by_name(file));
@@ -145,6 +151,18 @@ fv_status fv_tensor_file_find(const fv_tensor_file *file, const char *name, fv_t
     return index >= 0 ? FV_OK : no_such_tensor(file, name);
 }
 
+fv_status fv__tensor_file_need(const fv_tensor_file *file, const char *name, const fv_tensor *expected,
+                               fv_tensor *found) {
+    char want[96], have[96];
+    FV_TRY(fv_tensor_file_find(file, name, found));
+    bool same_kind = fv__dtype_is_float(expected->dtype) == fv__dtype_is_float(found->dtype);
+    if (same_kind && fv_tensor_same_shape(expected, found)) return FV_OK;
+    fv_tensor_describe(expected, want, sizeof want);
+    fv_tensor_describe(found, have, sizeof have);
+    return fv__fail(file->fault, "%s: tensor \"%s\" has the wrong shape\n  expected %s\n  found:   %s", file->path,
+                    name, want, have);
+}
+
 const char *fv_tensor_file_metadata(const fv_tensor_file *file, const char *key) {
     int64_t index = fv__map_get(file->metadata, key, strlen(key), -1);
     return index < 0 ? NULL : file->values[index];
@@ -163,15 +181,17 @@ static int64_t first_not_finite(const fv_tensor *t) {
     return -1;
 }
 
+fv_status fv__tensor_file_finite(const fv_tensor_file *file, const char *name, const fv_tensor *t) {
+    int64_t at = fv__dtype_is_float(t->dtype) ? first_not_finite(t) : -1;
+    if (at < 0) return FV_OK;
+    return fv__fail(file->fault,
+                    "%s: tensor \"%s\": element %" PRId64 " is not a finite number\n  try:     the last good copy",
+                    file->path, name, at);
+}
+
 fv_status fv_tensor_file_check_finite(const fv_tensor_file *file) {
-    for (size_t i = 0; i < file->count; i++) {
-        const fv_tensor *t = &file->tensors[i].tensor;
-        int64_t at = fv__dtype_is_float(t->dtype) ? first_not_finite(t) : -1;
-        if (at < 0) continue;
-        return fv__fail(file->fault,
-                        "%s: tensor \"%s\": element %" PRId64 " is not a finite number\n  try:     the last good copy",
-                        file->path, file->tensors[i].name, at);
-    }
+    for (size_t i = 0; i < file->count; i++)
+        FV_TRY(fv__tensor_file_finite(file, file->tensors[i].name, &file->tensors[i].tensor));
     return FV_OK;
 }
 

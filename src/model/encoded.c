@@ -6,10 +6,12 @@
 
 #include <string.h>
 
+bool fv__adds_cls(const fv_model_options *options) { return options->pooling && strcmp(options->pooling, "cls") == 0; }
+
 fv_status fv__model_corpus(fv_corpus **corpus, const fv_model *model, const fv_dataset *data) {
     const fv_model_options *o = &model->options;
     fv_corpus_options how = {.max_length = o->max_length, .ngrams = o->ngrams};
-    how.add_cls = o->pooling && strcmp(o->pooling, "cls") == 0;
+    how.add_cls = fv__adds_cls(o);
     return fv_corpus_create(corpus, data, model->tokenizer, &how);
 }
 
@@ -43,10 +45,11 @@ static fv_status encode_labels(fv_encoded *e, const fv_model *model, const fv_da
     for (int64_t i = 0; status == FV_OK && i < e->count; i++) {
         e->label[i] = own[data->label[i]];
         if (e->label[i] < 0)
-            status = fv__fail(FV_BAD_DATA,
-                              "line %lld: the model does not know the label \"%s\"\n  expected one of its %d classes",
-                              data->line ? (long long)data->line[i] : (long long)i + 1,
-                              data->classes.name[data->label[i]], (int)known.count);
+            status = fv__fail(
+                FV_BAD_DATA,
+                "line %lld: a label the model does not know\n  expected one of its %d classes\n  found:   \"%s\"",
+                data->line ? (long long)data->line[i] : (long long)i + 1, (int)known.count,
+                data->classes.name[data->label[i]]);
     }
     fv__free(own);
     return status;

@@ -7,6 +7,7 @@
 #define FV_MODEL_MODEL_H
 
 #include "base/base.h"
+#include "fovea/files.h"
 #include "fovea/model.h"
 #include "fovea/nn.h"
 #include "fovea/vectors.h"
@@ -67,7 +68,7 @@ struct fv_model {
     fv_params *params;
     int32_t *ngram;       /* (sizes.ngrams, 2) count-based kinds: feature that is the prefix, token that follows */
     fv__map *ngram_index; /* the same, to look up */
-    bool *is_term;        /* (vocabulary) count-based kinds: tokens that are counted */
+    uint8_t *term;        /* (vocabulary) count-based kinds: which tokens are counted, a fv__term */
     void *network;        /* neural kinds: whatever the kind's own file keeps, see fv__network_new */
     int embed_table;      /* neural kinds: the parameter that word vectors start, -1 if absent */
 };
@@ -76,8 +77,18 @@ struct fv_model {
  * kinds that are still to be fitted have ngrams -1 and no parameters yet. */
 fv_status fv__model_create(fv_model **model, const fv_model_options *options, const fv__target *target,
                            fv_tokenizer *tokenizer, int64_t ngrams, uint64_t seed);
+/* The same for weights that are in a file: what the options ask for is held against its header before memory is taken
+ * or a number drawn. The values are still to be copied. */
+fv_status fv__model_create_for(fv_model **model, const fv_model_options *options, const fv__target *target,
+                               fv_tokenizer *tokenizer, int64_t ngrams, const fv_tensor_file *weights);
+/* Weights can be finite and still too large for the arithmetic: FV_BAD_MODEL, naming the tensor with the largest, when
+ * one of these outputs or answers is not finite. */
+fv_status fv__check_outputs(const fv_model *model, const float *output, int64_t count);
 /* Starts the embedding from word vectors; their dimension must be the model's. */
 fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors);
+
+/* Does the model read [CLS] in front of each text? */
+bool fv__adds_cls(const fv_model_options *options);
 
 /* Texts as token ids as this neural model reads them. Only texts and targets of the data are read. */
 fv_status fv__model_corpus(fv_corpus **corpus, const fv_model *model, const fv_dataset *data);
@@ -123,8 +134,9 @@ void fv__probabilities(float *probability, const float *logit, int64_t classes);
     { name, type, offsetof(fv_model_options, field), standard, lo, hi, choices, help, .flags = flags_ }
 #define FV__ROW(name, type, field, standard, lo, hi, choices, help) \
     FV__FLAGGED_ROW(name, type, field, standard, lo, hi, choices, help, FV_OPTION_FIXED)
-#define FV__ROW_WORD_NGRAMS(standard) \
-    FV__ROW("word-ngrams", FV_OPT_INT, word_ngrams, standard, 1, 5, NULL, "longest run of words that is a feature")
+#define FV__ROW_WORD_NGRAMS(standard)                                     \
+    FV__ROW("word-ngrams", FV_OPT_INT, word_ngrams, standard, 1, 5, NULL, \
+            "longest run of words that is a feature; of characters, where words have no spaces, one more")
 #define FV__ROW_MIN_TEXTS(standard)                                         \
     FV__ROW("min-texts", FV_OPT_INT, min_texts, standard, 1, 1000000, NULL, \
             "leave out features of fewer training texts")

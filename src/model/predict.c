@@ -93,9 +93,11 @@ static fv_status run_network(const fv_model *model, const fv_corpus *corpus, flo
 fv_status fv_model_predict_encoded(const fv_model *model, const fv_encoded *encoded, float *answer) {
     if (fv_interrupted()) return fv__fail(FV_INTERRUPTED, "interrupted while predicting");
     if (encoded->count == 0) return FV_OK;
-    if (model->kind->build) return run_network(model, encoded->corpus, answer);
-    score_counts(model, encoded->counts, answer);
-    return FV_OK;
+    if (model->kind->build)
+        FV_TRY(run_network(model, encoded->corpus, answer));
+    else
+        score_counts(model, encoded->counts, answer);
+    return fv__check_outputs(model, answer, encoded->count * model->target.outputs);
 }
 
 static fv_status predict_chunk(const fv_model *model, fv_texts texts, float *answer) {

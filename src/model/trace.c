@@ -52,7 +52,8 @@ static fv_status forward(fv__trace *t) {
 static fv_status keep_tokens(fv__trace *t, const fv_tokens *all) {
     const int32_t *read = t->corpus ? t->corpus->id : all->id;
     int64_t count = t->corpus ? t->corpus->start[1] : all->count;
-    int64_t in_front = count > 0 && (all->count == 0 || read[0] != all->id[0]);
+    /* The id does not tell what is in front: a text may hold "[CLS]" itself. */
+    int64_t in_front = t->corpus && (fv__adds_cls(&t->open.model->options) || all->count == 0);
     t->token_memory = fv__alloc_array((size_t)count, 4 * sizeof *t->token_memory);
     if (!t->token_memory) return FV_NO_RESOURCES;
     int32_t *id = t->token_memory;
@@ -86,6 +87,7 @@ static fv_status keep_outputs(fv__trace *t, const float *output) {
     float *answer = t->output + outputs;
     memcpy(t->output, output, (size_t)outputs * sizeof *output);
     fv__answers(answer, output, &t->open.model->target);
+    FV_TRY(fv__check_outputs(t->open.model, t->output, 2 * outputs));
     for (int64_t c = 1; c < outputs; c++)
         if (answer[c] > answer[t->open.predicted]) t->open.predicted = c;
     t->open.output = t->output, t->open.answer = answer;
@@ -97,7 +99,7 @@ static fv_status keep_pool(fv__trace *t) {
     const fv_model *model = t->open.model;
     const char *pool = model->options.pooling;
     bool mean = model->kind->mean_pooled || (pool && strcmp(pool, "mean") == 0);
-    bool cls = pool && strcmp(pool, "cls") == 0;
+    bool cls = fv__adds_cls(&model->options);
     int64_t count = t->tokens.count;
     if (!weights && !mean && !cls) return FV_OK;
     t->pooling_weights = fv__alloc_array((size_t)count, sizeof *t->pooling_weights);
@@ -181,11 +183,13 @@ static fv_status find_record(const fv_trace *trace, int64_t layer, int64_t head,
                              fv_attention_record *record) {
     int64_t tokens = trace->tokens->count;
     if (layer < 0 || layer >= trace->layers || head < 0 || head >= trace->heads)
-        return fv__fail(FV_USAGE, "no head %lld in layer %lld\n  expected layers below %lld, heads below %lld",
-                        (long long)head, (long long)layer, (long long)trace->layers, (long long)trace->heads);
+        return fv__fail(FV_USAGE,
+                        "trace: layer and head\n  expected 0 or more, below %lld and %lld\n  found:   %lld and %lld",
+                        (long long)trace->layers, (long long)trace->heads, (long long)layer, (long long)head);
     for (int64_t i = 0; rows && i < count; i++)
         if (rows[i] < 0 || rows[i] >= tokens)
-            return fv__fail(FV_USAGE, "no token %lld\n  expected 0 to %lld", (long long)rows[i], (long long)tokens - 1);
+            return fv__fail(FV_USAGE, "trace: row\n  expected 0 to %lld\n  found:   %lld", (long long)tokens - 1,
+                            (long long)rows[i]);
     return fv_graph_attention(trace->store->run.graph, (int)layer, record);
 }
 
@@ -224,8 +228,8 @@ fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_
 fv_status fv_trace_backward(fv_trace *trace, int64_t index) {
     fv__trace *t = trace->store;
     if (index < 0 || index >= trace->outputs)
-        return fv__fail(FV_USAGE, "no output %lld\n  expected 0 to %lld", (long long)index,
-                        (long long)trace->outputs - 1);
+        return fv__fail(FV_USAGE, "trace: output\n  expected 0 to %lld\n  found:   %lld", (long long)trace->outputs - 1,
+                        (long long)index);
     if (trace->model->kind->build) {
         FV_TRY(forward(t)); /* a graph goes backward once */
         fv_node *chosen = fv_op_sum(t->run.graph, fv_op_slice(t->run.graph, t->nodes.output, 1, index, 1));

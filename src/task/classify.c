@@ -16,14 +16,16 @@ static bool same_classes(fv_classes a, fv_classes b) {
 
 static fv_status check(const fv_dataset *train, const fv_dataset *valid) {
     if (!train->label || train->texts.count == 0)
-        return fv__fail(FV_BAD_DATA, "nothing to learn from: no labelled texts");
+        return fv__fail(FV_BAD_DATA, "nothing to learn from\n  expected texts with labels\n  found:   none");
     int64_t i = 1;
     while (i < train->texts.count && train->label[i] == train->label[0]) i++;
     if (i == train->texts.count)
-        return fv__fail(FV_BAD_DATA, "all %lld training texts have the label \"%s\"\n  expected at least two classes",
-                        (long long)train->texts.count, train->classes.name[train->label[0]]);
+        return fv__fail(
+            FV_BAD_DATA,
+            "nothing to learn from\n  expected at least two classes\n  found:   \"%s\" for all %lld training texts",
+            train->classes.name[train->label[0]], (long long)train->texts.count);
     if (!valid || (valid->label && same_classes(valid->classes, train->classes))) return FV_OK;
-    return fv__fail(FV_BAD_DATA, "the validation texts have other classes than the training texts");
+    return fv__fail(FV_BAD_DATA, "validation\n  expected the classes of the training texts\n  found:   others");
 }
 
 static void prepare(fv__target *target, const fv_dataset *train) {
@@ -73,10 +75,20 @@ static void summarize(fv_metrics *m) {
     m->macro_f1 = ratio(sum, (double)occurring);
 }
 
+static fv_status check_labels(const int32_t *label, int64_t count, int32_t classes) {
+    for (int64_t i = 0; i < count; i++)
+        if (label[i] < 0 || label[i] >= classes)
+            return fv__fail(FV_BAD_DATA, "metrics: label of text %lld\n  expected 0 to %d\n  found:   %d", (long long)i,
+                            (int)classes - 1, (int)label[i]);
+    return FV_OK;
+}
+
 fv_status fv_metrics_of(fv_metrics **out, const int32_t *label, const float *probability, int64_t count,
                         int32_t classes) {
     *out = NULL;
-    if (count < 1 || classes < 1) return fv__fail(FV_BAD_DATA, "nothing to judge: no labelled texts");
+    if (count < 1 || classes < 1)
+        return fv__fail(FV_BAD_DATA, "nothing to evaluate\n  expected texts with labels\n  found:   none");
+    FV_TRY(check_labels(label, count, classes));
     fv_metrics *m = metrics_new(classes);
     if (!m) return FV_NO_RESOURCES;
     int64_t *support = (int64_t *)m->support, *confusion = (int64_t *)m->confusion;
@@ -101,7 +113,8 @@ void fv_metrics_free(fv_metrics *metrics) { fv__free(metrics); }
 
 static fv_status evaluate(fv_evaluation *e, const fv_model *model, const fv_encoded *encoded, const float *answer) {
     fv_metrics *m;
-    if (!encoded->label) return fv__fail(FV_BAD_DATA, "nothing to judge: no labelled texts");
+    if (!encoded->label)
+        return fv__fail(FV_BAD_DATA, "nothing to evaluate\n  expected texts with labels\n  found:   none");
     FV_TRY(fv_metrics_of(&m, encoded->label, answer, e->count, model->target.outputs));
     e->metrics = m;
     e->scores.score[0].value = m->accuracy;
@@ -188,7 +201,13 @@ static void write_csv(fv__buf *line, const ranking *a, bool probabilities) {
     for (int32_t i = 0; i < a->count; i++) {
         const char *name = a->classes.name[a->order[i]];
         fv__buf_text(line, i ? ",\"" : "\"");
-        for (; *name; name++) fv__buf_add(line, *name == '"' ? "\"\"" : name, *name == '"' ? 2 : 1);
+        for (size_t length; *name; name += length) {
+            length = strcspn(name, "\"\t\n\r");
+            fv__buf_shown(line, name, length);
+            if (!name[length]) break;
+            fv__buf_add(line, name[length] == '"' ? "\"\"" : name + length, name[length] == '"' ? 2 : 1);
+            length++;
+        }
         fv__buf_text(line, "\"");
         if (probabilities) fv__buf_printf(line, ",%.6f", (double)a->probability[a->order[i]]);
     }
@@ -224,8 +243,8 @@ static void explain(fv__outcome *outcome, const fv_trace *trace) { outcome->name
 /* ---- the task */
 
 static const fv_option options[] = {
-    FV__TASK_ROW("label-smoothing", FV_OPT_FLOAT, label_smoothing, "0", 0, 0.99, NULL,
-                 "share of the target spread over all classes"),
+    {"label-smoothing", FV_OPT_FLOAT, offsetof(fv_task_options, label_smoothing), "0", 0, 0.99, NULL,
+     "share of the target spread over all classes", .flags = FV_OPTION_BY_GRADIENT},
     FV__TASK_ROW_METRIC("accuracy|macro-f1|loss", "accuracy"),
     {0},
 };
@@ -234,6 +253,7 @@ static const fv_score scores[] = {{"accuracy", 0, true}, {"macro-f1", 0, true}, 
 const fv__task fv__task_classify = {
     .info = {"classify", "one of several classes for a text", "a file of labelled texts", FV_TARGET_CLASS,
              FV_MODEL_BY_GRADIENT | FV_MODEL_FITS_CLASSES, options, scores, NULL},
+    .tie = "loss",
     .check = check,
     .prepare = prepare,
     .loss = loss,

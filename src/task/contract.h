@@ -22,6 +22,7 @@ typedef struct fv__task fv__task;
 struct fv__task {
     fv_task info; /* public row; first, so a pointer to it is a pointer to this */
 
+    const char *tie; /* the score that decides between two models of equal metric; NULL: the earlier stays */
     /* Refuses parts from which nothing can be learnt. valid: NULL or at least one text. */
     fv_status (*check)(const fv_dataset *train, const fv_dataset *valid);
     /* What the outputs are, from the training part: target->type and outputs. Names are borrowed. */
@@ -52,7 +53,7 @@ void fv__scores_init(fv_scores *scores, const fv_task *task);
 fv_status fv__evaluation_fill(fv__json *object, const fv_evaluation *evaluation, const fv_model *model);
 /* "macro-f1" -> "valid_macro_f1" with the prefix "valid_". Returns `key`. */
 char *fv__score_key(char key[64], const char *prefix, const char *name);
-/* Appends text that ends at a line's end: tabs and line breaks are blanks. */
+/* Appends text that ends at a line's end: tabs and line breaks are blanks, other control characters \xNN. */
 void fv__answer_text(fv__buf *line, const char *text);
 
 /* Rows shared by the tables of tasks. */

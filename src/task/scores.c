@@ -23,7 +23,8 @@ fv_status fv_scores_find(const fv_scores *scores, const char *name, fv_score *sc
         if (strcmp(scores->score[i].name, name) == 0) return *score = scores->score[i], FV_OK;
     fv__buf list = {0};
     list_scores(&list, scores);
-    fv_status status = fv__fail(FV_USAGE, "unknown metric '%s'\n  expected %s", name, list.data ? list.data : "none");
+    fv_status status =
+        fv__fail(FV_USAGE, "unknown metric\n  expected %s\n  found:   \"%s\"", list.data ? list.data : "none", name);
     fv__buf_free(&list);
     return status;
 }
@@ -112,7 +113,11 @@ const fv_option *fv_answer_option_rows(void) {
 }
 
 void fv__answer_text(fv__buf *line, const char *text) {
-    for (; *text; text++) fv__buf_add(line, *text == '\t' || *text == '\n' || *text == '\r' ? " " : text, 1);
+    for (size_t length; *text; text += length) {
+        length = strcspn(text, "\t\n\r");
+        fv__buf_shown(line, text, length);
+        if (text[length]) fv__buf_text(line, " "), length++;
+    }
 }
 
 fv_status fv_answer_line(char **line, const fv_model *model, const float *answer, const fv_answer_options *options) {

@@ -9,7 +9,7 @@
 
 static fv_status check_folder(const fv_train_setup *setup) {
     const char *folder = setup->folder;
-    if (setup->resume && !folder) return fv__fail(FV_USAGE, "resume needs a run folder");
+    if (setup->resume && !folder) return fv__fail(FV_USAGE, "resume\n  expected a run folder\n  found:   none");
     if (folder && !setup->resume && !setup->overwrite && fv_train_can_resume(folder))
         return fv__fail(FV_USAGE, "%s: already holds a run\n  try:     --resume %s   or another folder", folder,
                         folder);

@@ -86,14 +86,28 @@ static fv_status keep_best(trainer *t, const fv_evaluation *e) {
     return e ? fv__run_log_evaluation(t->run_log, t->model, e, t->state.updates) : FV_OK;
 }
 
+static double worth(fv_score score) { return score.higher_is_better ? score.value : -score.value; }
+
+/* Few texts give few values: between equal ones the task's second opinion decides. */
+static bool breaks_tie(const trainer *t, const fv_scores *scores) {
+    fv_score now, best;
+    if (!t->task->tie || fv_scores_find(scores, t->task->tie, &now) != FV_OK) return false;
+    return fv_scores_find(&t->state.best, t->task->tie, &best) == FV_OK && worth(now) > worth(best);
+}
+
+static bool is_best(const trainer *t, const fv_scores *scores, double value) {
+    if (t->state.judged < 0 || value > t->state.best_value) return true;
+    return value == t->state.best_value && breaks_tie(t, scores);
+}
+
 static fv_status evaluate_shown(trainer *t) {
     fv_evaluation *found;
     fv_score metric = {0};
     fv__state *s = &t->state;
     FV_TRY(fv_evaluate_encoded(&found, t->model, t->encoded));
     fv_status status = fv_scores_find(&found->scores, t->setup->task.metric, &metric);
-    double value = metric.higher_is_better ? metric.value : -metric.value;
-    bool best = s->judged < 0 || value > s->best_value;
+    double value = worth(metric);
+    bool best = is_best(t, &found->scores, value);
     s->judged = s->updates;
     s->bad = best ? 0 : s->bad + 1;
     if (best) {
@@ -255,6 +269,7 @@ static fv_status run_turns(trainer *t) {
         if (t->valid && new_weights && (last || due(t, t->eval_every))) {
             fv_status status = evaluate(t);
             if (status == FV_INTERRUPTED) return interrupted(t);
+            if (status == FV_BAD_MODEL) return diverged(t, "an answer to a validation text became NaN or infinite");
             FV_TRY(status);
             last = finished(t);
         }
@@ -323,7 +338,7 @@ static fv_status compare(trainer *t, const fv__json *was) {
     if (!data || strcmp(data, now) != 0)
         return fv__fail(FV_USAGE,
                         "%s: the texts are not those the run began with\n  expected the same training and validation "
-                        "texts in the same order\n  try:     a new run folder",
+                        "texts in the same order\n  found:   others\n  try:     a new run folder",
                         t->run_log->folder);
     fv__json *options = fv__json_get(t->fingerprint, "options"), *before = fv__json_get(was, "options");
     for (void *i = fv__json_first(options); i; i = fv__json_next(options, i)) {
@@ -351,7 +366,8 @@ static fv_status load_best(trainer *t) {
     FV_TRY(fv_model_load(&best, t->run_log->folder));
     fv_status status = FV_OK;
     if (fv_params_flat(best->params).dim[0] != fv_params_flat(t->model->params).dim[0])
-        status = fv__fail(FV_BAD_MODEL, "%s: model.safetensors is not of this run", t->run_log->folder);
+        status = fv__fail(FV_BAD_MODEL, "%s: model.safetensors\n  expected that of this run\n  found:   another",
+                          t->run_log->folder);
     else
         memcpy(t->best, fv_params_flat(best->params).data, weight_bytes(t));
     fv_model_free(best);

@@ -4,9 +4,12 @@
 #include <string.h>
 
 #define ROW(name, type, field, standard, lo, hi, choices, help) \
-    { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help }
-#define FLAGGED(flag, name, type, field, standard, lo, hi, choices, help) \
-    { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help, .flags = FV_OPTION_##flag }
+    { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help, .flags = FV_OPTION_BY_GRADIENT }
+#define FLAGGED(flag, name, type, field, standard, lo, hi, choices, help)               \
+    {                                                                                   \
+        name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help, \
+            .flags = FV_OPTION_##flag | FV_OPTION_BY_GRADIENT                           \
+    }
 #define NUMBERS FV_OPT_FLOAT
 /* "|adamw|sgd": the choices begin at the second character */
 static const char optimizers[] =
@@ -46,7 +49,8 @@ static const fv_option rows[] = {
     FLAGGED(HARMLESS, "log-every", FV_OPT_STRING, log_every, "50u", 0, 0, "DURATION", "progress line"),
     ROW("eval-every", FV_OPT_STRING, eval_every, "1e", 0, 0, "DURATION", "judge the validation texts"),
     FLAGGED(HARMLESS, "save-every", FV_OPT_STRING, save_every, "1e", 0, 0, "DURATION", "checkpoint"),
-    FLAGGED(FIXED, "seed", FV_OPT_INT, seed, "1", 0, 9e15, NULL, "of everything random"),
+    {"seed", FV_OPT_INT, offsetof(fv_train_options, seed), "1", 0, 9e15, NULL, "of everything random",
+     .flags = FV_OPTION_FIXED},
     {0},
 };
 
@@ -140,9 +144,7 @@ static fv_status unknown(const fv_option *const *tables, const char *name) {
     size_t count = 0;
     for (int t = 0; t < TABLES; t++)
         for (const fv_option *row = tables[t]; row->name && count < 127; row++) names[count++] = row->name;
-    const char *near = fv__nearest(name, names);
-    return fv__fail(FV_USAGE, "unknown option '%s'%s%s%s", name, near ? "      did you mean " : "", near ? near : "",
-                    near ? "?" : "");
+    return fv__unknown_name("option", name, names);
 }
 
 fv_status fv_train_setup_set(fv_train_setup *setup, const char *name, const char *value) {
@@ -161,7 +163,8 @@ static fv_status apply(fv_train_setup *setup, const char *setting) {
     const char *equals = strchr(setting, '=');
     char name[64];
     size_t length = equals ? (size_t)(equals - setting) : sizeof name;
-    if (length >= sizeof name) return fv__fail(FV_USAGE, "not a setting: '%s'\n  expected name=value", setting);
+    if (length >= sizeof name)
+        return fv__fail(FV_USAGE, "not a setting\n  expected name=value\n  found:   \"%s\"", setting);
     memcpy(name, setting, length);
     name[length] = 0;
     return fv_train_setup_set(setup, name, equals + 1);
@@ -171,10 +174,7 @@ fv_status fv_train_setup_preset(fv_train_setup *setup, const char *preset) {
     const fv_preset *found = fv_preset_find(preset);
     const char *names[32] = {NULL};
     for (size_t i = 0; i < fv_preset_count() && i < 31; i++) names[i] = fv_preset_at(i)->name;
-    const char *near = found ? NULL : fv__nearest(preset, names);
-    if (!found)
-        return fv__fail(FV_USAGE, "unknown preset '%s'%s%s%s", preset, near ? "      did you mean " : "",
-                        near ? near : "", near ? "?" : "");
+    if (!found) return fv__unknown_name("preset", preset, names);
     FV_TRY(fv_train_setup_init(setup, found->kind));
     for (const char *const *setting = found->settings; *setting; setting++) FV_TRY(apply(setup, *setting));
     return FV_OK;

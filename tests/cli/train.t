@@ -100,8 +100,8 @@ nofile runs/fix
 case unknown mechanism
 do fovea train "$FIX/train.txt" --attention softmx -q
 exit 2
-err~ unknown mechanism "softmx"
-err~ did you mean "softmax"?
+err fovea: error: unknown attention mechanism
+err   found:   "softmx"
 nofile runs/fix
 
 case not a duration
@@ -119,7 +119,8 @@ err fovea: error: nix is not a run folder: it has no config.yaml
 case resume last without runs
 do fovea train --resume last
 exit 2
-err fovea: error: --resume last: there is no run under runs/
+err fovea: error: --resume last
+err   try:     fovea train FILE
 
 case a saved key this version does not know only warns
 do cp -r "$FIX/bayes" a; echo 'brand-new-key: 3' >> a/config.yaml; fovea train --resume a -q >/dev/null
@@ -227,8 +228,8 @@ err   found:   "1e300u"
 case an unknown mechanism is refused before any file is read
 do fovea train nofile.txt --attention nosuch
 exit 2
-err fovea: error: attention: unknown mechanism "nosuch"
-err   try:     fovea mechanisms
+err fovea: error: unknown attention mechanism
+err   found:   "nosuch"
 
 case n-grams from longest to shortest, with every model that has them
 do fovea train "$FIX/train.txt" --model bag --ngram-min 7 -o a
@@ -319,3 +320,25 @@ file r/eval.json
 case a model of before tasks had names
 do model linear; sed -i '/"task"/d' m/config.json; echo 'goal team' | fovea predict m
 out sport
+
+case nothing was set aside: the training texts are the table
+do fovea train "$FIX/train.txt" --model bayes -o a --valid-share 0 -q --results tsv | cut -f 1,2
+out bayes	train
+
+case the first example leaves attention worth looking at
+do line=$(grep '^fovea train -i examples/toy.tsv --model attention' "$README"); cd "$(dirname "$README")"; eval "$(echo "$line" | sed "s,runs/toy,$OLDPWD/toy,") -q"
+do fovea explain -m "$OLDPWD/toy" 'a mail reader for the terminal' | awk '/^layer 0/ { for (i = 3; i <= NF; i++) sum += $i; exit !(sum / (NF - 2) > 0.25) }' && echo focused
+out focused
+
+case a run is resumed by its name
+do cp "$FIX/train.txt" news.txt; fovea train news.txt --model bag --epochs 1 -q > /dev/null; fovea train --resume news --epochs 2 -q --format tsv | cut -f 2
+out valid
+
+case the same command again, after a run that was killed before its first checkpoint
+do cp "$FIX/train.txt" news.txt; mkdir -p runs/news/last; printf 'model: bag\n' > runs/news/config.yaml; touch runs/news/lock runs/news/metrics.jsonl; fovea train news.txt --model bag --epochs 1 -q > /dev/null
+file runs/news/model.safetensors
+nofile runs/news-2
+
+case a folder with files of others is no run that never began
+do cp "$FIX/train.txt" news.txt; mkdir -p runs/news; printf 'model: bag\n' > runs/news/config.yaml; touch runs/news/notes.txt; fovea train news.txt --model bag --epochs 1 -q > /dev/null
+file runs/news-2/model.safetensors

@@ -12,15 +12,15 @@ out usage: fovea COMMAND [OPTIONS] [FILES]
 out~ train       train a text classifier, a regression or word vectors from files
 
 case help all lists every command
-do fovea help all | grep -cE '^  (train|predict|eval|explain|attend|mechanisms|check|info|verify|bench|data|config|completion|help|version) '
-out 15
+do fovea help all | grep -cE '^  (train|predict|eval|explain|show|attend|mechanisms|check|info|verify|bench|data|config|completion|help|version) '
+out 16
 
 case help of a command, narrow terminal
 do COLUMNS=40 fovea predict --help | awk '/^          / && length > 40 { bad = 1 } END { exit bad }'
 exit 0
 
 case help of every command
-do for c in train predict eval explain attend mechanisms check info verify bench data config completion help version; do fovea $c --help | grep -q "^usage: fovea $c" || echo "$c"; done; echo done
+do for c in train predict eval explain show attend mechanisms check info verify bench data config completion help version; do fovea $c --help | grep -q "^usage: fovea $c" || echo "$c"; done; echo done
 out done
 
 case version
@@ -115,7 +115,8 @@ err   expected adamw, sgd
 case too many words
 do fovea predict "$FIX/bayes" "$FIX/train.txt" 1 2
 exit 2
-err fovea: error: too many arguments: "2"
+err fovea: error: too many arguments
+err   found:   "2" more
 
 case positional value out of range
 do fovea predict "$FIX/bayes" "$FIX/train.txt" 0
@@ -169,13 +170,14 @@ out same
 case unknown preset
 do fovea train x.txt --preset word-vector
 exit 2
-err fovea: error: unknown preset word-vector      did you mean word-vectors?
+err fovea: error: unknown preset
+err   found:   "word-vector"
 
 case unknown model
 do fovea train x.txt --model tranformer
 exit 2
-err fovea: error: unknown model tranformer      did you mean transformer?
-err~ expected bayes, linear, bag, attention
+err fovea: error: unknown model
+err   found:   "tranformer"
 
 case an option of another model
 do fovea train x.txt --model bayes --heads 4
@@ -254,18 +256,21 @@ case configuration with a key twice
 do printf 'epochs: 1\nepoch: 2\n' > c.yaml
 do fovea train -c c.yaml x.txt
 exit 2
-err fovea: error: c.yaml:2: epoch is given twice
+err fovea: error: c.yaml:2: epoch
+err   found:   twice
 
 case configuration that is missing
 do fovea train -c nofile.yaml x.txt
 exit 2
-err fovea: error: nofile.yaml: No such file or directory
+err fovea: error: nofile.yaml: cannot be read
+err   found:   No such file or directory
 err   expected a YAML file with flags, such as "learning-rate: 0.001"
 
 case configuration that is a folder
 do fovea train -c . x.txt
 exit 2
-err fovea: error: .: Is a directory
+err fovea: error: .: cannot be read
+err   found:   Is a directory
 
 case wrong value in the environment
 do FOVEA_EPOCHS=x fovea train x.txt
@@ -310,7 +315,8 @@ out 0
 case help about nothing
 do fovea help nothing
 exit 2
-err fovea: error: no help about nothing
+err fovea: error: no such help
+err   found:   nothing
 
 case colour only when asked
 do fovea train --nope --color always 2>&1 | grep -c '\[1;31m'; NO_COLOR=1 fovea trian 2>&1 | grep -c '\[1;31m' ; true
@@ -335,7 +341,7 @@ out 0
 
 case names that options had in earlier versions, from all sources
 do printf 'clip-norm: 3\npool: max\n' > c.yaml
-do FOVEA_TABLE_RATE=0.25 fovea train x.txt --config c.yaml --learn-rate 0.5 --accumulate 2 --average 0.9 --width 64 --ffn 96 --attention window:left=8 --vector-width 64 --dump-config
+do FOVEA_TABLE_RATE=0.25 fovea train x.txt --config c.yaml --learn-rate 0.5 --accumulate 2 --average 0.9 --width 64 --ffn 96 --attention window:left=8 --vector-width 64 --unlabelled y.txt --dump-config
 out max-grad-norm: 3
 out pooling: max
 out embedding-lr-multiplier: 0.25
@@ -346,3 +352,74 @@ out d-model: 64
 out d-ff: 96
 out mechanism: "window:left=8"
 out vector-dim: 64
+
+case a switch and its value
+do for s in '--lowercase false' '--lowercase=false' '--no-lowercase' '--lowercase False'; do fovea train x.txt $s --dump-config | grep -x 'lowercase: false'; done; fovea train x.txt --no-lowercase --lowercase true --dump-config | grep -x 'lowercase: true'
+out lowercase: false
+out lowercase: true
+
+case a word after a switch is not its value unless it can be
+do fovea train --no-lowercase "$FIX/train.txt" --dump-config | grep -c "train.txt"
+out 1
+
+case switches are shown with their no
+do fovea train --help | grep -c -- '--\[no-\]lowercase'; fovea help --markdown | grep -c -- '`--\[no-\]lowercase`'; fovea help --man | grep -c 'no.-\]lowercase'
+out 1
+out 1
+
+case training options of a model that does not learn by gradients
+do fovea train "$FIX/train.txt" --model linear --epochs 3
+exit 2
+err fovea: error: --epochs does not apply to --model linear
+err   it belongs to: bag, attention, transformer
+
+case training options from a file wait for a model that reads them
+do printf 'epochs: 3\n' > c.yaml; fovea train "$FIX/train.txt" --model bayes -c c.yaml --dump-config | grep -c epochs
+exit 1
+out 0
+
+case options of word vectors without word vectors
+do fovea train "$FIX/train.txt" --vector-dim 32
+exit 2
+err fovea: error: --vector-dim alone changes nothing
+
+case a share of a part that is given
+do fovea train "$FIX/train.txt" --valid "$FIX/train.txt" --valid-share 0.2
+exit 2
+err fovea: error: --valid-share changes nothing here
+
+case options of a model for a task that makes a file
+do fovea train --task vectors "$FIX/train.txt" --epochs 3
+exit 2
+err fovea: error: --epochs does not apply to --task vectors
+
+case one flag for the form of results
+do fovea train "$FIX/train.txt" --model bayes -o m -q --format json | grep -c '"part": "valid"'; fovea bench attention --shape 1,2,64,16 -r 1 -q --format json | grep -c '"shape"'; fovea bench attention --shape 1,2,64,16 -r 1 -q --output json | grep -c '"shape"'
+out 1
+
+case what a run wrote before data had a flag of its own
+do cp -r "$FIX/transformer" m; sed -i 's/^input-format: .*/format: auto/' m/config.yaml; fovea train --resume m --epochs 5 -q --format tsv | grep -c valid
+out 1
+
+case completion of bash knows values
+do fovea completion bash > c; mkdir -p runs/mine; cat > t <<'END'
+do . ./c; try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _fovea; echo "${COMPREPLY[*]}"; }
+do try fovea train --model tr; try fovea predict --model mi; try fovea predict mi; try fovea train --preset text; try fovea attend --attention block; try fovea mechanisms retent; try fovea train --no-lowerc; try fovea completion z; try fovea train --schedule cos
+do END
+do bash t
+out transformer
+out mine
+out textbook
+out block-topk
+out retention
+out --no-lowercase
+out zsh
+out cosine
+
+case completion of zsh
+do command -v zsh > /dev/null || { echo 'parses'; echo 'skipped: no zsh' >&2; exit 0; }; fovea completion zsh > _fovea && zsh -n _fovea && zsh -f -c 'autoload -U compinit; compinit -D; . ./_fovea; echo ${_comps[fovea]}' | grep -q _fovea && echo parses
+out parses
+
+case completion of fish
+do command -v fish > /dev/null || { echo 'train'; echo 'skipped: no fish' >&2; exit 0; }; fovea completion fish > fovea.fish; fish --no-config -c 'source fovea.fish; complete -C "fovea tra"' | cut -f 1
+out train

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "fovea/data.h"
+#include "fovea/files.h"
 #include "fovea/vectors.h"
 #include "support/scratch.h"
 
@@ -118,10 +119,10 @@ static void test_smallest(void **state) {
     assert_true(fabs(dot) < 1e-5);
     fv_vectors_free(v);
     assert_int_equal(fv_vectors_train(&v, (fv_texts){1, text, size}, &o), FV_BAD_DATA);
-    assert_string_equal(
-        fv_message(),
-        "word vectors: 0 words occur at least 4 times\n  expected at least 2\n  try:     more text, or a smaller "
-        "--vector-min-count");
+    assert_string_equal(fv_message(),
+                        "word vectors: words that occur at least 4 times\n  expected at least 2\n  found:   0\n  try:  "
+                        "   more text, or a smaller "
+                        "--vector-min-count");
     o.window = 0;
     assert_int_equal(fv_vectors_train(&v, (fv_texts){4, text, size}, &o), FV_USAGE);
 }
@@ -141,12 +142,57 @@ static void test_save_and_load(void **state) {
     assert_memory_equal(u->data, v->data, (size_t)(v->count * v->dim) * sizeof(float));
     for (int64_t i = 0; i < v->count; i++) assert_string_equal(u->word[i], v->word[i]);
     fv_vectors_free(u);
-    assert_int_equal(fv__write_file(scratch_path("v.safetensors.vocab.txt"), "one\ntwo\n", 8), FV_OK);
+    char text[] = "one\ntwo\n";
+    fv_named_tensor both[2] = {{"vectors", fv_tensor_2d((void *)(uintptr_t)v->data, FV_F32, v->count, v->dim)},
+                               {"words", fv_tensor_1d(text, FV_U8, 8)}};
+    assert_int_equal(fv_safetensors_write(path, both, 2, NULL), FV_OK);
     assert_int_equal(fv_vectors_load(&u, path), FV_BAD_DATA);
     assert_non_null(
         strstr(fv_message(), "does not fit its list of words\n  expected 2 rows\n  found:   rank 2 with 60"));
+    both[1].tensor = fv_tensor_1d(text, FV_F64, 1);
+    assert_int_equal(fv_safetensors_write(path, both, 2, NULL), FV_OK);
+    assert_int_equal(fv_vectors_load(&u, path), FV_BAD_DATA);
+    assert_non_null(strstr(fv_message(), "tensor \"words\"\n  expected u8 and one axis"));
     fv_vectors_free(v);
     drop_corpus(&texts);
+}
+
+/* Files of before: the words beside the vectors. */
+static void test_words_beside(void **state) {
+    (void)state;
+    float values[4] = {1, 0, 0, 1};
+    fv_named_tensor one = {"vectors", fv_tensor_2d(values, FV_F32, 2, 2)};
+    fv_vectors *v;
+    const char *path = scratch_path("old.safetensors");
+    assert_int_equal(fv_safetensors_write(path, &one, 1, NULL), FV_OK);
+    assert_int_equal(fv_vectors_load(&v, path), FV_BAD_DATA); /* no words at all */
+    assert_int_equal(fv__write_file(scratch_path("old.safetensors.vocab.txt"), "one\ntwo\n", 8), FV_OK);
+    assert_int_equal(fv_vectors_load(&v, path), FV_OK);
+    assert_string_equal(v->word[1], "two");
+    fv_vectors_free(v);
+}
+
+/* Whatever call fails while they are replaced, the file is the old vectors with the old words, or the new with the
+ * new. */
+static void test_save_that_fails(void **state) {
+    (void)state;
+    float old_values[2] = {1, 2}, new_values[2] = {3, 4};
+    const char *const old_words[] = {"left", "right"}, *const new_words[] = {"up", "down"};
+    fv_vectors old = {.count = 2, .dim = 1, .word = old_words, .data = old_values},
+               new = {.count = 2, .dim = 1, .word = new_words, .data = new_values}, *v;
+    const char *path = scratch_path("w.safetensors");
+    bool failed = true;
+    for (int64_t n = 1; failed && n < 50; n++) {
+        assert_int_equal(fv_vectors_save(&old, path), FV_OK);
+        fv__inject(FV_FAULT_FILE, n, true);
+        failed = fv_vectors_save(&new, path) != FV_OK;
+        fv__inject(FV_FAULT_FILE, 0, false);
+        assert_int_equal(fv_vectors_load(&v, path), FV_OK);
+        bool is_old = v->data[0] == 1;
+        assert_string_equal(v->word[0], is_old ? "left" : "up");
+        fv_vectors_free(v);
+    }
+    assert_false(failed);
 }
 
 static void test_text_formats(void **state) {
@@ -170,17 +216,19 @@ static void test_bad_text_files(void **state) {
     (void)state;
     static const struct {
         const char *text, *message;
-    } bad[] = {{"", "no vectors"},
-               {"2 3\n", "no vectors"},
-               {"word\n", "1: expected a word and its numbers, or a line \"COUNT WIDTH\""},
-               {"1 3\nthe 1 2\n", "2: expected a word and 3 numbers\n  found:   2 numbers"},
-               {"1 3\nthe 1 2 3 4\n", "2: expected a word and 3 numbers\n  found:   4 numbers"},
-               {"1 3\nthe 1 x 3\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
-               {"1 3\nthe 1 nan 3\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
-               {"1 3\n\n", "2: expected a word and 3 numbers\n  found:   0 numbers"},
-               {"1 3\nth\xE9 1 2 3\n",
-                "not text in UTF-8\n  expected safetensors, or the text format of word2vec or fastText (.vec)\n"
-                "  try:     convert a binary file with the program that wrote it"}};
+    } bad[] = {
+        {"", "vectors\n  expected a word and its numbers on a line\n  found:   none"},
+        {"2 3\n", "vectors\n  expected a word and its numbers on a line\n  found:   none"},
+        {"word\n", "1: the first line\n  expected a word and its numbers, or \"COUNT WIDTH\"\n  found:   neither"},
+        {"1 3\nthe 1 2\n", "2: expected a word and 3 numbers\n  found:   2 numbers"},
+        {"1 3\nthe 1 2 3 4\n", "2: expected a word and 3 numbers\n  found:   4 numbers"},
+        {"1 3\nthe 1 x 3\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
+        {"1 3\nthe 1 nan 3\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
+        {"1 3\n\n", "2: expected a word and 3 numbers\n  found:   0 numbers"},
+        {"1 3\nth\xE9 1 2 3\n",
+         "not a file of vectors\n  expected safetensors, or the text format of word2vec or fastText (.vec)\n"
+         "  found:   bytes that are no text in UTF-8\n"
+         "  try:     convert a binary file with the program that wrote it"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         fv_vectors *v;
         const char *path = scratch_file("bad.vec", bad[i].text, strlen(bad[i].text));
@@ -236,6 +284,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_neighbours),   cmocka_unit_test(test_any_number_of_threads),
         cmocka_unit_test(test_smallest),     cmocka_unit_test(test_save_and_load),
+        cmocka_unit_test(test_words_beside), cmocka_unit_test(test_save_that_fails),
         cmocka_unit_test(test_text_formats), cmocka_unit_test(test_bad_text_files),
         cmocka_unit_test(test_fill),         cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

@@ -23,20 +23,9 @@ static const fv__recipe *find(const char *name) {
 }
 
 static fv_status unknown(const char *name) {
-    const char *names[sizeof recipes / sizeof *recipes];
-    fv__buf list = {0};
-    for (int i = 0; recipes[i]; i++) {
-        names[i] = recipes[i]->info.name;
-        fv__buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
-    }
-    names[sizeof recipes / sizeof *recipes - 1] = NULL;
-    const char *near = fv__nearest(name, names);
-    fv_status status = fv__buf_status(&list);
-    if (status == FV_OK)
-        status = fv__fail(FV_USAGE, "%s: no such data set\n  expected %s%s%s", name, list.data,
-                          near ? "\n  try:     " : "", near ? near : "");
-    fv__buf_free(&list);
-    return status;
+    const char *names[sizeof recipes / sizeof *recipes] = {NULL};
+    for (int i = 0; recipes[i]; i++) names[i] = recipes[i]->info.name;
+    return fv__unknown_name("data set", name, names);
 }
 
 /* One line of CHECKSUMS, as md5sum -c reads it, behind a comment with the number of lines. */
@@ -44,7 +33,7 @@ static fv_status check_line(fv__buf *sums, const char *folder, const char *name,
     char *path, hex[33];
     fv__file file;
     FV_TRY(fv__path_join(&path, folder, name));
-    fv_status status = fv__file_map(&file, path);
+    fv_status status = fv__file_read(&file, path);
     fv__free(path);
     FV_TRY(status);
     int64_t lines = 0;
@@ -109,13 +98,13 @@ fv_status fv_recipe_make(const char *name, const char *folder) {
     if (!recipe) return unknown(name);
     FV_TRY(fv__make_dirs(folder));
     char *checksums = NULL, *lock = NULL;
-    int held = -1;
+    fv__lock_held held;
     fv_status status = fv__path_join(&checksums, folder, "CHECKSUMS");
     if (status == FV_OK) status = fv__path_join(&lock, folder, ".lock");
-    if (status == FV_OK) status = fv__lock_file(&held, lock);
+    if (status == FV_OK) status = fv__lock(&held, lock);
     if (status == FV_OK) {
         status = make(recipe, folder, checksums);
-        fv__unlock_file(held);
+        fv__unlock(&held);
     }
     fv__free(lock);
     fv__free(checksums);

@@ -1,4 +1,4 @@
-/* What makes weights of scores after a forward, for the real type R. Scores are in units of log 2 and have the forward's
+/* What makes weights of scores after a forward, for the real type R. Scores are in units of log 2, with the forward's
  * bits:   weight = exp2(min(0, (s - norm) - rest))
  *
  * For nearly all rows norm is the log-sum-exp and rest is 0. But one number cannot hold both a maximum of -1e9 and the

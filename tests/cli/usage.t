@@ -19,6 +19,13 @@ case help of a command, narrow terminal
 do COLUMNS=40 fovea predict --help | awk '/^          / && length > 40 { bad = 1 } END { exit bad }'
 exit 0
 
+case help of every command, narrow terminal: only commands to be copied are longer
+do for c in train predict eval explain show attend mechanisms check info verify bench data config completion help version; do COLUMNS=40 fovea $c --help | awk -v c=$c 'length > 40 && !/^(usage:|      ) fovea |^  fovea / { print c ": " $0 }'; done; COLUMNS=40 fovea help | awk 'length > 40 && !/^  fovea /'
+
+case a table on a narrow terminal
+do command -v script > /dev/null && script -qec 'stty cols 40; COLUMNS= fovea mechanisms' /dev/null | tr -d '\r' | awk 'length > 48 { bad++ } END { print bad + 0 }'
+out 0
+
 case help of every command
 do for c in train predict eval explain show attend mechanisms check info verify bench data config completion help version; do fovea $c --help | grep -q "^usage: fovea $c" || echo "$c"; done; echo done
 out done

@@ -293,3 +293,11 @@ fv_status cli_read_stdin(char **bytes, size_t *size) {
     *size = n;
     return ferror(stdin) ? cli_fail(FV_BAD_DATA, "standard input: %s", strerror(errno)) : FV_OK;
 }
+
+fv_status cli_read_some(char *bytes, size_t room, size_t *got) {
+    ssize_t n;
+    do n = read(STDIN_FILENO, bytes, room);
+    while (n < 0 && errno == EINTR && !fv_interrupted());
+    *got = n > 0 ? (size_t)n : 0;
+    return n < 0 ? cli_fail(FV_BAD_DATA, "standard input: %s", strerror(errno)) : FV_OK;
+}

@@ -360,6 +360,21 @@ out d-ff: 96
 out mechanism: "window:left=8"
 out vector-dim: 64
 
+case flags of fastText that mean something else here
+do fovea train x.txt -bucket 2000000
+exit 2
+err fovea: error: option -bucket (train) is one of fastText's
+err~ --ngram-bits N here
+
+case flags of fastText that mean the same
+do fovea train "$FIX/train.txt" --model bag -lr 0.01 -epoch 1 -dim 8 -minn 3 -maxn 4 -minCount 2 -thread 1 -label __label__ -o m -q > /dev/null && echo fine
+out fine
+
+case a loss that cannot be chosen
+do fovea train x.txt -loss ova
+exit 2
+err   classes are learnt by softmax; there is no other loss to choose
+
 case a switch and its value
 do for s in '--lowercase false' '--lowercase=false' '--no-lowercase' '--lowercase False'; do fovea train x.txt $s --dump-config | grep -x 'lowercase: false'; done; fovea train x.txt --no-lowercase --lowercase true --dump-config | grep -x 'lowercase: true'
 out lowercase: false

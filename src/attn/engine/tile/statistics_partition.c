@@ -41,17 +41,22 @@ fv__statistics_worker fv__statistics_worker_of(const fv_attention_plan *plan, co
                                                void *memory) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
     const int64_t side = FV_TILE_SIDE;
+    const fv__tile_partition tile = fv__tile_partition_of(plan, false);
     fv__regions all = {memory, 0};
     fv__statistics_worker m = {0};
     REGION(kt, fv__attn_times(plan->d_qk, side), e, true)
     REGION(s, side * side, e, true)
     REGION(bias_tile, side * side, e, true)
     REGION(keep, side * side, e, plan->options.dropout > 0)
-    REGION(lse2, p->span, e, true)
+    REGION(norm, p->span, e, true)
+    REGION(rest, p->span, e, true)
     REGION(entropy, p->span, e, true)
     REGION(start, p->span, sizeof(int64_t), true)
     REGION(end, p->span, sizeof(int64_t), true)
     REGION(score, fv__score_scratch(plan), e, true)
+    REGION(q, fv__attn_times(p->span < FV_STATISTICS_GROUP ? p->span : FV_STATISTICS_GROUP, plan->d_qk), e,
+           !tile.own_base)
+    REGION(norms, (int64_t)tile.norms_bytes, 1, true)
     m.bytes = all.used;
     return m;
 }

@@ -6,8 +6,9 @@
 
 enum {
     FV_STATISTICS_SPANS = 16,
-    FV_STATISTICS_UNIT = 128
-}; /* spans of a long sequence; a span is a multiple of UNIT queries */
+    FV_STATISTICS_UNIT = 128,
+    FV_STATISTICS_GROUP = 1024
+}; /* spans of a long sequence; a span is a multiple of UNIT queries, of which GROUP walk over the keys together */
 
 /* Depends on shapes and on what is wanted only, so that no bit depends on threads. */
 typedef struct fv__statistics_partition {
@@ -30,8 +31,10 @@ typedef struct fv__statistics_memory {
 fv__statistics_memory fv__statistics_lay_out(const fv_attention_plan *plan, const fv__statistics_partition *partition,
                                              void *memory);
 typedef struct fv__statistics_worker {
-    void *kt, *s, *bias_tile, *keep, *lse2, *entropy, *score; /* (D, SIDE), (SIDE, SIDE) three times, span twice */
-    int64_t *start, *end;                                     /* span each */
+    void *kt, *s, *bias_tile, *keep; /* (D, SIDE), (SIDE, SIDE) three times */
+    void *norm, *rest, *entropy;     /* span each */
+    int64_t *start, *end;            /* span each */
+    void *score, *q, *norms;         /* of score/; (GROUP, D) unless the base is its own; of the denominators */
     size_t bytes;
 } fv__statistics_worker;
 fv__statistics_worker fv__statistics_worker_of(const fv_attention_plan *plan, const fv__statistics_partition *partition,

@@ -322,6 +322,20 @@ static void odd_lines_are_texts(void **state) {
                         "b;2:\xEF\xBF\xBD;");
 }
 
+/* And so are rows, which keep their place. */
+static void odd_rows_are_texts(void **state) {
+    (void)state;
+    static const char *const t[] = {"t", NULL};
+    const fv__table_options o = {.columns = t, .lenient = true};
+    speaks("o.csv", "t,l\nx,a\ny\nz,b,c\n", o, "2:x;3:y;4:z;",
+           "o.csv:4: the number of fields differs from the first row's\n  expected 2\n  found:   3, separated by ','\n"
+           "  read with the fields there are");
+    assert_non_null(strstr(ROWS("o.csv", "l,t\na,x\ny\n", ASKED("t"), .lenient = true), "2:x;3:;"));
+    assert_string_equal(
+        ROWS("o.jsonl", "{\"t\": \"x\"}\n{\"t\": \n[1]\n{\"t\": [1]}\n{\"t\": 2}\n", ASKED("t"), .lenient = true),
+        "1:x;2:;3:;4:;5:2;");
+}
+
 /* What the bytes look like decides what is advised. */
 static void encodings_are_guessed(void **state) {
     (void)state;
@@ -406,6 +420,7 @@ int main(void) {
         cmocka_unit_test(marks_inside),
         cmocka_unit_test(json_over_several_lines),
         cmocka_unit_test(odd_lines_are_texts),
+        cmocka_unit_test(odd_rows_are_texts),
         cmocka_unit_test(encodings_are_guessed),
         cmocka_unit_test(what_is_no_text_is_refused_by_name),
         cmocka_unit_test(very_long_lines_are_refused),

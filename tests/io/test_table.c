@@ -391,7 +391,8 @@ static void tables_are_read_from_files(void **state) {
 /* Random bytes of the characters that matter: no crash, no endless loop, and an error always has a line. */
 static void random_text_is_survived(void **state) {
     (void)state;
-    static const char letters[] = "\"\",,\n\r\t {}[]:a1\\_\xc3\xa9";
+    static const char letters[] = "\"\",,;\n\r\t {}[]:a1\\_\xc3\xa9";
+    static const char *const asked[] = {"a", NULL}, *const numbered[] = {"2", "1", NULL};
     static const char *const names[] = {"r.csv", "r.tsv", "r.jsonl", "r.txt"};
     for (uint64_t check_case = 0; check_case < 20000; check_case++) {
         char text[64];
@@ -399,7 +400,9 @@ static void random_text_is_survived(void **state) {
         for (size_t i = 0; i < size; i++) text[i] = letters[fv__random_below(check_case, 2, i, sizeof letters - 1)];
         char *exact = malloc(size + 1); /* so that a sanitizer sees a step beyond */
         memcpy(exact, text, size);
-        const char *out = rows_of(names[check_case % 4], exact, size, (fv__table_options){0});
+        fv__table_options o = {.lenient = check_case / 4 % 2, .label_prefix = "a"};
+        o.columns = check_case / 8 % 3 == 0 ? NULL : check_case / 8 % 3 == 1 ? asked : numbered;
+        const char *out = rows_of(names[check_case % 4], exact, size, o);
         if (out == fv_message()) assert_non_null(strstr(out, names[check_case % 4]));
         free(exact);
     }

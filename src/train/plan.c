@@ -1,0 +1,86 @@
+/* What the kind auto trains. Everything follows from counted work: the tokens a network would read, divided by a speed
+ * that a slow machine with one thread reaches. A plan made by the clock would differ from run to run, and so would the
+ * model. */
+#include "train/search.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    SMALL = 1000,     /* texts: below, a tenth would be too few to choose by */
+    TENTHS = 10,      /* from there on one tenth is held out */
+    SPEED = 25000,    /* tokens a second through the network of the preset below, forward and back */
+    UPDATES = 600,    /* a network that learns less often than this has not learnt */
+    MOST_EPOCHS = 40
+};
+#define LEAST_EPOCHS 0.5 /* less is not worth the time */
+
+static const struct {
+    const char *name, *kind, *preset;
+} candidates[] = {{"bayes", "bayes", NULL}, {"linear", "linear", NULL}, {"attention", NULL, "word-vectors"}};
+enum { CANDIDATES = sizeof candidates / sizeof *candidates };
+
+/* What the user said about texts and chance holds for every member. */
+static fv_status prepare_trial(fv__trial *trial, int i, const fv_train_setup *setup) {
+    trial->name = candidates[i].name;
+    if (candidates[i].preset)
+        FV_TRY(fv_train_setup_preset(&trial->how, candidates[i].preset));
+    else
+        FV_TRY(fv_train_setup_init(&trial->how, candidates[i].kind));
+    trial->how.tokenizer = setup->tokenizer;
+    trial->how.train.seed = setup->train.seed;
+    trial->how.task.metric = setup->task.metric;
+    trial->by_gradient = fv_model_kind_find(trial->how.model.kind)->can & FV_MODEL_BY_GRADIENT;
+    return FV_OK;
+}
+
+static fv_status count_tokens(fv__plan *plan, const fv_dataset *train, const fv_train_setup *setup, int64_t longest) {
+    fv_tokenizer *tokenizer;
+    fv_corpus *corpus;
+    fv_corpus_options how = {.max_length = longest};
+    FV_TRY(fv_tokenizer_train(&tokenizer, train->texts, &setup->tokenizer));
+    fv_status status = fv_corpus_create(&corpus, &(fv_dataset){.texts = train->texts}, tokenizer, &how);
+    if (status == FV_OK) plan->tokens = corpus->start[corpus->count];
+    if (status == FV_OK) fv_corpus_free(corpus);
+    fv_tokenizer_free(tokenizer);
+    return status;
+}
+
+/* Small sets need more passes, smaller batches, and a mean of the weights that forgets sooner. */
+static void plan_network(fv__plan *plan, fv__trial *trial, int64_t texts, double seconds) {
+    fv_train_options *o = &trial->how.train;
+    int runs = plan->used + (plan->used > 1); /* of cross-validation the last one learns from all texts */
+    o->batch_size = texts < 300 ? 8 : texts < 2000 ? 16 : 32;
+    double updates = ceil((double)texts / (double)o->batch_size);
+    double wanted = fmin(fmax(o->epochs, UPDATES / updates), MOST_EPOCHS);
+    double can = seconds * SPEED / ((double)plan->tokens * runs);
+    trial->epochs = fmin(wanted, can);
+    if (trial->epochs < LEAST_EPOCHS) trial->epochs = 0;
+    o->ema_decay = fmin(o->ema_decay, 1 - 20 / fmax(updates * trial->epochs, 40));
+}
+
+/* A run on some of the texts reads as many passes over them. */
+static void choose_folds(fv__plan *plan, const fv_dataset *train, const fv_dataset *valid) {
+    plan->folds = plan->used = 1;
+    if (valid) return;
+    plan->folds = train->texts.count < SMALL ? FV__FOLDS : TENTHS;
+    plan->used = train->texts.count < SMALL ? FV__FOLDS : 1;
+}
+
+fv_status fv__plan_make(fv__plan *plan, const fv_dataset *train, const fv_dataset *valid,
+                        const fv_train_setup *setup) {
+    fv__duration budget;
+    *plan = (fv__plan){.trials = CANDIDATES};
+    FV_TRY(fv__duration_parse(&budget, "budget", setup->model.budget));
+    plan->budget = budget.amount;
+    choose_folds(plan, train, valid);
+    for (int i = 0; i < CANDIDATES; i++) {
+        FV_TRY(prepare_trial(&plan->trial[i], i, setup));
+        if (plan->trial[i].by_gradient && !plan->tokens)
+            FV_TRY(count_tokens(plan, train, setup, plan->trial[i].how.model.max_length));
+    }
+    for (int i = 0; i < CANDIDATES; i++)
+        if (plan->trial[i].by_gradient) plan_network(plan, &plan->trial[i], train->texts.count, plan->budget);
+    return FV_OK;
+}

@@ -128,8 +128,9 @@ static fv_status mark_idle_of_blend(void) {
         if (!is_of_network(flag) && !own_split) continue;
         if (own_split && flag->source != CLI_BUILTIN) continue;
         if (flag->source == CLI_LINE)
-            return cli_fail(FV_USAGE, "--%s does not apply to --model %s, which makes its own choices\n"
-                                      "  try:     --model transformer",
+            return cli_fail(FV_USAGE,
+                            "--%s does not apply to --model %s, which makes its own choices\n"
+                            "  try:     --model transformer",
                             flag->name, o.model);
         flag->idle = true;
     }
@@ -301,8 +302,8 @@ static struct {
 static void keep_member(const fv_event *e) {
     if (e->weight < 0 || members.count == sizeof members.of / sizeof *members.of) return;
     member *m = &members.of[members.count++];
-    *m = (member){.scores = e->valid, .seconds = e->member_seconds, .weight = e->weight,
-                  .parameters = e->member_parameters};
+    *m = (member){
+        .scores = e->valid, .seconds = e->member_seconds, .weight = e->weight, .parameters = e->member_parameters};
     snprintf(m->name, sizeof m->name, "%s", e->member);
 }
 
@@ -405,8 +406,8 @@ static void say_data(const parts *p) {
         cli_say("data   %lld texts to train and to choose by, %lld to test%s", (long long)p->train->texts.count, test,
                 classes);
     else
-        cli_say("data   %lld texts to train, %lld to validate, %lld to test%s", (long long)p->train->texts.count,
-                valid, test, classes);
+        cli_say("data   %lld texts to train, %lld to validate, %lld to test%s", (long long)p->train->texts.count, valid,
+                test, classes);
 }
 
 static fv_status train(parts *p) {

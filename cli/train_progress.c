@@ -55,8 +55,8 @@ static void scores(const fv_event *e, char *line, size_t size) {
     size_t used = 0;
     *line = 0;
     for (int i = 0; i < e->valid.count && used < size; i++)
-        used += (size_t)snprintf(line + used, size - used, "  %s %.3f", e->valid.score[i].name,
-                                 e->valid.score[i].value);
+        used +=
+            (size_t)snprintf(line + used, size - used, "  %s %.3f", e->valid.score[i].name, e->valid.score[i].value);
 }
 
 static void eval(const fv_event *e) {

@@ -229,9 +229,9 @@ static fv_status add_members(work *w, int32_t of_class) {
     const fv_model *model = w->trace->model;
     char caption[64], about[160];
     FV_TRY(fv_trace_contributions(w->trace, w->sum));
-    FV_TRY(fv_explanation_add_attribution(w->e, "contribution", "Contribution",
-                                          "what the word adds to the blend's score of the class: the sum over its members",
-                                          0, of_class, true, w->sum));
+    FV_TRY(fv_explanation_add_attribution(
+        w->e, "contribution", "Contribution",
+        "what the word adds to the blend's score of the class: the sum over its members", 0, of_class, true, w->sum));
     for (int i = 0; i < fv_model_member_count(model); i++) {
         const char *name;
         double weight;

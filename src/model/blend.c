@@ -38,8 +38,9 @@ static fv_status check_member(const fv_model *blend, const char *name, const fv_
         return fv__fail(FV_BAD_MODEL, "member \"%s\": a weight\n  expected above 0, at most 1e6\n  found:   %g", name,
                         weight);
     if (same_target(&blend->target, &member->target)) return FV_OK;
-    return fv__fail(FV_BAD_MODEL, "member \"%s\" answers something else\n  expected the task and the classes of the "
-                                  "blend, in their order",
+    return fv__fail(FV_BAD_MODEL,
+                    "member \"%s\" answers something else\n  expected the task and the classes of the "
+                    "blend, in their order",
                     name);
 }
 
@@ -169,8 +170,7 @@ static fv_status load_member(fv_model *blend, const char *folder, const char *na
 }
 
 fv_status fv__blend_load(fv_model *blend, const fv__config *config, const char *folder) {
-    for (int i = 0; i < config->members; i++)
-        FV_TRY(load_member(blend, folder, config->member[i], config->weight[i]));
+    for (int i = 0; i < config->members; i++) FV_TRY(load_member(blend, folder, config->member[i], config->weight[i]));
     return FV_OK;
 }
 

@@ -149,8 +149,7 @@ static fv_status read_options(fv__config *config, fv__json_at_file top) {
 
 static void warn_unknown(const fv__json *json, const char *path) {
     static const char *const known[] = {"model_type", "format",  "task",     "kind",          "vocab_size", "grams",
-                                        "id2label",   "options", "label2id", "architectures", "number",
-                                        "members"};
+                                        "id2label",   "options", "label2id", "architectures", "number",     "members"};
     for (void *i = fv__json_first(json); i; i = fv__json_next(json, i)) {
         bool found = false;
         for (size_t k = 0; k < sizeof known / sizeof *known; k++) found |= strcmp(known[k], fv__json_key(i)) == 0;

@@ -1,4 +1,5 @@
 /* A model as an object: making one, asking it what it is, freeing it. */
+#include "model/model.h"
 #include "model/blend.h"
 #include "model/features.h"
 

@@ -69,12 +69,12 @@ struct fv_model {
     fv__sizes sizes;
     uint64_t seed;
     fv_params *params;
-    int32_t *ngram;       /* (sizes.ngrams, 2) count-based kinds: feature that is the prefix, token that follows */
-    fv__map *ngram_index; /* the same, to look up */
-    bool *is_term;        /* (vocabulary) count-based kinds: tokens that are counted */
+    int32_t *ngram;          /* (sizes.ngrams, 2) count-based kinds: feature that is the prefix, token that follows */
+    fv__map *ngram_index;    /* the same, to look up */
+    bool *is_term;           /* (vocabulary) count-based kinds: tokens that are counted */
     struct fv__blend *blend; /* kinds that blend: the members */
-    void *network;        /* neural kinds: whatever the kind's own file keeps, see fv__network_new */
-    int embed_table;      /* neural kinds: the parameter that word vectors start, -1 if absent */
+    void *network;           /* neural kinds: whatever the kind's own file keeps, see fv__network_new */
+    int embed_table;         /* neural kinds: the parameter that word vectors start, -1 if absent */
 };
 
 /* A model with initial parameters. Takes the tokenizer (frees it on failure as well); copies the rest. Count-based

@@ -74,7 +74,8 @@ fv_status fv_trace_member_contributions(const fv_trace *trace, int index, float 
         return fv__fail(FV_USAGE, "no member %d\n  expected 0 to %d", index, t->members - 1);
     const fv_trace *member = t->member[index];
     int64_t count = member->tokens->count;
-    float *value = fv__alloc_array((size_t)count, sizeof *value), weight = (float)trace->model->blend->member[index].weight;
+    float *value = fv__alloc_array((size_t)count, sizeof *value),
+          weight = (float)trace->model->blend->member[index].weight;
     if (!value) return FV_NO_RESOURCES;
     fv_status status = fv_trace_contributions(member, value);
     memset(out, 0, (size_t)trace->tokens->count * sizeof *out);

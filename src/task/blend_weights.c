@@ -1,5 +1,5 @@
-/* Weights of a blend of classifiers: those of least mean cross-entropy of softmax(sum of weight * log probability), none
- * below zero. The problem is convex and small, one number for each member, so Newton's steps solve it.
+/* Weights of a blend of classifiers: those of least mean cross-entropy of softmax(sum of weight * log probability),
+ * none below zero. The problem is convex and small, one number for each member, so Newton's steps solve it.
  *
  * First each member alone: its best single weight says how sure of itself it should have been. In units of these the
  * weights are drawn a little towards equal shares, so that few texts, or texts that all members get right, decide

@@ -13,8 +13,9 @@ static fv_status check_folder(const fv_train_setup *setup) {
     const fv_model_kind *kind = fv_model_kind_find(setup->model.kind);
     if (setup->resume && !folder) return fv__fail(FV_USAGE, "resume needs a run folder");
     if (setup->resume && (kind->can & FV_MODEL_BLENDS))
-        return fv__fail(FV_USAGE, "%s: a search is not resumed, it takes the time of its budget\n  expected a run of "
-                                  "one network\n  found:   model %s\n  try:     the same command with --overwrite",
+        return fv__fail(FV_USAGE,
+                        "%s: a search is not resumed, it takes the time of its budget\n  expected a run of "
+                        "one network\n  found:   model %s\n  try:     the same command with --overwrite",
                         folder, kind->name);
     if (folder && !setup->resume && !setup->overwrite && fv_train_can_resume(folder))
         return fv__fail(FV_USAGE, "%s: already holds a run\n  try:     --resume %s   or another folder", folder,
@@ -150,9 +151,8 @@ static fv_status find_vectors(const fv_vectors **vectors, fv_vectors **own, cons
     return FV_OK;
 }
 
-static fv_status train_kind(fv_model **model, fv_train_result *result, const fv_dataset *train,
-                            const fv_dataset *valid, const fv_train_setup *setup, fv__run_log *run_log,
-                            fv__limits *limits) {
+static fv_status train_kind(fv_model **model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
+                            const fv_train_setup *setup, fv__run_log *run_log, fv__limits *limits) {
     const fv_vectors *vectors;
     fv_vectors *own;
     FV_TRY(find_vectors(&vectors, &own, setup));

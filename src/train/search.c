@@ -1,9 +1,9 @@
-/* The search of the kind auto, see search.h. Every member is judged on texts it has not seen: of a few hundred texts each
- * fifth in turn, of many a tenth, or those that were given for it. What members say about these texts decides how much
- * each counts; count-based members then learn once more from all training texts. */
+/* The search of the kind auto, see search.h. Every member is judged on texts it has not seen: of a few hundred texts
+ * each fifth in turn, of many a tenth, or those that were given for it. What members say about these texts decides how
+ * much each counts; count-based members then learn once more from all training texts. */
+#include "train/search.h"
 #include "data/dataset.h"
 #include "model/blend.h"
-#include "train/search.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -31,7 +31,7 @@ typedef struct search {
     fv_dataset *judged; /* the held texts of all parts */
     fv_encoded *targets;
     fv_vectors *vectors;
-    candidate of[FV__TRIALS];
+    candidate of[FV__ATTEMPTS];
     fv_model *blend;
     double started;
     bool late; /* the clock ended something */
@@ -51,15 +51,13 @@ static void on_member_event(void *context, const fv_event *e) {
     if (e->kind == FV_EVENT_STEP && s->setup->event) s->setup->event(s->setup->event_context, e);
 }
 
-static fv_status note(search *s, const char *text) {
-    return emit(s, (fv_event){.kind = FV_EVENT_NOTE, .note = text});
-}
+static fv_status note(search *s, const char *text) { return emit(s, (fv_event){.kind = FV_EVENT_NOTE, .note = text}); }
 
 static fv_status tell_member(search *s, int i, bool decided) {
     const candidate *c = &s->of[i];
     fv_event e = {.kind = FV_EVENT_MEMBER,
                   .valid = c->scores,
-                  .member = s->plan.trial[i].name,
+                  .member = s->plan.attempt[i].name,
                   .weight = decided ? c->weight : -1,
                   .member_seconds = c->seconds,
                   .member_parameters = c->model ? fv_model_parameters(c->model) : 0};
@@ -126,22 +124,23 @@ static fv_status say_what_decides(search *s) {
     return note(s, text);
 }
 
-/* ---- trials */
+/* ---- attempts */
 
-static bool is_planned(const search *s, int i) { return !s->plan.trial[i].by_gradient || s->plan.trial[i].epochs > 0; }
+static bool is_planned(const search *s, int i) {
+    return !s->plan.attempt[i].by_gradient || s->plan.attempt[i].epochs > 0;
+}
 
 /* Trains on some of the texts; *model is the caller's. */
 static fv_status fit(search *s, int i, const fv_dataset *train, fv_model **model) {
-    fv__trial *trial = &s->plan.trial[i];
+    fv__attempt *attempt = &s->plan.attempt[i];
     fv_train_result result;
-    fv__limits limits = {.deadline = s->started + 2 * s->plan.budget};
-    fv_train_setup how = trial->how;
+    fv__limits limits = {.deadline = s->started + fv__plan_latest(&s->plan)};
+    fv_train_setup how = attempt->how;
     how.event = on_member_event, how.event_context = s;
-    if (trial->by_gradient) {
+    if (attempt->by_gradient) {
         double share = (double)train->texts.count / (double)s->train->texts.count;
-        snprintf(trial->until, sizeof trial->until, "%.0ft",
-                 share * trial->epochs * (double)s->plan.tokens + 1);
-        how.train.until = trial->until;
+        snprintf(attempt->until, sizeof attempt->until, "%.0ft", share * attempt->epochs * (double)s->plan.tokens + 1);
+        how.train.until = attempt->until;
         how.vectors = s->vectors;
     }
     FV_TRY(fv__train(model, &result, train, NULL, &how, &limits));
@@ -149,7 +148,7 @@ static fv_status fit(search *s, int i, const fv_dataset *train, fv_model **model
     return FV_OK;
 }
 
-static fv_status judge(search *s, candidate *c) {
+static fv_status evaluate_member(search *s, candidate *c) {
     fv_evaluation *e;
     FV_TRY(fv__evaluate_answers(&e, s->blend, s->targets, c->answer));
     c->scores = e->scores;
@@ -174,7 +173,7 @@ static fv_status try_member(search *s, int i) {
     for (int k = 0; k < s->plan.used; k++) FV_TRY(try_part(s, i, k));
     c->seconds = fv__now() - start;
     c->tried = true;
-    FV_TRY(judge(s, c));
+    FV_TRY(evaluate_member(s, c));
     return tell_member(s, i, false);
 }
 
@@ -193,15 +192,16 @@ static fv_status learn_vectors(search *s, int64_t dim) {
 }
 
 static fv_status try_all(search *s) {
-    for (int i = 0; i < s->plan.trials; i++) {
+    for (int i = 0; i < s->plan.attempts; i++) {
         char text[160];
         if (!is_planned(s, i)) {
-            snprintf(text, sizeof text, "%s was left out: it does not fit in a budget of %s", s->plan.trial[i].name,
+            snprintf(text, sizeof text, "%s was left out: it does not fit in a budget of %s", s->plan.attempt[i].name,
                      s->setup->model.budget);
             FV_TRY(note(s, text));
             continue;
         }
-        if (s->plan.trial[i].by_gradient && !s->vectors) FV_TRY(learn_vectors(s, s->plan.trial[i].how.model.d_model));
+        if (s->plan.attempt[i].by_gradient && !s->vectors)
+            FV_TRY(learn_vectors(s, s->plan.attempt[i].how.model.d_model));
         FV_TRY(try_member(s, i));
     }
     return FV_OK;
@@ -224,7 +224,7 @@ static fv_status score_blend(search *s, fv_evaluation **e) {
     double *sum = fv__alloc_array((size_t)numbers, sizeof *sum);
     float *answer = fv__alloc_array((size_t)numbers, sizeof *answer);
     fv_status status = sum && answer ? FV_OK : FV_NO_RESOURCES;
-    for (int i = 0; status == FV_OK && i < s->plan.trials; i++)
+    for (int i = 0; status == FV_OK && i < s->plan.attempts; i++)
         if (s->of[i].weight > 0) fv__blend_sum(sum, s->of[i].answer, s->of[i].weight, numbers);
     for (int64_t i = 0; status == FV_OK && i < numbers; i++) answer[i] = (float)sum[i];
     for (int64_t t = 0; status == FV_OK && t < count; t++)
@@ -240,7 +240,7 @@ static fv_status find_better(const search *s, const fv_evaluation *blend, int *b
     double best, best_tie;
     *better = -1;
     FV_TRY(worth_of(s, &blend->scores, &best, &best_tie));
-    for (int i = 0; i < s->plan.trials; i++) {
+    for (int i = 0; i < s->plan.attempts; i++) {
         double worth, tie;
         if (!s->of[i].tried) continue;
         FV_TRY(worth_of(s, &s->of[i].scores, &worth, &tie));
@@ -251,24 +251,24 @@ static fv_status find_better(const search *s, const fv_evaluation *blend, int *b
 }
 
 static fv_status weigh(search *s, fv_evaluation **e) {
-    const float *answer[FV__TRIALS];
-    double weight[FV__TRIALS];
+    const float *answer[FV__ATTEMPTS];
+    double weight[FV__ATTEMPTS];
     int count = 0, better;
-    for (int i = 0; i < s->plan.trials; i++)
+    for (int i = 0; i < s->plan.attempts; i++)
         if (s->of[i].tried) answer[count++] = s->of[i].answer;
     FV_TRY(s->task->blend(weight, s->targets, answer, count, s->blend->target.outputs));
-    for (int i = 0, k = 0; i < s->plan.trials; i++)
+    for (int i = 0, k = 0; i < s->plan.attempts; i++)
         if (s->of[i].tried) s->of[i].weight = weight[k++];
     FV_TRY(score_blend(s, e));
     FV_TRY(find_better(s, *e, &better));
     if (better < 0) return FV_OK;
     fv_evaluation_free(*e);
-    for (int i = 0; i < s->plan.trials; i++) s->of[i].weight = i == better;
+    for (int i = 0; i < s->plan.attempts; i++) s->of[i].weight = i == better;
     return score_blend(s, e);
 }
 
 static fv_status choose_blindly(search *s) {
-    for (int i = 0; i < s->plan.trials; i++) s->of[i].weight = strcmp(s->plan.trial[i].name, "linear") == 0;
+    for (int i = 0; i < s->plan.attempts; i++) s->of[i].weight = strcmp(s->plan.attempt[i].name, "linear") == 0;
     return FV_OK;
 }
 
@@ -276,7 +276,7 @@ static fv_status choose_blindly(search *s) {
 
 static bool learns_again(const search *s, int i) {
     if (s->plan.used != 1) return true;
-    return !s->given && !s->plan.trial[i].by_gradient; /* a network would take as long again */
+    return !s->given && !s->plan.attempt[i].by_gradient; /* a network would take as long again */
 }
 
 static fv_status finish_member(search *s, int i) {
@@ -291,18 +291,18 @@ static fv_status finish_member(search *s, int i) {
     FV_TRY(tell_member(s, i, true));
     fv_model *model = c->model;
     c->model = NULL;
-    return fv__blend_add(s->blend, s->plan.trial[i].name, model, c->weight);
+    return fv__blend_add(s->blend, s->plan.attempt[i].name, model, c->weight);
 }
 
 static fv_status finish(search *s) {
-    for (int i = 0; i < s->plan.trials; i++) {
+    for (int i = 0; i < s->plan.attempts; i++) {
         if (s->of[i].weight > 0)
             FV_TRY(finish_member(s, i));
         else if (s->of[i].tried)
             FV_TRY(tell_member(s, i, true));
     }
     if (!s->late) return FV_OK;
-    return note(s, "stopped by the clock, at twice the budget: another run may give another model");
+    return note(s, "stopped by the clock, far beyond the budget: another run may give another model");
 }
 
 static fv_status keep(search *s, const fv_evaluation *e, fv_train_result *r) {
@@ -352,7 +352,7 @@ static void free_search(search *s) {
         fv_dataset_free(s->part[k].train);
         fv_dataset_free(s->part[k].held);
     }
-    for (int i = 0; i < FV__TRIALS; i++) {
+    for (int i = 0; i < FV__ATTEMPTS; i++) {
         fv__free(s->of[i].answer);
         fv_model_free(s->of[i].model);
     }

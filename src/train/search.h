@@ -1,32 +1,35 @@
 /* search: how the kind auto is trained. search.c tries members on held-out texts, blends them and fits the final ones;
- * plan.c decides before anything is trained what there is time for. */
+ * search_plan.c decides before anything is trained what there is time for. */
 #ifndef FV_TRAIN_SEARCH_H
 #define FV_TRAIN_SEARCH_H
 
 #include "train/train.h"
 
-enum { FV__TRIALS = 4, FV__FOLDS = 5 };
+enum { FV__ATTEMPTS = 4, FV__FOLDS = 5 };
 
 /* One model that may become a member. */
-typedef struct fv__trial {
+typedef struct fv__attempt {
     const char *name;
     bool by_gradient;
     fv_train_setup how;
     char until[32];
     double epochs; /* planned; 0: there is no time for it */
-} fv__trial;
+} fv__attempt;
 
 typedef struct fv__plan {
-    double budget; /* seconds */
+    double budget;   /* seconds */
     int folds, used; /* texts are dealt to so many folds, and so many of these are held out in turn */
     int64_t tokens;  /* of the training texts, as networks read them */
-    int trials;
-    fv__trial trial[FV__TRIALS];
+    int attempts;
+    fv__attempt attempt[FV__ATTEMPTS];
 } fv__plan;
 
 /* From the training texts and the options alone, never from the clock: the same plan on every machine. `valid`: the
  * texts to choose by were given, nothing is dealt. */
 fv_status fv__plan_make(fv__plan *plan, const fv_dataset *train, const fv_dataset *valid, const fv_train_setup *setup);
+
+/* Seconds after which the clock ends what the plan did not foresee. */
+static inline double fv__plan_latest(const fv__plan *plan) { return 2 * plan->budget + 30; }
 
 /* Trains all that was planned; see fv_train. */
 fv_status fv__train_blend(fv_model **model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,

@@ -125,7 +125,8 @@ static fv_status check_duration(const char *name, const char *text) {
 static fv_status check_budget(const char *text) {
     fv__duration budget;
     if (fv__duration_parse(&budget, "budget", text) == FV_OK && budget.unit == FV_UNIT_SECONDS) return FV_OK;
-    return fv__fail(FV_USAGE, "budget: not a time\n  expected a number above zero and a unit: 90s, 5m, 1h\n  found:   \"%s\"",
+    return fv__fail(FV_USAGE,
+                    "budget: not a time\n  expected a number above zero and a unit: 90s, 5m, 1h\n  found:   \"%s\"",
                     text);
 }
 

@@ -175,7 +175,7 @@ case unknown model
 do fovea train x.txt --model tranformer
 exit 2
 err fovea: error: unknown model tranformer      did you mean transformer?
-err~ expected bayes, linear, bag, attention
+err~ expected auto, bayes, linear, bag, attention
 
 case an option of another model
 do fovea train x.txt --model bayes --heads 4

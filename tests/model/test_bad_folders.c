@@ -77,7 +77,7 @@ static void test_config_values(void **state) {
     config("\"kind\": \"transformer\"", "\"kind\": \"transformr\"");
     expect(
         "%s/config.json: unknown model 'transformr'      did you mean transformer?\n"
-        "  expected one of: bayes, linear, bag, attention, transformer");
+        "  expected one of: bayes, linear, bag, attention, transformer, auto");
     config("\"format\": 1", "\"format\": 7");
     expect("%s/config.json: unknown format\n  expected \"format\": 1\n  found:   7");
     config("\"model_type\": \"fovea\"", "\"model_type\": \"bert\"");

@@ -8,10 +8,10 @@
 #include <string.h>
 
 enum {
-    SMALL = 1000,     /* texts: below, a tenth would be too few to choose by */
-    TENTHS = 10,      /* from there on one tenth is held out */
-    SPEED = 25000,    /* tokens a second through the network of the preset below, forward and back */
-    UPDATES = 600,    /* a network that learns less often than this has not learnt */
+    SMALL = 1000,  /* texts: below, a tenth would be too few to choose by */
+    TENTHS = 10,   /* from there on one tenth is held out */
+    SPEED = 25000, /* tokens a second through the network of the preset below, forward and back */
+    UPDATES = 600, /* a network that learns less often than this has not learnt */
     MOST_EPOCHS = 40
 };
 #define LEAST_EPOCHS 0.5 /* less is not worth the time */
@@ -22,16 +22,16 @@ static const struct {
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 
 /* What the user said about texts and chance holds for every member. */
-static fv_status prepare_trial(fv__trial *trial, int i, const fv_train_setup *setup) {
-    trial->name = candidates[i].name;
+static fv_status prepare_attempt(fv__attempt *attempt, int i, const fv_train_setup *setup) {
+    attempt->name = candidates[i].name;
     if (candidates[i].preset)
-        FV_TRY(fv_train_setup_preset(&trial->how, candidates[i].preset));
+        FV_TRY(fv_train_setup_preset(&attempt->how, candidates[i].preset));
     else
-        FV_TRY(fv_train_setup_init(&trial->how, candidates[i].kind));
-    trial->how.tokenizer = setup->tokenizer;
-    trial->how.train.seed = setup->train.seed;
-    trial->how.task.metric = setup->task.metric;
-    trial->by_gradient = fv_model_kind_find(trial->how.model.kind)->can & FV_MODEL_BY_GRADIENT;
+        FV_TRY(fv_train_setup_init(&attempt->how, candidates[i].kind));
+    attempt->how.tokenizer = setup->tokenizer;
+    attempt->how.train.seed = setup->train.seed;
+    attempt->how.task.metric = setup->task.metric;
+    attempt->by_gradient = fv_model_kind_find(attempt->how.model.kind)->can & FV_MODEL_BY_GRADIENT;
     return FV_OK;
 }
 
@@ -47,20 +47,20 @@ static fv_status count_tokens(fv__plan *plan, const fv_dataset *train, const fv_
     return status;
 }
 
-/* Small sets need more passes, smaller batches, and a mean of the weights that forgets sooner. */
-static void plan_network(fv__plan *plan, fv__trial *trial, int64_t texts, double seconds) {
-    fv_train_options *o = &trial->how.train;
+/* Small sets need more passes, smaller batches, smaller tables, and a mean of the weights that forgets sooner. */
+static void plan_network(fv__plan *plan, fv__attempt *attempt, int64_t texts, double seconds) {
+    fv_train_options *o = &attempt->how.train;
     int runs = plan->used + (plan->used > 1); /* of cross-validation the last one learns from all texts */
     o->batch_size = texts < 300 ? 8 : texts < 2000 ? 16 : 32;
     double updates = ceil((double)texts / (double)o->batch_size);
     double wanted = fmin(fmax(o->epochs, UPDATES / updates), MOST_EPOCHS);
     double can = seconds * SPEED / ((double)plan->tokens * runs);
-    trial->epochs = fmin(wanted, can);
-    if (trial->epochs < LEAST_EPOCHS) trial->epochs = 0;
-    o->ema_decay = fmin(o->ema_decay, 1 - 20 / fmax(updates * trial->epochs, 40));
+    attempt->how.model.ngrams.ngram_bits = plan->tokens < 20000 ? 12 : plan->tokens < 100000 ? 14 : 16;
+    attempt->epochs = fmin(wanted, can);
+    if (attempt->epochs < LEAST_EPOCHS) attempt->epochs = 0;
+    o->ema_decay = fmin(o->ema_decay, 1 - 20 / fmax(updates * attempt->epochs, 40));
 }
 
-/* A run on some of the texts reads as many passes over them. */
 static void choose_folds(fv__plan *plan, const fv_dataset *train, const fv_dataset *valid) {
     plan->folds = plan->used = 1;
     if (valid) return;
@@ -68,19 +68,18 @@ static void choose_folds(fv__plan *plan, const fv_dataset *train, const fv_datas
     plan->used = train->texts.count < SMALL ? FV__FOLDS : 1;
 }
 
-fv_status fv__plan_make(fv__plan *plan, const fv_dataset *train, const fv_dataset *valid,
-                        const fv_train_setup *setup) {
+fv_status fv__plan_make(fv__plan *plan, const fv_dataset *train, const fv_dataset *valid, const fv_train_setup *setup) {
     fv__duration budget;
-    *plan = (fv__plan){.trials = CANDIDATES};
+    *plan = (fv__plan){.attempts = CANDIDATES};
     FV_TRY(fv__duration_parse(&budget, "budget", setup->model.budget));
     plan->budget = budget.amount;
     choose_folds(plan, train, valid);
     for (int i = 0; i < CANDIDATES; i++) {
-        FV_TRY(prepare_trial(&plan->trial[i], i, setup));
-        if (plan->trial[i].by_gradient && !plan->tokens)
-            FV_TRY(count_tokens(plan, train, setup, plan->trial[i].how.model.max_length));
+        FV_TRY(prepare_attempt(&plan->attempt[i], i, setup));
+        if (plan->attempt[i].by_gradient && !plan->tokens)
+            FV_TRY(count_tokens(plan, train, setup, plan->attempt[i].how.model.max_length));
     }
     for (int i = 0; i < CANDIDATES; i++)
-        if (plan->trial[i].by_gradient) plan_network(plan, &plan->trial[i], train->texts.count, plan->budget);
+        if (plan->attempt[i].by_gradient) plan_network(plan, &plan->attempt[i], train->texts.count, plan->budget);
     return FV_OK;
 }

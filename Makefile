@@ -21,7 +21,7 @@ B       ?= build$(addprefix -,$(SAN))$(if $(filter omp,$(THREADS)),,-$(THREADS))
 # ---- what is on this machine. The library proper (base tensor simd dense attn grad nn optim) needs libc, OpenMP and oneDNN;
 # the rest needs the packages below as well. `make deps` installs everything.
 have_header = $(shell printf '\043include <$(1)>\nint x;' | $(CC) -E -xc - >/dev/null 2>&1 && echo yes)
-PKGS        := jansson libutf8proc libpng zlib yaml-0.1 lapacke
+PKGS        := jansson libutf8proc libpng zlib yaml-0.1 lapacke pangocairo
 MISSING     := $(strip $(foreach p,$(PKGS),$(shell pkg-config --exists $(p) 2>/dev/null || echo $(p))) \
                $(if $(call have_header,dnnl.h),,onednn))
 CORE_PARTS  := base tensor simd dense attn grad nn optim

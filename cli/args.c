@@ -116,10 +116,11 @@ static fv_status fill_positional(cli_flags *flags, char **words, int count) {
     for (int i = 0; i < count; i++) {
         cli_flag *flag = next_positional(flags, &list);
         if (!flag)
-            return cli_fail(FV_USAGE,
-                            "too many arguments: \"%s\"\n  expected fovea %s %.*s\n  try:     fovea %s --help",
-                            words[i], flags->command->name, (int)strcspn(flags->command->usage, "\n"),
-                            flags->command->usage, flags->command->name);
+            return cli_fail(
+                FV_USAGE,
+                "too many arguments\n  expected fovea %s %.*s\n  found:   \"%s\" more\n  try:     fovea %s --help",
+                flags->command->name, (int)strcspn(flags->command->usage, "\n"), flags->command->usage, words[i],
+                flags->command->name);
         char where[160];
         snprintf(where, sizeof where, "%s", flag->name);
         fv_status status = cli_flag_set(flags, flag, words[i], CLI_LINE, where);

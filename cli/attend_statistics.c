@@ -38,7 +38,8 @@ static fv_status parse_pool(const char *text, fv_attention_statistics *want) {
     good = good && end != second && *end == '\0' && errno == 0 && want->pool_q > 0 && want->pool_k > 0 &&
            want->pool_q <= most && want->pool_k <= most;
     if (good) return FV_OK;
-    return cli_fail(FV_USAGE, "--pool %s: wrong sizes\n  expected BQ,BK, both from 1 to 2^48, such as 64,64", text);
+    return cli_fail(FV_USAGE,
+                    "--pool: wrong sizes\n  expected BQ,BK, both from 1 to 2^48, such as 64,64\n  found:   %s", text);
 }
 
 /* The longest packed sequence; without packing the length of all. */

@@ -122,8 +122,8 @@ static fv_status check_list(const char *flag, const char *list, bool inside, att
     for (size_t i = 0; status == FV_OK && i < count; i++) {
         const size_t size = strcspn(entry[i], "=");
         if (!entry[i][size])
-            status = cli_fail(FV_USAGE, "--%s %s: no name\n  expected NAME=%s, such as %s", flag, entry[i],
-                              inside ? "INSIDE" : "FILE", inside ? "q=layer.0.query" : "w=w.npy");
+            status = cli_fail(FV_USAGE, "--%s: no name\n  expected NAME=%s, such as %s\n  found:   %s", flag,
+                              inside ? "INSIDE" : "FILE", inside ? "q=layer.0.query" : "w=w.npy", entry[i]);
         else if (!known(context, entry[i], size))
             status = cli_fail(FV_USAGE, "--%s %s: %s has no tensor of this name\n  try:     fovea mechanisms %s", flag,
                               entry[i], mechanism, mechanism);
@@ -140,7 +140,10 @@ static fv_status check_list(const char *flag, const char *list, bool inside, att
 fv_status attend_check_names(const attend_options *o, attend_known *known, const void *context, const char *mechanism) {
     fv_status status = check_list("tensor", o->tensor, false, known, context, mechanism);
     if (status != FV_OK || !o->name) return status;
-    if (!o->in) return cli_fail(FV_USAGE, "--name without --in\n  it says what a tensor is called inside that file");
+    if (!o->in)
+        return cli_fail(FV_USAGE,
+                        "--name without --in\n  expected --in FILE: --name says what a tensor is called inside it\n  "
+                        "found:   no --in");
     return check_list("name", o->name, true, known, context, mechanism);
 }
 
@@ -306,7 +309,8 @@ fv_status attend_write(const attend_options *o) {
         for (size_t i = 0; i < output_count; i++) all[i] = (fv_named_tensor){outputs[i].name, outputs[i].tensor};
         status = fv_safetensors_write(o->out, all, (int64_t)output_count, NULL);
     } else
-        return cli_fail(FV_USAGE, "--out %s: unknown kind of file\n  expected FILE.safetensors, FILE.npy or FOLDER/",
+        return cli_fail(FV_USAGE,
+                        "--out: unknown kind of file\n  expected FILE.safetensors, FILE.npy or FOLDER/\n  found:   %s",
                         o->out);
     for (size_t i = 0; status == FV_OK && i < output_count; i++) {
         char shape[128];
@@ -337,8 +341,9 @@ fv_status attend_numbers(const char *flag, const char *text, int64_t limit, int6
         if (!good || (*end && *end != ',') || first > last || first < 0 || last >= limit) {
             cli_free(*number);
             *number = NULL;
-            return cli_fail(FV_USAGE, "%s %s: wrong numbers\n  expected numbers from 0 to %lld, such as 0,2-3", flag,
-                            text, (long long)limit - 1);
+            return cli_fail(FV_USAGE,
+                            "%s: wrong numbers\n  expected numbers from 0 to %lld, such as 0,2-3\n  found:   %s", flag,
+                            (long long)limit - 1, text);
         }
         *number = cli_realloc(*number, (size_t)(*count + last - first + 1) * sizeof **number);
         while (first <= last) (*number)[(*count)++] = first++;

@@ -26,15 +26,16 @@ static fv_status parse_shape(const char *text, cli_problem_shape *s) {
         bool plain = sscanf(text, "%lld,%lld,%lld,%lld%n", &b, &h, &l, &d, &end) == 4 && !text[end];
         kv = h;
         if (!plain)
-            return cli_fail(
-                FV_USAGE,
-                "--shape %s: wrong shape\n  expected BATCH,HEADS,LENGTH,WIDTH such as 1,12,2048,64 or 1,12/4,2048,64",
-                text);
+            return cli_fail(FV_USAGE,
+                            "--shape: wrong shape\n  expected BATCH,HEADS,LENGTH,WIDTH such as 1,12,2048,64 or "
+                            "1,12/4,2048,64\n  found:   %s",
+                            text);
     }
     if (b < 1 || h < 1 || kv < 1 || h % kv || l < 1 || d < 1 || b > 65536 || h > 65536 || l > 1 << 24 || d > 65536)
-        return cli_fail(FV_USAGE,
-                        "--shape %s: sizes out of range\n  expected positive sizes, and kv heads that divide the heads",
-                        text);
+        return cli_fail(
+            FV_USAGE,
+            "--shape: sizes out of range\n  expected positive sizes, and kv heads that divide the heads\n  found:   %s",
+            text);
     *s = (cli_problem_shape){.b = b, .h = h, .hkv = kv, .l = l, .d = d};
     return FV_OK;
 }
@@ -54,8 +55,9 @@ static fv_status choices(const char *flag, const char *text, const char *const *
             char known[128] = "";
             for (int i = 0; names[i]; i++)
                 snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", names[i]);
-            return cli_fail(FV_USAGE, "%s %s: unknown or too many values\n  expected some of %s, with commas between",
-                            flag, text, known);
+            return cli_fail(FV_USAGE,
+                            "%s: unknown or too many values\n  expected some of %s, with commas between\n  found:   %s",
+                            flag, known, text);
         }
         index[(*count)++] = found;
         at += size;
@@ -70,7 +72,8 @@ static fv_status parse_threads(const char *text, int *threads, size_t *count) {
         char *end;
         long n = strtol(at, &end, 10);
         if (end == at || n < 1 || n > 1024 || (*end && *end != ',') || *count == 64)
-            return cli_fail(FV_USAGE, "--threads %s: wrong numbers\n  expected numbers from 1 to 1024, such as 1,2",
+            return cli_fail(FV_USAGE,
+                            "--threads: wrong numbers\n  expected numbers from 1 to 1024, such as 1,2\n  found:   %s",
                             text);
         threads[(*count)++] = (int)n;
         at = end + (*end == ',');
@@ -99,14 +102,31 @@ static fv_status parse_packed(const cli_bench_options *o, int64_t *low, int64_t 
     int end = 0;
     bool good = sscanf(o->packed, "%lld..%lld%n", &a, &b, &end) == 2 && !o->packed[end];
     if (!good || a < 1 || b < a || b > 1 << 20 || o->sentences > (INT64_C(1) << 30) / b)
-        return cli_fail(FV_USAGE,
-                        "--packed %s: wrong lengths\n  expected SHORTEST..LONGEST such as 5..60, at most 2^30 tokens",
-                        o->packed);
+        return cli_fail(
+            FV_USAGE,
+            "--packed: wrong lengths\n  expected SHORTEST..LONGEST such as 5..60, at most 2^30 tokens\n  found:   %s",
+            o->packed);
     *low = a, *high = b;
     return FV_OK;
 }
 
 /* ---- a file */
+
+static fv_status wrong_shapes(const char *path, const fv_tensor *q, const fv_tensor *k) {
+    char shape[2][128];
+    fv_tensor_describe(q, shape[0], sizeof shape[0]);
+    fv_tensor_describe(k, shape[1], sizeof shape[1]);
+    return cli_fail(FV_BAD_DATA,
+                    "%s: wrong shapes\n  expected q, k and v as (batch, heads, length, head_dim), kv heads that divide "
+                    "the heads\n  found:   q %s, k %s",
+                    path, shape[0], shape[1]);
+}
+
+static fv_status wrong_offsets(const char *path, const fv_tensor *cu) {
+    char shape[128];
+    fv_tensor_describe(cu, shape, sizeof shape);
+    return cli_fail(FV_BAD_DATA, "%s: cu_seqlens_q\n  expected i32 (sequences + 1)\n  found:   %s", path, shape);
+}
 
 static fv_status shape_of_file(const cli_bench_options *o, cli_bench_case *one) {
     fv_tensor_file *file;
@@ -116,15 +136,14 @@ static fv_status shape_of_file(const cli_bench_options *o, cli_bench_case *one) 
     status = fv_tensor_file_find(file, "q", &q);
     if (status == FV_OK) status = fv_tensor_file_find(file, "k", &k);
     if (status == FV_OK && (q.rank != 4 || k.rank != 4 || q.dim[2] != k.dim[2] || k.dim[1] < 1 || q.dim[1] % k.dim[1]))
-        status =
-            cli_fail(FV_BAD_DATA, "%s: wrong shapes\n  expected q, k and v as (batch, heads, length, head_dim)", o->in);
+        status = wrong_shapes(o->in, &q, &k);
     if (status == FV_OK)
         one->shape = (cli_problem_shape){
             .b = q.dim[0], .h = q.dim[1], .hkv = k.dim[1], .l = q.dim[2], .d = q.dim[3], .bias = one->shape.bias};
     if (status == FV_OK && fv_tensor_file_has(file, "cu_seqlens_q")) {
         status = fv_tensor_file_find(file, "cu_seqlens_q", &cu);
         if (status == FV_OK && (cu.rank != 1 || cu.dtype != FV_I32 || cu.dim[0] < 2))
-            status = cli_fail(FV_BAD_DATA, "%s: cu_seqlens_q\n  expected i32 (sequences + 1)", o->in);
+            status = wrong_offsets(o->in, &cu);
         if (status == FV_OK) {
             one->shape.sequences = cu.dim[0] - 1;
             one->shape.start = memcpy(cli_keep(cli_alloc((size_t)cu.dim[0] * 4)), cu.data, (size_t)cu.dim[0] * 4);

@@ -137,7 +137,9 @@ fv_status cli_bench_statistics(const cli_bench_options *given) {
     o.pass = "forward";
     fv_status status = cli_bench_cases(&o, &cases, &count);
     for (size_t i = 0; i < count && status == FV_OK; i++)
-        status = cases[i].shape.sequences ? cli_fail(FV_USAGE, "--statistics and packed sequences exclude each other")
+        status = cases[i].shape.sequences ? cli_fail(FV_USAGE,
+                                                     "--statistics\n  expected sequences of one length\n  found:   "
+                                                     "packed sequences\n  try:     without --packed")
                                           : inspection_of(table, &cases[i], o.repeat);
     if (status == FV_OK) cli_table_print(table, cli_format_of(o.output), stdout);
     cli_table_free(table);

@@ -107,8 +107,8 @@ static fv_status check_past(void) {
     fv_status status = attend_find(&o, "past_k", &k);
     if (status == FV_OK) status = attend_find(&o, "past_v", &v);
     if (status != FV_OK || (k.rank == 0) == (v.rank == 0)) return status;
-    return cli_fail(FV_USAGE, "%s without %s: the keys and the values of a cache go together",
-                    k.rank ? "past_k" : "past_v", k.rank ? "past_v" : "past_k");
+    return cli_fail(FV_USAGE, "a cache has keys and values\n  expected past_k and past_v\n  found:   only %s",
+                    k.rank ? "past_k" : "past_v");
 }
 
 /* Everything else, by the name of its operand. */
@@ -178,7 +178,8 @@ static fv_status check_partners(void) {
     };
     for (size_t i = 0; i < sizeof flag / sizeof *flag; i++)
         if (flag[i].alone)
-            return cli_fail(FV_USAGE, "--%s without %s\n  alone it changes nothing", flag[i].name, flag[i].partner);
+            return cli_fail(FV_USAGE, "--%s alone changes nothing\n  expected %s too\n  found:   none", flag[i].name,
+                            flag[i].partner);
     return FV_OK;
 }
 
@@ -193,7 +194,9 @@ static fv_status check_flags(const job *j) {
                         "--head-list without --weights or --statistics\n  it chooses what of them is written\n"
                         "  try:     --weights softmax");
     if ((o.heads || o.kv_heads) && j->layout != ATTEND_BLD)
-        return cli_fail(FV_USAGE, "--%s without --layout bld\n  the other layouts say it in their shape",
+        return cli_fail(FV_USAGE,
+                        "--%s without --layout bld\n  expected --layout bld: the other layouts say it in their shape\n "
+                        " found:   another",
                         o.heads ? "heads" : "kv-heads");
     if (o.call.q_offset && j->how.causal == FV_CAUSAL_LOWER_RIGHT)
         return cli_fail(FV_USAGE,
@@ -335,7 +338,8 @@ static void print_plan(const fv_attention_plan *plan, bool backward) {
 static fv_status rotate(job *j) {
     if (!attend_rope_wanted(&o)) return FV_OK;
     if (wants(j, FV_K)) return attend_rope(&o, &j->how, &j->call, &j->x, j->layout, j->past);
-    return cli_fail(FV_USAGE, "--rope %s: %s has no keys to rotate", o.rope, j->mechanism->name);
+    return cli_fail(FV_USAGE, "--rope %s\n  expected a mechanism with keys to rotate\n  found:   %s", o.rope,
+                    j->mechanism->name);
 }
 
 static fv_status compute(const job *j, const fv_attention_plan *plan) {

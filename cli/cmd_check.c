@@ -61,7 +61,9 @@ static fv_status check_texts(const char *path) {
 }
 
 static fv_status check_one(const char *path) {
-    if (!cli_is_folder(path) && !cli_is_file(path)) return cli_fail(FV_BAD_DATA, "%s: no such file or folder", path);
+    if (!cli_is_folder(path) && !cli_is_file(path))
+        return cli_fail(FV_BAD_DATA, "%s: cannot be read\n  expected a file or folder\n  found:   nothing of this name",
+                        path);
     switch (cli_thing_of(path)) {
     case CLI_MODEL: return check_model(path);
     case CLI_TENSORS: return check_tensors(path);

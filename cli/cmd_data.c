@@ -33,12 +33,9 @@ static void list(void) {
 
 static fv_status unknown(void) {
     const char *names[64];
-    char near[256];
     size_t count = 0;
     for (; count < 64 && fv_recipe_at((int)count); count++) names[count] = fv_recipe_at((int)count)->name;
-    if (cli_nearest(o.name, names, count, "", near, sizeof near))
-        return cli_fail(FV_USAGE, "unknown data set %s      did you mean %s?", o.name, near);
-    return cli_fail(FV_USAGE, "unknown data set %s\n  try:     fovea data", o.name);
+    return cli_unknown("data set", o.name, names, count);
 }
 
 static fv_status run(void) {

@@ -165,8 +165,8 @@ static fv_status hold_against_target(const fv_evaluation *e) {
     fv_status status = o.metric ? fv_scores_find(&e->scores, o.metric, &s) : FV_OK;
     if (status != FV_OK) return status;
     if (s.higher_is_better ? s.value >= o.fail_under : s.value <= o.fail_under) return FV_OK;
-    return cli_fail(FV_BELOW_TARGET, "%s %.4f is %s the asked %g", s.name, s.value,
-                    s.higher_is_better ? "below" : "above", o.fail_under);
+    return cli_fail(FV_BELOW_TARGET, "%s is %s what was asked\n  expected %g\n  found:   %.4f", s.name,
+                    s.higher_is_better ? "below" : "above", o.fail_under, s.value);
 }
 
 static fv_status evaluate(const fv_model *model, const fv_dataset *set) {

@@ -2,9 +2,9 @@
 #include "command.h"
 #include "console.h"
 #include "flags.h"
-#include "fovea/explain.h"
 #include "evaluate.h"
 #include "output.h"
+#include "picture.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +18,7 @@ static const fv_option rows[] = {
     {"model", FV_OPT_STRING, AT(model), NULL, 0, 0, "FOLDER", "a model or run folder; NAME of runs/NAME will do"},
     {"text", FV_OPT_STRING, AT(text), NULL, 0, 0, "TEXT", "what to explain; standard input without it"},
     {"output", FV_OPT_STRING, AT(output), NULL, 0, 0, "FILE...",
-     "FILE.html, .svg, .png, .npy or .txt; the terminal without it"},
+     "FILE.html, .svg, .png, .pdf, .npy or .txt; the terminal without it"},
     {0}};
 #undef AT
 
@@ -29,16 +29,8 @@ static size_t groups(cli_group *group) {
     return 3;
 }
 
-static fv_status to_stdout(void *context, const void *bytes, size_t count) {
-    (void)context;
-    fwrite(bytes, 1, count, stdout);
-    return FV_OK;
-}
-
-/* --color and the terminal decide unless --colors does. */
 static fv_status resolve(void) {
-    if (!cli_given("columns")) how.columns = cli_width(stdout);
-    if (!cli_given("colors") && !cli_use_color(stdout)) how.colors = "ascii";
+    cli_picture_resolve(&how);
     return FV_OK;
 }
 
@@ -64,19 +56,11 @@ static void print_table(const fv_explanation *e, cli_format format) {
 static fv_status show(const fv_explanation *e) {
     cli_format format = cli_format_of(cli_global.format);
     size_t count;
-    char **path = cli_list_split(o.output, &count);
-    fv_status status = FV_OK;
-    for (size_t i = 0; i < count && status == FV_OK; i++) {
-        status = fv_render_file(e, path[i], &how);
-        if (status == FV_OK) cli_say("wrote %s", path[i]);
-    }
-    cli_free(path);
+    fv_status status = cli_picture_write(e, o.output, &how, &count);
     if (status != FV_OK || count > 0) return status;
-    if (format != CLI_TEXT && e->sequences > 0)
-        print_table(e, format);
-    else
-        status = fv_render(e, "terminal", &how, to_stdout, NULL);
-    return status;
+    if (format == CLI_TEXT || e->sequences == 0) return cli_picture_print(e, &how);
+    print_table(e, format);
+    return FV_OK;
 }
 
 /* Standard input as one text, without the newline at its end. */
@@ -88,23 +72,11 @@ static fv_status read_text(char **text, size_t *size) {
     }
     fv_status status = cli_read_stdin(text, size);
     while (*size > 0 && ((*text)[*size - 1] == '\n' || (*text)[*size - 1] == '\r')) --*size;
-    if (status == FV_OK && *size == 0) status = cli_fail(FV_BAD_DATA, "standard input: there is no text to explain");
-    return status;
-}
-
-static fv_status check_outputs(void) {
-    size_t count;
-    char **path = cli_list_split(o.output, &count), known[256] = "";
-    size_t used = 0;
-    fv_status status = FV_OK;
-    for (int i = 0; fv_renderer_at(i) && used < sizeof known; i++)
-        used +=
-            (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", fv_renderer_at(i)->extension);
-    for (size_t i = 0; i < count && status == FV_OK; i++)
-        if (!fv_renderer_find(path[i]))
-            status =
-                cli_fail(FV_USAGE, "--output %s: unknown kind of file\n  expected an ending of %s", path[i], known);
-    cli_free(path);
+    if (status == FV_OK && *size == 0)
+        status = cli_fail(FV_BAD_DATA,
+                          "standard input: nothing to explain\n  expected a text\n  found:   none\n  try:     fovea "
+                          "explain %s \"a text\"",
+                          o.model);
     return status;
 }
 
@@ -113,7 +85,7 @@ static fv_status run(void) {
     fv_explanation *e = NULL;
     char *text = NULL;
     size_t size = 0;
-    fv_status status = check_outputs();
+    fv_status status = cli_picture_check(o.output);
     if (status == FV_OK) status = cli_model_load(&model, o.model);
     if (status == FV_OK) status = read_text(&text, &size);
     if (status == FV_OK) status = fv_explain(&e, model, text, size, &what);

@@ -46,7 +46,9 @@ static fv_status run(void) {
         const cli_command *command = cli_command_find(o.topic, NULL);
         if (!command)
             return cli_fail(
-                FV_USAGE, "no help about %s\n  expected a command, all or presets\n  try:     fovea help all", o.topic);
+                FV_USAGE,
+                "no such help\n  expected a command, all or presets\n  found:   %s\n  try:     fovea help all",
+                o.topic);
         cli_help_command(command, stdout);
     }
     return FV_OK;

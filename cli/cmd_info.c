@@ -159,7 +159,8 @@ static fv_status show_texts(void) {
 static fv_status run(void) {
     if (!o.file) return cli_missing("file", "a model folder, tensor file or data file");
     if (!cli_is_folder(o.file) && !cli_is_file(o.file))
-        return cli_fail(FV_BAD_DATA, "%s: no such file or folder", o.file);
+        return cli_fail(FV_BAD_DATA, "%s: cannot be read\n  expected a file or folder\n  found:   nothing of this name",
+                        o.file);
     switch (cli_thing_of(o.file)) {
     case CLI_MODEL: return show_model();
     case CLI_TENSORS: return show_tensors();

@@ -152,12 +152,9 @@ static fv_status mark_idle(const fv_model_kind *kind) {
 
 static fv_status unknown_kind(void) {
     const char *names[64];
-    char near[256];
     size_t count = 0;
     for (; count < fv_model_kind_count() && count < 64; count++) names[count] = fv_model_kind_at(count)->name;
-    bool found = cli_nearest(o.model, names, count, "", near, sizeof near);
-    return cli_fail(FV_USAGE, "unknown model %s%s%s%s\n  expected auto, bayes, linear, bag, attention or transformer",
-                    o.model, found ? "      did you mean " : "", found ? near : "", found ? "?" : "");
+    return cli_unknown("model", o.model, names, count);
 }
 
 static fv_status read_resumed(void) {

@@ -73,8 +73,9 @@ const char *cli_preset_name(size_t index, const char **help); /* NULL at the end
 
 /* spelling.c */
 void cli_normalise(const char *word, char *out, size_t size); /* "wordNgrams", "word_ngrams" -> "word-ngrams" */
-/* ", did you mean ..." parts: up to three of `names` near to `word`, best first, written as "--a, --b or --c";
- * false: none */
+/* Up to three of `names` near to `word`, best first, written as "--a, --b or --c"; false: none */
 bool cli_nearest(const char *word, const char *const *names, size_t count, const char *prefix, char *text, size_t size);
+/* FV_USAGE: "unknown WHAT", all names, and the nearest of them. */
+fv_status cli_unknown(const char *what, const char *name, const char *const *names, size_t count);
 
 #endif

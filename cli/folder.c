@@ -111,7 +111,8 @@ fv_status cli_claim_folder(const char *wanted, bool overwrite, char **folder) {
             break;
         }
         if (status == FV_OK && overwrite && cli_is_file(name))
-            status = cli_fail(FV_USAGE, "%s is a file, a folder was expected", name);
+            status = cli_fail(FV_USAGE,
+                              "%s: cannot be a run folder\n  expected a folder or a new name\n  found:   a file", name);
         cli_free(name);
     }
     if (status == FV_OK && !*folder) status = cli_fail(FV_FAIL, "%s: too many runs of this name", base);

@@ -1,6 +1,7 @@
 /* What goes to stdout: one table printer for every format. See output.h. */
 #include "output.h"
 #include "console.h"
+#include "fovea/explain.h"
 
 #include <errno.h>
 #include <math.h>
@@ -125,11 +126,7 @@ void cli_table_free(cli_table *table) {
     cli_free(table);
 }
 
-static int columns_of(const char *text) {
-    int columns = 0;
-    for (; *text; text++) columns += ((unsigned char)*text & 0xc0) != 0x80;
-    return columns;
-}
+static int columns_of(const char *text) { return (int)fv_text_columns(text, strlen(text)); }
 
 static void pad(FILE *out, int count) {
     while (count-- > 0) fputc(' ', out);

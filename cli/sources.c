@@ -114,7 +114,8 @@ static fv_status take_pair(reader *r) {
     cli_flag *flag = is_taken(r, key) ? cli_flag_find(r->flags, key) : NULL;
     snprintf(where, sizeof where, "%s:%zu: %s", r->path, line, key);
     for (size_t i = 0; i < r->count; i++)
-        if (strcmp(r->seen[i], flag ? flag->name : key) == 0) return cli_fail(FV_USAGE, "%s is given twice", where);
+        if (strcmp(r->seen[i], flag ? flag->name : key) == 0)
+            return cli_fail(FV_USAGE, "%s\n  expected once\n  found:   twice", where);
     r->seen = cli_realloc(r->seen, (r->count + 1) * sizeof *r->seen);
     r->seen[r->count++] = cli_text("%s", flag ? flag->name : key);
     fv_status status = !flag && !r->only && !known_elsewhere(key) ? unknown_key(r, key, line) : FV_OK;
@@ -144,7 +145,10 @@ static fv_status read_document(reader *r) {
 }
 
 static fv_status cannot_read(const char *path, const char *why) {
-    return cli_fail(FV_USAGE, "%s: %s\n  expected a YAML file with flags, such as \"learning-rate: 0.001\"", path, why);
+    return cli_fail(
+        FV_USAGE,
+        "%s: cannot be read\n  expected a YAML file with flags, such as \"learning-rate: 0.001\"\n  found:   %s", path,
+        why);
 }
 
 static fv_status read_file(reader *r) {
@@ -189,16 +193,10 @@ const char *cli_preset_name(size_t index, const char **help) {
 }
 
 static fv_status unknown_preset(const char *name) {
-    const char *names[64], *one;
-    char near[256], all[512] = "";
-    size_t count = 0, used = 0;
-    for (; count < 64 && used < sizeof all && (one = cli_preset_name(count, NULL)); count++) {
-        names[count] = one;
-        used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", count ? ", " : "", one);
-    }
-    bool found = cli_nearest(name, names, count, "", near, sizeof near);
-    return cli_fail(FV_USAGE, "unknown preset %s%s%s%s\n  expected one of: %s", name,
-                    found ? "      did you mean " : "", found ? near : "", found ? "?" : "", all);
+    const char *names[64];
+    size_t count = 0;
+    while (count < 64 && (names[count] = cli_preset_name(count, NULL))) count++;
+    return cli_unknown("preset", name, names, count);
 }
 
 fv_status cli_config_preset(cli_flags *flags, const char *name) {

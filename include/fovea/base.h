@@ -140,6 +140,10 @@ FV_API bool fv_option_walk_find(fv_option_walk *walk, const fv_option *rows, con
 FV_API const char *fv_option_alias(const char *name, size_t index);
 FV_API const char *fv_option_earlier_name(const char *name, size_t index);
 
+/* The names nearest to a misspelt word, best first: within a third of its length in edits, or names that it begins.
+ * Returns how many, at most three. */
+FV_API int fv_nearest_names(const char *word, const char *const *names, size_t count, const char *nearest[3]);
+
 /* The value of a row as text, as fv_options_set would read it back. Returns the length; writes at most `size` bytes. */
 FV_API size_t fv_options_print(const fv_option *row, const void *options, char *text, size_t size);
 

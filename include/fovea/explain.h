@@ -2,7 +2,7 @@
  *
  *     fv_explanation *e;
  *     fv_explain(&e, model, text, strlen(text), NULL);             // maps, statistics, rollout, gradient x attention
- *     fv_render_file(e, "page.html", NULL);                        // or .svg .png .npy .txt, by the ending
+ *     fv_render_file(e, "page.html", NULL);                        // or .svg .png .pdf .npy .txt
  *     fv_explanation_free(e);
  *
  * The maps are recomputed from the fused kernels' log-sum-exp: looking never switches to a slower path and never
@@ -24,7 +24,8 @@ extern "C" {
 typedef struct fv_explain_token {
     const char *piece;  /* as the vocabulary spells it, UTF-8; shown where the token is not in the text */
     int64_t start, end; /* its bytes in the sequence's text; start == end when it is not in the text */
-    int32_t word;       /* pieces of a word share the number, ascending; -1: no word */
+    int32_t word;       /* pieces of a word share the number, ascending; -1: no word. In a script without spaces (Han,
+                         * kana, Thai ...) a sequence makes each token a word of its own */
     bool special;       /* [CLS], [SEP] ... */
 } fv_explain_token;
 
@@ -131,6 +132,10 @@ FV_API fv_status fv_explanation_add_map(fv_explanation *e, const char *id, const
 /* A matrix of the model (id NULL) or a combination. Statistics are computed here. */
 FV_API fv_status fv_explanation_add_head(fv_explanation *e, int map, int32_t layer, int32_t head, const char *id,
                                          const char *caption, const float *weight);
+/* A map with all its heads from weights (layers, heads, queries, keys), with means and rollout; whether rows sum to one
+ * and are causal is found out. FV_BAD_DATA as for fv_explanation_of. */
+FV_API fv_status fv_explanation_add_weights(fv_explanation *e, const char *id, const char *caption, int query, int key,
+                                            const float *weights, int64_t layers, int64_t heads);
 FV_API fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, const char *caption,
                                                 const char *about, int sequence, int32_t of_class, bool is_signed,
                                                 const float *value);
@@ -141,8 +146,9 @@ FV_API void fv_explanation_free(fv_explanation *e);
 /* A copy in which the pieces of each word are one token: sums over keys, means over queries, sums of attributions. */
 FV_API fv_status fv_explanation_words(fv_explanation **out, const fv_explanation *e);
 
-/* The matrix a text names: "2:5" layer 2 head 5, "2" the mean of layer 2, "mean" of the last layer, "rollout", "pool";
- * NULL: the mean of the last layer. FV_USAGE lists what there is. */
+/* The matrix a text names: "2:5" layer 2 head 5, "2" the mean of layer 2, "mean" of the last layer, "rollout", "pool",
+ * "ID:2:5" of the map with that id; NULL: the mean of the last layer, or the most focused head where that is nearly
+ * uniform. FV_USAGE lists what there is. */
 FV_API fv_status fv_explanation_find(const fv_explanation *e, const char *name, int *map, int64_t *head);
 
 /* ---- the arithmetic, on plain arrays */
@@ -163,7 +169,7 @@ typedef struct fv_render_options {
     const char *colors;   /* auto|truecolor|256|ascii: of a terminal. auto obeys NO_COLOR, TERM, COLORTERM */
     int64_t columns;      /* width of a terminal; 0: COLUMNS, or 80 */
     int64_t top;          /* rows of the table of words */
-    int64_t cell;         /* pixels of a matrix cell in png and svg; 0: chosen by the number of tokens */
+    int64_t cell;         /* pixels of a matrix cell in pictures; 0: chosen by the number of tokens */
     const char *max_size; /* of a page: "16M", "800K"; what does not fit is sent coarser */
     const char *full; /* heads a page carries whole before others, as fv_explain_options.heads; NULL: the shown one */
     bool compress;    /* deflate the blocks of a page */
@@ -186,6 +192,9 @@ FV_API fv_status fv_render(const fv_explanation *e, const char *renderer, const 
                            fv_write_fn *write, void *context);
 /* Atomic; the renderer is chosen by the ending of `path`. */
 FV_API fv_status fv_render_file(const fv_explanation *e, const char *path, const fv_render_options *options);
+
+/* Columns that a text takes on a terminal: two for a Chinese character or an emoji, none for a combining mark. */
+FV_API int64_t fv_text_columns(const char *text, size_t size);
 
 #ifdef __cplusplus
 }

@@ -59,7 +59,8 @@ static fv_status check_dtype(const fv_attention_plan *plan, fv_operand operand, 
 static fv_status check_sizes(const fv_attention_plan *plan, fv_operand operand, const fv_tensor *t) {
     size_t bytes;
     if (t->rank < 0 || t->rank > FV_MAX_DIMS)
-        return fv__fail(FV_USAGE, "attention: operand \"%s\" has rank %d", fv_operand_name(operand), t->rank);
+        return fv__fail(FV_USAGE, "attention: operand \"%s\"\n  expected a rank of at most %d\n  found:   %d",
+                        fv_operand_name(operand), FV_MAX_DIMS, t->rank);
     if (!fv__size_of(t->dim, t->rank, 8, &bytes) || bytes > (size_t)INT64_MAX / 4)
         return wrong_shape(plan, operand, t, "dimensions >= 0 whose product fits in memory");
     return FV_OK;
@@ -92,18 +93,25 @@ static fv_status check_presence(const fv_attention_plan *plan) {
         const bool given = present(&plan->shape[p]), wanted = present(&plan->grad[p]);
         const bool known = ((m->needs | m->takes) & FV_OPERAND_BIT(p)) || fv_operand_is(p, FV_ROLE_RESULT);
         if (!*name && (given || wanted))
-            return fv__fail(FV_USAGE, "attention: operand number %d\n  expected one of the %d this library knows", p,
-                            FV_OPERANDS);
+            return fv__fail(
+                FV_USAGE,
+                "attention: unknown operand\n  expected one of the %d this library knows\n  found:   number %d",
+                FV_OPERANDS, p);
         if ((m->needs & FV_OPERAND_BIT(p)) && !given)
-            return fv__fail(FV_USAGE, "attention: mechanism \"%s\" needs operand \"%s\"", m->name, name);
+            return fv__fail(FV_USAGE, "attention: mechanism \"%s\"\n  expected operand \"%s\"\n  found:   none",
+                            m->name, name);
         if (given && !known)
             return fv__fail(FV_USAGE, "attention: mechanism \"%s\" does not take operand \"%s\"", m->name, name);
         if (wanted && fv_operand_is(p, FV_ROLE_INTEGER))
             return fv__fail(FV_USAGE, "attention: operand \"%s\" has no gradient", name);
         if (wanted && !given)
-            return fv__fail(FV_USAGE, "attention: a gradient of operand \"%s\" without its tensor", name);
+            return fv__fail(
+                FV_USAGE,
+                "attention: gradient of operand \"%s\"\n  expected the operand too\n  found:   only its gradient",
+                name);
     }
-    if (!present(&plan->shape[FV_OUT])) return fv__fail(FV_USAGE, "attention: operand \"out\" is missing");
+    if (!present(&plan->shape[FV_OUT]))
+        return fv__fail(FV_USAGE, "attention: the result\n  expected operand \"out\"\n  found:   none");
     if (fv__attn_wants_backward(plan) && !(m->can & FV_CAN_BACKWARD))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no backward", m->name);
     return FV_OK;
@@ -162,9 +170,13 @@ static fv_status check_shapes(const fv_attention_plan *plan) {
     if (kh <= 0 ? h > 0 : h % kh != 0)
         return wrong_shape(plan, FV_K, &plan->shape[FV_K], "a number of kv heads that divides the heads of q");
     if (kh != h && !(m->can & FV_CAN_GQA))
-        return fv__fail(FV_USAGE, "attention: mechanism \"%s\" takes as many kv heads as heads", m->name);
+        return fv__fail(FV_USAGE,
+                        "attention: mechanism \"%s\", kv heads\n  expected as many as heads, %lld\n  found:   %lld",
+                        m->name, (long long)plan->heads, (long long)plan->kv_heads);
     if (present(&plan->shape[FV_CU_K]) && !plan->packed)
-        return fv__fail(FV_USAGE, "attention: operand \"cu_k\" without \"cu_q\"");
+        return fv__fail(
+            FV_USAGE,
+            "attention: packed sequences\n  expected operand \"cu_q\" with \"cu_k\"\n  found:   only \"cu_k\"");
     for (int p = 0; p < FV_OPERANDS; p++) FV_TRY(check_operand(plan, p));
     return FV_OK;
 }
@@ -176,7 +188,8 @@ static fv_status check_packed(const fv_attention_plan *plan) {
                         plan->mechanism->info.name);
     if (plan->batch != 1) return wrong_shape(plan, FV_Q, &plan->shape[FV_Q], "batch 1 with cu_seqlens");
     if (present(&plan->shape[FV_KV_LEN]))
-        return fv__fail(FV_USAGE, "attention: \"kv_len\" and \"cu_q\" exclude each other");
+        return fv__fail(FV_USAGE,
+                        "attention: lengths of the sequences\n  expected \"kv_len\" or \"cu_q\"\n  found:   both");
     if (!present(&plan->shape[FV_CU_K]) && plan->q_len != plan->k_len)
         return fv__fail(FV_USAGE, "attention: packed keys of another length than the queries need \"cu_k\"");
     return FV_OK;
@@ -227,9 +240,11 @@ static fv_status check_options(const fv_attention_plan *plan) {
     FV_TRY(fv__attn_check_window("attention: window", &o->window));
     for (size_t i = 0; i < sizeof o->reserved / sizeof *o->reserved; i++)
         if (o->reserved[i])
-            return fv__fail(FV_USAGE,
-                            "attention: reserved words of fv_attention_options\n  expected zeros\n  try:     "
-                            "start from fv_attention_options how = {0}");
+            return fv__fail(
+                FV_USAGE,
+                "attention: reserved words of fv_attention_options\n  expected zeros\n  found:   %llu\n  try:     "
+                "start from fv_attention_options how = {0}",
+                (unsigned long long)o->reserved[i]);
     if (o->dropout > 0 && !(can & FV_CAN_DROPOUT))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no dropout", name);
     const bool band = o->causal != FV_CAUSAL_NONE || plan->window_left >= 0 || plan->window_right >= 0;
@@ -272,9 +287,10 @@ static void resolve(fv_attention_plan *plan) {
 
 fv_status fv__attn_check_saved_lse(const fv_attention_plan *plan) {
     if (!fv__attn_wants_backward(plan) || present(&plan->shape[FV_LSE])) return FV_OK;
-    return fv__fail(FV_USAGE,
-                    "attention: mechanism \"%s\", backward\n  expected operand \"lse\", written by the forward",
-                    plan->mechanism->info.name);
+    return fv__fail(
+        FV_USAGE,
+        "attention: mechanism \"%s\", backward\n  expected operand \"lse\", written by the forward\n  found:   none",
+        plan->mechanism->info.name);
 }
 
 static fv_status set_up(fv_attention_plan *plan) {

@@ -7,10 +7,17 @@
 
 static fv_status check_lse(const fv_attention_plan *plan, const fv_attention_tensors *x, const char *what) {
     if (plan->shape[FV_LSE].rank && !x->t[FV_LSE].rank)
-        return fv__fail(FV_USAGE, "attention: %s need \"lse\" of the forward", what);
+        return fv__fail(FV_USAGE, "attention: %s\n  expected operand \"lse\" of the forward\n  found:   none", what);
     if (!plan->shape[FV_LSE].rank && fv__attn_has_lse(plan))
         return fv__fail(FV_USAGE, "attention: %s need \"lse\"\n  try:     announce it when planning", what);
     return FV_OK;
+}
+
+static fv_status wrong_weights(const fv_attention_plan *plan, const fv_tensor *weights, int64_t rows) {
+    char found[128];
+    fv_tensor_describe(weights, found, sizeof found);
+    return fv__fail(FV_USAGE, "attention: the tensor for weights\n  expected (%lld, %lld) of dtype %s\n  found:   %s",
+                    (long long)rows, (long long)plan->k_len, fv_dtype_name(plan->dtype), found);
 }
 
 static fv_status check_weights(const fv__run *run, fv_capture capture, int64_t batch, int64_t head, const int64_t *rows,
@@ -36,10 +43,9 @@ static fv_status check_weights(const fv__run *run, fv_capture capture, int64_t b
                             (long long)sequence.q_len - 1, (long long)rows[i]);
     if (weights->rank != 2 || weights->dim[0] < count || weights->dim[1] < sequence.k_len ||
         weights->dtype != plan->dtype)
-        return fv__fail(FV_USAGE, "attention: the tensor for weights\n  expected (%lld, %lld) of dtype %s",
-                        (long long)count, (long long)plan->k_len, fv_dtype_name(plan->dtype));
+        return wrong_weights(plan, weights, count);
     if (!weights->data && fv_tensor_count(weights) > 0)
-        return fv__fail(FV_USAGE, "attention: the tensor for weights is without data");
+        return fv__fail(FV_USAGE, "attention: the tensor for weights\n  expected data\n  found:   NULL");
     return FV_OK;
 }
 
@@ -176,7 +182,8 @@ static fv_status check_wanted(const fv_attention_plan *plan, const fv_attention_
             "attention: statistics, pool_q and pool_k\n  expected 1 or more, up to 2^48\n  found:   %lld and %lld",
             (long long)want->pool_q, (long long)want->pool_k);
     if (!any_block(want) && !want->columns.rank && !want->entropy.rank)
-        return fv__fail(FV_USAGE, "attention: statistics\n  expected a tensor for mean, max, columns or entropy");
+        return fv__fail(
+            FV_USAGE, "attention: statistics\n  expected a tensor for mean, max, columns or entropy\n  found:   none");
     if (statistics_bytes(plan, want) >= (size_t)FV_ATTN_MOST)
         return fv__fail(FV_NO_RESOURCES,
                         "attention: statistics, its scratch\n  expected less than 2^48 bytes\n"
@@ -220,7 +227,9 @@ fv_status fv_attention_statistics_compute(const fv_attention_plan *plan, const f
     FV_TRY(check_lse(plan, x, "statistics"));
     FV_TRY(check_statistics(&run, want));
     if (!scratch)
-        return fv__fail(FV_USAGE, "attention: no scratch\n  expected %zu bytes, see fv_attention_statistics_scratch",
+        return fv__fail(FV_USAGE,
+                        "attention: statistics, scratch\n  expected %zu bytes, see fv_attention_statistics_scratch\n  "
+                        "found:   NULL",
                         fv_attention_statistics_scratch(plan, want));
     fv_attention_tensors y = *x;
     const fv__run inner = {plan, &y, run.call};

@@ -10,9 +10,7 @@ static fv_status unknown(const char *name) {
     size_t count = 0;
     for (; count < fv_mechanism_count() && count < 63; count++) names[count] = fv_mechanism_at(count)->name;
     names[count] = NULL;
-    const char *near = fv__nearest(name, names);
-    return fv__fail(FV_USAGE, "attention: unknown mechanism \"%s\"\n  %s%s%s", name,
-                    near ? "did you mean \"" : "try:     fovea mechanisms", near ? near : "", near ? "\"?" : "");
+    return fv__unknown_name("attention mechanism", name, names);
 }
 
 /* Sets one "key=value" that ends at `end`; both are cut out of `text` in place. */

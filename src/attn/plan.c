@@ -117,7 +117,8 @@ fv_status fv_attention_operand_shape(const fv_attention_options *options, const 
     const fv_tensor *q = &shapes->t[FV_Q];
     *shape = (fv_tensor){.dtype = q->dtype};
     fv_status status = fv__attn_parse(&plan, plan.options.mechanism);
-    if (status == FV_OK && q->rank != 4) status = fv__fail(FV_USAGE, "attention: the shape of q is needed, (B,H,L,D)");
+    if (status == FV_OK && q->rank != 4)
+        status = fv__fail(FV_USAGE, "attention: q\n  expected a shape (B,H,L,D)\n  found:   rank %d", q->rank);
     if (status == FV_OK) {
         memcpy(plan.shape, shapes->t, sizeof plan.shape);
         fv__attn_sizes(&plan);

@@ -6,20 +6,24 @@
 
 static fv_status compare(fv_operand operand, const char *what, const fv_tensor *planned, const fv_tensor *given) {
     const char *name = fv_operand_name(operand);
-    if (!given->rank) return fv__fail(FV_USAGE, "attention: %sport \"%s\" was planned and is missing", what, name);
-    if (!planned->rank) return fv__fail(FV_USAGE, "attention: %sport \"%s\" was not planned", what, name);
+    if (!given->rank)
+        return fv__fail(FV_USAGE, "attention: %soperand \"%s\"\n  expected as planned\n  found:   none", what, name);
+    if (!planned->rank)
+        return fv__fail(FV_USAGE, "attention: %soperand \"%s\"\n  expected none, it was not planned\n  found:   one",
+                        what, name);
     if (!fv_tensor_same_shape(planned, given) || planned->dtype != given->dtype) {
         char want[128], found[128];
         fv_tensor_describe(planned, want, sizeof want);
         fv_tensor_describe(given, found, sizeof found);
-        return fv__fail(FV_USAGE, "attention: %sport \"%s\" is not what was planned\n  expected %s\n  found:   %s",
+        return fv__fail(FV_USAGE, "attention: %soperand \"%s\" is not what was planned\n  expected %s\n  found:   %s",
                         what, name, want, found);
     }
     if (!given->data && fv_tensor_count(given) > 0)
-        return fv__fail(FV_USAGE, "attention: %sport \"%s\" has no data", what, name);
+        return fv__fail(FV_USAGE, "attention: %soperand \"%s\"\n  expected data\n  found:   NULL", what, name);
     const bool unit = fv_operand_info(operand)->flags & FV_OPERAND_UNIT;
     if (unit && given->dim[given->rank - 1] > 1 && given->stride[given->rank - 1] != 1)
-        return fv__fail(FV_USAGE, "attention: %sport \"%s\"\n  expected unit stride on the last axis", what, name);
+        return fv__fail(FV_USAGE, "attention: %soperand \"%s\"\n  expected stride 1 on the last axis\n  found:   %lld",
+                        what, name, (long long)given->stride[given->rank - 1]);
     return FV_OK;
 }
 
@@ -70,9 +74,11 @@ fv_status fv__attn_check_call(const fv_attention_call *call) {
                         (long long)call->q_offset);
     for (size_t i = 0; i < sizeof call->reserved / sizeof *call->reserved; i++)
         if (call->reserved[i])
-            return fv__fail(FV_USAGE,
-                            "attention: reserved words of fv_attention_call\n  expected zeros\n  try:     "
-                            "start from fv_attention_call call = {0}");
+            return fv__fail(
+                FV_USAGE,
+                "attention: reserved words of fv_attention_call\n  expected zeros\n  found:   %llu\n  try:     "
+                "start from fv_attention_call call = {0}",
+                (unsigned long long)call->reserved[i]);
     return FV_OK;
 }
 
@@ -102,7 +108,7 @@ void *fv__attn_aligned(void *scratch) { return (void *)(((uintptr_t)scratch + 63
 
 static fv_status check_scratch(const fv_attention_plan *plan, bool backward, const void *scratch) {
     if (scratch || fv_attention_scratch(plan, backward) == 0) return FV_OK;
-    return fv__fail(FV_USAGE, "attention: no scratch\n  expected %zu bytes, see fv_attention_scratch",
+    return fv__fail(FV_USAGE, "attention: scratch\n  expected %zu bytes, see fv_attention_scratch\n  found:   NULL",
                     fv_attention_scratch(plan, backward));
 }
 

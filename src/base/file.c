@@ -14,7 +14,7 @@ static fv_status open_for_reading(int *fd, struct stat *about, const char *path)
     if (fstat(*fd, about))
         status = fv__file_fail(FV_BAD_DATA, path, "look at");
     else if (S_ISDIR(about->st_mode))
-        status = fv__fail(FV_BAD_DATA, "%s: is a folder\n  expected a file", path);
+        status = fv__fail(FV_BAD_DATA, "%s: cannot be read\n  expected a file\n  found:   a folder", path);
     if (status != FV_OK) close(*fd);
     return status;
 }

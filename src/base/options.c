@@ -42,7 +42,8 @@ static fv_status unknown_option(const fv_option *rows, const char *name) {
     size_t used = 0;
     for (size_t i = 0; i < count && used < sizeof list; i++)
         used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", names[i]);
-    return fv__fail(FV_USAGE, "unknown option \"%s\"\n  expected one of: %s", name, count ? list : "(there are none)");
+    return fv__fail(FV_USAGE, "unknown option\n  expected one of: %s\n  found:   \"%s\"",
+                    count ? list : "(there are none)", name);
 }
 
 static bool parse_bool(const char *text, bool *value) {

@@ -63,7 +63,7 @@ static fv_status open_target(fv__writer *w) {
     bool exists = !stat(w->path, &about);
     size_t length = strlen(w->path);
     if ((exists && S_ISDIR(about.st_mode)) || (length && w->path[length - 1] == '/'))
-        return fv__fail(FV_FAIL, "%s: is a folder\n  expected the name of a file to write", w->path);
+        return fv__fail(FV_FAIL, "%s: cannot be written\n  expected the name of a file\n  found:   a folder", w->path);
     if (exists && !S_ISREG(about.st_mode)) {
         w->fd = fv__sys_open(w->path, O_WRONLY);
         return w->fd < 0 ? fv__file_fail(FV_FAIL, w->path, "write") : FV_OK;

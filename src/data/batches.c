@@ -133,14 +133,15 @@ static void pack(fv_batches *b, fv_batch *batch, int64_t number) {
 
 fv_status fv_batches_next(fv_batches *b, fv_batch *batch, fv_cursor *cursor) {
     if (cursor->epoch < 0 || cursor->epoch >= (int64_t)1 << 31)
-        return fv__fail(FV_USAGE, "batches: epoch %lld\n  expected from 0", (long long)cursor->epoch);
+        return fv__fail(FV_USAGE, "batches: epoch\n  expected 0 or more, below 2^31\n  found:   %lld",
+                        (long long)cursor->epoch);
     plan(b, cursor->epoch);
     if (cursor->position < 0 || cursor->position >= b->batches)
-        return fv__fail(
-            FV_USAGE,
-            "batches: position %lld in epoch %lld\n  expected 0 to %lld\n  try:     the data or batch-size may have "
-            "changed since this position was saved",
-            (long long)cursor->position, (long long)cursor->epoch, (long long)b->batches - 1);
+        return fv__fail(FV_USAGE,
+                        "batches: position in epoch %lld\n  expected 0 to %lld\n  found:   %lld\n  try:     the data "
+                        "and batch-size of the "
+                        "run that saved this position",
+                        (long long)cursor->epoch, (long long)b->batches - 1, (long long)cursor->position);
     pack(b, batch, b->turn[cursor->position]);
     batch->last = ++cursor->position == b->batches;
     if (batch->last) *cursor = (fv_cursor){cursor->epoch + 1, 0};
@@ -188,9 +189,11 @@ static fv_status measure(const fv_batches *b, int64_t *tokens, int64_t *bags) {
     }
     fv__free(value);
     if (*tokens <= INT32_MAX && *bags <= INT32_MAX) return FV_OK;
-    return fv__fail(
-        FV_USAGE, "batch-size %lld: a batch could have %lld tokens and %lld n-grams\n  expected less than 2^31 of each",
-        (long long)b->o.batch_size, (long long)*tokens, (long long)*bags);
+    return fv__fail(FV_USAGE,
+                    "batch-size %lld: a batch could be too large\n  expected less than 2^31 tokens and n-grams\n  "
+                    "found:   %lld and %lld\n"
+                    "  try:     a smaller --batch-size",
+                    (long long)b->o.batch_size, (long long)*tokens, (long long)*bags);
 }
 
 static fv_status allocate(fv_batches *b) {
@@ -224,11 +227,12 @@ fv_status fv_batches_create(fv_batches **batches, const fv_corpus *corpus, const
     b->planned = -1;
     fv_status status = FV_OK;
     if (corpus->count < 1)
-        status = fv__fail(FV_BAD_DATA, "batches: there are no texts");
+        status = fv__fail(FV_BAD_DATA, "batches: texts\n  expected at least one\n  found:   none");
     else if (b->o.batch_size < 1 || b->o.bucket < 1 || b->o.max_tokens < 0 || b->o.bucket > INT64_MAX / b->o.batch_size)
-        status =
-            fv__fail(FV_USAGE, "batches: batch-size %lld, bucket %lld, max-tokens %lld\n  expected at least 1, 1 and 0",
-                     (long long)b->o.batch_size, (long long)b->o.bucket, (long long)b->o.max_tokens);
+        status = fv__fail(FV_USAGE,
+                          "batches: batch-size, bucket and max-tokens\n  expected at least 1, 1 and 0\n  found:   "
+                          "%lld, %lld and %lld",
+                          (long long)b->o.batch_size, (long long)b->o.bucket, (long long)b->o.max_tokens);
     if (status == FV_OK) status = allocate(b);
     if (status == FV_OK)
         *batches = b;

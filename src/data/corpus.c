@@ -2,6 +2,7 @@
  *
  * Texts are encoded by all threads, some hundreds at a time, and put one after the other in their own order: the corpus
  * is the same for any number of threads. */
+#include "data/ngram.h"
 #include "data/text.h"
 #include "data/token/token_contract.h"
 
@@ -36,10 +37,12 @@ typedef struct builder {
 
 /* ---- forms: the different words, each with its bag */
 
-static fv_status add_form(builder *b) {
-    int64_t need = fv_ngrams(NULL, 0, b->word.data, b->word.size, &b->options.ngrams);
+typedef int64_t ngrams_of(int32_t *bucket, int64_t room, const char *word, size_t size, const fv_ngram_options *how);
+
+static fv_status add_form(builder *b, ngrams_of *ngrams) {
+    int64_t need = ngrams(NULL, 0, b->word.data, b->word.size, &b->options.ngrams);
     FV_TRY(FV_GROW(&b->bag, &b->bag_capacity, b->bags + (size_t)need));
-    fv_ngrams(b->bag + b->bags, need, b->word.data, b->word.size, &b->options.ngrams);
+    ngrams(b->bag + b->bags, need, b->word.data, b->word.size, &b->options.ngrams);
     b->bags += (size_t)need;
     FV_TRY(FV_GROW(&b->bag_start, &b->bag_start_capacity, b->forms + 2));
     b->bag_start[++b->forms] = (int64_t)b->bags;
@@ -57,28 +60,30 @@ static void put_word(builder *b, const char *text, size_t size) {
     }
 }
 
-static fv_status form_of(builder *b, const char *text, int32_t from, int32_t to, int32_t *form) {
+/* A word that stands alone has a form for what it begins: itself and the characters behind it. */
+static fv_status form_of(builder *b, const char *text, size_t size, int32_t from, int32_t to, int32_t *form) {
     *form = 0;
     if (from == to) return FV_OK;
-    put_word(b, text + from, (size_t)(to - from));
+    size_t run = b->t->unspaced ? fv__unspaced_run(text + from, size - (size_t)from, &b->options.ngrams) : 0;
+    put_word(b, text + from, run ? run : (size_t)(to - from));
     FV_TRY(fv__buf_status(&b->word));
     int64_t known = fv__map_get(b->form_of, b->word.data, b->word.size, -1);
     if (known < 0) {
         known = (int64_t)b->forms;
         if (known >= INT32_MAX) return fv__fail(FV_NO_RESOURCES, "more than 2^31 different words");
         FV_TRY(fv__map_set(b->form_of, b->word.data, b->word.size, known));
-        FV_TRY(add_form(b));
+        FV_TRY(add_form(b, run ? fv__ngrams_unspaced : fv_ngrams));
     }
     *form = (int32_t)known;
     return FV_OK;
 }
 
 /* All tokens of a word have its form, also those that max_length cuts off from it. */
-static fv_status add_forms(builder *b, const fv_tokens *tk, const char *text, int64_t kept, int32_t *out) {
+static fv_status add_forms(builder *b, const fv_tokens *tk, const char *text, size_t size, int64_t kept, int32_t *out) {
     for (int64_t i = 0, end; i < kept; i = end) {
         int32_t form;
         for (end = i + 1; end < tk->count && tk->word[end] == tk->word[i]; end++) {}
-        FV_TRY(form_of(b, text, tk->start[i], tk->end[end - 1], &form));
+        FV_TRY(form_of(b, text, size, tk->start[i], tk->end[end - 1], &form));
         for (int64_t k = i; k < end && k < kept; k++) out[k] = form;
     }
     return FV_OK;
@@ -86,7 +91,7 @@ static fv_status add_forms(builder *b, const fv_tokens *tk, const char *text, in
 
 /* ---- texts */
 
-static fv_status add_text(builder *b, fv_tokens *tokens, const char *text) {
+static fv_status add_text(builder *b, fv_tokens *tokens, const char *text, size_t size) {
     bool bags = b->options.ngrams.ngram_bits > 0;
     int64_t cls = b->options.add_cls, kept = tokens->count;
     if (kept > b->options.max_length - cls) kept = b->options.max_length - cls, b->corpus->cut++;
@@ -102,7 +107,7 @@ static fv_status add_text(builder *b, fv_tokens *tokens, const char *text) {
     if (bags) {
         FV_TRY(FV_GROW(&b->form, &b->form_capacity, total));
         if (cls) b->form[b->ids] = 0;
-        FV_TRY(add_forms(b, tokens, text, kept, b->form + b->ids + cls));
+        FV_TRY(add_forms(b, tokens, text, size, kept, b->form + b->ids + cls));
     }
     b->ids = total;
     return FV_OK;
@@ -122,7 +127,7 @@ static fv_status add_wave(builder *b, int64_t first) {
     for (int64_t i = 0; i < b->texts.count; i++) {
         encoding *e = &b->wave[i];
         if (e->status != FV_OK) return fv__fail(e->status, "%s", e->message ? e->message : "out of memory");
-        FV_TRY(add_text(b, &e->tokens, b->texts.text[i]));
+        FV_TRY(add_text(b, &e->tokens, b->texts.text[i], b->texts.size[i]));
         b->start[first + i + 1] = (int64_t)b->ids;
     }
     return FV_OK;
@@ -156,19 +161,18 @@ static void free_working_memory(builder *b) {
 
 static fv_status check(const builder *b) {
     if (b->options.max_length < 1 || (b->options.add_cls && b->options.max_length < 2))
-        return fv__fail(FV_USAGE, "max-length %lld\n  expected at least 1, or 2 with [CLS]",
+        return fv__fail(FV_USAGE, "max-length\n  expected at least 1, or 2 with [CLS]\n  found:   %lld",
                         (long long)b->options.max_length);
     if (b->options.add_cls && b->t->special.cls < 0)
-        return fv__fail(
-            FV_USAGE,
-            "the tokenizer has no [CLS] token\n  expected one, because it was to be put in front of each text");
+        return fv__fail(FV_USAGE,
+                        "tokenizer: [CLS] was to be put in front of each text\n  expected a tokenizer with that "
+                        "token\n  found:   none");
     const fv_ngram_options *n = &b->options.ngrams;
     if (n->ngram_bits && (n->ngram_bits < 0 || n->ngram_bits > 24 || n->ngram_min < 1 || n->ngram_max < n->ngram_min))
-        return fv__fail(
-            FV_USAGE,
-            "n-grams of %lld to %lld characters in 2^%lld buckets\n  expected 1 <= ngram-min <= ngram-max, bits "
-            "from 0 to 24",
-            (long long)n->ngram_min, (long long)n->ngram_max, (long long)n->ngram_bits);
+        return fv__fail(FV_USAGE,
+                        "n-grams: sizes\n  expected 1 <= ngram-min <= ngram-max, ngram-bits from 0 to 24\n"
+                        "  found:   %lld to %lld characters, %lld bits",
+                        (long long)n->ngram_min, (long long)n->ngram_max, (long long)n->ngram_bits);
     return FV_OK;
 }
 

@@ -101,14 +101,15 @@ static fv_status copy_classes(fv__store *store, fv_classes from, fv_classes *to)
 fv_status fv__texts_check(fv_texts texts) {
     for (int64_t i = 0; i < texts.count; i++)
         if (fv__utf8_valid(texts.text[i], texts.size[i]) < texts.size[i] || memchr(texts.text[i], 0, texts.size[i]))
-            return fv__fail(FV_BAD_DATA, "text %lld: not UTF-8, or with a NUL byte", (long long)i);
+            return fv__fail(FV_BAD_DATA, "text %lld\n  expected UTF-8 without NUL bytes\n  found:   other bytes",
+                            (long long)i);
     return FV_OK;
 }
 
 static fv_status check_target(const int32_t *label, int32_t classes, const double *number, int64_t i) {
     if (label && (label[i] < 0 || label[i] >= classes))
-        return fv__fail(FV_USAGE, "text %lld: label %d is not a class\n  expected 0 to %d", (long long)i, label[i],
-                        classes - 1);
+        return fv__fail(FV_USAGE, "text %lld: its label is not a class\n  expected 0 to %d\n  found:   %d",
+                        (long long)i, classes - 1, label[i]);
     if (number && !isfinite(number[i]))
         return fv__fail(FV_USAGE, "text %lld: its target\n  expected a finite number\n  found:   %g", (long long)i,
                         number[i]);
@@ -159,8 +160,8 @@ fv_status fv_dataset_select(fv_dataset **out, const fv_dataset *from, const int6
     for (int64_t i = 0; i < count && status == FV_OK; i++) {
         int64_t r = row[i];
         if (r < 0 || r >= from->texts.count) {
-            status =
-                fv__fail(FV_USAGE, "row %lld\n  expected 0 to %lld", (long long)r, (long long)from->texts.count - 1);
+            status = fv__fail(FV_USAGE, "selection: row\n  expected 0 to %lld\n  found:   %lld",
+                              (long long)from->texts.count - 1, (long long)r);
             break;
         }
         status = fv__rows_add(&rows, (fv__row_values){.text = from->texts.text[r],

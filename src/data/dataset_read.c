@@ -54,8 +54,10 @@ static fv_status cut_columns(reader *r) {
     for (char *rest = r->names, *next; rest; rest = next) {
         if ((next = strchr(rest, ','))) *next++ = 0;
         if (r->texts == MAX_COLUMNS || !*rest)
-            return fv__fail(FV_USAGE, "text-col \"%s\"\n  expected 1 to %d column names or numbers with commas between",
-                            r->options.text_col, MAX_COLUMNS);
+            return fv__fail(FV_USAGE,
+                            "text-col: names of columns\n  expected 1 to %d names or numbers with commas between\n  "
+                            "found:   \"%s\"",
+                            MAX_COLUMNS, r->options.text_col);
         r->column[r->texts++] = rest;
     }
     int n = r->texts;
@@ -80,9 +82,11 @@ static fv_status unseen(const reader *r, fv__field label, int64_t line) {
     if (status == FV_OK) {
         memcpy(word, label.data, label.size);
         const char *near = fv__nearest(word, names);
-        status = fv__fail(FV_BAD_DATA, "%s:%lld: label \"%s\" was not seen in training\n  expected one of: %s%s%s%s",
-                          r->file, (long long)line, word, list.data ? list.data : "", near ? "\n  did you mean \"" : "",
-                          near ? near : "", near ? "\"?" : "");
+        status =
+            fv__fail(FV_BAD_DATA,
+                     "%s:%lld: a label that was not seen in training\n  expected one of: %s\n  found:   \"%s\"%s%s%s",
+                     r->file, (long long)line, list.data ? list.data : "", word, near ? "\n  did you mean \"" : "",
+                     near ? near : "", near ? "\"?" : "");
     }
     fv__buf_free(&list);
     fv__free(word);
@@ -96,7 +100,8 @@ static fv_status label_id(reader *r, fv__field label, int64_t line, int32_t *id)
     if (found < 0) {
         found = (int64_t)fv__map_size(r->labels);
         if (found >= INT32_MAX / 2)
-            return fv__fail(FV_BAD_DATA, "%s:%lld: more than 2^30 different labels", r->file, (long long)line);
+            return fv__fail(FV_BAD_DATA, "%s:%lld: labels\n  expected at most 2^30 different ones\n  found:   more",
+                            r->file, (long long)line);
         FV_TRY(fv__map_set(r->labels, label.data, label.size, found));
     }
     *id = (int32_t)found;
@@ -121,10 +126,10 @@ static fv_status no_label(const reader *r, int64_t line, bool lines) {
     if (lines)
         return fv__fail(
             FV_BAD_DATA,
-            "%s:%lld: no label found\n  expected a line that starts with \"%sNAME\", or CSV, TSV, JSONL with a label "
-            "column\n  try:     --format tsv --label-col 1 --text-col 2",
+            "%s:%lld: no label\n  expected a line that starts with \"%sNAME\", or CSV, TSV, JSONL with a label "
+            "column\n  found:   a line without one\n  try:     --input-format tsv --label-col 1 --text-col 2",
             r->file, (long long)line, r->options.label_prefix);
-    return fv__fail(FV_BAD_DATA, "%s:%lld: no label found\n  expected a name in column \"%s\"", r->file,
+    return fv__fail(FV_BAD_DATA, "%s:%lld: no label\n  expected a name in column \"%s\"\n  found:   nothing", r->file,
                     (long long)line, r->column[r->label]);
 }
 
@@ -151,7 +156,7 @@ static fv_status text_of(reader *r, const fv__row *row, fv__field *text) {
     r->joined.size = 0;
     for (int i = 0; i < r->texts; i++) {
         if (!row->fields[i].data)
-            return fv__fail(FV_BAD_DATA, "%s:%lld: no text found\n  expected a value for \"%s\"", r->file,
+            return fv__fail(FV_BAD_DATA, "%s:%lld: no text\n  expected a value for \"%s\"\n  found:   none", r->file,
                             (long long)row->line, r->column[i]);
         if (i) fv__buf_add(&r->joined, " ", 1);
         fv__buf_add(&r->joined, row->fields[i].data, row->fields[i].size);
@@ -174,10 +179,11 @@ static fv_status line_row(reader *r, const fv__row *row, fv__field *text, fv__fi
     if (!r->target) return FV_OK;
     if (!row->labels) return no_label(r, row->line, true);
     if (row->labels > 1 && strcmp(r->options.labels, "first"))
-        return fv__fail(FV_BAD_DATA,
-                        "%s:%lld: %d labels on one line\n  expected one, because a classifier answers with one class\n"
-                        "  try:     --labels first (the first one counts)",
-                        r->file, (long long)row->line, row->labels);
+        return fv__fail(
+            FV_BAD_DATA,
+            "%s:%lld: several labels on one line\n  expected one, because a classifier answers with one class\n"
+            "  found:   %d\n  try:     --labels first (the first one counts)",
+            r->file, (long long)row->line, row->labels);
     *label = row->fields[0];
     return FV_OK;
 }
@@ -203,9 +209,11 @@ static fv_status add_table(reader *r, fv__table *table) {
     size_t before = r->rows.count;
     fv__row row;
     if (lines && r->split >= 0)
-        return fv__fail(FV_USAGE, "%s: lines have no columns\n  expected CSV, TSV or JSONL for --split-col", r->file);
+        return fv__fail(FV_USAGE, "%s: --split-col needs columns\n  expected CSV, TSV or JSONL\n  found:   plain lines",
+                        r->file);
     if (format == FV_TABLE_LINES && r->target)
-        return fv__fail(FV_USAGE, "%s: plain lines have no labels\n  expected fasttext, csv, tsv or jsonl", r->file);
+        return fv__fail(FV_USAGE, "%s: its labels\n  expected fasttext, csv, tsv or jsonl\n  found:   plain lines",
+                        r->file);
     while (true) {
         FV_TRY(fv__table_next(table, &row, &more));
         if (!more) break;
@@ -213,7 +221,7 @@ static fv_status add_table(reader *r, fv__table *table) {
         FV_TRY(add_row(r, &row, lines));
     }
     if (r->rows.count > before) return FV_OK;
-    return fv__fail(FV_BAD_DATA, "%s: no texts\n  expected at least one %s", r->file,
+    return fv__fail(FV_BAD_DATA, "%s: no texts\n  expected at least one %s\n  found:   none", r->file,
                     lines                      ? "line"
                     : format == FV_TABLE_JSONL ? "object"
                                                : "row below the header");
@@ -243,11 +251,11 @@ static int by_bytes(const void *a, const void *b) { return strcmp(*(const char *
 static fv_status one_class(const reader *r) {
     size_t size;
     const char *name = fv__map_key(r->labels, 0, &size);
-    return fv__fail(
-        FV_BAD_DATA,
-        "%s: only one class, \"%s\" (%zu texts)\n  expected at least two different labels\n  try:     another "
-        "--label-col",
-        r->file, name, r->rows.count);
+    return fv__fail(FV_BAD_DATA,
+                    "%s: only one class\n  expected at least two different labels\n  found:   \"%s\" for all %zu "
+                    "texts\n  try:     another "
+                    "--label-col",
+                    r->file, name, r->rows.count);
 }
 
 /* Sorts the labels found and renumbers the rows. */
@@ -292,7 +300,7 @@ static fv_status copy_known(reader *r, fv_classes *classes) {
 static fv_status start(reader *r, const fv_dataset_options *options, const char *const *path, int paths) {
     fv_options_init(fv_dataset_option_rows(), &r->options);
     if (options) r->options = *options;
-    if (paths < 1) return fv__fail(FV_USAGE, "no data file was given");
+    if (paths < 1) return fv__fail(FV_USAGE, "data files\n  expected at least one path\n  found:   none");
     FV_TRY(cut_columns(r));
     FV_TRY(fv__map_create(&r->labels));
     FV_TRY(fv__store_create(&r->store));

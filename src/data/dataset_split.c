@@ -78,10 +78,10 @@ static fv_status take(fv_dataset **out, const fv_dataset *all, const uint8_t *pa
     for (int64_t i = 0; i < all->texts.count; i++)
         if (part[i] == which) row[count++] = i;
     if (which == FV_TRAIN && !count)
-        return fv__fail(
-            FV_BAD_DATA,
-            "split: no row is left for training\n  expected smaller shares for valid and test, or more rows than %lld",
-            (long long)all->texts.count);
+        return fv__fail(FV_BAD_DATA,
+                        "split: no row is left for training\n  expected smaller shares for valid and test, or more "
+                        "rows\n  found:   %lld rows",
+                        (long long)all->texts.count);
     return out ? fv_dataset_select(out, all, row, count) : FV_OK;
 }
 
@@ -93,8 +93,9 @@ fv_status fv_dataset_split(fv_dataset **train, fv_dataset **valid, fv_dataset **
         if (out[i]) *out[i] = NULL;
     if (!options) fv_options_init(fv_split_option_rows(), &standard), options = &standard;
     if (!(options->valid >= 0 && options->test >= 0 && options->valid + options->test < 1))
-        return fv__fail(FV_USAGE, "split: shares %g (valid) and %g (test)\n  expected from 0, together less than 1",
-                        options->valid, options->test);
+        return fv__fail(
+            FV_USAGE, "split: shares for valid and test\n  expected from 0, together less than 1\n  found:   %g and %g",
+            options->valid, options->test);
     uint8_t *part = fv__alloc_array((size_t)all->texts.count, 1);
     int64_t *row = fv__alloc_array((size_t)all->texts.count, sizeof *row);
     fv_status status = part && row ? deal(all, options, part) : FV_NO_RESOURCES;

@@ -1,8 +1,11 @@
 /* ngram.c - hashed character n-grams of <word>: Bojanowski, Grave, Joulin, Mikolov, "Enriching word vectors with
  * subword information" (TACL 2017). The bucket of an n-gram is its 64-bit FNV-1a hash, folded to `bits`: the same on
- * every machine. */
-#include "base/base.h"
-#include "fovea/data.h"
+ * every machine.
+ *
+ * In scripts without spaces a character is a token and its n-grams run on into the characters behind it. There one
+ * character says about as much as two letters, and is counted as two: 3 to 5 letters are 2 to 3 characters. */
+#include "data/ngram.h"
+#include "data/text.h"
 
 #include <string.h>
 
@@ -43,4 +46,35 @@ int64_t fv_ngrams(int32_t *bucket, int64_t room, const char *word, size_t size, 
         }
     }
     return count;
+}
+
+/* The end of the character at `at`, with the marks behind it. */
+static size_t behind_character(const char *run, size_t size, size_t at) {
+    size_t length;
+    (void)fv__utf8_next(run + at, size - at, &length, NULL);
+    for (at += length; at < size; at += length)
+        if (!fv__is_mark(fv__utf8_next(run + at, size - at, &length, NULL))) break;
+    return at;
+}
+
+int64_t fv__ngrams_unspaced(int32_t *bucket, int64_t room, const char *run, size_t size, const fv_ngram_options *o) {
+    int64_t count = 0;
+    uint64_t hash = 0xCBF29CE484222325u;
+    if (o->ngram_bits <= 0) return 0;
+    for (size_t at = 0, end, n = 1; at < size && 2 * (int64_t)n <= o->ngram_max + 1; n++) {
+        for (end = behind_character(run, size, at); at < end; at++) hash = add_byte(hash, (unsigned char)run[at]);
+        if (2 * (int64_t)n < o->ngram_min) continue;
+        if (count < room) bucket[count] = fold(hash, o->ngram_bits);
+        count++;
+    }
+    return count;
+}
+
+size_t fv__unspaced_run(const char *text, size_t size, const fv_ngram_options *o) {
+    size_t at = 0, length;
+    for (int64_t n = 1; at < size && 2 * n <= o->ngram_max + 1; n++) {
+        if (!fv__stands_alone(fv__utf8_next(text + at, size - at, &length, NULL))) break;
+        at = behind_character(text, size, at);
+    }
+    return at;
 }

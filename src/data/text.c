@@ -92,19 +92,35 @@ bool fv__is_punct(int32_t c) {
 
 bool fv__is_control(int32_t c) {
     if (c < 0x80) return (c < 32 && c != '\t' && c != '\n' && c != '\r') || c == 127;
-    utf8proc_category_t k = category(c);
-    return k == UTF8PROC_CATEGORY_CN || k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CF ||
-           k == UTF8PROC_CATEGORY_CO || k == UTF8PROC_CATEGORY_CS;
+    utf8proc_category_t k = category(c); /* Cn is no control: a character may be newer than the tables */
+    return k == UTF8PROC_CATEGORY_CC || k == UTF8PROC_CATEGORY_CF || k == UTF8PROC_CATEGORY_CO ||
+           k == UTF8PROC_CATEGORY_CS;
+}
+
+static bool in_blocks(const int32_t block[][2], size_t blocks, int32_t c) {
+    for (size_t i = 0; i < blocks; i++)
+        if (c >= block[i][0] && c <= block[i][1]) return true;
+    return false;
 }
 
 /* The blocks of CJK unified ideographs that BERT's tokenizer separates. */
 bool fv__is_cjk(int32_t c) {
     static const int32_t block[][2] = {{0x4E00, 0x9FFF},   {0x3400, 0x4DBF},   {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F},
                                        {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0xF900, 0xFAFF},   {0x2F800, 0x2FA1F}};
-    if (c < 0x3400) return false;
-    for (size_t i = 0; i < sizeof block / sizeof *block; i++)
-        if (c >= block[i][0] && c <= block[i][1]) return true;
-    return false;
+    return c >= 0x3400 && in_blocks(block, sizeof block / sizeof *block, c);
+}
+
+bool fv__stands_alone(int32_t c) {
+    static const int32_t block[][2] = {
+#define FV__BLOCK(first, last) {0x##first, 0x##last},
+#include "data/unspaced.def"
+#undef FV__BLOCK
+    };
+    return c >= 0xE00 && in_blocks(block, sizeof block / sizeof *block, c);
+}
+
+bool fv__is_one_letter_word(int32_t c) {
+    return fv__stands_alone(c) || (c >= 0xAC00 && c <= 0xD7A3) || (c >= 0xF00 && c <= 0xFFF && fv__is_letter(c));
 }
 
 int32_t fv__lower(int32_t c) {

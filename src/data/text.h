@@ -25,9 +25,14 @@ bool fv__is_letter(int32_t code);  /* L* */
 bool fv__is_number(int32_t code);  /* N* */
 bool fv__is_mark(int32_t code);    /* M* */
 bool fv__is_punct(int32_t code);   /* ASCII punctuation and symbols, P* */
-bool fv__is_control(int32_t code); /* Cc Cf Cn Co Cs except tab, newline, carriage return */
+bool fv__is_control(int32_t code); /* Cc Cf Co Cs except tab, newline, carriage return */
 bool fv__is_cjk(int32_t code);     /* ideographs that BERT puts spaces around */
-int32_t fv__lower(int32_t code);   /* simple mapping */
+/* A character of a script that is written without spaces between words (Han, kana, Thai, Lao, Khmer, Burmese ...), or a
+ * pictograph: such a character, with the marks behind it, is a token of its own. */
+bool fv__stands_alone(int32_t code);
+/* May one such character be a word? Those that stand alone, and syllables of Hangul and Tibetan. */
+bool fv__is_one_letter_word(int32_t code);
+int32_t fv__lower(int32_t code); /* simple mapping */
 
 /* str.lower(): full mapping (dotted capital I, final sigma). Appends. */
 void fv__text_lower(fv__buf *out, const char *text, size_t size);

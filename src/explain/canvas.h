@@ -1,20 +1,10 @@
-/* canvas: the few things figures are drawn with. A figure is laid out once (figure.c) and drawn on a canvas: pixels for
- * PNG, elements for SVG. Coordinates are whole pixels of the figure, y goes down. */
+/* canvas: the few things figures are drawn with. A figure is laid out once (figure.c) and drawn on a canvas: Cairo's
+ * for PNG and PDF, elements for SVG. Coordinates are whole pixels of the figure, y goes down. */
 #ifndef FV_EXPLAIN_CANVAS_H
 #define FV_EXPLAIN_CANVAS_H
 
 #include "explain/render.h"
-
-typedef enum fv__anchor { FV_ANCHOR_START, FV_ANCHOR_MIDDLE, FV_ANCHOR_END } fv__anchor;
-
-/* How text is set: `size` is the height of a line, a character is 0.6 of it wide, (x, y) is on the baseline.
- * `up`: turned a quarter to the left, so it reads from bottom to top. */
-typedef struct fv__type {
-    int64_t size;
-    fv__anchor anchor;
-    bool up;
-    fv__rgb color;
-} fv__type;
+#include "explain/typeset.h"
 
 /* A block of coloured cells; shade -1 .. 1 as for fv__shade_color. */
 typedef struct fv__cells {
@@ -26,7 +16,7 @@ typedef struct fv__canvas fv__canvas;
 struct fv__canvas {
     void (*rect)(fv__canvas *canvas, int64_t x, int64_t y, int64_t width, int64_t height, fv__rgb color);
     void (*text)(fv__canvas *canvas, int64_t x, int64_t y, fv__type type, const char *text, size_t size);
-    void (*cells)(fv__canvas *canvas, const fv__cells *cells);
+    fv_status (*cells)(fv__canvas *canvas, const fv__cells *cells);
 };
 
 /* A figure: made from an explanation, drawn on any canvas. */
@@ -41,17 +31,17 @@ typedef struct fv__figure {
     int64_t cell, matrix_width, matrix_height, left, top;
     int64_t bars, *bar;                 /* tokens with a bar */
     int64_t key_caption, query_caption; /* pixels reserved for captions */
-    double max;
+    fv__tone tone;                      /* of the matrix */
+    double max;                         /* of the bars */
     fv__buf title, subtitle;
+    fv__typesetter *typesetter;
 } fv__figure;
 fv_status fv__figure_make(fv__figure *figure, const fv_explanation *e, const fv_render_options *options);
 fv_status fv__figure_draw(const fv__figure *figure, fv__canvas *canvas);
 void fv__figure_free(fv__figure *figure);
 
-/* ---- the stroke font of the pixel canvas (font.c) */
-
-/* Strokes of a printable ASCII character, of anything else a box: points "xy" in hexadecimal, x 0..6, y 0 (top of
- * capitals) .. 10 (baseline) .. 13, polylines separated by blanks. */
-const char *fv__glyph(int32_t code);
+/* Draws on a cairo_surface_t, `zoom` of its units for a pixel of the figure, and says what had no font
+ * (cairo_canvas.c). */
+fv_status fv__figure_draw_cairo(const fv__figure *figure, void *surface, double zoom);
 
 #endif

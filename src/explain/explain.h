@@ -25,11 +25,16 @@ float *fv__explain_floats(fv_explanation *e, const float *from, int64_t count);
  * its piece. Appends to `out`. */
 void fv__token_caption(fv__buf *out, const fv_explain_sequence *sequence, int64_t token);
 
+/* Numbers words anew where a script without spaces makes one word of a clause: there each token is a word. */
+void fv__part_words(fv_explain_sequence *sequence);
+
 /* Makes out[k] true for the special tokens; `out` has room for all of them. */
 void fv__special_keys(bool *out, const fv_explain_sequence *sequence);
 
 /* Rows that see nothing sum to zero; all others must sum to one. */
 bool fv__rows_sum_to_one(const float *weight, int64_t rows, int64_t keys);
+/* No query sees a later key, in any of the square matrices. */
+bool fv__is_causal(const float *weight, int64_t matrices, int64_t queries, int64_t keys);
 
 /* Adds the mean of each layer ((layers, queries, keys), layer numbers in `number`) when layers have several heads,
  * and the rollout where it is defined and tokens also pass beside the attention (`residual`). */

@@ -116,15 +116,17 @@ static bool any_negative(const float *weight, int64_t count) {
     return false;
 }
 
-/* First all heads, whatever is chosen: their means, and whether they can be drawn and rolled out at all. */
-static fv_status statistics_of(work *w, bool *normalised, bool *drawable) {
+/* First all heads, whatever is chosen: their means, whether later keys are hidden, and whether they can be drawn and
+ * rolled out at all. */
+static fv_status statistics_of(work *w, bool *normalised, bool *causal, bool *drawable) {
     const fv_trace *t = w->trace;
     int64_t size = w->tokens * w->tokens;
-    *normalised = *drawable = true;
+    *normalised = *causal = *drawable = true;
     for (int64_t i = 0; i < t->layers * t->heads; i++) {
         float *mean = w->mean + i / t->heads * size;
         FV_TRY(fv_trace_weights(t, FV_CAPTURE_SOFTMAX, i / t->heads, i % t->heads, NULL, w->tokens, w->weight));
         *normalised &= fv__rows_sum_to_one(w->weight, w->tokens, w->tokens);
+        *causal &= fv__is_causal(w->weight, 1, w->tokens, w->tokens);
         *drawable &= !any_negative(w->weight, size);
         for (int64_t k = 0; k < size; k++) mean[k] += w->weight[k] / (float)t->heads;
     }
@@ -142,17 +144,19 @@ static fv_status add_chosen_heads(work *w, int map) {
         kept++;
     }
     if (kept > 0) return FV_OK;
-    return fv__fail(FV_USAGE, "explain: no head was chosen\n  expected layers below %lld, heads below %lld",
-                    (long long)t->layers, (long long)t->heads);
+    return fv__fail(
+        FV_USAGE,
+        "explain: no head was chosen\n  expected layers below %lld, heads below %lld\n  found:   none of them",
+        (long long)t->layers, (long long)t->heads);
 }
 
 static fv_status add_self_map(work *w) {
     const fv_trace *t = w->trace;
-    bool normalised, drawable;
+    bool normalised, causal, drawable;
     int map;
-    FV_TRY(statistics_of(w, &normalised, &drawable));
+    FV_TRY(statistics_of(w, &normalised, &causal, &drawable));
     if (!drawable) return fv_explanation_add_note(w->e, "maps", "not drawn: this attention has weights below zero");
-    FV_TRY(fv_explanation_add_map(w->e, "self", "Self-attention", 0, 0, normalised, false, &map));
+    FV_TRY(fv_explanation_add_map(w->e, "self", "Self-attention", 0, 0, normalised, causal, &map));
     FV_TRY(add_chosen_heads(w, map));
     int32_t *number = fv__alloc_array((size_t)t->layers, sizeof *number);
     if (!number) return FV_NO_RESOURCES;
@@ -290,8 +294,8 @@ static fv_status wanted_class(const work *w, const char *name, int32_t *of_class
     fv__buf names = {0};
     for (int32_t c = 0; c < classes.count && names.size < 400; c++)
         fv__buf_printf(&names, "%s%s", c ? ", " : "", classes.name[c]);
-    fv_status status =
-        fv__fail(FV_USAGE, "explain: no class \"%s\"\n  expected one of: %s", name, names.data ? names.data : "");
+    fv_status status = fv__fail(FV_USAGE, "explain: unknown class\n  expected one of: %s\n  found:   \"%s\"",
+                                names.data ? names.data : "", name);
     fv__buf_free(&names);
     return status;
 }

@@ -151,7 +151,9 @@ static fv_status copy_token(fv_explanation *e, fv_explain_token *to, const fv_ex
 
 fv_status fv_explanation_add_sequence(fv_explanation *e, const char *caption, const char *text, size_t size,
                                       const fv_explain_token *token, int64_t count, int *index) {
-    if (count < 0) return fv__fail(FV_USAGE, "fv_explanation_add_sequence: negative count %lld", (long long)count);
+    if (count < 0)
+        return fv__fail(FV_USAGE, "fv_explanation_add_sequence: count\n  expected 0 or more\n  found:   %lld",
+                        (long long)count);
     if (!text) size = 0;
     fv_explain_sequence s = {.count = count};
     FV_TRY(copy_caption(e, &s.caption, caption));
@@ -166,6 +168,7 @@ fv_status fv_explanation_add_sequence(fv_explanation *e, const char *caption, co
         s.size = size;
         if (!s.text) return FV_NO_RESOURCES;
     }
+    fv__part_words(&s);
     FV_TRY(FV_GROW(&e->sequence, &e->store->sequences, (size_t)e->sequences + 1));
     if (index) *index = e->sequences;
     e->sequence[e->sequences++] = s;
@@ -193,7 +196,8 @@ void fv__special_keys(bool *out, const fv_explain_sequence *s) {
 
 static fv_status check_sequence(const fv_explanation *e, int sequence, const char *where) {
     if (sequence >= 0 && sequence < e->sequences) return FV_OK;
-    return fv__fail(FV_USAGE, "%s: no sequence %d\n  expected an index below %d", where, sequence, e->sequences);
+    return fv__fail(FV_USAGE, "%s: index of a sequence\n  expected 0 or more, below %d\n  found:   %d", where,
+                    e->sequences, sequence);
 }
 
 fv_status fv_explanation_add_map(fv_explanation *e, const char *id, const char *caption, int query, int key,
@@ -239,7 +243,9 @@ static fv_status fill_head(fv_explanation *e, fv_explain_head *head, const fv_ex
 fv_status fv_explanation_add_head(fv_explanation *e, int map, int32_t layer, int32_t head, const char *id,
                                   const char *caption, const float *weight) {
     if (map < 0 || map >= e->maps)
-        return fv__fail(FV_USAGE, "fv_explanation_add_head: no map %d\n  expected an index below %d", map, e->maps);
+        return fv__fail(FV_USAGE,
+                        "fv_explanation_add_head: index of a map\n  expected 0 or more, below %d\n  found:   %d",
+                        e->maps, map);
     fv_explain_head one = {.layer = layer, .head = head};
     fv_explain_map *to = &e->map[map];
     if (id) FV_TRY(copy_caption(e, &one.id, id));
@@ -259,8 +265,9 @@ fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, cons
     FV_TRY(copy_caption(e, &one.about, about));
     for (int64_t i = 0; i < e->sequence[sequence].count; i++)
         if (!isfinite(value[i]))
-            return fv__fail(FV_BAD_DATA, "explanation: attribution \"%s\" of token %lld is %g", id, (long long)i,
-                            (double)value[i]);
+            return fv__fail(FV_BAD_DATA,
+                            "explanation: attribution \"%s\" of token %lld\n  expected a finite number\n  found:   %g",
+                            id, (long long)i, (double)value[i]);
     one.value = fv__explain_floats(e, value, e->sequence[sequence].count);
     if (!one.value) return FV_NO_RESOURCES;
     FV_TRY(FV_GROW(&e->attribution, &e->store->attributions, (size_t)e->attributions + 1));
@@ -291,7 +298,7 @@ bool fv__rows_sum_to_one(const float *weight, int64_t rows, int64_t keys) {
     return true;
 }
 
-static bool is_causal(const float *weight, int64_t matrices, int64_t queries, int64_t keys) {
+bool fv__is_causal(const float *weight, int64_t matrices, int64_t queries, int64_t keys) {
     if (queries != keys || keys < 2) return false;
     for (int64_t m = 0; m < matrices; m++)
         for (int64_t i = 0; i < queries; i++)
@@ -300,10 +307,32 @@ static bool is_causal(const float *weight, int64_t matrices, int64_t queries, in
     return true;
 }
 
+fv_status fv_explanation_add_weights(fv_explanation *e, const char *id, const char *caption, int query, int key,
+                                     const float *weights, int64_t layers, int64_t heads) {
+    FV_TRY(check_sequence(e, query, "fv_explanation_add_weights"));
+    FV_TRY(check_sequence(e, key, "fv_explanation_add_weights"));
+    int64_t queries = e->sequence[query].count, keys = e->sequence[key].count;
+    size_t bytes;
+    if (layers < 1 || heads < 1 || layers > INT32_MAX || heads > INT32_MAX ||
+        !fv__size_of((int64_t[]){layers, heads, queries, keys}, 4, sizeof *weights, &bytes))
+        return fv__fail(FV_USAGE,
+                        "fv_explanation_add_weights: %lld x %lld x %lld x %lld is no (layers, heads, queries, keys)",
+                        (long long)layers, (long long)heads, (long long)queries, (long long)keys);
+    int map;
+    bool normalised = fv__rows_sum_to_one(weights, layers * heads * queries, keys);
+    FV_TRY(fv_explanation_add_map(e, id, caption, query, key, normalised,
+                                  fv__is_causal(weights, layers * heads, queries, keys), &map));
+    for (int64_t l = 0; l < layers; l++)
+        for (int64_t h = 0; h < heads; h++)
+            FV_TRY(fv_explanation_add_head(e, map, (int32_t)l, (int32_t)h, NULL, NULL,
+                                           weights + (l * heads + h) * queries * keys));
+    return fv_explanation_combine(e, map);
+}
+
 static fv_status fill_of(fv_explanation *e, const float *weights, int64_t layers, int64_t heads, int64_t queries,
                          int64_t keys, const char *const *query_captions, const char *const *key_captions) {
     bool same = queries == keys && (!query_captions || !key_captions || query_captions == key_captions);
-    int key, query, map;
+    int key, query;
     FV_TRY(add_positions(e, same ? "positions" : "keys",
                          key_captions ? key_captions
                          : same       ? query_captions
@@ -311,14 +340,8 @@ static fv_status fill_of(fv_explanation *e, const float *weights, int64_t layers
                          keys, &key));
     query = key;
     if (!same) FV_TRY(add_positions(e, "queries", query_captions, queries, &query));
-    bool normalised = fv__rows_sum_to_one(weights, layers * heads * queries, keys);
-    FV_TRY(fv_explanation_add_map(e, same ? "self" : "cross", same ? "Self-attention" : "Attention", query, key,
-                                  normalised, is_causal(weights, layers * heads, queries, keys), &map));
-    for (int64_t l = 0; l < layers; l++)
-        for (int64_t h = 0; h < heads; h++)
-            FV_TRY(fv_explanation_add_head(e, map, (int32_t)l, (int32_t)h, NULL, NULL,
-                                           weights + (l * heads + h) * queries * keys));
-    return fv_explanation_combine(e, map);
+    return fv_explanation_add_weights(e, same ? "self" : "cross", same ? "Self-attention" : "Attention", query, key,
+                                      weights, layers, heads);
 }
 
 fv_status fv_explanation_of(fv_explanation **out, const char *title, const float *weights, int64_t layers,

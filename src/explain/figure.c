@@ -7,7 +7,7 @@
 
 enum {
     MARGIN = 28,
-    HEADING = 20,
+    HEADING = 18,
     BODY = 13,
     SMALL = 11,
     BAR_ROW = 24,
@@ -20,29 +20,31 @@ static const fv__rgb ink = {20, 21, 26}, muted = {96, 100, 112}, rule = {214, 21
 
 /* ---- captions */
 
-static int64_t text_width(int64_t columns, int64_t size) { return (columns * size * 6 + 9) / 10; }
+static int64_t width_of(const fv__figure *f, int64_t size, const char *text) {
+    return fv__type_width(f->typesetter, size, text, strlen(text));
+}
 
-/* The caption of a token, plain and cut to CAPTION_MAX columns; returns the columns it takes. */
-static int64_t caption_of(fv__buf *out, const fv_explain_sequence *s, int64_t token) {
+/* The caption of a token, plain and cut to CAPTION_MAX columns. */
+static void caption_of(fv__buf *out, const fv_explain_sequence *s, int64_t token) {
     fv__buf raw = {0}, plain = {0};
     fv__token_caption(&raw, s, token);
     fv__plain_text(&plain, raw.data ? raw.data : "", raw.size);
-    int64_t columns = fv__fit_columns(out, plain.data ? plain.data : "", plain.size, CAPTION_MAX);
+    fv__cut_columns(out, plain.data ? plain.data : "", plain.size, CAPTION_MAX, "\xE2\x80\xA6");
     out->failed |= raw.failed || plain.failed;
     fv__buf_free(&raw);
     fv__buf_free(&plain);
-    return columns;
 }
 
-static int64_t widest_caption(const fv_explain_sequence *s, int64_t step, int64_t size) {
+static int64_t widest_caption(const fv__figure *f, const fv_explain_sequence *s, int64_t step, int64_t size) {
     int64_t widest = 1;
     for (int64_t i = 0; i < s->count; i += step) {
         fv__buf caption = {0};
-        int64_t columns = caption_of(&caption, s, i);
-        if (columns > widest) widest = columns;
+        caption_of(&caption, s, i);
+        int64_t width = caption.size ? fv__type_width(f->typesetter, size, caption.data, caption.size) : 0;
+        if (width > widest) widest = width;
         fv__buf_free(&caption);
     }
-    return text_width(widest, size);
+    return widest;
 }
 
 /* ---- layout */
@@ -69,16 +71,19 @@ static void layout_matrix(fv__figure *f, int64_t asked) {
     f->rows = (query->count + f->bin - 1) / f->bin;
     f->columns = (key->count + f->bin - 1) / f->bin;
     f->cell = asked > 0 ? asked : cell_for(longest);
-    f->max = fv__largest(f->head->weight, query->count * key->count);
+    f->tone = fv__tone_of(f->scale, f->map->normalised, f->map->causal, f->head->weight, query->count, key->count);
     f->matrix_width = f->columns * f->cell;
     f->matrix_height = f->rows * f->cell;
     int64_t step = caption_step(f) * f->bin;
-    f->query_caption = widest_caption(query, step, caption_size(f));
-    f->key_caption = widest_caption(key, step, caption_size(f));
-    int64_t side = text_width(20, SMALL), room = f->query_caption + 30; /* of the captions, of the strips' names */
-    f->left = MARGIN + (f->side[0] && room < side ? side : room);
+    f->query_caption = widest_caption(f, query, step, caption_size(f));
+    f->key_caption = widest_caption(f, key, step, caption_size(f));
+    int64_t room = f->query_caption + 30; /* of the captions, of the strips' names */
+    for (int i = 0; i < 2; i++)
+        if (f->side[i] && room < width_of(f, SMALL, f->side[i]->caption) + 6)
+            room = width_of(f, SMALL, f->side[i]->caption) + 6;
+    f->left = MARGIN + room;
     f->top = MARGIN + HEADING + 50 + f->key_caption + 34;
-    f->width = f->left + f->matrix_width + 20 + 14 + 64 + MARGIN;
+    f->width = f->left + f->matrix_width + 20 + 14 + 70 + MARGIN;
     f->height = f->top + f->matrix_height + 20 + MARGIN;
     for (int i = 0; i < 2; i++)
         if (f->side[i]) f->height += 34;
@@ -87,14 +92,17 @@ static void layout_matrix(fv__figure *f, int64_t asked) {
 
 static fv_status layout_bars(fv__figure *f, int64_t top) {
     const fv_attribution *a = f->side[0];
-    if (!a) return fv__fail(FV_USAGE, "explain: there is nothing to draw\n  expected attention maps or attributions");
+    if (!a)
+        return fv__fail(
+            FV_USAGE,
+            "explain: there is nothing to draw\n  expected attention maps or attributions\n  found:   neither");
     const fv_explain_sequence *s = &f->e->sequence[a->sequence];
     int64_t room = top < s->count ? top : s->count;
     f->bar = fv__alloc_array((size_t)room + 1, sizeof *f->bar);
     if (!f->bar) return FV_NO_RESOURCES;
     f->bars = fv__top_tokens(f->e, a, f->bar, room);
     f->max = fv__largest(a->value, s->count);
-    f->query_caption = text_width(CAPTION_MAX, BODY);
+    f->query_caption = widest_caption(f, s, 1, BODY);
     f->left = MARGIN + f->query_caption + 12;
     f->top = MARGIN + HEADING + 56;
     f->width = f->left + BAR_WIDTH + 90 + MARGIN;
@@ -115,6 +123,7 @@ static void write_title(const fv__figure *f, fv__buf *line) {
 static void write_subtitle(const fv__figure *f, fv__buf *line) {
     const fv_explanation *e = f->e;
     int32_t of_class = fv__explained_class(e);
+    if (f->map && fv__nearly_uniform(f->map, f->head)) fv__buf_text(line, "nearly uniform attention; ");
     if (e->predicted < 0) {
         fv__buf_text(line, e->title);
         return;
@@ -131,8 +140,9 @@ static fv_status heading(fv__figure *f, fv__buf *out, int64_t size, void (*write
     write(f, &line);
     fv__plain_text(&plain, line.data ? line.data : "", line.size);
     fv__buf_text(out, "");
-    int64_t columns = fv__fit_columns(out, plain.data ? plain.data : "", plain.size, HEADING_MAX);
-    if (f->width < 2 * MARGIN + text_width(columns, size)) f->width = 2 * MARGIN + text_width(columns, size);
+    fv__cut_columns(out, plain.data ? plain.data : "", plain.size, HEADING_MAX, "\xE2\x80\xA6");
+    int64_t width = out->size ? fv__type_width(f->typesetter, size, out->data, out->size) : 0;
+    if (f->width < 2 * MARGIN + width) f->width = 2 * MARGIN + width;
     out->failed |= line.failed || plain.failed;
     fv__buf_free(&line);
     fv__buf_free(&plain);
@@ -155,6 +165,7 @@ static fv_status choose(fv__figure *f, const fv_render_options *options) {
 
 fv_status fv__figure_make(fv__figure *f, const fv_explanation *e, const fv_render_options *options) {
     *f = (fv__figure){.e = e, .scale = fv__scale_of(options->scale)};
+    FV_TRY(fv__typesetter_create(&f->typesetter));
     FV_TRY(choose(f, options));
     FV_TRY(heading(f, &f->title, HEADING, write_title));
     return heading(f, &f->subtitle, BODY, write_subtitle);
@@ -164,6 +175,7 @@ void fv__figure_free(fv__figure *f) {
     fv__free(f->bar);
     fv__buf_free(&f->title);
     fv__buf_free(&f->subtitle);
+    fv__typesetter_free(f->typesetter);
 }
 
 /* ---- drawing */
@@ -191,15 +203,16 @@ static fv_status draw_cells(const fv__figure *f, fv__canvas *c) {
     for (int64_t i = 0; i < queries; i++)
         for (int64_t j = 0; j < keys; j++) {
             float *to = &shade[i / f->bin * f->columns + j / f->bin];
-            *to = fmaxf(*to, (float)fv__shade(f->scale, f->head->weight[i * keys + j], f->max));
+            *to = fmaxf(*to, (float)fv__tone_shade(&f->tone, i, f->head->weight[i * keys + j]));
         }
     c->rect(c, f->left - 1, f->top - 1, f->matrix_width + 2, f->matrix_height + 2, rule);
-    c->cells(c, &(fv__cells){f->left, f->top, f->cell, f->cell, f->rows, f->columns, shade});
+    fv_status status = c->cells(c, &(fv__cells){f->left, f->top, f->cell, f->cell, f->rows, f->columns, shade});
     fv__free(shade);
-    return FV_OK;
+    return status;
 }
 
 static fv_status draw_captions(const fv__figure *f, fv__canvas *c) {
+    static const char query_name[] = "query (row)";
     const fv_explain_sequence *query = &f->e->sequence[f->map->query], *key = &f->e->sequence[f->map->key];
     int64_t size = caption_size(f), step = caption_step(f), middle = f->cell / 2 + size * 35 / 100;
     fv__buf caption = {0};
@@ -215,35 +228,36 @@ static fv_status draw_captions(const fv__figure *f, fv__canvas *c) {
     fv__buf_free(&caption);
     put(c, f->left + f->matrix_width / 2, f->top - f->key_caption - 18,
         (fv__type){SMALL, FV_ANCHOR_MIDDLE, false, muted}, "key (column)");
-    if (f->matrix_height < text_width(11, SMALL)) return status;
+    if (f->matrix_height < width_of(f, SMALL, query_name)) return status;
     put(c, f->left - f->query_caption - 18, f->top + f->matrix_height / 2,
-        (fv__type){SMALL, FV_ANCHOR_MIDDLE, true, muted}, "query (row)");
+        (fv__type){SMALL, FV_ANCHOR_MIDDLE, true, muted}, query_name);
     return status;
 }
 
-/* The weight whose shade is t. */
-static double weight_at(const fv__figure *f, double t) {
-    if (f->scale == FV_SCALE_SQRT) return f->max * t * t;
-    return f->scale == FV_SCALE_LOG ? f->max * pow(10, 4 * (t - 1)) : f->max * t;
+/* What the end of the scale, and the even share, are called beside the bar. */
+static void name_shades(const fv__figure *f, fv__buf *top, fv__buf *even) {
+    fv__buf_printf(top, f->tone.top < 0.01 ? "%.1e" : "%.3f", f->tone.top);
+    if (f->tone.even && f->tone.causal) fv__buf_text(even, "1/keys");
+    if (f->tone.even && !f->tone.causal) fv__buf_printf(even, "1/%lld", (long long)f->tone.keys);
 }
 
 static fv_status draw_color_bar(const fv__figure *f, fv__canvas *c) {
-    enum { STEPS = 60, STEP = 2 };
+    enum { STEPS = 60, STEP = 2, HIGH = STEPS * STEP };
+    static const char *const names[] = {"linear", "sqrt", "log"};
+    const fv__type note = {SMALL, FV_ANCHOR_START, false, muted};
     float shade[STEPS];
     int64_t x = f->left + f->matrix_width + 20;
     for (int i = 0; i < STEPS; i++) shade[i] = 1 - (float)i / (STEPS - 1);
-    c->cells(c, &(fv__cells){x, f->top, 14, STEP, STEPS, 1, shade});
-    fv__buf tick = {0};
-    for (int i = 0; i <= 2; i++) {
-        double weight = weight_at(f, 1 - i / 2.0);
-        fv__buf_printf(&tick, i == 2 && f->scale != FV_SCALE_LOG ? "0" : weight < 0.01 ? "%.1e" : "%.3f", weight);
-        put_buf(c, x + 19, f->top + (i == 0 ? 9 : i * STEPS * STEP / 2 + (i == 1 ? 4 : 0)),
-                (fv__type){SMALL, FV_ANCHOR_START, false, muted}, &tick);
-    }
-    static const char *const names[] = {"linear", "sqrt", "log"};
-    put(c, x, f->top + STEPS * STEP + 18, (fv__type){SMALL, FV_ANCHOR_START, false, muted}, names[f->scale]);
-    fv_status status = fv__buf_status(&tick);
-    fv__buf_free(&tick);
+    FV_TRY(c->cells(c, &(fv__cells){x, f->top, 14, STEP, STEPS, 1, shade}));
+    fv__buf top = {0}, even = {0};
+    name_shades(f, &top, &even);
+    fv_status status = top.failed || even.failed ? FV_NO_RESOURCES : FV_OK;
+    put_buf(c, x + 19, f->top + 9, note, &top);
+    put_buf(c, x + 19, f->top + (int64_t)(HIGH * (1 - FV_SHADE_EVEN)), note, &even);
+    put(c, x + 19, f->top + HIGH + 2, note, "0");
+    put(c, x, f->top + HIGH + 20, note, names[f->scale]);
+    fv__buf_free(&top);
+    fv__buf_free(&even);
     return status;
 }
 
@@ -252,17 +266,17 @@ static fv_status draw_strip(const fv__figure *f, fv__canvas *c, const fv_attribu
     int64_t count = f->e->sequence[a->sequence].count;
     float *shade = fv__alloc_array((size_t)f->columns, sizeof *shade);
     if (!shade) return FV_NO_RESOURCES;
-    double max = fv__largest(a->value, count);
+    fv__tone tone = fv__attribution_tone(f->scale, a, count);
     for (int64_t j = 0; j < count; j++) {
-        double value = copysign(fv__shade(f->scale, fabs((double)a->value[j]), max), a->value[j]);
+        double value = copysign(fv__tone_shade(&tone, 0, fabs((double)a->value[j])), a->value[j]);
         float *to = &shade[j / f->bin];
         if (fabs(value) > fabs((double)*to)) *to = (float)value;
     }
     put(c, f->left - 6, y + 14, (fv__type){SMALL, FV_ANCHOR_END, false, muted}, a->caption);
     c->rect(c, f->left - 1, y - 1, f->matrix_width + 2, 22, rule);
-    c->cells(c, &(fv__cells){f->left, y, f->cell, 20, 1, f->columns, shade});
+    fv_status status = c->cells(c, &(fv__cells){f->left, y, f->cell, 20, 1, f->columns, shade});
     fv__free(shade);
-    return FV_OK;
+    return status;
 }
 
 static fv_status draw_bars(const fv__figure *f, fv__canvas *c) {

@@ -1,5 +1,5 @@
 /* find: matrices by name ("2:5", "rollout") and choices of heads ("0,2-3", "3:*,11:2"). */
-#include "explain/explain.h"
+#include "explain/render.h"
 
 #include <string.h>
 
@@ -120,10 +120,17 @@ static bool look_named(const fv_explanation *e, const char *name, int *map, int6
         if (!strcmp(name, "rollout") && look(m, is_rollout, -1, -1, head)) return true;
         if (!strcmp(name, m->id) && look_mean(m, -1, head)) return true;
     }
-    if (!read_number(&at, &layer)) return false;
     *map = 0;
-    if (!*at) return look_mean(&e->map[0], layer, head);
-    return *at++ == ':' && read_number(&at, &number) && !*at && look(&e->map[0], is_head, layer, number, head);
+    for (int m = 0; m < e->maps; m++) { /* "cross:2:5": of another map than the first */
+        size_t length = strlen(e->map[m].id);
+        if (strncmp(name, e->map[m].id, length) || name[length] != ':') continue;
+        *map = m;
+        at = name + length + 1;
+    }
+    const fv_explain_map *in = &e->map[*map];
+    if (!read_number(&at, &layer)) return false;
+    if (!*at) return look_mean(in, layer, head);
+    return *at++ == ':' && read_number(&at, &number) && !*at && look(in, is_head, layer, number, head);
 }
 
 static fv_status not_found(const fv_explanation *e, const char *name) {
@@ -142,14 +149,28 @@ static fv_status not_found(const fv_explanation *e, const char *name) {
                 fv__buf_printf(&have, "%d:%d", head->layer, head->head);
         }
     fv_status status =
-        fv__fail(FV_USAGE, "explanation: no attention matrix \"%s\"\n  expected one of: %s%s", name,
-                 have.size ? have.data : "none, this model has no attention", have.size >= 300 ? " ..." : "");
+        fv__fail(FV_USAGE, "explanation: unknown attention matrix\n  expected one of: %s%s\n  found:   \"%s\"",
+                 have.size ? have.data : "none, this model has no attention", have.size >= 300 ? " ..." : "", name);
     fv__buf_free(&have);
     return status;
+}
+
+/* The head with the least relative entropy; `otherwise` when all look everywhere. */
+static int64_t most_focused(const fv_explain_map *map, int64_t otherwise) {
+    int64_t best = otherwise;
+    for (int64_t h = 0; h < map->heads; h++)
+        if (!map->head[h].id && map->head[h].stats.entropy < map->head[best].stats.entropy) best = h;
+    return fv__nearly_uniform(map, &map->head[best]) ? otherwise : best;
+}
+
+bool fv__first_matrix(const fv_explain_map *map, int64_t *head) {
+    if (!look_mean(map, -1, head)) return false;
+    if (fv__nearly_uniform(map, &map->head[*head])) *head = most_focused(map, *head);
+    return true;
 }
 
 fv_status fv_explanation_find(const fv_explanation *e, const char *name, int *map, int64_t *head) {
     if (name && *name) return e->maps && look_named(e, name, map, head) ? FV_OK : not_found(e, name);
     *map = 0;
-    return e->maps && look_mean(&e->map[0], -1, head) ? FV_OK : not_found(e, "");
+    return e->maps && fv__first_matrix(&e->map[0], head) ? FV_OK : not_found(e, "");
 }

@@ -195,7 +195,18 @@ static void add_statistics(fv__buf *out, const fv_explain_map *map) {
     fv__buf_text(out, "]");
 }
 
-static void add_map(fv__buf *out, const fv_explain_map *map, const fv__map_blocks *blocks) {
+/* The largest weight of each matrix: what a thumbnail's shades are shares of. */
+static void add_peaks(fv__buf *out, const fv_explanation *e, const fv_explain_map *map) {
+    int64_t size = e->sequence[map->query].count * e->sequence[map->key].count;
+    fv__buf_text(out, ",\n \"peaks\":[");
+    for (int64_t n = 0; n < map->heads; n++) {
+        comma(out, n);
+        number(out, fv__largest(map->head[n].weight, size));
+    }
+    fv__buf_text(out, "]");
+}
+
+static void add_map(fv__buf *out, const fv_explanation *e, const fv_explain_map *map, const fv__map_blocks *blocks) {
     fv__buf_text(out, "{");
     member_text(out, "id", map->id);
     fv__buf_text(out, ",");
@@ -207,6 +218,7 @@ static void add_map(fv__buf *out, const fv_explain_map *map, const fv__map_block
     if (blocks->thumb.size)
         fv__buf_printf(out, ",\"thumb\":[%lld,%lld]", (long long)blocks->rows, (long long)blocks->columns);
     if (blocks->top) fv__buf_printf(out, ",\"top\":%lld", (long long)blocks->top);
+    add_peaks(out, e, map);
     add_heads(out, map);
     add_statistics(out, map);
     fv__buf_text(out, "}");
@@ -252,7 +264,7 @@ static void build_meta(fv__buf *out, const fv_explanation *e, const sent *s, con
     fv__buf_text(out, "],\n\"attributions\":[");
     for (int i = 0; i < e->attributions; i++) comma(out, i), add_attribution(out, e, &e->attribution[i], s);
     fv__buf_text(out, "],\n\"maps\":[");
-    for (int i = 0; i < e->maps; i++) comma(out, i), add_map(out, &e->map[i], &blocks[i]);
+    for (int i = 0; i < e->maps; i++) comma(out, i), add_map(out, e, &e->map[i], &blocks[i]);
     fv__buf_text(out, "]}</script>\n");
 }
 
@@ -306,6 +318,7 @@ static fv_status prepare(page *p, const fv_explanation *e, const fv_render_optio
     int map;
     int64_t head;
     FV_TRY(fv_explanation_find(e, options->matrix, &map, &head));
+    for (int m = 0; m < e->maps; m++) fv__first_matrix(&e->map[m], &p->blocks[m].select);
     p->blocks[map].select = head;
     return FV_OK;
 }

@@ -18,7 +18,7 @@ const fv_option *fv_render_option_rows(void) {
         ROW("colors", CHOICE, colors, "auto", 0, 0, "auto|truecolor|256|ascii", "colours of the terminal"),
         ROW("columns", INT, columns, "0", 0, 1000, NULL, "width of the terminal, 0 = as it is"),
         ROW("top", INT, top, "10", 0, 10000, NULL, "words in the table"),
-        ROW("cell", INT, cell, "0", 0, 200, NULL, "pixels of a matrix cell in png and svg, 0 = by length"),
+        ROW("cell", INT, cell, "0", 0, 200, NULL, "pixels of a matrix cell in pictures, 0 = by length"),
         ROW("max-size", STRING, max_size, "16M", 0, 0, "BYTES", "size of a page; what does not fit is sent coarser"),
         ROW("full", STRING, full, NULL, 0, 0, "HEADS",
             "heads a page must carry whole when it is short of room: 2:5, 0-1, 3:*"),
@@ -64,8 +64,9 @@ const fv_renderer *fv_renderer_find(const char *name) {
 static fv_status unknown_renderer(const char *name) {
     fv__buf have = {0};
     for (int i = 0; i < RENDERERS; i++) fv__buf_printf(&have, " %s", renderers[i]->info.extension);
-    fv_status status = fv__fail(FV_USAGE, "explain: no renderer for \"%s\"\n  expected a name that ends with one of:%s",
-                                name, have.data ? have.data : "");
+    fv_status status = fv__fail(
+        FV_USAGE, "explain: unknown kind of file\n  expected a name that ends with one of:%s\n  found:   \"%s\"",
+        have.data ? have.data : "", name);
     fv__buf_free(&have);
     return status;
 }
@@ -135,7 +136,7 @@ fv_status fv__parse_bytes(const char *text, size_t *bytes) {
         at += at[1] == 'B' || at[1] == 'b' ? 2 : 1;
     }
     if (ok && !*at && fv__mul_ok(value, unit, bytes)) return FV_OK;
-    return fv__fail(FV_USAGE, "max-size: cannot read \"%s\"\n  expected a number of bytes such as 800K or 16M", text);
+    return fv__fail(FV_USAGE, "max-size\n  expected a number of bytes such as 800K or 16M\n  found:   \"%s\"", text);
 }
 
 void fv__head_title(fv__buf *out, const fv_explain_map *map, const fv_explain_head *head) {
@@ -170,6 +171,17 @@ double fv__largest(const float *value, int64_t count) {
     float largest = 0; /* in double, with fmax, gcc 12 for AArch64 ends in an internal error */
     for (int64_t i = 0; i < count; i++) largest = fmaxf(largest, fabsf(value[i]));
     return (double)largest;
+}
+
+fv__tone fv__attribution_tone(fv__scale scale, const fv_attribution *a, int64_t count) {
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += a->value[i];
+    if (!a->is_signed) return fv__tone_of(scale, fabs(sum - 1) < 1e-3, false, a->value, 1, count);
+    return (fv__tone){.scale = scale, .keys = count, .top = fv__largest(a->value, count)};
+}
+
+bool fv__nearly_uniform(const fv_explain_map *map, const fv_explain_head *head) {
+    return map->normalised && head->stats.entropy >= FV_NEARLY_UNIFORM;
 }
 
 int64_t fv__top_tokens(const fv_explanation *e, const fv_attribution *a, int64_t *token, int64_t room) {

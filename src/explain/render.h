@@ -41,17 +41,29 @@ int32_t fv__explained_class(const fv_explanation *e);
 void fv__side_by_side(const fv_explanation *e, const fv_attribution *out[2]);
 double fv__largest(const float *value, int64_t count); /* of the absolute values */
 
+/* Shares that sum to one are measured against an even share, as weights are; others against the largest. */
+fv__tone fv__attribution_tone(fv__scale scale, const fv_attribution *a, int64_t count);
+
+/* Heads whose rows are this near to the largest entropy look at nothing in particular. */
+#define FV_NEARLY_UNIFORM 0.97
+bool fv__nearly_uniform(const fv_explain_map *map, const fv_explain_head *head);
+
+/* What is shown of a map when nothing is asked for; false: it has no matrix. */
+bool fv__first_matrix(const fv_explain_map *map, int64_t *head);
+
 /* Tokens of an attribution by absolute value, largest first, specials left out; at most `room`. Returns how many. */
 int64_t fv__top_tokens(const fv_explanation *e, const fv_attribution *a, int64_t *token, int64_t room);
 
 /* ---- terminal cells (cells.c) */
 
 /* Appends text made safe for a terminal or a caption: blanks for line breaks and tabs, nothing for invisible format
- * characters, U+FFFD for other controls. */
+ * characters but joiners, U+FFFD for other controls. */
 void fv__plain_text(fv__buf *out, const char *text, size_t size);
-int64_t fv__text_columns(const char *text, size_t size);
 /* Appends as much of a plain text as fits into `columns`, the last one "~" when something is left out; returns
  * columns used. */
 int64_t fv__fit_columns(fv__buf *out, const char *text, size_t size, int64_t columns);
+/* The same with another mark, which takes one column. */
+int64_t fv__cut_columns(fv__buf *out, const char *text, size_t size, int64_t columns, const char *mark);
+size_t fv__cluster(const char *text, size_t size); /* bytes of the first grapheme cluster of a text (size > 0) */
 
 #endif

@@ -41,7 +41,10 @@ static bool count_heads(const fv_explain_map *map, int64_t *layers, int64_t *all
 }
 
 static fv_status write_attributions(const fv_explanation *e, fv__sink *sink) {
-    if (e->attributions == 0) return fv__fail(FV_USAGE, "explain: there are no maps and no attributions to write");
+    if (e->attributions == 0)
+        return fv__fail(
+            FV_USAGE,
+            "explain: there is nothing to write\n  expected attention maps or attributions\n  found:   neither");
     const fv_explain_sequence *s = &e->sequence[e->attribution[0].sequence];
     int64_t rows = 0;
     for (int a = 0; a < e->attributions; a++) rows += e->attribution[a].sequence == e->attribution[0].sequence;

@@ -36,7 +36,10 @@ fv_status fv_attention_rollout(float *out, const float *layer, int64_t layers, i
     size_t bytes, scratch;
     if (layers < 0 || n < 0 || !fv__size_of((int64_t[]){n, n}, 2, sizeof *out, &bytes) ||
         !fv__size_of((int64_t[]){fv_threads(), n}, 2, sizeof(double), &scratch))
-        return fv__fail(FV_USAGE, "fv_attention_rollout: %lld layers of %lld tokens", (long long)layers, (long long)n);
+        return fv__fail(FV_USAGE,
+                        "fv_attention_rollout: layers and tokens\n  expected 0 or more, in memory's reach\n  found:   "
+                        "%lld and %lld",
+                        (long long)layers, (long long)n);
     float *from = fv__alloc(bytes);
     double *sums = fv__alloc(scratch);
     fv_status status = from && sums ? FV_OK : FV_NO_RESOURCES;

@@ -66,7 +66,7 @@ static void add_runs(fv__buf *out, const fv__cells *c, int level) {
         }
 }
 
-static void svg_cells(fv__canvas *canvas, const fv__cells *c) {
+static fv_status svg_cells(fv__canvas *canvas, const fv__cells *c) {
     fv__buf *out = &((drawing *)canvas)->out;
     bool present[2 * LEVELS + 1] = {false};
     for (int64_t i = 0; i < c->rows * c->columns; i++) present[level_of(c->shade[i]) + LEVELS] = true;
@@ -78,6 +78,7 @@ static void svg_cells(fv__canvas *canvas, const fv__cells *c) {
         add_runs(out, c, level);
         fv__buf_text(out, "\"/>\n");
     }
+    return fv__buf_status(out);
 }
 
 static fv_status draw(const fv_explanation *e, const fv_render_options *options, fv__sink *sink) {
@@ -88,7 +89,7 @@ static fv_status draw(const fv_explanation *e, const fv_render_options *options,
         fv__buf_printf(
             &d.out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%lld\" height=\"%lld\" viewBox=\"0 0 %lld %lld\" "
-            "font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" role=\"img\">\n<title>",
+            "font-family=\"" FV_TYPE_FAMILY "\" role=\"img\">\n<title>",
             (long long)f.width, (long long)f.height, (long long)f.width, (long long)f.height);
         fv__buf title = {0};
         fv__plain_text(&title, e->title, strlen(e->title));

@@ -34,16 +34,19 @@ void fv__term_spaces(fv__buf *out, int64_t count) {
     for (int64_t i = 0; i < count; i++) fv__buf_text(out, " ");
 }
 
-void fv__term_heading(const fv__term *t, const char *text) {
+static void print_line(const fv__term *t, const char *text, bool bold) {
     fv__buf plain = {0};
     fv__plain_text(&plain, text, strlen(text));
-    if (t->mode != FV_TERM_ASCII) fv__buf_text(t->out, "\x1b[1m");
+    if (bold && t->mode != FV_TERM_ASCII) fv__buf_text(t->out, "\x1b[1m");
     fv__fit_columns(t->out, plain.data ? plain.data : "", plain.size, t->columns);
-    fv__term_reset(t, t->out);
+    if (bold) fv__term_reset(t, t->out);
     fv__buf_text(t->out, "\n");
     t->out->failed |= plain.failed;
     fv__buf_free(&plain);
 }
+
+void fv__term_heading(const fv__term *t, const char *text) { print_line(t, text, true); }
+void fv__term_line(const fv__term *t, const char *text) { print_line(t, text, false); }
 
 void fv__term_bar(const fv__term *t, fv__buf *out, double share, int64_t columns) {
     int64_t length = (int64_t)(fabs(share) * (double)columns + 0.5);

@@ -19,6 +19,7 @@ void fv__term_half(const fv__term *t, fv__buf *out, double upper,
                    const double *lower); /* half block; lower may be NULL */
 void fv__term_reset(const fv__term *t, fv__buf *out);
 void fv__term_heading(const fv__term *t, const char *text); /* bold line, cut to the width */
+void fv__term_line(const fv__term *t, const char *text);
 void fv__term_spaces(fv__buf *out, int64_t count);
 void fv__term_bar(const fv__term *t, fv__buf *out, double share, int64_t columns); /* -1 .. 1, padded to `columns` */
 char fv__term_ramp(double shade); /* " .:-=+*#%@", below zero "v" and "V" */

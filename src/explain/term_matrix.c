@@ -2,6 +2,7 @@
  * every word named; long ones get half a character (one colour above, one below), and bins when even that is too
  * wide. */
 #include "explain/term.h"
+#include "data/text.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,7 +16,7 @@ typedef struct matrix {
     const fv_explain_sequence *query, *key;
     int64_t caption, bin, rows, columns;
     float *shade; /* (rows, columns) */
-    double max;
+    fv__tone tone;
 } matrix;
 
 static fv_status fill_shades(matrix *m) {
@@ -24,11 +25,11 @@ static fv_status fill_shades(matrix *m) {
     m->columns = (m->key->count + m->bin - 1) / m->bin;
     m->shade = fv__alloc_array((size_t)m->rows * (size_t)m->columns, sizeof *m->shade);
     if (!m->shade) return FV_NO_RESOURCES;
-    m->max = fv__largest(m->head->weight, m->query->count * m->key->count);
+    m->tone = fv__tone_of(scale, m->map->normalised, m->map->causal, m->head->weight, m->query->count, m->key->count);
     for (int64_t i = 0; i < m->query->count; i++)
         for (int64_t j = 0; j < m->key->count; j++) {
             float *to = &m->shade[i / m->bin * m->columns + j / m->bin];
-            *to = fmaxf(*to, (float)fv__shade(scale, m->head->weight[i * m->key->count + j], m->max));
+            *to = fmaxf(*to, (float)fv__tone_shade(&m->tone, i, m->head->weight[i * m->key->count + j]));
         }
     return FV_OK;
 }
@@ -40,40 +41,62 @@ static void row_caption(const matrix *m, int64_t row) {
 
 /* ---- two columns a cell */
 
+/* A word written downwards: its letters (grapheme clusters), at most KEY_CAPTION of them. */
+typedef struct tower {
+    fv__buf text;
+    int64_t letters;
+} tower;
+
+static fv_status build_tower(tower *to, const fv_explain_sequence *s, int64_t token) {
+    fv__buf raw = {0}, plain = {0};
+    fv__token_caption(&raw, s, token);
+    fv__plain_text(&plain, raw.data ? raw.data : "", raw.size);
+    int64_t letters = 0;
+    for (size_t i = 0; i < plain.size; letters++) i += fv__cluster(plain.data + i, plain.size - i);
+    for (size_t i = 0, n; i < plain.size && to->letters < KEY_CAPTION; i += n, to->letters++) {
+        bool cut = letters > KEY_CAPTION && to->letters == KEY_CAPTION - 1;
+        n = fv__cluster(plain.data + i, plain.size - i);
+        fv__buf_add(&to->text, cut ? "~" : plain.data + i, cut ? 1 : n);
+    }
+    to->text.failed |= raw.failed || plain.failed;
+    fv__buf_free(&raw);
+    fv__buf_free(&plain);
+    return fv__buf_status(&to->text);
+}
+
+/* Letter `index` in two columns. One that is wider, an emoji made of several, shows what it begins with. */
+static void print_letter(fv__buf *out, const tower *from, int64_t index) {
+    size_t at = 0, n = 0;
+    int64_t used = 0;
+    for (int64_t i = 0; i <= index && at < from->text.size; i++) {
+        at += n;
+        if (at < from->text.size) n = fv__cluster(from->text.data + at, from->text.size - at);
+    }
+    if (index >= 0 && at < from->text.size) {
+        if (fv_text_columns(from->text.data + at, n) > 2)
+            fv__utf8_next(from->text.data + at, from->text.size - at, &n, NULL);
+        fv__buf_add(out, from->text.data + at, n);
+        used = fv_text_columns(from->text.data + at, n);
+    }
+    fv__term_spaces(out, 2 - used);
+}
+
 /* The words over the columns, written downwards, ending just above the matrix. */
 static fv_status key_captions(const matrix *m) {
-    int64_t tallest = 0, *width = fv__alloc_array((size_t)m->columns, sizeof *width);
-    fv__buf *caption = fv__alloc_array((size_t)m->columns, sizeof *caption);
-    fv_status status = width && caption ? FV_OK : FV_NO_RESOURCES;
+    int64_t tallest = 0;
+    tower *key = fv__alloc_array((size_t)m->columns, sizeof *key);
+    fv_status status = key ? FV_OK : FV_NO_RESOURCES;
     for (int64_t j = 0; status == FV_OK && j < m->columns; j++) {
-        width[j] = fv__term_caption(&caption[j], m->key, j * m->bin, KEY_CAPTION);
-        status = fv__buf_status(&caption[j]);
-        if (width[j] > tallest) tallest = width[j];
+        status = build_tower(&key[j], m->key, j * m->bin);
+        if (key[j].letters > tallest) tallest = key[j].letters;
     }
     for (int64_t line = 0; status == FV_OK && line < tallest; line++) {
         fv__term_spaces(m->t->out, m->caption + 1);
-        for (int64_t j = 0; j < m->columns; j++) {
-            /* One character a line; wide ones take the room of two columns. */
-            int64_t at = line - (tallest - width[j]), used = 0;
-            size_t from = 0;
-            while (at > 0 && from < caption[j].size) {
-                from++;
-                while (from < caption[j].size && (caption[j].data[from] & 0xC0) == 0x80) from++;
-                at--;
-            }
-            size_t end = from + (from < caption[j].size);
-            while (end < caption[j].size && (caption[j].data[end] & 0xC0) == 0x80) end++;
-            if (at == 0 && end > from) {
-                fv__buf_add(m->t->out, caption[j].data + from, end - from);
-                used = fv__text_columns(caption[j].data + from, end - from);
-            }
-            fv__term_spaces(m->t->out, 2 - used);
-        }
+        for (int64_t j = 0; j < m->columns; j++) print_letter(m->t->out, &key[j], line - (tallest - key[j].letters));
         fv__buf_text(m->t->out, "\n");
     }
-    for (int64_t j = 0; caption && j < m->columns; j++) fv__buf_free(&caption[j]);
-    fv__free(caption);
-    fv__free(width);
+    for (int64_t j = 0; key && j < m->columns; j++) fv__buf_free(&key[j].text);
+    fv__free(key);
     return status;
 }
 
@@ -111,7 +134,11 @@ static void half_rows(const matrix *m, int64_t row) {
 static void legend(const matrix *m) {
     fv__buf line = {0};
     static const char *const names[] = {"linear", "square root", "log"};
-    fv__buf_printf(&line, " 0 .. %.3g, %s scale", m->max, names[fv__scale_of(m->t->options->scale)]);
+    const fv__tone *tone = &m->tone;
+    fv__buf_printf(&line, " 0 .. %.3g", tone->top);
+    if (tone->even && tone->causal) fv__buf_text(&line, ", pale is 1/keys");
+    if (tone->even && !tone->causal) fv__buf_printf(&line, ", pale is 1/%lld", (long long)tone->keys);
+    fv__buf_printf(&line, ", %s scale", names[tone->scale]);
     if (m->bin > 1)
         fv__buf_printf(&line, ", a cell is the largest of %lld x %lld", (long long)m->bin, (long long)m->bin);
     for (int i = 0; i < 8 && m->t->columns >= 40; i++) {
@@ -131,6 +158,8 @@ static void title(const matrix *m) {
     fv__head_title(&text, m->map, m->head);
     fv__buf_text(&text, ": query (row) attends to key (column)");
     fv__term_heading(m->t, text.data ? text.data : "");
+    if (fv__nearly_uniform(m->map, m->head))
+        fv__term_line(m->t, "Nearly uniform: every key gets about the same, so this matrix tells little.");
     fv__buf_free(&text);
 }
 

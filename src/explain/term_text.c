@@ -15,7 +15,7 @@ typedef struct panel {
     const fv__term *t;
     const fv_attribution *a;
     int64_t width;
-    double max;
+    fv__tone tone;
     line *lines;
     size_t count, capacity;
     fv_status status;
@@ -31,7 +31,7 @@ static void new_line(panel *p) {
 /* Plain text that fits on the line; `shade` is of the token it belongs to. */
 static void put(panel *p, const char *text, size_t size, double shade, bool shaded) {
     line *l = last_line(p);
-    int64_t columns = fv__text_columns(text, size);
+    int64_t columns = fv_text_columns(text, size);
     if (shaded) fv__term_ground(p->t, &l->text, shade);
     fv__buf_add(&l->text, text, size);
     if (shaded) fv__term_reset(p->t, &l->text);
@@ -45,14 +45,14 @@ static void put(panel *p, const char *text, size_t size, double shade, bool shad
 
 /* A token: on a line of its own when it does not fit on this one, cut into several when no line is long enough. */
 static void put_token(panel *p, const char *text, size_t size, double shade) {
-    int64_t columns = fv__text_columns(text, size);
+    int64_t columns = fv_text_columns(text, size);
     if (p->count == 0 || (last_line(p)->used + columns > p->width && last_line(p)->used > 0)) new_line(p);
     while (p->status == FV_OK && size > 0) {
         size_t part = 0, n;
         int64_t room = p->width - last_line(p)->used, used = 0;
         while (part < size) {
-            fv__utf8_next(text + part, size - part, &n, NULL);
-            int64_t wide = fv__text_columns(text + part, n);
+            n = fv__cluster(text + part, size - part);
+            int64_t wide = fv_text_columns(text + part, n);
             if (used + wide > room && used > 0) break;
             used += wide;
             part += n;
@@ -68,7 +68,7 @@ static void put_token(panel *p, const char *text, size_t size, double shade) {
 static void put_gap(panel *p, const char *text, size_t size) {
     for (size_t i = 0, n; p->status == FV_OK && i < size; i += n) {
         fv__utf8_next(text + i, size - i, &n, NULL);
-        int64_t wide = fv__text_columns(text + i, n);
+        int64_t wide = fv_text_columns(text + i, n);
         line *l = last_line(p);
         bool blank = text[i] == ' ';
         if (blank && (!l || l->used == 0 || l->text.data[l->text.size - 1] == ' ')) continue;
@@ -81,9 +81,8 @@ static void put_gap(panel *p, const char *text, size_t size) {
 }
 
 static double shade_of(const panel *p, int64_t token) {
-    double share = p->max > 0 ? p->a->value[token] / p->max : 0;
-    fv__scale scale = fv__scale_of(p->t->options->scale);
-    return share < 0 ? -fv__shade(scale, -share, 1) : fv__shade(scale, share, 1);
+    double value = p->a->value[token];
+    return value < 0 ? -fv__tone_shade(&p->tone, 0, -value) : fv__tone_shade(&p->tone, 0, value);
 }
 
 static void fill_token(panel *p, const fv_explain_sequence *s, int64_t i) {
@@ -107,7 +106,7 @@ static void fill_gap(panel *p, const fv_explain_sequence *s, int64_t from, int64
 static void fill(panel *p) {
     const fv_explain_sequence *s = &p->t->e->sequence[p->a->sequence];
     int64_t at = 0;
-    p->max = fv__largest(p->a->value, s->count);
+    p->tone = fv__attribution_tone(fv__scale_of(p->t->options->scale), p->a, s->count);
     for (int64_t i = 0; p->status == FV_OK && i < s->count; i++) {
         const fv_explain_token *token = &s->token[i];
         bool in_text = s->text && token->end > token->start;

@@ -70,7 +70,7 @@ static void classes(const fv__term *t) {
     for (int i = 0; i < count; i++) listed |= shown[i] == t->e->expected;
     if (!listed) shown[count++] = t->e->expected;
     for (int i = 0; i < count; i++) {
-        int64_t columns = fv__text_columns(t->e->class_of[shown[i]].name, strlen(t->e->class_of[shown[i]].name));
+        int64_t columns = fv_text_columns(t->e->class_of[shown[i]].name, strlen(t->e->class_of[shown[i]].name));
         if (columns > widest) widest = columns;
     }
     for (int i = 0; i < count; i++) class_line(t, shown[i], widest < limit ? widest : limit);

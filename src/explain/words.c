@@ -1,8 +1,49 @@
-/* words: the pieces of each word become one token. What a query attends to adds up over the pieces of a key word;
- * what a word attends to is the mean over its pieces. So rows that summed to one still do. */
+/* words: which tokens are one word, and a copy in which the pieces of each word are one token. */
 #include "explain/explain.h"
+#include "data/text.h"
 
 #include <string.h>
+
+/* ---- scripts without spaces: what a tokenizer calls a word is then a whole clause */
+
+static bool is_unspaced(int32_t code) {
+    static const int32_t block[][2] = {
+        {0x0E00, 0x0EFF}, /* Thai, Lao */ {0x0F00, 0x109F},    /* Tibetan, Burmese */
+        {0x1780, 0x17FF}, /* Khmer */ {0x19E0, 0x19FF},        /* Khmer symbols */
+        {0x2E80, 0x312F},                                      /* radicals, punctuation, kana, bopomofo */
+        {0x31A0, 0x31FF}, /* more of them */ {0xFF01, 0xFF9F}, /* full and half width */
+    };
+    if (fv__is_cjk(code)) return true;
+    for (size_t i = 0; i < sizeof block / sizeof *block; i++)
+        if (code >= block[i][0] && code <= block[i][1]) return true;
+    return false;
+}
+
+/* Whether a word ends between two tokens that the tokenizer gave one number. */
+static bool parts_here(const fv_explain_sequence *s, const fv_explain_token *a, const fv_explain_token *b) {
+    if (a->start == a->end || b->start == b->end || b->start < a->end) return false;
+    size_t length;
+    int64_t last = a->end - 1;
+    while (last > a->start && ((unsigned char)s->text[last] & 0xC0) == 0x80) last--;
+    int32_t before = fv__utf8_next(s->text + last, (size_t)(a->end - last), &length, NULL);
+    int32_t after = fv__utf8_next(s->text + b->start, s->size - (size_t)b->start, &length, NULL);
+    return (is_unspaced(before) || is_unspaced(after)) && !fv__is_mark(after);
+}
+
+void fv__part_words(fv_explain_sequence *s) {
+    int32_t given = -1, shift = 0;
+    for (int64_t i = 0; s->text && i < s->count; i++) {
+        fv_explain_token *token = &s->token[i];
+        if (token->word < 0) continue;
+        bool joins = i > 0 && token->word == given && s->token[i - 1].word >= 0;
+        given = token->word;
+        if (joins && shift < INT32_MAX - given && parts_here(s, &s->token[i - 1], token)) shift++;
+        token->word = given + shift;
+    }
+}
+
+/* ---- merging. What a query attends to adds up over the pieces of a key word; what a word attends to is the mean over
+ * its pieces. So rows that summed to one still do. */
 
 /* Tokens first[g] .. first[g + 1] - 1 of a sequence are group g. */
 typedef struct grouping {

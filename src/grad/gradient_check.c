@@ -162,7 +162,7 @@ static fv_status check_all(check *c, fv_params *params, target *targets, int cou
 
 static fv_status usable(const fv_tensor *leaves, int count, const fv_params *params) {
     if (params && fv__params_dtype(params) != FV_F64)
-        return fv__fail(FV_USAGE, "fv_grad_check: parameters must be f64");
+        return fv__fail(FV_USAGE, "fv_grad_check: parameters\n  expected f64\n  found:   f32");
     for (int i = 0; i < count; i++)
         if (leaves[i].dtype != FV_F64 || !fv_tensor_contiguous(&leaves[i]))
             return fv__fail(FV_USAGE, "fv_grad_check: leaf %d must be f64 and contiguous", i);

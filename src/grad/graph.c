@@ -75,7 +75,7 @@ bool fv__ready(fv_graph *g, const char *where, fv_node *const *in, int inputs) {
     if (g->status != FV_OK) return false;
     for (int i = 0; i < inputs; i++) {
         if (in[i] && in[i] != &g->empty) continue;
-        fv_graph_failed(g, fv__fail(FV_USAGE, "%s: input %d is missing", where, i));
+        fv_graph_failed(g, fv__fail(FV_USAGE, "%s: input %d\n  expected a node\n  found:   NULL", where, i));
         return false;
     }
     return true;
@@ -187,7 +187,7 @@ double fv_node_scalar(const fv_node *node) {
 static fv_node *source(fv_graph *g, const fv_tensor *x, bool leaf) {
     if (g->status != FV_OK) return &g->empty;
     if (x->rank < 1 || (!x->data && fv_tensor_count(x) != 0))
-        return fv_graph_failed(g, fv__fail(FV_USAGE, "graph: a source without data"));
+        return fv_graph_failed(g, fv__fail(FV_USAGE, "graph: a source\n  expected data\n  found:   NULL"));
     fv_node *node;
     if (x->dtype == g->dtype && fv_tensor_contiguous(x)) {
         node = blank(g);
@@ -209,8 +209,9 @@ fv_node *fv_op_leaf(fv_graph *g, const fv_tensor *x) { return source(g, x, true)
 fv_node *fv_op_param(fv_graph *g, int index) {
     if (g->status != FV_OK) return &g->empty;
     if (index < 0 || index >= g->param_count)
-        return fv_graph_failed(
-            g, fv__fail(FV_USAGE, "fv_op_param: there is no parameter %d of %d", index, g->param_count));
+        return fv_graph_failed(g,
+                               fv__fail(FV_USAGE, "fv_op_param: index\n  expected 0 or more, below %d\n  found:   %d",
+                                        g->param_count, index));
     if (g->param_node[index]) return g->param_node[index];
     if (g->mode == FV_MODE_TRAIN && fv_params_grads(g->params) != FV_OK) return fv_graph_failed(g, FV_NO_RESOURCES);
     fv_param p = fv_params_get(g->params, index);
@@ -265,7 +266,9 @@ static fv_status start(fv_graph *g, fv_node *node, const fv_tensor *cotangent) {
     if (cotangent && !fv_tensor_same_shape(cotangent, &node->value))
         return fv__fail(FV_USAGE, "fv_graph_backward: the cotangent has another shape than the node");
     if (!cotangent && fv__count(node) != 1)
-        return fv__fail(FV_USAGE, "fv_graph_backward: the node is not a scalar and no cotangent is given");
+        return fv__fail(
+            FV_USAGE,
+            "fv_graph_backward: the node\n  expected a scalar, or a cotangent of its shape\n  found:   neither");
     fv_tensor grad = fv__grad_of(g, node, NULL);
     if (!grad.data) return g->status;
     if (cotangent) return fv_tensor_copy(&grad, cotangent);

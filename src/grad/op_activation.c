@@ -65,7 +65,8 @@ static void activation_back(fv_graph *g, fv_node *node) {
 fv_node *fv_op_activation(fv_graph *g, fv_node *x, fv_activation kind) {
     if (!fv__ready(g, "fv_op_activation", &x, 1)) return &g->empty;
     if ((unsigned)kind >= FV_ACTIVATIONS)
-        return fv_graph_failed(g, fv__fail(FV_USAGE, "fv_op_activation: no activation %d", kind));
+        return fv_graph_failed(
+            g, fv__fail(FV_USAGE, "fv_op_activation: kind\n  expected one of fv_activation\n  found:   %d", kind));
     x = fv__node_dense(g, x);
     fv_node *y = fv__node_like(g, x, &x, 1, activation_back);
     if (y == &g->empty || !(y->saved = fv__graph_copy(g, &kind, 1, sizeof kind))) return &g->empty;

@@ -206,7 +206,8 @@ fv_status fv_graph_attention(const fv_graph *g, int index, fv_attention_record *
     const fv__attend_call *c = g->attend_first;
     for (int i = 0; c && i < index; i++) c = c->next;
     if (!c || index < 0)
-        return fv__fail(FV_USAGE, "fv_graph_attention: there is no call %d of %d", index, g->attend_count);
+        return fv__fail(FV_USAGE, "fv_graph_attention: index of a call\n  expected 0 or more, below %d\n  found:   %d",
+                        g->attend_count, index);
     *record = (fv_attention_record){.name = c->name, .plan = c->plan, .call = c->call, .x = c->x};
     memset(record->x.d, 0, sizeof record->x.d);
     record->x.d[FV_OUT] = fv__grad_at(c->out);

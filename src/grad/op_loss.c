@@ -80,13 +80,16 @@ static void entropy_back(fv_graph *g, fv_node *node) {
 
 static fv_status check_labels(const fv_targets *t, int64_t rows, int64_t classes) {
     if (!t->labels == !t->soft)
-        return fv__fail(FV_USAGE, "fv_op_cross_entropy: give labels or soft targets, one of them");
+        return fv__fail(FV_USAGE, "fv_op_cross_entropy: targets\n  expected labels or soft targets\n  found:   %s",
+                        t->labels ? "both" : "neither");
     if (!(t->label_smoothing >= 0 && t->label_smoothing <= 1))
-        return fv__fail(FV_USAGE, "fv_op_cross_entropy: label smoothing %g\n  expected 0 to 1", t->label_smoothing);
+        return fv__fail(FV_USAGE, "fv_op_cross_entropy: label smoothing\n  expected 0 to 1\n  found:   %g",
+                        t->label_smoothing);
     for (int64_t n = 0; t->labels && n < rows; n++)
         if (t->labels[n] < -1 || t->labels[n] >= classes)
-            return fv__fail(FV_BAD_DATA, "fv_op_cross_entropy: label %d in row %lld\n  expected 0 to %lld, or -1",
-                            t->labels[n], (long long)n, (long long)classes - 1);
+            return fv__fail(FV_BAD_DATA,
+                            "fv_op_cross_entropy: label of row %lld\n  expected 0 to %lld, or -1\n  found:   %d",
+                            (long long)n, (long long)classes - 1, t->labels[n]);
     return FV_OK;
 }
 

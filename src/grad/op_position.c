@@ -57,11 +57,11 @@ fv_node *fv_op_add_positions(fv_graph *g, fv_node *x, fv_node *table, const fv_s
     if (!fv__sequences_take(g, "fv_op_add_positions", s, x->value.dim[0], &seq)) return &g->empty;
     if (!fv__positions_of(g, "fv_op_add_positions", &seq, first, &at)) return &g->empty;
     if (at.end > table->value.dim[0])
-        return fv_graph_failed(g,
-                               fv__fail(FV_BAD_DATA,
-                                        "fv_op_add_positions: a sequence of %lld tokens\n  expected at most %lld, the "
-                                        "rows of the table\n  try:     cut the text, or a larger max-length",
-                                        (long long)at.end, (long long)table->value.dim[0]));
+        return fv_graph_failed(
+            g, fv__fail(FV_BAD_DATA,
+                        "fv_op_add_positions: a sequence is too long\n  expected at most %lld tokens, the "
+                        "rows of the table\n  found:   %lld\n  try:     cut the text, or a larger max-length",
+                        (long long)table->value.dim[0], (long long)at.end));
     return fv_op_add(g, x, fv_op_embedding(g, table, at.row, x->value.dim[0]));
 }
 
@@ -110,7 +110,8 @@ fv_node *fv_op_rope(fv_graph *g, fv_node *x, const fv_sequences *s, const int64_
     fv__positions at;
     if (!fv__ready(g, "fv_op_rope", &x, 1)) return &g->empty;
     if (!can_turn(&x->value)) return fv__refuse(g, "fv_op_rope", "(1, H, T, D) or [T, D] with an even D", x);
-    if (!(base > 0)) return fv_graph_failed(g, fv__fail(FV_USAGE, "fv_op_rope: base %g\n  expected above 0", base));
+    if (!(base > 0))
+        return fv_graph_failed(g, fv__fail(FV_USAGE, "fv_op_rope: base\n  expected above 0\n  found:   %g", base));
     int64_t rows = x->value.dim[x->value.rank - 2], width = fv__columns(x);
     if (!fv__sequences_take(g, "fv_op_rope", s, rows, &seq)) return &g->empty;
     if (!fv__positions_of(g, "fv_op_rope", &seq, first, &at)) return &g->empty;

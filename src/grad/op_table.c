@@ -73,8 +73,9 @@ static void lookup_back(fv_graph *g, fv_node *node) {
 static fv_status check_ids(const char *where, const int32_t *ids, int64_t count, int64_t rows) {
     for (int64_t i = 0; i < count; i++)
         if (ids[i] < 0 || ids[i] >= rows)
-            return fv__fail(FV_BAD_DATA, "%s: id %d at place %lld\n  expected 0 to %lld, the rows of the table", where,
-                            ids[i], (long long)i, (long long)rows - 1);
+            return fv__fail(FV_BAD_DATA,
+                            "%s: id number %lld\n  expected 0 to %lld, the rows of the table\n  found:   %d", where,
+                            (long long)i, (long long)rows - 1, ids[i]);
     return FV_OK;
 }
 

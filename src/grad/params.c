@@ -34,7 +34,7 @@ struct fv_params {
 fv_status fv_params_create(fv_params **out, fv_dtype dtype, uint64_t seed) {
     *out = NULL;
     if (dtype != FV_F32 && dtype != FV_F64)
-        return fv__fail(FV_USAGE, "fv_params_create: parameters of type %s\n  expected f32 or f64",
+        return fv__fail(FV_USAGE, "fv_params_create: dtype\n  expected f32 or f64\n  found:   %s",
                         fv_dtype_name(dtype));
     fv_params *params = fv__alloc(sizeof *params);
     if (!params) return FV_NO_RESOURCES;
@@ -113,9 +113,9 @@ static fv_status make_room(fv_params *params, int64_t count) {
 
 static fv_status describe(const fv_params *params, entry *e, const char *name, int rank, const int64_t *dim) {
     if (rank < 1 || rank > FV_MAX_DIMS)
-        return fv__fail(FV_USAGE, "parameter %s: %d axes\n  expected 1 to %d", name, rank, FV_MAX_DIMS);
+        return fv__fail(FV_USAGE, "parameter %s: rank\n  expected 1 to %d\n  found:   %d", name, FV_MAX_DIMS, rank);
     if (fv_params_find(params, name) >= 0)
-        return fv__fail(FV_USAGE, "parameter %s: there is one of that name already", name);
+        return fv__fail(FV_USAGE, "parameter %s\n  expected a new name\n  found:   one of that name", name);
     size_t bytes;
     if (!fv__size_of(dim, rank, fv_dtype_size(params->dtype), &bytes))
         return fv__fail(FV_USAGE, "parameter %s: a size is negative or their product overflows", name);

@@ -12,11 +12,15 @@ bool fv__sequences_take(fv_graph *g, const char *where, const fv_sequences *s, i
         return out->cu != NULL;
     }
     bool fine = s->count >= 0 && s->cu[0] == 0 && s->cu[s->count] == rows;
-    for (int64_t n = 0; n < s->count && fine; n++) fine = s->cu[n] <= s->cu[n + 1];
+    int64_t bad = fine ? 0 : s->count > 0 ? s->count : 0;
+    for (int64_t n = 0; n < s->count && fine; n++) fine = s->cu[n] <= s->cu[n + 1], bad = n + 1;
     if (!fine) {
-        fv_graph_failed(
-            g, fv__fail(FV_USAGE, "%s: cu_seqlens do not fit\n  expected 0, never decreasing, at last %lld (the rows)",
-                        where, (long long)rows));
+        fv_graph_failed(g,
+                        fv__fail(FV_USAGE,
+                                 "%s: cu_seqlens do not fit\n  expected 0, never decreasing, at last %lld (the rows)\n"
+                                 "  found:   %lld sequences, from %lld, number %lld at %lld",
+                                 where, (long long)rows, (long long)s->count, (long long)s->cu[0], (long long)bad,
+                                 (long long)s->cu[bad]));
         return false;
     }
     *out = (fv_sequences){s->count, fv__graph_copy(g, s->cu, (size_t)s->count + 1, sizeof *s->cu)};

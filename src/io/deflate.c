@@ -61,8 +61,9 @@ fv_status fv__inflate(fv__buf *out, const void *bytes, size_t size, size_t limit
     inflateEnd(&z);
     if (result == Z_MEM_ERROR) return fv__fail(FV_NO_RESOURCES, "out of memory: inflate");
     if (total > limit)
-        return fv__fail(FV_BAD_DATA, "a compressed text is longer than the %zu bytes it may have", limit);
-    if (result != Z_STREAM_END) return fv__fail(FV_BAD_DATA, "a compressed text is damaged or cut short");
+        return fv__fail(FV_BAD_DATA, "a compressed text\n  expected at most %zu bytes\n  found:   more", limit);
+    if (result != Z_STREAM_END)
+        return fv__fail(FV_BAD_DATA, "a compressed text\n  expected its end\n  found:   a damaged or shortened one");
     return fv__buf_status(out);
 }
 

@@ -107,8 +107,8 @@ static fv_status find_header(const fv_tensor_file *f, size_t *start, size_t *siz
     if (f->bytes.size < 12) return bad(f, "is cut short in the .npy header");
     unsigned version = p[6];
     if (version < 1 || version > 3 || p[7] != 0)
-        return fv__fail(f->fault, "%s: .npy version %u.%u is not supported\n  expected 1.0, 2.0 or 3.0", f->path,
-                        version, p[7]);
+        return fv__fail(f->fault, "%s: version of .npy\n  expected 1.0, 2.0 or 3.0\n  found:   %u.%u", f->path, version,
+                        p[7]);
     *start = version == 1 ? 10 : 12;
     *size = p[8] | (size_t)p[9] << 8;
     if (version > 1) *size |= (size_t)p[10] << 16 | (size_t)p[11] << 24;
@@ -123,7 +123,7 @@ static fv_status find_type(const fv_tensor_file *f, const header *h, fv_dtype *d
     char order = h->descr[0];
     if (order == '>')
         return fv__fail(f->fault,
-                        "%s: elements are big-endian (%s)\n  expected little-endian\n"
+                        "%s: order of bytes\n  expected little-endian\n  found:   big-endian (%s)\n"
                         "  try:     numpy.save(name, a.astype(a.dtype.newbyteorder('<')))",
                         f->path, h->descr);
     for (int i = 0; i < TYPES && (order == '<' || order == '|'); i++) {
@@ -142,7 +142,12 @@ static fv_status parse_header(const fv_tensor_file *f, header *h, size_t start, 
     h->end = h->at + size;
     if (take_dictionary(h)) return FV_OK;
     if (h->rank == FV_MAX_DIMS && !h->have_shape) return bad(f, "the array has more than 6 dimensions");
-    return bad(f, "malformed .npy header\n  expected {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }");
+    const char *line = (const char *)f->bytes.data + start;
+    return fv__fail(
+        f->fault,
+        "%s: malformed .npy header\n  expected {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n"
+        "  found:   %.*s",
+        f->path, (int)(size < 80 ? size : 80), line);
 }
 
 fv_status fv__npy_parse(fv_tensor_file *file) {
@@ -200,7 +205,8 @@ fv_status fv_npy_write(const char *path, const fv_tensor *tensor) {
     size_t bytes;
     if (!code_of(as) || !fv__size_of(tensor->dim, tensor->rank, fv_dtype_size(as), &bytes))
         return fv__fail(FV_USAGE, "%s: the size of the array overflows, or its type is unknown", path);
-    if (bytes && !tensor->data) return fv__fail(FV_USAGE, "%s: an array without data", path);
+    if (bytes && !tensor->data)
+        return fv__fail(FV_USAGE, "%s: an array to be written\n  expected data\n  found:   NULL", path);
     fv__buf text = {0};
     fv_status status = build_header(&text, tensor, as);
     if (status == FV_OK) status = write_all(path, &text, tensor, as);

@@ -71,10 +71,10 @@ fv_status fv__png_encode(fv__buf *out, const unsigned char *pixels, int64_t widt
     bool fits = fv__size_of((int64_t[]){height, width, channels}, 3, 1, &bytes);
     if (!fits || width < 1 || height < 1 || width > 1000000 || height > 1000000 ||
         (channels != 1 && channels != 3 && channels != 4))
-        return fv__fail(
-            FV_USAGE,
-            "picture of %lld x %lld with %d channels\n  expected 1 to 1000000 pixels a side, 1, 3 or 4 channels",
-            (long long)width, (long long)height, channels);
+        return fv__fail(FV_USAGE,
+                        "picture: its size\n  expected 1 to 1000000 pixels a side, 1, 3 or 4 channels\n"
+                        "  found:   %lld x %lld pixels, %d channels",
+                        (long long)width, (long long)height, channels);
     sink s = {.out = out};
     png_structp png = create(&s);
     png_infop info = png ? png_create_info_struct(png) : NULL;

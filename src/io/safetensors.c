@@ -58,8 +58,8 @@ static fv_status read_shape(const fv_tensor_file *f, entry *e, const fv__json *a
     if (fv__json_kind_of(shape) != FV_JSON_ARRAY) return bad_tensor(f, e->name, "has no \"shape\" (a list of sizes)");
     size_t rank = fv__json_count(shape);
     if (rank > FV_MAX_DIMS)
-        return fv__fail(f->fault, "%s: tensor \"%s\": has %zu dimensions, %d are supported", f->path, e->name, rank,
-                        FV_MAX_DIMS);
+        return fv__fail(f->fault, "%s: tensor \"%s\": rank\n  expected at most %d\n  found:   %zu", f->path, e->name,
+                        FV_MAX_DIMS, rank);
     e->rank = (int)rank;
     for (size_t i = 0; i < rank; i++) {
         const fv__json *size = fv__json_at(shape, i);
@@ -110,7 +110,9 @@ static fv_status read_metadata(fv_tensor_file *f, const fv__json *about) {
     if (fv__json_kind_of(about) != FV_JSON_OBJECT) return bad_file(f, "\"__metadata__\" is not an object");
     for (void *pair = fv__json_first(about); pair; pair = fv__json_next(about, pair)) {
         const char *value = fv__json_text(fv__json_value(pair));
-        if (!value) return fv__fail(f->fault, "%s: metadata \"%s\" is not a string", f->path, fv__json_key(pair));
+        if (!value)
+            return fv__fail(f->fault, "%s: metadata \"%s\"\n  expected a string\n  found:   another type", f->path,
+                            fv__json_key(pair));
         FV_TRY(fv__tensor_file_add_metadata(f, fv__json_key(pair), value));
     }
     return FV_OK;
@@ -182,7 +184,7 @@ static uint64_t little_endian_64(const unsigned char *p) {
 }
 
 static fv_status header_size(const fv_tensor_file *f, uint64_t *size) {
-    if (f->bytes.size < 8) return bad_file(f, "is too short for a safetensors file");
+    if (f->bytes.size < 8) return bad_file(f, "not a safetensors file\n  expected 8 bytes or more\n  found:   fewer");
     *size = little_endian_64(f->bytes.data);
     if (*size > HEADER_LIMIT)
         return fv__fail(f->fault,
@@ -193,7 +195,7 @@ static fv_status header_size(const fv_tensor_file *f, uint64_t *size) {
         return fv__fail(f->fault, "%s: is cut short\n  expected a header of %" PRIu64 " bytes\n  found:   %zu", f->path,
                         *size, f->bytes.size - 8);
     if (*size < 2 || f->bytes.data[8] != '{')
-        return bad_file(f, "is not a safetensors file: its header is not a JSON object");
+        return bad_file(f, "not a safetensors file\n  expected a header that is a JSON object\n  found:   other bytes");
     return FV_OK;
 }
 

@@ -58,10 +58,12 @@ static fv_status check_tensor(const fv_named_tensor *t, const fv_named_tensor *b
     fv_tensor_describe(&t->tensor, shape, sizeof shape);
     if (!strcmp(t->name, "__metadata__") || fv__utf8_valid(t->name, strlen(t->name)) != strlen(t->name))
         return fv__fail(FV_USAGE, "a tensor cannot be named \"%s\" in a safetensors file", t->name);
-    if (before && !strcmp(before->name, t->name)) return fv__fail(FV_USAGE, "two tensors are named \"%s\"", t->name);
+    if (before && !strcmp(before->name, t->name))
+        return fv__fail(FV_USAGE, "names of the tensors\n  expected each once\n  found:   \"%s\" twice", t->name);
     if (!fv__size_of(t->tensor.dim, t->tensor.rank, fv_dtype_size(t->tensor.dtype), bytes))
         return fv__fail(FV_USAGE, "tensor \"%s\": the size of %s overflows", t->name, shape);
-    if (*bytes && !t->tensor.data) return fv__fail(FV_USAGE, "tensor \"%s\": %s without data", t->name, shape);
+    if (*bytes && !t->tensor.data)
+        return fv__fail(FV_USAGE, "tensor \"%s\"\n  expected data for %s\n  found:   NULL", t->name, shape);
     return FV_OK;
 }
 
@@ -111,7 +113,9 @@ static fv_status write_all(const char *path, const fv__buf *header, const fv_nam
 
 fv_status fv_safetensors_write(const char *path, const fv_named_tensor *tensors, int64_t count,
                                const char *const *metadata) {
-    if (count < 0) return fv__fail(FV_USAGE, "safetensors: a negative number of tensors");
+    if (count < 0)
+        return fv__fail(FV_USAGE, "safetensors: number of tensors\n  expected 0 or more\n  found:   %lld",
+                        (long long)count);
     const fv_named_tensor **order = fv__alloc_array((size_t)count + 1, sizeof *order);
     if (!order) return FV_NO_RESOURCES;
     for (int64_t i = 0; i < count; i++) order[i] = &tensors[i];

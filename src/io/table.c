@@ -50,8 +50,8 @@ static fv_status guess_format(fv__table *t) {
     if (!dot) return FV_OK;
     if (!strcasecmp(dot, ".json"))
         return fv__fail(FV_BAD_DATA,
-                        "%s: a .json file is not a table\n  expected JSON lines, one object per line\n"
-                        "  try:     jq -c '.[]' %s > lines.jsonl   or   --format jsonl",
+                        "%s: not a table\n  expected JSON lines, one object per line\n  found:   a .json file\n"
+                        "  try:     jq -c '.[]' %s > lines.jsonl   or   --input-format jsonl",
                         t->name, t->name);
     for (int i = 0; i < FORMATS; i++)
         if (listed(formats[i].extensions, dot)) t->format = formats[i].format;
@@ -146,12 +146,12 @@ static fv_status no_such_column(const fv__table *t, const char *asked) {
     if (!t->names && !is_number(asked)) {
         if (t->header == FV_HEADER_NO)
             return fv__fail(FV_BAD_DATA,
-                            "%s: column \"%s\" is asked for by name, but there is no header\n"
-                            "  expected a number from 1 to %d",
-                            t->name, asked, t->width);
+                            "%s: no header has the names of the columns\n"
+                            "  expected a number from 1 to %d\n  found:   \"%s\"",
+                            t->name, t->width, asked);
         return fv__fail(FV_BAD_DATA,
                         "%s:1: the first row has no column \"%s\"\n  expected a header with the columns asked "
-                        "for, or their numbers from 1 to %d",
+                        "for, or their numbers from 1 to %d\n  found:   a row of values",
                         t->name, asked, t->width);
     }
     const char *near = t->names ? fv__nearest(asked, (const char *const *)t->names) : NULL;
@@ -179,7 +179,9 @@ static fv_status read_header(fv__table *t) {
     bool more = false;
     FV_TRY(next_row(t, &line, &more));
     if (!more)
-        return t->header == FV_HEADER_YES ? fv__fail(FV_BAD_DATA, "%s: is empty\n  expected a header", t->name) : FV_OK;
+        return t->header == FV_HEADER_YES
+                   ? fv__fail(FV_BAD_DATA, "%s: no header\n  expected a first row\n  found:   an empty file", t->name)
+                   : FV_OK;
     if (first_row_is_header(t)) {
         FV_TRY(keep_names(t, line));
     } else {

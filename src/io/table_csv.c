@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+static const char open_quote[] = "a quote\n  expected its end\n  found:   none";
+
 /* The end of the record that begins at t->at: its line break outside quotes, or the end of the file. */
 static fv_status record_end(const fv__table *t, const char **end, int64_t *lines) {
     bool quoted = false, at_start = true;
@@ -26,7 +28,8 @@ static fv_status record_end(const fv__table *t, const char **end, int64_t *lines
     *end = p;
     bool too_long = p < t->end && *p != '\n';
     if (quoted)
-        return fv__table_fail(t, opened, too_long ? "a quote is not closed within 16 MiB" : "a quote is not closed");
+        return fv__table_fail(t, opened,
+                              too_long ? "a quote\n  expected its end within 16 MiB\n  found:   none" : open_quote);
     return too_long ? fv__table_fail(t, t->line, "the line is longer than 16 MiB") : FV_OK;
 }
 
@@ -36,7 +39,7 @@ static fv_status quoted_field(fv__table *t, const char **p, const char *end, int
     size_t begin = t->scratch.size;
     for (;;) {
         const char *quote = memchr(*p, '"', (size_t)(end - *p));
-        if (!quote) return fv__table_fail(t, line, "a quote is not closed");
+        if (!quote) return fv__table_fail(t, line, open_quote);
         bool doubled = quote + 1 < end && quote[1] == '"';
         *p = quote + (doubled ? 2 : 1);
         if (doubled) {
@@ -55,7 +58,10 @@ static fv_status cut(fv__table *t, const char *p, const char *end, int64_t line)
     for (;;) {
         if (p < end && *p == '"') {
             FV_TRY(quoted_field(t, &p, end, line));
-            if (p < end && *p != t->delimiter) return fv__table_fail(t, line, "text after a closing quote");
+            if (p < end && *p != t->delimiter)
+                return fv__table_fail(t, line,
+                                      "a quoted field\n  expected a delimiter or the end of the line after the closing "
+                                      "quote\n  found:   text");
         } else {
             const char *stop = memchr(p, t->delimiter, (size_t)(end - p));
             FV_TRY(fv__table_field(t, p, (size_t)((stop ? stop : end) - p)));

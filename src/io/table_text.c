@@ -24,7 +24,8 @@ static int64_t line_of(const char *text, const char *bad, int64_t line) {
 fv_status fv__table_check_text(const fv__table *t, const char *text, size_t size, int64_t line) {
     if (size > FV_TABLE_RECORD_LIMIT) return fv__table_fail(t, line, "the line is longer than 16 MiB");
     const char *nul = memchr(text, '\0', size);
-    if (nul) return fv__table_fail(t, line_of(text, nul, line), "a NUL byte\n  expected text in UTF-8");
+    if (nul)
+        return fv__table_fail(t, line_of(text, nul, line), "not text\n  expected text in UTF-8\n  found:   a NUL byte");
     size_t valid = fv__utf8_valid(text, size);
     if (valid == size) return FV_OK;
     return fv__fail(FV_BAD_DATA, "%s:%" PRId64 ": not UTF-8: byte 0x%02X\n  try:     iconv -f ISO-8859-1 -t UTF-8 %s",
@@ -86,7 +87,8 @@ fv_status fv__table_fasttext(fv__table *t, int64_t *number, bool *more) {
         bool label = prefix && (size_t)(end - at) >= prefix && !memcmp(at, t->prefix, prefix);
         if (!label) return fv__table_field(t, at, (size_t)(end - at));
         while (at < end && !is_space(*at)) at++;
-        if ((size_t)(at - word) == prefix) return fv__table_fail(t, *number, "a label without a name");
+        if ((size_t)(at - word) == prefix)
+            return fv__table_fail(t, *number, "a label\n  expected a name behind the prefix\n  found:   none");
         FV_TRY(fv__table_field(t, word + prefix, (size_t)(at - word) - prefix));
         t->labels++;
     }

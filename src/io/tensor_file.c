@@ -17,16 +17,21 @@ static fv_status refuse_by_name(const fv_tensor_file *file) {
         size_t size;
         const char *what;
     } others[] = {
-        {"version https://git-lfs", 23, "is a Git LFS pointer, not the weights\n  try:     git lfs pull"},
+        {"version https://git-lfs", 23,
+         "not a tensor file\n  expected .safetensors or .npy\n  found:   a pointer of Git LFS\n  try:     git lfs "
+         "pull"},
         {"PK\3\4", 4,
-         "is a zip archive (.npz or a PyTorch pickle)\n  expected .safetensors or .npy\n"
+         "not a tensor file\n  expected .safetensors or .npy\n  found:   a zip archive (.npz or a PyTorch pickle)\n"
          "  try:     save with safetensors.torch.save_file or numpy.save"},
-        {"\x80\x02", 2, "is a Python pickle\n  expected .safetensors or .npy\n  try:     safetensors.torch.save_file"},
-        {"GGUF", 4, "is a GGUF file\n  expected .safetensors or .npy"},
-        {"\x89HDF", 4, "is an HDF5 file\n  expected .safetensors or .npy"},
+        {"\x80\x02", 2,
+         "not a tensor file\n  expected .safetensors or .npy\n  found:   a Python pickle\n  try:     "
+         "safetensors.torch.save_file"},
+        {"GGUF", 4, "not a tensor file\n  expected .safetensors or .npy\n  found:   a GGUF file"},
+        {"\x89HDF", 4, "not a tensor file\n  expected .safetensors or .npy\n  found:   an HDF5 file"},
     };
     if (file->bytes.size == 0)
-        return fv__fail(file->fault, "%s: is empty\n  expected .safetensors or .npy", file->path);
+        return fv__fail(file->fault, "%s: not a tensor file\n  expected .safetensors or .npy\n  found:   an empty file",
+                        file->path);
     /* a safetensors header of 640 bytes begins like a pickle of protocol 2; its JSON follows the length */
     if (file->bytes.size > 8 && file->bytes.data[0] == 0x80 && file->bytes.data[8] == '{') return FV_OK;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)

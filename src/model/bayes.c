@@ -46,6 +46,7 @@ static fv_status fit(fv_model *model, const fv_dataset *train) {
     FV_TRY(fv__features_learn(model, train->texts));
     FV_TRY(fv__count_based_make(model));
     fv_status status = fv__features_count(&x, model, train->texts);
+    if (status == FV_OK) fv__features_warn(model, &x);
     if (status == FV_OK) status = fv__counts_transpose(&by_column, &x);
     if (status == FV_OK) status = learn(model, &x, &by_column, train->label);
     fv__counts_free(&x);

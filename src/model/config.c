@@ -163,7 +163,8 @@ static fv_status read_labels(fv__config *config, fv__json_at_file top) {
     FV_TRY(fv__json_need_object(top, "id2label", &object));
     size_t count = fv__json_count(object);
     if (count < 2 || count > INT32_MAX)
-        return fv__fail(FV_BAD_MODEL, "%s: \"id2label\" names %zu classes\n  expected at least 2", top.where, count);
+        return fv__fail(FV_BAD_MODEL, "%s: \"id2label\"\n  expected at least 2 classes\n  found:   %zu", top.where,
+                        count);
     const char **name = fv__alloc_array(count, sizeof *name);
     if (!name) return FV_NO_RESOURCES;
     config->target.classes = (fv_classes){(int32_t)count, name};
@@ -174,8 +175,9 @@ static fv_status read_labels(fv__config *config, fv__json_at_file top) {
         snprintf(id, sizeof id, "%zu", c);
         FV_TRY(fv__json_need_text(at, id, NULL, &name[c]));
         if (!name[c])
-            return fv__fail(FV_BAD_MODEL, "%s: \"id2label\" has no class \"%s\"\n  expected the keys \"0\" to \"%zu\"",
-                            top.where, id, count - 1);
+            return fv__fail(FV_BAD_MODEL,
+                            "%s: \"id2label\"\n  expected the keys \"0\" to \"%zu\"\n  found:   no \"%s\"", top.where,
+                            count - 1, id);
     }
     return FV_OK;
 }
@@ -222,11 +224,12 @@ static fv_status read_sizes(fv__config *config, fv__json_at_file at) {
     FV_TRY(fv__json_need_int(at, "vocab_size", 0, &config->vocabulary));
     FV_TRY(fv__json_need_int(at, "grams", 0, &config->ngrams));
     if (config->vocabulary < 1 || config->vocabulary > INT32_MAX)
-        return fv__fail(FV_BAD_MODEL, "%s: \"vocab_size\" is %lld\n  expected at least 1", at.where,
+        return fv__fail(FV_BAD_MODEL, "%s: \"vocab_size\"\n  expected 1 or more, below 2^31\n  found:   %lld", at.where,
                         (long long)config->vocabulary);
     if (config->ngrams < 0 || config->ngrams > INT32_MAX - config->vocabulary)
-        return fv__fail(FV_BAD_MODEL, "%s: \"grams\" is %lld\n  expected 0 or more, below 2^31 with vocab_size",
-                        at.where, (long long)config->ngrams);
+        return fv__fail(FV_BAD_MODEL,
+                        "%s: \"grams\"\n  expected 0 or more, below 2^31 with vocab_size\n  found:   %lld", at.where,
+                        (long long)config->ngrams);
     return FV_OK;
 }
 

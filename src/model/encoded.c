@@ -44,10 +44,11 @@ static fv_status encode_labels(fv_encoded *e, const fv_model *model, const fv_da
     for (int64_t i = 0; status == FV_OK && i < e->count; i++) {
         e->label[i] = own[data->label[i]];
         if (e->label[i] < 0)
-            status = fv__fail(FV_BAD_DATA,
-                              "line %lld: the model does not know the label \"%s\"\n  expected one of its %d classes",
-                              data->line ? (long long)data->line[i] : (long long)i + 1,
-                              data->classes.name[data->label[i]], (int)known.count);
+            status = fv__fail(
+                FV_BAD_DATA,
+                "line %lld: a label the model does not know\n  expected one of its %d classes\n  found:   \"%s\"",
+                data->line ? (long long)data->line[i] : (long long)i + 1, (int)known.count,
+                data->classes.name[data->label[i]]);
     }
     fv__free(own);
     return status;

@@ -1,5 +1,6 @@
 /* Finding and counting features, see features.h. */
 #include "model/features.h"
+#include "data/text.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,17 +12,18 @@ static bool word_start(unsigned char c) {
     return c >= 0x80 || c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* Two or more characters that begin like a word. Pieces of subword tokenizers all count. */
-static bool counts(const fv_tokenizer *tokenizer, int32_t id) {
+/* Two or more characters that begin like a word, or one that can be a word. Pieces of subword tokenizers all count. */
+static fv__term term_of(const fv_tokenizer *tokenizer, int32_t id) {
     fv_special special = fv_tokenizer_special(tokenizer);
-    if (id == special.pad || id == special.unk || id == special.cls) return false;
+    if (id == special.pad || id == special.unk || id == special.cls) return FV__NO_TERM;
     const char *token = fv_tokenizer_token(tokenizer, id);
-    if (!token) return false; /* a number that the tokenizer skips */
-    if (strcmp(fv_tokenizer_kind(tokenizer), "word") != 0) return true;
-    if (!word_start((unsigned char)token[0])) return false;
-    int characters = 0;
-    for (const char *at = token; *at; at++) characters += ((unsigned char)*at & 0xC0) != 0x80;
-    return characters >= 2;
+    if (!token) return FV__NO_TERM; /* a number that the tokenizer skips */
+    if (strcmp(fv_tokenizer_kind(tokenizer), "word") != 0) return FV__WORD;
+    if (!word_start((unsigned char)token[0])) return FV__NO_TERM;
+    size_t size = strlen(token), first;
+    int32_t code = fv__utf8_next(token, size, &first, NULL);
+    if (fv__stands_alone(code)) return FV__CHARACTER;
+    return fv__is_one_letter_word(code) || size > first ? FV__WORD : FV__NO_TERM;
 }
 
 static fv_status index_ngrams(fv_model *model) {
@@ -32,10 +34,11 @@ static fv_status index_ngrams(fv_model *model) {
 }
 
 fv_status fv__features_prepare(fv_model *model) {
-    if (!model->is_term) {
-        model->is_term = fv__alloc((size_t)model->sizes.vocabulary);
-        if (!model->is_term) return FV_NO_RESOURCES;
-        for (int32_t id = 0; id < model->sizes.vocabulary; id++) model->is_term[id] = counts(model->tokenizer, id);
+    if (!model->term) {
+        model->term = fv__alloc((size_t)model->sizes.vocabulary);
+        if (!model->term) return FV_NO_RESOURCES;
+        for (int32_t id = 0; id < model->sizes.vocabulary; id++)
+            model->term[id] = (uint8_t)term_of(model->tokenizer, id);
     }
     fv__map_free(model->ngram_index);
     model->ngram_index = NULL;
@@ -56,7 +59,7 @@ static fv_status find_terms(fv__occurrences *out, const fv_model *model, const f
     FV_TRY(FV_GROW(&out->term, &out->term_capacity, (size_t)tokens->count + 1));
     *terms = 0;
     for (int64_t i = 0; i < tokens->count; i++)
-        if (tokens->id[i] == unknown || model->is_term[tokens->id[i]]) out->term[(*terms)++] = (int32_t)i;
+        if (tokens->id[i] == unknown || model->term[tokens->id[i]]) out->term[(*terms)++] = (int32_t)i;
     return FV_OK;
 }
 
@@ -65,18 +68,28 @@ static int64_t gram_of(const fv_model *model, int64_t prefix, int32_t token) {
     return fv__map_get(model->ngram_index, (const char *)key, sizeof key, -1);
 }
 
+/* Is a run of `order` terms from `first` one that may be a feature? It has up to word_ngrams of them, and one more when
+ * all are characters of scripts without spaces, whose words are longer than one. */
+static bool may_be_gram(const fv_model *model, const fv_tokens *tokens, const int32_t *first, int64_t order) {
+    if (order <= model->options.word_ngrams) return true;
+    if (order == 2 || order > model->options.word_ngrams + 1) return false;
+    for (int64_t i = 0; i < order; i++)
+        if (model->term[tokens->id[first[i]]] != FV__CHARACTER) return false;
+    return true;
+}
+
 fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const fv_tokens *tokens) {
-    int64_t terms, longest = model->options.word_ngrams;
+    int64_t terms, longest = model->options.word_ngrams + 1;
     FV_TRY(find_terms(out, model, tokens, &terms));
     FV_TRY(FV_GROW(&out->item, &out->item_capacity, (size_t)(terms * longest) + 1));
     out->count = 0;
     for (int64_t i = 0; i < terms; i++) {
         int64_t feature = tokens->id[out->term[i]];
-        if (!model->is_term[feature]) continue;
+        if (!model->term[feature]) continue;
         for (int64_t n = 1;; n++) {
             int32_t last = out->term[i + n - 1];
             out->item[out->count++] = (fv__occurrence){(int32_t)feature, out->term[i], last - out->term[i] + 1};
-            if (n == longest || i + n == terms) break;
+            if (i + n == terms || !may_be_gram(model, tokens, out->term + i, n + 1)) break;
             feature = gram_of(model, feature, tokens->id[out->term[i + n]]);
             if (feature < 0) break;
         }
@@ -86,9 +99,26 @@ fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const f
 
 /* ---- learning which runs of words there are */
 
+/* Is it a comma, a bracket or the like, which nobody expects to count? */
+static bool is_punctuation(const char *token) {
+    for (size_t left = strlen(token), length; left; token += length, left -= length)
+        if (!fv__is_punct(fv__utf8_next(token, left, &length, NULL))) return false;
+    return true;
+}
+
+void fv__features_warn(const fv_model *model, const fv__counts *x) {
+    enum { FEW = 200 };
+    if (x->words < FEW || x->left_out * 2 <= x->words) return;
+    fv__log(FV_LOG_WARN,
+            "%s: %lld of %lld words are no features: single letters, and words that were seen too seldom\n  try:     "
+            "--min-count 1, or --tokenizer bpe",
+            model->kind->info.name, (long long)x->left_out, (long long)x->words);
+}
+
 typedef struct counter {
     fv__map *texts; /* key -> texts that have it */
     fv__map *last;  /* key -> last text that counted it, so that each text counts once */
+    bool longer;    /* there are runs of one more that may be features */
 } counter;
 
 /* One more order: runs that extend a known run of `order - 1` words by one. */
@@ -100,11 +130,12 @@ static fv_status count_order(fv_model *model, fv_texts texts, int64_t order, cou
         FV_TRY(find_terms(found, model, tokens, &terms));
         for (int64_t i = 0; i + order <= terms; i++) {
             int64_t prefix = tokens->id[found->term[i]];
-            if (!model->is_term[prefix]) continue;
+            if (!model->term[prefix] || !may_be_gram(model, tokens, found->term + i, order)) continue;
+            c->longer = c->longer || (i + order < terms && may_be_gram(model, tokens, found->term + i, order + 1));
             for (int64_t n = 1; n < order - 1 && prefix >= 0; n++)
                 prefix = gram_of(model, prefix, tokens->id[found->term[i + n]]);
             int32_t next = tokens->id[found->term[i + order - 1]];
-            if (prefix < 0 || !model->is_term[next]) continue;
+            if (prefix < 0 || !model->term[next]) continue;
             int32_t key[2] = {(int32_t)prefix, next};
             if (fv__map_get(c->last, (const char *)key, sizeof key, -1) == t) continue;
             FV_TRY(fv__map_set(c->last, (const char *)key, sizeof key, t));
@@ -137,12 +168,14 @@ fv_status fv__features_learn(fv_model *model, fv_texts texts) {
     fv_tokens tokens = {0};
     fv__occurrences found = {0};
     fv_status status = fv__features_prepare(model);
-    for (int64_t order = 2; status == FV_OK && order <= model->options.word_ngrams; order++) {
+    bool more = model->options.word_ngrams > 1;
+    for (int64_t order = 2; status == FV_OK && more; order++) {
         counter c = {0};
         status = fv__map_create(&c.texts);
         if (status == FV_OK) status = fv__map_create(&c.last);
         if (status == FV_OK) status = count_order(model, texts, order, &c, &tokens, &found);
         if (status == FV_OK) status = keep_frequent(model, c.texts);
+        more = order < model->options.word_ngrams || c.longer;
         fv__map_free(c.texts);
         fv__map_free(c.last);
     }
@@ -181,6 +214,16 @@ static fv_status add_row(fv__counts *x, fv__occurrences *found, bool sublinear) 
     return FV_OK;
 }
 
+static void count_left_out(fv__counts *x, const fv_model *model, const fv_tokens *tokens) {
+    int32_t unknown = fv_tokenizer_special(model->tokenizer).unk;
+    for (int64_t i = 0; i < tokens->count; i++) {
+        int32_t id = tokens->id[i];
+        bool word = id == unknown || model->term[id] || !is_punctuation(fv_tokenizer_token(model->tokenizer, id));
+        x->words += word;
+        x->left_out += word && !model->term[id];
+    }
+}
+
 fv_status fv__features_count(fv__counts *x, const fv_model *model, fv_texts texts) {
     fv_tokens tokens = {0};
     fv__occurrences found = {0};
@@ -191,6 +234,7 @@ fv_status fv__features_count(fv__counts *x, const fv_model *model, fv_texts text
         status = fv_tokenizer_encode(model->tokenizer, &tokens, texts.text[t], texts.size[t]);
         if (status == FV_OK) status = fv__features_find(&found, model, &tokens);
         if (status == FV_OK) status = add_row(x, &found, model->options.sublinear);
+        if (status == FV_OK) count_left_out(x, model, &tokens);
     }
     fv_tokens_free(&tokens);
     fv__occurrences_free(&found);

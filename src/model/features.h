@@ -2,7 +2,8 @@
  *
  * Feature f < vocabulary is the token f; feature vocabulary + k is the k-th gram: the feature gram[k][0] followed by
  * the token gram[k][1]. So a run of three words is a run of two words plus one, and one small table describes them all.
- * Only terms count: words of two or more letters, as in scikit-learn's text vectorizers. */
+ * Only terms count: words of two or more letters, as in scikit-learn's text vectorizers, and characters of scripts that
+ * are written without spaces, whose runs are then character n-grams. */
 #ifndef FV_MODEL_FEATURES_H
 #define FV_MODEL_FEATURES_H
 
@@ -15,10 +16,14 @@ typedef struct fv__counts {
     int32_t *column;
     float *value;
     size_t start_capacity, column_capacity, value_capacity;
+    int64_t words, left_out; /* tokens besides punctuation, and those of them that are no feature */
 } fv__counts;
 void fv__counts_free(fv__counts *x);
 /* The same numbers by columns: row f of the result lists the texts that have feature f. */
 fv_status fv__counts_transpose(fv__counts *out, const fv__counts *x);
+
+/* How a token counts: not at all, as a word, as a character of a script without spaces. */
+typedef enum fv__term { FV__NO_TERM, FV__WORD, FV__CHARACTER } fv__term;
 
 /* One occurrence of a feature: tokens [first, first + length) of the text. */
 typedef struct fv__occurrence {
@@ -40,6 +45,8 @@ fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const f
 fv_status fv__features_learn(fv_model *model, fv_texts texts);
 /* Counts of every text, by columns ascending; sublinear counts if the options say so. */
 fv_status fv__features_count(fv__counts *x, const fv_model *model, fv_texts texts);
+/* Says so when more than half of the words of the training texts are no features. */
+void fv__features_warn(const fv_model *model, const fv__counts *x);
 /* Multiplies by scale (columns) and divides each row by its length. */
 void fv__features_weigh(fv__counts *x, const float *scale);
 

@@ -146,6 +146,7 @@ static fv_status fit(fv_model *model, const fv_dataset *train) {
     FV_TRY(fv__features_learn(model, train->texts));
     FV_TRY(fv__count_based_make(model));
     fv_status status = fv__features_count(&x, model, train->texts);
+    if (status == FV_OK) fv__features_warn(model, &x);
     if (status == FV_OK) status = weigh(model, &x);
     if (status == FV_OK) status = learn(model, &x, train);
     fv__counts_free(&x);

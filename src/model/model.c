@@ -77,7 +77,7 @@ void fv_model_free(fv_model *model) {
     fv_params_free(model->params);
     fv__map_free(model->ngram_index);
     fv__free(model->ngram);
-    fv__free(model->is_term);
+    fv__free(model->term);
     fv__free(model->network);
     fv__blend_free(model->blend);
     fv__free(model);
@@ -86,7 +86,8 @@ void fv_model_free(fv_model *model) {
 fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors) {
     if (model->embed_table < 0 || vectors->dim != model->options.d_model)
         return fv__fail(FV_USAGE,
-                        "word vectors of dimension %lld do not fit\n  expected d_model %lld\n  try:     --d-model %lld",
+                        "word vectors do not fit\n  expected d-model %lld, their dimension\n  found:   %lld\n  try:    "
+                        " --d-model %lld",
                         (long long)vectors->dim, (long long)model->options.d_model, (long long)vectors->dim);
     float *table = fv_params_get(model->params, model->embed_table).value.data;
     int64_t found = fv_vectors_fill(vectors, model->tokenizer, table);

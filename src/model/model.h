@@ -71,7 +71,7 @@ struct fv_model {
     fv_params *params;
     int32_t *ngram;          /* (sizes.ngrams, 2) count-based kinds: feature that is the prefix, token that follows */
     fv__map *ngram_index;    /* the same, to look up */
-    bool *is_term;           /* (vocabulary) count-based kinds: tokens that are counted */
+    uint8_t *term;           /* (vocabulary) count-based kinds: which tokens are counted, a fv__term */
     struct fv__blend *blend; /* kinds that blend: the members */
     void *network;           /* neural kinds: whatever the kind's own file keeps, see fv__network_new */
     int embed_table;         /* neural kinds: the parameter that word vectors start, -1 if absent */
@@ -136,8 +136,9 @@ void fv__probabilities(float *probability, const float *logit, int64_t classes);
     { name, type, offsetof(fv_model_options, field), standard, lo, hi, choices, help, .flags = flags_ }
 #define FV__ROW(name, type, field, standard, lo, hi, choices, help) \
     FV__FLAGGED_ROW(name, type, field, standard, lo, hi, choices, help, FV_OPTION_FIXED)
-#define FV__ROW_WORD_NGRAMS(standard) \
-    FV__ROW("word-ngrams", FV_OPT_INT, word_ngrams, standard, 1, 5, NULL, "longest run of words that is a feature")
+#define FV__ROW_WORD_NGRAMS(standard)                                     \
+    FV__ROW("word-ngrams", FV_OPT_INT, word_ngrams, standard, 1, 5, NULL, \
+            "longest run of words that is a feature; of characters, where words have no spaces, one more")
 #define FV__ROW_MIN_TEXTS(standard)                                         \
     FV__ROW("min-texts", FV_OPT_INT, min_texts, standard, 1, 1000000, NULL, \
             "leave out features of fewer training texts")

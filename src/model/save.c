@@ -177,9 +177,9 @@ static fv_status load(fv_model **model, const char *folder, bool may_blend) {
     *model = NULL;
     if (!fv__path_is_dir(folder))
         return fv__fail(FV_BAD_MODEL,
-                        "%s: no such model folder\n  expected a folder with config.json, model.safetensors and "
-                        "tokenizer.json",
-                        folder);
+                        "%s: not a model folder\n  expected a folder with config.json, model.safetensors and "
+                        "tokenizer.json\n  found:   %s",
+                        folder, fv__path_exists(folder) ? "a file" : "nothing of this name");
     FV_TRY(fv__path_join(&path, folder, "config.json"));
     fv_status status = fv__config_read(&config, path);
     fv__free(path);

@@ -168,11 +168,13 @@ static fv_status find_record(const fv_trace *trace, int64_t layer, int64_t head,
                              fv_attention_record *record) {
     int64_t tokens = trace->tokens->count;
     if (layer < 0 || layer >= trace->layers || head < 0 || head >= trace->heads)
-        return fv__fail(FV_USAGE, "no head %lld in layer %lld\n  expected layers below %lld, heads below %lld",
-                        (long long)head, (long long)layer, (long long)trace->layers, (long long)trace->heads);
+        return fv__fail(FV_USAGE,
+                        "trace: layer and head\n  expected 0 or more, below %lld and %lld\n  found:   %lld and %lld",
+                        (long long)trace->layers, (long long)trace->heads, (long long)layer, (long long)head);
     for (int64_t i = 0; rows && i < count; i++)
         if (rows[i] < 0 || rows[i] >= tokens)
-            return fv__fail(FV_USAGE, "no token %lld\n  expected 0 to %lld", (long long)rows[i], (long long)tokens - 1);
+            return fv__fail(FV_USAGE, "trace: row\n  expected 0 to %lld\n  found:   %lld", (long long)tokens - 1,
+                            (long long)rows[i]);
     return fv_graph_attention(fv__trace_shown(trace)->store->run.graph, (int)layer, record);
 }
 
@@ -211,8 +213,8 @@ fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer, int64_
 fv_status fv_trace_backward(fv_trace *trace, int64_t index) {
     fv__trace *t = trace->store;
     if (index < 0 || index >= trace->outputs)
-        return fv__fail(FV_USAGE, "no output %lld\n  expected 0 to %lld", (long long)index,
-                        (long long)trace->outputs - 1);
+        return fv__fail(FV_USAGE, "trace: output\n  expected 0 to %lld\n  found:   %lld", (long long)trace->outputs - 1,
+                        (long long)index);
     if (t->members) FV_TRY(fv__trace_blend_backward(t, index));
     if (trace->model->kind->build) {
         FV_TRY(forward(t)); /* a graph goes backward once */

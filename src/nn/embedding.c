@@ -42,7 +42,8 @@ static fv_node *scaled(const embedding *e, fv_graph *g, fv_node *x) {
 
 static bool is_embedding(const fv_layer *layer, fv_graph *g) {
     if (layer->kind == &fv__layer_embedding) return true;
-    fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s: %s does not read ids", layer->name, layer->kind->info.name));
+    fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s\n  expected an embedding, which reads ids\n  found:   %s",
+                                layer->name, layer->kind->info.name));
     return false;
 }
 

@@ -72,8 +72,7 @@ fv_status fv_layer_create(fv_layer **layer, const char *kind, fv_params *params,
         if (fv__is(kinds[i]->info.name, kind)) return fv__layer_new(layer, kinds[i], params, name, options);
         names[i] = kinds[i]->info.name;
     }
-    const char *near = fv__nearest(kind, names);
-    return fv__fail(FV_USAGE, "there is no layer \"%s\"%s%s", kind, near ? "\n  did you mean: " : "", near ? near : "");
+    return fv__unknown_name("layer", kind, names);
 }
 
 fv_status fv__layer_part(fv__name *name, const fv_layer *layer, const char *part) {
@@ -118,8 +117,8 @@ static fv_status check_grid(const fv_layer *layer, const fv_flow *flow) {
 fv_node *fv_layer_forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow) {
     if (!fv__ready(g, layer->name, &flow->x, 1)) return &g->empty;
     if (layer->in && fv__columns(flow->x) != layer->in)
-        return fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s: an input of %lld columns\n  expected %lld", layer->name,
-                                           (long long)fv__columns(flow->x), (long long)layer->in));
+        return fv_graph_failed(g, fv__fail(FV_USAGE, "layer %s: its input\n  expected %lld columns\n  found:   %lld",
+                                           layer->name, (long long)layer->in, (long long)fv__columns(flow->x)));
     fv_status status = flow->grid ? check_grid(layer, flow) : FV_OK;
     return status == FV_OK ? layer->kind->forward(layer, g, flow) : fv_graph_failed(g, status);
 }

@@ -54,15 +54,7 @@ static fv_status find(const char *name, const fv__optimizer_kind **kind) {
         names[i] = kinds[i]->info.name;
         if (strcmp(names[i], name) == 0) return FV_OK;
     }
-    const char *near = fv__nearest(name, names);
-    fv__buf list = {0};
-    for (size_t i = 0; i < KINDS; i++) fv__buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
-    fv_status status = fv__buf_status(&list);
-    if (status == FV_OK)
-        status = fv__fail(FV_USAGE, "unknown optimizer\n  expected one of: %s\n  found:   %s%s%s", list.data, name,
-                          near ? "\n  did you mean: " : "", near ? near : "");
-    fv__buf_free(&list);
-    return status;
+    return fv__unknown_name("optimizer", name, names);
 }
 
 fv_status fv__optimizer_complete(fv_optimizer_options *options, const fv__optimizer_kind **kind) {

@@ -51,8 +51,5 @@ fv_status fv_schedule_find(fv_schedule_kind *kind, const char *name) {
         if (strcmp(kinds[i].name, name) == 0) return *kind = (fv_schedule_kind)i, FV_OK;
         names[i] = kinds[i].name;
     }
-    const char *near = fv__nearest(name, names);
-    return fv__fail(FV_USAGE,
-                    "unknown schedule\n  expected constant, linear, cosine or inverse-sqrt\n  found:   %s%s%s", name,
-                    near ? "\n  did you mean: " : "", near ? near : "");
+    return fv__unknown_name("schedule", name, names);
 }

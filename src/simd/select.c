@@ -39,9 +39,10 @@ fv_status fv_set_isa(const char *name) {
     int isa = name ? 0 : FV_ISAS;
     while (name && isa < FV_ISAS && strcmp(name, fv__isa_name((fv__isa)isa))) isa++;
     if (name && isa == FV_ISAS)
-        return fv__fail(FV_USAGE, "instruction set \"%s\"\n  expected scalar, avx2, avx512 or neon", name);
+        return fv__fail(FV_USAGE, "unknown instruction set\n  expected scalar, avx2, avx512 or neon\n  found:   \"%s\"",
+                        name);
     if (!fv__cpu_isa_set((fv__isa)isa) || !fv__simd_use((fv__isa)isa))
-        return fv__fail(FV_USAGE, "instruction set \"%s\": not on this machine", name);
+        return fv__fail(FV_USAGE, "instruction set\n  expected one that this machine has\n  found:   \"%s\"", name);
     return FV_OK;
 }
 

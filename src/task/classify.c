@@ -16,14 +16,16 @@ static bool same_classes(fv_classes a, fv_classes b) {
 
 static fv_status check(const fv_dataset *train, const fv_dataset *valid) {
     if (!train->label || train->texts.count == 0)
-        return fv__fail(FV_BAD_DATA, "nothing to learn from: no labelled texts");
+        return fv__fail(FV_BAD_DATA, "nothing to learn from\n  expected texts with labels\n  found:   none");
     int64_t i = 1;
     while (i < train->texts.count && train->label[i] == train->label[0]) i++;
     if (i == train->texts.count)
-        return fv__fail(FV_BAD_DATA, "all %lld training texts have the label \"%s\"\n  expected at least two classes",
-                        (long long)train->texts.count, train->classes.name[train->label[0]]);
+        return fv__fail(
+            FV_BAD_DATA,
+            "nothing to learn from\n  expected at least two classes\n  found:   \"%s\" for all %lld training texts",
+            train->classes.name[train->label[0]], (long long)train->texts.count);
     if (!valid || (valid->label && same_classes(valid->classes, train->classes))) return FV_OK;
-    return fv__fail(FV_BAD_DATA, "the validation texts have other classes than the training texts");
+    return fv__fail(FV_BAD_DATA, "validation\n  expected the classes of the training texts\n  found:   others");
 }
 
 static void prepare(fv__target *target, const fv_dataset *train) {
@@ -76,7 +78,8 @@ static void summarize(fv_metrics *m) {
 fv_status fv_metrics_of(fv_metrics **out, const int32_t *label, const float *probability, int64_t count,
                         int32_t classes) {
     *out = NULL;
-    if (count < 1 || classes < 1) return fv__fail(FV_BAD_DATA, "nothing to judge: no labelled texts");
+    if (count < 1 || classes < 1)
+        return fv__fail(FV_BAD_DATA, "nothing to evaluate\n  expected texts with labels\n  found:   none");
     fv_metrics *m = metrics_new(classes);
     if (!m) return FV_NO_RESOURCES;
     int64_t *support = (int64_t *)m->support, *confusion = (int64_t *)m->confusion;
@@ -101,7 +104,8 @@ void fv_metrics_free(fv_metrics *metrics) { fv__free(metrics); }
 
 static fv_status evaluate(fv_evaluation *e, const fv_model *model, const fv_encoded *encoded, const float *answer) {
     fv_metrics *m;
-    if (!encoded->label) return fv__fail(FV_BAD_DATA, "nothing to judge: no labelled texts");
+    if (!encoded->label)
+        return fv__fail(FV_BAD_DATA, "nothing to evaluate\n  expected texts with labels\n  found:   none");
     FV_TRY(fv_metrics_of(&m, encoded->label, answer, e->count, model->target.outputs));
     e->metrics = m;
     e->scores.score[0].value = m->accuracy;

@@ -11,7 +11,7 @@
 
 static fv_status check(const fv_dataset *train, const fv_dataset *valid) {
     if (!train->number || train->texts.count == 0)
-        return fv__fail(FV_BAD_DATA, "nothing to learn from: no texts with numbers");
+        return fv__fail(FV_BAD_DATA, "nothing to learn from\n  expected texts with numbers\n  found:   none");
     int64_t i = 1;
     while (i < train->texts.count && train->number[i] == train->number[0]) i++;
     if (i == train->texts.count)
@@ -19,7 +19,9 @@ static fv_status check(const fv_dataset *train, const fv_dataset *valid) {
                         "nothing to learn from\n  expected at least two different numbers\n  found:   %g, of all %lld "
                         "training texts",
                         train->number[0], (long long)train->texts.count);
-    return !valid || valid->number ? FV_OK : fv__fail(FV_BAD_DATA, "the validation texts come without numbers");
+    return !valid || valid->number
+               ? FV_OK
+               : fv__fail(FV_BAD_DATA, "validation\n  expected texts with numbers\n  found:   none");
 }
 
 static double mean_of(const double *x, int64_t count) {
@@ -96,7 +98,7 @@ static double spearman(const double *target, const float *answer, int64_t count,
 
 fv_status fv_regression_scores(fv_scores *scores, const double *target, const float *answer, int64_t count) {
     fv__scores_init(scores, fv_task_find("regress"));
-    if (count < 1) return fv__fail(FV_BAD_DATA, "nothing to judge: no texts with numbers");
+    if (count < 1) return fv__fail(FV_BAD_DATA, "nothing to evaluate\n  expected texts with numbers\n  found:   none");
     double *ranks = fv__alloc_array((size_t)count, 2 * sizeof *ranks), square = 0, absolute = 0;
     place *list = fv__alloc_array((size_t)count, sizeof *list);
     double around = square_around(target, count, mean_of(target, count));
@@ -117,7 +119,8 @@ fv_status fv_regression_scores(fv_scores *scores, const double *target, const fl
 
 static fv_status evaluate(fv_evaluation *e, const fv_model *model, const fv_encoded *encoded, const float *answer) {
     (void)model;
-    if (!encoded->number) return fv__fail(FV_BAD_DATA, "nothing to judge: no texts with numbers");
+    if (!encoded->number)
+        return fv__fail(FV_BAD_DATA, "nothing to evaluate\n  expected texts with numbers\n  found:   none");
     return fv_regression_scores(&e->scores, encoded->number, answer, e->count);
 }
 

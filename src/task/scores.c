@@ -23,7 +23,8 @@ fv_status fv_scores_find(const fv_scores *scores, const char *name, fv_score *sc
         if (strcmp(scores->score[i].name, name) == 0) return *score = scores->score[i], FV_OK;
     fv__buf list = {0};
     list_scores(&list, scores);
-    fv_status status = fv__fail(FV_USAGE, "unknown metric '%s'\n  expected %s", name, list.data ? list.data : "none");
+    fv_status status =
+        fv__fail(FV_USAGE, "unknown metric\n  expected %s\n  found:   \"%s\"", list.data ? list.data : "none", name);
     fv__buf_free(&list);
     return status;
 }

@@ -31,8 +31,8 @@ bool fv_task_trains(const fv_task *task, const fv_model_kind *kind) { return tas
 fv_status fv__task_need(const fv__task **task, const fv_model *model) {
     *task = (const fv__task *)fv_task_of(model);
     if (*task && (*task)->info.target == model->target.type) return FV_OK;
-    return fv__fail(FV_BAD_MODEL, "the model was trained for the task \"%s\"%s", model->target.task,
-                    *task ? ", which has other targets" : ", which this version does not know");
+    return fv__fail(FV_BAD_MODEL, "the task of the model\n  expected one that fits its targets\n  found:   \"%s\"%s",
+                    model->target.task, *task ? ", which has other targets" : ", which this version does not know");
 }
 
 /* ---- options */

@@ -95,7 +95,8 @@ fv_status fv_tensor_copy(const fv_tensor *to, const fv_tensor *from) {
     int64_t count = fv_tensor_count(to);
     if (count < 0) return fv__fail(FV_USAGE, "tensor copy: the shape %s is too large", a);
     if (count == 0) return FV_OK;
-    if (!valid(to) || !valid(from)) return fv__fail(FV_USAGE, "tensor copy: no data in %s", valid(to) ? b : a);
+    if (!valid(to) || !valid(from))
+        return fv__fail(FV_USAGE, "tensor copy: %s\n  expected data\n  found:   NULL", valid(to) ? b : a);
     int64_t index[FV_MAX_DIMS] = {0};
     do copy_row(element_at(to, index), to, element_at(from, index), from, row_length(to));
     while (next_row(to, index));

@@ -111,7 +111,9 @@ static fv_status check(found *f, const char *path, const arrays *own) {
     f->fingerprint = fv_tensor_file_metadata(f->file, "about");
     const char *hash = fv_tensor_file_metadata(f->file, "hash");
     char expected[32];
-    if (!f->state || !f->fingerprint || !hash) return fv__fail(FV_BAD_MODEL, "%s: is not a checkpoint", path);
+    if (!f->state || !f->fingerprint || !hash)
+        return fv__fail(FV_BAD_MODEL,
+                        "%s: not a checkpoint\n  expected its state, fingerprint and hash\n  found:   less", path);
     FV_TRY(check_optimizer(f, path, own));
     f->array = *own;
     for (int i = 0; i < own->count; i++) {
@@ -242,8 +244,9 @@ fv_status fv__checkpoint_load(const char *folder, fv__state *state, fv__json **f
     fv_status status = FV_OK;
     *note = NULL;
     if (!fv_train_can_resume(folder))
-        return fv__fail(FV_BAD_MODEL, "%s: no checkpoint to resume from\n  expected %s/last/a.safetensors", folder,
-                        folder);
+        return fv__fail(FV_BAD_MODEL,
+                        "%s: no checkpoint to resume from\n  expected %s/last/a.safetensors\n  found:   no such file",
+                        folder, folder);
     for (int g = 0; g < GENERATIONS; g++) {
         f[g].file = NULL;
         if (!exists(folder, g)) continue;

@@ -11,7 +11,7 @@
 static fv_status check_folder(const fv_train_setup *setup) {
     const char *folder = setup->folder;
     const fv_model_kind *kind = fv_model_kind_find(setup->model.kind);
-    if (setup->resume && !folder) return fv__fail(FV_USAGE, "resume needs a run folder");
+    if (setup->resume && !folder) return fv__fail(FV_USAGE, "resume\n  expected a run folder\n  found:   none");
     if (setup->resume && (kind->can & FV_MODEL_BLENDS))
         return fv__fail(FV_USAGE,
                         "%s: a search is not resumed, it takes the time of its budget\n  expected a run of "

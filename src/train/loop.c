@@ -344,7 +344,7 @@ static fv_status compare(trainer *t, const fv__json *was) {
     if (!data || strcmp(data, now) != 0)
         return fv__fail(FV_USAGE,
                         "%s: the texts are not those the run began with\n  expected the same training and validation "
-                        "texts in the same order\n  try:     a new run folder",
+                        "texts in the same order\n  found:   others\n  try:     a new run folder",
                         t->run_log->folder);
     fv__json *options = fv__json_get(t->fingerprint, "options"), *before = fv__json_get(was, "options");
     for (void *i = fv__json_first(options); i; i = fv__json_next(options, i)) {
@@ -372,7 +372,8 @@ static fv_status load_best(trainer *t) {
     FV_TRY(fv_model_load(&best, t->run_log->folder));
     fv_status status = FV_OK;
     if (fv_params_flat(best->params).dim[0] != fv_params_flat(t->model->params).dim[0])
-        status = fv__fail(FV_BAD_MODEL, "%s: model.safetensors is not of this run", t->run_log->folder);
+        status = fv__fail(FV_BAD_MODEL, "%s: model.safetensors\n  expected that of this run\n  found:   another",
+                          t->run_log->folder);
     else
         memcpy(t->best, fv_params_flat(best->params).data, weight_bytes(t));
     fv_model_free(best);

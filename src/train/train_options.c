@@ -149,9 +149,7 @@ static fv_status unknown(const fv_option *const *tables, const char *name) {
     size_t count = 0;
     for (int t = 0; t < TABLES; t++)
         for (const fv_option *row = tables[t]; row->name && count < 127; row++) names[count++] = row->name;
-    const char *near = fv__nearest(name, names);
-    return fv__fail(FV_USAGE, "unknown option '%s'%s%s%s", name, near ? "      did you mean " : "", near ? near : "",
-                    near ? "?" : "");
+    return fv__unknown_name("option", name, names);
 }
 
 fv_status fv_train_setup_set(fv_train_setup *setup, const char *name, const char *value) {
@@ -170,7 +168,8 @@ static fv_status apply(fv_train_setup *setup, const char *setting) {
     const char *equals = strchr(setting, '=');
     char name[64];
     size_t length = equals ? (size_t)(equals - setting) : sizeof name;
-    if (length >= sizeof name) return fv__fail(FV_USAGE, "not a setting: '%s'\n  expected name=value", setting);
+    if (length >= sizeof name)
+        return fv__fail(FV_USAGE, "not a setting\n  expected name=value\n  found:   \"%s\"", setting);
     memcpy(name, setting, length);
     name[length] = 0;
     return fv_train_setup_set(setup, name, equals + 1);
@@ -180,10 +179,7 @@ fv_status fv_train_setup_preset(fv_train_setup *setup, const char *preset) {
     const fv_preset *found = fv_preset_find(preset);
     const char *names[32] = {NULL};
     for (size_t i = 0; i < fv_preset_count() && i < 31; i++) names[i] = fv_preset_at(i)->name;
-    const char *near = found ? NULL : fv__nearest(preset, names);
-    if (!found)
-        return fv__fail(FV_USAGE, "unknown preset '%s'%s%s%s", preset, near ? "      did you mean " : "",
-                        near ? near : "", near ? "?" : "");
+    if (!found) return fv__unknown_name("preset", preset, names);
     FV_TRY(fv_train_setup_init(setup, found->kind));
     for (const char *const *setting = found->settings; *setting; setting++) FV_TRY(apply(setup, *setting));
     return FV_OK;

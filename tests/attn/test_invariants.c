@@ -382,7 +382,7 @@ static void refusals(void **state) {
     (void)state;
     call good = call_make(2, 4, 2, 10, 12, 8, 6), c = good;
     call_run(&good);
-    c.how.mechanism = "softmx", call_refused(&c, "did you mean \"softmax\"");
+    c.how.mechanism = "softmx", call_refused(&c, "try:     softmax");
     c.how.mechanism = "topk:k=0", call_refused(&c, "\"k\"");
     c.how.mechanism = "topk:q=1", call_refused(&c, "q");
     c.how.mechanism = "topk:k", call_refused(&c, "name=value");
@@ -395,7 +395,7 @@ static void refusals(void **state) {
     c = good, c.how.reserved[0] = 1, call_refused(&c, "reserved words of fv_attention_options");
     c = good, c.how.mechanism = "topk", c.how.softcap = 1, call_refused(&c, "softcap");
     c = good, c.how.mechanism = "topk", c.how.dropout = 0.5, call_refused(&c, "dropout");
-    c = good, c.x.t[FV_V].rank = 0, c.x.d[FV_V].rank = 0, call_refused(&c, "needs operand \"v\"");
+    c = good, c.x.t[FV_V].rank = 0, c.x.d[FV_V].rank = 0, call_refused(&c, "expected operand \"v\"");
     c = good, c.x.t[FV_K].dim[2] = 11, call_refused(&c, "gradient");
     c = good, c.x.t[FV_K].dim[1] = c.x.d[FV_K].dim[1] = 3, call_refused(&c, "divides the heads");
     c = good, c.x.t[FV_K].dim[3] = c.x.d[FV_K].dim[3] = 7, call_refused(&c, "(B,Hkv,Lk,D)");
@@ -406,7 +406,7 @@ static void refusals(void **state) {
     c = good, c.x.t[FV_Q].dim[0] = -1, call_refused(&c, "fits in memory");
     c = good, c.x.t[FV_LSE].rank = 0, c.x.d[FV_LSE].rank = 0, call_refused(&c, "lse");
     c = good, c.x.t[FV_OUT].rank = 0, c.x.d[FV_OUT].rank = 0, call_refused(&c, "\"out\"");
-    c = good, c.x.t[FV_Q].data = NULL, call_refused(&c, "no data");
+    c = good, c.x.t[FV_Q].data = NULL, call_refused(&c, "expected data");
     c = good, c.x.t[FV_BETA] = c.x.t[FV_LSE], call_refused(&c, "does not take operand \"beta\"");
     int32_t live[2] = {3, 13}, cu[3] = {0, 7, 9};
     c = good, c.x.t[FV_KV_LEN] = fv_tensor_1d(live, FV_I32, 2), call_refused(&c, "0 to 12");

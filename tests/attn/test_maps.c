@@ -512,7 +512,7 @@ static void refusals(void **state) {
     w = good, refuse(&m, &w, NULL, "fv_attention_statistics_scratch");
     w = good, w.columns.dim[2] = 39, refuse(&m, &w, scratch, "f32[2,2,40]");
     w = good, w.columns.dtype = FV_F64, refuse(&m, &w, scratch, "\"columns\"");
-    w = good, w.columns.data = NULL, refuse(&m, &w, scratch, "without data");
+    w = good, w.columns.data = NULL, refuse(&m, &w, scratch, "expected data");
     w = good, w.entropy = w.columns, w.entropy.dim[1] = 1, refuse(&m, &w, scratch, "\"entropy\"");
     w = good, w.mean = fv_bhld(r.mean, FV_F32, 2, 2, 1, 1), w.pool_q = 0, refuse(&m, &w, scratch, "1 or more");
     w.pool_q = 10, w.pool_k = 40, refuse(&m, &w, scratch, "f32[2,2,3,1]");

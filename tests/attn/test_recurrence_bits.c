@@ -285,7 +285,7 @@ static void refusals(void **state) {
     c.x.d[FV_LOG_DECAY].rank = 0;
     c.x.t[FV_LOG_DECAY].rank = 2, call_refused(&c, "(B,H,Lk) = (3,4,200) or (B,H,Lk,D) = (3,4,200,12)"),
     c.x.t[FV_LOG_DECAY] = decay;
-    c.x.t[FV_LOG_DECAY].rank = 0, call_refused(&c, "needs operand \"log_decay\""), c.x.t[FV_LOG_DECAY] = decay;
+    c.x.t[FV_LOG_DECAY].rank = 0, call_refused(&c, "expected operand \"log_decay\""), c.x.t[FV_LOG_DECAY] = decay;
     c.x.t[FV_LSE] = fv_bhld(call_data(&c, FV_OUT), FV_F32, B, H, L, 1), c.x.t[FV_LSE].rank = 3;
     call_refused(&c, "no normalizer"), c.x.t[FV_LSE].rank = 0;
     c.x.t[FV_STATE].dim[0] = 1, call_refused(&c, "operand \"state\""), c.x.t[FV_STATE].dim[0] = B;
@@ -300,7 +300,7 @@ static void refusals(void **state) {
     const fv_tensor beta = c.x.t[FV_BETA];
     c.x.d[FV_BETA].rank = 0;
     c.x.t[FV_BETA].rank = 2, call_refused(&c, "(B,H,Lk) = (3,4,200)");
-    c.x.t[FV_BETA].rank = c.x.d[FV_BETA].rank = 0, call_refused(&c, "needs operand \"beta\""), c.x.t[FV_BETA] = beta;
+    c.x.t[FV_BETA].rank = c.x.d[FV_BETA].rank = 0, call_refused(&c, "expected operand \"beta\""), c.x.t[FV_BETA] = beta;
     c.x.t[FV_Q].dim[3] = c.x.t[FV_K].dim[3] = 1025, c.x.d[FV_Q].rank = c.x.d[FV_K].rank = 0;
     c.x.t[FV_STATE].rank = c.x.d[FV_STATE].rank = c.x.t[FV_STATE_OUT].rank = c.x.d[FV_STATE_OUT].rank = 0;
     call_refused(&c, "at most 1024");

@@ -124,7 +124,7 @@ static void maps(void **state) {
     float mean[1], some[L];
     assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
     fv_tensor to = fv_tensor_2d(NULL, FV_F32, 1, L);
-    refused(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, &row, 1, &to), "without data");
+    refused(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, &row, 1, &to), "expected data");
     to.data = some;
     refused(fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, &row, -1, &to),
             "number of rows\n  expected 0 or more\n  found:   -1");

@@ -304,7 +304,7 @@ static void refused(const char *mechanism, int64_t rows, int64_t columns, const 
 
 static void refusals(void **state) {
     (void)state;
-    refused("t5", 0, 0, "needs operand");
+    refused("t5", 0, 0, "expected operand");
     refused("t5", 2, 31, "32");
     refused("t5", 32, 2, "32");
     refused("t5:buckets=7", 2, 7, "an even number");

@@ -436,7 +436,7 @@ static void refusals(void **state) {
     o = standard, o.position = fv_tensor_1d(p, FV_I32, 4), refuse_options(o, "positions");
     o.position = fv_tensor_1d(x, FV_F32, 5), refuse_options(o, "i32 or i64");
     o.position = fv_tensor_2d(p, FV_I32, 3, 5), refuse_options(o, "(L) or (B|1,L)");
-    o = standard, o.cosine = fv_tensor_2d(c, FV_F32, 5, 4), refuse_options(o, "missing");
+    o = standard, o.cosine = fv_tensor_2d(c, FV_F32, 5, 4), refuse_options(o, "one of them");
     o.sine = fv_tensor_2d(c, FV_F32, 4, 5), refuse_options(o, "tables");
     o.sine = o.cosine, assert_int_equal(fv_rope_forward(&o, &t, &t), FV_OK);
     o.offset = 1, refuse_options(o, "found:   5");

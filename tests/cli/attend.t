@@ -175,7 +175,8 @@ err fovea: error: softmax does not take log_decay
 case a parameter of the mechanism without a name
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --tensor w
 exit 2
-err fovea: error: --tensor w: no name
+err fovea: error: --tensor: no name
+err   found:   w
 err   expected NAME=FILE, such as w=w.npy
 
 case unknown mechanism
@@ -192,13 +193,15 @@ err~ did you mean "left"?
 case rows that are not there
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --weights raw --rows 0,9
 exit 2
-err fovea: error: --rows 0,9: wrong numbers
+err fovea: error: --rows: wrong numbers
+err   found:   0,9
 err   expected numbers from 0 to 1, such as 0,2-3
 
 case an output of unknown kind
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --out o.txt
 exit 2
-err fovea: error: --out o.txt: unknown kind of file
+err fovea: error: --out: unknown kind of file
+err   found:   o.txt
 err   expected FILE.safetensors, FILE.npy or FOLDER/
 
 case an output that cannot be written
@@ -245,12 +248,14 @@ out~ mechanism,shape,type,threads,pass
 case benchmark of a wrong shape
 do fovea bench --shape 1,2
 exit 2
-err fovea: error: --shape 1,2: wrong shape
+err fovea: error: --shape: wrong shape
+err   found:   1,2
 
 case benchmark with a wrong number of threads
 do fovea bench -t 0
 exit 2
-err fovea: error: --threads 0: wrong numbers
+err fovea: error: --threads: wrong numbers
+err   found:   0
 
 case benchmark of several masks and types
 do fovea bench attention --shape 1,2,96,16 -r 1 --causal none,upper-left --dtype f32,f64 -o csv -q | cut -d, -f1-8,14 | sort -u
@@ -314,7 +319,8 @@ out softmax	1,2,150,16	f16	1	none	mean and largest of 64 x 64
 case benchmark of maps of packed sequences
 do fovea bench attention --statistics --packed 2..9 -r 1
 exit 2
-err fovea: error: --statistics and packed sequences exclude each other
+err fovea: error: --statistics
+err   found:   packed sequences
 
 case benchmark in turns with another program
 do printf '2\n\n' | fovea bench attention --turns --shape 1,2,32,8 -o tsv -q | grep -c '^$'
@@ -346,13 +352,15 @@ err~ no tensor "q"
 case benchmark of an unknown mask
 do fovea bench attention --causal upper
 exit 2
-err fovea: error: --causal upper: unknown or too many values
+err fovea: error: --causal: unknown or too many values
+err   found:   upper
 err   expected some of none, upper-left, lower-right, with commas between
 
 case benchmark of wrong lengths
 do fovea bench attention --packed 9..2
 exit 2
-err fovea: error: --packed 9..2: wrong lengths
+err fovea: error: --packed: wrong lengths
+err   found:   9..2
 
 case benchmark of training
 do fovea bench train --updates 15 --width 16 --heads 2 --layers 1 --length 16 --batch-size 8 -o tsv | head -n 1
@@ -418,7 +426,8 @@ err   try:     --q q.npy
 case past keys without past values
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --past-k q.npy
 exit 2
-err fovea: error: past_k without past_v: the keys and the values of a cache go together
+err fovea: error: a cache has keys and values
+err   found:   only past_k
 
 case a gradient of another shape
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy d.npy '<f4' '(1, 1, 2, 3)' 24; fovea attend q.npy q.npy q.npy --do d.npy
@@ -453,7 +462,8 @@ case rotary positions of a gate have nothing to turn
 do npy x.npy '<f4' '(1, 1, 3, 4)' 48; npy w.npy '<f4' '(1, 4)' 16; npy b.npy '<f4' '(1,)' 4
 do fovea attend --q x.npy --attention spatial-gate --tensor w=w.npy --tensor b=b.npy --rope half
 exit 2
-err fovea: error: --rope half: spatial-gate has no keys to rotate
+err fovea: error: --rope half
+err   found:   spatial-gate
 
 case a gate has no lse
 do npy x.npy '<f4' '(1, 1, 3, 4)' 48; npy w.npy '<f4' '(1, 4)' 16; npy b.npy '<f4' '(1,)' 4
@@ -483,7 +493,8 @@ out pooled_mean	f32[1,2,2,3]	0.333333	0.333333
 case a block of statistics that no sequence can have
 do npy q.npy '<f4' '(1, 2, 3, 4)' 96; fovea attend q.npy q.npy q.npy --statistics pooled --pool 9223372036854775807,1
 exit 2
-err fovea: error: --pool 9223372036854775807,1: wrong sizes
+err fovea: error: --pool: wrong sizes
+err   found:   9223372036854775807,1
 err expected BQ,BK, both from 1 to 2^48, such as 64,64
 
 case statistics of one head of two packed sequences
@@ -526,7 +537,8 @@ err   found:   rows
 case wrong sizes of blocks
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --statistics pooled --pool 2,0
 exit 2
-err fovea: error: --pool 2,0: wrong sizes
+err fovea: error: --pool: wrong sizes
+err   found:   2,0
 
 case statistics of every mechanism with weights
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention topk:k=1 --statistics columns; fovea attend q.npy q.npy q.npy --attention entmax --statistics entropy,pooled; fovea attend q.npy q.npy q.npy --attention linear --statistics columns
@@ -540,14 +552,17 @@ err~ expected a mechanism whose rows of weights sum to 1
 case the size of blocks without statistics of them
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --pool 8,8 --statistics entropy
 exit 2
-err fovea: error: --pool without --statistics pooled
+err fovea: error: --pool alone changes nothing
+err   found:   none
 
 case rotary positions that are not switched on
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --rope-base 500000
 exit 2
-err fovea: error: --rope-base without --rope
+err fovea: error: --rope-base alone changes nothing
+err   found:   none
 
 case a factor of rotary positions without the scaling it belongs to
 do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --rope half --rope-factor 4
 exit 2
-err fovea: error: --rope-factor without --rope-scaling
+err fovea: error: --rope-factor alone changes nothing
+err   found:   none

@@ -14,7 +14,8 @@ err fovea: error: empty.txt: no texts
 case a folder
 do fovea train .
 exit 3
-err fovea: error: .: is a folder
+err fovea: error: .: cannot be read
+err   found:   a folder
 err   expected a file
 
 case a file that cannot be read
@@ -30,7 +31,8 @@ err fovea: error: b.bin:1: not UTF-8: byte 0xFE
 case NUL byte
 do printf '__label__a x\000y\n__label__b z\n' > nul.txt; fovea train nul.txt
 exit 3
-err fovea: error: nul.txt:1: a NUL byte
+err fovea: error: nul.txt:1: not text
+err   found:   a NUL byte
 
 case invalid UTF-8
 do printf '__label__a fine\n__label__b x\377\376\n' > utf.txt; fovea train utf.txt
@@ -41,34 +43,40 @@ err   try:     iconv -f ISO-8859-1 -t UTF-8 utf.txt
 case no label
 do printf '1\twallet\tGive more sales to old clients\n__label__a x\n' > n.txt; fovea train n.txt
 exit 3
-err fovea: error: n.txt:1: no label found
+err fovea: error: n.txt:1: no label
+err   found:   a line without one
 
 case one class only
 do printf '__label__a x\n__label__a y\n' > one.txt; fovea train one.txt
 exit 3
-err fovea: error: one.txt: only one class, "a" (2 texts)
+err fovea: error: one.txt: only one class
+err   found:   "a" for all 2 texts
 
 case two labels on a line
 do printf '__label__a __label__b x\n__label__b y\n' > two.txt; fovea train two.txt
 exit 3
-err fovea: error: two.txt:1: 2 labels on one line
+err fovea: error: two.txt:1: several labels on one line
+err   found:   2
 
 case a label unseen in training
 do printf '__label__sport goal\n__label__weather rain\n' > new.txt; fovea eval "$FIX/bayes" new.txt
 exit 3
-err fovea: error: new.txt:2: label "weather" was not seen in training
+err fovea: error: new.txt:2: a label that was not seen in training
+err   found:   "weather"
 err   expected one of: politics, sport
 
 case a label of --valid unseen in training
 do printf '__label__weather rain\n' > new.txt; fovea train "$FIX/train.txt" --valid new.txt
 exit 3
-err fovea: error: new.txt:1: label "weather" was not seen in training
+err fovea: error: new.txt:1: a label that was not seen in training
+err   found:   "weather"
 nofile runs
 
 case unclosed quote
 do printf 'label,text\na,"open\nb,x\n' > q.csv; fovea train q.csv
 exit 3
-err fovea: error: q.csv:2: a quote is not closed
+err fovea: error: q.csv:2: a quote
+err   found:   none
 
 case duplicate header
 do printf 'label,label,text\na,b,c\n' > dup.csv; fovea train dup.csv
@@ -100,12 +108,14 @@ err~ fovea: error: bad.jsonl:2:9: malformed JSON
 case JSON line without the label
 do printf '{"text": "a"}\n' > miss.jsonl; fovea train miss.jsonl
 exit 3
-err fovea: error: miss.jsonl:1: no label found
+err fovea: error: miss.jsonl:1: no label
+err   found:   nothing
 
 case lines have no columns
 do fovea train "$FIX/train.txt" --split-col part
 exit 2
-err~ lines have no columns
+err~ --split-col needs columns
+err   found:   plain lines
 
 case unknown format
 do fovea train x.txt --format parquet
@@ -134,7 +144,8 @@ do fovea check "$FIX/train.txt" nix "$FIX/bayes"
 exit 3
 out~ train.txt: ok, 200 texts, 2 classes
 out~ bayes: ok, bayes
-err fovea: error: nix: no such file or folder
+err fovea: error: nix: cannot be read
+err   found:   nothing of this name
 
 case predict keeps the number of lines
 do printf 'goal team\n\nvote law\n' | fovea predict "$FIX/bayes" -q | wc -l | tr -d ' '
@@ -148,12 +159,14 @@ err fovea: error: nofile.txt: cannot open: No such file or directory
 case nothing to explain
 do fovea explain "$FIX/bayes" < /dev/null
 exit 3
-err fovea: error: standard input: there is no text to explain
+err fovea: error: standard input: nothing to explain
+err   found:   none
 
 case a list of data sets, and one that is none
 do fovea data | grep -q '^app16' && fovea data app61
 exit 2
-err fovea: error: unknown data set app61      did you mean app16?
+err fovea: error: unknown data set
+err   found:   "app61"
 
 case a NUL character that JSON spells out
 do printf '{"text": "a\\u0000b", "label": "c"}\n' > nul.jsonl; fovea train nul.jsonl

@@ -39,6 +39,19 @@ patch() {
     printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null
 }
 
+# floats FILE NUMBER...: the numbers of an .npy file of f32, from the first; each is one of 0 1 .5 .25 -1 nan
+floats() {
+    file=$1
+    at=128
+    shift
+    for number in "$@"; do
+        case $number in 0) bits='\000\000\000\000' ;; 1) bits='\000\000\200\077' ;; .5) bits='\000\000\000\077' ;; .25) bits='\000\000\200\076' ;;
+            -1) bits='\000\000\200\277' ;; nan) bits='\000\000\300\177' ;; esac
+        patch "$file" $at "$bits"
+        at=$((at + 4))
+    done
+}
+
 make_fixtures() {
     texts 200 >"$FIX/train.txt" &&
         fovea train "$FIX/train.txt" --model bayes -o "$FIX/bayes" -q >/dev/null &&

@@ -100,8 +100,8 @@ nofile runs/fix
 case unknown mechanism
 do fovea train "$FIX/train.txt" --attention softmx -q
 exit 2
-err~ unknown mechanism "softmx"
-err~ did you mean "softmax"?
+err fovea: error: unknown attention mechanism
+err   found:   "softmx"
 nofile runs/fix
 
 case not a duration
@@ -227,8 +227,8 @@ err   found:   "1e300u"
 case an unknown mechanism is refused before any file is read
 do fovea train nofile.txt --attention nosuch
 exit 2
-err fovea: error: attention: unknown mechanism "nosuch"
-err   try:     fovea mechanisms
+err fovea: error: unknown attention mechanism
+err   found:   "nosuch"
 
 case n-grams from longest to shortest, with every model that has them
 do fovea train "$FIX/train.txt" --model bag --ngram-min 7 -o a

@@ -12,15 +12,15 @@ out usage: fovea COMMAND [OPTIONS] [FILES]
 out~ train       train a text classifier, a regression or word vectors from files
 
 case help all lists every command
-do fovea help all | grep -cE '^  (train|predict|eval|explain|attend|mechanisms|check|info|verify|bench|data|config|completion|help|version) '
-out 15
+do fovea help all | grep -cE '^  (train|predict|eval|explain|show|attend|mechanisms|check|info|verify|bench|data|config|completion|help|version) '
+out 16
 
 case help of a command, narrow terminal
 do COLUMNS=40 fovea predict --help | awk '/^          / && length > 40 { bad = 1 } END { exit bad }'
 exit 0
 
 case help of every command
-do for c in train predict eval explain attend mechanisms check info verify bench data config completion help version; do fovea $c --help | grep -q "^usage: fovea $c" || echo "$c"; done; echo done
+do for c in train predict eval explain show attend mechanisms check info verify bench data config completion help version; do fovea $c --help | grep -q "^usage: fovea $c" || echo "$c"; done; echo done
 out done
 
 case version
@@ -115,7 +115,8 @@ err   expected adamw, sgd
 case too many words
 do fovea predict "$FIX/bayes" "$FIX/train.txt" 1 2
 exit 2
-err fovea: error: too many arguments: "2"
+err fovea: error: too many arguments
+err   found:   "2" more
 
 case positional value out of range
 do fovea predict "$FIX/bayes" "$FIX/train.txt" 0
@@ -169,13 +170,14 @@ out same
 case unknown preset
 do fovea train x.txt --preset word-vector
 exit 2
-err fovea: error: unknown preset word-vector      did you mean word-vectors?
+err fovea: error: unknown preset
+err   found:   "word-vector"
 
 case unknown model
 do fovea train x.txt --model tranformer
 exit 2
-err fovea: error: unknown model tranformer      did you mean transformer?
-err~ expected auto, bayes, linear, bag, attention
+err fovea: error: unknown model
+err   found:   "tranformer"
 
 case an option of another model
 do fovea train x.txt --model bayes --heads 4
@@ -254,18 +256,21 @@ case configuration with a key twice
 do printf 'epochs: 1\nepoch: 2\n' > c.yaml
 do fovea train -c c.yaml x.txt
 exit 2
-err fovea: error: c.yaml:2: epoch is given twice
+err fovea: error: c.yaml:2: epoch
+err   found:   twice
 
 case configuration that is missing
 do fovea train -c nofile.yaml x.txt
 exit 2
-err fovea: error: nofile.yaml: No such file or directory
+err fovea: error: nofile.yaml: cannot be read
+err   found:   No such file or directory
 err   expected a YAML file with flags, such as "learning-rate: 0.001"
 
 case configuration that is a folder
 do fovea train -c . x.txt
 exit 2
-err fovea: error: .: Is a directory
+err fovea: error: .: cannot be read
+err   found:   Is a directory
 
 case wrong value in the environment
 do FOVEA_EPOCHS=x fovea train x.txt
@@ -310,7 +315,8 @@ out 0
 case help about nothing
 do fovea help nothing
 exit 2
-err fovea: error: no help about nothing
+err fovea: error: no such help
+err   found:   nothing
 
 case colour only when asked
 do fovea train --nope --color always 2>&1 | grep -c '\[1;31m'; NO_COLOR=1 fovea trian 2>&1 | grep -c '\[1;31m' ; true

@@ -175,6 +175,39 @@ static void test_forms_of_pieces(void **state) {
     fv_dataset_free(d);
 }
 
+static void check_bag(const fv_corpus *c, int64_t token, int bits, const char *const *gram) {
+    int64_t form = c->form[token], at = c->bag_start[form];
+    for (; *gram; gram++, at++) {
+        assert_true(at < c->bag_start[form + 1]);
+        assert_int_equal(c->bag[at], bucket_of(*gram, bits));
+    }
+    assert_int_equal(at, c->bag_start[form + 1]);
+}
+
+/* Where every character is a token, its n-grams run on into those behind it; one character counts as two letters. */
+static void test_forms_of_unspaced_text(void **state) {
+    (void)state;
+    const char text[] = "label,text\na,\u5F88\u597D\u5403\uFF0C\u5403\u5427cat\nb,\u0E14\u0E35\u0E21\u0E32\u0E01\n";
+    fv_dataset *d;
+    fv_tokenizer *t;
+    fv_corpus *c;
+    fv_corpus_options o = {.max_length = 50, .ngrams = {3, 5, 12}};
+    assert_int_equal(fv_dataset_parse(&d, "a.csv", text, strlen(text), NULL, NULL, true), FV_OK);
+    assert_int_equal(fv_tokenizer_train(&t, d->texts, NULL), FV_OK);
+    assert_int_equal(fv_corpus_create(&c, d, t, &o), FV_OK);
+    assert_int_equal(c->start[1], 7);
+    check_bag(c, 0, 12, (const char *const[]){"\u5F88\u597D", "\u5F88\u597D\u5403", NULL});
+    check_bag(c, 1, 12, (const char *const[]){"\u597D\u5403", NULL}); /* a comma ends the run */
+    check_bag(c, 2, 12, (const char *const[]){NULL});
+    check_bag(c, 4, 12, (const char *const[]){"\u5403\u5427", NULL});
+    check_bag(c, 6, 12, (const char *const[]){"<ca", "<cat", "<cat>", "cat", "cat>", "at>", NULL});
+    check_bag(c, 7, 12, /* marks are part of their letter */
+              (const char *const[]){"\u0E14\u0E35\u0E21", "\u0E14\u0E35\u0E21\u0E32", NULL});
+    fv_corpus_free(c);
+    fv_tokenizer_free(t);
+    fv_dataset_free(d);
+}
+
 /* ---- batches */
 
 static void check_batch(const fv_corpus *c, const fv_batch *b) {
@@ -333,15 +366,17 @@ static void test_refused(void **state) {
     fv_cursor far = {0, 99};
     assert_int_equal(make(&m, 10, bags), FV_OK);
     assert_int_equal(fv_batches_create(&b, &empty, NULL), FV_BAD_DATA);
-    assert_string_equal(fv_message(), "batches: there are no texts");
+    assert_string_equal(fv_message(), "batches: texts\n  expected at least one\n  found:   none");
     assert_int_equal(fv_batches_create(&b, m.corpus, &bad), FV_USAGE);
-    assert_string_equal(fv_message(), "batches: batch-size 0, bucket 1, max-tokens 0\n  expected at least 1, 1 and 0");
-    assert_int_equal(fv_batches_create(&b, m.corpus, NULL), FV_OK);
-    assert_int_equal(fv_batches_next(b, &batch, &far), FV_USAGE);
     assert_string_equal(
         fv_message(),
-        "batches: position 99 in epoch 0\n  expected 0 to 0\n  try:     the data or batch-size may have "
-        "changed since this position was saved");
+        "batches: batch-size, bucket and max-tokens\n  expected at least 1, 1 and 0\n  found:   0, 1 and 0");
+    assert_int_equal(fv_batches_create(&b, m.corpus, NULL), FV_OK);
+    assert_int_equal(fv_batches_next(b, &batch, &far), FV_USAGE);
+    assert_string_equal(fv_message(),
+                        "batches: position in epoch 0\n  expected 0 to 0\n  found:   99\n  try:     the data and "
+                        "batch-size of the run that "
+                        "saved this position");
     fv_batches_free(b);
     drop(&m);
 }
@@ -365,16 +400,12 @@ static void test_no_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ngrams),
-                                       cmocka_unit_test(test_ngram_values),
-                                       cmocka_unit_test(test_corpus),
-                                       cmocka_unit_test(test_corpus_for_any_threads),
-                                       cmocka_unit_test(test_forms_of_pieces),
-                                       cmocka_unit_test(test_epochs),
-                                       cmocka_unit_test(test_order_without_shuffle),
-                                       cmocka_unit_test(test_resume),
-                                       cmocka_unit_test(test_no_allocation_in_the_loop),
-                                       cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_no_memory)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ngrams),          cmocka_unit_test(test_ngram_values),
+        cmocka_unit_test(test_corpus),          cmocka_unit_test(test_corpus_for_any_threads),
+        cmocka_unit_test(test_forms_of_pieces), cmocka_unit_test(test_forms_of_unspaced_text),
+        cmocka_unit_test(test_epochs),          cmocka_unit_test(test_order_without_shuffle),
+        cmocka_unit_test(test_resume),          cmocka_unit_test(test_no_allocation_in_the_loop),
+        cmocka_unit_test(test_refused),         cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

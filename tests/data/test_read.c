@@ -18,40 +18,48 @@ typedef struct bad {
 } bad;
 
 static const bad bads[] = {
-    {"empty.csv", "", "", "empty.csv: no texts\n  expected at least one row below the header", FV_BAD_DATA},
-    {"empty.tsv", "", "header=yes", "empty.tsv: is empty\n  expected a header", FV_BAD_DATA},
-    {"empty.txt", "", "", "empty.txt: no texts\n  expected at least one line", FV_BAD_DATA},
-    {"empty.jsonl", "\n\n", "", "empty.jsonl: no texts\n  expected at least one object", FV_BAD_DATA},
-    {"head.csv", "label,text\n", "", "head.csv: no texts\n  expected at least one row below the header", FV_BAD_DATA},
+    {"empty.csv", "", "", "empty.csv: no texts\n  expected at least one row below the header\n  found:   none",
+     FV_BAD_DATA},
+    {"empty.tsv", "", "header=yes", "empty.tsv: no header\n  expected a first row\n  found:   an empty file",
+     FV_BAD_DATA},
+    {"empty.txt", "", "", "empty.txt: no texts\n  expected at least one line\n  found:   none", FV_BAD_DATA},
+    {"empty.jsonl", "\n\n", "", "empty.jsonl: no texts\n  expected at least one object\n  found:   none", FV_BAD_DATA},
+    {"head.csv", "label,text\n", "",
+     "head.csv: no texts\n  expected at least one row below the header\n  found:   none", FV_BAD_DATA},
     {"one.csv", "label,text\ncat,a\ncat,b\n", "",
-     "one.csv: only one class, \"cat\" (2 texts)\n  expected at least two different labels\n  try:     another "
+     "one.csv: only one class\n  expected at least two different labels\n  found:   \"cat\" for all 2 texts\n"
+     "  try:     another "
      "--label-col",
      FV_BAD_DATA},
     {"lines.txt", "__label__cat a\nno label here\n", "",
-     "lines.txt:2: no label found\n  expected a line that starts with \"__label__NAME\", or CSV, TSV, JSONL with a "
-     "label column\n"
-     "  try:     --format tsv --label-col 1 --text-col 2",
+     "lines.txt:2: no label\n  expected a line that starts with \"__label__NAME\", or CSV, TSV, JSONL with a "
+     "label column\n  found:   a line without one\n"
+     "  try:     --input-format tsv --label-col 1 --text-col 2",
      FV_BAD_DATA},
     {"prefix.txt", "#cat a\n__label__dog b\n", "label-prefix=#",
-     "prefix.txt:2: no label found\n  expected a line that starts with \"#NAME\", or CSV, TSV, JSONL with a label "
-     "column\n"
-     "  try:     --format tsv --label-col 1 --text-col 2",
+     "prefix.txt:2: no label\n  expected a line that starts with \"#NAME\", or CSV, TSV, JSONL with a label "
+     "column\n  found:   a line without one\n"
+     "  try:     --input-format tsv --label-col 1 --text-col 2",
      FV_BAD_DATA},
-    {"bare.txt", "__label__ text\n", "", "bare.txt:1: a label without a name", FV_BAD_DATA},
+    {"bare.txt", "__label__ text\n", "", "bare.txt:1: a label\n  expected a name behind the prefix\n  found:   none",
+     FV_BAD_DATA},
     {"two.txt", "__label__a __label__b text\n", "",
-     "two.txt:1: 2 labels on one line\n  expected one, because a classifier answers with one class\n"
+     "two.txt:1: several labels on one line\n  expected one, because a classifier answers with one class\n"
+     "  found:   2\n"
      "  try:     --labels first (the first one counts)",
      FV_BAD_DATA},
     {"nolabel.csv", "label,text\ncat,a\n,b\n", "",
-     "nolabel.csv:3: no label found\n  expected a name in column \"label\"", FV_BAD_DATA},
+     "nolabel.csv:3: no label\n  expected a name in column \"label\"\n  found:   nothing", FV_BAD_DATA},
     {"unseen.csv", "label,text\ncat,a\ndig,b\n", "known",
-     "unseen.csv:3: label \"dig\" was not seen in training\n  expected one of: cat, dog\n  did you mean \"dog\"?",
+     "unseen.csv:3: a label that was not seen in training\n  expected one of: cat, dog\n  found:   \"dig\"\n  did you "
+     "mean \"dog\"?",
      FV_BAD_DATA},
     {"unseen.txt", "__label__elephant x\n", "known",
-     "unseen.txt:1: label \"elephant\" was not seen in training\n  expected one of: cat, dog", FV_BAD_DATA},
+     "unseen.txt:1: a label that was not seen in training\n  expected one of: cat, dog\n  found:   \"elephant\"",
+     FV_BAD_DATA},
     {"nohead.csv", "cat,a\ndog,b\n", "",
      "nohead.csv:1: the first row has no column \"text\"\n  expected a header with the columns asked for, or their "
-     "numbers from 1 to 2",
+     "numbers from 1 to 2\n  found:   a row of values",
      FV_BAD_DATA},
     {"column.csv", "label,texts\ncat,a\n", "header=yes", "column.csv:1: no column \"text\"\n  did you mean \"texts\"?",
      FV_BAD_DATA},
@@ -60,9 +68,14 @@ static const bad bads[] = {
     {"double.csv", "label,text,text\ncat,a,b\n", "", "double.csv:1: two columns are named \"text\"", FV_BAD_DATA},
     {"ragged.csv", "label,text\ncat,a\ndog\n", "",
      "ragged.csv:3: the number of fields differs from the first row's\n  expected 2\n  found:   1", FV_BAD_DATA},
-    {"quote.csv", "label,text\ncat,\"a\n", "", "quote.csv:2: a quote is not closed", FV_BAD_DATA},
-    {"after.csv", "label,text\ncat,\"a\"b\n", "", "after.csv:2: text after a closing quote", FV_BAD_DATA},
-    {"nul.tsv", "label\ttext\ncat\ta\1b\n", "", "nul.tsv:2: a NUL byte\n  expected text in UTF-8", FV_BAD_DATA},
+    {"quote.csv", "label,text\ncat,\"a\n", "", "quote.csv:2: a quote\n  expected its end\n  found:   none",
+     FV_BAD_DATA},
+    {"after.csv", "label,text\ncat,\"a\"b\n", "",
+     "after.csv:2: a quoted field\n  expected a delimiter or the end of the line after the closing quote\n  found:   "
+     "text",
+     FV_BAD_DATA},
+    {"nul.tsv", "label\ttext\ncat\ta\1b\n", "", "nul.tsv:2: not text\n  expected text in UTF-8\n  found:   a NUL byte",
+     FV_BAD_DATA},
     {"latin.tsv", "label\ttext\ncat\tcaf\xE9\n", "",
      "latin.tsv:2: not UTF-8: byte 0xE9\n  try:     iconv -f ISO-8859-1 -t UTF-8 latin.tsv", FV_BAD_DATA},
     {"surrogate.txt", "__label__a \xED\xA0\x80\n", "",
@@ -72,25 +85,27 @@ static const bad bads[] = {
     {"data.csv.gz", "\x1F\x8B\x08", "", "data.csv.gz: is compressed with gzip\n  try:     gzip -dk FILE", FV_BAD_DATA},
     {"wide.csv", "\xFF\xFEl", "", "wide.csv: is UTF-16\n  try:     iconv -f UTF-16 -t UTF-8 FILE", FV_BAD_DATA},
     {"array.json", "[]", "",
-     "array.json: a .json file is not a table\n  expected JSON lines, one object per line\n"
-     "  try:     jq -c '.[]' array.json > lines.jsonl   or   --format jsonl",
+     "array.json: not a table\n  expected JSON lines, one object per line\n  found:   a .json file\n"
+     "  try:     jq -c '.[]' array.json > lines.jsonl   or   --input-format jsonl",
      FV_BAD_DATA},
     {"list.jsonl", "[1]\n", "", "list.jsonl:1: expected one JSON object per line\n  found:   an array", FV_BAD_DATA},
-    {"text.jsonl", "{\"label\":\"a\"}\n", "", "text.jsonl:1: no text found\n  expected a value for \"text\"",
+    {"text.jsonl", "{\"label\":\"a\"}\n", "", "text.jsonl:1: no text\n  expected a value for \"text\"\n  found:   none",
      FV_BAD_DATA},
     {"label.jsonl", "{\"text\":\"a\",\"label\":null}\n", "",
-     "label.jsonl:1: no label found\n  expected a name in column \"label\"", FV_BAD_DATA},
+     "label.jsonl:1: no label\n  expected a name in column \"label\"\n  found:   nothing", FV_BAD_DATA},
     {"nest.jsonl", "{\"text\":[\"a\"],\"label\":\"x\"}\n", "",
      "nest.jsonl:1: \"text\"\n  expected a text or a number\n  found:   an array", FV_BAD_DATA},
     {"split.csv", "label,text,part\na,x,train\nb,y,other\n", "split-col=part",
      "split.csv:3: column \"part\"\n  expected train, valid or test\n  found:   \"other\"", FV_BAD_DATA},
     {"split.txt", "__label__a x\n", "split-col=part",
-     "split.txt: lines have no columns\n  expected CSV, TSV or JSONL for --split-col", FV_USAGE},
+     "split.txt: --split-col needs columns\n  expected CSV, TSV or JSONL\n  found:   plain lines", FV_USAGE},
     {"plain.txt", "a\n", "format=lines",
-     "plain.txt: plain lines have no labels\n  expected fasttext, csv, tsv or jsonl", FV_USAGE},
+     "plain.txt: its labels\n  expected fasttext, csv, tsv or jsonl\n  found:   plain lines", FV_USAGE},
     {"cols.csv", "label,text\na,b\n", "text-col=text,,x",
-     "text-col \"text,,x\"\n  expected 1 to 16 column names or numbers with commas between", FV_USAGE},
-    {"nothing.txt", "", "unlabelled", "nothing.txt: no texts\n  expected at least one line", FV_BAD_DATA},
+     "text-col: names of columns\n  expected 1 to 16 names or numbers with commas between\n  found:   \"text,,x\"",
+     FV_USAGE},
+    {"nothing.txt", "", "unlabelled", "nothing.txt: no texts\n  expected at least one line\n  found:   none",
+     FV_BAD_DATA},
     {"predict.csv", "words\nhello\n", "header=yes unlabelled", "predict.csv:1: no column \"text\" among the 1",
      FV_BAD_DATA},
 };
@@ -138,10 +153,10 @@ static void test_bad_files(void **state) {
     snprintf(expected, sizeof expected, "%s: cannot open: No such file or directory", missing);
     assert_string_equal(fv_message(), expected);
     assert_int_equal(fv_dataset_read(&data, &folder, 1, NULL, NULL), FV_BAD_DATA);
-    snprintf(expected, sizeof expected, "%s: is a folder\n  expected a file", folder);
+    snprintf(expected, sizeof expected, "%s: cannot be read\n  expected a file\n  found:   a folder", folder);
     assert_string_equal(fv_message(), expected);
     assert_int_equal(fv_dataset_read(&data, &missing, 0, NULL, NULL), FV_USAGE);
-    assert_string_equal(fv_message(), "no data file was given");
+    assert_string_equal(fv_message(), "data files\n  expected at least one path\n  found:   none");
 }
 
 /* ---- good input */
@@ -332,8 +347,9 @@ static void test_split_by_column(void **state) {
     assert_int_equal(part[2]->texts.count, 10);
     for (int k = 0; k < 3; k++) fv_dataset_free(part[k]);
     assert_int_equal(fv_dataset_split(&part[0], &part[1], &part[2], all, &too_much), FV_USAGE);
-    assert_string_equal(fv_message(),
-                        "split: shares 0.5 (valid) and 0.6 (test)\n  expected from 0, together less than 1");
+    assert_string_equal(
+        fv_message(),
+        "split: shares for valid and test\n  expected from 0, together less than 1\n  found:   0.5 and 0.6");
     fv_dataset_free(all);
     all = parse("a.csv", "label,text\na,x\nb,y\n", "", true);
     assert_int_equal(fv_dataset_split(&part[0], NULL, NULL, all, &o), FV_USAGE);

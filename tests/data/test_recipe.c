@@ -147,7 +147,8 @@ static void test_no_apt(void **state) {
     use_path(old_path);
     assert_string_equal(
         fv_message(),
-        "apt-get: not found\n  expected a Debian or Ubuntu system, whose package indexes this data set is made from\n"
+        "data: this set is made from the package indexes of Debian\n  expected a Debian or Ubuntu system\n"
+        "  found:   no apt-get\n"
         "  try:     run the recipe on such a machine (a container will do) and copy the folder here");
 }
 
@@ -256,7 +257,8 @@ static void test_names(void **state) {
     assert_null(fv_recipe_at(-1));
     assert_null(fv_recipe_at(1000));
     assert_int_equal(fv_recipe_make("app17", scratch_path("e")), FV_USAGE);
-    assert_string_equal(fv_message(), "app17: no such data set\n  expected app16\n  try:     app16");
+    assert_string_equal(fv_message(),
+                        "unknown data set\n  expected one of: app16\n  found:   \"app17\"\n  try:     app16");
 }
 
 int main(void) {

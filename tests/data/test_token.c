@@ -90,6 +90,47 @@ static void test_words(void **state) {
     fv_tokenizer_free(t);
 }
 
+/* In scripts without spaces a character, with its marks, is a word; so is a pictograph. Digits stay together. */
+static void test_scripts_without_spaces(void **state) {
+    (void)state;
+    list l = {{"\u3059\u3050\u30AB\u30FC\u30C9x2 \u4E2D\U00030EDE \u0E19\u0E49\u0E33\u0E51\u0E52",
+               "ok\U0001F600\u2764\uFE0F \u1000\u1031\u102C \u0E81\u0EB4\u0E99 \u1781\u17D2\u1798 \uB098\uB294"},
+              {0},
+              2};
+    fv_tokenizer *t = train("word", 0, true, &l);
+    check_tokens(t, "\u3059\u3050\u30AB\u30FC\u30C9x2",
+                 "\u3059@0-3 \u3050@3-6 \u30AB@6-9 \u30FC@9-12 \u30C9@12-15 x2@15-17");
+    check_tokens(t, "\u4E2D\U00030EDE", "\u4E2D@0-3 \U00030EDE@3-7"); /* ideographs of later blocks as well */
+    check_tokens(t, "\u0E19\u0E49\u0E33\u0E51\u0E52", "\u0E19\u0E49@0-6 \u0E33@6-9 \u0E51\u0E52@9-15");
+    check_tokens(t, "ok\U0001F600\u2764\uFE0F", "ok@0-2 \U0001F600@2-6 \u2764\uFE0F@6-12");
+    check_tokens(t, "\u1000\u1031\u102C", "\u1000\u1031\u102C@0-9"); /* the vowels of Burmese are marks */
+    check_tokens(t, "\u0E81\u0EB4\u0E99", "\u0E81\u0EB4@0-6 \u0E99@6-9");
+    check_tokens(t, "\u1781\u17D2\u1798", "\u1781\u17D2@0-6 \u1798@6-9");
+    check_tokens(t, "\uB098\uB294", "\uB098\uB294@0-6"); /* Korean has spaces */
+    fv_tokenizer_free(t);
+}
+
+/* Characters that are newer than the Unicode tables here are letters like any others: known or [UNK], never gone. */
+static void test_characters_of_later_versions(void **state) {
+    (void)state;
+    static const char *const files[] = {
+        "{\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+        "\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\",\"vocab\":{\"[UNK]\":0,\"great\":1}}}",
+        "{\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+        "\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"[UNK]\",\"vocab\":{\"[UNK]\":0,\"great\":1}}}"};
+    for (int i = 0; i < 2; i++) {
+        fv_tokenizer *t = load(files[i]);
+        check_tokens(t, "great \xF0\x9F\xAB\xA9", "great@0-5 [UNK]@6-10");
+        check_tokens(t, "\xF1\x90\x80\x80 great", "[UNK]@0-4 great@5-10"); /* U+50000 */
+        check_tokens(t, "great\xCD\xB8", "[UNK]@0-7");                     /* U+0378, between letters of Greek */
+        fv_tokenizer_free(t);
+    }
+    list l = {{"\xCD\xB8\xCD\xB9 great"}, {0}, 1};
+    fv_tokenizer *t = train("word", 0, true, &l);
+    check_tokens(t, "\xCD\xB8\xCD\xB9", "\xCD\xB8\xCD\xB9@0-4");
+    fv_tokenizer_free(t);
+}
+
 static void test_ties_by_bytes(void **state) {
     (void)state;
     list l = {{"b a d c", "c c"}, {0}, 2};
@@ -290,9 +331,9 @@ static const char *const kinds[] = {"word", "wordpiece", "bpe"};
 static list sample = {{"The quick brown fox; the lazy dog.",
                        "caf\xC3\xA9 na\xC3\xAFve \xE4\xB8\xAD\xE6\x96\x87\xE5\xAD\x97 \xF0\x9F\x98\x80 e\xCC\x81",
                        "it's 2026, isn't it?  two  spaces\tand\ttabs",
-                       "\"quotes\" \\back\\slash <b>&amp;</b> [CLS] [UNK]"},
+                       "\"quotes\" \\back\\slash <b>&amp;</b> [CLS] [UNK]", "\u3059\u3050 \u0E19\u0E49\u0E33 \u4E2D x"},
                       {0},
-                      4};
+                      5};
 
 static bool same_tokens(const fv_tokens *a, const fv_tokens *b) {
     if (a->count != b->count) return false;
@@ -426,17 +467,18 @@ static const struct {
     {"[]", "expected an object\n  found:   an array"},
     {"{}", "\"model\"\n  expected an object\n  found:   nothing"},
     {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}",
-     "model \"Unigram\" is not supported\n  expected one of: WordLevel, BPE, WordPiece"},
+     "model is not supported\n  expected one of: WordLevel, BPE, WordPiece\n  found:   \"Unigram\""},
     {"{\"normalizer\":{\"type\":\"NFKC\"}}",
-     "normalizer \"NFKC\" is not supported\n  expected one of: BertNormalizer, Lowercase, Sequence of one"},
+     "normalizer is not supported\n  expected one of: BertNormalizer, Lowercase, Sequence of one\n  found:   \"NFKC\""},
     {"{\"pre_tokenizer\":{\"type\":\"Metaspace\"}}",
-     "pre_tokenizer \"Metaspace\" is not supported\n"
-     "  expected one of: BertPreTokenizer, ByteLevel, Whitespace, WhitespaceSplit, Sequence of one"},
+     "pre_tokenizer is not supported\n"
+     "  expected one of: BertPreTokenizer, ByteLevel, Whitespace, WhitespaceSplit, Sequence of one\n"
+     "  found:   \"Metaspace\""},
     {"{\"post_processor\":{\"type\":\"Other\"}}",
-     "post_processor \"Other\" is not supported\n"
-     "  expected one of: TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel"},
+     "post_processor is not supported\n"
+     "  expected one of: TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel\n  found:   \"Other\""},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
-     "model.merges: empty\n  expected one merge for every token that is longer than a byte"},
+     "model.merges\n  expected one merge for every token that is longer than a byte\n  found:   none"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},\"merges\":[\"a b\"]}}",
      "model.merges[0]: \"a\" + \"b\" does not resolve\n  expected both parts and their product in model.vocab\n  "
      "found:   no product"},
@@ -446,27 +488,29 @@ static const struct {
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"ab\"]}}",
      "model.merges[0]: not a merge\n  expected \"a b\" or [\"a\", \"b\"]\n  found:   a string"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}}",
-     "BPE vocabulary: no token for byte 0x00\n  expected all 256 bytes, or an unk_token"},
+     "BPE vocabulary: bytes\n  expected all 256 bytes, or an unk_token\n  found:   no token for byte 0x00"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"vocab\":{\"a\":0}}}",
-     "model.byte_fallback: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2"},
+     "model.byte_fallback: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2\n"
+     "  found:   true or false"},
     {"{" BYTES "\"model\":{\"type\":\"BPE\",\"end_of_word_suffix\":\"</w>\",\"vocab\":{\"a\":0}}}",
-     "model.end_of_word_suffix: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2"},
+     "model.end_of_word_suffix: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2\n"
+     "  found:   </w>"},
     {"{" PRE "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0}}}",
      "pre_tokenizer: BPE without the ByteLevel pre-tokenizer is not supported"},
-    {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{}}}", "model.vocab: empty"},
+    {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{}}}", "model.vocab\n  expected tokens\n  found:   none"},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0},\"unk_token\":\"[UNK]\"}}",
-     "model.unk_token: \"[UNK]\" is not in model.vocab"},
+     "model.unk_token\n  expected a token of model.vocab\n  found:   \"[UNK]\""},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":-1}}}",
      "id of \"a\"\n  expected a whole number from 0\n  found:   a number out of range"},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":\"0\"}}}",
      "id of \"a\"\n  expected a whole number from 0\n  found:   a string"},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"[UNK]\":0,\"a\":0}}}",
-     "vocabulary: \"[UNK]\" and \"a\" have the same id 0"},
+     "vocabulary: id 0\n  expected one token\n  found:   \"[UNK]\" and \"a\""},
     {"{" PRE "\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"[UNK]\":0,\"a\":2000000000}}}",
-     "vocabulary: 2 tokens, but an id of 2000000000"},
+     "vocabulary: ids of 2 tokens\n  expected 0 to 1\n  found:   2000000000"},
     {"{" PRE
      "\"added_tokens\":[{\"id\":1,\"content\":\"\"}],\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"[UNK]\":0}}}",
-     "added_tokens: an entry without content or with an id out of range"},
+     "added_tokens\n  expected entries with a content and an id from 0\n  found:   another"},
     {"{" PRE
      "\"added_tokens\":[{\"id\":1,\"content\":\"[UNK]\"}],\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"[UNK]\":0}}}",
      "added_tokens: \"[UNK]\" has id 1, in model.vocab 0"},
@@ -525,6 +569,8 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_words),
+                                       cmocka_unit_test(test_scripts_without_spaces),
+                                       cmocka_unit_test(test_characters_of_later_versions),
                                        cmocka_unit_test(test_ties_by_bytes),
                                        cmocka_unit_test(test_with_words),
                                        cmocka_unit_test(test_wordpiece),

@@ -118,10 +118,10 @@ static void test_smallest(void **state) {
     assert_true(fabs(dot) < 1e-5);
     fv_vectors_free(v);
     assert_int_equal(fv_vectors_train(&v, (fv_texts){1, text, size}, &o), FV_BAD_DATA);
-    assert_string_equal(
-        fv_message(),
-        "word vectors: 0 words occur at least 4 times\n  expected at least 2\n  try:     more text, or a smaller "
-        "--vector-min-count");
+    assert_string_equal(fv_message(),
+                        "word vectors: words that occur at least 4 times\n  expected at least 2\n  found:   0\n  try:  "
+                        "   more text, or a smaller "
+                        "--vector-min-count");
     o.window = 0;
     assert_int_equal(fv_vectors_train(&v, (fv_texts){4, text, size}, &o), FV_USAGE);
 }
@@ -170,17 +170,19 @@ static void test_bad_text_files(void **state) {
     (void)state;
     static const struct {
         const char *text, *message;
-    } bad[] = {{"", "no vectors"},
-               {"2 3\n", "no vectors"},
-               {"word\n", "1: expected a word and its numbers, or a line \"COUNT WIDTH\""},
-               {"1 3\nthe 1 2\n", "2: expected a word and 3 numbers\n  found:   2 numbers"},
-               {"1 3\nthe 1 2 3 4\n", "2: expected a word and 3 numbers\n  found:   4 numbers"},
-               {"1 3\nthe 1 x 3\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
-               {"1 3\nthe 1 nan 3\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
-               {"1 3\n\n", "2: expected a word and 3 numbers\n  found:   0 numbers"},
-               {"1 3\nth\xE9 1 2 3\n",
-                "not text in UTF-8\n  expected safetensors, or the text format of word2vec or fastText (.vec)\n"
-                "  try:     convert a binary file with the program that wrote it"}};
+    } bad[] = {
+        {"", "vectors\n  expected a word and its numbers on a line\n  found:   none"},
+        {"2 3\n", "vectors\n  expected a word and its numbers on a line\n  found:   none"},
+        {"word\n", "1: the first line\n  expected a word and its numbers, or \"COUNT WIDTH\"\n  found:   neither"},
+        {"1 3\nthe 1 2\n", "2: expected a word and 3 numbers\n  found:   2 numbers"},
+        {"1 3\nthe 1 2 3 4\n", "2: expected a word and 3 numbers\n  found:   4 numbers"},
+        {"1 3\nthe 1 x 3\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
+        {"1 3\nthe 1 nan 3\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
+        {"1 3\n\n", "2: expected a word and 3 numbers\n  found:   0 numbers"},
+        {"1 3\nth\xE9 1 2 3\n",
+         "not a file of vectors\n  expected safetensors, or the text format of word2vec or fastText (.vec)\n"
+         "  found:   bytes that are no text in UTF-8\n"
+         "  try:     convert a binary file with the program that wrote it"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         fv_vectors *v;
         const char *path = scratch_file("bad.vec", bad[i].text, strlen(bad[i].text));

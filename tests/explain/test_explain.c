@@ -268,6 +268,48 @@ static void half_a_character_is_shown_in_hex(void **state) {
     fv_explanation_free(e);
 }
 
+/* What a tokenizer cuts at spaces is a clause where there are none: each token is then a word. Pieces of one character,
+ * marks that follow their letter, and other scripts stay together. */
+static void unspaced_scripts_have_no_long_words(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t cut[5]; /* ends of tokens, all of word 0 */
+        int32_t word[5];
+    } cases[] = {
+        {"\xE4\xBD\xA0\xE5\xA5\xBD\xE4\xB8\x96\xE7\x95\x8C", {3, 6, 12}, {0, 1, 2}}, /* Han, a longer token last */
+        {"good\xE4\xBD\xA0yes", {2, 4, 7, 10}, {0, 0, 1, 2}},                        /* Han among Latin */
+        {"unhappy", {2, 7}, {0, 0}},
+        {"\xE0\xB8\x81\xE0\xB8\xB4\xE0\xB8\x99", {3, 6, 9}, {0, 0, 1}}, /* Thai: the vowel sign stays */
+        {"\xED\x95\x9C\xEA\xB5\xAD", {3, 6}, {0, 0}},                   /* Korean has spaces */
+    };
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        fv_explain_token token[5] = {{0}};
+        int64_t count = 0;
+        for (; count < 5 && cases[c].cut[count]; count++)
+            token[count] = (fv_explain_token){"", count ? cases[c].cut[count - 1] : 0, cases[c].cut[count], 0, false};
+        fv_explanation *e;
+        assert_int_equal(fv_explanation_create(&e, "t", NULL), FV_OK);
+        assert_int_equal(
+            fv_explanation_add_sequence(e, "input", cases[c].text, strlen(cases[c].text), token, count, NULL), FV_OK);
+        for (int64_t i = 0; i < count; i++) assert_int_equal(e->sequence[0].token[i].word, cases[c].word[i]);
+        fv_explanation_free(e);
+    }
+}
+
+/* The pieces of a character that was cut into bytes all have its range, and are one word. */
+static void bytes_of_a_character_stay_together(void **state) {
+    (void)state;
+    const fv_explain_token token[4] = {
+        {"a", 0, 3, 0, false}, {"b", 0, 3, 0, false}, {"c", 3, 6, 0, false}, {"d", 6, 7, 1, false}};
+    fv_explanation *e;
+    assert_int_equal(fv_explanation_create(&e, "t", NULL), FV_OK);
+    assert_int_equal(fv_explanation_add_sequence(e, "input", "\xE4\xBD\xA0\xE5\xA5\xBDx", 7, token, 4, NULL), FV_OK);
+    const int32_t expected[4] = {0, 0, 1, 2};
+    for (int i = 0; i < 4; i++) assert_int_equal(e->sequence[0].token[i].word, expected[i]);
+    fv_explanation_free(e);
+}
+
 static void offsets_outside_the_text_are_refused(void **state) {
     (void)state;
     const fv_explain_token bad[3] = {{"a", 0, 4, 0, false}, {"a", 2, 1, 0, false}, {"a", -1, 1, 0, false}};
@@ -363,6 +405,8 @@ int main(void) {
         cmocka_unit_test(pieces_become_words),
         cmocka_unit_test(bad_bytes_are_replaced_and_offsets_follow),
         cmocka_unit_test(half_a_character_is_shown_in_hex),
+        cmocka_unit_test(unspaced_scripts_have_no_long_words),
+        cmocka_unit_test(bytes_of_a_character_stay_together),
         cmocka_unit_test(offsets_outside_the_text_are_refused),
         cmocka_unit_test(matrices_have_names),
         cmocka_unit_test(heads_are_chosen_by_lists),

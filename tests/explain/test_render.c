@@ -31,7 +31,7 @@ static void the_same_bytes_every_time(void **state) {
         fv__buf_free(&a);
         fv__buf_free(&b);
     }
-    assert_int_equal(count, 5);
+    assert_int_equal(count, 6);
     fv_set_threads(0);
     fv_explanation_free(first);
     fv_explanation_free(second);
@@ -47,7 +47,7 @@ static void renderers_are_found_by_ending(void **state) {
     assert_null(fv_renderer_find("png.gif"));
     fv_explanation *e = many_words(4, 1, 1);
     assert_int_equal(fv_render_file(e, "/nowhere/x.gif", NULL), FV_USAGE);
-    assert_non_null(strstr(fv_message(), ".txt .html .png .svg .npy"));
+    assert_non_null(strstr(fv_message(), ".txt .html .png .svg .pdf .npy"));
     fv_explanation_free(e);
 }
 
@@ -131,8 +131,10 @@ static void without_maps_there_are_still_pictures(void **state) {
     o.matrix = "rollout";
     size_t room = 1 << 20;
     assert_int_equal(fv_render(e, "svg", &o, full, &room), FV_USAGE);
-    fv__buf *const all[] = {&svg, &text, &npy, &png, &html};
-    for (int i = 0; i < 5; i++) fv__buf_free(all[i]);
+    fv__buf pdf = rendered(e, "pdf", NULL);
+    assert_memory_equal(pdf.data, "%PDF-1.", 7);
+    fv__buf *const all[] = {&svg, &text, &npy, &png, &html, &pdf};
+    for (int i = 0; i < 6; i++) fv__buf_free(all[i]);
     fv_explanation_free(e);
 }
 
@@ -200,7 +202,7 @@ static int64_t widest_line(const fv__buf *out) {
         } else if (out->data[i] != '\n') {
             fv__buf_add(&line, out->data + i, 1);
         } else {
-            int64_t columns = fv__text_columns(line.data ? line.data : "", line.size);
+            int64_t columns = fv_text_columns(line.data ? line.data : "", line.size);
             widest = columns > widest ? columns : widest;
             line.size = 0;
         }
@@ -264,13 +266,47 @@ static void the_ascii_matrix_marks_the_largest_weight(void **state) {
     assert_int_equal(fv_explanation_of(&e, "t", w, 1, 1, 3, 3, labels, NULL), FV_OK);
     fv__buf out = rendered(e, "terminal", SET("colors", "ascii", "columns", "40", "matrix", "0:0", "scale", "linear"));
     assert_non_null(strstr(out.data, "           a b c\n           n e o\n           t e w\n"));
-    assert_non_null(strstr(out.data, "ant        ##....\n"));
+    assert_non_null(strstr(out.data, "ant        ##\n"));
     assert_non_null(strstr(out.data, "cow        @@\n"));
     fv__buf_free(&out);
     fv_explanation_free(e);
 }
 
+/* Every line of a matrix has its cells in the same columns, whatever the width of the captions. */
+static void wide_captions_keep_the_columns(void **state) {
+    (void)state;
+    const float w[9] = {.9f, .05f, .05f, .05f, .9f, .05f, .05f, .05f, .9f};
+    const char *labels[3] = {"ab", "\xE4\xBD\xA0\xE5\xA5\xBD", "\xF0\x9F\x98\x80"};
+    fv_explanation *e;
+    assert_int_equal(fv_explanation_of(&e, "t", w, 1, 1, 3, 3, labels, NULL), FV_OK);
+    fv__buf out = rendered(e, "terminal", SET("colors", "ascii", "columns", "40", "matrix", "0:0", "scale", "linear"));
+    assert_non_null(strstr(out.data,
+                           "           a \xE4\xBD\xA0\n" /* letters, not columns, make a tower */
+                           "           b \xE5\xA5\xBD\xF0\x9F\x98\x80\n"
+                           "ab         %%\n"
+                           "\xE4\xBD\xA0\xE5\xA5\xBD         %%\n"
+                           "\xF0\x9F\x98\x80             %%\n"));
+    fv__buf_free(&out);
+    fv_explanation_free(e);
+}
+
 /* ---- pictures */
+
+static int warnings;
+static void count_warnings(void *context, fv_log_level level, const char *line) {
+    (void)context;
+    (void)line;
+    warnings += level == FV_LOG_WARN;
+}
+
+static unsigned char *pixels_of(const fv__buf *png, png_image *image) {
+    *image = (png_image){.version = PNG_IMAGE_VERSION};
+    assert_true(png_image_begin_read_from_memory(image, png->data, png->size));
+    image->format = PNG_FORMAT_RGB;
+    unsigned char *pixel = malloc(PNG_IMAGE_SIZE(*image));
+    assert_true(png_image_finish_read(image, NULL, pixel, 0, NULL));
+    return pixel;
+}
 
 static void the_png_is_the_picture(void **state) {
     (void)state;
@@ -278,11 +314,8 @@ static void the_png_is_the_picture(void **state) {
     fv_explanation *e;
     assert_int_equal(fv_explanation_of(&e, "t", w, 1, 1, 2, 2, NULL, NULL), FV_OK);
     fv__buf png = rendered(e, "png", SET("matrix", "0:0", "cell", "20"));
-    png_image image = {.version = PNG_IMAGE_VERSION};
-    assert_true(png_image_begin_read_from_memory(&image, png.data, png.size));
-    image.format = PNG_FORMAT_RGB;
-    unsigned char *pixel = malloc(PNG_IMAGE_SIZE(image));
-    assert_true(png_image_finish_read(&image, NULL, pixel, 0, NULL));
+    png_image image;
+    unsigned char *pixel = pixels_of(&png, &image);
     fv_render_options o;
     fv_options_init(fv_render_option_rows(), &o);
     o.matrix = "0:0", o.cell = 20;
@@ -292,12 +325,106 @@ static void the_png_is_the_picture(void **state) {
     assert_int_equal(image.height, 2 * f.height);
     for (int i = 0; i < 4; i++) { /* the middle of each cell has the colour of its shade */
         int64_t x = 2 * (f.left + 20 * (i % 2) + 10), y = 2 * (f.top + 20 * (i / 2) + 10);
-        fv__rgb color = fv__shade_color(sqrt(w[i]));
+        fv__rgb color = fv__shade_color(fv__tone_shade(&f.tone, i / 2, w[i]));
         assert_memory_equal(pixel + (y * image.width + x) * 3, &color, 3);
     }
     fv__figure_free(&f);
     free(pixel);
     fv__buf_free(&png);
+    fv_explanation_free(e);
+}
+
+/* Every script has letters: two words of one length in another script never give the same picture, as boxes did. */
+static void pictures_have_every_script(void **state) {
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"\xC3\xA9t\xC3\xA9", "\xC3\xA8t\xC3\xA8"},                               /* Latin with accents */
+        {"\xE4\xBD\xA0\xE5\xA5\xBD", "\xE4\xB8\x96\xE7\x95\x8C"},                 /* Han */
+        {"\xD8\xB3\xD9\x84\xD8\xA7\xD9\x85", "\xD8\xB9\xD8\xA7\xD9\x84\xD9\x85"}, /* Arabic */
+        {"\xE0\xA4\xA8\xE0\xA4\xAE", "\xE0\xA4\xA6\xE0\xA4\xB2"},                 /* Devanagari */
+        {"\xF0\x9F\x98\x80", "\xF0\x9F\x98\xA1"},                                 /* emoji */
+    };
+    const float w[4] = {1, 0, 0, 1};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        fv__buf png[2];
+        for (int k = 0; k < 2; k++) {
+            const char *labels[2] = {pairs[i][k], "x"};
+            fv_explanation *e;
+            assert_int_equal(fv_explanation_of(&e, "t", w, 1, 1, 2, 2, labels, NULL), FV_OK);
+            warnings = 0;
+            fv_set_log(count_warnings, NULL);
+            png[k] = rendered(e, "png", NULL);
+            fv_set_log(NULL, NULL);
+            assert_int_equal(warnings, 0);
+            fv_explanation_free(e);
+        }
+        assert_true(png[0].size != png[1].size || memcmp(png[0].data, png[1].data, png[0].size) != 0);
+        fv__buf_free(&png[0]);
+        fv__buf_free(&png[1]);
+    }
+}
+
+/* A character that no font has is said, not only drawn as a box. */
+static void a_missing_font_is_said(void **state) {
+    (void)state;
+    const float w[1] = {1};
+    const char *labels[1] = {"\xF0\x93\x80\x80"}; /* an Egyptian hieroglyph */
+    fv_explanation *e;
+    assert_int_equal(fv_explanation_of(&e, "t", w, 1, 1, 1, 1, labels, NULL), FV_OK);
+    warnings = 0;
+    fv_set_log(count_warnings, NULL);
+    fv__buf png = rendered(e, "png", NULL);
+    fv_set_log(NULL, NULL);
+    assert_int_equal(warnings, 1);
+    fv__buf_free(&png);
+    fv_explanation_free(e);
+}
+
+/* Captions are as wide as their letters: i needs less room than W. */
+static void captions_are_measured(void **state) {
+    (void)state;
+    const float w[1] = {1};
+    static const char *const label[2] = {"iiiiiiii", "WWWWWWWW"};
+    int64_t width[2];
+    for (int k = 0; k < 2; k++) {
+        fv_explanation *e;
+        fv__figure f;
+        fv_render_options o;
+        fv_options_init(fv_render_option_rows(), &o);
+        assert_int_equal(fv_explanation_of(&e, "t", w, 1, 1, 1, 1, &label[k], NULL), FV_OK);
+        assert_int_equal(fv__figure_make(&f, e, &o), FV_OK);
+        width[k] = f.query_caption;
+        fv__figure_free(&f);
+        fv_explanation_free(e);
+    }
+    assert_true(width[0] > 0 && 2 * width[0] < width[1]);
+}
+
+/* Letters that belong together are not parted where a caption is cut, and what joins them is kept. */
+static void captions_are_cut_between_letters(void **state) {
+    (void)state;
+    static const char astronaut[] = "\xF0\x9F\x91\xA9\xE2\x80\x8D\xF0\x9F\x9A\x80"; /* woman, joiner, rocket */
+    fv__buf plain = {0}, cut = {0};
+    fv__plain_text(&plain, astronaut, sizeof astronaut - 1);
+    assert_int_equal(plain.size, sizeof astronaut - 1);
+    fv__buf_text(&plain, "abc");
+    fv__fit_columns(&cut, plain.data, plain.size, 3);
+    assert_int_equal(cut.size, 1); /* "~": the woman alone is not what was written */
+    assert_int_equal(fv__cluster(astronaut, sizeof astronaut - 1), sizeof astronaut - 1);
+    assert_int_equal(fv__cluster("e\xCC\x81x", 4), 3);
+    fv__buf_free(&plain);
+    fv__buf_free(&cut);
+}
+
+/* No date, no other bytes: a page made again is the same file. */
+static void a_pdf_has_a_fixed_date(void **state) {
+    (void)state;
+    fv_explanation *e = many_words(4, 1, 1);
+    fv__buf pdf = rendered(e, "pdf", NULL);
+    bool found = false;
+    for (size_t i = 0; i + 14 < pdf.size; i++) found |= !memcmp(pdf.data + i, "19700101000000", 14);
+    assert_true(found);
+    fv__buf_free(&pdf);
     fv_explanation_free(e);
 }
 
@@ -310,6 +437,57 @@ static void shades_are_monotone(void **state) {
         }
     assert_true(fv__shade(FV_SCALE_SQRT, .25, 1) == .5 && fv__shade(FV_SCALE_LINEAR, .25, .5) == .5);
     assert_true(fabs(fv__shade(FV_SCALE_LOG, .01, 1) - .5) < 1e-12 && fv__shade(FV_SCALE_LOG, 1e-9, 1) == 0);
+}
+
+/* Even attention is pale, whatever the number of keys and with later keys hidden; what stands out is dark. */
+static void even_attention_is_pale(void **state) {
+    (void)state;
+    enum { N = 20 };
+    float even[N * N], causal[N * N];
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) {
+            even[i * N + j] = 1.f / N;
+            causal[i * N + j] = j <= i ? 1.f / (float)(i + 1) : 0;
+        }
+    for (int s = FV_SCALE_LINEAR; s <= FV_SCALE_LOG; s++) {
+        fv__tone a = fv__tone_of((fv__scale)s, true, false, even, N, N),
+                 b = fv__tone_of((fv__scale)s, true, true, causal, N, N);
+        for (int i = 0; i < N; i++) {
+            assert_true(fabs(fv__tone_shade(&a, i, even[i]) - FV_SHADE_EVEN) < 1e-6);
+            assert_true(fabs(fv__tone_shade(&b, i, causal[i * N]) - FV_SHADE_EVEN) < 1e-6);
+        }
+        even[0] = .9f;
+        a = fv__tone_of((fv__scale)s, true, false, even, N, N);
+        assert_true(fv__tone_shade(&a, 0, .9) == 1 && fv__tone_shade(&a, 1, .2) < 1);
+        for (int k = 1; k < 100; k++)
+            assert_true(fv__tone_shade(&a, 0, k / 100.0) >= fv__tone_shade(&a, 0, (k - 1) / 100.0));
+        even[0] = 1.f / N;
+    }
+}
+
+/* Uniform attention is called so, and something else opens first where there is something else. */
+static void nearly_uniform_attention_is_said(void **state) {
+    (void)state;
+    enum { N = 8 };
+    float w[2 * N * N];
+    for (int i = 0; i < 2 * N * N; i++) w[i] = 1.f / N;
+    fv_explanation *e;
+    int map;
+    int64_t head;
+    assert_int_equal(fv_explanation_of(&e, "t", w, 1, 2, N, N, NULL, NULL), FV_OK);
+    fv__buf text = rendered(e, "terminal", SET("colors", "ascii")), svg = rendered(e, "svg", NULL);
+    assert_non_null(strstr(text.data, "Nearly uniform: every key gets about the same"));
+    assert_non_null(strstr(svg.data, "nearly uniform attention"));
+    assert_null(strstr(svg.data, "fill=\"#00278a\" d=\"M5")); /* nothing dark but the bar of colours */
+    fv__buf_free(&text);
+    fv__buf_free(&svg);
+    fv_explanation_free(e);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) w[i * N + j] = j == 3 ? .3f : .1f; /* head 0 looks somewhere, the mean hardly */
+    assert_int_equal(fv_explanation_of(&e, "t", w, 1, 2, N, N, NULL, NULL), FV_OK);
+    assert_int_equal(fv_explanation_find(e, NULL, &map, &head), FV_OK);
+    assert_int_equal(head, 0);
+    fv_explanation_free(e);
 }
 
 /* A long text is binned, and the diagonal survives because a bin shows its largest weight. */
@@ -363,8 +541,16 @@ int main(void) {
         cmocka_unit_test(the_terminal_obeys_its_width),
         cmocka_unit_test(the_environment_chooses_colours),
         cmocka_unit_test(the_ascii_matrix_marks_the_largest_weight),
+        cmocka_unit_test(wide_captions_keep_the_columns),
         cmocka_unit_test(the_png_is_the_picture),
+        cmocka_unit_test(pictures_have_every_script),
+        cmocka_unit_test(a_missing_font_is_said),
+        cmocka_unit_test(captions_are_measured),
+        cmocka_unit_test(captions_are_cut_between_letters),
+        cmocka_unit_test(a_pdf_has_a_fixed_date),
         cmocka_unit_test(shades_are_monotone),
+        cmocka_unit_test(even_attention_is_pale),
+        cmocka_unit_test(nearly_uniform_attention_is_said),
         cmocka_unit_test(long_texts_are_binned),
         cmocka_unit_test(npy_has_shape_and_numbers),
     };

@@ -63,15 +63,18 @@ static void csv_is_rfc_4180(void **state) {
 
 static void csv_faults_have_a_line(void **state) {
     (void)state;
-    assert_string_equal(ROWS("a.csv", "a,b\n1,\"2\n3,4\n"), "a.csv:2: a quote is not closed");
-    assert_string_equal(ROWS("a.csv", "a,b\n1,\"2\"x\n"), "a.csv:2: text after a closing quote");
+    assert_string_equal(ROWS("a.csv", "a,b\n1,\"2\n3,4\n"), "a.csv:2: a quote\n  expected its end\n  found:   none");
+    assert_string_equal(ROWS("a.csv", "a,b\n1,\"2\"x\n"),
+                        "a.csv:2: a quoted field\n  expected a delimiter or the end of the line after the closing "
+                        "quote\n  found:   text");
     assert_string_equal(ROWS("a.csv", "a,b\n1,2,3\n"),
                         "a.csv:2: the number of fields differs from the first row's\n  expected 2\n  found:   3");
     assert_string_equal(ROWS("a.csv", "\"a\nb\",c\n1\n"),
                         "a.csv:3: the number of fields differs from the first row's\n  expected 2\n  found:   1");
     assert_string_equal(ROWS("a.csv", "a\n\"x\ny\xff\"\n"),
                         "a.csv:3: not UTF-8: byte 0xFF\n  try:     iconv -f ISO-8859-1 -t UTF-8 a.csv");
-    assert_string_equal(ROWS("a.csv", "a\n\"x\ny\0\"\n"), "a.csv:3: a NUL byte\n  expected text in UTF-8");
+    assert_string_equal(ROWS("a.csv", "a\n\"x\ny\0\"\n"),
+                        "a.csv:3: not text\n  expected text in UTF-8\n  found:   a NUL byte");
     assert_string_equal(ROWS("a.csv", "a", .delimiter = '"'), "a quote or a line break cannot be the delimiter");
 }
 
@@ -97,17 +100,18 @@ static void columns_are_chosen(void **state) {
     assert_string_equal(
         rows_of("a.csv", csv, strlen(csv), (fv__table_options){ASKED("review")}),
         "a.csv:1: the first row has no column \"review\"\n  expected a header with the columns asked for, or "
-        "their numbers from 1 to 3");
+        "their numbers from 1 to 3\n  found:   a row of values");
     assert_string_equal(
         rows_of("a.csv", csv, strlen(csv), (fv__table_options){.header = FV_HEADER_YES, ASKED("lable")}),
         "a.csv:1: no column \"lable\"\n  did you mean \"label\"?");
     assert_string_equal(
         rows_of("a.csv", csv, strlen(csv), (fv__table_options){.header = FV_HEADER_NO, ASKED("label")}),
-        "a.csv: column \"label\" is asked for by name, but there is no header\n  expected a number from 1 to 3");
+        "a.csv: no header has the names of the columns\n  expected a number from 1 to 3\n  found:   \"label\"");
     assert_string_equal(ROWS("a.csv", "a,b,a\n1,2,3\n", .header = FV_HEADER_YES),
                         "a.csv:1: two columns are named \"a\"");
     assert_string_equal(ROWS("a.csv", "a,b,a\n1,2,3\n", .header = FV_HEADER_NO), "1:a|b|a;2:1|2|3;");
-    assert_string_equal(ROWS("a.csv", "", .header = FV_HEADER_YES), "a.csv: is empty\n  expected a header");
+    assert_string_equal(ROWS("a.csv", "", .header = FV_HEADER_YES),
+                        "a.csv: no header\n  expected a first row\n  found:   an empty file");
     fv__table *t;
     fv__table_options o = {.header = FV_HEADER_YES};
     assert_int_equal(fv__table_over(&t, csv, strlen(csv), "a.csv", &o), FV_OK);
@@ -151,7 +155,8 @@ static void fasttext_has_labels(void **state) {
     assert_string_equal(ROWS("a.txt", "__label__a  hello world \r\n__label__b __label__c\tx\nno label\n\n__label__d\n"),
                         "1:1>a|hello world ;2:2>b|c|x;3:no label;4:;5:1>d|;");
     assert_string_equal(ROWS("a", "@x text __label__y\n", .label_prefix = "@"), "1:1>x|text __label__y;");
-    assert_string_equal(ROWS("a.txt", "__label__ x\n"), "a.txt:1: a label without a name");
+    assert_string_equal(ROWS("a.txt", "__label__ x\n"),
+                        "a.txt:1: a label\n  expected a name behind the prefix\n  found:   none");
     assert_string_equal(ROWS("a.csv", "__label__a x,y\n", .format = FV_TABLE_LINES), "1:__label__a x,y;");
     assert_string_equal(ROWS("a", "x\n\ny", .format = FV_TABLE_LINES), "1:x;2:;3:y;");
 }
@@ -167,7 +172,7 @@ static void what_is_no_text_is_refused_by_name(void **state) {
                                 "a\0"),
                            "is UTF-16\n  try:     iconv -f UTF-16 -t UTF-8"));
     assert_non_null(strstr(ROWS("a.zst", "\x28\xB5\x2F\xFDx"), "zstd"));
-    assert_non_null(strstr(ROWS("a.json", "[{}]"), "a.json: a .json file is not a table"));
+    assert_non_null(strstr(ROWS("a.json", "[{}]"), "a.json: not a table\n  expected JSON lines"));
     assert_string_equal(ROWS("a.json", "{\"x\": 1}", .format = FV_TABLE_JSONL), "1:1;");
     fv__table_format format;
     assert_int_equal(fv__table_parse_format("jsonl", &format), FV_OK);
@@ -186,7 +191,7 @@ static void very_long_lines_are_refused(void **state) {
                  {"a.tsv", "x\n", "a.tsv:2: the line is longer than 16 MiB"},
                  {"a.jsonl", "{}\n", "a.jsonl:2: the line is longer than 16 MiB"},
                  {"a.csv", "x\n", "a.csv:2: the line is longer than 16 MiB"},
-                 {"a.csv", "x\ny\n\"", "a.csv:3: a quote is not closed within 16 MiB"}};
+                 {"a.csv", "x\ny\n\"", "a.csv:3: a quote\n  expected its end within 16 MiB\n  found:   none"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         memset(text, 'a', SIZE);
         memcpy(text, cases[i].start, strlen(cases[i].start));

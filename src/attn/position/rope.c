@@ -104,7 +104,8 @@ fv_status fv__rope(const fv_rope_options *o, const fv_tensor *from, const fv_ten
     if (o->pairing != FV_ROPE_HALF && o->pairing != FV_ROPE_INTERLEAVED)
         return fv__fail(FV_USAGE, "rope: pairing\n  expected one of fv_rope_pairing\n  found:   %d", (int)o->pairing);
     FV_TRY(read_position(&o->position, from, &table.position));
-    if (!o->cosine.rank != !o->sine.rank) return fv__fail(FV_USAGE, "rope: one of the tables is missing");
+    if (!o->cosine.rank != !o->sine.rank)
+        return fv__fail(FV_USAGE, "rope: tables\n  expected cosine and sine\n  found:   one of them");
     const fv_status status = o->cosine.rank ? read_tables(o, from, call.columns / 2, &table)
                                             : make_tables(o, from, call.columns / 2, &table, &memory);
     if (status == FV_OK) fv__rope_rotate(&call);

@@ -122,11 +122,19 @@ void fv__rope_fill(const double *frequency, double magnitude, int64_t pairs, con
     fv__parallel_for(cosine->dim[0], fill_row, &f);
 }
 
+static fv_status wrong_tables(const fv_tensor *cosine, const fv_tensor *sine) {
+    char shape[2][128];
+    fv_tensor_describe(cosine, shape[0], sizeof shape[0]);
+    fv_tensor_describe(sine, shape[1], sizeof shape[1]);
+    return fv__fail(FV_USAGE, "rope: tables\n  expected two tensors (P,R/2) of f32 or f64\n  found:   %s and %s",
+                    shape[0], shape[1]);
+}
+
 fv_status fv_rope_tables(const fv_rope_options *options, const fv_tensor *cosine, const fv_tensor *sine) {
     const fv_tensor none = {0};
     if (cosine->rank != 2 || (cosine->dtype != FV_F32 && cosine->dtype != FV_F64) ||
         !fv_tensor_same_shape(cosine, sine) || cosine->dtype != sine->dtype)
-        return fv__fail(FV_USAGE, "rope: tables\n  expected two tensors (P,R/2) of f32 or f64");
+        return wrong_tables(cosine, sine);
     const int64_t pairs = cosine->dim[1];
     if (pairs > INT64_MAX / 4 || (options->columns && options->columns / 2 != pairs))
         return fv__fail(FV_USAGE, "rope: tables\n  expected half of the rotated columns, %lld\n  found:   %lld",

@@ -44,10 +44,8 @@ static void T(weigh)(R *row, int64_t step, int64_t n, double top, double tau) {
 static void T(backward)(const SIMD *simd, const R *p, R *dp, int64_t n, R dlse) {
     double all = 0, product = -(double)dlse;
     (void)simd;
-    for (int64_t j = 0; j < n; j++)
-        if (p[j] != 0) all += sqrt((double)p[j]), product += sqrt((double)p[j]) * (double)dp[j];
-    for (int64_t j = 0; j < n; j++)
-        if (p[j] != 0) dp[j] = (R)(sqrt((double)p[j]) * ((double)dp[j] - product / all));
+    for (int64_t j = 0; j < n; j++) all += sqrt((double)p[j]), product += sqrt((double)p[j]) * (double)dp[j];
+    for (int64_t j = 0; j < n; j++) dp[j] = (R)(sqrt((double)p[j]) * ((double)dp[j] - product / all));
 }
 
 #endif

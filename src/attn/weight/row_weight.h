@@ -15,8 +15,7 @@
  * forward   scaled scores, -inf where hidden, become weights in place; `spare` has room for n numbers. Returns the LSE,
  *           -inf when every score is -inf, and then all weights are 0. One NaN makes all weights and the LSE NaN
  * strided   the weights of forward for scores `step` apart, without room
- * backward  dp, the gradient of the weights p, becomes that of the scores where p is not 0; elsewhere it is neither
- *           read nor written */
+ * backward  dp, the gradient of the weights p, becomes that of the scores. The weights that are 0 are left out */
 #define FV_ROW_WEIGHT_FUNCTIONS(suffix, R)                                                     \
     typedef struct fv__row_weight_##suffix {                                                   \
         void (*select)(R * score, int64_t step, int64_t n, int64_t top);                       \

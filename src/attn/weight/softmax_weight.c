@@ -29,10 +29,8 @@ void T(fv__softmax_strided)(R *row, int64_t step, int64_t n) {
 void T(fv__softmax_row_back)(const SIMD *simd, const R *p, R *dp, int64_t n, R dlse) {
     R delta = -dlse;
     (void)simd;
-    for (int64_t j = 0; j < n; j++)
-        if (p[j] != 0) delta += p[j] * dp[j];
-    for (int64_t j = 0; j < n; j++)
-        if (p[j] != 0) dp[j] = p[j] * (dp[j] - delta);
+    for (int64_t j = 0; j < n; j++) delta += p[j] * dp[j];
+    for (int64_t j = 0; j < n; j++) dp[j] = p[j] * (dp[j] - delta);
 }
 
 #endif

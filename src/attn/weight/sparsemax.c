@@ -44,12 +44,10 @@ static void T(weigh)(R *row, int64_t step, int64_t n, double top, double tau) {
 #include "attn/weight/threshold_rows.h"
 
 static void T(backward)(const SIMD *simd, const R *p, R *dp, int64_t n, R dlse) {
-    double count = 0, sum = -(double)dlse;
-    (void)simd;
-    for (int64_t j = 0; j < n; j++)
-        if (p[j] != 0) count++, sum += (double)dp[j];
-    for (int64_t j = 0; j < n; j++)
-        if (p[j] != 0) dp[j] = (R)((double)dp[j] - sum / count);
+    double sum = -(double)dlse;
+    (void)simd, (void)p;
+    for (int64_t j = 0; j < n; j++) sum += (double)dp[j];
+    for (int64_t j = 0; j < n; j++) dp[j] = (R)((double)dp[j] - sum / (double)n);
 }
 
 #endif

@@ -28,11 +28,11 @@ static fv_status write_config(const fv__apt *apt, const char *sources) {
 }
 
 static fv_status no_apt(const char *program) {
-    return fv__fail(
-        FV_BAD_DATA,
-        "%s: not found\n  expected a Debian or Ubuntu system, whose package indexes this data set is made from\n"
-        "  try:     run the recipe on such a machine (a container will do) and copy the folder here",
-        program);
+    return fv__fail(FV_BAD_DATA,
+                    "data: this set is made from the package indexes of Debian\n  expected a Debian or Ubuntu system\n "
+                    " found:   no %s\n"
+                    "  try:     run the recipe on such a machine (a container will do) and copy the folder here",
+                    program);
 }
 
 /* The first line that apt complained with, for a message. */
@@ -84,9 +84,9 @@ static fv_status own_sources(const fv__apt *apt, char **path) {
     if (!fv__path_exists(keyring))
         return fv__fail(
             FV_BAD_DATA,
-            "%s: not found\n  expected Debian's archive keys, because this machine's own package sources do "
-            "not hold Debian %s\n  try:     apt-get install debian-archive-keyring",
-            keyring, apt->codename);
+            "data: this machine's own package sources do not hold Debian %s\n  expected Debian's archive keys\n"
+            "  found:   no %s\n  try:     apt-get install debian-archive-keyring",
+            apt->codename, keyring);
     int length = snprintf(line, sizeof line, "deb [signed-by=%s] http://deb.debian.org/debian %s main\n", keyring,
                           apt->codename);
     FV_TRY(fv__path_join(path, apt->state, "sources.list"));
@@ -120,7 +120,9 @@ static fv_status fetch(const fv__apt *apt) {
 fv_status fv__apt_open(fv__apt *apt, const char *folder, const char *codename) {
     char absolute[PATH_MAX];
     *apt = (fv__apt){.codename = codename};
-    if (!realpath(folder, absolute)) return fv__fail(FV_BAD_DATA, "%s: no such folder", folder);
+    if (!realpath(folder, absolute))
+        return fv__fail(FV_BAD_DATA, "%s: cannot be used\n  expected a folder\n  found:   nothing of this name",
+                        folder);
     if (strpbrk(absolute, "\"\n{};"))
         return fv__fail(FV_USAGE, "%s: apt cannot be told of a folder with quotes, braces or semicolons in its name",
                         absolute);

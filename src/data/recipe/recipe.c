@@ -23,20 +23,9 @@ static const fv__recipe *find(const char *name) {
 }
 
 static fv_status unknown(const char *name) {
-    const char *names[sizeof recipes / sizeof *recipes];
-    fv__buf list = {0};
-    for (int i = 0; recipes[i]; i++) {
-        names[i] = recipes[i]->info.name;
-        fv__buf_printf(&list, "%s%s", i ? ", " : "", names[i]);
-    }
-    names[sizeof recipes / sizeof *recipes - 1] = NULL;
-    const char *near = fv__nearest(name, names);
-    fv_status status = fv__buf_status(&list);
-    if (status == FV_OK)
-        status = fv__fail(FV_USAGE, "%s: no such data set\n  expected %s%s%s", name, list.data,
-                          near ? "\n  try:     " : "", near ? near : "");
-    fv__buf_free(&list);
-    return status;
+    const char *names[sizeof recipes / sizeof *recipes] = {NULL};
+    for (int i = 0; recipes[i]; i++) names[i] = recipes[i]->info.name;
+    return fv__unknown_name("data set", name, names);
 }
 
 /* One line of CHECKSUMS, as md5sum -c reads it, behind a comment with the number of lines. */

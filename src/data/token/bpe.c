@@ -50,8 +50,9 @@ static fv_status finish(fv_tokenizer *t) {
     /* a small vocabulary, or few and short texts, leave the bytes as they are: no merges, and no token that needs
      * one */
     if (!t->merges && fv__map_size(t->ids) != 256 + t->added_count)
-        return fv__fail(FV_BAD_MODEL,
-                        "model.merges: empty\n  expected one merge for every token that is longer than a byte");
+        return fv__fail(
+            FV_BAD_MODEL,
+            "model.merges\n  expected one merge for every token that is longer than a byte\n  found:   none");
     for (t->slots = 16; t->slots < t->merges * 2 + 2;) t->slots *= 2;
     t->pair = fv__alloc_array(t->slots, sizeof *t->pair);
     t->rank = fv__alloc_array(t->slots, sizeof *t->rank);
@@ -66,8 +67,10 @@ static fv_status finish(fv_tokenizer *t) {
         size_t size = fv__utf8_put(text, char_of_byte(b));
         t->byte_id[b] = (int32_t)fv__map_get(t->ids, text, size, t->special.unk);
         if (t->byte_id[b] < 0)
-            return fv__fail(FV_BAD_MODEL,
-                            "BPE vocabulary: no token for byte 0x%02x\n  expected all 256 bytes, or an unk_token", b);
+            return fv__fail(
+                FV_BAD_MODEL,
+                "BPE vocabulary: bytes\n  expected all 256 bytes, or an unk_token\n  found:   no token for byte 0x%02x",
+                b);
     }
     return FV_OK;
 }
@@ -178,9 +181,12 @@ static fv_status read_merge(fv_tokenizer *t, fv__json_at_file model, const fv__j
 }
 
 static fv_status refuse(fv__json_at_file model, const char *key) {
+    const fv__json *value = fv__json_get(model.object, key);
+    const char *text = fv__json_text(value);
     return fv__fail(model.fault,
-                    "%s: model.%s: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2",
-                    model.where, key);
+                    "%s: model.%s: not supported\n  expected null, false or \"\": byte-level BPE as in GPT-2\n"
+                    "  found:   %s",
+                    model.where, key, text ? text : fv__json_kind_name(value));
 }
 
 static fv_status check_settings(fv__json_at_file model) {

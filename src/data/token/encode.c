@@ -85,7 +85,8 @@ fv_status fv__encode(const fv_tokenizer *t, fv__encoder *e, fv_tokens *tokens, c
     bool first[256] = {0};
     int32_t words = 0;
     size_t done = 0;
-    if (size > INT32_MAX) return fv__fail(FV_BAD_DATA, "a text has %zu bytes\n  expected less than 2^31", size);
+    if (size > INT32_MAX)
+        return fv__fail(FV_BAD_DATA, "a text is too long\n  expected less than 2^31 bytes\n  found:   %zu", size);
     e->tokens = tokens;
     tokens->count = 0;
     for (size_t i = 0; i < t->added_count; i++) first[(unsigned char)t->added[i].content[0]] = true;

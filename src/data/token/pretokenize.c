@@ -55,15 +55,21 @@ static fv_status normalise_one(fv__pieces *p, const fv__normaliser *n, int32_t c
 
 /* ---- pre-tokenizers: each gives the first word at or behind *at and moves there; count 0 when there is none */
 
-/* Blanks separate and go; punctuation (when `punct`) stands alone. */
-static fv__span next_between_blanks(const fv__pieces *p, size_t *at, bool punct) {
+static size_t behind_marks(const fv__pieces *p, size_t at) {
+    while (at < p->count && fv__is_mark(p->chars[at].code)) at++;
+    return at;
+}
+
+/* Blanks separate and go; punctuation (when `punct`) stands alone, and so does, with its marks, a character of a script
+ * without spaces (when `unspaced`). */
+static fv__span next_between_blanks(const fv__pieces *p, size_t *at, bool punct, bool unspaced) {
     size_t i = *at;
     while (i < p->count && is_white(p->chars[i].code)) i++;
     size_t first = i;
     for (; i < p->count; i++) {
         int32_t c = p->chars[i].code;
-        bool alone = punct && fv__is_punct(c);
-        if (alone && i == first) i++;
+        bool letter = unspaced && fv__stands_alone(c), alone = letter || (punct && fv__is_punct(c));
+        if (alone && i == first) i = letter ? behind_marks(p, i + 1) : i + 1;
         if (alone || is_white(c)) break;
     }
     *at = i;
@@ -124,8 +130,8 @@ static fv__span next_bytes(const fv__pieces *p, size_t *at) {
 
 fv__span fv__next_word(const fv_tokenizer *t, const fv__pieces *p, size_t *at) {
     switch (t->pre) {
-    case FV_PRE_BERT: return next_between_blanks(p, at, true);
-    case FV_PRE_SPACES: return next_between_blanks(p, at, false);
+    case FV_PRE_BERT: return next_between_blanks(p, at, true, t->unspaced);
+    case FV_PRE_SPACES: return next_between_blanks(p, at, false, false);
     case FV_PRE_WORDS: return next_word_run(p, at);
     case FV_PRE_BYTES: return next_bytes(p, at);
     case FV_PRE_NONE: break;

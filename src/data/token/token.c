@@ -84,7 +84,8 @@ static fv_status list_tokens(fv_tokenizer *t) {
     for (int64_t i = 0; i < count; i++)
         if (fv__map_value(t->ids, (size_t)i) > top) top = fv__map_value(t->ids, (size_t)i);
     if (top >= INT32_MAX - 1 || top > 4 * count + 1000)
-        return fv__fail(FV_BAD_MODEL, "vocabulary: %lld tokens, but an id of %lld", (long long)count, (long long)top);
+        return fv__fail(FV_BAD_MODEL, "vocabulary: ids of %lld tokens\n  expected 0 to %lld\n  found:   %lld",
+                        (long long)count, (long long)count - 1, (long long)top);
     fv__free(t->token);
     t->size = (int32_t)(top + 1);
     t->token = fv__alloc_array((size_t)t->size, sizeof *t->token);
@@ -93,8 +94,8 @@ static fv_status list_tokens(fv_tokenizer *t) {
         int64_t id = fv__map_value(t->ids, (size_t)i);
         const char *token = fv__map_key(t->ids, (size_t)i, NULL);
         if (t->token[id])
-            return fv__fail(FV_BAD_MODEL, "vocabulary: \"%s\" and \"%s\" have the same id %lld", t->token[id], token,
-                            (long long)id);
+            return fv__fail(FV_BAD_MODEL, "vocabulary: id %lld\n  expected one token\n  found:   \"%s\" and \"%s\"",
+                            (long long)id, t->token[id], token);
         t->token[id] = token;
     }
     return FV_OK;
@@ -177,6 +178,7 @@ static const fv__token_model *find_model(const char *name) {
 static fv_status train(fv_tokenizer *t, fv_texts texts, const fv_tokenizer_options *options) {
     fv__map *counts = NULL;
     t->pre = t->model->pre;
+    t->unspaced = t->model->unspaced;
     t->prefix_space = t->pre == FV_PRE_BYTES;
     t->normal.lower = options->lowercase;
     t->normal.clean = t->normal.cjk = t->pre == FV_PRE_BERT;
@@ -194,7 +196,8 @@ fv_status fv_tokenizer_train(fv_tokenizer **tokenizer, fv_texts texts, const fv_
     if (!options) fv_options_init(fv_tokenizer_option_rows(), &standard), options = &standard;
     const fv__token_model *model = find_model(options->tokenizer);
     if (!model)
-        return fv__fail(FV_USAGE, "tokenizer \"%s\"\n  expected one of: word, bpe, wordpiece", options->tokenizer);
+        return fv__unknown_name("tokenizer", options->tokenizer,
+                                (const char *const[]){"word", "bpe", "wordpiece", NULL});
     fv_tokenizer *t = NULL;
     fv_status status = fv__tokenizer_new(&t, model);
     if (status == FV_OK) status = train(t, texts, options);
@@ -209,6 +212,7 @@ static fv_status copy_word_tokenizer(fv_tokenizer *t, const fv_tokenizer *from, 
                                      int64_t count) {
     int64_t next = from->size; /* behind the last, which need not be the number of tokens: ids may be skipped */
     t->pre = from->pre;
+    t->unspaced = from->unspaced;
     t->prefix_space = from->prefix_space;
     t->normal = from->normal;
     for (size_t i = 0; i < fv__map_size(from->ids); i++) {

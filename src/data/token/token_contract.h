@@ -45,6 +45,7 @@ struct fv_tokenizer {
     fv__normaliser normal;
     fv__presplit pre;
     bool prefix_space;  /* FV_PRE_BYTES: a blank is put before the first word */
+    bool unspaced;      /* FV_PRE_BERT: characters of scripts without spaces are words (fv__stands_alone) */
     fv__map *ids;       /* token -> id */
     const char **token; /* id -> token, in the map's memory; NULL for a number that is not used */
     int32_t size;
@@ -84,6 +85,7 @@ typedef struct fv__word_counts {
 struct fv__token_model {
     const char *name, *type; /* option value; "type" in tokenizer.json */
     fv__presplit pre;        /* of newly trained tokenizers */
+    bool unspaced;           /* the same */
     fv_status (*train)(fv_tokenizer *t, fv__word_counts words, const fv_tokenizer_options *options);
     fv_status (*load)(fv_tokenizer *t, fv__json_at_file model);
     fv_status (*finish)(fv_tokenizer *t);               /* after train and load: what can be worked out; may be NULL */

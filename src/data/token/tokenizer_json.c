@@ -23,6 +23,20 @@ static void save_added(const fv_tokenizer *t, fv__buf *json) {
     fv__buf_text(json, t->added_count ? "\n  ],\n" : "],\n");
 }
 
+/* Characters of scripts without spaces, as the pattern of a Split: read by Hugging Face's tokenizers as well. */
+static const char unspaced[] =
+    "["
+#define FV__BLOCK(first, last) "\\x{" #first "}-\\x{" #last "}"
+#include "data/unspaced.def"
+#undef FV__BLOCK
+    "]\\p{M}*";
+
+static void save_unspaced(fv__buf *json) {
+    fv__buf_text(json, "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": ");
+    fv__json_quote(json, unspaced, strlen(unspaced), FV_JSON_LINE);
+    fv__buf_text(json, "}, \"behavior\": \"Isolated\", \"invert\": false}, {\"type\": \"BertPreTokenizer\"}]}");
+}
+
 static void save_steps(const fv_tokenizer *t, fv__buf *json) {
     const fv__normaliser *n = &t->normal;
     if (n->clean || n->cjk || n->accents)
@@ -42,6 +56,8 @@ static void save_steps(const fv_tokenizer *t, fv__buf *json) {
     fv__buf_text(json, "  \"pre_tokenizer\": ");
     if (t->pre == FV_PRE_BYTES)
         fv__buf_printf(json, bytes, yes(t->prefix_space));
+    else if (t->unspaced)
+        save_unspaced(json);
     else
         fv__buf_text(json, pre[t->pre]);
     fv__buf_text(json, ",\n  \"post_processor\": null,\n  \"decoder\": ");
@@ -84,8 +100,8 @@ fv_status fv_tokenizer_save(const fv_tokenizer *t, const char *path) {
 /* ---- reading */
 
 static fv_status refuse(const char *where, const char *step, const char *type, const char *known) {
-    return fv__fail(FV_BAD_MODEL, "%s: %s \"%s\" is not supported\n  expected one of: %s", where, step,
-                    type ? type : "(no type)", known);
+    return fv__fail(FV_BAD_MODEL, "%s: %s is not supported\n  expected one of: %s\n  found:   \"%s\"", where, step,
+                    known, type ? type : "(no type)");
 }
 
 static fv_status type_of(fv__json_at_file at, const char **type) { return fv__json_need_text(at, "type", NULL, type); }
@@ -124,6 +140,24 @@ static fv_status load_bytes(fv_tokenizer *t, fv__json_at_file at) {
     return fv__json_need_bool(at, "add_prefix_space", true, &t->prefix_space);
 }
 
+/* The one Split that is understood, and what comes behind it. */
+static fv_status load_unspaced(fv_tokenizer *t, fv__json_at_file at, fv__json *list) {
+    static const char known[] = "Sequence of one, or of fovea's own Split and BertPreTokenizer";
+    const char *split, *next, *behavior;
+    fv__json_at_file first = at, second = at;
+    first.object = fv__json_at(list, 0), second.object = fv__json_at(list, 1);
+    FV_TRY(type_of(first, &split));
+    FV_TRY(type_of(second, &next));
+    FV_TRY(fv__json_need_text(first, "behavior", "", &behavior));
+    const char *pattern = fv__json_text(fv__json_path(first.object, "pattern.Regex"));
+    bool ours = split && next && !strcmp(split, "Split") && !strcmp(next, "BertPreTokenizer") &&
+                !strcmp(behavior, "Isolated") && pattern && !strcmp(pattern, unspaced);
+    if (!ours || fv__json_count(list) != 2) return refuse(at.where, "pre_tokenizer", "Sequence of several", known);
+    t->pre = FV_PRE_BERT;
+    t->unspaced = true;
+    return FV_OK;
+}
+
 static fv_status load_pre(fv_tokenizer *t, fv__json_at_file at) {
     static const struct {
         const char *type;
@@ -143,7 +177,7 @@ static fv_status load_pre(fv_tokenizer *t, fv__json_at_file at) {
     if (strcmp(type, "Sequence")) return refuse(at.where, "pre_tokenizer", type, known);
     fv__json *list;
     FV_TRY(fv__json_need_array(at, "pretokenizers", &list));
-    if (fv__json_count(list) > 1) return refuse(at.where, "pre_tokenizer", "Sequence of several", known);
+    if (fv__json_count(list) > 1) return load_unspaced(t, at, list);
     at.object = fv__json_at(list, 0);
     return load_pre(t, at);
 }
@@ -166,7 +200,8 @@ static fv_status bad_id(fv__json_at_file at, const char *token, const fv__json *
 fv_status fv__vocab_load(fv_tokenizer *t, fv__json_at_file model) {
     fv__json *vocab;
     FV_TRY(fv__json_need_object(model, "vocab", &vocab));
-    if (!fv__json_count(vocab)) return fv__fail(model.fault, "%s: model.vocab: empty", model.where);
+    if (!fv__json_count(vocab))
+        return fv__fail(model.fault, "%s: model.vocab\n  expected tokens\n  found:   none", model.where);
     for (void *i = fv__json_first(vocab); i; i = fv__json_next(vocab, i)) {
         int64_t id = fv__json_kind_of(fv__json_value(i)) == FV_JSON_INT ? fv__json_int(fv__json_value(i), -1) : -1;
         if (id < 0 || id >= INT32_MAX) return bad_id(model, fv__json_key(i), fv__json_value(i));
@@ -180,7 +215,8 @@ fv_status fv__unk_load(fv_tokenizer *t, fv__json_at_file model, bool required) {
     FV_TRY(fv__json_need_text(model, "unk_token", required ? "[UNK]" : NULL, &unk));
     t->special.unk = unk ? (int32_t)fv__map_get(t->ids, unk, strlen(unk), -1) : -1;
     if (unk && t->special.unk < 0)
-        return fv__fail(model.fault, "%s: model.unk_token: \"%s\" is not in model.vocab", model.where, unk);
+        return fv__fail(model.fault, "%s: model.unk_token\n  expected a token of model.vocab\n  found:   \"%s\"",
+                        model.where, unk);
     return FV_OK;
 }
 
@@ -196,7 +232,9 @@ static fv_status load_added_one(fv_tokenizer *t, fv__json_at_file at) {
     FV_TRY(fv__json_need_bool(at, "lstrip", false, &a.lstrip));
     FV_TRY(fv__json_need_bool(at, "rstrip", false, &a.rstrip));
     if (!a.content || !*a.content || id < 0 || id >= INT32_MAX)
-        return fv__fail(at.fault, "%s: added_tokens: an entry without content or with an id out of range", at.where);
+        return fv__fail(at.fault,
+                        "%s: added_tokens\n  expected entries with a content and an id from 0\n  found:   another",
+                        at.where);
     a.size = strlen(a.content);
     a.id = (int32_t)id;
     int64_t known = fv__map_get(t->ids, a.content, a.size, id);

@@ -62,6 +62,7 @@ static void decode(const fv_tokenizer *t, fv__buf *out, const char *token) {
 const fv__token_model fv__token_word = {.name = "word",
                                         .type = "WordLevel",
                                         .pre = FV_PRE_BERT,
+                                        .unspaced = true,
                                         .train = train,
                                         .load = load,
                                         .save = save,

@@ -24,7 +24,8 @@ fv_status fv_vectors_save(const fv_vectors *v, const char *path) {
     for (int64_t i = 0; i < v->count; i++) {
         if (strpbrk(v->word[i], "\r\n")) {
             fv__buf_free(&text);
-            return fv__fail(FV_USAGE, "%s: a word with a line break cannot be saved", path);
+            return fv__fail(FV_USAGE, "%s: words to be saved\n  expected words without line breaks\n  found:   one",
+                            path);
         }
         fv__buf_text(&text, v->word[i]);
         fv__buf_add(&text, "\n", 1);
@@ -82,7 +83,9 @@ static fv_status read_words(char **text, const char *path) {
     fv_status status = fv__file_read(&file, beside);
     if (status == FV_OK) {
         if (fv__utf8_valid(file.data, file.size) < file.size || memchr(file.data, 0, file.size))
-            status = fv__fail(FV_BAD_DATA, "%s: not a list of words in UTF-8", beside);
+            status = fv__fail(
+                FV_BAD_DATA,
+                "%s: the words of the vectors\n  expected one word a line, in UTF-8\n  found:   other bytes", beside);
         else if (!(*text = fv__alloc(file.size + 1)))
             status = FV_NO_RESOURCES;
         else
@@ -172,7 +175,9 @@ static fv_status read_width(reader *r, const char *line, bool *header) {
         for (const char *at = line; (at = strpbrk(at, " \t")); at += strspn(at, " \t"))
             r->dim += at[strspn(at, " \t\r")] != 0;
     if (r->dim >= 1 && r->dim <= 65536) return FV_OK;
-    return fv__fail(FV_BAD_DATA, "%s:1: expected a word and its numbers, or a line \"COUNT WIDTH\"", r->path);
+    return fv__fail(FV_BAD_DATA,
+                    "%s:1: the first line\n  expected a word and its numbers, or \"COUNT WIDTH\"\n  found:   neither",
+                    r->path);
 }
 
 static fv_status read_lines(reader *r, char *text) {
@@ -184,7 +189,9 @@ static fv_status read_lines(reader *r, char *text) {
         if (r->line == 1) FV_TRY(read_width(r, at, &header));
         if (!header) FV_TRY(add_line(r, at));
     }
-    if (!r->words) return fv__fail(FV_BAD_DATA, "%s: no vectors", r->path);
+    if (!r->words)
+        return fv__fail(FV_BAD_DATA, "%s: vectors\n  expected a word and its numbers on a line\n  found:   none",
+                        r->path);
     if (r->twice)
         fv__log(FV_LOG_WARN, "%s: %lld words are there twice; the first vector counts", r->path, (long long)r->twice);
     return FV_OK;
@@ -196,8 +203,9 @@ static fv_status load_text(fv_vectors **vectors, const char *path, const fv__fil
     if (valid < file->size || memchr(file->data, 0, file->size))
         return fv__fail(
             FV_BAD_DATA,
-            "%s: not text in UTF-8\n  expected safetensors, or the text format of word2vec or fastText (.vec)\n"
-            "  try:     convert a binary file with the program that wrote it",
+            "%s: not a file of vectors\n  expected safetensors, or the text format of word2vec or fastText (.vec)\n"
+            "  found:   bytes that are no text in UTF-8\n  try:     convert a binary file with the program that wrote "
+            "it",
             path);
     char *text = fv__alloc(file->size + 1);
     fv_status status = text ? fv__map_create(&r.seen) : FV_NO_RESOURCES;

@@ -119,11 +119,11 @@ static fv_status decompose(float *data, const fv__sparse *counts, const fv_vecto
 static fv_status train(fv_vectors **vectors, const fv_tokenizer *t, fv_texts texts, const fv_vectors_options *o) {
     int64_t specials = (int64_t)t->added_count, words = t->size - specials;
     if (words < 2)
-        return fv__fail(
-            FV_BAD_DATA,
-            "word vectors: %lld words occur at least %lld times\n  expected at least 2\n  try:     more text, or a "
-            "smaller --vector-min-count",
-            (long long)words, (long long)o->min_count);
+        return fv__fail(FV_BAD_DATA,
+                        "word vectors: words that occur at least %lld times\n  expected at least 2\n  found:   %lld\n  "
+                        "try:     more text, or a "
+                        "smaller --vector-min-count",
+                        (long long)o->min_count, (long long)words);
     sequence r = {0};
     fv__sparse counts = {0};
     float *data = fv__alloc_array((size_t)words, (size_t)o->dim * sizeof *data);
@@ -152,7 +152,9 @@ fv_status fv_vectors_train(fv_vectors **vectors, fv_texts texts, const fv_vector
         o.rank > 8192)
         return fv__fail(
             FV_USAGE,
-            "word vectors: an option is out of range\n  expected dim 1 to 4096, rank to 8192, window 1 to 1000");
+            "word vectors: an option is out of range\n  expected dim 1 to 4096, rank to 8192, window 1 to 1000\n"
+            "  found:   dim %lld, rank %lld, window %lld, passes %lld, min-count %lld",
+            (long long)o.dim, (long long)o.rank, (long long)o.window, (long long)o.passes, (long long)o.min_count);
     words.tokenizer = "word";
     words.lowercase = o.lowercase;
     words.min_count = o.min_count;
@@ -169,7 +171,7 @@ static fv_status copy_words(fv_vectors *v, const char *const *word) {
         size_t size = strlen(word[i]), before = fv__map_size(v->store->row);
         FV_TRY(fv__map_set(v->store->row, word[i], size, i));
         if (fv__map_size(v->store->row) == before)
-            return fv__fail(FV_BAD_DATA, "word vectors: \"%s\" is there twice", word[i]);
+            return fv__fail(FV_BAD_DATA, "word vectors: \"%s\"\n  expected once\n  found:   twice", word[i]);
         v->store->word[i] = fv__map_key(v->store->row, (size_t)i, NULL);
     }
     return FV_OK;

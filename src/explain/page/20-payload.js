@@ -178,5 +178,5 @@ function poolMax(matrix, nq, nk, most) {
         }
     }
     const bytes = Uint8Array.from(pooled, (p) => (peak > 0 ? Math.round(255 * Math.sqrt(p / peak)) : 0));
-    return {rows, columns, bytes};
+    return {rows, columns, bytes, peak};
 }

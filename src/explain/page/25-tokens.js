@@ -30,6 +30,14 @@ function asLabel(text) {
     return Array.from(text, (c) => BLANKS[c] || c).join("") || "∅";
 }
 
+// Which way a text runs: that of its first letter, as the Unicode bidirectional algorithm has it (rules P2 and P3).
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1eeff}]/u;
+
+function directionOf(text) {
+    const letter = /\p{L}/u.exec(text);
+    return letter && RIGHT_TO_LEFT.test(letter[0]) ? "rtl" : "ltr";
+}
+
 // Position of each token of a sequence: label, range, word, special.
 function tokensOf(sequence) {
     if (sequence.tokens) return sequence.tokens;

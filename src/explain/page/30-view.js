@@ -14,17 +14,18 @@ async function viewOf(m, n) {
     const map = meta.maps[m];
     const q = axisOf(meta.sequences[map.query]), k = axisOf(meta.sequences[map.key]);
     const matrix = await matrixOf(m, n);
-    const view = matrix && makeView(matrix, q, k, map.normalised);
+    const view = matrix && makeView(matrix, q, k, map.normalised, map.causal);
     if (viewCache.size >= 4) viewCache.delete(viewCache.keys().next().value);
     viewCache.set(key, view);
     return view;
 }
 
-function makeView(matrix, q, k, normalised) {
+function makeView(matrix, q, k, normalised, causal) {
     const view = {q, k, nq: q.units.length, nk: k.units.length, tier: matrix.tier, data: matrix.data, rest: matrix.rest};
     if (!q.whole || !k.whole) mergeInto(view, matrix, normalised && k.hidden);
     view.max = 0;
     for (const p of view.data) if (p > view.max) view.max = p;
+    view.tone = toneOf(view, normalised, causal);
     return view;
 }
 
@@ -95,6 +96,41 @@ const SCALE_NAMES = {linear: "linear", sqrt: "square root", log: "logarithm"};
 
 function shade(value, max) {
     return max > 0 && value > 0 ? SCALES[state.scale](Math.min(1, value / max)) : 0;
+}
+
+// Where rows sum to one a weight is measured against the even share, one over the keys its query sees: the even share is
+// pale, whatever the number of keys, and darker is more than that. src/explain/color.c has the same for pictures.
+const EVEN_SHADE = 0.15, NEARLY_UNIFORM = 0.97;
+
+// `top` is the largest weight, of queries that see several keys; at least thrice the even share.
+function toneOf({nq, nk, data}, normalised, causal) {
+    const tone = {even: Boolean(normalised) && nk > 1, causal: Boolean(causal) && nq === nk, keys: nk, top: 0};
+    for (let i = tone.even && tone.causal ? nk : 0; i < nq * nk; i++) if (data[i] > tone.top) tone.top = data[i];
+    return withTop(tone, tone.top);
+}
+
+function withTop(tone, top) {
+    return {...tone, top: tone.even ? Math.max(top, Math.min(1, 3 / tone.keys)) : top};
+}
+
+function evenShare(tone, q) {
+    return 1 / (tone.causal ? Math.min(q + 1, tone.keys) : tone.keys);
+}
+
+function shadeIn(tone, q, value) {
+    if (!tone.even) return shade(value, tone.top);
+    const even = evenShare(tone, q);
+    if (value <= even * (1 + 1e-6)) return EVEN_SHADE * shade(value, even);
+    const top = Math.max(tone.top, Math.min(1, 3 * even));
+    if (value >= top) return 1;
+    const over = state.scale === "log" ? Math.log(value / even) / Math.log(top / even) : SCALES[state.scale]((value - even) / (top - even));
+    return EVEN_SHADE + (1 - EVEN_SHADE) * over;
+}
+
+// Whether a head looks at nothing in particular: its relative entropy is a statistic of the page.
+function nearlyUniform(map, n) {
+    const focus = map.normalised && map.stats.find((s) => s.id === "focus");
+    return Boolean(focus) && focus.values[n] !== null && focus.values[n] >= NEARLY_UNIFORM;
 }
 
 // ---- colour: one hue, lightness falling evenly in OKLab from the page's ground to the accent

@@ -201,26 +201,38 @@ async function paintHeads() {
 const pooled = new Map();
 
 async function paintPattern(cell, thumb) {
-    let small = thumb ? {rows: thumb.rows, columns: thumb.columns, bytes: thumb.of(cell.n)} : pooled.get(state.map + "-" + cell.n);
+    const map = mapNow(), name = state.map + "-" + cell.n;
+    let small = thumb ? {rows: thumb.rows, columns: thumb.columns, bytes: thumb.of(cell.n), peak: (map.peaks || [])[cell.n]} : pooled.get(name);
     if (!small) {
         const matrix = await matrixOf(state.map, cell.n);
         if (!matrix) return;
-        small = poolMax(matrix, ...shapeOf(mapNow()), THUMB);
-        pooled.set(state.map + "-" + cell.n, small);
+        small = poolMax(matrix, ...shapeOf(map), THUMB);
+        small.tone = toneOf({nq: shapeOf(map)[0], nk: shapeOf(map)[1], data: matrix.data}, map.normalised, map.causal);
+        pooled.set(name, small);
     }
-    paintBytes(cell.canvas, small);
+    paintBytes(cell.canvas, small, small.tone || thumbTone(map, small.peak));
 }
 
-function paintBytes(canvas, {rows, columns, bytes}) {
+// Of a thumbnail that came with the page: its largest weight is known when the page says it.
+function thumbTone(map, peak) {
+    const [nq, nk] = shapeOf(map), known = Number.isFinite(peak);
+    const tone = {even: known && map.normalised && nk > 1, causal: Boolean(map.causal) && nq === nk, keys: nk};
+    return withTop(tone, known ? peak : 1);
+}
+
+function paintBytes(canvas, {rows, columns, bytes, peak}, tone) {
     const colours = ramp(HUE, darkNow());
-    const scale = SCALES[state.scale];
-    const index = Uint8Array.from({length: 256}, (_, c) => Math.round(255 * scale((c / 255) ** 2)));
+    const largest = Number.isFinite(peak) ? peak : 1, nq = shapeOf(mapNow())[0];
     canvas.width = columns;
     canvas.height = rows;
     const image = new ImageData(columns, rows);
-    for (let i = 0; i < rows * columns; i++) {
-        image.data.set(colours[index[bytes[i]]], 4 * i);
-        image.data[4 * i + 3] = 255;
+    for (let i = 0; i < rows; i++) {
+        const q = Math.floor(((i + 0.5) * nq) / rows);
+        const index = Uint8Array.from({length: 256}, (_, c) => Math.round(255 * shadeIn(tone, q, largest * (c / 255) ** 2)));
+        for (let j = i * columns; j < (i + 1) * columns; j++) {
+            image.data.set(colours[index[bytes[j]]], 4 * j);
+            image.data[4 * j + 3] = 255;
+        }
     }
     canvas.getContext("2d").putImageData(image, 0, 0);
 }

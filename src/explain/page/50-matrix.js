@@ -62,8 +62,8 @@ function weightImage(view, step) {
     const packed = Uint32Array.from(colours, ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0);
     for (let i = 0; i < rows; i++) {
         for (let j = 0; j < columns; j++) {
-            const p = step === 1 ? view.data[i * view.nk + j] : blockMax(view, i * step, j * step, step);
-            pixels[i * columns + j] = packed[Math.round(255 * shade(p, view.max))];
+            const t = step === 1 ? shadeIn(view.tone, i, view.data[i * view.nk + j]) : blockShade(view, i * step, j * step, step);
+            pixels[i * columns + j] = packed[Math.round(255 * t)];
         }
     }
     const canvas = el("canvas", {width: columns, height: rows});
@@ -71,10 +71,10 @@ function weightImage(view, step) {
     return canvas;
 }
 
-function blockMax(view, q0, k0, step) {
+function blockShade(view, q0, k0, step) {
     let most = 0;
     for (let q = q0; q < Math.min(view.nq, q0 + step); q++) {
-        for (let k = k0; k < Math.min(view.nk, k0 + step); k++) most = Math.max(most, view.data[q * view.nk + k]);
+        for (let k = k0; k < Math.min(view.nk, k0 + step); k++) most = Math.max(most, shadeIn(view.tone, q, view.data[q * view.nk + k]));
     }
     return most;
 }
@@ -243,13 +243,21 @@ function drawCursor(context, style) {
     context.restore();
 }
 
+// Values with their places on the scale: [share of the strip, text], the first and the last are its ends.
+function legendTicks(tone) {
+    if (tone.even) return [[0, "0"], [EVEN_SHADE, tone.causal ? "1/keys" : "1/" + tone.keys], [1, percent(tone.top)]];
+    const values = state.scale === "log" ? [tone.top * 1e-4, tone.top * 1e-2, tone.top] : [0, tone.top / (state.scale === "sqrt" ? 4 : 2), tone.top];
+    return values.filter(() => tone.top > 0).map((x) => [shade(x, tone.top), percent(x)]);
+}
+
 function drawLegend() {
-    const max = matrix.view.max;
-    const ticks = state.scale === "log" ? [max * 1e-4, max * 1e-2, max] : state.scale === "sqrt" ? [0, max / 4, max] : [0, max / 2, max];
+    const tone = matrix.view.tone;
     const stops = Array.from({length: 9}, (_, i) => css(colourAt(i / 8)));
     const strip = el("div", {class: "legend-strip", style: {background: "linear-gradient(to right, " + stops.join(", ") + ")"}});
-    const places = ticks.filter((t) => max > 0).map((t) => el("span", {
-        class: "legend-tick", style: {left: 100 * shade(t, max) + "%"},
-    }, percent(t)));
-    fill(byId("legend"), strip, el("div", {class: "legend-ticks"}, ...places), el("p", {}, "weight, " + SCALE_NAMES[state.scale] + " scale"));
+    const places = legendTicks(tone).map(([at, text]) => el("span", {class: "legend-tick", style: {left: 100 * at + "%"}}, text));
+    fill(byId("legend"), strip, el("div", {class: "legend-ticks"}, ...places), el("p", {}, legendSentence(tone)));
+}
+
+function legendSentence(tone) {
+    return "weight, " + SCALE_NAMES[state.scale] + " scale" + (tone.even ? "; pale is an even share, 1/keys" : "");
 }

@@ -56,13 +56,19 @@ function drawText() {
     const tail = sequence.kind === "text" ? gapBetween(sequence, at || 0, sequence.bytes.length) : "";
     if (sequence.truncated && tail.trim() !== "") parts.push(el("span", {class: "unread"}, " Not read by the model: " + tail.trim()));
     fill(box, ...parts.filter((p) => p !== ""));
+    box.dir = readingDirection(axis);
     focusWord(queryUnit().index, false);
     shadeText();
 }
 
+// Words are not isolated from each other, so that those of one script run its way inside a text of another.
+function readingDirection(axis) {
+    return directionOf(axis.sequence.text || axis.units.map((u) => u.label).join(" "));
+}
+
 function readingWord(unit) {
     const index = unit.index;
-    const node = el("span", {role: "option", tabindex: -1, class: unit.special ? "word special" : "word", dir: "auto",
+    const node = el("span", {role: "option", tabindex: -1, class: unit.special ? "word special" : "word", dir: unit.special ? "ltr" : null,
                              onclick: () => chooseWord(index)}, unit.label);
     reading.units.push(node);
     return node;
@@ -90,7 +96,9 @@ async function shadeText() {
     const values = state.direction === "from" ? rowOf(view, queryUnit().index) : columnOf(view, chosenUnit().index);
     const max = Math.max(0, ...values);
     reading.values = values;
-    reading.units.forEach((node, i) => shadeWord(node, values[i], max, chosen !== null && chosen.index === i));
+    const from = state.direction === "from", q = queryUnit().index;
+    const tone = from ? withTop(view.tone, max) : view.tone;
+    reading.units.forEach((node, i) => shadeWord(node, values[i], shadeIn(tone, from ? q : i, values[i]), chosen !== null && chosen.index === i));
     byId("text-scale").textContent = "Strongest word: " + percent(max) + ", " + SCALE_NAMES[state.scale] + " scale. " +
         (state.words ? "Pieces are merged: summed over keys, averaged over queries. " : "") +
         (shadedAxis().hidden ? "Hidden positions are left out and the rest divided by what remains." : "");
@@ -108,8 +116,8 @@ function textTitle() {
     return state.direction === "from" ? word + " attends to" : "What attends to " + word;
 }
 
-function shadeWord(node, value, max, chosen) {
-    const rgb = colourAt(shade(value, max));
+function shadeWord(node, value, dark, chosen) {
+    const rgb = colourAt(dark);
     node.style.background = css(rgb);
     node.style.color = inkOn(rgb);
     node.classList.toggle("chosen", chosen);
@@ -126,8 +134,8 @@ function focusWord(index, move) {
 }
 
 function readingKey(event) {
-    const at = reading.focus, last = reading.units.length - 1;
-    const moves = {ArrowRight: at + 1, ArrowLeft: at - 1, ArrowDown: lineStep(1), ArrowUp: lineStep(-1), Home: 0, End: last,
+    const at = reading.focus, last = reading.units.length - 1, right = byId("words-box").dir === "rtl" ? -1 : 1;
+    const moves = {ArrowRight: at + right, ArrowLeft: at - right, ArrowDown: lineStep(1), ArrowUp: lineStep(-1), Home: 0, End: last,
                    PageDown: at + 10, PageUp: at - 10};
     if (moves[event.key] === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();

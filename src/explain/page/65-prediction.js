@@ -125,13 +125,20 @@ function shadeRadio(attribution, i, checked) {
     return el("label", {}, input, el("span", {}, attribution.caption));
 }
 
-function signedColour(value, most) {
-    return colourAt(shade(Math.abs(value), most), value < 0 ? AGAINST_HUE : HUE);
+// Shares that sum to one are measured against an even share, as weights are; others against the largest.
+function attributionTone({attribution, values}) {
+    const shares = !attribution.signed && Math.abs(sumOf(values) - 1) < 1e-2;
+    const tone = toneOf({nq: 1, nk: values.length, data: values.map(Math.abs)}, shares, false);
+    return tone;
 }
 
-function attributedText(sequence, {values}) {
-    const axis = axisOf(sequence);
-    const most = largestSize(values);
+function signedColour(value, tone) {
+    return colourAt(shadeIn(tone, 0, Math.abs(value)), value < 0 ? AGAINST_HUE : HUE);
+}
+
+function attributedText(sequence, column) {
+    const axis = axisOf(sequence), values = column.values;
+    const tone = attributionTone(column);
     const parts = [];
     let at = 0;
     for (const unit of axis.units) {
@@ -139,11 +146,11 @@ function attributedText(sequence, {values}) {
             parts.push(axis.hidden ? " " : gapBetween(sequence, at, unit.start));
             at = Math.max(at, unit.end);
         } else parts.push(" ");
-        const rgb = signedColour(values[unit.index], most);
-        parts.push(el("span", {class: unit.special ? "word special" : "word", dir: "auto", title: decimal(values[unit.index]),
+        const rgb = signedColour(values[unit.index], tone);
+        parts.push(el("span", {class: unit.special ? "word special" : "word", dir: unit.special ? "ltr" : null, title: decimal(values[unit.index]),
                                style: {background: css(rgb), color: inkOn(rgb)}}, unit.label));
     }
-    return el("div", {class: "reading still", tabindex: 0, role: "group", "aria-label": "Shaded text"}, ...parts.filter((p) => p !== ""));
+    return el("div", {class: "reading still", dir: readingDirection(axis), tabindex: 0, role: "group", "aria-label": "Shaded text"}, ...parts.filter((p) => p !== ""));
 }
 
 const FEW_WORDS = 30;

@@ -39,8 +39,9 @@ function rowLine(view, k, rank, row) {
         el("td", {class: "num"}, String(rank + 1)),
         el("td", {class: "key"}, el("bdi", {title: view.k.units[k].label}, shorten(view.k.units[k].label, 32)),
             el("span", {class: "at"}, String(k))),
-        el("td", {class: "num weight"}, el("span", {class: "weight-track", "aria-hidden": "true"},
-            el("span", {class: "weight-bar", style: {width: 100 * (row[k] / largestSize(row)) + "%"}})), percent(row[k])));
+        el("td", {class: "weight"}, el("div", {class: "weight-cell"}, el("span", {class: "weight-track", "aria-hidden": "true"},
+            el("span", {class: "weight-bar", style: {width: 100 * (row[k] / largestSize(row)) + "%"}})),
+            el("span", {class: "num"}, percent(row[k])))));
 }
 
 function entropyOf(row) {

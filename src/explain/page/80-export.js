@@ -136,7 +136,7 @@ async function matrixSvg() {
     svg.text(16, top, "← query (row)", {size: 11, anchor: "end", colour: themeColour("--soft"), turn: -90});
     if (view.nq * view.nk <= MOST_RECTS) {
         view.data.forEach((p, i) => svg.rect(left + (i % view.nk) * cell, top + Math.floor(i / view.nk) * cell, cell - 0.5, cell - 0.5,
-            css(colourAt(shade(p, view.max)))));
+            css(colourAt(shadeIn(view.tone, Math.floor(i / view.nk), p)))));
     } else svg.image(left, top, cell * view.nk, cell * view.nq, weightImage(view, 1));
     if (labelled) {
         for (const u of view.q.units) svg.text(left - 6, top + (u.index + 0.5) * cell + 4, shorten(u.label, 20), {size: 11, anchor: "end"});

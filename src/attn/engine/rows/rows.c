@@ -22,7 +22,7 @@ size_t fv__rows_worker_bytes(const fv_attention_plan *plan) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
     const int64_t rows = FV_ROWS_BLOCK, ld = (plan->k_len + rows - 1) / rows * rows;
     return fv__attn_lines(fv__attn_times(plan->d_qk, rows), e) + 2 * fv__attn_lines(fv__attn_times(ld, rows), e) +
-           fv__attn_lines(ld, e);
+           fv__attn_lines(ld, e) + fv__attn_lines(ld, sizeof(int64_t));
 }
 
 static size_t scratch_size(const fv_attention_plan *plan, bool backward) {

@@ -16,6 +16,7 @@ typedef struct T(job) {
 
 typedef struct T(scratch) {
     R *q, *columns, *rows, *dscore; /* (D, ROWS), (keys, ROWS), (ROWS, keys rounded up), keys */
+    int64_t *keys;                  /* those of a row that have a weight */
     int64_t ld;
 } T(scratch);
 
@@ -26,6 +27,7 @@ static T(scratch) T(carve_all)(const T(job) * job, int worker) {
     s.columns = T(carve)(&at, s.ld * FV_ROWS_BLOCK);
     s.rows = T(carve)(&at, s.ld * FV_ROWS_BLOCK);
     s.dscore = T(carve)(&at, s.ld);
+    s.keys = (int64_t *)(void *)T(carve)(&at, s.ld * (int64_t)(sizeof(int64_t) / sizeof(R)));
     return s;
 }
 
@@ -93,6 +95,19 @@ static void T(forward_task)(void *context, int64_t index, int worker) {
 
 /* ---- backward */
 
+/* The weights that are not 0 move to the front of the row, their keys are listed. Returns how many. */
+static int64_t T(compact)(R *p, int64_t start, int64_t end, int64_t *keys) {
+    int64_t n = 0;
+    for (int64_t j = start; j < end; j++)
+        if (p[j] != 0) keys[n] = j, p[n++] = p[j];
+    return n;
+}
+
+static R T(gradient_of_lse)(const T(job) * job, const fv__sequence *s, int64_t head, int64_t row) {
+    const fv_tensor *t = &job->x->d[FV_LSE];
+    return t->rank ? ((const R *)t->data)[s->batch * t->stride[0] + head * t->stride[1] + row * t->stride[2]] : 0;
+}
+
 static void T(row_backward)(const T(job) * job, const T(scratch) * w, const fv__sequence *s, int64_t head, int64_t i,
                             R *p) {
     const SIMD *simd = job->simd;
@@ -101,23 +116,18 @@ static void T(row_backward)(const T(job) * job, const T(scratch) * w, const fv__
     int64_t start, end;
     T(finish_scores)(job, s, head, i, p, 1, &start, &end);
     if (job->weight->forward(simd, p + start, end - start, w->dscore) == (R)-INFINITY) return;
+    const int64_t n = T(compact)(p, start, end, w->keys);
     const R *q = T(at)(&job->q, s->batch, head, row),
             *dout = job->dout.data ? T(at)(&job->dout, s->batch, head, row) : NULL;
-    const fv_tensor *dlse = &job->x->d[FV_LSE];
-    const R of_lse =
-        dlse->rank
-            ? ((const R *)dlse->data)[s->batch * dlse->stride[0] + head * dlse->stride[1] + row * dlse->stride[2]]
-            : 0;
-    for (int64_t j = start; j < end; j++)
-        if (p[j] != 0) w->dscore[j] = dout ? simd->dot(dout, T(at)(&job->v, s->batch, kv, s->k_start + j), dv) : 0;
-    job->weight->backward(simd, p + start, w->dscore + start, end - start, of_lse);
-    for (int64_t j = start; j < end; j++) {
-        if (p[j] == 0) continue;
-        const R ds = w->dscore[j] * (R)job->plan->options.scale;
-        if (job->dq.data)
-            simd->axpy(T(at)(&job->dq, s->batch, head, row), ds, T(at)(&job->k, s->batch, kv, s->k_start + j), d);
-        if (job->dk.data) simd->axpy(T(at)(&job->dk, s->batch, kv, s->k_start + j), ds, q, d);
-        if (job->dv.data && dout) simd->axpy(T(at)(&job->dv, s->batch, kv, s->k_start + j), p[j], dout, dv);
+    for (int64_t m = 0; m < n; m++)
+        w->dscore[m] = dout ? simd->dot(dout, T(at)(&job->v, s->batch, kv, s->k_start + w->keys[m]), dv) : 0;
+    job->weight->backward(simd, p, w->dscore, n, T(gradient_of_lse)(job, s, head, row));
+    for (int64_t m = 0; m < n; m++) {
+        const int64_t key = s->k_start + w->keys[m];
+        const R ds = w->dscore[m] * (R)job->plan->options.scale;
+        if (job->dq.data) simd->axpy(T(at)(&job->dq, s->batch, head, row), ds, T(at)(&job->k, s->batch, kv, key), d);
+        if (job->dk.data) simd->axpy(T(at)(&job->dk, s->batch, kv, key), ds, q, d);
+        if (job->dv.data && dout) simd->axpy(T(at)(&job->dv, s->batch, kv, key), p[m], dout, dv);
     }
 }
 

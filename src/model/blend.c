@@ -39,9 +39,10 @@ static fv_status check_member(const fv_model *blend, const char *name, const fv_
                         weight);
     if (same_target(&blend->target, &member->target)) return FV_OK;
     return fv__fail(FV_BAD_MODEL,
-                    "member \"%s\" answers something else\n  expected the task and the classes of the "
-                    "blend, in their order",
-                    name);
+                    "member \"%s\" answers something else\n  expected the task %s, its %d outputs in their order\n"
+                    "  found:   the task %s, %d outputs",
+                    name, blend->target.task, (int)blend->target.outputs, member->target.task,
+                    (int)member->target.outputs);
 }
 
 static fv_status add_names(fv__blend *b, const char *name, const fv_model *member) {

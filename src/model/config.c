@@ -206,7 +206,8 @@ static fv_status read_members(fv__config *config, fv__json_at_file top) {
     FV_TRY(fv__json_need_array(top, "members", &list));
     size_t count = fv__json_count(list);
     if (count < 1 || count > FV__MEMBERS)
-        return fv__fail(FV_BAD_MODEL, "%s: \"members\" lists %zu\n  expected 1 to %d", top.where, count, FV__MEMBERS);
+        return fv__fail(FV_BAD_MODEL, "%s: \"members\" of a blend\n  expected 1 to %d\n  found:   %zu", top.where,
+                        FV__MEMBERS, count);
     for (size_t i = 0; i < count; i++) {
         fv__json_at_file at = {fv__json_at(list, i), top.where, FV_BAD_MODEL};
         if (fv__json_kind_of(at.object) != FV_JSON_OBJECT)

@@ -71,7 +71,7 @@ static void lay_over(float *out, const fv_tokens *shown, const fv_tokens *from, 
 fv_status fv_trace_member_contributions(const fv_trace *trace, int index, float *out) {
     const fv__trace *t = trace->store;
     if (index < 0 || index >= t->members)
-        return fv__fail(FV_USAGE, "no member %d\n  expected 0 to %d", index, t->members - 1);
+        return fv__fail(FV_USAGE, "trace: member\n  expected 0 to %d\n  found:   %d", t->members - 1, index);
     const fv_trace *member = t->member[index];
     int64_t count = member->tokens->count;
     float *value = fv__alloc_array((size_t)count, sizeof *value),

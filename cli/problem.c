@@ -123,7 +123,14 @@ static void add_packing(cli_problem *problem, fv_operand operand, int64_t total,
 }
 
 /* Of its tokens a recurrence knows the past, and keys as many as queries. */
-static bool is_recurrence(const fv_mechanism *m) { return m->takes >> FV_STATE & 1; }
+static bool is_recurrence(const fv_mechanism *m) { return (m->takes >> FV_STATE & 1) && !(m->can & FV_CAN_DECODE); }
+
+/* Those that also take all keys at once have a state in causal calls of that kind. */
+static bool takes_state(const cli_problem *p) {
+    const fv_tensor *t = p->x.t;
+    return is_recurrence(p->mechanism) || (p->how.causal == FV_CAUSAL_UPPER_LEFT && !p->how.window.limited &&
+                                           t[FV_Q].dim[2] == t[FV_K].dim[2] && !t[FV_CU_K].rank);
+}
 
 static void add_structure(cli_problem *problem, cli_random *r, bool packed) {
     const uint32_t can = problem->mechanism->can;
@@ -162,7 +169,7 @@ static fv_status add_operands(cli_problem *problem, fv_dtype dtype, cli_random *
     for (int operand = 0; operand < FV_OPERANDS && status == FV_OK; operand++) {
         if (!fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) || fv_operand_is_qkv(operand)) continue;
         bool needed = problem->mechanism->needs >> operand & 1, taken = problem->mechanism->takes >> operand & 1;
-        if (problem->x.t[operand].rank) continue;
+        if (problem->x.t[operand].rank || (operand == FV_STATE && !takes_state(problem))) continue;
         if (!needed && !(optional && taken && cli_random_below(r, 3) == 0)) continue;
         status = add_operand(problem, (fv_operand)operand, dtype, r);
         if (!needed && problem->x.t[operand].rank) add_word(problem, fv_operand_name((fv_operand)operand));
@@ -212,6 +219,16 @@ static void unit_rows(const fv_tensor *t) {
     }
 }
 
+/* A state with one column more than the values has a normaliser there: a sum of what is above 0. */
+static void positive_normaliser(const fv_attention_tensors *x) {
+    const fv_tensor *t = &x->t[FV_STATE];
+    int64_t columns = t->rank ? t->dim[3] : 0;
+    if (columns == 0 || columns == x->t[FV_V].dim[3]) return;
+    fv_tensor flat = fv_tensor_1d(t->data, t->dtype, fv_tensor_count(t));
+    for (int64_t i = columns - 1; i < flat.dim[0]; i += columns)
+        fv_tensor_set(&flat, &i, fabs(fv_tensor_get(&flat, &i)));
+}
+
 /* What a mechanism's row does not say it cannot do, and it refuses: windows. */
 static fv_status plan_without_windows(cli_problem *problem) {
     fv_status status = fv_attention_plan_create(&problem->plan, &problem->how, &problem->x);
@@ -259,6 +276,7 @@ fv_status cli_problem_random(cli_problem *problem, const fv_mechanism *m, uint64
     }
     if (grid) onto_grid(&problem->x.t[FV_Q]), onto_grid(&problem->x.t[FV_K]), onto_grid(&problem->x.t[FV_BIAS]);
     if (m->needs & FV_OPERAND_BIT(FV_BETA)) unit_rows(&problem->x.t[FV_K]);
+    positive_normaliser(&problem->x);
     return status == FV_OK ? plan_without_windows(problem) : status;
 }
 

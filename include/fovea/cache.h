@@ -108,7 +108,11 @@ typedef struct fv_decode_options {
     /* Cross-attention: the cache holds an encoder's memory of any length, also 0, and every row sees all of it. Rows
      * have no position in it: no window, no slopes, no prefix_len. */
     bool memory;
-    uint64_t reserved[8]; /* 0 */
+    /* NULL: softmax. Any mechanism whose scores are made key by key, with its parameters in `w` of the tensors: "t5",
+     * "shaw:max-distance=8", "window:left=64,right=0". Others are FV_USAGE, and so is one that looks at positions with
+     * memory. */
+    const char *mechanism;
+    uint64_t reserved[7]; /* 0 */
 } fv_decode_options;
 #define FV_DECODE_DEFAULT \
     { 0 }
@@ -127,6 +131,8 @@ typedef struct fv_decode_tensors {
      * looked at. */
     fv_tensor bias, mask;
     fv_tensor prefix_len; /* (B) i32 or i64: rows see all positions below it; the window's left side holds */
+    fv_tensor w[6];       /* f32, operands w0 to w5 of the mechanism, as fv_attention_operand_shape says */
+    uint64_t reserved[8]; /* 0 */
 } fv_decode_tensors;
 
 /* A plan serves every cache of the same head dimensions, heads, batch and dtype (all layers of a model) and any number

@@ -191,22 +191,30 @@ FV_API fv_status fv_layer_block(fv_layer **layer, fv_params *params, const char 
  *     flow.x = token;  ... fv_layer_forward(block, g, &flow);                                     // [1, d_model]
  *
  * A forward of new rows gives what these rows are in a forward of all rows. Self-attention keeps keys and values (it
- * must be causal), cross-attention those of its memory: flow.memory is read when a sequence has none yet, and may be
- * NULL afterwards. Positions go on where the last forward ended. Flows have `batch` sequences, in FV_MODE_INFER; each
- * layer occurs once in a forward. f32 parameters only. A layer's part is made when it first asks, so forward can fail
- * with FV_NO_RESOURCES: without memory, or when a sequence is longer than the capacity. After a failed forward some
- * layers have its rows and others not: truncate to the length before. */
+ * must be causal), or the state of a recurrence, which does not grow; cross-attention keeps those of its memory:
+ * flow.memory is read when a sequence has none yet, and may be NULL afterwards. Positions go on where the last forward
+ * ended. Flows have `batch` sequences, in FV_MODE_INFER; each layer occurs once in a forward. f32 parameters only. A
+ * layer's part is made when it first asks, so forward can fail with FV_NO_RESOURCES: without memory, or when a sequence
+ * is longer than the capacity. After a failed forward some layers have its rows and others not: truncate to the length
+ * before, or with recurrences reset. */
 
 /* Of `keep` kv_heads and head dimensions are each layer's own and not read; batch 0 is 1. FV_USAGE as for a
  * fv_kv_cache. */
 FV_API fv_status fv_layer_caches_create(fv_layer_caches **caches, const fv_cache_options *keep);
 FV_API void fv_layer_caches_free(fv_layer_caches *caches); /* before or after the layers; NULL is fine */
 FV_API int64_t fv_layer_caches_length(const fv_layer_caches *caches, int64_t b); /* rows all layers have seen */
-/* Forgets the rows from `length` on; memories stay. FV_USAGE: b is no sequence, a ring has lost rows before. */
+/* Forgets the rows from `length` on; memories stay. FV_USAGE: b is no sequence, a ring has lost rows before, the state
+ * of a recurrence would have to go back to a length other than 0. */
 FV_API fv_status fv_layer_caches_truncate(fv_layer_caches *caches, int64_t b, int64_t length);
 FV_API fv_status fv_layer_caches_reset(fv_layer_caches *caches, int64_t b); /* with its memory; -1: every one */
 /* For beams, as fv_kv_cache_reorder: every sequence b < n becomes what sequence parent[b] was, memory included. */
 FV_API fv_status fv_layer_caches_reorder(fv_layer_caches *caches, const int64_t *parent, int64_t n);
+/* All of it again, to go on apart: guesses that may be wrong, branches of a search. */
+FV_API fv_status fv_layer_caches_clone(fv_layer_caches **copy, const fv_layer_caches *caches);
+/* Sequence to_b of `to` becomes what sequence from_b of `from` is, as fv_kv_cache_copy, memory included. The caches are
+ * of the same layers. After a failure sequence to_b must be reset. */
+FV_API fv_status fv_layer_caches_copy(fv_layer_caches *to, int64_t to_b, const fv_layer_caches *from, int64_t from_b);
+FV_API size_t fv_layer_caches_bytes(const fv_layer_caches *caches); /* of keys, values and states */
 
 /* ---- the table of layers: for help, configuration and tests */
 typedef struct fv_layer_kind {

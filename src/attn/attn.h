@@ -24,7 +24,7 @@ void fv__attn_shape_text(const fv_attention_plan *plan, fv_operand operand, char
 fv_dtype fv__attn_dtype(const fv_attention_plan *plan, fv_operand operand); /* the first its row allows */
 /* The shape an operand must have, resolved; rank 0 when it is not used, may broadcast or is the caller's choice. */
 fv_tensor fv__attn_operand_shape(const fv_attention_plan *plan, fv_operand operand);
-/* Is there a normalizer of rows? Gates and recurrences that carry a plain state have none. */
+/* Is there a normalizer of rows? Gates and unnormalized recurrences have none. */
 bool fv__attn_has_lse(const fv_attention_plan *plan);
 /* Is any gradient of an input wanted? */
 bool fv__attn_wants_backward(const fv_attention_plan *plan);

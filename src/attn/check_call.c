@@ -15,8 +15,7 @@ bool fv__attn_wants_backward(const fv_attention_plan *plan) {
 }
 
 bool fv__attn_has_lse(const fv_attention_plan *plan) {
-    const fv_mechanism *m = &plan->mechanism->info;
-    return (m->needs & FV_OPERAND_BIT(FV_K)) && !((m->needs | m->takes) & FV_OPERAND_BIT(FV_STATE));
+    return (plan->mechanism->info.needs & FV_OPERAND_BIT(FV_K)) && !plan->mechanism->unnormalized;
 }
 
 /* ---- one tensor */
@@ -100,7 +99,7 @@ static fv_status check_presence(const fv_attention_plan *plan) {
         if ((m->needs & FV_OPERAND_BIT(p)) && !given)
             return fv__fail(FV_USAGE, "attention: mechanism \"%s\"\n  expected operand \"%s\"\n  found:   none",
                             m->name, name);
-        if (given && !known)
+        if (given && (!known || (p == FV_STATE_OUT && !(m->takes & FV_OPERAND_BIT(FV_STATE)))))
             return fv__fail(FV_USAGE, "attention: mechanism \"%s\" does not take operand \"%s\"", m->name, name);
         if (wanted && fv_operand_is(p, FV_ROLE_INTEGER))
             return fv__fail(FV_USAGE, "attention: operand \"%s\" has no gradient", name);

@@ -63,12 +63,15 @@ struct fv__engine {
     size_t (*statistics_scratch)(const fv_attention_plan *plan, const fv_attention_statistics *want);
     void (*statistics)(const fv__run *run, const fv_attention_statistics *want, void *scratch);
     void (*describe)(const fv_attention_plan *plan, char *text, size_t size); /* name, type, tiles */
+    /* Can fv_decode compute it over a cache, keys where they lie? NULL: no. */
+    bool (*decodes_in_place)(const fv_attention_plan *plan);
 };
 
 struct fv__mechanism {
     fv_mechanism info;  /* public row; first, so a pointer to it is a pointer to this */
     size_t params_size; /* sizeof the struct info.params describes */
     const fv__engine *engine;
+    bool unnormalized;                           /* rows of weights do not sum to 1: there is no lse */
     fv_status (*setup)(fv_attention_plan *plan); /* checks what only it knows, fills plan->setup; may be NULL */
     int64_t (*extent)(const fv_attention_plan *plan, char letter); /* of its own in info.operands; may be NULL */
     void (*reference)(const fv__run *run);

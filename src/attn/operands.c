@@ -28,7 +28,8 @@ const fv_mechanism_operand *fv_mechanism_own(const fv_mechanism *m, fv_operand o
 /* ---- shapes */
 
 static const char *shape_text(const fv_attention_plan *plan, fv_operand operand) {
-    const fv_mechanism_operand *own = fv_mechanism_own(&plan->mechanism->info, operand);
+    const fv_operand as = operand == FV_STATE_OUT ? FV_STATE : operand; /* both have one shape */
+    const fv_mechanism_operand *own = fv_mechanism_own(&plan->mechanism->info, as);
     return own ? own->shape : fv_operand_info(operand)->shape;
 }
 
@@ -104,7 +105,8 @@ static bool computed(const fv_attention_plan *plan, fv_operand operand) {
     const uint64_t known = plan->mechanism->info.needs | plan->mechanism->info.takes;
     if (operand == FV_OUT) return true;
     if (operand == FV_LSE) return fv__attn_has_lse(plan);
-    if (operand == FV_STATE_OUT) return known & FV_OPERAND_BIT(FV_STATE);
+    if (operand == FV_STATE_OUT) /* of a normalized recurrence for who gives one; it must be causal */
+        return (known & FV_OPERAND_BIT(FV_STATE)) && (!fv__attn_has_lse(plan) || plan->shape[FV_STATE].rank);
     if (operand == FV_AUX) return fv_mechanism_own(&plan->mechanism->info, operand) != NULL;
     return (known & FV_OPERAND_BIT(operand)) && fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE | FV_ROLE_OUTPUT);
 }

@@ -2,6 +2,7 @@
  * refused now. */
 #include "nn/attention.h"
 
+#include "attn/mechanism_contract.h"
 #include "attn/position/alibi_slopes.h"
 #include "grad/graph.h"
 
@@ -92,7 +93,7 @@ fv_status fv__mechanism_prepare(multi_head *l, fv_params *params, const fv_multi
     for (int p = 0; p < FV_OPERANDS; p++) l->operand[p] = -1;
     l->gate = (m->can & FV_CAN_SELF) && !(m->needs & FV_OPERAND_BIT(FV_K));
     l->packed = m->can & FV_CAN_VARLEN, l->decodes = m->can & FV_CAN_DECODE;
-    l->recurrence = (m->takes & FV_OPERAND_BIT(FV_STATE)) != 0;
+    l->recurrence = (m->takes & FV_OPERAND_BIT(FV_STATE)) && !l->cross; /* a memory is keys */
     FV_TRY(check_needs(l, m));
     FV_TRY(set_options(l, params, o));
     return fv__is(o->positions, "alibi") ? make_slopes(l, params) : FV_OK;
@@ -115,6 +116,14 @@ fv_status fv__mechanism_params(multi_head *l, fv_params *params, const fv_multi_
     FV_TRY(named(l, fv_attention_operand_shape(&l->options, &x, FV_OUT, &x.t[FV_OUT])));
     fv_attention_plan *plan;
     FV_TRY(named(l, fv_attention_plan_create(&plan, &l->options, &x)));
+    const fv__engine *engine = plan->mechanism->engine;
+    l->in_place = engine->decodes_in_place && engine->decodes_in_place(plan);
     fv_attention_plan_free(plan);
     return FV_OK;
+}
+
+fv_status fv__attention_state(const multi_head *l, int64_t sequences, fv_tensor *shape) {
+    fv_attention_tensors x = sample(l, FV_F32, l->base.in);
+    x.t[FV_CU_Q] = fv_tensor_1d(NULL, FV_I32, sequences + 1);
+    return named(l, fv_attention_operand_shape(&l->options, &x, FV_STATE, shape));
 }

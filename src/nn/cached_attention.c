@@ -1,5 +1,6 @@
-/* Attention of new rows to the keys and values a cache holds. Softmax has a decoder that reads the cache where it
- * lies; other mechanisms get all keys copied out of it and attend with the last query at the last key. */
+/* Attention of new rows after what a cache holds. A recurrence goes on from its state. Others have keys and values
+ * there: what fv_decode can do reads them where they lie; the rest gets all keys copied out and attends with the last
+ * query at the last key. */
 #include "nn/attention.h"
 
 #include "grad/graph.h"
@@ -17,10 +18,7 @@ static fv_status check_layer(const multi_head *l) {
     if (l->gate)
         return cannot(l, "a gate weighs all rows of a sequence at once, a cache cannot add to them",
                       "a mechanism with keys", l->options.mechanism);
-    if (l->recurrence)
-        return cannot(l, "a recurrence goes on from a state, and a cache holds keys", "a mechanism without a state",
-                      l->options.mechanism);
-    if (!l->decodes)
+    if (!l->decodes && !l->recurrence)
         return cannot(l, "new rows alone see other keys than with the rows before them",
                       "a mechanism that can decode, see fovea mechanisms", l->options.mechanism);
     if (!l->cross && l->options.causal == FV_CAUSAL_NONE)
@@ -33,9 +31,11 @@ static fv_status check_layer(const multi_head *l) {
 }
 
 fv__layer_cache *fv__attention_cache(const multi_head *l, fv_graph *g, const fv_flow *flow) {
+    int64_t count = flow->sequences ? flow->sequences->count : 1;
     fv_status status = check_layer(l);
-    fv__cache_heads heads = {l->kv_heads, l->head, l->cross};
-    if (status == FV_OK) return fv__layer_cache_of(flow->caches, g, &l->base, flow->sequences, &heads);
+    fv__cache_contents contents = {.kv_heads = l->kv_heads, .head_dim = l->head, .memory = l->cross};
+    if (status == FV_OK && l->recurrence) status = fv__attention_state(l, count, &contents.state);
+    if (status == FV_OK) return fv__layer_cache_of(flow->caches, g, &l->base, flow->sequences, &contents);
     fv_graph_failed(g, status);
     return NULL;
 }
@@ -107,12 +107,13 @@ bool fv__cache_append(fv_graph *g, fv__layer_cache *cache, const fv__qkv *x, con
     return false;
 }
 
-/* ---- softmax: the decoder */
+/* ---- keys where they lie */
 
 static fv_status plan_for(const multi_head *l, fv__layer_cache *cache, int64_t rows) {
     if (cache->plan && cache->planned_rows >= rows) return FV_OK;
     const fv_attention_options *o = &l->options;
-    fv_decode_options how = {.scale = o->scale, .softcap = o->softcap, .window = o->window, .memory = l->cross};
+    fv_decode_options how = {
+        .scale = o->scale, .softcap = o->softcap, .window = o->window, .memory = l->cross, .mechanism = o->mechanism};
     fv_decode_plan_free(cache->plan);
     cache->plan = NULL;
     cache->planned_rows = rows;
@@ -128,6 +129,8 @@ static fv_status decode_into(const multi_head *l, fv_graph *g, const fv__qkv *x,
                            .slopes = l->slopes,
                            .counts = lengths_of(g, x->q_rows)};
     if (l->operand[FV_SINKS] >= 0) t.sinks = fv_op_param(g, l->operand[FV_SINKS])->value;
+    for (int i = 0; i < (int)(sizeof t.w / sizeof *t.w); i++)
+        if (l->operand[FV_W0 + i] >= 0) t.w[i] = fv_op_param(g, l->operand[FV_W0 + i])->value;
     if (g->status != FV_OK) return g->status;
     FV_TRY(fv_decode(cache->plan, cache->kv, &t, scratch));
     for (int64_t n = 0; n < x->q_rows->count && !equal_lengths(x->q_rows); n++) {
@@ -147,7 +150,7 @@ static fv_node *decode(const multi_head *l, fv_graph *g, const fv__qkv *x, fv__l
     return fv_graph_failed(g, fv__fail(status, "layer %s: %s", l->base.name, fv_message()));
 }
 
-/* ---- the others: all keys, copied out */
+/* ---- all keys, copied out */
 
 /* cu_seqlens of what the cache holds. */
 static fv_status kept_rows(fv_graph *g, const fv__layer_cache *cache, int64_t count, fv_sequences *kept) {
@@ -205,5 +208,39 @@ static fv_node *attend_copied(const multi_head *l, fv_graph *g, const fv__qkv *x
 
 fv_node *fv__attend_cached(const multi_head *l, fv_graph *g, const fv__qkv *x, fv__layer_cache *cache) {
     if (g->status != FV_OK) return &g->empty;
-    return fv__is(l->options.mechanism, "softmax") ? decode(l, g, x, cache) : attend_copied(l, g, x, cache);
+    return l->in_place ? decode(l, g, x, cache) : attend_copied(l, g, x, cache);
+}
+
+/* ---- a state */
+
+static fv_node *attend_from_state(const multi_head *l, fv_graph *g, const fv__qkv *x, fv__layer_cache *cache) {
+    fv_attend call = fv__attend_call_of(l, g, x);
+    fv_node *state;
+    call.fixed[FV_STATE] = cache->state;
+    fv_node *out = fv_op_attend(g, &call, NULL, &state);
+    if (g->status != FV_OK) return &g->empty;
+    fv_status status = fv_tensor_copy(&cache->state, &state->value);
+    return status == FV_OK ? fv_op_merge_heads(g, out) : fv_graph_failed(g, status);
+}
+
+/* ---- self-attention */
+
+/* Nothing seen yet: attention over the new rows is all there is. */
+static bool starts(const fv__layer_cache *cache, int64_t count) {
+    for (int64_t n = 0; n < count; n++)
+        if (cache->length[n] > 0) return false;
+    return true;
+}
+
+fv_node *fv__attend_and_keep(const multi_head *l, fv_graph *g, const fv__qkv *x, fv__layer_cache *cache) {
+    fv_node *out;
+    if (l->recurrence) {
+        out = attend_from_state(l, g, x, cache);
+        if (g->status != FV_OK) return out;
+    } else {
+        if (!fv__cache_append(g, cache, x, NULL)) return &g->empty;
+        out = starts(cache, x->q_rows->count) ? fv__attend(l, g, x) : fv__attend_cached(l, g, x, cache);
+    }
+    fv__layer_cache_count(cache, x->q_rows); /* what was appended counts, whatever came of it */
+    return out;
 }

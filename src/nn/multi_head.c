@@ -104,16 +104,21 @@ static fv_node *one_by_one(fv_graph *g, fv_attend *call, const fv_sequences *q, 
     return fv_op_concat(g, part, count, 0);
 }
 
-fv_node *fv__attend(const multi_head *l, fv_graph *g, const fv__qkv *x) {
+fv_attend fv__attend_call_of(const multi_head *l, fv_graph *g, const fv__qkv *x) {
     fv_attend call = {.name = l->base.name, .options = l->options, .in = {[FV_Q] = x->q, [FV_K] = x->k, [FV_V] = x->v}};
     call.options.causal = x->causal;
     call.fixed[FV_SLOPES] = l->slopes;
     for (int p = 0; p < FV_OPERANDS; p++)
         if (l->operand[p] >= 0) call.in[p] = fv_op_param(g, l->operand[p]);
-    if (x->q_rows && x->q_rows->count > 1 && !l->packed)
-        return one_by_one(g, &call, x->q_rows, x->k_rows ? x->k_rows : x->q_rows);
     call.q_rows = l->packed ? x->q_rows : NULL;
     call.k_rows = l->packed ? x->k_rows : NULL;
+    return call;
+}
+
+fv_node *fv__attend(const multi_head *l, fv_graph *g, const fv__qkv *x) {
+    fv_attend call = fv__attend_call_of(l, g, x);
+    if (x->q_rows && x->q_rows->count > 1 && !l->packed)
+        return one_by_one(g, &call, x->q_rows, x->k_rows ? x->k_rows : x->q_rows);
     return fv_op_merge_heads(g, fv_op_attend(g, &call, NULL, NULL));
 }
 
@@ -122,20 +127,6 @@ static fv_node *heads_at(const multi_head *l, fv_graph *g, fv_node *from, int64_
                          const fv_sequences *s, const int64_t *position) {
     fv_node *x = fv_op_heads(g, from, column, heads, l->head);
     return l->rope ? fv_op_rope(g, x, s, position, l->pairing, l->rope_base) : x;
-}
-
-/* Nothing seen yet: attention over the new rows is all there is. */
-static bool starts(const fv__layer_cache *cache, int64_t count) {
-    for (int64_t n = 0; n < count; n++)
-        if (cache->length[n] > 0) return false;
-    return true;
-}
-
-static fv_node *attend_and_keep(const multi_head *l, fv_graph *g, const fv__qkv *x, fv__layer_cache *cache) {
-    if (!fv__cache_append(g, cache, x, NULL)) return &g->empty;
-    fv_node *out = starts(cache, x->q_rows->count) ? fv__attend(l, g, x) : fv__attend_cached(l, g, x, cache);
-    fv__layer_cache_count(cache, x->q_rows);
-    return out;
 }
 
 static fv_sequences sequences_of(const fv_sequences *given, const fv_node *x, int32_t cu[2]) {
@@ -156,7 +147,7 @@ static fv_node *self_attention(const multi_head *l, fv_graph *g, const fv_flow *
                  .v = fv_op_heads(g, all, q + kv, l->kv_heads, l->head),
                  .q_rows = cache ? &s : flow->sequences,
                  .causal = l->options.causal};
-    return cache ? attend_and_keep(l, g, &x, cache) : fv__attend(l, g, &x);
+    return cache ? fv__attend_and_keep(l, g, &x, cache) : fv__attend(l, g, &x);
 }
 
 static fv_status check_memory(const multi_head *l, const fv_flow *flow) {

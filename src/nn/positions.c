@@ -36,7 +36,7 @@ static fv_node *forward(const fv_layer *layer, fv_graph *g, const fv_flow *flow)
     const positions *p = (const positions *)layer;
     if (p->kind == NONE) return flow->x;
     if (!flow->caches) return add(p, g, flow, flow->position);
-    fv__layer_cache *cache = fv__layer_cache_of(flow->caches, g, layer, flow->sequences, &(fv__cache_heads){0});
+    fv__layer_cache *cache = fv__layer_cache_of(flow->caches, g, layer, flow->sequences, &(fv__cache_contents){0});
     if (!cache) return &g->empty;
     fv_node *out = add(p, g, flow, flow->position ? flow->position : cache->length);
     fv_sequences whole = {1, (const int32_t[]){0, (int32_t)flow->x->value.dim[0]}};

@@ -161,6 +161,9 @@ static inline void add_recurrence(attn_case *c, const fv_mechanism *m) {
         } else
             add_input(c, operands[i], shape.rank, shape.dim, operands[i] == FV_LOG_DECAY ? size : 1, true);
     }
+    const fv_tensor *start = &c->x.t[FV_STATE];
+    for (int64_t n = 0; start->rank && start->dim[3] > c->dv && n < fv_tensor_count(start); n++) /* a normaliser */
+        if (n % start->dim[3] == c->dv) set_at(start, place(start, n), fabs(get_at(start, place(start, n))));
     for (int64_t n = 0; decay->rank && n < fv_tensor_count(decay); n++)
         set_at(decay, place(decay, n), -fabs(get_at(decay, place(decay, n))));
     for (int64_t n = 0; beta->rank && n < fv_tensor_count(beta); n++)
@@ -173,12 +176,24 @@ static inline void add_recurrence(attn_case *c, const fv_mechanism *m) {
     }
 }
 
+/* Its rows are tokens: as many keys as queries, all of the past in a state. Others, which also take a state, have all
+ * keys at hand. */
+static inline bool is_recurrence(const fv_mechanism *m) {
+    return (m->takes >> FV_STATE & 1) && !(m->can & FV_CAN_DECODE);
+}
+
+/* The calls of those others that a state goes with. */
+static inline bool state_fits(const attn_case *c) {
+    return c->how.causal && c->lq == c->lk && !c->call.q_offset && !c->how.window.limited && !c->x.t[FV_CU_K].rank &&
+           !(c->how.causal == FV_CAUSAL_LOWER_RIGHT && c->x.t[FV_KV_LEN].rank);
+}
+
 /* The examples of mechanism m that the tests of all mechanisms run: attention by scores, which takes masks or
- * sinks, and recurrences, which take a state. NULL ends them. */
+ * sinks, and recurrences. NULL ends them. */
 static inline const char *case_example(size_t m, int t) {
     const fv_mechanism *info = fv_mechanism_at(m);
-    const uint64_t either = FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_SINKS) | FV_OPERAND_BIT(FV_STATE);
-    return t < 4 && (info->takes & either) ? info->examples[t] : NULL;
+    const uint64_t either = FV_OPERAND_BIT(FV_MASK) | FV_OPERAND_BIT(FV_SINKS);
+    return t < 4 && (info->takes & either || is_recurrence(info)) ? info->examples[t] : NULL;
 }
 
 /* One side of the window; the other stays. */
@@ -191,7 +206,7 @@ static inline void case_window_right(fv_attention_options *how, int64_t right) {
 
 static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool packed) {
     if (chance(c, 30)) c->how.scale = 0.1 + fv__random_uniform(c->seed, 3, c->draw++);
-    if (takes >> FV_STATE & 1) { /* a recurrence: a row's query, key and value are one token, and it knows the past */
+    if (!(can & FV_CAN_DECODE) && takes >> FV_STATE & 1) { /* a row's query, key and value are one token */
         if (chance(c, 60)) c->how.causal = chance(c, 50) ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
     } else if (can & FV_CAN_CAUSAL) {
         if (chance(c, 40)) c->how.causal = chance(c, 50) ? FV_CAUSAL_UPPER_LEFT : FV_CAUSAL_LOWER_RIGHT;
@@ -214,7 +229,7 @@ static inline void add_options(attn_case *c, uint32_t can, uint32_t takes, bool 
         poison_beyond(c, FV_V, live);
         poison_beyond(c, FV_LOG_DECAY, live);
         poison_beyond(c, FV_BETA, live);
-        if (takes >> FV_STATE & 1 && c->how.causal) c->how.causal = FV_CAUSAL_UPPER_LEFT;
+        if (takes >> FV_STATE & 1 && !(can & FV_CAN_DECODE) && c->how.causal) c->how.causal = FV_CAUSAL_UPPER_LEFT;
     }
     if ((takes >> FV_PREFIX_LEN & 1) && chance(c, 15)) {
         const int64_t n = packed ? c->x.t[FV_CU_Q].dim[0] - 1 : c->b;
@@ -239,7 +254,7 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     c->lq = some_length(c, longest), c->lk = chance(c, 40) ? c->lq : some_length(c, longest);
     c->d = widths[below(c, longest > 20 ? 12 : 6)],
     c->dv = chance(c, 50) ? c->d : widths[below(c, longest > 20 ? 12 : 6)];
-    const bool recurrence = m->takes >> FV_STATE & 1;
+    const bool recurrence = is_recurrence(m);
     if (self) c->lk = c->lq, c->dv = c->d;
     if (recurrence) c->lk = c->lq;
     const int64_t q[4] = {c->b, c->h, c->lq, c->d}, k[4] = {c->b, c->kv, c->lk, c->d},
@@ -251,7 +266,7 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     if (m->needs >> FV_V & 1) add_input(c, FV_V, 4, v, 1, true);
     for (int p = 0; p < FV_OPERANDS; p++) {
         fv_tensor shape;
-        if (!fv_mechanism_own(m, (fv_operand)p) || !fv_operand_is(p, FV_ROLE_DIFFERENTIABLE)) continue;
+        if (!fv_mechanism_own(m, (fv_operand)p) || !fv_operand_is(p, FV_ROLE_PARAM)) continue;
         if (fv_attention_operand_shape(&c->how, &c->x, (fv_operand)p, &shape) != FV_OK || !shape.rank) continue;
         if (!(m->needs >> p & 1) && chance(c, 40)) continue;
         add_input(c, (fv_operand)p, shape.rank, shape.dim, 1, true);
@@ -263,6 +278,7 @@ static inline void case_make(attn_case *c, const char *mechanism, uint64_t seed,
     }
     if (recurrence) add_recurrence(c, m);
     add_options(c, m->can, m->takes, packed);
+    if (!recurrence && (m->takes >> FV_STATE & 1) && state_fits(c)) add_recurrence(c, m);
     c->x.t[FV_OUT] = make_tensor(c, FV_OUT, 4, out, CANARY);
     c->x.d[FV_OUT] = make_tensor(c, FV_OPERANDS + FV_OUT, 4, out, NAN);
     fill_random(c, &c->x.d[FV_OUT], 1);

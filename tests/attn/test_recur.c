@@ -131,6 +131,81 @@ static void packed(void **state) {
     assert_int_equal(check_failures, 0);
 }
 
+/* ---- a state in place of what came before: outputs, final state and every gradient of a sequence in two calls are
+ * those of one */
+
+enum { SL = 400, SD = 5, SV = 3, SH = 4, SKV = 2 };
+typedef struct stream {
+    double q[2][SH * SL * SD], k[2][SKV * SL * SD], v[2][SKV * SL * SV], out[2][SH * SL * SV], lse[2][SH * SL];
+    double state[2][SKV * SD * (SV + 1)], end[2][SKV * SD * (SV + 1)]; /* values, gradients */
+} stream;
+
+static void stream_fill(stream *s) {
+    double *x = (double *)s;
+    for (size_t i = 0; i < sizeof *s / sizeof *x; i++) x[i] = fv__random_normal(3, 0, i);
+    for (int i = 0; i < SKV * SD; i++) s->state[0][i * (SV + 1) + SV] = 1 + fabs(s->state[0][i * (SV + 1) + SV]);
+}
+
+static fv_attention_tensors stream_tensors(stream *s, int64_t from, int64_t to) {
+    fv_attention_tensors x = {0};
+    for (int g = 0; g < 2; g++) {
+        fv_tensor *t = g ? x.d : x.t;
+        t[FV_Q] = fv_bhld(s->q[g], FV_F64, 1, SH, SL, SD), t[FV_K] = fv_bhld(s->k[g], FV_F64, 1, SKV, SL, SD);
+        t[FV_V] = fv_bhld(s->v[g], FV_F64, 1, SKV, SL, SV), t[FV_OUT] = fv_bhld(s->out[g], FV_F64, 1, SH, SL, SV);
+        t[FV_LSE] = fv_bhld(s->lse[g], FV_F64, 1, SH, SL, 1), t[FV_LSE].rank = 3;
+        const fv_operand rows[] = {FV_Q, FV_K, FV_V, FV_OUT, FV_LSE};
+        for (int i = 0; i < 5; i++) t[rows[i]] = fv_tensor_slice(t[rows[i]], 2, from, to - from);
+        t[FV_STATE] = fv_bhld(s->state[g], FV_F64, 1, SKV, SD, SV + 1);
+        t[FV_STATE_OUT] = fv_bhld(s->end[g], FV_F64, 1, SKV, SD, SV + 1);
+    }
+    return x;
+}
+
+static void close_numbers(const char *what, const double *a, const double *b, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!(fabs(a[i] - b[i]) <= 1e-11 * (1 + fabs(b[i])))) fail_msg("%s: %zu: %.15g and %.15g", what, i, a[i], b[i]);
+}
+
+static void states(void **unused) {
+    static stream whole, parts;
+    static double middle[2][SKV * SD * (SV + 1)];
+    fv_attention_options how = {.mechanism = "linear", .causal = FV_CAUSAL_LOWER_RIGHT};
+    const int64_t cuts[] = {0, 1, 64, 100, 256, 300, SL - 1, SL};
+    (void)unused;
+    stream_fill(&whole);
+    fv_attention_tensors x = stream_tensors(&whole, 0, SL);
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_OK);
+    for (int i = 0; i < 8; i++) {
+        stream_fill(&parts);
+        fv_attention_tensors left = stream_tensors(&parts, 0, cuts[i]), right = stream_tensors(&parts, cuts[i], SL);
+        left.t[FV_STATE_OUT].data = right.t[FV_STATE].data = middle[0];
+        right.d[FV_STATE].data = left.d[FV_STATE_OUT].data = middle[1];
+        fv_attention_tensors forward = left;
+        memset(forward.d, 0, sizeof forward.d);
+        assert_int_equal(fv_attention(&how, NULL, &forward), FV_OK);
+        assert_int_equal(fv_attention(&how, NULL, &right), FV_OK);
+        assert_int_equal(fv_attention(&how, NULL, &left), FV_OK);
+        close_numbers("out", parts.out[0], whole.out[0], SH * SL * SV);
+        close_numbers("lse", parts.lse[0], whole.lse[0], SH * SL);
+        close_numbers("state_out", parts.end[0], whole.end[0], SKV * SD * (SV + 1));
+        close_numbers("dq", parts.q[1], whole.q[1], SH * SL * SD);
+        close_numbers("dk", parts.k[1], whole.k[1], SKV * SL * SD);
+        close_numbers("dv", parts.v[1], whole.v[1], SKV * SL * SV);
+        close_numbers("dstate", parts.state[1], whole.state[1], SKV * SD * (SV + 1));
+    }
+    how.causal = FV_CAUSAL_NONE;
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE);
+    assert_non_null(strstr(fv_message(), "expected a causal call"));
+    how.causal = FV_CAUSAL_UPPER_LEFT;
+    const fv_attention_call moved = {.q_offset = 3};
+    assert_int_equal(fv_attention(&how, &moved, &x), FV_USAGE);
+    assert_non_null(strstr(fv_message(), "q_offset"));
+    how.mechanism = "softmax", x.t[FV_STATE].rank = x.d[FV_STATE].rank = 0, x.t[FV_STATE_OUT].dim[3] = SV;
+    x.d[FV_STATE_OUT].rank = 0;
+    assert_int_equal(fv_attention(&how, NULL, &x), FV_USAGE); /* and is not left unwritten */
+    assert_non_null(strstr(fv_message(), "state_out"));
+}
+
 /* ---- what must not matter */
 
 enum { B = 2, H = 4, KV = 2, L = 333, D = 12, DV = 20 };
@@ -392,7 +467,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(gradients),      cmocka_unit_test(thread_counts),   cmocka_unit_test(packed),
         cmocka_unit_test(causal_prefix),  cmocka_unit_test(infinite_past),   cmocka_unit_test(padding),
         cmocka_unit_test(nothing_to_see), cmocka_unit_test(implied_weights), cmocka_unit_test(refusals),
-        cmocka_unit_test(costs),
+        cmocka_unit_test(costs),          cmocka_unit_test(states),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -152,21 +152,113 @@ static void softmax_with_everything(void **state) {
     decodes("window, ring", &o, "none", (fv_cache_options){.kind = FV_CACHE_RING, .capacity = 12});
 }
 
-/* Any causal mechanism of the table that says it decodes does so; the others are refused below. */
-static void every_mechanism(void **state) {
-    (void)state;
-    int decoded = 0;
+/* Decays and write strengths come from elsewhere. */
+static bool layer_makes(const fv_mechanism *m) {
+    return !(m->needs & (FV_OPERAND_BIT(FV_LOG_DECAY) | FV_OPERAND_BIT(FV_BETA)));
+}
+
+/* Calls fn for every example of every causal mechanism of the table that decodes or goes on from a state; the others
+ * are refused below. Returns how many. */
+static int each_mechanism(void (*fn)(const fv_block_options *o)) {
+    int called = 0;
     for (size_t i = 0; i < fv_mechanism_count(); i++) {
         const fv_mechanism *mechanism = fv_mechanism_at(i);
         fv_block_options o = causal;
-        if (!(mechanism->can & FV_CAN_CAUSAL) || !(mechanism->can & FV_CAN_DECODE)) continue;
-        if (mechanism->takes & FV_OPERAND_BIT(FV_STATE)) continue; /* goes on from a state, not from keys */
-        for (int e = 0; e < 4 && mechanism->examples[e]; e++, decoded++) {
+        const bool state = mechanism->takes & FV_OPERAND_BIT(FV_STATE);
+        if (!(mechanism->can & FV_CAN_CAUSAL) || !(state || mechanism->can & FV_CAN_DECODE)) continue;
+        if (!layer_makes(mechanism)) continue;
+        for (int e = 0; e < 4 && mechanism->examples[e]; e++, called++) {
             o.attention.mechanism = mechanism->examples[e];
-            decodes(o.attention.mechanism, &o, "learned", (fv_cache_options){0});
+            fn(&o);
         }
     }
-    assert_true(decoded >= 10);
+    return called;
+}
+
+static void decodes_as_whole(const fv_block_options *o) {
+    fv_block_options fewer = *o;
+    decodes(o->attention.mechanism, o, "learned", (fv_cache_options){0});
+    fewer.heads = 4, fewer.kv_heads = 2, fewer.positions = "rope";
+    decodes(o->attention.mechanism, &fewer, "none",
+            (fv_cache_options){.kind = FV_CACHE_PAGED, .page_rows = 16, .pages = 5});
+}
+
+static void every_mechanism(void **state) {
+    (void)state;
+    assert_true(each_mechanism(decodes_as_whole) >= 20);
+}
+
+/* A clone and what it was made of go apart; a sequence that is copied or reordered goes on as its origin. */
+static void goes_on_after_clone_and_reorder(const fv_block_options *o) {
+    static const int64_t zero[BATCH] = {0}, five[BATCH] = {5, 5, 5}, one[BATCH] = {1, 1, 1}, parent[BATCH] = {2, 0, 2};
+    const char *what = o->attention.mechanism;
+    decoder m;
+    float out[BATCH * LONGEST * D], other[BATCH * D];
+    fv_layer_caches *kept;
+    make_decoder(&m, o, "learned");
+    open_caches(&m, (fv_cache_options){0});
+    forward_whole(&m);
+    if (forward(&m, zero, five, true, true, out) != FV_OK) fail_msg("%s: %s", what, fv_message());
+    if (fv_layer_caches_clone(&kept, m.caches) != FV_OK) fail_msg("%s: %s", what, fv_message());
+    assert_int_equal(fv_layer_caches_bytes(kept), fv_layer_caches_bytes(m.caches));
+    assert_true(fv_layer_caches_bytes(kept) > 0);
+    assert_int_equal(forward(&m, zero, one, true, false, other), FV_OK); /* other rows than those that follow */
+    fv_layer_caches_free(m.caches);
+    m.caches = kept;
+    assert_int_equal(forward(&m, five, one, true, false, out), FV_OK);
+    same_rows(what, out, five, one);
+    assert_int_equal(fv_layer_caches_length(m.caches, 1), 6);
+    fv_layer_caches *beams;
+    fv_cache_options keep = {.batch = BATCH, .capacity = LONGEST};
+    assert_int_equal(fv_layer_caches_create(&beams, &keep), FV_OK);
+    for (int b = 0; b < BATCH; b++) assert_int_equal(fv_layer_caches_copy(beams, b, m.caches, b), FV_OK);
+    assert_int_equal(fv_layer_caches_copy(beams, BATCH, m.caches, 0), FV_USAGE);
+    fv_layer_caches_free(m.caches);
+    m.caches = beams;
+    if (fv_layer_caches_reorder(m.caches, parent, BATCH) != FV_OK) fail_msg("%s", fv_message());
+    static float kept_input[BATCH][LONGEST * D];
+    static const int64_t six[BATCH] = {6, 6, 6};
+    memcpy(kept_input, input, sizeof input);
+    for (int n = 0; n < BATCH; n++) memcpy(input[n] + 6 * D, kept_input[parent[n]] + 6 * D, D * sizeof(float));
+    static const int64_t grown[BATCH] = {1, 0, 1}; /* parents with a seventh row */
+    assert_int_equal(forward(&m, six, grown, true, false, out), FV_OK);
+    for (int n = 0, at = 0; n < BATCH; at += (int)grown[n++])
+        for (int c = 0; c < D * grown[n]; c++)
+            if (!(fabsf(out[at * D + c] - whole[parent[n]][6 * D + c]) <= 2e-5F * (1 + fabsf(out[at * D + c]))))
+                fail_msg("%s: beam %d: %g, alone %g", what, n, (double)out[at * D + c],
+                         (double)whole[parent[n]][6 * D + c]);
+    free_decoder(&m);
+}
+
+static void clones_and_beams_of_every_mechanism(void **state) {
+    (void)state;
+    assert_true(each_mechanism(goes_on_after_clone_and_reorder) >= 20);
+}
+
+/* A state takes as much memory after any number of rows, and cannot forget some of them. */
+static void states_do_not_grow(void **state) {
+    (void)state;
+    static const int64_t zero[BATCH] = {0}, five[BATCH] = {5, 5, 5}, three[BATCH] = {3, 3, 3};
+    static const char *const texts[] = {"linear", "retention"};
+    for (int i = 0; i < 2; i++) {
+        decoder m;
+        float out[BATCH * LONGEST * D];
+        fv_block_options o = causal;
+        o.attention.mechanism = texts[i];
+        make_decoder(&m, &o, "learned");
+        open_caches(&m, (fv_cache_options){0});
+        forward_whole(&m);
+        assert_int_equal(forward(&m, zero, five, true, true, out), FV_OK);
+        const size_t bytes = fv_layer_caches_bytes(m.caches);
+        assert_int_equal(fv_layer_caches_truncate(m.caches, 0, 3), FV_USAGE);
+        assert_non_null(strstr(fv_message(), "block1.attention is a recurrence"));
+        for (int b = 0; b < BATCH; b++) assert_int_equal(fv_layer_caches_truncate(m.caches, b, 5), FV_OK);
+        for (int b = 0; b < BATCH; b++) assert_int_equal(fv_layer_caches_truncate(m.caches, b, 0), FV_OK);
+        assert_int_equal(forward(&m, zero, three, true, false, out), FV_OK);
+        same_rows("from the start again", out, zero, three);
+        assert_int_equal(fv_layer_caches_bytes(m.caches), bytes);
+        free_decoder(&m);
+    }
 }
 
 /* ---- beams */
@@ -266,8 +358,8 @@ static void refusals(void **state) {
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "without caches");
     o.attention.causal = FV_CAUSAL_UPPER_LEFT, o.attention.mechanism = "block-topk:k=1,block=4";
     refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "a mechanism that can decode");
-    o.attention.mechanism = "retention";
-    refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "goes on from a state");
+    o.attention.mechanism = "linear", o.attention.causal = FV_CAUSAL_NONE;
+    refused(o, FV_MODE_INFER, 1, 8, FV_USAGE, "not causal");
     fv_layer_caches *caches;
     assert_int_equal(fv_layer_caches_create(&caches, &(fv_cache_options){.batch = 2}), FV_USAGE); /* no capacity */
     assert_null(caches);
@@ -281,9 +373,10 @@ static void every_allocation_fails_once(void **state) {
     static const int64_t zero[BATCH] = {0};
     fv_block_options o = causal;
     o.positions = "rope";
-    for (int copied = 0; copied < 2; copied++) {
+    static const char *const texts[] = {"softmax", "topk:k=3", "linear"}; /* in place, copied out, a state */
+    for (int kind = 0; kind < 3; kind++) {
         int failures = 0;
-        if (copied) o.attention.mechanism = "topk:k=3"; /* keys are copied out of the caches */
+        o.attention.mechanism = texts[kind];
         for (int64_t nth = 1;; nth++) {
             decoder m;
             float out[BATCH * LONGEST * D];
@@ -315,6 +408,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(softmax_with_everything),
         cmocka_unit_test(every_mechanism),
+        cmocka_unit_test(clones_and_beams_of_every_mechanism),
+        cmocka_unit_test(states_do_not_grow),
         cmocka_unit_test(beams),
         cmocka_unit_test(truncation_and_reset),
         cmocka_unit_test(refusals),

@@ -36,7 +36,7 @@ static fv_status check_numbers(const fv_decode_options *o) {
     if (o->mask_means != FV_MASK_KEEP && o->mask_means != FV_MASK_DROP)
         return fv__fail(FV_USAGE, "decode: mask_means\n  expected FV_MASK_KEEP or FV_MASK_DROP\n  found:   %d",
                         (int)o->mask_means);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 7; i++)
         if (o->reserved[i] != 0)
             return fv__fail(FV_USAGE, "decode: reserved words of the options\n  expected 0\n  found:   %llu",
                             (unsigned long long)o->reserved[i]);
@@ -62,7 +62,6 @@ fv_status fv_decode_plan_create(fv_decode_plan **out, const fv_decode_options *o
     fv_decode_plan *plan = fv__alloc(sizeof *plan);
     if (!plan) return FV_NO_RESOURCES;
     *plan = (fv_decode_plan){.o = *options, .cache = *c, .heads = heads, .rows = rows};
-    if (plan->o.scale == 0) plan->o.scale = 1 / sqrt((double)c->d_qk);
     plan->left = options->window.limited ? options->window.left : -1;
     plan->right = options->window.limited ? options->window.right : -1;
     if (!options->see_all) plan->right = -1; /* causality is the closer limit */
@@ -70,11 +69,21 @@ fv_status fv_decode_plan_create(fv_decode_plan **out, const fv_decode_options *o
     plan->row_batch = plan->group < FV_DECODE_ROWS ? FV_DECODE_ROWS / plan->group : 1;
     if (plan->row_batch > rows) plan->row_batch = rows;
     plan->pairs = (c->d_qk + 1) / 2, plan->q_pad = padded(c->d_qk), plan->o_pad = padded(c->d_v);
+    fv_status status = fv__decode_modifiers_plan(plan);
+    if (status != FV_OK) {
+        fv_decode_plan_free(plan);
+        return status;
+    }
+    if (plan->o.scale == 0) plan->o.scale = 1 / sqrt((double)c->d_qk);
     *out = plan;
     return FV_OK;
 }
 
-void fv_decode_plan_free(fv_decode_plan *plan) { fv__free(plan); }
+void fv_decode_plan_free(fv_decode_plan *plan) {
+    if (!plan) return;
+    fv_attention_plan_free(plan->modifiers.plan);
+    fv__free(plan);
+}
 
 /* ---- scratch */
 
@@ -104,6 +113,9 @@ fv__decode_partition fv__decode_partition_of(const fv_decode_plan *plan, const f
     partition.left_bytes = fv__attn_lines((int64_t)(batch * kv_heads), sizeof(atomic_int));
     partition.part_bytes = fv__attn_lines((int64_t)(rows * (o_pad + 2)), sizeof(float));
     partition.worker_bytes = fv__attn_lines((int64_t)(rows * q_pad + (weights > row ? weights : row)), sizeof(float));
+    if (fv__decode_own_base(plan))
+        partition.base_bytes = fv__attn_lines((cache->o.d_qk + plan->row_batch) * FV_KV_KEYS, sizeof(float));
+    partition.worker_bytes += partition.base_bytes;
     partition.bytes = SIZE_MAX;
     if (!fv__mul_ok(partition.part_bytes, (size_t)partition.chunks * kv_heads, &parts)) return partition;
     const size_t bytes =
@@ -129,6 +141,8 @@ size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, 
                         fv_threads() == 1 ? "" : "s", (double)fv_decode_scratch(plan, cache) / 1024);
     if (plan->left >= 0 || plan->right >= 0) used += snprintf(text + used, sizeof text - (size_t)used, ", window");
     if (plan->o.memory) used += snprintf(text + used, sizeof text - (size_t)used, ", memory");
+    if (plan->modifiers.plan && strcmp(plan->modifiers.plan->mechanism->info.name, "softmax") != 0)
+        used += snprintf(text + used, sizeof text - (size_t)used, ", %s", plan->modifiers.plan->mechanism->info.name);
     if (plan->o.softcap > 0) used += snprintf(text + used, sizeof text - (size_t)used, ", softcap");
     if (size) snprintf(out, size, "%s", text);
     return (size_t)used;
@@ -238,7 +252,8 @@ static fv_status check_tensors(const fv_decode_plan *plan, const fv_decode_tenso
     FV_TRY(check_extra("slopes", &x->slopes, 1, &plan->heads, "f32 (H)"));
     FV_TRY(check_plane("bias", &x->bias, q, float_types));
     FV_TRY(check_plane("mask", &x->mask, q, mask_types));
-    return check_prefix(plan, &x->prefix_len);
+    FV_TRY(check_prefix(plan, &x->prefix_len));
+    return fv__decode_modifiers_check(plan, x);
 }
 
 /* Are the positions still there that the rows of sequence b must see? */

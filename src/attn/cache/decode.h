@@ -14,19 +14,32 @@
 #define FV_ATTN_DECODE_H
 
 #include "attn/cache/kv_cache.h"
+#include "attn/keys/keys.h"
 #include "attn/mechanism_contract.h"
+#include "attn/score/score.h"
 #include "simd/simd.h"
 
 enum {
     FV_DECODE_CHUNK = 1024, /* positions of a task; a multiple of 64 */
     FV_DECODE_ROWS = 64,    /* rows of a group done together, unless one new row already has more heads */
-    FV_DECODE_PAD = 32      /* widths are padded to it */
+    FV_DECODE_PAD = 32,     /* widths are padded to it */
+    FV_DECODE_PARAMS = 6    /* operands w0, w1, ... */
 };
 
 #define FV_DECODE_LOG2E 1.44269504088896340736
 
+/* What a mechanism adds to the scores and hides of the keys, by the rows of score/ and keys/ that TILE asks too. */
+typedef struct fv__decode_modifiers {
+    fv_attention_plan *plan; /* of the mechanism, for one query; NULL: none is named */
+    fv__score_use base, term[FV_SCORES], bias[FV_SCORES];
+    int terms, biases;
+    const fv__keys *keys; /* NULL: it hides none */
+    const void *keys_params;
+} fv__decode_modifiers;
+
 struct fv_decode_plan {
     fv_decode_options o; /* scale filled in */
+    fv__decode_modifiers modifiers;
     fv_cache_options cache;
     int64_t heads, group, rows;
     int64_t left, right;         /* the window, -1 for no limit; right counts with see_all only */
@@ -38,6 +51,7 @@ struct fv_decode_plan {
 typedef struct fv__decode_partition {
     int64_t chunks; /* of all sequences together, at most */
     size_t first_bytes, left_bytes, part_bytes, worker_bytes, bytes;
+    size_t base_bytes; /* of a worker's, for a base of the mechanism's own: a block of keys and its scores */
 } fv__decode_partition;
 fv__decode_partition fv__decode_partition_of(const fv_decode_plan *plan, const fv_kv_cache *cache);
 
@@ -66,6 +80,40 @@ void fv__decode_add_bias_mask(const fv__decode_bias_mask *bias_mask, const fv__s
                               const fv__decode_row *row, int64_t start, int64_t end, float *s);
 bool fv__decode_hides(const fv__decode_bias_mask *bias_mask, const fv__simd_f32 *simd, const fv__decode_row *row,
                       int64_t at);
+
+/* decode_modifiers.c. Fills plan->modifiers, and scale and window as the mechanism has them. */
+fv_status fv__decode_modifiers_plan(fv_decode_plan *plan);
+fv_status fv__decode_modifiers_check(const fv_decode_plan *plan, const fv_decode_tensors *x);
+static inline bool fv__decode_own_base(const fv_decode_plan *plan) {
+    return plan->modifiers.plan && plan->modifiers.base.kernels->base;
+}
+
+/* A call, as the rows of score/ and keys/ see one. */
+typedef struct fv__decode_modified {
+    const fv__decode_modifiers *by;
+    const fv__simd_f32 *simd;
+    fv_attention_tensors x;
+    fv__run run;
+} fv__decode_modified;
+void fv__decode_modified_open(fv__decode_modified *call, const fv_decode_plan *plan, const fv_decode_tensors *x);
+
+/* A row: its head, where it stands among `length` positions, and its packed query. */
+typedef struct fv__decode_query {
+    int64_t head, kv, position, length;
+    const float *q;
+} fv__decode_query;
+/* To the scores of positions [start, end), the first of which is s[0]: terms of the base, times `factor`; biases, in
+ * units of log 2; -inf where keys are hidden. */
+void fv__decode_add_terms(const fv__decode_modified *call, const fv__decode_query *q, int64_t start, int64_t end,
+                          float factor, float *s);
+void fv__decode_add_biases(const fv__decode_modified *call, const fv__decode_query *q, int64_t start, int64_t end,
+                           float *s);
+void fv__decode_hide_keys(const fv__decode_modified *call, const fv__decode_query *q, int64_t start, int64_t end,
+                          float *s);
+bool fv__decode_hides_key(const fv__decode_modified *call, const fv__decode_query *q, int64_t at);
+/* Scores of `rows` queries of one head, ldq apart, with 16 keys, (columns, 16): (rows, 16). */
+void fv__decode_base(const fv__decode_modified *call, const fv__decode_query *q, int64_t ldq, int64_t rows,
+                     const float *keys, float factor, float *s);
 
 /* Everything was checked; scratch is aligned. */
 void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const fv_decode_tensors *x, void *scratch);

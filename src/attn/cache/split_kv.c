@@ -27,7 +27,9 @@ typedef struct job {
     const fv__simd_f32 *simd;
     stored kernel;
     fv__decode_bias_mask bias_mask;
-    bool has_bias_mask;
+    const fv__decode_modified *modified; /* NULL: the mechanism adds nothing and hides nothing */
+    bool hides;                          /* keys one by one: bias, mask, a pattern */
+    bool own_base;
     fv__decode_partition partition;
     int64_t r0, n;    /* new rows of this batch of rows */
     int64_t b0, b1;   /* sequences of this wave: all, unless shared pages make more chunks than the scratch holds */
@@ -94,6 +96,9 @@ static char *row_of(const fv_tensor *t, int64_t b, int64_t h, int64_t r) {
 
 /* ---- queries: row r * group + g of a kv head is head kv * group + g of new row r, scaled to units of log 2 */
 
+/* What queries are multiplied with: products take the scale there, another base at its end. */
+static float scale_of(const job *j) { return (float)(j->plan->o.scale * FV_DECODE_LOG2E); }
+
 /* A task packs its own: that is quicker than waiting for somebody who packs for all. */
 static void pack(const job *j, int64_t b, int64_t kv, float *to, float *workspace) {
     const fv_decode_plan *p = j->plan;
@@ -104,7 +109,7 @@ static void pack(const job *j, int64_t b, int64_t kv, float *to, float *workspac
             const void *from = row_of(q, b, kv * p->group + g, j->r0 + r);
             if (q->dtype == FV_BF16) j->simd->from_bf16(workspace, from, width);
             if (q->dtype == FV_F16) j->simd->from_f16(workspace, from, width);
-            j->simd->scale(to, (float)(p->o.scale * FV_DECODE_LOG2E), q->dtype == FV_F32 ? from : workspace, width);
+            j->simd->scale(to, j->own_base ? 1 : scale_of(j), q->dtype == FV_F32 ? from : workspace, width);
             for (int64_t d = width; d < p->q_pad; d++) to[d] = 0;
         }
 }
@@ -160,6 +165,45 @@ static void scores(const job *j, const stream *s, const float *q, float *to, int
     }
 }
 
+/* A row of a task as the mechanism's modifiers see it. */
+static fv__decode_query query_of(const job *j, const stream *s, const float *q, int64_t i) {
+    const int64_t group = j->plan->group, length = j->cache->length[s->b];
+    return (fv__decode_query){.head = s->kv * group + i % group,
+                              .kv = s->kv,
+                              .position = length - count_of(j, s->b) + j->r0 + i / group,
+                              .length = length,
+                              .q = q ? q + i * j->plan->q_pad : NULL};
+}
+
+/* A block of keys as (columns, 16) in f32: where it lies, or in `some`. */
+static const float *block_of(const job *j, const unsigned char *k, float *some) {
+    const int64_t width = j->plan->cache.d_qk;
+    const fv_dtype dtype = j->plan->cache.dtype;
+    if (dtype == FV_F32) return (const float *)(const void *)k;
+    for (int64_t d = 0; d < width; d++)
+        for (int64_t lane = 0; lane < FV_KV_KEYS; lane++) {
+            const uint16_t *from = (const uint16_t *)(const void *)k + fv__kv_element(dtype, lane, d);
+            (dtype == FV_BF16 ? j->simd->from_bf16 : j->simd->from_f16)(some + d * FV_KV_KEYS + lane, from, 1);
+        }
+    return some;
+}
+
+/* The same as `scores` by a base of the mechanism's own, head by head. */
+static void base_scores(const job *j, const stream *s, const float *q, float *to, int64_t base, float *workspace) {
+    const fv_decode_plan *p = j->plan;
+    float *tile = workspace + p->cache.d_qk * FV_KV_KEYS;
+    for (int64_t at = s->start / FV_KV_KEYS * FV_KV_KEYS; at < s->end; at += FV_KV_KEYS) {
+        const float *keys = block_of(j, fv__kv_at(j->cache, s->b, s->kv, at).k, workspace);
+        for (int64_t g = 0; g < p->group; g++) {
+            const fv__decode_query of = query_of(j, s, q, g);
+            fv__decode_base(j->modified, &of, p->group * p->q_pad, j->n, keys, scale_of(j), tile);
+            for (int64_t r = 0; r < j->n; r++)
+                memcpy(to + (r * p->group + g) * FV_DECODE_CHUNK + at - base, tile + r * FV_KV_KEYS,
+                       FV_KV_KEYS * sizeof *tile);
+        }
+    }
+}
+
 /* Rows [r, *next) of the batch of rows that see the same positions of the chunk, [*a, *z). */
 static void alike(const job *j, const stream *s, int64_t r, int64_t *next, int64_t *a, int64_t *z) {
     for (*next = r; *next < j->n; ++*next) {
@@ -179,9 +223,15 @@ static fv__decode_row row_index(const job *j, const stream *s, int64_t i) {
     return (fv__decode_row){s->b, s->kv * group + i % group, j->r0 + i / group};
 }
 
-/* Softcap, slopes, bias and mask on what was computed, -inf on what a row does not see, then the softmax of the row
- * within the chunk. */
-static void softmax_of_chunk(const job *j, const stream *s, float *w, int64_t base, partial to) {
+/* What the mechanism adds after the softcap and hides, of the positions [a, z) from `row` on. */
+static void modify(const job *j, const fv__decode_query *q, int64_t a, int64_t z, float *row) {
+    if (j->modified->by->biases) fv__decode_add_biases(j->modified, q, a, z, row);
+    if (j->modified->by->keys) fv__decode_hide_keys(j->modified, q, a, z, row);
+}
+
+/* Terms, softcap, slopes, bias and mask on what was computed, -inf on what a row does not see, then the softmax of the
+ * row within the chunk. */
+static void softmax_of_chunk(const job *j, const stream *s, const float *q, float *w, int64_t base, partial to) {
     const uintptr_t soon = (uintptr_t)fv__kv_at(j->cache, s->b, s->kv, s->start).v + EARLY;
     const fv_decode_plan *p = j->plan;
     const int64_t block = FV_KV_KEYS, low = (s->start - base) & ~(int64_t)63, n = s->end - s->start;
@@ -193,14 +243,15 @@ static void softmax_of_chunk(const job *j, const stream *s, float *w, int64_t ba
         alike(j, s, r, &next, &a, &z);
         for (int64_t i = r * p->group; i < next * p->group; i++) {
             float *row = w + i * FV_DECODE_CHUNK;
+            const fv__decode_query query = query_of(j, s, q, i);
+            if (j->modified && j->modified->by->terms)
+                fv__decode_add_terms(j->modified, &query, a, z, j->own_base ? scale_of(j) : 1, row + a - base);
             if (p->o.softcap > 0) j->simd->softcap(row + s->start - base, n, (float)(p->o.softcap * FV_DECODE_LOG2E));
-            if (j->x->slopes.rank) {
-                const int64_t head = s->kv * p->group + i % p->group,
-                              at = j->cache->length[s->b] - count_of(j, s->b) + j->r0 + i / p->group;
-                j->simd->add_alibi(row + low, 1, high - low, (float)(slopes[head * slope_step] * FV_DECODE_LOG2E),
-                                   (float)(at - base - low), 0, -1);
-            }
-            if (j->has_bias_mask && a < z) {
+            if (j->x->slopes.rank)
+                j->simd->add_alibi(row + low, 1, high - low, (float)(slopes[query.head * slope_step] * FV_DECODE_LOG2E),
+                                   (float)(query.position - base - low), 0, -1);
+            if (j->modified) modify(j, &query, a, z, row + a - base);
+            if (j->hides && a < z) {
                 const fv__decode_row place = row_index(j, s, i);
                 fv__decode_add_bias_mask(&j->bias_mask, j->simd, &place, a, z, row + a - base);
             }
@@ -230,16 +281,22 @@ static void values(const job *j, const stream *s, const float *w, int64_t base, 
     }
 }
 
-/* The same values row by row, without the positions that bias or mask hide. */
+static bool hides(const job *j, const stream *s, int64_t i, int64_t at) {
+    const fv__decode_row place = row_index(j, s, i);
+    const fv__decode_query q = query_of(j, s, NULL, i);
+    if (j->modified && j->modified->by->keys && fv__decode_hides_key(j->modified, &q, at)) return true;
+    return fv__decode_hides(&j->bias_mask, j->simd, &place, at);
+}
+
+/* The same values row by row, without the positions that bias, mask or a pattern of keys hide. */
 static void values_visible(const job *j, const stream *s, const float *w, int64_t base, partial to) {
     const fv_decode_plan *p = j->plan;
     memset(to.o, 0, (size_t)(p->group * j->n * p->o_pad) * sizeof(float));
     for (int64_t i = 0; i < p->group * j->n; i++) {
-        const fv__decode_row place = row_index(j, s, i);
         int64_t next, a, z;
         alike(j, s, i / p->group, &next, &a, &z);
         for (int64_t at = a; at < z; at++)
-            if (!fv__decode_hides(&j->bias_mask, j->simd, &place, at))
+            if (!hides(j, s, i, at))
                 j->kernel.values(to.o + i * p->o_pad, p->o_pad, w + i * FV_DECODE_CHUNK + at - base, FV_DECODE_CHUNK, 1,
                                  fv__kv_at(j->cache, s->b, s->kv, at).v, 1, p->cache.d_v, 0);
     }
@@ -330,6 +387,10 @@ static void empty_partial(const job *j, partial to) {
     for (int64_t i = 0; i < rows; i++) to.m[i] = -INFINITY, to.l[i] = 0;
 }
 
+static float *base_workspace(const job *j, int worker) {
+    return (float *)(j->workers + (size_t)(worker + 1) * j->partition.worker_bytes - j->partition.base_bytes);
+}
+
 static void chunk_task(void *context, int64_t index, int worker) {
     const job *j = context;
     stream s = {0};
@@ -342,10 +403,13 @@ static void chunk_task(void *context, int64_t index, int worker) {
     const partial to = partial_of(j, s.b, s.kv, chunk);
     if (s.start < s.end) {
         pack(j, s.b, s.kv, q, w);
-        scores(j, &s, q, w, base);
-        softmax_of_chunk(j, &s, w, base, to);
+        if (j->own_base)
+            base_scores(j, &s, q, w, base, base_workspace(j, worker));
+        else
+            scores(j, &s, q, w, base);
+        softmax_of_chunk(j, &s, q, w, base, to);
         values(j, &s, w, base, to);
-        if (j->has_bias_mask) mend_nonfinite(j, &s, w, base, to);
+        if (j->hides) mend_nonfinite(j, &s, w, base, to);
     } else
         empty_partial(j, to);
     if (atomic_fetch_sub(&j->left[s.b * j->plan->cache.kv_heads + s.kv], 1) == 1) merge(j, s.b, s.kv, w);
@@ -356,7 +420,14 @@ void fv__decode_run(const fv_decode_plan *plan, const fv_kv_cache *cache, const 
     const int64_t n = x->q.dim[2];
     char *at = scratch;
     j.kernel = stored_of(j.simd, cache->o.dtype);
-    j.bias_mask = fv__decode_bias_mask_of(plan, x), j.has_bias_mask = x->bias.rank || x->mask.rank;
+    const fv__decode_modifiers *by = &plan->modifiers;
+    fv__decode_modified modified;
+    j.bias_mask = fv__decode_bias_mask_of(plan, x), j.hides = x->bias.rank || x->mask.rank || by->keys;
+    j.own_base = fv__decode_own_base(plan);
+    if (by->terms || by->biases || by->keys || j.own_base) {
+        fv__decode_modified_open(&modified, plan, x);
+        j.modified = &modified;
+    }
     j.partition = fv__decode_partition_of(plan, cache);
     j.first = scratch;
     j.left = (atomic_int *)(at += j.partition.first_bytes);

@@ -70,14 +70,14 @@ const fv__mechanism fv__mech_deltanet = {
                  "linear attention with the delta rule: a write replaces what its key held; gated with decays; causal",
              .citation = "Schlag et al. 2021, arXiv 2102.11174; Yang et al. 2024, arXiv 2406.06484",
              .cost = "O(n d^2) time, O(n d) memory",
-             .needs = FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_K) | FV_OPERAND_BIT(FV_V) | FV_OPERAND_BIT(FV_BETA),
-             .takes = FV_OPERAND_BIT(FV_LOG_DECAY) | FV_OPERAND_BIT(FV_STATE) | FV_OPERAND_BIT(FV_KV_LEN) |
-                      FV_OPERAND_BIT(FV_CU_Q),
-             .can = FV_RECURRENT_CAN & ~FV_CAN_DECODE, /* keys have the lengths of the queries */
+             .needs = FV_CHUNKWISE_NEEDS | FV_OPERAND_BIT(FV_BETA),
+             .takes = FV_CHUNKWISE_TAKES | FV_OPERAND_BIT(FV_LOG_DECAY),
+             .can = FV_CHUNKWISE_CAN,
              .params = params,
              .examples = {"deltanet", "deltanet:chunk=32"}},
     .params_size = sizeof(deltanet_params),
     .engine = &fv__recurrent,
+    .unnormalized = true,
     .setup = setup,
     .reference = reference,
 };

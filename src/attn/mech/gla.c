@@ -67,13 +67,14 @@ const fv__mechanism fv__mech_gla = {
              .summary = "gated linear attention: decays per token and column, or per token; not normalized, causal",
              .citation = "Yang et al. 2023, arXiv 2312.06635",
              .cost = "O(n d^2) time, O(n d) memory",
-             .needs = FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_K) | FV_OPERAND_BIT(FV_V) | FV_OPERAND_BIT(FV_LOG_DECAY),
-             .takes = FV_OPERAND_BIT(FV_STATE) | FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_CU_Q),
-             .can = FV_RECURRENT_CAN & ~FV_CAN_DECODE, /* keys have the lengths of the queries */
+             .needs = FV_CHUNKWISE_NEEDS | FV_OPERAND_BIT(FV_LOG_DECAY),
+             .takes = FV_CHUNKWISE_TAKES,
+             .can = FV_CHUNKWISE_CAN,
              .params = params,
              .examples = {"gla", "gla:chunk=16"}},
     .params_size = sizeof(gla_params),
     .engine = &fv__recurrent,
+    .unnormalized = true,
     .setup = setup,
     .reference = reference,
 };

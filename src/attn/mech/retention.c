@@ -74,13 +74,14 @@ const fv__mechanism fv__mech_retention = {
              .summary = "a state that forgets at a fixed rate per head (RetNet), not normalized, causal",
              .citation = "Sun et al. 2023, arXiv 2307.08621",
              .cost = "O(n d^2) time, O(n d) memory",
-             .needs = FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_K) | FV_OPERAND_BIT(FV_V),
-             .takes = FV_OPERAND_BIT(FV_STATE) | FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_CU_Q),
-             .can = FV_RECURRENT_CAN & ~FV_CAN_DECODE, /* keys have the lengths of the queries */
+             .needs = FV_CHUNKWISE_NEEDS,
+             .takes = FV_CHUNKWISE_TAKES,
+             .can = FV_CHUNKWISE_CAN,
              .params = params,
              .examples = {"retention", "retention:first=0.1,step=0.7,chunk=8"}},
     .params_size = sizeof(retention_params),
     .engine = &fv__recurrent,
+    .unnormalized = true,
     .setup = setup,
     .reference = reference,
 };

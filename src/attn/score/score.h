@@ -68,6 +68,7 @@ typedef struct fv__score {
     fv_operand operand; /* whose gradient the parts are */
     bool first;         /* BIAS: writes the tile instead of adding to it; only the first of its kind can */
     bool doubles;       /* parts are double, else of the type of the arithmetic */
+    bool positions;     /* looks at the positions of query and key */
     bool (*on)(const fv_attention_plan *plan);
     int64_t (*parts)(const fv_attention_plan *plan);   /* numbers for each task and head in a backward; NULL: 0 */
     int64_t (*scratch)(const fv_attention_plan *plan); /* numbers for each worker; NULL: 0 */

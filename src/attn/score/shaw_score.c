@@ -61,6 +61,7 @@ static void split(const fv__score_tile *t, const range *g, int64_t r, int64_t *a
 const fv__score fv__score_shaw = {.name = "shaw",
                                   .kind = FV_SCORE_IS_TERM,
                                   .operand = FV_W0,
+                                  .positions = true,
                                   .on = on,
                                   .parts = parts,
                                   .scratch = scratch,

@@ -62,6 +62,12 @@ void fv__chunkwise_describe(const fv_attention_plan *plan, char *text, size_t si
 
 /* ---- for mechanisms */
 
+/* What every causal recurrence without a normalizer needs, takes and can. Its keys are those of its queries: the last
+ * rows alone go on from a state, not from all keys. */
+#define FV_CHUNKWISE_NEEDS (FV_OPERAND_BIT(FV_Q) | FV_OPERAND_BIT(FV_K) | FV_OPERAND_BIT(FV_V))
+#define FV_CHUNKWISE_TAKES (FV_OPERAND_BIT(FV_STATE) | FV_OPERAND_BIT(FV_KV_LEN) | FV_OPERAND_BIT(FV_CU_Q))
+enum { FV_CHUNKWISE_CAN = FV_RECURRENT_CAN & ~FV_CAN_DECODE };
+
 /* The setup of a causal recurrence: chunk and features as the options say ("identity", "elu"; NULL is identity), decays
  * as the operand log_decay has them, if it is there. */
 fv__recurrent_setup *fv__chunkwise_setup(fv_attention_plan *plan, int64_t chunk, const char *phi);

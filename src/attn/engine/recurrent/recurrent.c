@@ -36,16 +36,34 @@ static fv_status refuse(const fv_attention_plan *plan, const char *what, const c
                     plan->mechanism->info.name, what, why);
 }
 
+/* A state is what came before the first token, for queries and keys that are tokens of one sequence. */
+static fv_status accept_state(const fv_attention_plan *plan) {
+    const bool tokens =
+        plan->q_len == plan->k_len && !plan->shape[FV_CU_K].rank && !(plan->lower_right && plan->shape[FV_KV_LEN].rank);
+    if (plan->causal && plan->window_right == 0 && tokens) return FV_OK;
+    return fv__fail(FV_USAGE,
+                    "attention: mechanism \"%s\", operand \"state\"\n  expected a causal call whose queries and keys "
+                    "are the same tokens\n  found:   %s",
+                    plan->mechanism->info.name, tokens ? "none of causal" : "other keys than queries");
+}
+
 static fv_status accept(const fv_attention_plan *plan) {
     if (by_chunks(plan)) return fv__chunkwise_accept(plan);
     if (plan->window_left >= 0) return refuse(plan, "option window.left", "a state cannot forget single keys");
     if (plan->options.softcap > 0) return refuse(plan, "option softcap", "there are no scores to cap");
-    if (plan->shape[FV_STATE_OUT].rank) return refuse(plan, "operand \"state_out\"", "the state is not given out");
+    if (plan->shape[FV_STATE].rank || plan->shape[FV_STATE_OUT].rank) FV_TRY(accept_state(plan));
     if (plan->shape[FV_AUX].rank) return refuse(plan, "operand \"aux\"", "backward needs nothing but \"out\"");
     return FV_OK;
 }
 
-static fv_status check(const fv__run *run) { return by_chunks(run->plan) ? fv__chunkwise_check(run) : FV_OK; }
+static fv_status check(const fv__run *run) {
+    const fv_attention_plan *plan = run->plan;
+    if (by_chunks(plan)) return fv__chunkwise_check(run);
+    if (run->call.q_offset == 0 || !(plan->shape[FV_STATE].rank || plan->shape[FV_STATE_OUT].rank)) return FV_OK;
+    return fv__fail(FV_USAGE,
+                    "attention: mechanism \"%s\", q_offset of the call\n  expected 0 with a state\n  found:   %lld",
+                    plan->mechanism->info.name, (long long)run->call.q_offset);
+}
 
 /* ---- positions */
 
@@ -64,7 +82,7 @@ fv__recurrent_positions fv__recurrent_positions_of(const fv__run *run, int64_t n
         positions.empty_queries = max_of(0, -positions.q_position);
     }
     if (s->q_len == 0) positions.keys = 0;
-    if (positions.keys == 0) positions.empty_queries = s->q_len;
+    if (positions.keys == 0 && !plan->shape[FV_STATE].rank) positions.empty_queries = s->q_len;
     if (positions.empty_queries < s->q_len) positions.length = max_of(positions.keys, s->q_len + positions.q_position);
     return positions;
 }

@@ -122,7 +122,7 @@ static void T(backward_scan)(void *context, int64_t task, int worker) {
     const fv__recurrent_positions positions = fv__recurrent_positions_of(job->run, sequence);
     const fv__sequence *at = &positions.sequence;
     (void)worker;
-    T(scan)(job, sequence, kv);
+    T(scan)(job, sequence, kv, true, !job->causal);
     for (int64_t h = kv * job->group; h < (kv + 1) * job->group; h++)
         T(zero_rows)(job, &job->dq, at->batch, h, at->q_start, positions.empty_queries, job->plan->d_qk);
     T(zero_rows)
@@ -158,7 +158,7 @@ static void T(backward_queries_pass)(void *context, int64_t task, int worker) {
     job->simd->fill(own, 0, job->partition.state);
     for (int64_t p = s.start; p < s.end; p += C) {
         const fv__recurrent_chunk c = fv__recurrent_chunk_at(&s.positions, p);
-        const R *state = !job->causal ? whole : p > 0 ? w.state : NULL;
+        const R *state = !job->causal ? whole : p > 0 || job->state.data ? w.state : NULL;
         if (job->causal) T(backward_keys)(job, &s, &c, &w);
         for (int64_t h = s.kv * job->group; c.rows > 0 && h < (s.kv + 1) * job->group; h++) {
             const int64_t rows_at = T(backward_queries)(job, &s, &c, &w, h);
@@ -177,8 +177,16 @@ static void T(backward_reverse_scan)(void *context, int64_t task, int worker) {
     const T(job) *job = context;
     const int64_t sequence = task / job->plan->kv_heads, kv = task % job->plan->kv_heads;
     const int64_t count = job->first[sequence + 1] - job->first[sequence];
+    R *states = T(states_of)(job, kv, sequence), *end = states + count * job->partition.state;
+    const bool beyond = job->dstate_out.data || count == 0; /* readers of the state after the last token */
     (void)worker;
-    if (count > 1) T(accumulate)(job, T(states_of)(job, kv, sequence), count - 2, -1, -1);
+    if (job->dstate_out.data)
+        T(load_state)(job, &job->dstate_out, sequence, kv, true, end);
+    else if (beyond)
+        job->simd->fill(end, 0, job->partition.state);
+    const int64_t from = beyond ? count - 1 : count - 2;
+    if (from >= 0) T(accumulate)(job, states, from, -1, -1);
+    if (job->dstate.data) T(save_state)(job, &job->dstate, sequence, kv, true, states);
 }
 
 /* dG = [V 1] E^T, in df, and dV = G E, with E of the queries beyond the chunk: NULL if there are none. */
@@ -217,7 +225,7 @@ static void T(backward_keys_pass)(void *context, int64_t task, int worker) {
     const T(job) *job = context;
     const T(span) s = T(span_of)(job, task);
     T(backward_scratch) w = T(backward_carve)(job, worker);
-    bool some = s.number + 1 < s.count; /* queries beyond the chunk */
+    bool some = s.number + 1 < s.count || job->dstate_out.data; /* readers beyond the chunk */
     if (job->causal && some)
         memcpy(w.state, s.states + (s.number + 1) * job->partition.state, (size_t)job->partition.state * sizeof(R));
     for (int64_t p = s.start + (s.end - s.start - 1) / C * C; p >= s.start; p -= C) {
@@ -243,11 +251,12 @@ static void T(backward)(const fv__run *run, void *scratch) {
     T(job) job = T(job_of)(run, scratch, true);
     job.dq = T(view_of)(&x->d[FV_Q]), job.dk = T(view_of)(&x->d[FV_K]), job.dv = T(view_of)(&x->d[FV_V]);
     job.dout = T(view_of)(&x->d[FV_OUT]), job.dlse = T(view_of)(&x->d[FV_LSE]);
+    job.dstate = T(view_of)(&x->d[FV_STATE]), job.dstate_out = T(view_of)(&x->d[FV_STATE_OUT]);
     const int64_t tasks = job.spans * plan->kv_heads, units = plan->sequences * plan->kv_heads;
     fv__parallel_for(tasks, T(backward_states), &job);
     fv__parallel_for(units, T(backward_scan), &job);
     fv__parallel_for(tasks, T(backward_queries_pass), &job);
-    if (!job.dk.data && !job.dv.data) return;
+    if (!job.dk.data && !job.dv.data && !job.dstate.data) return;
     fv__parallel_for(units, T(backward_reverse_scan), &job);
-    fv__parallel_for(tasks, T(backward_keys_pass), &job);
+    if (job.dk.data || job.dv.data) fv__parallel_for(tasks, T(backward_keys_pass), &job);
 }

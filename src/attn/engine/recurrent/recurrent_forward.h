@@ -66,7 +66,7 @@ static void T(forward_read)(const T(job) * job, const T(span) * s, const fv__rec
 static void T(forward_states)(void *context, int64_t task, int worker) {
     const T(job) *job = context;
     const T(span) s = T(span_of)(job, task);
-    if (job->causal && s.number == s.count - 1) return;
+    if (job->causal && s.number == s.count - 1 && !job->state_out.data) return;
     T(forward_scratch) w = T(forward_carve)(job, worker);
     for (int64_t p = s.start; p < s.end; p += C) {
         const fv__recurrent_chunk c = fv__recurrent_chunk_at(&s.positions, p);
@@ -83,7 +83,12 @@ static void T(forward_scan)(void *context, int64_t task, int worker) {
     const fv__recurrent_positions positions = fv__recurrent_positions_of(job->run, sequence);
     const fv__sequence *at = &positions.sequence;
     (void)worker;
-    T(scan)(job, sequence, kv);
+    T(scan)(job, sequence, kv, false, !job->causal || job->state_out.data);
+    if (job->state_out.data) {
+        const int64_t count = job->first[sequence + 1] - job->first[sequence];
+        const R *last = T(states_of)(job, kv, sequence) + count * job->partition.state;
+        T(save_state)(job, &job->state_out, sequence, kv, false, last);
+    }
     for (int64_t h = kv * job->group; h < (kv + 1) * job->group; h++) {
         T(zero_rows)(job, &job->out, at->batch, h, at->q_start, positions.empty_queries, job->plan->d_v);
         for (int64_t i = 0; job->lse.data && i < positions.empty_queries; i++)
@@ -101,8 +106,8 @@ static void T(forward_outputs)(void *context, int64_t task, int worker) {
     for (int64_t p = s.start; p < s.end; p += C) {
         const fv__recurrent_chunk c = fv__recurrent_chunk_at(&s.positions, p);
         if (job->causal) T(forward_keys)(job, &s, &c, &w);
-        for (int64_t h = 0; h < job->group && c.rows > 0; h++)
-            T(forward_read)(job, &s, &c, &w, !job->causal ? whole : p > 0 ? w.state : NULL, s.kv * job->group + h);
+        for (int64_t h = 0; h < job->group && c.rows > 0; h++) T(forward_read)
+        (job, &s, &c, &w, !job->causal ? whole : p > 0 || job->state.data ? w.state : NULL, s.kv * job->group + h);
         if (job->causal && p + C < s.end) T(forward_write)(job, &s, &c, &w, w.state, FV_GEMM_CONTINUE);
     }
 }

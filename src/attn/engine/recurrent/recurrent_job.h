@@ -11,8 +11,8 @@ typedef struct T(job) {
     const fv_attention_tensors *x;
     const SIMD *simd;
     fv__recurrent_partition partition;
-    T(view) q, k, v, out, lse;
-    T(view) dq, dk, dv, dout, dlse;
+    T(view) q, k, v, out, lse, state, state_out;
+    T(view) dq, dk, dv, dout, dlse, dstate, dstate_out;
     int64_t *first;                          /* number of the first span of each sequence */
     R *states;                               /* per kv head, sequence and span, and one more per sequence */
     R *reciprocal_normalizer, *d_normalizer; /* backward, per head and query: 1 / (m + eps) and dm */
@@ -33,6 +33,8 @@ static T(job) T(job_of)(const fv__run *run, void *scratch, bool backward) {
            .partition = fv__recurrent_partition_of(plan, backward)};
     job.q = T(view_of)(&x->t[FV_Q]), job.k = T(view_of)(&x->t[FV_K]), job.v = T(view_of)(&x->t[FV_V]);
     job.out = T(view_of)(&x->t[FV_OUT]), job.lse = T(view_of)(&x->t[FV_LSE]);
+    job.state = T(view_of)(&x->t[FV_STATE]);
+    if (!backward) job.state_out = T(view_of)(&x->t[FV_STATE_OUT]);
     char *at = (char *)scratch;
     job.first = (int64_t *)at, at += job.partition.first_bytes;
     job.states = (R *)at, at += job.partition.states_bytes;
@@ -114,11 +116,35 @@ static void T(accumulate)(const T(job) * job, R *states, int64_t from, int64_t t
         job->simd->add(states + s * n, states + s * n, states + (s - step) * n, n);
 }
 
-/* The state before each span, from the sums of the spans, which lie one to the right. Not causal: the last one is the
- * sum of all. */
-static void T(scan)(const T(job) * job, int64_t sequence, int64_t kv) {
-    const int64_t count = job->first[sequence + 1] - job->first[sequence], last = job->causal ? count - 1 : count;
+/* Where element (d, e) of a state is; column Dv is the normaliser. Backward has states transposed. */
+static int64_t T(state_at)(const T(job) * job, bool transposed, int64_t d, int64_t e) {
+    const int64_t rows = job->plan->d_qk, dv = job->plan->d_v;
+    return transposed ? e * rows + d : e < dv ? d * dv + e : rows * dv + d;
+}
+
+static void T(load_state)(const T(job) * job, const T(view) * v, int64_t sequence, int64_t kv, bool transposed,
+                          R *state) {
+    for (int64_t d = 0; d < job->plan->d_qk; d++)
+        for (int64_t e = 0; e <= job->plan->d_v; e++)
+            state[T(state_at)(job, transposed, d, e)] = T(at)(v, sequence, kv, d)[e * v->d];
+}
+
+static void T(save_state)(const T(job) * job, const T(view) * v, int64_t sequence, int64_t kv, bool transposed,
+                          const R *state) {
+    for (int64_t d = 0; d < job->plan->d_qk; d++)
+        for (int64_t e = 0; e <= job->plan->d_v; e++)
+            T(at)(v, sequence, kv, d)[e * v->d] = state[T(state_at)(job, transposed, d, e)];
+}
+
+/* The state before each span, from the sums of the spans, which lie one to the right; the last one after all spans
+ * when `whole`. Not causal: that is the sum of all. */
+static void T(scan)(const T(job) * job, int64_t sequence, int64_t kv, bool transposed, bool whole) {
+    const int64_t count = job->first[sequence + 1] - job->first[sequence], last = whole ? count : count - 1;
     R *states = T(states_of)(job, kv, sequence);
-    if (count > 0 && job->causal) job->simd->fill(states, 0, job->partition.state);
-    if (last > 1) T(accumulate)(job, states, 2, last + 1, 1);
+    if (job->state.data)
+        T(load_state)(job, &job->state, sequence, kv, transposed, states);
+    else if (job->causal)
+        job->simd->fill(states, 0, job->partition.state);
+    const int64_t from = job->state.data ? 1 : 2; /* nothing before the first span: its sum is the state after it */
+    if (last >= from) T(accumulate)(job, states, from, last + 1, 1);
 }

@@ -194,6 +194,12 @@ static void describe(const fv_attention_plan *plan, char *text, size_t size) {
     if (own) snprintf(text + used, size - used, ", keys %s", own->name);
 }
 
+/* A pattern that is selected from the keys wants all of them at hand. */
+static bool decodes_in_place(const fv_attention_plan *plan) {
+    const fv__keys *own = fv__tile_setup_of(plan)->keys;
+    return !own || !own->scratch;
+}
+
 const fv__engine fv__tile = {
     .name = "tile",
     .can = FV_TILE_CAN,
@@ -208,4 +214,5 @@ const fv__engine fv__tile = {
     .statistics_scratch = fv__statistics_scratch,
     .statistics = statistics,
     .describe = describe,
+    .decodes_in_place = decodes_in_place,
 };

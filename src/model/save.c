@@ -48,6 +48,7 @@ static fv_status check_room(const fv__config *config, const fv_tensor_file *file
     size_t d_model = (size_t)o->d_model, held = file->bytes.size, need = 0, part = 0;
     size_t features = (size_t)(config->vocabulary + config->ngrams), outputs = (size_t)config->target.outputs;
     bool fits = true;
+    if (d_model == 0 && o->ngrams.ngram_bits > 0) features += (size_t)1 << o->ngrams.ngram_bits;
     if (d_model == 0)
         fits = fv__mul_ok(features, outputs, &need);
     else {

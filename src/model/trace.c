@@ -52,7 +52,7 @@ static fv_status keep_tokens(fv__trace *t, const fv_tokens *all) {
 static fv_status read_text(fv__trace *t, const fv_model *model, const char *text, size_t size) {
     fv_tokens all = {0};
     fv_status status = fv_tokenizer_encode(model->tokenizer, &all, text, size);
-    if (status == FV_OK && model->kind->fit) status = fv__features_find(&t->found, model, &all);
+    if (status == FV_OK && model->kind->fit) status = fv__features_find(&t->found, model, &all, text);
     if (status == FV_OK) status = keep_tokens(t, &all);
     fv_tokens_free(&all);
     return status;

@@ -235,36 +235,62 @@ static fv_status score_blend(search *s, fv_evaluation **e) {
     return status;
 }
 
-/* The member of the best score, -1 when the blend is no worse. */
-static fv_status find_better(const search *s, const fv_evaluation *blend, int *better) {
-    double best, best_tie;
-    *better = -1;
-    FV_TRY(worth_of(s, &blend->scores, &best, &best_tie));
+/* Is `a` better than `b`: by the metric, then by the task's second opinion? */
+static fv_status is_better(const search *s, const fv_scores *a, const fv_scores *b, bool *better) {
+    double worth[2], tie[2];
+    FV_TRY(worth_of(s, a, &worth[0], &tie[0]));
+    FV_TRY(worth_of(s, b, &worth[1], &tie[1]));
+    *better = worth[0] > worth[1] || (worth[0] == worth[1] && tie[0] > tie[1]);
+    return FV_OK;
+}
+
+static fv_status find_best_member(const search *s, int *best) {
+    *best = -1;
     for (int i = 0; i < s->plan.attempts; i++) {
-        double worth, tie;
+        bool better = *best < 0;
         if (!s->of[i].tried) continue;
-        FV_TRY(worth_of(s, &s->of[i].scores, &worth, &tie));
-        if (worth < best || (worth == best && (*better < 0 || tie <= best_tie))) continue;
-        *better = i, best = worth, best_tie = tie;
+        if (!better) FV_TRY(is_better(s, &s->of[i].scores, &s->of[*best].scores, &better));
+        if (better) *best = i;
     }
+    return FV_OK;
+}
+
+/* One step of the way from the weights of least loss to the best member alone. */
+static void set_weights(search *s, const double *weight, int best, double share) {
+    for (int i = 0; i < s->plan.attempts; i++) s->of[i].weight = (1 - share) * weight[i] + (i == best ? share : 0);
+}
+
+/* The least loss need not be the best metric. Of some weights on the way to the best member the best are kept, so the
+ * blend is never worse than that member. */
+static fv_status choose_weights(search *s, const double *weight, fv_evaluation **e) {
+    enum { STEPS = 4 };
+    int best, kept = 0;
+    FV_TRY(find_best_member(s, &best));
+    for (int step = 0; step <= STEPS; step++) {
+        fv_evaluation *found;
+        bool better = step == 0;
+        set_weights(s, weight, best, (double)step / STEPS);
+        FV_TRY(score_blend(s, &found));
+        fv_status status = better ? FV_OK : is_better(s, &found->scores, &(*e)->scores, &better);
+        if (better) kept = step;
+        fv_evaluation_free(better ? *e : found);
+        if (better) *e = found;
+        FV_TRY(status);
+    }
+    set_weights(s, weight, best, (double)kept / STEPS);
     return FV_OK;
 }
 
 static fv_status weigh(search *s, fv_evaluation **e) {
     const float *answer[FV__ATTEMPTS];
-    double weight[FV__ATTEMPTS];
-    int count = 0, better;
+    double weight[FV__ATTEMPTS], all[FV__ATTEMPTS] = {0};
+    int count = 0;
     for (int i = 0; i < s->plan.attempts; i++)
         if (s->of[i].tried) answer[count++] = s->of[i].answer;
     FV_TRY(s->task->blend(weight, s->targets, answer, count, s->blend->target.outputs));
     for (int i = 0, k = 0; i < s->plan.attempts; i++)
-        if (s->of[i].tried) s->of[i].weight = weight[k++];
-    FV_TRY(score_blend(s, e));
-    FV_TRY(find_better(s, *e, &better));
-    if (better < 0) return FV_OK;
-    fv_evaluation_free(*e);
-    for (int i = 0; i < s->plan.attempts; i++) s->of[i].weight = i == better;
-    return score_blend(s, e);
+        if (s->of[i].tried) all[i] = weight[k++];
+    return choose_weights(s, all, e);
 }
 
 static fv_status choose_blindly(search *s) {

@@ -16,9 +16,20 @@ enum {
 };
 #define LEAST_EPOCHS 0.5 /* less is not worth the time */
 
+/* The cheapest first. Weights are drawn to zero more strongly than in the linear model by itself: what a member says
+ * is weighed again, and should be no surer than it is right. */
+typedef struct setting {
+    const char *name, *value;
+} setting;
 static const struct {
     const char *name, *kind, *preset;
-} candidates[] = {{"bayes", "bayes", NULL}, {"linear", "linear", NULL}, {"attention", NULL, "word-vectors"}};
+    setting settings[5];
+} candidates[] = {
+    {"bayes", "bayes", NULL, {{0}}},
+    {"linear", "linear", NULL, {{"c", "10"}}},
+    {"subwords", "linear", NULL, {{"c", "20"}, {"ngram-bits", "17"}, {"ngram-min", "2"}, {"ngram-max", "5"}}},
+    {"attention", NULL, "word-vectors", {{0}}},
+};
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
 
 /* What the user said about texts and chance holds for every member. */
@@ -28,6 +39,8 @@ static fv_status prepare_attempt(fv__attempt *attempt, int i, const fv_train_set
         FV_TRY(fv_train_setup_preset(&attempt->how, candidates[i].preset));
     else
         FV_TRY(fv_train_setup_init(&attempt->how, candidates[i].kind));
+    for (const setting *s = candidates[i].settings; s->name; s++)
+        FV_TRY(fv_train_setup_set(&attempt->how, s->name, s->value));
     attempt->how.tokenizer = setup->tokenizer;
     attempt->how.train.seed = setup->train.seed;
     attempt->how.task.metric = setup->task.metric;

@@ -139,7 +139,7 @@ static void test_bad_folders(void **state) {
            "not the name of a member\n  expected small letters");
     expect("sed -i 's/\"bayes\"/\"\"/' config.json", "not the name of a member");
     expect("sed -i 's/\"network\"/\"bayes\"/' config.json", "two members \"bayes\"");
-    expect("sed -i 's/\"network\"/\"other\"/' config.json", "no such model folder");
+    expect("sed -i 's/\"network\"/\"other\"/' config.json", "not a model folder");
     expect("sed -i 's/0.5/0/' config.json",
            "member \"network\": a weight\n  expected above 0, at most 1e6\n  found:   0");
     expect("sed -i 's/0.5/-1/' config.json", "member \"network\": a weight");

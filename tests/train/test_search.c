@@ -70,7 +70,7 @@ static void test_cross_validation_of_few_texts(void **state) {
     fv_model *model = train(quick(NULL), 200, false, &r, &h);
     assert_int_equal(r.judged, 200);
     assert_int_equal(r.texts, 200);
-    assert_true(h.tried == 3 && h.decided == 3 && h.weight > 0);
+    assert_true(h.tried == 4 && h.decided == 4 && h.weight > 0);
     assert_true(r.best.score[0].value >= h.best_metric);
     assert_non_null(strstr(h.notes, "cross-validation, each of 5 parts"));
     assert_true(fv_model_member_count(model) >= 1);
@@ -116,7 +116,7 @@ static void test_no_time(void **state) {
     fv_train_setup how = quick(NULL);
     how.model.budget = "0.01s";
     fv_model_free(train(how, 200, false, &r, &h));
-    assert_int_equal(h.tried, 2);
+    assert_int_equal(h.tried, 3);
     assert_non_null(strstr(h.notes, "attention was left out: it does not fit in a budget of 0.01s"));
 }
 
@@ -130,11 +130,11 @@ static void test_plan_is_counted_not_timed(void **state) {
     OK(fv__plan_make(&plan, data, NULL, &how));
     how.model.budget = "4s";
     OK(fv__plan_make(&longer, data, NULL, &how));
-    const fv__attempt *a = &plan.attempt[2], *b = &longer.attempt[2];
+    const fv__attempt *a = &plan.attempt[3], *b = &longer.attempt[3];
     assert_true(a->by_gradient && a->epochs > 0.5 && fabs(b->epochs / a->epochs - 2) < 1e-9);
     assert_true(longer.tokens == plan.tokens && plan.used == 5 && plan.folds == 5);
     OK(fv__plan_make(&plan, data, data, &how));
-    assert_true(plan.used == 1 && plan.attempt[2].epochs > b->epochs);
+    assert_true(plan.used == 1 && plan.attempt[3].epochs > b->epochs);
     fv_dataset_free(data);
 }
 

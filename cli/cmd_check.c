@@ -24,13 +24,22 @@ static size_t groups(cli_group *group) {
     return 2;
 }
 
+/* Names of files may be as hostile as what is in them. */
+static void print_ok(const char *path, const char *text) {
+    char *file = cli_shown(path), *shown = cli_shown(text);
+    printf("%s: ok, %s", file, shown);
+    cli_free(file);
+    cli_free(shown);
+}
+
 static fv_status check_model(const char *path) {
     fv_model *model = NULL;
     fv_status status = fv_model_load(&model, path);
     char text[512];
     if (status == FV_OK) {
         fv_model_describe(model, text, sizeof text);
-        printf("%s: ok, %s\n", path, text);
+        print_ok(path, text);
+        putchar('\n');
     }
     fv_model_free(model);
     return status;
@@ -40,7 +49,10 @@ static fv_status check_tensors(const char *path) {
     fv_tensor_file *file = NULL;
     fv_status status = fv_tensor_file_open(&file, path);
     if (status == FV_OK) status = fv_tensor_file_check_finite(file);
-    if (status == FV_OK) printf("%s: ok, tensors: %" PRId64 "\n", path, fv_tensor_file_count(file));
+    if (status == FV_OK) {
+        print_ok(path, "tensors: ");
+        printf("%" PRId64 "\n", fv_tensor_file_count(file));
+    }
     fv_tensor_file_close(file);
     return status;
 }
@@ -54,7 +66,7 @@ static fv_status check_texts(const char *path) {
     if (statistics.empty) cli_warn("%s: %" PRId64 " empty texts", path, statistics.empty);
     if (statistics.repeated) cli_warn("%s: %" PRId64 " texts occur before", path, statistics.repeated);
     if (statistics.rarest < 5) cli_warn("%s: the rarest class has %" PRId64 " texts", path, statistics.rarest);
-    printf("%s: ok, ", path);
+    print_ok(path, "");
     cli_corpus_statistics_print(set, &statistics);
     fv_dataset_free(set);
     return FV_OK;

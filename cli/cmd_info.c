@@ -43,6 +43,17 @@ static void tensor_row(cli_table *table, const char *name, const fv_tensor *t) {
     cli_table_number(table, (double)fv_tensor_count(t) * (double)fv_dtype_size(t->dtype), 0);
 }
 
+static void show_metadata(const char *value) {
+    cli_format format = cli_format_of(cli_global.format);
+    char *shown = cli_shown(value);
+    if (format == CLI_JSON || format == CLI_JSONL)
+        cli_json_text(stdout, value, strlen(value));
+    else
+        fputs(shown, stdout);
+    putchar('\n');
+    cli_free(shown);
+}
+
 static fv_status show_tensors(void) {
     fv_tensor_file *file = NULL;
     fv_status status = fv_tensor_file_open(&file, o.file);
@@ -51,7 +62,7 @@ static fv_status show_tensors(void) {
     if (o.metadata && !value)
         status = cli_fail(FV_BAD_DATA, "%s has no metadata %s", o.file, o.metadata);
     else if (value)
-        printf("%s\n", value);
+        show_metadata(value);
     else {
         cli_table *table = cli_table_new(tensor_columns, 3);
         for (int64_t i = 0; i < fv_tensor_file_count(file); i++) {

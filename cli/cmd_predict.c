@@ -78,6 +78,9 @@ const cli_command cmd_predict = {
     .aliases = "classify predict-prob:probabilities=true",
     .summary = "print the class of every text, or its number; line n in, line n out",
     .usage = "MODEL [FILE] [K] [OPTIONS]",
+    .about =
+        "Control characters in labels are shown as \\xNN, so that no label steers a terminal; --format json and jsonl "
+        "have every label exactly.",
     .examples =
         "fovea predict runs/news < texts.txt\n"
         "fovea predict news test.txt 3 --probabilities\n"

@@ -16,17 +16,28 @@ static volatile sig_atomic_t signal_seen;
 
 /* ---- errors */
 
-/* Data and file names may hold escape sequences; they are shown as text. Bytes of UTF-8 pass, C1 controls do not. */
-static void print_shown(FILE *out, const char *text) {
+/* C1 controls are two bytes of UTF-8, of which the second counts. */
+static bool is_late_control(const unsigned char *c) { return *c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0; }
+
+char *cli_shown(const char *text) {
+    size_t size = 4 * strlen(text) + 1;
+    char *out = cli_alloc(size), *o = out;
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        bool c1 = *c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0;
-        if (c1)
-            fprintf(out, "\\x%02x", *++c);
-        else if ((*c < 0x20 && *c != '\n') || *c == 0x7f)
-            fprintf(out, *c == '\t' ? "\\t" : "\\x%02x", *c);
+        const bool late = is_late_control(c);
+        if (late) c++;
+        if (late || (*c < 0x20 && *c != '\n' && *c != '\t') || *c == 0x7f)
+            o += snprintf(o, size - (size_t)(o - out), "\\x%02x", *c);
         else
-            fputc(*c, out);
+            *o++ = (char)*c;
     }
+    *o = 0;
+    return out;
+}
+
+static void print_shown(FILE *out, const char *text) {
+    char *shown = cli_shown(text);
+    for (const char *c = shown; *c; c++) *c == '\t' ? fputs("\\t", out) : fputc(*c, out);
+    cli_free(shown);
 }
 
 static void print_line(const char *kind, const char *color, const char *text) {

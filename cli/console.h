@@ -11,6 +11,10 @@ fv_status cli_fail(fv_status status, const char *format, ...) __attribute__((for
 void cli_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2))); /* a line unless --quiet */
 
+/* The one way of text that came from a file, a model or the command line to a stream: control characters but line
+ * breaks and tabs are shown as \xNN, so that none steers a terminal. Freed with cli_free. */
+char *cli_shown(const char *text);
+
 /* Prints the library's message for a status that no cli_fail has reported yet. */
 void cli_report(fv_status status);
 void cli_reported(bool yes); /* for commands that go on after a failure: forget, or silence, the report */

@@ -131,15 +131,18 @@ void cli_remove_folder(const char *folder) {
     rmdir(folder);
 }
 
+static bool is_held(const char *path, int flags) {
+    int file = open(path, flags | O_CLOEXEC);
+    bool held = file >= 0 && flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (file >= 0) close(file);
+    return held;
+}
+
 fv_status cli_check_free(const char *folder) {
     char *lock = cli_join(folder, "lock");
-    int file = open(lock, O_RDWR | O_CLOEXEC);
-    fv_status status = FV_OK;
-    if (file >= 0 && flock(file, LOCK_EX | LOCK_NB) != 0)
-        status = cli_fail(FV_USAGE, "%s: another process trains there\n  try:     another --output", folder);
-    if (file >= 0) close(file);
+    bool held = is_held(lock, O_RDWR | O_NOFOLLOW | O_NONBLOCK) || is_held(folder, O_RDONLY | O_DIRECTORY);
     cli_free(lock);
-    return status;
+    return held ? cli_fail(FV_USAGE, "%s: another process trains there\n  try:     another --output", folder) : FV_OK;
 }
 
 fv_status cli_find_run(const char *name, char **folder) {

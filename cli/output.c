@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 typedef struct cell {
-    char *text; /* as shown */
+    char *text, *shown; /* as it is, for JSON, which has its own escapes; and for all other formats */
     bool number;
 } cell;
 
@@ -59,6 +59,8 @@ void cli_json_text(FILE *out, const char *text, size_t size) {
             fputs("\\t", out);
         else if (*c < 0x20 || *c == 0x7f)
             fprintf(out, "\\u%04x", *c);
+        else if (*c == 0xc2 && c[1] < 0xa0)
+            fprintf(out, "\\u%04x", c[1]);
         else
             fwrite(c, 1, n, out);
         c += n ? n : 1;
@@ -111,7 +113,7 @@ static void add_cell(cli_table *table, char *text, bool number) {
         table->room = table->room ? 2 * table->room : 64;
         table->cell = cli_realloc(table->cell, table->room * sizeof *table->cell);
     }
-    table->cell[table->cells++] = (cell){text, number};
+    table->cell[table->cells++] = (cell){text, cli_shown(text), number};
 }
 
 void cli_table_text(cli_table *table, const char *text) { add_cell(table, cli_text("%s", text ? text : ""), false); }
@@ -121,7 +123,10 @@ void cli_table_number(cli_table *table, double value, int decimals) {
 
 void cli_table_free(cli_table *table) {
     if (!table) return;
-    for (size_t i = 0; i < table->cells; i++) cli_free(table->cell[i].text);
+    for (size_t i = 0; i < table->cells; i++) {
+        cli_free(table->cell[i].text);
+        cli_free(table->cell[i].shown);
+    }
     cli_free(table->cell);
     cli_free(table);
 }
@@ -161,7 +166,7 @@ static void print_text(const cli_table *table, FILE *out) {
     int *width = cli_alloc(table->columns * sizeof *width);
     for (size_t c = 0; c < table->columns; c++) width[c] = columns_of(table->column[c]);
     for (size_t i = 0; i < table->cells; i++) {
-        int columns = columns_of(table->cell[i].text);
+        int columns = columns_of(table->cell[i].shown);
         if (columns > width[i % table->columns]) width[i % table->columns] = columns;
     }
     size_t rows = table->cells / table->columns, last = table->columns - 1;
@@ -170,7 +175,7 @@ static void print_text(const cli_table *table, FILE *out) {
         int at = 0;
         for (size_t c = 0; c <= last; c++) {
             const cell *one = r ? &table->cell[(r - 1) * table->columns + c] : NULL;
-            const char *text = one ? one->text : table->column[c];
+            const char *text = one ? one->shown : table->column[c];
             bool right = rows && table->cell[c].number;
             if (r == 0 && c == 0) fputs(cli_color(out, "1"), out);
             if (right) pad(out, width[c] - columns_of(text));
@@ -191,7 +196,7 @@ static void print_lines(const cli_table *table, FILE *out, const char *between, 
     for (size_t r = 0; r <= rows; r++) {
         for (size_t c = 0; c < table->columns; c++) {
             if (c) fputs(between, out);
-            text(out, r ? table->cell[(r - 1) * table->columns + c].text : table->column[c]);
+            text(out, r ? table->cell[(r - 1) * table->columns + c].shown : table->column[c]);
         }
         fputc('\n', out);
     }
@@ -202,7 +207,7 @@ static void print_md(const cli_table *table, FILE *out) {
     for (size_t r = 0; r <= rows; r++) {
         for (size_t c = 0; c < table->columns; c++) {
             fputs("| ", out);
-            md_text(out, r ? table->cell[(r - 1) * table->columns + c].text : table->column[c]);
+            md_text(out, r ? table->cell[(r - 1) * table->columns + c].shown : table->column[c]);
             fputc(' ', out);
         }
         fputs("|\n", out);

@@ -2,14 +2,18 @@
  * A file is one flat mapping: a flag's name, a value or a list of values. */
 #include "console.h"
 #include "flags.h"
+#include "folder.h"
 #include "fovea/model.h"
+#include "yaml_text.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
+
+#define YAML_BINARY "tag:yaml.org,2002:binary"
+enum { MOST_KEYS = 1000 }; /* of a file; there are some hundred flags */
 
 /* ---- reading */
 
@@ -71,33 +75,68 @@ static fv_status unknown_key(const reader *r, const char *key, size_t line) {
                     r->flags->command->name);
 }
 
+/* A value that grows by what is appended. */
+typedef struct value_text {
+    char *text;
+    size_t size, room;
+} value_text;
+
+static void append(value_text *v, const char *more, size_t size) {
+    if (v->room - v->size <= size) {
+        v->room = 2 * (v->size + size + 16);
+        v->text = cli_realloc(v->text, v->room);
+    }
+    memcpy(v->text + v->size, more, size);
+    v->size += size;
+    v->text[v->size] = 0;
+}
+
+/* The scalar of the present event: as it is, or the bytes of a !!binary one, which is how texts that are not UTF-8 are
+ * written. */
+static fv_status append_scalar(const reader *r, value_text *v) {
+    const char *one = (const char *)r->event.data.scalar.value, *tag = (const char *)r->event.data.scalar.tag;
+    if (!tag || strcmp(tag, YAML_BINARY) != 0) return append(v, one, strlen(one)), FV_OK;
+    char *bytes = cli_base64_decode(one);
+    if (bytes) append(v, bytes, strlen(bytes));
+    cli_free(bytes);
+    return bytes ? FV_OK
+                 : cli_fail(FV_USAGE,
+                            "%s:%zu: a !!binary value\n  expected base64, of bytes without NUL\n  found:   \"%.40s\"",
+                            r->path, line_of(r), one);
+}
+
+static fv_status read_list(reader *r, const char *joint, value_text *v) {
+    append(v, "", 0);
+    for (bool first = true;; first = false) {
+        fv_status status = next(r);
+        if (status != FV_OK || r->event.type == YAML_SEQUENCE_END_EVENT) return status;
+        if (r->event.type != YAML_SCALAR_EVENT) return not_expected(r, "a list of single values");
+        if (!first) append(v, joint, 1);
+        status = append_scalar(r, v);
+        if (status != FV_OK) return status;
+    }
+}
+
 /* One value, or a list joined by newlines (list flags) or commas (the others). NULL result: null. */
 static fv_status read_value(reader *r, const cli_flag *flag, char **value) {
-    bool list = r->event.type == YAML_SEQUENCE_START_EVENT;
-    const char *joint = flag && cli_flag_is_list(flag) ? "\n" : ",";
-    char *text = NULL;
+    value_text v = {0};
+    fv_status status = FV_OK;
     *value = NULL;
-    do {
-        if (list) {
-            fv_status status = next(r);
-            if (status != FV_OK || r->event.type == YAML_SEQUENCE_END_EVENT) {
-                *value = text ? text : cli_text("%s", "");
-                return status;
-            }
-        }
-        if (r->event.type != YAML_SCALAR_EVENT) {
-            cli_free(text);
-            return not_expected(r, list ? "a list of single values" : "a value or a list");
-        }
+    if (r->event.type == YAML_SEQUENCE_START_EVENT)
+        status = read_list(r, flag && cli_flag_is_list(flag) ? "\n" : ",", &v);
+    else if (r->event.type != YAML_SCALAR_EVENT)
+        return not_expected(r, "a value or a list");
+    else {
         const char *one = (const char *)r->event.data.scalar.value;
         bool plain = r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-        if (!list && plain && (!*one || strcmp(one, "~") == 0 || strcmp(one, "null") == 0)) return FV_OK;
-        char *longer = text ? cli_text("%s%s%s", text, joint, one) : cli_text("%s", one);
-        cli_free(text);
-        text = longer;
-    } while (list);
-    *value = text;
-    return FV_OK;
+        if (plain && (!*one || strcmp(one, "~") == 0 || strcmp(one, "null") == 0)) return FV_OK;
+        status = append_scalar(r, &v);
+    }
+    if (status == FV_OK)
+        *value = v.text;
+    else
+        cli_free(v.text);
+    return status;
 }
 
 static bool is_taken(const reader *r, const char *key) {
@@ -116,6 +155,8 @@ static fv_status take_pair(reader *r) {
     for (size_t i = 0; i < r->count; i++)
         if (strcmp(r->seen[i], flag ? flag->name : key) == 0)
             return cli_fail(FV_USAGE, "%s\n  expected once\n  found:   twice", where);
+    if (r->count == MOST_KEYS)
+        return cli_fail(FV_USAGE, "%s:%zu: keys\n  expected at most %d\n  found:   more", r->path, line, MOST_KEYS);
     r->seen = cli_realloc(r->seen, (r->count + 1) * sizeof *r->seen);
     r->seen[r->count++] = cli_text("%s", flag ? flag->name : key);
     fv_status status = !flag && !r->only && !known_elsewhere(key) ? unknown_key(r, key, line) : FV_OK;
@@ -129,45 +170,47 @@ static fv_status take_pair(reader *r) {
     return status;
 }
 
+/* What follows the mapping: its document's end, then the file's. */
+static fv_status read_end(reader *r) {
+    fv_status status = next(r);
+    if (status == FV_OK) status = next(r);
+    if (status != FV_OK || r->event.type == YAML_STREAM_END_EVENT) return status;
+    return cli_fail(FV_USAGE, "%s:%zu: a second document\n  expected one, with all flags\n  found:   \"---\"", r->path,
+                    line_of(r));
+}
+
 static fv_status read_document(reader *r) {
     fv_status status = next(r);            /* stream start */
     if (status == FV_OK) status = next(r); /* document start, or the end of an empty file */
     if (status != FV_OK || r->event.type == YAML_STREAM_END_EVENT) return status;
     status = next(r);
     bool empty = status == FV_OK && r->event.type == YAML_SCALAR_EVENT && !*r->event.data.scalar.value;
-    if (status != FV_OK || empty) return status;
+    if (status != FV_OK) return status;
+    if (empty) return read_end(r);
     if (r->event.type != YAML_MAPPING_START_EVENT) return not_expected(r, "lines such as \"learning-rate: 0.001\"");
     while ((status = next(r)) == FV_OK && r->event.type != YAML_MAPPING_END_EVENT) {
         status = take_pair(r);
         if (status != FV_OK) break;
     }
-    return status;
-}
-
-static fv_status cannot_read(const char *path, const char *why) {
-    return cli_fail(
-        FV_USAGE,
-        "%s: cannot be read\n  expected a YAML file with flags, such as \"learning-rate: 0.001\"\n  found:   %s", path,
-        why);
+    return status == FV_OK ? read_end(r) : status;
 }
 
 static fv_status read_file(reader *r) {
-    FILE *file = fopen(r->path, "rb");
-    if (!file) return cannot_read(r->path, strerror(errno));
-    fgetc(file); /* a folder opens, but does not read */
-    fv_status status = ferror(file) ? cannot_read(r->path, strerror(errno)) : FV_OK;
-    rewind(file);
-    if (status == FV_OK && !yaml_parser_initialize(&r->parser))
+    char *text;
+    size_t size;
+    fv_status status = cli_yaml_load(&text, &size, r->path, r->saved);
+    if (status != FV_OK) return status;
+    if (!yaml_parser_initialize(&r->parser))
         status = cli_fail(FV_NO_RESOURCES, "%s: out of memory", r->path);
-    if (status == FV_OK) {
-        yaml_parser_set_input_file(&r->parser, file);
+    else {
+        yaml_parser_set_input_string(&r->parser, (const unsigned char *)text, size);
         status = read_document(r);
         yaml_event_delete(&r->event);
         yaml_parser_delete(&r->parser);
     }
     for (size_t i = 0; i < r->count; i++) cli_free(r->seen[i]);
     cli_free(r->seen);
-    fclose(file);
+    cli_free(text);
     return status;
 }
 
@@ -178,10 +221,7 @@ fv_status cli_config_read(cli_flags *flags, const char *path, bool saved) {
 
 fv_status cli_config_inherit(cli_flags *flags, const char *path, const char *const *only) {
     reader r = {.flags = flags, .path = path, .saved = true, .only = only, .source = CLI_PRESET};
-    FILE *file = fopen(path, "rb");
-    if (!file) return FV_OK;
-    fclose(file);
-    return read_file(&r);
+    return cli_is_file(path) ? read_file(&r) : FV_OK;
 }
 
 /* ---- presets and environment */
@@ -245,33 +285,12 @@ static void put(char **text, const char *more) {
     *text = longer;
 }
 
-/* Quoted unless it is a word or number that YAML reads as it stands. */
-static char *scalar(const char *value) {
-    bool plain = *value && strcmp(value, "null") != 0 && strcmp(value, "~") != 0;
-    plain = plain && (isalnum((unsigned char)*value) || strchr("./_", *value) ||
-                      (*value == '-' && isdigit((unsigned char)value[1])));
-    for (const char *c = value; *c && plain; c++) plain = isalnum((unsigned char)*c) || strchr("._+/-=", *c);
-    if (plain) return cli_text("%s", value);
-    char *out = cli_alloc(4 * strlen(value) + 3), *o = out;
-    *o++ = '"';
-    for (const unsigned char *c = (const unsigned char *)value; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            *o++ = '\\', *o++ = (char)*c;
-        else if (*c < 0x20 || *c == 0x7f)
-            o += sprintf(o, "\\x%02x", *c);
-        else
-            *o++ = (char)*c;
-    }
-    *o++ = '"';
-    return out;
-}
-
 static void put_list(char **text, const char *list) {
     size_t count;
     char **entry = cli_list_split(list, &count);
     put(text, "[");
     for (size_t i = 0; i < count; i++) {
-        char *one = scalar(entry[i]);
+        char *one = cli_yaml_scalar(entry[i]);
         if (i) put(text, ", ");
         put(text, one);
         cli_free(one);
@@ -305,7 +324,7 @@ char *cli_config_text(const cli_flags *flags) {
         else if (cli_flag_is_list(flag))
             put_list(&text, value);
         else {
-            char *one = scalar(value);
+            char *one = cli_yaml_scalar(value);
             put(&text, one);
             cli_free(one);
         }

@@ -136,6 +136,7 @@ FV_API fv_status fv_explanation_add_head(fv_explanation *e, int map, int32_t lay
  * and are causal is found out. FV_BAD_DATA as for fv_explanation_of. */
 FV_API fv_status fv_explanation_add_weights(fv_explanation *e, const char *id, const char *caption, int query, int key,
                                             const float *weights, int64_t layers, int64_t heads);
+/* of_class: one that was added before, or -1. */
 FV_API fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, const char *caption,
                                                 const char *about, int sequence, int32_t of_class, bool is_signed,
                                                 const float *value);

@@ -97,7 +97,8 @@ FV_API void fv_evaluation_free(fv_evaluation *evaluation);
 /* A JSON object with all of it, classes by name. NUL-terminated; freed with fv_text_free. */
 FV_API fv_status fv_evaluation_json(const fv_evaluation *evaluation, const fv_model *model, char **json);
 
-/* The arithmetic on plain arrays: from labels (count) and probabilities (count, classes). */
+/* The arithmetic on plain arrays: from labels (count) and probabilities (count, classes). FV_BAD_DATA: a label that is
+ * no class. */
 FV_API fv_status fv_metrics_of(fv_metrics **metrics, const int32_t *label, const float *probability, int64_t count,
                                int32_t classes);
 FV_API void fv_metrics_free(fv_metrics *metrics);
@@ -115,7 +116,9 @@ typedef struct fv_answer_options {
 } fv_answer_options;
 FV_API const fv_option *fv_answer_option_rows(void);
 
-/* One row of fv_model_predict as a line without its end; json: an object. Freed with fv_text_free. */
+/* One row of fv_model_predict as a line without its end; json: an object. Freed with fv_text_free. Labels come from
+ * files, and the line may go to a terminal: their control characters are \xNN in text, tsv and csv (tabs and line
+ * breaks blanks, in csv as they are); json has every label exactly, with \u001b for ESC. */
 FV_API fv_status fv_answer_line(char **line, const fv_model *model, const float *answer,
                                 const fv_answer_options *options);
 

@@ -62,7 +62,7 @@ FV_API fv_tensor fv_blhd(void *data, fv_dtype dtype, int64_t b, int64_t l, int64
 FV_API fv_tensor fv_tensor_slice(fv_tensor t, int axis, int64_t start, int64_t count);
 FV_API fv_tensor fv_tensor_transpose(fv_tensor t, int axis_a, int axis_b);
 
-FV_API int64_t fv_tensor_count(const fv_tensor *t);   /* number of elements, -1 if it overflows */
+FV_API int64_t fv_tensor_count(const fv_tensor *t);   /* number of elements, -1: overflow, or no rank */
 FV_API bool fv_tensor_contiguous(const fv_tensor *t); /* row-major without gaps */
 FV_API bool fv_tensor_same_shape(const fv_tensor *a, const fv_tensor *b);
 

@@ -34,8 +34,9 @@ typedef struct fv_vectors {
 /* Positive pointwise mutual information and a randomised SVD. The same bits for any number of threads. */
 FV_API fv_status fv_vectors_train(fv_vectors **vectors, fv_texts texts, const fv_vectors_options *options);
 
-/* `path` is a safetensors file (tensor "vectors") with its words in PATH.vocab.txt; loading also reads the text
- * formats of word2vec and fastText (.vec, .txt), told apart by the first bytes. */
+/* `path` is a safetensors file: tensors "vectors" (F32) and "words" (U8, a line of text for each). Loading also reads
+ * the text formats of word2vec and fastText (.vec, .txt), told apart by the first bytes, and files of before 0.1, whose
+ * words are in PATH.vocab.txt. */
 FV_API fv_status fv_vectors_save(const fv_vectors *vectors, const char *path);
 FV_API fv_status fv_vectors_load(fv_vectors **vectors, const char *path);
 FV_API int64_t fv_vectors_find(const fv_vectors *vectors, const char *word); /* row, or -1 */

@@ -91,10 +91,11 @@ fv_status fv__plan_child(fv_attention_plan *plan, const fv_attention_options *op
  * of them, times the threads, never wrap: what is too large is seen to be. */
 #define FV_ATTN_MOST (INT64_C(1) << 48)
 
-/* a * b of two counts, at most FV_ATTN_MOST. */
+/* a * b of two counts, at most FV_ATTN_MOST; a count of -1 is one that overflowed. */
 static inline int64_t fv__attn_times(int64_t a, int64_t b) {
     int64_t product;
-    return __builtin_mul_overflow(a, b, &product) || product > FV_ATTN_MOST ? FV_ATTN_MOST : product;
+    const bool wraps = __builtin_mul_overflow(a, b, &product) || product < 0;
+    return wraps || product > FV_ATTN_MOST ? FV_ATTN_MOST : product;
 }
 
 /* Bytes that `count` elements take in scratch, where every array begins at a line of 64; at most FV_ATTN_MOST, and a

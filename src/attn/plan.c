@@ -79,7 +79,7 @@ static const char *size_text(size_t bytes, char *text, size_t size) {
     double value = (double)bytes;
     int unit = 0;
     for (; value >= 1024 && unit < 4; unit++) value /= 1024;
-    snprintf(text, size, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+    fv__format(text, size, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
     return text;
 }
 

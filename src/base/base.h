@@ -25,6 +25,7 @@ void fv__log(fv_log_level level, const char *format, ...) __attribute__((format(
 
 /* 64-byte aligned, zero-filled; NULL sets the message (return FV_NO_RESOURCES). A size of 0 gives a valid pointer. */
 void *fv__alloc(size_t bytes);
+void *fv__alloc_raw(size_t bytes);                /* not zero-filled: for what is written at once */
 void *fv__alloc_array(size_t count, size_t size); /* checks count * size */
 void *fv__realloc(void *pointer, size_t old_bytes,
                   size_t new_bytes); /* the old block stays valid on failure; new bytes are zero */
@@ -35,7 +36,9 @@ char *fv__strdup(const char *text);
 static inline bool fv__mul_ok(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
 static inline bool fv__add_ok(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
 
-/* bytes = element * product(dim); false when a dim is negative or the product overflows (zero dims do not hide it). */
+/* bytes = element * product(dim); false when a dim is negative, the product overflows (zero dims do not hide it), or
+ * there are more axes than any array has: a rank may come from a caller. */
+enum { FV_MOST_AXES = 6 };
 bool fv__size_of(const int64_t *dim, int rank, size_t element, size_t *bytes);
 
 /* Room for `need` items in a growing array: FV_GROW(&items, &capacity, need). Doubles; new items are zero. */
@@ -65,6 +68,11 @@ int64_t fv__fault_point_calls(fv__fault_point point);
 void fv__inject_pause(bool paused); /* this thread's calls do not fail meanwhile, nor count */
 
 /* ---- text */
+
+/* snprintf and vsnprintf, with a point in numbers whatever the locale of the host says. */
+int fv__format(char *text, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int fv__format_list(char *text, size_t size, const char *format, va_list arguments)
+    __attribute__((format(printf, 3, 0)));
 
 /* A growing byte string, always NUL-terminated. After a failed append `failed` stays set: check once at the end. */
 typedef struct fv__buf {
@@ -104,6 +112,10 @@ void fv__print_float(char text[32], double value); /* the shortest decimal text 
 /* The number of bytes before the first one that is not UTF-8: `size` when all is well. */
 size_t fv__utf8_valid(const void *text, size_t size);
 
+/* Appends text that may come from a file to a line that may go to a terminal: control characters (below U+0020, DEL,
+ * U+0080 to U+009F) are shown as \xNN. A backslash stays one. */
+void fv__buf_shown(fv__buf *buf, const char *text, size_t size);
+
 /* ---- threads */
 
 /* Calls fn(context, index, worker) for index 0..count-1, each once, in any order. worker < fv_threads() names the
@@ -142,15 +154,15 @@ size_t fv__options_key(const fv_option *rows, const void *options, void *key, si
 
 /* ---- files */
 
-/* A read-only file in memory. Mapped or read; size checked against the real file. Directories and unreadable files are
- * FV_BAD_DATA with the reason. "-" is not special here. */
+/* A file in memory, as it was when it was read. Directories and unreadable files are FV_BAD_DATA with the reason. "-"
+ * is not special here. The second form is for files of a model or a run: pipes and devices, which may never end, are
+ * FV_BAD_DATA too. */
 typedef struct fv__file {
     const unsigned char *data;
     size_t size;
-    bool mapped;
 } fv__file;
 fv_status fv__file_read(fv__file *file, const char *path);
-fv_status fv__file_map(fv__file *file, const char *path);
+fv_status fv__file_read_regular(fv__file *file, const char *path);
 void fv__file_free(fv__file *file);
 
 /* Atomic writing: a temporary name beside `path`, fsync, rename, fsync of the folder. Until commit succeeds the old
@@ -170,9 +182,17 @@ fv_status fv__append_line(const char *path, const char *line); /* with newline, 
 fv_status fv__make_dirs(const char *path);
 bool fv__path_exists(const char *path);
 bool fv__path_is_dir(const char *path);
+bool fv__path_is_link(const char *path);
 fv_status fv__path_join(char **out, const char *folder, const char *name); /* caller frees with fv__free */
-/* Refuses a second process: creates and locks FILE (flock). The lock ends with the process or fv__unlock_file. */
-fv_status fv__lock_file(int *fd, const char *path);
-void fv__unlock_file(int fd);
+/* FV_FAIL when there is something of this name that is no regular file: what a run writes must not lead out of its
+ * folder. Lines are appended, and locks written, to files that have no other name. */
+fv_status fv__check_own_file(const char *path);
+/* Refuses a second process: creates and locks FILE, and its folder, whose lock stays when the file is removed (flock).
+ * The lock ends with the process or fv__unlock. */
+typedef struct fv__lock_held {
+    int file, folder; /* descriptors, -1: none */
+} fv__lock_held;
+fv_status fv__lock(fv__lock_held *lock, const char *path);
+void fv__unlock(fv__lock_held *lock);
 
 #endif

@@ -24,6 +24,21 @@ void fv__buf_add(fv__buf *buf, const void *bytes, size_t count) {
 
 void fv__buf_text(fv__buf *buf, const char *text) { fv__buf_add(buf, text, strlen(text)); }
 
+int fv__format_list(char *text, size_t size, const char *format, va_list arguments) {
+    fv__locale saved = fv__locale_enter();
+    int wanted = vsnprintf(text, size, format, arguments);
+    fv__locale_leave(saved);
+    return wanted;
+}
+
+int fv__format(char *text, size_t size, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int wanted = fv__format_list(text, size, format, arguments);
+    va_end(arguments);
+    return wanted;
+}
+
 void fv__buf_printf(fv__buf *buf, const char *format, ...) {
     char small[256];
     fv__locale saved = fv__locale_enter();
@@ -40,6 +55,18 @@ void fv__buf_printf(fv__buf *buf, const char *format, ...) {
         buf->size += (size_t)wanted;
     }
     fv__locale_leave(saved);
+}
+
+void fv__buf_shown(fv__buf *buf, const char *text, size_t size) {
+    const unsigned char *p = (const unsigned char *)text;
+    for (size_t i = 0; i < size; i++) {
+        const bool late = p[i] == 0xC2 && i + 1 < size && p[i + 1] >= 0x80 && p[i + 1] < 0xA0;
+        if (late) i++;
+        if (late || p[i] < 32 || p[i] == 127)
+            fv__buf_printf(buf, "\\x%02x", (unsigned)p[i]);
+        else
+            fv__buf_add(buf, text + i, 1);
+    }
 }
 
 fv_status fv__buf_status(const fv__buf *buf) { return buf->failed ? FV_NO_RESOURCES : FV_OK; }

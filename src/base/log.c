@@ -16,7 +16,7 @@ void fv__log(fv_log_level level, const char *format, ...) {
     char line[2048];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
+    fv__format_list(line, sizeof line, format, arguments);
     va_end(arguments);
     listener(listener_context, level, line);
 }

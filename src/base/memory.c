@@ -37,6 +37,8 @@ static void *allocate(size_t bytes) {
     return pointer;
 }
 
+void *fv__alloc_raw(size_t bytes) { return allocate(bytes); }
+
 void *fv__alloc(size_t bytes) {
     void *pointer = allocate(bytes);
     if (pointer) memset(pointer, 0, bytes ? bytes : 1);
@@ -79,6 +81,7 @@ bool fv__size_of(const int64_t *dim, int rank, size_t element, size_t *bytes) {
     /* A zero dimension must not hide an overflow of the others: a later change of that one dimension would meet it. */
     size_t product = element;
     bool empty = element == 0;
+    if (rank < 0 || rank > FV_MOST_AXES) return false;
     for (int i = 0; i < rank; i++) {
         if (dim[i] < 0) return false;
         if (dim[i] == 0)

@@ -18,6 +18,11 @@ bool fv__path_is_dir(const char *path) {
     return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
 }
 
+bool fv__path_is_link(const char *path) {
+    struct stat about;
+    return lstat(path, &about) == 0 && S_ISLNK(about.st_mode);
+}
+
 fv_status fv__path_join(char **out, const char *folder, const char *name) {
     size_t length = strlen(folder);
     bool slash = length > 0 && folder[length - 1] != '/' && name[0] != '/';
@@ -55,6 +60,31 @@ fv_status fv__make_dirs(const char *path) {
     return status;
 }
 
+static fv_status not_own(const char *path) {
+    return fv__fail(FV_FAIL,
+                    "%s: cannot be used\n  expected a regular file, with no other name\n"
+                    "  found:   a link, a pipe or a device\n  try:     remove it, or use another folder",
+                    path);
+}
+
+fv_status fv__check_own_file(const char *path) {
+    struct stat about;
+    if (lstat(path, &about))
+        return errno == ENOENT || errno == ENOTDIR ? FV_OK : fv__file_fail(FV_FAIL, path, "look at");
+    return S_ISREG(about.st_mode) ? FV_OK : not_own(path);
+}
+
+/* A file of a run: never through a link, which somebody else may have set to lead elsewhere. */
+static fv_status open_own(int *fd, const char *path, int flags, const char *verb) {
+    struct stat about;
+    *fd = fv__sys_open(path, flags | O_NOFOLLOW | O_NONBLOCK);
+    if (*fd < 0) return errno == ELOOP ? not_own(path) : fv__file_fail(FV_FAIL, path, verb);
+    if (!fstat(*fd, &about) && S_ISREG(about.st_mode) && about.st_nlink <= 1) return FV_OK;
+    close(*fd);
+    *fd = -1;
+    return not_own(path);
+}
+
 /* A line that a crash cut short stays on its own. */
 static bool ends_in_half_a_line(int fd) {
     char last = '\n';
@@ -63,8 +93,8 @@ static bool ends_in_half_a_line(int fd) {
 }
 
 fv_status fv__append_line(const char *path, const char *line) {
-    int fd = fv__sys_open(path, O_RDWR | O_CREAT | O_APPEND);
-    if (fd < 0) return fv__file_fail(FV_FAIL, path, "write");
+    int fd;
+    FV_TRY(open_own(&fd, path, O_RDWR | O_CREAT | O_APPEND, "write"));
     fv__buf text = {0};
     if (ends_in_half_a_line(fd)) fv__buf_text(&text, "\n");
     fv__buf_text(&text, line);
@@ -99,16 +129,33 @@ static fv_status take_lock(int fd, const char *path) {
     return written ? FV_OK : fv__file_fail(FV_FAIL, path, "write");
 }
 
-fv_status fv__lock_file(int *fd, const char *path) {
-    *fd = fv__sys_open(path, O_RDWR | O_CREAT);
-    if (*fd < 0) return fv__file_fail(FV_FAIL, path, "lock");
-    fv_status status = take_lock(*fd, path);
-    if (status == FV_OK) return FV_OK;
+/* The folder is locked too, so that a removed lock file lets nobody in. Some file systems lock no folders: there the
+ * file must do. */
+static fv_status lock_folder(int *fd, const char *path, int file) {
+    char *folder = fv__strdup(path);
+    if (!folder) return FV_NO_RESOURCES;
+    char *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = '\0';
+    *fd = fv__sys_open(slash ? folder : ".", O_RDONLY | O_DIRECTORY);
+    fv__free(folder);
+    if (*fd < 0) return FV_OK;
+    if (!flock(*fd, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK) return FV_OK;
     close(*fd);
     *fd = -1;
+    return name_the_holder(file, path);
+}
+
+fv_status fv__lock(fv__lock_held *lock, const char *path) {
+    *lock = (fv__lock_held){-1, -1};
+    FV_TRY(open_own(&lock->file, path, O_RDWR | O_CREAT, "lock"));
+    fv_status status = lock_folder(&lock->folder, path, lock->file);
+    if (status == FV_OK) status = take_lock(lock->file, path);
+    if (status != FV_OK) fv__unlock(lock);
     return status;
 }
 
-void fv__unlock_file(int fd) {
-    if (fd >= 0) close(fd);
+void fv__unlock(fv__lock_held *lock) {
+    if (lock->file >= 0) close(lock->file);
+    if (lock->folder >= 0) close(lock->folder);
+    *lock = (fv__lock_held){-1, -1};
 }

@@ -43,7 +43,7 @@ fv_status fv__fail(fv_status status, const char *format, ...) {
     char text[MESSAGE_SIZE]; /* not straight into `message`: an argument may be fv_message() itself */
     va_list arguments;
     va_start(arguments, format);
-    int wanted = vsnprintf(text, sizeof text, format, arguments);
+    int wanted = fv__format_list(text, sizeof text, format, arguments);
     va_end(arguments);
     size_t size = wanted < 0 ? 0 : (size_t)wanted;
     if (size >= sizeof text) size = whole_characters(text, sizeof text - 1);

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 enum { LARGEST_CALL = 1 << 30 };
@@ -70,12 +69,6 @@ bool fv__sys_rename(const char *from, const char *to) {
 bool fv__sys_make_dir(const char *path) {
     if (refused(EIO)) return false;
     return mkdir(path, 0777) == 0;
-}
-
-void *fv__sys_map(int fd, size_t bytes) {
-    if (refused(ENOMEM)) return NULL;
-    void *pointer = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    return pointer == MAP_FAILED ? NULL : pointer;
 }
 
 bool fv__sys_sync_folder(const char *path) {

@@ -14,7 +14,6 @@ bool fv__sys_sync(int fd);                                   /* true for things 
 bool fv__sys_close(int fd);                                  /* closed in every case */
 bool fv__sys_rename(const char *from, const char *to);
 bool fv__sys_make_dir(const char *path);
-void *fv__sys_map(int fd, size_t bytes);    /* NULL on failure */
 bool fv__sys_sync_folder(const char *path); /* of the folder that holds `path` */
 
 /* The failure in errno as status and message: "PATH: cannot VERB: REASON". Lack of room is FV_NO_RESOURCES; the

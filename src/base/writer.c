@@ -39,10 +39,29 @@ static bool is_still(int fd, const char *path) {
     return !fstat(fd, &ours) && !stat(path, &there) && ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
 }
 
+/* A link or a pipe of that name is not what a stopped writer left: whoever put it there chose where we would write. */
+static fv_status check_own(const fv__writer *w) {
+    struct stat about;
+    if (!fstat(w->fd, &about) && S_ISREG(about.st_mode) && about.st_nlink <= 1) return FV_OK;
+    return fv__fail(FV_FAIL,
+                    "%s: is in the way\n  expected nothing, or a regular file that a stopped writer left\n"
+                    "  found:   a link, a pipe or a device\n  try:     remove it",
+                    w->temporary);
+}
+
+/* It is not ours to remove. */
+static void forget_temporary(fv__writer *w) {
+    fv__free(w->temporary);
+    w->temporary = NULL;
+}
+
 static fv_status open_temporary(fv__writer *w) {
     for (;;) {
-        w->fd = fv__sys_open(w->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW);
+        w->fd = fv__sys_open(w->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
+        if (w->fd < 0 && (errno == ELOOP || errno == ENXIO)) return check_own(w); /* a link; a pipe nobody reads */
         if (w->fd < 0) return fv__file_fail(FV_FAIL, w->path, "write");
+        fv_status own = check_own(w);
+        if (own != FV_OK) return forget_temporary(w), own;
         bool taken = flock(w->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
         if (!taken && is_still(w->fd, w->temporary)) break;
         close(w->fd);

@@ -36,6 +36,9 @@ bool fv__rows_sum_to_one(const float *weight, int64_t rows, int64_t keys);
 /* No query sees a later key, in any of the square matrices. */
 bool fv__is_causal(const float *weight, int64_t matrices, int64_t queries, int64_t keys);
 
+/* FV_USAGE when there is no such map. */
+fv_status fv__check_map(const fv_explanation *e, int map, const char *where);
+
 /* Adds the mean of each layer ((layers, queries, keys), layer numbers in `number`) when layers have several heads,
  * and the rollout where it is defined and tokens also pass beside the attention (`residual`). */
 fv_status fv__add_combinations(fv_explanation *e, int map, const float *mean, const int32_t *number, int64_t layers,

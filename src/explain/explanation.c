@@ -200,6 +200,11 @@ static fv_status check_sequence(const fv_explanation *e, int sequence, const cha
                     e->sequences, sequence);
 }
 
+fv_status fv__check_map(const fv_explanation *e, int map, const char *where) {
+    if (map >= 0 && map < e->maps) return FV_OK;
+    return fv__fail(FV_USAGE, "%s: index of a map\n  expected 0 or more, below %d\n  found:   %d", where, e->maps, map);
+}
+
 fv_status fv_explanation_add_map(fv_explanation *e, const char *id, const char *caption, int query, int key,
                                  bool normalised, bool causal, int *index) {
     FV_TRY(check_sequence(e, query, "fv_explanation_add_map"));
@@ -242,10 +247,7 @@ static fv_status fill_head(fv_explanation *e, fv_explain_head *head, const fv_ex
 
 fv_status fv_explanation_add_head(fv_explanation *e, int map, int32_t layer, int32_t head, const char *id,
                                   const char *caption, const float *weight) {
-    if (map < 0 || map >= e->maps)
-        return fv__fail(FV_USAGE,
-                        "fv_explanation_add_head: index of a map\n  expected 0 or more, below %d\n  found:   %d",
-                        e->maps, map);
+    FV_TRY(fv__check_map(e, map, "fv_explanation_add_head"));
     fv_explain_head one = {.layer = layer, .head = head};
     fv_explain_map *to = &e->map[map];
     if (id) FV_TRY(copy_caption(e, &one.id, id));
@@ -259,6 +261,11 @@ fv_status fv_explanation_add_head(fv_explanation *e, int map, int32_t layer, int
 fv_status fv_explanation_add_attribution(fv_explanation *e, const char *id, const char *caption, const char *about,
                                          int sequence, int32_t of_class, bool is_signed, const float *value) {
     FV_TRY(check_sequence(e, sequence, "fv_explanation_add_attribution"));
+    if (of_class < -1 || of_class >= e->classes)
+        return fv__fail(
+            FV_USAGE,
+            "fv_explanation_add_attribution: index of a class\n  expected -1 or more, below %d\n  found:   %d",
+            (int)e->classes, (int)of_class);
     fv_attribution one = {.sequence = sequence, .of_class = of_class, .is_signed = is_signed};
     FV_TRY(copy_caption(e, &one.id, id));
     FV_TRY(copy_caption(e, &one.caption, caption));

@@ -97,6 +97,7 @@ static bool average(float *mean, const int32_t *number, int64_t layers, const fv
 }
 
 fv_status fv_explanation_combine(fv_explanation *e, int map) {
+    FV_TRY(fv__check_map(e, map, "fv_explanation_combine"));
     const fv_explain_map *m = &e->map[map];
     int64_t size = e->sequence[m->query].count * e->sequence[m->key].count, layers = 0;
     int32_t *number = fv__alloc_array((size_t)m->heads + 1, sizeof *number);

@@ -9,6 +9,7 @@
 #define FV_GRAD_GRAPH_H
 
 #include "base/base.h"
+#include "fovea/files.h"
 #include "fovea/grad.h"
 
 typedef void fv__back_fn(fv_graph *g, fv_node *node);
@@ -114,6 +115,10 @@ int64_t fv__node_rows(const fv_node *x);
 void fv__accumulate(const fv_tensor *y, const fv_tensor *x, bool overwrite);
 
 /* ---- parameters */
+
+/* From here on a parameter that is added must be a tensor of this file with its shape, which is asked before memory is
+ * taken; nothing is drawn, for the values will be the file's. NULL: as before. */
+void fv__params_expect(fv_params *params, const fv_tensor_file *file);
 
 /* Memory that lives as long as the parameters: layers. NULL sets the message. */
 void *fv__params_memory(fv_params *params, size_t bytes);

@@ -2,6 +2,7 @@
  * checkpoint is one write. Initial values are functions of (seed, name, element): adding a parameter changes no
  * other. */
 #include "grad/graph.h"
+#include "io/tensor_file.h"
 
 #include <math.h>
 #include <string.h>
@@ -27,8 +28,9 @@ struct fv_params {
     entry *entries;
     size_t count, entry_capacity;
     void *values, *grads;
-    int64_t used;       /* elements, gaps included */
-    size_t value_bytes; /* room in `values` */
+    int64_t used;                   /* elements, gaps included */
+    size_t value_bytes;             /* room in `values` */
+    const fv_tensor_file *expected; /* NULL, or where the values will come from */
 };
 
 fv_status fv_params_create(fv_params **out, fv_dtype dtype, uint64_t seed) {
@@ -125,17 +127,25 @@ static fv_status describe(const fv_params *params, entry *e, const char *name, i
     return FV_OK;
 }
 
+void fv__params_expect(fv_params *params, const fv_tensor_file *file) { params->expected = file; }
+
+static fv_status check_expected(const fv_params *params, const entry *e, const char *name) {
+    fv_tensor shape = fv_tensor_of(NULL, params->dtype, e->rank, e->dim), found;
+    return params->expected ? fv__tensor_file_need(params->expected, name, &shape, &found) : FV_OK;
+}
+
 fv_status fv_params_add(fv_params *params, const char *name, int rank, const int64_t *dim, fv_init init, uint32_t flags,
                         int *index) {
     entry e = {.flags = flags, .offset = params->used};
     FV_TRY(describe(params, &e, name, rank, dim));
+    FV_TRY(check_expected(params, &e, name));
     FV_TRY(FV_GROW(&params->entries, &params->entry_capacity, params->count + 1));
     FV_TRY(make_room(params, e.count));
     e.name = fv__arena_raw(params->arena, strlen(name) + 1);
     if (!e.name) return FV_NO_RESOURCES;
     memcpy(e.name, name, strlen(name) + 1);
     FV_TRY(fv__map_set(params->index, name, strlen(name), (int64_t)params->count));
-    initialise(params, &e, init);
+    if (!params->expected) initialise(params, &e, init);
     params->used += (e.count + ALIGNED - 1) / ALIGNED * ALIGNED;
     params->entries[params->count] = e;
     if (index) *index = (int)params->count;

@@ -51,7 +51,7 @@ fv_status fv__json_parse(fv__json **out, const char *text, size_t size, const ch
 fv_status fv__json_load(fv__json **out, const char *path, fv_status fault) {
     fv__file file;
     *out = NULL;
-    fv_status status = fv__file_read(&file, path);
+    fv_status status = fault == FV_BAD_MODEL ? fv__file_read_regular(&file, path) : fv__file_read(&file, path);
     if (status == FV_BAD_DATA) return fault;
     FV_TRY(status);
     size_t bom = file.size >= 3 && !memcmp(file.data, "\xEF\xBB\xBF", 3) ? 3 : 0;

@@ -19,14 +19,19 @@ static const char *escape(const unsigned char *p, size_t left, fv__json_style st
     if (*p == '"') return "\\\"";
     if (*p == '\\') return "\\\\";
     if (*p < sizeof shorts / sizeof *shorts && shorts[*p]) return shorts[*p];
-    bool html = (style & FV_JSON_HTML) && (*p == '<' || *p == '>' || *p == '&');
+    bool escaped = (style & FV_JSON_HTML) && (*p == '<' || *p == '>' || *p == '&');
     unsigned code = *p;
     if ((style & FV_JSON_HTML) && left >= 3 && p[0] == 0xE2 && p[1] == 0x80 && (p[2] == 0xA8 || p[2] == 0xA9)) {
-        html = true;
+        escaped = true;
         code = 0x2000u + (p[2] & 0x3Fu);
         *length = 3;
     }
-    if (*p >= 32 && *p != 127 && !html) return NULL;
+    if (left >= 2 && p[0] == 0xC2 && p[1] < 0xA0) { /* U+0080 to U+009F steer terminals */
+        escaped = true;
+        code = p[1];
+        *length = 2;
+    }
+    if (*p >= 32 && *p != 127 && !escaped) return NULL;
     snprintf(text, 8, "\\u%04x", code);
     return text;
 }

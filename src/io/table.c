@@ -238,7 +238,7 @@ fv_status fv__table_over(fv__table **table, const void *bytes, size_t size, cons
 fv_status fv__table_open(fv__table **table, const char *path, const fv__table_options *options) {
     fv__file file;
     *table = NULL;
-    FV_TRY(fv__file_map(&file, path));
+    FV_TRY(fv__file_read(&file, path));
     fv_status status = fv__table_over(table, file.data, file.size, path, options);
     if (status == FV_OK)
         (*table)->file = file;

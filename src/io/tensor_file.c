@@ -45,7 +45,8 @@ static fv_status fill(fv_tensor_file *file, const char *path) {
     if (!file->path) return FV_NO_RESOURCES;
     FV_TRY(fv__map_create(&file->names));
     FV_TRY(fv__map_create(&file->metadata));
-    fv_status status = fv__file_map(&file->bytes, path);
+    bool of_model = file->fault == FV_BAD_MODEL;
+    fv_status status = of_model ? fv__file_read_regular(&file->bytes, path) : fv__file_read(&file->bytes, path);
     if (status == FV_BAD_DATA) return file->fault;
     FV_TRY(status);
     FV_TRY(refuse_by_name(file));
@@ -150,6 +151,18 @@ fv_status fv_tensor_file_find(const fv_tensor_file *file, const char *name, fv_t
     return index >= 0 ? FV_OK : no_such_tensor(file, name);
 }
 
+fv_status fv__tensor_file_need(const fv_tensor_file *file, const char *name, const fv_tensor *expected,
+                               fv_tensor *found) {
+    char want[96], have[96];
+    FV_TRY(fv_tensor_file_find(file, name, found));
+    bool same_kind = fv__dtype_is_float(expected->dtype) == fv__dtype_is_float(found->dtype);
+    if (same_kind && fv_tensor_same_shape(expected, found)) return FV_OK;
+    fv_tensor_describe(expected, want, sizeof want);
+    fv_tensor_describe(found, have, sizeof have);
+    return fv__fail(file->fault, "%s: tensor \"%s\" has the wrong shape\n  expected %s\n  found:   %s", file->path,
+                    name, want, have);
+}
+
 const char *fv_tensor_file_metadata(const fv_tensor_file *file, const char *key) {
     int64_t index = fv__map_get(file->metadata, key, strlen(key), -1);
     return index < 0 ? NULL : file->values[index];
@@ -168,15 +181,17 @@ static int64_t first_not_finite(const fv_tensor *t) {
     return -1;
 }
 
+fv_status fv__tensor_file_finite(const fv_tensor_file *file, const char *name, const fv_tensor *t) {
+    int64_t at = fv__dtype_is_float(t->dtype) ? first_not_finite(t) : -1;
+    if (at < 0) return FV_OK;
+    return fv__fail(file->fault,
+                    "%s: tensor \"%s\": element %" PRId64 " is not a finite number\n  try:     the last good copy",
+                    file->path, name, at);
+}
+
 fv_status fv_tensor_file_check_finite(const fv_tensor_file *file) {
-    for (size_t i = 0; i < file->count; i++) {
-        const fv_tensor *t = &file->tensors[i].tensor;
-        int64_t at = fv__dtype_is_float(t->dtype) ? first_not_finite(t) : -1;
-        if (at < 0) continue;
-        return fv__fail(file->fault,
-                        "%s: tensor \"%s\": element %" PRId64 " is not a finite number\n  try:     the last good copy",
-                        file->path, file->tensors[i].name, at);
-    }
+    for (size_t i = 0; i < file->count; i++)
+        FV_TRY(fv__tensor_file_finite(file, file->tensors[i].name, &file->tensors[i].tensor));
     return FV_OK;
 }
 

@@ -7,6 +7,11 @@
 #include "fovea/files.h"
 
 fv_status fv__tensor_file_open(fv_tensor_file **file, const char *path, fv_status fault);
+/* The tensor of this name, which must have the shape of `expected` and be of floats or of integers as it is. */
+fv_status fv__tensor_file_need(const fv_tensor_file *file, const char *name, const fv_tensor *expected,
+                               fv_tensor *found);
+/* Refuses a tensor of floats with NaN or infinity in it; `name` is what the file calls it. */
+fv_status fv__tensor_file_finite(const fv_tensor_file *file, const char *name, const fv_tensor *tensor);
 
 /* ---- for the formats ---- */
 struct fv_tensor_file {

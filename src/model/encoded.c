@@ -7,10 +7,12 @@
 
 #include <string.h>
 
+bool fv__adds_cls(const fv_model_options *options) { return options->pooling && strcmp(options->pooling, "cls") == 0; }
+
 fv_status fv__model_corpus(fv_corpus **corpus, const fv_model *model, const fv_dataset *data) {
     const fv_model_options *o = &model->options;
     fv_corpus_options how = {.max_length = o->max_length, .ngrams = o->ngrams};
-    how.add_cls = o->pooling && strcmp(o->pooling, "cls") == 0;
+    how.add_cls = fv__adds_cls(o);
     return fv_corpus_create(corpus, data, model->tokenizer, &how);
 }
 

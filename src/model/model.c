@@ -1,5 +1,7 @@
 /* A model as an object: making one, asking it what it is, freeing it. */
 #include "model/model.h"
+#include "grad/graph.h"
+#include "io/tensor_file.h"
 #include "model/blend.h"
 #include "model/features.h"
 
@@ -34,21 +36,31 @@ static void free_target(fv__target *target) {
     fv__free((void *)(uintptr_t)target->task);
 }
 
-static fv_status fill(fv_model *model, const fv_model_options *options, const fv__target *target, int64_t ngrams) {
-    FV_TRY(fv_model_options_check(options));
-    FV_TRY(fv__options_copy(&model->options, options));
-    FV_TRY(copy_target(model, target));
-    FV_TRY(fv_params_create(&model->params, FV_F32, model->seed));
-    if (model->kind->build) return model->kind->make(model);
-    if (model->kind->blends) return (model->blend = fv__alloc(sizeof *model->blend)) ? FV_OK : FV_NO_RESOURCES;
+/* ngrams -1: still to be fitted. */
+static fv_status make_count_based(fv_model *model, int64_t ngrams, const fv_tensor_file *weights) {
+    fv_tensor shape = fv_tensor_2d(NULL, FV_I32, ngrams, 2), found;
     model->sizes.ngrams = ngrams > 0 ? ngrams : 0;
     if (ngrams < 0) return FV_OK;
+    if (weights && ngrams > 0) FV_TRY(fv__tensor_file_need(weights, "grams", &shape, &found));
     model->ngram = fv__alloc_array((size_t)ngrams, 2 * sizeof *model->ngram);
     return model->ngram ? model->kind->make(model) : FV_NO_RESOURCES;
 }
 
-fv_status fv__model_create(fv_model **out, const fv_model_options *options, const fv__target *target,
-                           fv_tokenizer *tokenizer, int64_t ngrams, uint64_t seed) {
+static fv_status fill(fv_model *model, const fv_model_options *options, const fv__target *target, int64_t ngrams,
+                      const fv_tensor_file *weights) {
+    FV_TRY(fv_model_options_check(options));
+    FV_TRY(fv__options_copy(&model->options, options));
+    FV_TRY(copy_target(model, target));
+    FV_TRY(fv_params_create(&model->params, FV_F32, model->seed));
+    if (model->kind->blends) return (model->blend = fv__alloc(sizeof *model->blend)) ? FV_OK : FV_NO_RESOURCES;
+    fv__params_expect(model->params, weights);
+    FV_TRY(model->kind->build ? model->kind->make(model) : make_count_based(model, ngrams, weights));
+    fv__params_expect(model->params, NULL);
+    return FV_OK;
+}
+
+static fv_status create(fv_model **out, const fv_model_options *options, const fv__target *target,
+                        fv_tokenizer *tokenizer, int64_t ngrams, uint64_t seed, const fv_tensor_file *weights) {
     *out = NULL;
     fv_model *model = fv__alloc(sizeof *model);
     if (!model) {
@@ -60,13 +72,23 @@ fv_status fv__model_create(fv_model **out, const fv_model_options *options, cons
     model->sizes.vocabulary = tokenizer ? fv_tokenizer_size(tokenizer) : 0;
     model->embed_table = -1;
     model->seed = seed;
-    fv_status status = fill(model, options, target, ngrams);
+    fv_status status = fill(model, options, target, ngrams, weights);
     if (status != FV_OK) {
         fv_model_free(model);
         return status;
     }
     *out = model;
     return FV_OK;
+}
+
+fv_status fv__model_create(fv_model **out, const fv_model_options *options, const fv__target *target,
+                           fv_tokenizer *tokenizer, int64_t ngrams, uint64_t seed) {
+    return create(out, options, target, tokenizer, ngrams, seed, NULL);
+}
+
+fv_status fv__model_create_for(fv_model **out, const fv_model_options *options, const fv__target *target,
+                               fv_tokenizer *tokenizer, int64_t ngrams, const fv_tensor_file *weights) {
+    return create(out, options, target, tokenizer, ngrams, 0, weights);
 }
 
 void fv_model_free(fv_model *model) {
@@ -170,6 +192,33 @@ size_t fv_model_describe(const fv_model *model, char *text, size_t size) {
     if (size > 0) snprintf(text, size, "%s", line.failed ? "" : line.data);
     fv__buf_free(&line);
     return length;
+}
+
+static double largest_of(const fv_tensor *t) {
+    const float *value = t->data;
+    double most = 0;
+    for (int64_t i = 0; i < fv_tensor_count(t); i++) most = fmax(most, fabs((double)value[i]));
+    return most;
+}
+
+static fv_status not_finite(const fv_model *model) {
+    const char *name = "";
+    double most = 0;
+    for (int i = 0; i < fv_params_count(model->params); i++) {
+        fv_param p = fv_params_get(model->params, i);
+        double here = largest_of(&p.value);
+        if (here > most) most = here, name = p.name;
+    }
+    return fv__fail(FV_BAD_MODEL,
+                    "the model gives no finite answer\n  expected weights that the arithmetic in f32 can bear\n"
+                    "  found:   weights up to %.3g in tensor \"%s\"\n  try:     the last good copy of the model",
+                    most, name);
+}
+
+fv_status fv__check_outputs(const fv_model *model, const float *output, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        if (!isfinite(output[i])) return not_finite(model);
+    return FV_OK;
 }
 
 void fv__answers(float *answer, const float *output, const fv__target *target) {

@@ -8,6 +8,7 @@
 #define FV_MODEL_MODEL_H
 
 #include "base/base.h"
+#include "fovea/files.h"
 #include "fovea/model.h"
 #include "fovea/nn.h"
 #include "fovea/vectors.h"
@@ -81,8 +82,18 @@ struct fv_model {
  * kinds that are still to be fitted have ngrams -1 and no parameters yet. */
 fv_status fv__model_create(fv_model **model, const fv_model_options *options, const fv__target *target,
                            fv_tokenizer *tokenizer, int64_t ngrams, uint64_t seed);
+/* The same for weights that are in a file: what the options ask for is held against its header before memory is taken
+ * or a number drawn. The values are still to be copied. */
+fv_status fv__model_create_for(fv_model **model, const fv_model_options *options, const fv__target *target,
+                               fv_tokenizer *tokenizer, int64_t ngrams, const fv_tensor_file *weights);
+/* Weights can be finite and still too large for the arithmetic: FV_BAD_MODEL, naming the tensor with the largest, when
+ * one of these outputs or answers is not finite. */
+fv_status fv__check_outputs(const fv_model *model, const float *output, int64_t count);
 /* Starts the embedding from word vectors; their dimension must be the model's. */
 fv_status fv__model_fill_vectors(fv_model *model, const fv_vectors *vectors);
+
+/* Does the model read [CLS] in front of each text? */
+bool fv__adds_cls(const fv_model_options *options);
 
 /* Texts as token ids as this neural model reads them. Only texts and targets of the data are read. */
 fv_status fv__model_corpus(fv_corpus **corpus, const fv_model *model, const fv_dataset *data);

@@ -95,9 +95,11 @@ fv_status fv_model_predict_encoded(const fv_model *model, const fv_encoded *enco
     if (fv_interrupted()) return fv__fail(FV_INTERRUPTED, "interrupted while predicting");
     if (encoded->count == 0) return FV_OK;
     if (model->kind->blends) return fv__blend_predict(model, encoded, answer);
-    if (model->kind->build) return run_network(model, encoded->corpus, answer);
-    score_counts(model, encoded->counts, answer);
-    return FV_OK;
+    if (model->kind->build)
+        FV_TRY(run_network(model, encoded->corpus, answer));
+    else
+        score_counts(model, encoded->counts, answer);
+    return fv__check_outputs(model, answer, encoded->count * model->target.outputs);
 }
 
 static fv_status predict_chunk(const fv_model *model, fv_texts texts, float *answer) {

@@ -42,56 +42,29 @@ fv_status fv_model_save(const fv_model *model, const char *folder) {
 
 /* ---- loading */
 
-/* A config may ask for more than the file can hold; say so before taking the memory. */
-static fv_status check_room(const fv__config *config, const fv_tensor_file *file) {
-    const fv_model_options *o = &config->options;
-    size_t d_model = (size_t)o->d_model, held = file->bytes.size, need = 0, part = 0;
-    size_t features = (size_t)(config->vocabulary + config->ngrams), outputs = (size_t)config->target.outputs;
-    bool fits = true;
-    if (d_model == 0 && o->ngrams.ngram_bits > 0) features += (size_t)1 << o->ngrams.ngram_bits;
-    if (d_model == 0)
-        fits = fv__mul_ok(features, outputs, &need);
-    else {
-        fits = fv__mul_ok(features, d_model, &need);
-        if (o->ngrams.ngram_bits > 0)
-            fits &= fv__mul_ok((size_t)1 << o->ngrams.ngram_bits, d_model, &part) && fv__add_ok(need, part, &need);
-        fits &= fv__mul_ok((size_t)o->layers, 4 * d_model * d_model, &part) && fv__add_ok(need, part, &need);
+static void warn_unknown(const fv_model *model, const fv_tensor_file *file) {
+    enum { NAMED = 8 };
+    int64_t unknown = 0;
+    for (int64_t i = 0; i < fv_tensor_file_count(file); i++) {
+        const char *name = fv_tensor_file_name(file, i);
+        bool is_ngrams = model->kind->fit && strcmp(name, "grams") == 0;
+        if (is_ngrams || fv_params_find(model->params, name) >= 0) continue;
+        if (unknown++ < NAMED) fv__log(FV_LOG_WARN, "%s: unknown tensor \"%s\" is ignored", file->path, name);
     }
-    fits &= fv__mul_ok(need, sizeof(float), &need) && need <= held;
-    if (fits) return FV_OK;
-    return fv__fail(FV_BAD_MODEL,
-                    "%s: too small for its config.json\n  expected %zu bytes or more\n  found:   %zu bytes", file->path,
-                    need, held);
+    if (unknown > NAMED)
+        fv__log(FV_LOG_WARN, "%s: %lld more unknown tensors are ignored", file->path, (long long)(unknown - NAMED));
 }
-
-static fv_status wrong_shape(const fv_tensor_file *file, const char *name, const fv_tensor *expected,
-                             const fv_tensor *found) {
-    char want[96], have[96];
-    fv_tensor_describe(expected, want, sizeof want);
-    fv_tensor_describe(found, have, sizeof have);
-    return fv__fail(FV_BAD_MODEL, "%s: tensor \"%s\" has the wrong shape\n  expected %s\n  found:   %s", file->path,
-                    name, want, have);
-}
-
-static bool same_class_of_type(fv_dtype a, fv_dtype b) { return (a <= FV_F16) == (b <= FV_F16); }
 
 static fv_status load_tensors(fv_model *model, const fv_tensor_file *file) {
     size_t count = fv_model_tensor_count(model);
     const char *name;
     for (size_t i = 0; i < count; i++) {
         fv_tensor to = fv_model_tensor(model, i, &name), from;
-        FV_TRY(fv_tensor_file_find(file, name, &from));
-        if (!fv_tensor_same_shape(&to, &from) || !same_class_of_type(to.dtype, from.dtype))
-            return wrong_shape(file, name, &to, &from);
+        FV_TRY(fv__tensor_file_need(file, name, &to, &from));
         FV_TRY(fv_tensor_copy(&to, &from));
+        if (from.dtype == FV_F64) FV_TRY(fv__tensor_file_finite(file, name, &to)); /* f32 may not hold it */
     }
-    for (int64_t i = 0; i < fv_tensor_file_count(file); i++) {
-        bool known = false;
-        for (size_t k = 0; !known && k < count; k++)
-            known = (fv_model_tensor(model, k, &name), strcmp(name, fv_tensor_file_name(file, i)) == 0);
-        if (!known)
-            fv__log(FV_LOG_WARN, "%s: unknown tensor \"%s\" is ignored", file->path, fv_tensor_file_name(file, i));
-    }
+    warn_unknown(model, file);
     return fv_tensor_file_check_finite(file);
 }
 
@@ -128,9 +101,8 @@ static fv_status load_tokenizer(fv_tokenizer **tokenizer, const char *folder, in
 static fv_status load_with(fv_model **out, const char *folder, const fv__config *config, const fv_tensor_file *file) {
     fv_tokenizer *tokenizer;
     fv_model *model;
-    FV_TRY(check_room(config, file));
     FV_TRY(load_tokenizer(&tokenizer, folder, config->vocabulary));
-    fv_status status = fv__model_create(&model, &config->options, &config->target, tokenizer, config->ngrams, 0);
+    fv_status status = fv__model_create_for(&model, &config->options, &config->target, tokenizer, config->ngrams, file);
     if (status != FV_OK) return status == FV_USAGE ? fv__bad_model(folder) : status;
     status = load_tensors(model, file);
     if (status == FV_OK && model->kind->fit) {

@@ -33,7 +33,8 @@ static fv_status forward(fv__trace *t) {
 static fv_status keep_tokens(fv__trace *t, const fv_tokens *all) {
     const int32_t *read = t->corpus ? t->corpus->id : all->id;
     int64_t count = t->corpus ? t->corpus->start[1] : all->count;
-    int64_t in_front = count > 0 && (all->count == 0 || read[0] != all->id[0]);
+    /* The id does not tell what is in front: a text may hold "[CLS]" itself. */
+    int64_t in_front = t->corpus && (fv__adds_cls(&t->open.model->options) || all->count == 0);
     t->token_memory = fv__alloc_array((size_t)count, 4 * sizeof *t->token_memory);
     if (!t->token_memory) return FV_NO_RESOURCES;
     int32_t *id = t->token_memory;
@@ -67,6 +68,7 @@ fv_status fv__trace_keep_outputs(fv__trace *t, const float *output) {
     float *answer = t->output + outputs;
     memcpy(t->output, output, (size_t)outputs * sizeof *output);
     fv__answers(answer, output, &t->open.model->target);
+    FV_TRY(fv__check_outputs(t->open.model, t->output, 2 * outputs));
     for (int64_t c = 1; c < outputs; c++)
         if (answer[c] > answer[t->open.predicted]) t->open.predicted = c;
     t->open.output = t->output, t->open.answer = answer;
@@ -78,7 +80,7 @@ static fv_status keep_pool(fv__trace *t) {
     const fv_model *model = t->open.model;
     const char *pool = model->options.pooling;
     bool mean = model->kind->mean_pooled || (pool && strcmp(pool, "mean") == 0);
-    bool cls = pool && strcmp(pool, "cls") == 0;
+    bool cls = fv__adds_cls(&model->options);
     int64_t count = t->tokens.count;
     if (!weights && !mean && !cls) return FV_OK;
     t->pooling_weights = fv__alloc_array((size_t)count, sizeof *t->pooling_weights);

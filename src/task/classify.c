@@ -75,11 +75,20 @@ static void summarize(fv_metrics *m) {
     m->macro_f1 = ratio(sum, (double)occurring);
 }
 
+static fv_status check_labels(const int32_t *label, int64_t count, int32_t classes) {
+    for (int64_t i = 0; i < count; i++)
+        if (label[i] < 0 || label[i] >= classes)
+            return fv__fail(FV_BAD_DATA, "metrics: label of text %lld\n  expected 0 to %d\n  found:   %d", (long long)i,
+                            (int)classes - 1, (int)label[i]);
+    return FV_OK;
+}
+
 fv_status fv_metrics_of(fv_metrics **out, const int32_t *label, const float *probability, int64_t count,
                         int32_t classes) {
     *out = NULL;
     if (count < 1 || classes < 1)
         return fv__fail(FV_BAD_DATA, "nothing to evaluate\n  expected texts with labels\n  found:   none");
+    FV_TRY(check_labels(label, count, classes));
     fv_metrics *m = metrics_new(classes);
     if (!m) return FV_NO_RESOURCES;
     int64_t *support = (int64_t *)m->support, *confusion = (int64_t *)m->confusion;
@@ -192,7 +201,13 @@ static void write_csv(fv__buf *line, const ranking *a, bool probabilities) {
     for (int32_t i = 0; i < a->count; i++) {
         const char *name = a->classes.name[a->order[i]];
         fv__buf_text(line, i ? ",\"" : "\"");
-        for (; *name; name++) fv__buf_add(line, *name == '"' ? "\"\"" : name, *name == '"' ? 2 : 1);
+        for (size_t length; *name; name += length) {
+            length = strcspn(name, "\"\t\n\r");
+            fv__buf_shown(line, name, length);
+            if (!name[length]) break;
+            fv__buf_add(line, name[length] == '"' ? "\"\"" : name + length, name[length] == '"' ? 2 : 1);
+            length++;
+        }
         fv__buf_text(line, "\"");
         if (probabilities) fv__buf_printf(line, ",%.6f", (double)a->probability[a->order[i]]);
     }

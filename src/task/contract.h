@@ -63,7 +63,7 @@ fv_status fv__blend_classes(double *weight, const fv_encoded *targets, const flo
 fv_status fv__evaluation_fill(fv__json *object, const fv_evaluation *evaluation, const fv_model *model);
 /* "macro-f1" -> "valid_macro_f1" with the prefix "valid_". Returns `key`. */
 char *fv__score_key(char key[64], const char *prefix, const char *name);
-/* Appends text that ends at a line's end: tabs and line breaks are blanks. */
+/* Appends text that ends at a line's end: tabs and line breaks are blanks, other control characters \xNN. */
 void fv__answer_text(fv__buf *line, const char *text);
 
 /* Rows shared by the tables of tasks. */

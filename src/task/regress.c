@@ -133,7 +133,7 @@ static fv_status answer(fv__buf *line, const fv_model *model, const float *numbe
 }
 
 static void explain(fv__outcome *outcome, const fv_trace *trace) {
-    snprintf(outcome->answer, sizeof outcome->answer, "%.7g", (double)trace->answer[0]);
+    fv__format(outcome->answer, sizeof outcome->answer, "%.7g", (double)trace->answer[0]);
 }
 
 /* ---- the task */

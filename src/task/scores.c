@@ -122,7 +122,11 @@ const fv_option *fv_answer_option_rows(void) {
 }
 
 void fv__answer_text(fv__buf *line, const char *text) {
-    for (; *text; text++) fv__buf_add(line, *text == '\t' || *text == '\n' || *text == '\r' ? " " : text, 1);
+    for (size_t length; *text; text += length) {
+        length = strcspn(text, "\t\n\r");
+        fv__buf_shown(line, text, length);
+        if (text[length]) fv__buf_text(line, " "), length++;
+    }
 }
 
 fv_status fv_answer_line(char **line, const fv_model *model, const float *answer, const fv_answer_options *options) {

@@ -276,6 +276,7 @@ static fv_status run_turns(trainer *t) {
         if (t->valid && new_weights && (last || due(t, t->eval_every))) {
             fv_status status = evaluate(t);
             if (status == FV_INTERRUPTED) return interrupted(t);
+            if (status == FV_BAD_MODEL) return diverged(t, "an answer to a validation text became NaN or infinite");
             FV_TRY(status);
             last = finished(t);
         }

@@ -7,14 +7,36 @@
 #include <string.h>
 #include <time.h>
 
+/* A run folder may come from anywhere. None of the names that a run writes may be a link, which leads out of it, or a
+ * pipe, at which one waits. */
+static fv_status check_names(const char *folder) {
+    static const char *const names[] = {"lock",        "metrics.jsonl",      "train.log",         "eval.json",
+                                        "config.json", "tokenizer.json",     "model.safetensors", "config.yaml",
+                                        "command.txt", "last/a.safetensors", "last/b.safetensors"};
+    char *path;
+    FV_TRY(fv__path_join(&path, folder, "last"));
+    fv_status status =
+        fv__path_is_link(path)
+            ? fv__fail(FV_FAIL, "%s: cannot be used\n  expected a folder of the run itself\n  found:   a link", path)
+            : FV_OK;
+    fv__free(path);
+    for (size_t i = 0; status == FV_OK && i < sizeof names / sizeof *names; i++) {
+        FV_TRY(fv__path_join(&path, folder, names[i]));
+        status = fv__check_own_file(path);
+        fv__free(path);
+    }
+    return status;
+}
+
 fv_status fv__run_log_open(fv__run_log *run_log, const char *folder) {
     char *lock = NULL, *last = NULL;
-    *run_log = (fv__run_log){.folder = folder, .lock = -1};
+    *run_log = (fv__run_log){.folder = folder, .lock = {-1, -1}};
     if (!folder) return FV_OK;
+    FV_TRY(check_names(folder));
     fv_status status = fv__path_join(&last, folder, "last");
     if (status == FV_OK) status = fv__make_dirs(last);
     if (status == FV_OK) status = fv__path_join(&lock, folder, "lock");
-    if (status == FV_OK) status = fv__lock_file(&run_log->lock, lock);
+    if (status == FV_OK) status = fv__lock(&run_log->lock, lock);
     if (status == FV_OK) status = fv__path_join(&run_log->metrics, folder, "metrics.jsonl");
     if (status == FV_OK) status = fv__path_join(&run_log->log, folder, "train.log");
     fv__free(lock);
@@ -24,10 +46,10 @@ fv_status fv__run_log_open(fv__run_log *run_log, const char *folder) {
 }
 
 void fv__run_log_close(fv__run_log *run_log) {
-    if (run_log->lock >= 0) fv__unlock_file(run_log->lock);
+    fv__unlock(&run_log->lock);
     fv__free(run_log->metrics);
     fv__free(run_log->log);
-    *run_log = (fv__run_log){.lock = -1};
+    *run_log = (fv__run_log){.lock = {-1, -1}};
 }
 
 /* ---- lines */

@@ -64,7 +64,7 @@ fv_status fv__checkpoint_load(const char *folder, fv__state *state, struct json_
 typedef struct fv__run_log {
     const char *folder;  /* NULL: nothing is written */
     char *metrics, *log; /* paths */
-    int lock;            /* -1: not held */
+    fv__lock_held lock;
 } fv__run_log;
 fv_status fv__run_log_open(fv__run_log *run_log, const char *folder);
 void fv__run_log_close(fv__run_log *run_log);

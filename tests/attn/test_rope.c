@@ -458,12 +458,34 @@ static void refusals(void **state) {
     fv__inject(FV_FAULT_ALLOC, 0, false);
 }
 
+/* What must be given and is not. */
+static void nothing_given(void **state) {
+    (void)state;
+    float x[8] = {0};
+    double frequency[4];
+    const fv_rope_options o = FV_ROPE_DEFAULT;
+    const fv_tensor t = fv_bhld(x, FV_F32, 1, 1, 2, 4), bare = fv_tensor_2d(NULL, FV_F32, 2, 4);
+    assert_int_equal(fv_rope_forward(NULL, &t, &t), FV_USAGE);
+    assert_string_equal(fv_message(), "rope: the options\n  expected a pointer to it\n  found:   NULL");
+    assert_int_equal(fv_rope_forward(&o, NULL, &t), FV_USAGE);
+    assert_int_equal(fv_rope_backward(&o, &t, NULL), FV_USAGE);
+    assert_int_equal(fv_rope_backward(NULL, &t, &t), FV_USAGE);
+    assert_int_equal(fv_rope_frequencies(NULL, 8, frequency), FV_USAGE);
+    assert_int_equal(fv_rope_frequencies(&o, 8, NULL), FV_USAGE);
+    assert_int_equal(fv_rope_tables(&o, NULL, &bare), FV_USAGE);
+    assert_int_equal(fv_rope_tables(&o, &bare, NULL), FV_USAGE);
+    assert_int_equal(fv_rope_tables(NULL, &bare, &bare), FV_USAGE);
+    assert_int_equal(fv_rope_tables(&o, &bare, &bare), FV_USAGE);
+    assert_string_equal(fv_message(), "rope: tables\n  expected memory for both\n  found:   no data");
+    assert_true(fv_rope_attention_factor(NULL) == 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formulas),        cmocka_unit_test(distance_law),      cmocka_unit_test(transpose_law),
         cmocka_unit_test(permutation_law), cmocka_unit_test(table_law),         cmocka_unit_test(offset_law),
         cmocka_unit_test(threads_law),     cmocka_unit_test(known_frequencies), cmocka_unit_test(known_turns),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(refusals),        cmocka_unit_test(nothing_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

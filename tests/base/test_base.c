@@ -8,7 +8,6 @@
 #include "base/base.h"
 #include "fovea/random.h"
 
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -340,25 +339,6 @@ static void floats_print_short_and_exact(void **state) {
     assert_non_null(strstr(text, "nan"));
 }
 
-/* The host program may run in a language that writes 1,5. */
-static void numbers_ignore_the_locale(void **state) {
-    (void)state;
-    static const char *const tried[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8"};
-    bool found = false;
-    for (int i = 0; i < 3 && !found; i++) found = setlocale(LC_NUMERIC, tried[i]) != NULL;
-    double f;
-    char text[32];
-    fv__buf b = {0};
-    assert_true(fv__parse_float("1.5", &f) && f == 1.5);
-    fv__print_float(text, 1.5);
-    assert_string_equal(text, "1.5");
-    fv__buf_printf(&b, "%.1f", 1.5);
-    assert_string_equal(b.data, "1.5");
-    fv__buf_free(&b);
-    setlocale(LC_NUMERIC, "C");
-    if (!found) print_message("no locale with a decimal comma on this machine\n");
-}
-
 static void utf8_is_checked(void **state) {
     (void)state;
     static const struct {
@@ -584,7 +564,6 @@ int main(void) {
         cmocka_unit_test(buffer_grows_and_remembers_failure),
         cmocka_unit_test(numbers_are_strict),
         cmocka_unit_test(floats_print_short_and_exact),
-        cmocka_unit_test(numbers_ignore_the_locale),
         cmocka_unit_test(utf8_is_checked),
         cmocka_unit_test(nearest_name_is_found),
         cmocka_unit_test(map_counts_and_keeps_order),

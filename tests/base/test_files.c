@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static void reads_and_maps_the_same_bytes(void **state) {
+static void reads_the_same_bytes(void **state) {
     (void)state;
     static const size_t sizes[] = {0, 1, 4095, 4096, 200000};
     char *bytes = fv__alloc(200000);
@@ -22,11 +22,9 @@ static void reads_and_maps_the_same_bytes(void **state) {
         const char *path = scratch_file("some.bin", bytes, sizes[i]);
         fv__file a, b;
         assert_int_equal(fv__file_read(&a, path), FV_OK);
-        assert_int_equal(fv__file_map(&b, path), FV_OK);
+        assert_int_equal(fv__file_read_regular(&b, path), FV_OK);
         assert_int_equal(a.size, sizes[i]);
         assert_int_equal(b.size, sizes[i]);
-        assert_false(a.mapped);
-        assert_true(b.mapped == (sizes[i] > 0));
         if (sizes[i]) assert_memory_equal(a.data, bytes, sizes[i]);
         if (sizes[i]) assert_memory_equal(b.data, bytes, sizes[i]);
         fv__file_free(&a);
@@ -51,7 +49,7 @@ static void reads_pipes(void **state) {
         _exit(0);
     }
     fv__file file;
-    assert_int_equal(fv__file_map(&file, path), FV_OK);
+    assert_int_equal(fv__file_read(&file, path), FV_OK);
     assert_int_equal(file.size, 150000);
     assert_int_equal(file.data[149999], 'p');
     fv__file_free(&file);
@@ -67,9 +65,9 @@ static void reading_says_what_is_wrong(void **state) {
     snprintf(expected, sizeof expected, "%s: cannot open: No such file or directory", missing);
     assert_int_equal(fv__file_read(&file, missing), FV_BAD_DATA);
     assert_string_equal(fv_message(), expected);
-    assert_int_equal(fv__file_map(&file, scratch_folder), FV_BAD_DATA);
+    assert_int_equal(fv__file_read(&file, scratch_folder), FV_BAD_DATA);
     assert_non_null(strstr(fv_message(), "found:   a folder"));
-    assert_int_equal(fv__file_map(&file, scratch_file("x", "x", 1)), FV_OK);
+    assert_int_equal(fv__file_read(&file, scratch_file("x", "x", 1)), FV_OK);
     fv__file_free(&file);
     if (geteuid() != 0) { /* root reads everything */
         chmod(scratch_path("x"), 0);
@@ -237,13 +235,6 @@ static void every_failing_call_of_reading_is_reported(void **state) {
             fv__file_free(&file);
             assert_int_equal(fv__alloc_live(), live);
         }
-    fv__file file; /* a machine that cannot map reads instead */
-    fv__inject(FV_FAULT_FILE, 2, false);
-    assert_int_equal(fv__file_map(&file, path), FV_OK);
-    fv__inject(FV_FAULT_FILE, 0, false);
-    assert_false(file.mapped);
-    assert_memory_equal(file.data, "text", 4);
-    fv__file_free(&file);
     unlink(path);
 }
 
@@ -258,10 +249,10 @@ static void lines_are_appended(void **state) {
     assert_true(scratch_holds(path, "one\nha\nthree\n", 13));
     for (int nth = 1; nth <= 3; nth++) {
         fv__inject(FV_FAULT_FILE, nth, false);
-        assert_int_not_equal(fv__append_line(path, "x"), FV_OK);
+        assert_int_equal(fv__append_line(path, "x"), nth == 2 ? FV_NO_RESOURCES : FV_FAIL); /* open, write, close */
         fv__inject(FV_FAULT_FILE, 0, false);
     }
-    assert_int_equal(fv__append_line("/dev/full", "x"), FV_NO_RESOURCES);
+    assert_int_equal(fv__append_line("/dev/full", "x"), FV_FAIL); /* no file of ours */
     unlink(path);
 }
 
@@ -289,28 +280,95 @@ static void folders_are_made(void **state) {
     fv__free(path);
 }
 
+/* What was read stays, whatever becomes of the file: a map would end the process here. */
+static void a_file_cut_short_after_reading_stays(void **state) {
+    (void)state;
+    static char bytes[1 << 20];
+    memset(bytes, 'b', sizeof bytes);
+    const char *path = scratch_file("cut", bytes, sizeof bytes);
+    fv__file file;
+    assert_int_equal(fv__file_read(&file, path), FV_OK);
+    assert_int_equal(truncate(path, 0), 0);
+    assert_memory_equal(file.data, bytes, sizeof bytes);
+    fv__file_free(&file);
+    unlink(path);
+}
+
+/* Pipes without another end are refused at once, not waited for. */
+static void regular_files_only(void **state) {
+    (void)state;
+    fv__file file;
+    const char *pipe = scratch_path("pipe");
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    alarm(10);
+    assert_int_equal(fv__file_read_regular(&file, pipe), FV_BAD_DATA);
+    assert_non_null(strstr(fv_message(), "expected a regular file\n  found:   a pipe, a device or a socket"));
+    assert_int_equal(fv__file_read_regular(&file, "/dev/zero"), FV_BAD_DATA);
+    assert_int_equal(fv__append_line(pipe, "x"), FV_FAIL);
+    fv__lock_held lock;
+    assert_int_equal(fv__lock(&lock, pipe), FV_FAIL);
+    alarm(0);
+    unlink(pipe);
+}
+
+/* Links at the names a run appends to, locks or writes by way of: the file they lead to stays as it is. */
+static void links_are_not_written_through(void **state) {
+    (void)state;
+    char victim[256], name[256], temporary[256];
+    strcpy(victim, scratch_file("victim", "precious", 8));
+    strcpy(name, scratch_path("own"));
+    strcpy(temporary, scratch_path(".own.tmp"));
+    for (int hard = 0; hard < 2; hard++) {
+        fv__lock_held lock;
+        assert_int_equal(hard ? link(victim, name) : symlink(victim, name), 0);
+        assert_int_equal(fv__append_line(name, "x"), FV_FAIL);
+        assert_non_null(strstr(fv_message(), "found:   a link, a pipe or a device"));
+        assert_int_equal(fv__lock(&lock, name), FV_FAIL);
+        assert_int_equal(fv__check_own_file(name), hard ? FV_OK : FV_FAIL);
+        unlink(name);
+        assert_int_equal(hard ? link(victim, temporary) : symlink(victim, temporary), 0);
+        assert_int_equal(fv__write_file(name, "new", 3), FV_FAIL);
+        assert_non_null(strstr(fv_message(), "is in the way"));
+        assert_true(scratch_holds(victim, "precious", 8));
+        assert_int_equal(access(temporary, F_OK), 0); /* not ours to remove */
+        unlink(temporary);
+    }
+    assert_int_equal(mkfifo(temporary, 0600), 0);
+    alarm(10);
+    assert_int_equal(fv__write_file(name, "new", 3), FV_FAIL);
+    int reader = open(temporary, O_RDONLY | O_NONBLOCK); /* now somebody reads it */
+    assert_int_equal(fv__write_file(name, "new", 3), FV_FAIL);
+    alarm(0);
+    close(reader);
+    unlink(temporary);
+    unlink(victim);
+}
+
 static void a_lock_keeps_the_second_out_and_names_the_first(void **state) {
     (void)state;
     const char *path = scratch_path("lock");
-    int fd, second;
+    fv__lock_held first, second;
     char holder[64];
     snprintf(holder, sizeof holder, "is locked by process %ld\n", (long)getpid());
-    assert_int_equal(fv__lock_file(&fd, path), FV_OK);
-    assert_int_equal(fv__lock_file(&second, path), FV_FAIL); /* also within one process */
-    assert_int_equal(second, -1);
+    assert_int_equal(fv__lock(&first, path), FV_OK);
+    assert_int_equal(fv__lock(&second, path), FV_FAIL); /* also within one process */
+    assert_true(second.file == -1 && second.folder == -1);
     assert_non_null(strstr(fv_message(), holder));
     pid_t child = fork();
     if (child == 0) {
-        close(fd); /* a fork shares the lock; a second program would not */
-        _exit(fv__lock_file(&second, path) == FV_FAIL && strstr(fv_message(), holder) ? 0 : 1);
+        fv__unlock(&first); /* a fork shares the lock; a second program would not */
+        _exit(fv__lock(&second, path) == FV_FAIL && strstr(fv_message(), holder) ? 0 : 1);
     }
     int result = -1;
     waitpid(child, &result, 0);
     assert_int_equal(result, 0);
-    fv__unlock_file(fd);
-    assert_int_equal(fv__lock_file(&fd, path), FV_OK);
-    fv__unlock_file(fd);
-    assert_int_equal(fv__lock_file(&fd, scratch_path("no/lock")), FV_FAIL);
+    unlink(path); /* a removed lock file lets nobody in */
+    assert_int_equal(fv__lock(&second, path), FV_FAIL);
+    assert_non_null(strstr(fv_message(), "is locked by another process"));
+    fv__unlock(&first);
+    assert_int_equal(fv__lock(&first, path), FV_OK);
+    fv__unlock(&first);
+    assert_int_equal(fv__lock(&first, scratch_path("no/lock")), FV_FAIL);
     unlink(path);
 }
 
@@ -344,7 +402,7 @@ static int probe(void) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_and_maps_the_same_bytes),
+        cmocka_unit_test(reads_the_same_bytes),
         cmocka_unit_test(reads_pipes),
         cmocka_unit_test(reading_says_what_is_wrong),
         cmocka_unit_test(writes_replace_the_file),
@@ -358,6 +416,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(lines_are_appended),
         cmocka_unit_test(folders_are_made),
         cmocka_unit_test(a_lock_keeps_the_second_out_and_names_the_first),
+        cmocka_unit_test(a_file_cut_short_after_reading_stays),
+        cmocka_unit_test(regular_files_only),
+        cmocka_unit_test(links_are_not_written_through),
         cmocka_unit_test(the_environment_injects),
     };
     if (argc == 2 && !strcmp(argv[1], "probe")) return probe();

@@ -63,7 +63,7 @@ err~ fovea: error: m/model.safetensors: tensor "
 case weights too small for the configuration
 do model transformer; sed -i 's/"d-model": 16/"d-model": 32/' m/config.json; fovea predict m "$FIX/train.txt"
 exit 4
-err fovea: error: m/model.safetensors: too small for its config.json
+err~ fovea: error: m/model.safetensors: tensor "embed.weight" has the wrong shape
 
 case overlapping tensors
 do model bayes; st m/model.safetensors '{"a":{"dtype":"F32","shape":[8],"data_offsets":[0,32]},"b":{"dtype":"F32","shape":[8],"data_offsets":[16,48]}}' 48; fovea predict m "$FIX/train.txt"

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "fovea/data.h"
+#include "fovea/files.h"
 #include "fovea/vectors.h"
 #include "support/scratch.h"
 
@@ -141,12 +142,57 @@ static void test_save_and_load(void **state) {
     assert_memory_equal(u->data, v->data, (size_t)(v->count * v->dim) * sizeof(float));
     for (int64_t i = 0; i < v->count; i++) assert_string_equal(u->word[i], v->word[i]);
     fv_vectors_free(u);
-    assert_int_equal(fv__write_file(scratch_path("v.safetensors.vocab.txt"), "one\ntwo\n", 8), FV_OK);
+    char text[] = "one\ntwo\n";
+    fv_named_tensor both[2] = {{"vectors", fv_tensor_2d((void *)(uintptr_t)v->data, FV_F32, v->count, v->dim)},
+                               {"words", fv_tensor_1d(text, FV_U8, 8)}};
+    assert_int_equal(fv_safetensors_write(path, both, 2, NULL), FV_OK);
     assert_int_equal(fv_vectors_load(&u, path), FV_BAD_DATA);
     assert_non_null(
         strstr(fv_message(), "does not fit its list of words\n  expected 2 rows\n  found:   rank 2 with 60"));
+    both[1].tensor = fv_tensor_1d(text, FV_F64, 1);
+    assert_int_equal(fv_safetensors_write(path, both, 2, NULL), FV_OK);
+    assert_int_equal(fv_vectors_load(&u, path), FV_BAD_DATA);
+    assert_non_null(strstr(fv_message(), "tensor \"words\"\n  expected u8 and one axis"));
     fv_vectors_free(v);
     drop_corpus(&texts);
+}
+
+/* Files of before: the words beside the vectors. */
+static void test_words_beside(void **state) {
+    (void)state;
+    float values[4] = {1, 0, 0, 1};
+    fv_named_tensor one = {"vectors", fv_tensor_2d(values, FV_F32, 2, 2)};
+    fv_vectors *v;
+    const char *path = scratch_path("old.safetensors");
+    assert_int_equal(fv_safetensors_write(path, &one, 1, NULL), FV_OK);
+    assert_int_equal(fv_vectors_load(&v, path), FV_BAD_DATA); /* no words at all */
+    assert_int_equal(fv__write_file(scratch_path("old.safetensors.vocab.txt"), "one\ntwo\n", 8), FV_OK);
+    assert_int_equal(fv_vectors_load(&v, path), FV_OK);
+    assert_string_equal(v->word[1], "two");
+    fv_vectors_free(v);
+}
+
+/* Whatever call fails while they are replaced, the file is the old vectors with the old words, or the new with the
+ * new. */
+static void test_save_that_fails(void **state) {
+    (void)state;
+    float old_values[2] = {1, 2}, new_values[2] = {3, 4};
+    const char *const old_words[] = {"left", "right"}, *const new_words[] = {"up", "down"};
+    fv_vectors old = {.count = 2, .dim = 1, .word = old_words, .data = old_values},
+               new = {.count = 2, .dim = 1, .word = new_words, .data = new_values}, *v;
+    const char *path = scratch_path("w.safetensors");
+    bool failed = true;
+    for (int64_t n = 1; failed && n < 50; n++) {
+        assert_int_equal(fv_vectors_save(&old, path), FV_OK);
+        fv__inject(FV_FAULT_FILE, n, true);
+        failed = fv_vectors_save(&new, path) != FV_OK;
+        fv__inject(FV_FAULT_FILE, 0, false);
+        assert_int_equal(fv_vectors_load(&v, path), FV_OK);
+        bool is_old = v->data[0] == 1;
+        assert_string_equal(v->word[0], is_old ? "left" : "up");
+        fv_vectors_free(v);
+    }
+    assert_false(failed);
 }
 
 static void test_text_formats(void **state) {
@@ -238,6 +284,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_neighbours),   cmocka_unit_test(test_any_number_of_threads),
         cmocka_unit_test(test_smallest),     cmocka_unit_test(test_save_and_load),
+        cmocka_unit_test(test_words_beside), cmocka_unit_test(test_save_that_fails),
         cmocka_unit_test(test_text_formats), cmocka_unit_test(test_bad_text_files),
         cmocka_unit_test(test_fill),         cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);

@@ -295,6 +295,23 @@ static void hard_texts_are_survived(void **state) {
     fv_explanation_free(e);
 }
 
+/* The model puts [CLS] in front; the one that is typed comes after it. */
+static void cls_in_the_text_is_a_token_of_the_text(void **state) {
+    (void)state;
+    static const int at[4][2] = {{0, 0}, {0, 5}, {6, 10}, {11, 14}};
+    fv_explanation *e = explained(models[CLS], "[CLS] good bad", NULL);
+    const fv_explain_sequence *s = &e->sequence[0];
+    assert_int_equal(s->count, 4);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(s->token[i].start, at[i][0]);
+        assert_int_equal(s->token[i].end, at[i][1]);
+    }
+    assert_string_equal(s->token[0].piece, "[CLS]");
+    assert_string_equal(s->token[1].piece, "[CLS]");
+    assert_true(s->token[0].special);
+    fv_explanation_free(e);
+}
+
 static void any_number_of_threads_gives_the_same_page(void **state) {
     (void)state;
     fv__buf page[3] = {{0}};
@@ -341,6 +358,7 @@ int main(void) {
         cmocka_unit_test(a_choice_of_heads_keeps_the_rollout),
         cmocka_unit_test(another_class_can_be_asked),
         cmocka_unit_test(hard_texts_are_survived),
+        cmocka_unit_test(cls_in_the_text_is_a_token_of_the_text),
         cmocka_unit_test(any_number_of_threads_gives_the_same_page),
         cmocka_unit_test(running_out_of_memory_is_reported),
     };

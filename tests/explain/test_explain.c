@@ -388,6 +388,25 @@ static void running_out_of_memory_is_reported(void **state) {
     assert_in_range(failures, 10, 998);
 }
 
+static void indices_outside_are_refused(void **state) {
+    (void)state;
+    const float weight[4] = {1, 0, .5f, .5f};
+    fv_explanation *e;
+    assert_int_equal(fv_explanation_of(&e, "t", weight, 1, 1, 2, 2, NULL, NULL), FV_OK);
+    static const int outside[] = {-1, 1, INT32_MAX, INT32_MIN};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(fv_explanation_combine(e, outside[i]), FV_USAGE);
+        assert_non_null(strstr(fv_message(), "fv_explanation_combine: index of a map"));
+        if (outside[i] == -1) continue; /* speaks about no class */
+        assert_int_equal(fv_explanation_add_attribution(e, "a", "A", "", 0, outside[i], true, weight), FV_USAGE);
+        assert_non_null(strstr(fv_message(), "index of a class"));
+    }
+    assert_int_equal(fv_explanation_add_attribution(e, "a", "A", "", 0, 0, true, weight), FV_USAGE);
+    assert_int_equal(fv_explanation_add_class(e, "yes", 1, 0), FV_OK);
+    assert_int_equal(fv_explanation_add_attribution(e, "a", "A", "", 0, 0, true, weight), FV_OK);
+    fv_explanation_free(e);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(uniform_attention_has_entropy_one),
@@ -408,6 +427,7 @@ int main(void) {
         cmocka_unit_test(unspaced_scripts_have_no_long_words),
         cmocka_unit_test(bytes_of_a_character_stay_together),
         cmocka_unit_test(offsets_outside_the_text_are_refused),
+        cmocka_unit_test(indices_outside_are_refused),
         cmocka_unit_test(matrices_have_names),
         cmocka_unit_test(heads_are_chosen_by_lists),
         cmocka_unit_test(running_out_of_memory_is_reported),

@@ -81,7 +81,7 @@ static fv_status png_round_trip(const char *path) {
     memset(pixels, 99, sizeof pixels);
     FV_TRY(fv_png_write(path, pixels, 40, 50, 3));
     fv__file file;
-    FV_TRY(fv__file_map(&file, path));
+    FV_TRY(fv__file_read(&file, path));
     bool png = file.size > 60 && !memcmp(file.data, "\x89PNG\r\n\x1a\n", 8);
     fv__file_free(&file);
     return png ? FV_OK : fv__fail(FV_FAIL, "read something else");

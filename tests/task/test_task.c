@@ -43,6 +43,11 @@ static void test_metrics(void **state) {
     fv_metrics_free(m);
     refused(FV_BAD_DATA, fv_metrics_of(&m, label, p, 0, 3),
             "nothing to evaluate\n  expected texts with labels\n  found:   none");
+    const int32_t beyond[] = {0, 3}, before[] = {0, -1};
+    refused(FV_BAD_DATA, fv_metrics_of(&m, beyond, p, 2, 3),
+            "metrics: label of text 1\n  expected 0 to 2\n  found:   3");
+    refused(FV_BAD_DATA, fv_metrics_of(&m, before, p, 2, 3),
+            "metrics: label of text 1\n  expected 0 to 2\n  found:   -1");
 }
 
 static void test_scores(void **state) {

@@ -11,6 +11,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static void types_have_size_and_name(void **state) {
@@ -284,6 +285,31 @@ static void copies_refuse_with_a_reason(void **state) {
     assert_int_equal(fv_tensor_copy(&empty, &empty), FV_OK);
 }
 
+/* A rank that a caller filled wrongly is no shape; nothing reads beyond the arrays. */
+static void ranks_are_not_trusted(void **state) {
+    (void)state;
+    float data[4] = {1, 2, 3, 4};
+    static const int ranks[] = {-1, FV_MAX_DIMS + 1, 1000000, INT32_MAX, INT32_MIN};
+    const fv_tensor good = fv_tensor_2d(data, FV_F32, 2, 2);
+    char text[64], expected[64];
+    for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
+        fv_tensor t = good;
+        t.rank = ranks[i];
+        snprintf(expected, sizeof expected, "f32 of rank %d, at most 6", ranks[i]);
+        assert_int_equal(fv_tensor_describe(&t, text, sizeof text), strlen(expected));
+        assert_string_equal(text, expected);
+        assert_int_equal(fv_tensor_count(&t), -1);
+        assert_false(fv_tensor_contiguous(&t));
+        assert_false(fv_tensor_same_shape(&t, &t));
+        fv_tensor cut = fv_tensor_slice(t, 0, 0, 1), turned = fv_tensor_transpose(t, 0, 1);
+        assert_int_equal(fv_tensor_count(&cut), 0);
+        assert_int_equal(fv_tensor_count(&turned), 0);
+        assert_int_equal(fv_tensor_copy(&t, &t), FV_USAGE);
+        fv_tensor_fill(&t, 9);
+        assert_true(data[0] == 1 && data[3] == 4);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(types_have_size_and_name),  cmocka_unit_test(views_describe_memory),
@@ -292,6 +318,7 @@ int main(void) {
         cmocka_unit_test(fast_bf16_is_the_slow_one), cmocka_unit_test(integers_stay_in_range),
         cmocka_unit_test(copies_move_every_element), cmocka_unit_test(long_rows_are_copied_in_pieces),
         cmocka_unit_test(broadcasts_and_fills),      cmocka_unit_test(copies_refuse_with_a_reason),
+        cmocka_unit_test(ranks_are_not_trusted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,16 +103,17 @@ static int64_t most_chunks(const fv_decode_plan *plan, const fv_kv_cache *cache)
 }
 
 fv__decode_partition fv__decode_partition_of(const fv_decode_plan *plan, const fv_kv_cache *cache) {
-    const size_t rows = (size_t)(plan->group * plan->row_batch), kv_heads = (size_t)cache->o.kv_heads,
-                 batch = (size_t)cache->o.batch, q_pad = (size_t)plan->q_pad, o_pad = (size_t)plan->o_pad;
-    const size_t weights = rows * FV_DECODE_CHUNK,
-                 row = q_pad > 2 * o_pad ? q_pad : 2 * o_pad; /* or one of q, two of out */
+    const int64_t rows = fv__attn_times(plan->group, plan->row_batch);
+    const size_t kv_heads = (size_t)cache->o.kv_heads, batch = (size_t)cache->o.batch;
+    const int64_t q_pad = plan->q_pad, o_pad = plan->o_pad, weights = fv__attn_times(rows, FV_DECODE_CHUNK),
+                  row = q_pad > 2 * o_pad ? q_pad : 2 * o_pad; /* or one of q, two of out */
     fv__decode_partition partition = {.chunks = most_chunks(plan, cache)};
     size_t parts;
     partition.first_bytes = fv__attn_lines((int64_t)batch + 1, sizeof(int64_t));
     partition.left_bytes = fv__attn_lines((int64_t)(batch * kv_heads), sizeof(atomic_int));
-    partition.part_bytes = fv__attn_lines((int64_t)(rows * (o_pad + 2)), sizeof(float));
-    partition.worker_bytes = fv__attn_lines((int64_t)(rows * q_pad + (weights > row ? weights : row)), sizeof(float));
+    partition.part_bytes = fv__attn_lines(fv__attn_times(rows, o_pad + 2), sizeof(float));
+    partition.worker_bytes =
+        fv__attn_lines(fv__attn_times(rows, q_pad) + (weights > row ? weights : row), sizeof(float));
     if (fv__decode_own_base(plan))
         partition.base_bytes = fv__attn_lines((cache->o.d_qk + plan->row_batch) * FV_KV_KEYS, sizeof(float));
     partition.worker_bytes += partition.base_bytes;
@@ -133,12 +134,12 @@ size_t fv_decode_scratch(const fv_decode_plan *plan, const fv_kv_cache *cache) {
 size_t fv_decode_describe(const fv_decode_plan *plan, const fv_kv_cache *cache, char *out, size_t size) {
     static const char *const kinds[] = {"contiguous", "ring", "paged"};
     char text[320];
-    int used = snprintf(text, sizeof text,
-                        "decode: %s %s %s, group %lld, up to %lld rows at once, chunks of %d keys, %d thread%s, "
-                        "scratch %.1f KiB",
-                        fv_dtype_name(cache->o.dtype), kinds[cache->o.kind], fv__isa_name(fv__simd_f32_now()->isa),
-                        (long long)plan->group, (long long)plan->row_batch, FV_DECODE_CHUNK, fv_threads(),
-                        fv_threads() == 1 ? "" : "s", (double)fv_decode_scratch(plan, cache) / 1024);
+    int used = fv__format(text, sizeof text,
+                          "decode: %s %s %s, group %lld, up to %lld rows at once, chunks of %d keys, %d thread%s, "
+                          "scratch %.1f KiB",
+                          fv_dtype_name(cache->o.dtype), kinds[cache->o.kind], fv__isa_name(fv__simd_f32_now()->isa),
+                          (long long)plan->group, (long long)plan->row_batch, FV_DECODE_CHUNK, fv_threads(),
+                          fv_threads() == 1 ? "" : "s", (double)fv_decode_scratch(plan, cache) / 1024);
     if (plan->left >= 0 || plan->right >= 0) used += snprintf(text + used, sizeof text - (size_t)used, ", window");
     if (plan->o.memory) used += snprintf(text + used, sizeof text - (size_t)used, ", memory");
     if (plan->modifiers.plan && strcmp(plan->modifiers.plan->mechanism->info.name, "softmax") != 0)

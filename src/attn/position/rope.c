@@ -10,8 +10,15 @@ static fv_status wrong(const char *what, const fv_tensor *found, const char *exp
     return fv__fail(FV_USAGE, "rope: %s\n  expected %s\n  found:   %s", what, expected, text);
 }
 
+fv_status fv__rope_need(const void *pointer, const char *what) {
+    if (pointer) return FV_OK;
+    return fv__fail(FV_USAGE, "rope: %s\n  expected a pointer to it\n  found:   NULL", what);
+}
+
 static fv_status check_tensors(const fv_tensor *from, const fv_tensor *to) {
     size_t bytes;
+    FV_TRY(fv__rope_need(from, "the tensor to rotate"));
+    FV_TRY(fv__rope_need(to, "the tensor to write"));
     if (from->rank != 4) return wrong("the tensor to rotate", from, "(B,H,L,D)");
     if (!fv__dtype_is_float(from->dtype)) return wrong("the tensor to rotate", from, "dtype f32, f64, bf16 or f16");
     if (!fv__size_of(from->dim, 4, 8, &bytes))
@@ -97,9 +104,11 @@ static fv_status make_tables(const fv_rope_options *o, const fv_tensor *x, int64
 
 fv_status fv__rope(const fv_rope_options *o, const fv_tensor *from, const fv_tensor *to, bool backward, bool add) {
     fv__rope_table table = {0};
-    fv__rope_call call = {&table, from, to, 0, o->pairing, backward, add, 0};
+    fv__rope_call call = {.table = &table, .from = from, .to = to, .backward = backward, .add = add};
     void *memory = NULL;
+    FV_TRY(fv__rope_need(o, "the options"));
     FV_TRY(check_tensors(from, to));
+    call.pairing = o->pairing;
     FV_TRY(fv__rope_columns(o, from->dim[3], &call.columns));
     if (o->pairing != FV_ROPE_HALF && o->pairing != FV_ROPE_INTERLEAVED)
         return fv__fail(FV_USAGE, "rope: pairing\n  expected one of fv_rope_pairing\n  found:   %d", (int)o->pairing);

@@ -75,6 +75,8 @@ static void fill_frequencies(const fv_rope_options *o, int64_t columns, double *
 
 fv_status fv_rope_frequencies(const fv_rope_options *options, int64_t head_dim, double *frequency) {
     int64_t columns;
+    FV_TRY(fv__rope_need(options, "the options"));
+    FV_TRY(fv__rope_need(frequency, "memory for the frequencies"));
     FV_TRY(fv__rope_columns(options, head_dim, &columns));
     FV_TRY(check_scaling(options));
     fill_frequencies(options, columns, frequency);
@@ -82,7 +84,7 @@ fv_status fv_rope_frequencies(const fv_rope_options *options, int64_t head_dim, 
 }
 
 double fv_rope_attention_factor(const fv_rope_options *o) {
-    return o->scaling == FV_ROPE_YARN && o->factor > 1 ? 0.1 * log(o->factor) + 1 : 1;
+    return o && o->scaling == FV_ROPE_YARN && o->factor > 1 ? 0.1 * log(o->factor) + 1 : 1;
 }
 
 /* ---- tables */
@@ -132,6 +134,9 @@ static fv_status wrong_tables(const fv_tensor *cosine, const fv_tensor *sine) {
 
 fv_status fv_rope_tables(const fv_rope_options *options, const fv_tensor *cosine, const fv_tensor *sine) {
     const fv_tensor none = {0};
+    FV_TRY(fv__rope_need(options, "the options"));
+    FV_TRY(fv__rope_need(cosine, "the table of cosines"));
+    FV_TRY(fv__rope_need(sine, "the table of sines"));
     if (cosine->rank != 2 || (cosine->dtype != FV_F32 && cosine->dtype != FV_F64) ||
         !fv_tensor_same_shape(cosine, sine) || cosine->dtype != sine->dtype)
         return wrong_tables(cosine, sine);
@@ -139,6 +144,8 @@ fv_status fv_rope_tables(const fv_rope_options *options, const fv_tensor *cosine
     if (pairs > INT64_MAX / 4 || (options->columns && options->columns / 2 != pairs))
         return fv__fail(FV_USAGE, "rope: tables\n  expected half of the rotated columns, %lld\n  found:   %lld",
                         (long long)(options->columns / 2), (long long)pairs);
+    if ((!cosine->data || !sine->data) && fv_tensor_count(cosine) != 0)
+        return fv__fail(FV_USAGE, "rope: tables\n  expected memory for both\n  found:   no data");
     FV_TRY(check_scaling(options));
     double *frequency = fv__alloc_array((size_t)pairs, sizeof *frequency);
     if (!frequency) return FV_NO_RESOURCES;

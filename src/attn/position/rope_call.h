@@ -11,6 +11,9 @@ fv_status fv__rope(const fv_rope_options *options, const fv_tensor *from, const 
 
 /* ---- between rope_angles.c, rope.c and rope_rotate.c */
 
+/* FV_USAGE when what a caller must give is NULL. */
+fv_status fv__rope_need(const void *pointer, const char *what);
+
 /* rotated columns, of `head_dim`; FV_USAGE when they are odd or too many. */
 fv_status fv__rope_columns(const fv_rope_options *options, int64_t head_dim, int64_t *columns);
 

@@ -33,7 +33,7 @@ static fv_status check_line(fv__buf *sums, const char *folder, const char *name,
     char *path, hex[33];
     fv__file file;
     FV_TRY(fv__path_join(&path, folder, name));
-    fv_status status = fv__file_map(&file, path);
+    fv_status status = fv__file_read(&file, path);
     fv__free(path);
     FV_TRY(status);
     int64_t lines = 0;
@@ -98,13 +98,13 @@ fv_status fv_recipe_make(const char *name, const char *folder) {
     if (!recipe) return unknown(name);
     FV_TRY(fv__make_dirs(folder));
     char *checksums = NULL, *lock = NULL;
-    int held = -1;
+    fv__lock_held held;
     fv_status status = fv__path_join(&checksums, folder, "CHECKSUMS");
     if (status == FV_OK) status = fv__path_join(&lock, folder, ".lock");
-    if (status == FV_OK) status = fv__lock_file(&held, lock);
+    if (status == FV_OK) status = fv__lock(&held, lock);
     if (status == FV_OK) {
         status = make(recipe, folder, checksums);
-        fv__unlock_file(held);
+        fv__unlock(&held);
     }
     fv__free(lock);
     fv__free(checksums);

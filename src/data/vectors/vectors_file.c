@@ -1,5 +1,8 @@
-/* file.c - word vectors in files: safetensors with a list of words beside it, and the text formats of word2vec,
- * fastText and GloVe (a line of two numbers first, or none). */
+/* file.c - word vectors in files: safetensors, and the text formats of word2vec, fastText and GloVe (a line of two
+ * numbers first, or none).
+ *
+ * Vectors and words are two tensors of one file, so that a full disk or a kill cannot leave the words of one run beside
+ * the vectors of another. Files of earlier versions have their words in PATH.vocab.txt. */
 #include "data/vectors/vectors.h"
 #include "fovea/files.h"
 
@@ -7,36 +10,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char tensor_name[] = "vectors";
+static const char vectors_name[] = "vectors", words_name[] = "words"; /* (words, dim); U8, a line for each word */
 
-static fv_status words_path(char **out, const char *path) {
-    fv__buf buf = {0};
-    fv__buf_printf(&buf, "%s.vocab.txt", path);
-    fv_status status = fv__buf_status(&buf);
-    *out = status == FV_OK ? fv__strdup(buf.data) : NULL;
-    fv__buf_free(&buf);
-    return status == FV_OK && !*out ? FV_NO_RESOURCES : status;
+static fv_status list_words(fv__buf *text, const fv_vectors *v, const char *path) {
+    for (int64_t i = 0; i < v->count; i++) {
+        if (strpbrk(v->word[i], "\r\n"))
+            return fv__fail(FV_USAGE, "%s: words to be saved\n  expected words without line breaks\n  found:   one",
+                            path);
+        fv__buf_text(text, v->word[i]);
+        fv__buf_add(text, "\n", 1);
+    }
+    return fv__buf_status(text);
 }
 
 fv_status fv_vectors_save(const fv_vectors *v, const char *path) {
-    char *beside = NULL;
     fv__buf text = {0};
-    for (int64_t i = 0; i < v->count; i++) {
-        if (strpbrk(v->word[i], "\r\n")) {
-            fv__buf_free(&text);
-            return fv__fail(FV_USAGE, "%s: words to be saved\n  expected words without line breaks\n  found:   one",
-                            path);
-        }
-        fv__buf_text(&text, v->word[i]);
-        fv__buf_add(&text, "\n", 1);
-    }
-    fv_named_tensor tensor = {tensor_name, fv_tensor_2d((void *)(uintptr_t)v->data, FV_F32, v->count, v->dim)};
-    fv_status status = fv__buf_status(&text);
-    if (status == FV_OK) status = words_path(&beside, path);
-    if (status == FV_OK) status = fv__write_file(beside, text.data, text.size);
-    if (status == FV_OK) status = fv_safetensors_write(path, &tensor, 1, NULL);
+    fv_status status = list_words(&text, v, path);
+    fv_named_tensor both[2] = {
+        {vectors_name, fv_tensor_2d((void *)(uintptr_t)v->data, FV_F32, v->count, v->dim)},
+        {words_name, fv_tensor_1d(text.data, FV_U8, (int64_t)text.size)},
+    };
+    if (status == FV_OK) status = fv_safetensors_write(path, both, 2, NULL);
     fv__buf_free(&text);
-    fv__free(beside);
     return status;
 }
 
@@ -76,24 +71,41 @@ static fv_status build_from_tensor(fv_vectors **vectors, const fv_tensor *t, con
     return status;
 }
 
-static fv_status read_words(char **text, const char *path) {
-    char *beside = NULL;
+/* A copy that ends in NUL, to be cut. */
+static fv_status copy_words(char **text, const void *bytes, size_t size, const char *where) {
+    if (fv__utf8_valid(bytes, size) < size || memchr(bytes, 0, size))
+        return fv__fail(FV_BAD_DATA,
+                        "%s: the words of the vectors\n  expected one word a line, in UTF-8\n  found:   other bytes",
+                        where);
+    if (!(*text = fv__alloc(size + 1))) return FV_NO_RESOURCES;
+    memcpy(*text, bytes, size);
+    return FV_OK;
+}
+
+static fv_status read_words_beside(char **text, const char *path) {
+    fv__buf beside = {0};
     fv__file file;
-    FV_TRY(words_path(&beside, path));
-    fv_status status = fv__file_read(&file, beside);
+    fv__buf_printf(&beside, "%s.vocab.txt", path);
+    fv_status status = fv__buf_status(&beside);
+    if (status == FV_OK) status = fv__file_read(&file, beside.data);
     if (status == FV_OK) {
-        if (fv__utf8_valid(file.data, file.size) < file.size || memchr(file.data, 0, file.size))
-            status = fv__fail(
-                FV_BAD_DATA,
-                "%s: the words of the vectors\n  expected one word a line, in UTF-8\n  found:   other bytes", beside);
-        else if (!(*text = fv__alloc(file.size + 1)))
-            status = FV_NO_RESOURCES;
-        else
-            memcpy(*text, file.data, file.size);
+        status = copy_words(text, file.data, file.size, beside.data);
         fv__file_free(&file);
     }
-    fv__free(beside);
+    fv__buf_free(&beside);
     return status;
+}
+
+static fv_status read_words(char **text, const fv_tensor_file *file, const char *path) {
+    fv_tensor words;
+    if (!fv_tensor_file_has(file, words_name)) return read_words_beside(text, path);
+    FV_TRY(fv_tensor_file_find(file, words_name, &words));
+    if (words.dtype != FV_U8 || words.rank != 1)
+        return fv__fail(FV_BAD_DATA,
+                        "%s: tensor \"%s\"\n  expected u8 and one axis: a line of text for each word\n"
+                        "  found:   %s and %d axes",
+                        path, words_name, fv_dtype_name(words.dtype), words.rank);
+    return copy_words(text, words.data, (size_t)words.dim[0], path);
 }
 
 static fv_status load_tensors(fv_vectors **vectors, const char *path) {
@@ -103,9 +115,9 @@ static fv_status load_tensors(fv_vectors **vectors, const char *path) {
     const char **words = NULL;
     int64_t count = 0;
     FV_TRY(fv_tensor_file_open(&file, path));
-    fv_status status = fv_tensor_file_find(file, tensor_name, &tensor);
+    fv_status status = fv_tensor_file_find(file, vectors_name, &tensor);
     if (status == FV_OK) status = fv_tensor_file_check_finite(file);
-    if (status == FV_OK) status = read_words(&text, path);
+    if (status == FV_OK) status = read_words(&text, file, path);
     if (status == FV_OK) status = cut_lines(text, &words, &count);
     if (status == FV_OK) status = build_from_tensor(vectors, &tensor, words, count, path);
     fv__free(words);
@@ -228,7 +240,7 @@ static fv_status load_text(fv_vectors **vectors, const char *path, const fv__fil
 fv_status fv_vectors_load(fv_vectors **vectors, const char *path) {
     fv__file file;
     *vectors = NULL;
-    FV_TRY(fv__file_map(&file, path));
+    FV_TRY(fv__file_read(&file, path));
     bool tensors = file.size > 8 && file.data[8] == '{' && !file.data[7];
     fv_status status = tensors ? FV_OK : load_text(vectors, path, &file);
     fv__file_free(&file);

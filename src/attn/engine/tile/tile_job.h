@@ -51,11 +51,9 @@ static T(job) T(job_of)(const fv__run *run, bool backward) {
     job.sinks = x->t[FV_SINKS].rank ? x->t[FV_SINKS].data : NULL;
     job.scale2 = (R)(plan->options.scale * log2e), job.cap2 = (R)(plan->options.softcap * log2e);
     job.dropout = plan->options.dropout;
-    job.prefetches = plan->batch *
-                         (plan->heads * plan->q_len * (plan->d_qk + plan->d_v) +
-                          plan->kv_heads * plan->k_len * (plan->d_qk + plan->d_v)) *
-                         (int64_t)sizeof(R) >
-                     FV_TILE_NEAR;
+    const double rows = (double)plan->heads * (double)plan->q_len + (double)plan->kv_heads * (double)plan->k_len;
+    job.prefetches =
+        (double)plan->batch * rows * (double)(plan->d_qk + plan->d_v) * (double)sizeof(R) > (double)FV_TILE_NEAR;
     job.banded = plan->window_left >= 0 || plan->window_right >= 0;
     T(list_scores)(&job);
     return job;

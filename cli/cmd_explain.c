@@ -34,6 +34,15 @@ static fv_status resolve(void) {
     return FV_OK;
 }
 
+/* The folder's own name, without the folders it is in. */
+static char *run_name(const char *folder) {
+    size_t end = strlen(folder);
+    while (end > 1 && folder[end - 1] == '/') end--;
+    size_t start = end;
+    while (start > 0 && folder[start - 1] != '/') start--;
+    return cli_keep(cli_text("%.*s", (int)(end - start), folder + start));
+}
+
 /* Attributions as a table: one row a token. */
 static void print_table(const fv_explanation *e, cli_format format) {
     const char *columns[18] = {"token"};
@@ -88,6 +97,7 @@ static fv_status run(void) {
     fv_status status = cli_picture_check(o.output);
     if (status == FV_OK) status = cli_model_load(&model, o.model);
     if (status == FV_OK) status = read_text(&text, &size);
+    if (status == FV_OK && !what.name) what.name = run_name(o.model);
     if (status == FV_OK) status = fv_explain(&e, model, text, size, &what);
     if (status == FV_OK) status = fv_explanation_add_note(e, "command", cli_command_line_text());
     if (status == FV_OK) status = show(e);

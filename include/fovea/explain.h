@@ -27,6 +27,7 @@ typedef struct fv_explain_token {
     int32_t word;       /* pieces of a word share the number, ascending; -1: no word. In a script without spaces (Han,
                          * kana, Thai ...) a sequence makes each token a word of its own */
     bool special;       /* [CLS], [SEP] ... */
+    bool unknown;       /* not in the vocabulary: the model saw its unknown token */
 } fv_explain_token;
 
 /* What sits on an axis of a map. Without a text the positions have only their pieces as captions. */
@@ -106,6 +107,7 @@ typedef struct fv_explain_options {
     const char *of_class; /* explain this class; NULL: the predicted one */
     const char *heads;    /* "0,2-3" layers, "3:*,11:2" heads; NULL: all */
     bool gradients;       /* gradient attributions */
+    const char *name;     /* what the model is called in headings; NULL: its kind */
 } fv_explain_options;
 FV_API const fv_option *fv_explain_option_rows(void);
 

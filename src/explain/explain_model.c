@@ -22,6 +22,8 @@ const fv_option *fv_explain_option_rows(void) {
                                       "attention maps to keep: layers \"0,2-3\" or heads \"3:*,11:2\""},
                                      {"gradients", FV_OPT_BOOL, offsetof(fv_explain_options, gradients), "true", 0, 0,
                                       NULL, "also compute what each word did to the class's score"},
+                                     {"name", FV_OPT_STRING, offsetof(fv_explain_options, name), NULL, 0, 0, "NAME",
+                                      "what the model is called in headings"},
                                      {0}};
     return rows;
 }
@@ -70,6 +72,19 @@ static fv_status take_memory(work *w) {
 
 /* ---- the text and the prediction */
 
+/* What the model did not see is said before anything it saw is looked at. */
+static fv_status warn(const fv_explain_sequence *s) {
+    fv__buf unread = {0}, unknown = {0};
+    fv__unread_sentence(&unread, s);
+    fv__unknown_sentence(&unknown, s);
+    if (unread.size) fv__log(FV_LOG_WARN, "%s", unread.data);
+    if (unknown.size) fv__log(FV_LOG_WARN, "%s", unknown.data);
+    fv_status status = unread.failed || unknown.failed ? FV_NO_RESOURCES : FV_OK;
+    fv__buf_free(&unread);
+    fv__buf_free(&unknown);
+    return status;
+}
+
 static fv_status add_tokens(work *w, size_t size) {
     const fv_trace *t = w->trace;
     const fv_tokens *from = t->tokens;
@@ -79,11 +94,14 @@ static fv_status add_tokens(work *w, size_t size) {
     for (int64_t i = 0; i < from->count; i++) {
         bool special = from->word[i] < 0 && from->start[i] == from->end[i];
         const char *piece = tokenizer ? fv_tokenizer_token(tokenizer, from->id[i]) : NULL;
-        token[i] = (fv_explain_token){piece ? piece : "", from->start[i], from->end[i], from->word[i], special};
+        bool unknown = tokenizer && from->id[i] == fv_tokenizer_special(tokenizer).unk && from->end[i] > from->start[i];
+        token[i] =
+            (fv_explain_token){piece ? piece : "", from->start[i], from->end[i], from->word[i], special, unknown};
     }
     fv_status status = fv_explanation_add_sequence(w->e, "input", t->text, size, token, from->count, NULL);
     if (status == FV_OK) w->e->sequence[0].truncated = t->cut;
     fv__free(token);
+    if (status == FV_OK) status = warn(&w->e->sequence[0]);
     return status;
 }
 
@@ -322,7 +340,7 @@ static fv_status fill(work *w, size_t size, const fv_explain_options *options) {
 }
 
 /* The heading: how the text begins. */
-static fv_status create(work *w, const char *text, size_t size) {
+static fv_status create(work *w, const char *text, size_t size, const char *name) {
     enum { COLUMNS = 64 };
     fv__buf plain = {0}, title = {0};
     fv__plain_text(&plain, text, size < 4 * COLUMNS ? size : 4 * COLUMNS);
@@ -334,7 +352,7 @@ static fv_status create(work *w, const char *text, size_t size) {
     fv_status status = plain.failed || title.failed ? FV_NO_RESOURCES : FV_OK;
     if (status == FV_OK)
         status = fv_explanation_create(&w->e, title.size ? title.data : "(empty text)",
-                                       fv_model_kind_of(w->trace->model)->name);
+                                       name ? name : fv_model_kind_of(w->trace->model)->name);
     fv__buf_free(&plain);
     fv__buf_free(&title);
     return status;
@@ -356,7 +374,7 @@ fv_status fv_explain(fv_explanation **out, const fv_model *model, const char *te
         w.has_weights = w.trace->layers > 0 && mechanism_has_weights(shown->mechanism);
         const char *pool = shown->pooling;
         w.has_pool = w.trace->pooling_weights && pool && strstr(pool, "attention");
-        status = create(&w, text, size);
+        status = create(&w, text, size, options ? options->name : NULL);
     }
     if (status == FV_OK) status = fill(&w, size, options ? options : &standard);
     fv__head_choice_free(&w.choice);

@@ -117,7 +117,7 @@ static void write_title(const fv__figure *f, fv__buf *line) {
         fv__head_title(line, f->map, f->head);
     else
         fv__buf_text(line, f->side[0]->caption);
-    if (f->e->kind[0]) fv__buf_printf(line, "  (%s)", f->e->kind);
+    if (f->e->model[0]) fv__buf_printf(line, "  (%s)", f->e->model);
 }
 
 static void write_subtitle(const fv__figure *f, fv__buf *line) {

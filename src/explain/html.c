@@ -99,6 +99,9 @@ static void add_starts(fv__buf *out, const fv_explain_sequence *s) {
     fv__buf_text(out, "],\"special\":[");
     for (int64_t i = 0, n = 0; i < s->count; i++)
         if (s->token[i].special) fv__buf_printf(out, "%s%lld", n++ ? "," : "", (long long)i);
+    fv__buf_text(out, "],\"unknown\":[");
+    for (int64_t i = 0, n = 0; i < s->count; i++)
+        if (s->token[i].unknown) fv__buf_printf(out, "%s%lld", n++ ? "," : "", (long long)i);
     fv__buf_text(out, "],\"piece\":[");
     for (int64_t i = 0; i < s->count; i++) {
         comma(out, i);
@@ -138,24 +141,34 @@ static void add_attribution(fv__buf *out, const fv_explanation *e, const fv_attr
 
 /* ---- maps */
 
+/* What a statistic needs to mean something. */
+typedef enum needs { ANY_MAP, SAME_AXES, SPECIALS } needs;
 static const struct {
     const char *id, *caption, *unit, *about;
     size_t offset;
+    needs needs;
 } statistics[] = {
-#define STAT(id, field, caption, unit, about) \
-    { id, caption, unit, about, offsetof(fv_head_stats, field) }
-    STAT("entropy", entropy_bits, "Entropy", "bits", "how spread out the rows are, on average"),
-    STAT("focus", entropy, "Entropy, relative", "share",
+#define STAT(id, field, needs, caption, unit, about) \
+    { id, caption, unit, about, offsetof(fv_head_stats, field), needs }
+    STAT("entropy", entropy_bits, ANY_MAP, "Entropy", "bits", "how spread out the rows are, on average"),
+    STAT("focus", entropy, ANY_MAP, "Entropy, relative", "share",
          "entropy as a share of the largest possible over the visible keys"),
-    STAT("diagonal", diagonal, "Own position", "share", "weight on the query's own position"),
-    STAT("previous", previous, "Previous", "share", "weight on the position before the query"),
-    STAT("next", next, "Next", "share", "weight on the position after the query"),
-    STAT("first", first, "First", "share", "weight on the first position"),
-    STAT("special", special, "Special tokens", "share", "weight on tokens that are not in the text"),
-    STAT("distance", distance, "Distance", "tokens", "mean distance between query and key"),
-    STAT("max", max, "Largest", "share", "largest weight of a row"),
+    STAT("diagonal", diagonal, SAME_AXES, "Own position", "share", "weight on the query's own position"),
+    STAT("previous", previous, SAME_AXES, "Previous", "share", "weight on the position before the query"),
+    STAT("next", next, SAME_AXES, "Next", "share", "weight on the position after the query"),
+    STAT("first", first, SAME_AXES, "First", "share", "weight on the first position"),
+    STAT("special", special, SPECIALS, "Special tokens", "share", "weight on tokens that are not in the text"),
+    STAT("distance", distance, SAME_AXES, "Distance", "tokens", "mean distance between query and key"),
+    STAT("max", max, ANY_MAP, "Largest", "share", "largest weight of a row"),
 #undef STAT
 };
+
+static bool means_something(needs what, const fv_explanation *e, const fv_explain_map *map) {
+    bool specials = false;
+    const fv_explain_sequence *key = &e->sequence[map->key];
+    for (int64_t i = 0; i < key->count; i++) specials |= key->token[i].special;
+    return what == SAME_AXES ? map->query == map->key && key->count > 1 : what == SPECIALS ? specials : true;
+}
 
 static void add_heads(fv__buf *out, const fv_explain_map *map) {
     fv__buf_text(out, ",\n \"heads\":[");
@@ -179,11 +192,15 @@ static void add_heads(fv__buf *out, const fv_explain_map *map) {
     fv__buf_text(out, "]");
 }
 
-static void add_statistics(fv__buf *out, const fv_explain_map *map) {
+/* Where rows do not sum to one, weights are no shares: their numbers have no unit. */
+static void add_statistics(fv__buf *out, const fv_explanation *e, const fv_explain_map *map) {
     fv__buf_text(out, ",\n \"stats\":[");
-    for (size_t s = 0; s < sizeof statistics / sizeof *statistics; s++) {
+    for (size_t s = 0, count = 0; s < sizeof statistics / sizeof *statistics; s++) {
+        if (!means_something(statistics[s].needs, e, map)) continue;
+        bool share = !strcmp(statistics[s].unit, "share") && strcmp(statistics[s].id, "focus") != 0;
         fv__buf_printf(out, "%s{\"id\":\"%s\",\"caption\":\"%s\",\"unit\":\"%s\",\"about\":\"%s\",\"values\":[",
-                       s ? "," : "", statistics[s].id, statistics[s].caption, statistics[s].unit, statistics[s].about);
+                       count++ ? "," : "", statistics[s].id, statistics[s].caption,
+                       share && !map->normalised ? "" : statistics[s].unit, statistics[s].about);
         for (int64_t n = 0; n < map->heads; n++) {
             double value;
             memcpy(&value, (const char *)&map->head[n].stats + statistics[s].offset, sizeof value);
@@ -220,7 +237,7 @@ static void add_map(fv__buf *out, const fv_explanation *e, const fv_explain_map 
     if (blocks->top) fv__buf_printf(out, ",\"top\":%lld", (long long)blocks->top);
     add_peaks(out, e, map);
     add_heads(out, map);
-    add_statistics(out, map);
+    add_statistics(out, e, map);
     fv__buf_text(out, "}");
 }
 

@@ -150,6 +150,36 @@ void fv__head_title(fv__buf *out, const fv_explain_map *map, const fv_explain_he
         fv__buf_text(out, map->caption);
 }
 
+void fv__unread_sentence(fv__buf *out, const fv_explain_sequence *s) {
+    int64_t read = 0;
+    for (int64_t i = 0; i < s->count; i++)
+        if (s->token[i].end > read) read = s->token[i].end;
+    if (s->truncated && read < (int64_t)s->size)
+        fv__buf_printf(out, "the model read the first %lld tokens; the last %lld of %zu bytes were cut off",
+                       (long long)s->count, (long long)s->size - read, s->size);
+}
+
+void fv__unknown_sentence(fv__buf *out, const fv_explain_sequence *s) {
+    enum { NAMED = 5 };
+    int64_t unknown = 0;
+    fv__buf names = {0};
+    for (int64_t i = 0; i < s->count; i++) {
+        if (!s->token[i].unknown || unknown++ >= NAMED) continue;
+        fv__buf raw = {0};
+        fv__token_caption(&raw, s, i);
+        fv__buf_text(&names, unknown > 1 ? ", \"" : "\"");
+        fv__plain_text(&names, raw.data ? raw.data : "", raw.size);
+        fv__buf_text(&names, "\"");
+        names.failed |= raw.failed;
+        fv__buf_free(&raw);
+    }
+    if (unknown)
+        fv__buf_printf(out, "%lld of %lld tokens are not in the vocabulary: %s%s", (long long)unknown,
+                       (long long)s->count, names.data ? names.data : "", unknown > NAMED ? " ..." : "");
+    out->failed |= names.failed;
+    fv__buf_free(&names);
+}
+
 int32_t fv__explained_class(const fv_explanation *e) {
     for (int a = 0; a < e->attributions; a++)
         if (e->attribution[a].of_class >= 0) return e->attribution[a].of_class;

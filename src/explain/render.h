@@ -34,6 +34,10 @@ fv_status fv__parse_bytes(const char *text, size_t *bytes);
 /* "Layer 3, head 7", "Rollout", "Self-attention". Appends. */
 void fv__head_title(fv__buf *out, const fv_explain_map *map, const fv_explain_head *head);
 
+/* What the model did not see of a text, in a sentence; nothing when it saw all. Append. */
+void fv__unread_sentence(fv__buf *out, const fv_explain_sequence *sequence);
+void fv__unknown_sentence(fv__buf *out, const fv_explain_sequence *sequence);
+
 /* The class the explanation speaks about, -1 when there is none. */
 int32_t fv__explained_class(const fv_explanation *e);
 

@@ -164,6 +164,20 @@ static void heads(const fv__term *t, const fv_explain_map *map) {
 
 /* ---- the whole */
 
+/* What the model did not see, before what it saw. */
+static fv_status limits(const fv__term *t, const fv_explain_sequence *s) {
+    fv__buf unread = {0}, unknown = {0};
+    fv__unread_sentence(&unread, s);
+    fv__unknown_sentence(&unknown, s);
+    if (unread.size) fv__term_line(t, unread.data);
+    if (unknown.size) fv__term_line(t, unknown.data);
+    if (unread.size || unknown.size) fv__buf_text(t->out, "\n");
+    fv_status status = unread.failed || unknown.failed ? FV_NO_RESOURCES : FV_OK;
+    fv__buf_free(&unread);
+    fv__buf_free(&unknown);
+    return status;
+}
+
 static fv_status view(const fv__term *t) {
     const fv_attribution *side[2];
     fv__side_by_side(t->e, side);
@@ -171,6 +185,7 @@ static fv_status view(const fv__term *t) {
         classes(t);
     else
         fv__term_heading(t, t->e->title);
+    if (t->e->sequences > 0) FV_TRY(limits(t, &t->e->sequence[0]));
     if (side[0]) FV_TRY(fv__term_texts(t, side));
     if (side[0] && t->options->top > 0) FV_TRY(words(t, side));
     if (t->e->maps == 0 && !t->options->matrix) return FV_OK;

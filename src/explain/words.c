@@ -6,19 +6,6 @@
 
 /* ---- scripts without spaces: what a tokenizer calls a word is then a whole clause */
 
-static bool is_unspaced(int32_t code) {
-    static const int32_t block[][2] = {
-        {0x0E00, 0x0EFF}, /* Thai, Lao */ {0x0F00, 0x109F},    /* Tibetan, Burmese */
-        {0x1780, 0x17FF}, /* Khmer */ {0x19E0, 0x19FF},        /* Khmer symbols */
-        {0x2E80, 0x312F},                                      /* radicals, punctuation, kana, bopomofo */
-        {0x31A0, 0x31FF}, /* more of them */ {0xFF01, 0xFF9F}, /* full and half width */
-    };
-    if (fv__is_cjk(code)) return true;
-    for (size_t i = 0; i < sizeof block / sizeof *block; i++)
-        if (code >= block[i][0] && code <= block[i][1]) return true;
-    return false;
-}
-
 /* Whether a word ends between two tokens that the tokenizer gave one number. */
 static bool parts_here(const fv_explain_sequence *s, const fv_explain_token *a, const fv_explain_token *b) {
     if (a->start == a->end || b->start == b->end || b->start < a->end) return false;
@@ -27,7 +14,8 @@ static bool parts_here(const fv_explain_sequence *s, const fv_explain_token *a, 
     while (last > a->start && ((unsigned char)s->text[last] & 0xC0) == 0x80) last--;
     int32_t before = fv__utf8_next(s->text + last, (size_t)(a->end - last), &length, NULL);
     int32_t after = fv__utf8_next(s->text + b->start, s->size - (size_t)b->start, &length, NULL);
-    return (is_unspaced(before) || is_unspaced(after)) && !fv__is_mark(after);
+    bool joined = fv__is_mark(after) || before == 0x200D || after == 0x200D; /* emoji made of several */
+    return !joined && (fv__stands_alone(before) || fv__stands_alone(after));
 }
 
 void fv__part_words(fv_explain_sequence *s) {
@@ -71,6 +59,7 @@ static fv_status join_tokens(fv_explain_token *to, fv__buf *caption, const fv_ex
     for (int64_t i = from; i < until; i++) {
         const fv_explain_token *t = &s->token[i];
         fv__buf_text(caption, t->piece);
+        to->unknown |= t->unknown;
         if (t->start == t->end) continue;
         bool first = to->start == to->end;
         if (first || t->start < to->start) to->start = t->start;

@@ -188,6 +188,21 @@ case text never reaches the page unescaped
 do fovea explain "$FIX/transformer" '<script>alert(1)</script> <b>goal</b>' -o a.html && ! grep -q '<script>alert(1)' a.html && ! grep -q '<b>goal' a.html && echo escaped
 out escaped
 
+case words that the model does not know are said
+do fovea explain "$FIX/transformer" 'goal zorgblat' -o a.html -o a.txt; head -n 6 a.txt; grep -c '"unknown":\[1\]' a.html
+err fovea: warning: 1 of 2 tokens are not in the vocabulary: "zorgblat"
+out 1 of 2 tokens are not in the vocabulary: "zorgblat"
+out 1
+
+case a text that is cut is said
+do for i in 1 2 3 4 5 6 7 8 9 10; do printf 'goal team vote law '; done > t; for i in 1 2 3 4 5 6 7 8 9 10; do cat t t t; done | fovea explain "$FIX/transformer" -o a.txt; grep -c 'bytes were cut off' a.txt
+err~ fovea: warning: the model read the first
+out 1
+
+case the heading says the run's name
+do model transformer; fovea explain m/ 'goal team' -o a.html -o a.svg && grep -c '"model":{"name":"m"' a.html; grep -c '(m)' a.svg
+out 1
+
 case explain as a table
 do fovea explain "$FIX/transformer" 'goal team' --format tsv | head -n 1 | cut -f 1
 out token

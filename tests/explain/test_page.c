@@ -105,6 +105,24 @@ static void the_meta_says_what_is_there(void **state) {
     fv_explanation_free(e);
 }
 
+/* A query of another sequence has no position of its own among the keys. */
+static void statistics_mean_something(void **state) {
+    (void)state;
+    const float w[6] = {.5f, .25f, .25f, .25f, .25f, .5f};
+    fv_explanation *e;
+    assert_int_equal(fv_explanation_of(&e, "t", w, 1, 1, 2, 3, NULL, NULL), FV_OK);
+    fv__buf page = rendered(e, "html", NULL);
+    fv__json *meta = meta_of(&page), *stats = fv__json_get(fv__json_at(fv__json_get(meta, "maps"), 0), "stats");
+    assert_int_equal(fv__json_count(stats), 3);
+    for (size_t s = 0; s < 3; s++) {
+        const char *id = fv__json_text(fv__json_get(fv__json_at(stats, s), "id"));
+        assert_true(!strcmp(id, "entropy") || !strcmp(id, "focus") || !strcmp(id, "max"));
+    }
+    fv__json_free(meta);
+    fv__buf_free(&page);
+    fv_explanation_free(e);
+}
+
 /* Hundreds of classes: the probable ones, and those something speaks about. */
 static void few_of_many_classes_are_sent(void **state) {
     (void)state;
@@ -265,10 +283,11 @@ static void sizes_are_read_with_units(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_hostile_in_the_page),     cmocka_unit_test(the_meta_says_what_is_there),
-        cmocka_unit_test(few_of_many_classes_are_sent),    cmocka_unit_test(small_maps_travel_exactly),
-        cmocka_unit_test(whole_blocks_keep_their_promise), cmocka_unit_test(a_page_keeps_its_budget),
-        cmocka_unit_test(thumbnails_keep_thin_lines),      cmocka_unit_test(sizes_are_read_with_units),
+        cmocka_unit_test(nothing_hostile_in_the_page),  cmocka_unit_test(the_meta_says_what_is_there),
+        cmocka_unit_test(few_of_many_classes_are_sent), cmocka_unit_test(statistics_mean_something),
+        cmocka_unit_test(small_maps_travel_exactly),    cmocka_unit_test(whole_blocks_keep_their_promise),
+        cmocka_unit_test(a_page_keeps_its_budget),      cmocka_unit_test(thumbnails_keep_thin_lines),
+        cmocka_unit_test(sizes_are_read_with_units),
     };
     return cmocka_run_group_tests_name("explain_page", tests, NULL, NULL);
 }

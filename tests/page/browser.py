@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from axe_playwright_python.sync_playwright import Axe
 
 FOLDER, BROWSER = sys.argv[1], sys.argv[2]
-VIEWS = ["prediction", "heads", "matrix", "text"]
+VIEWS = ["prediction", "heads", "matrix", "text", "lines"]
 with open(os.path.join(FOLDER, "small.json")) as f:
     SMALL = json.load(f)
 

@@ -1,5 +1,5 @@
 """Drives the explorer page in a real browser: check_page.py PAGES_DIR BROWSER. Screenshots are left in PAGES_DIR."""
-import csv, io, json, os, re, shutil, struct, subprocess, sys, tempfile, time, traceback
+import csv, glob, html, io, json, os, re, shutil, struct, subprocess, sys, tempfile, time, traceback
 import xml.etree.ElementTree as ElementTree
 from playwright.sync_api import sync_playwright
 import make_page
@@ -7,6 +7,7 @@ from browser import (BROWSER, FOLDER, SMALL, VIEWS, axis, equal, merged, near, o
                      text, until, weight_shown)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ONLY = os.environ.get("PAGE_ONLY", "") # a part of a name: these checks alone
 ASSETS, EMBED = os.path.join(HERE, "../../src/explain/page"), os.path.join(HERE, "../../tools/embed")
 CHECKS = []
 
@@ -134,7 +135,9 @@ def saved_pictures_are_pictures(browser):
             settled(page)
             svg = saved(page, "svg")
             names = {node.tag.split("}")[1] for node in ElementTree.fromstring(svg).iter()}
-            assert names <= {"svg", "rect", "text", "image"} and "text" in names, names
+            assert names <= {"svg", "rect", "text", "image", "path"} and "text" in names, names
+            if view in ("matrix", "text", "heads"):
+                assert b"pale is an even share" in svg, "a legend in the picture of " + view
             png = saved(page, "png")
             equal(png[:8], b"\x89PNG\r\n\x1a\n")
             width, height = struct.unpack(">II", png[16:24])
@@ -151,14 +154,15 @@ def saved_pictures_are_pictures(browser):
 def keyboard_reaches_everything(browser):
     with opened(browser, "small.html") as page:
         settled(page)
-        for key, view in (("2", "heads"), ("3", "matrix"), ("4", "text"), ("1", "prediction")):
+        for key, view in (("2", "heads"), ("3", "matrix"), ("4", "text"), ("5", "lines"), ("1", "prediction")):
             page.keyboard.press(key)
             equal(state(page)["v"], view, "key " + key)
             assert page.locator("#panel-" + view).is_visible()
         page.keyboard.press("ArrowRight")
         equal(state(page)["v"], "heads", "arrow on the tabs")
         page.keyboard.press("End")
-        equal(state(page)["v"], "text", "End on the tabs")
+        equal(state(page)["v"], "lines", "End on the tabs")
+        page.keyboard.press("4")
         before = state(page)
         for key, name, value in (("]", "L", "2"), ("[", "L", "1"), (".", "H", "3"), (",", "H", "2")):
             page.keyboard.press(key)
@@ -351,11 +355,238 @@ def model_without_attention_shows_its_prediction(browser):
             page.keyboard.press(key)
         assert page.locator("aside").is_hidden() and page.locator("#panel-prediction").is_visible()
         assert b"weights" in saved(page, "csv")
-        page.locator("[data-save=npy]").click()
-        page.wait_for_timeout(100)
-        assert "no matrix" in text(page, "#save-done")
+        npy = saved(page, "npy")
+        assert ("(1, %d)" % len(axis(False, True))).encode() in npy, npy[:128]
         page.keyboard.press("Escape")
         report(page, "linear")
+
+
+# ---- what it says about what it shows
+
+@check
+def uniform_attention_is_pale_and_said(browser):
+    colours = []
+    for scale in ("linear", "log", "sqrt"):
+        with opened(browser, "uniform.html", "v=matrix&L=0&H=0&words=0&scale=" + scale) as page:
+            settled(page)
+            assert "Nearly uniform" in text(page, "#matrix-uniform")
+            assert "nearly uniform" in text(page, "#row-caption")
+            colours.append(page.evaluate("(() => { const c = document.getElementById('canvas'); return Array.from("
+                                         "c.getContext('2d').getImageData(c.height - 40, c.height - 40, 1, 1).data) })()"))
+            page.keyboard.press("2")
+            settled(page)
+            assert "1 of 2 heads attend nearly uniformly" in text(page, "#heads-lead"), text(page, "#heads-lead")
+    assert min(colours[0][:3]) > 195, colours
+    equal(colours[1:], colours[:1] * 2, "the even share by scales")
+
+
+@check
+def what_was_not_seen_is_said_in_every_view(browser):
+    for view in ("heads", "matrix", "text", "lines"):
+        with opened(browser, "uniform.html", "v=" + view) as page:
+            settled(page)
+            said = text(page, "#limits")
+            assert "bytes were cut off" in said and "2 of 12 tokens are not in the vocabulary" in said and "‘two’" in said, said
+            assert page.locator("#limits").is_visible()
+    with opened(browser, "small.html") as page:
+        settled(page)
+        assert page.locator("#limits").is_hidden()
+
+
+@check
+def right_to_left_text_runs_right_to_left(browser):
+    with opened(browser, "hebrew.html", "v=text") as page:
+        settled(page)
+        equal(page.locator("#words-box").get_attribute("dir"), "rtl")
+        places = page.evaluate("Array.from(document.querySelectorAll('#words-box .word:not(.special)'), (w) => w.getBoundingClientRect().left)")
+        equal(places, sorted(places, reverse=True), "words from right to left")
+        box = page.locator("#words-box").bounding_box()
+        assert places[0] > box["x"] + box["width"] / 2, "the first word is at the right"
+        page.locator("#words-box .word").nth(1).click()
+        page.keyboard.press("ArrowLeft")
+        equal(state(page)["q"], "2", "left is onwards")
+        with open(os.path.join(FOLDER, "saved-hebrew.svg"), "wb") as f:
+            f.write(saved(page, "svg"))
+
+
+@check
+def bars_of_the_row_start_at_one_place(browser):
+    with opened(browser, "small.html", "v=matrix&L=1&H=2&q=5") as page:
+        settled(page)
+        lefts = page.evaluate("Array.from(document.querySelectorAll('.weight-track'), (e) => Math.round(e.getBoundingClientRect().left))")
+        assert len(lefts) > 5 and len(set(lefts)) == 1, lefts
+
+
+@check
+def a_search_without_a_match_is_seen(browser):
+    with opened(browser, "small.html", "v=text") as page:
+        settled(page)
+        page.keyboard.press("/")
+        page.keyboard.type("zebra")
+        assert page.locator("#found").is_visible()
+        equal(text(page, "#found"), "no word matches")
+        page.locator("#find").fill("game")
+        assert "match 1 of" in text(page, "#found"), text(page, "#found")
+
+
+@check
+def prediction_numbers_are_the_values_per_word(browser):
+    with opened(browser, "small.html", "v=prediction") as page:
+        settled(page)
+        npy = saved(page, "npy")
+        size = struct.unpack("<H", npy[8:10])[0]
+        count = len(axis())
+        assert ("(2, %d)" % count).encode() in npy[:10 + size], npy[:100]
+        values = SMALL["meta"]["attributions"][1]["values"]
+        found = struct.unpack("<%df" % (2 * count), npy[10 + size:])
+        for i, unit in enumerate(axis()):
+            near(found[count + i], sum(values[k] for k in unit), 1e-6, "value of word %d" % i)
+
+
+# ---- lines, and two side by side
+
+@check
+def lines_join_both_sides(browser):
+    with opened(browser, "wide.html", "v=lines&words=0") as page:
+        settled(page)
+        sizes = [len(make_page.sequence(t)["start"]) for t in ("die Katze sass", "the cat sat on a mat today")]
+        equal(page.locator("#lines-left li").count(), sizes[0], "queries")
+        equal(page.locator("#lines-right li").count(), sizes[1], "keys")
+        drawn = "Number(document.getElementById('lines-canvas').dataset.lines)"
+        one = page.evaluate(drawn)
+        assert one >= sizes[0], one
+        page.locator("#lit-all").click()
+        until(page, drawn + " > %d" % one)
+        equal(page.locator("#lit [aria-pressed=true]").count(), 2, "heads of a layer")
+        equal(state(page)["lit"], "0.1")
+        two = page.evaluate(drawn)
+        page.locator("#mass").fill("20")
+        until(page, drawn + " < %d" % two)
+        page.locator("#mass").fill("100")
+        until(page, drawn + " === %d" % (2 * sizes[0] * sizes[1]))
+        page.locator("#lines-left [tabindex='0']").focus()
+        page.keyboard.press("End")
+        equal(state(page)["q"], str(sizes[0] - 1))
+        page.keyboard.press("ArrowUp")
+        equal(state(page)["q"], str(sizes[0] - 2))
+        svg = saved(page, "svg")
+        equal(svg.count(b"<path"), 2 * sizes[0] * sizes[1], "lines of the picture")
+        page.keyboard.press("Escape")
+        page.locator("#lit button").first.click()
+        equal(state(page)["lit"], "1", "a head is switched off")
+
+
+@check
+def lines_keep_the_share_that_is_asked(browser):
+    with opened(browser, "small.html", "v=lines&L=0&H=4&words=0&mass=50&q=5") as page:
+        settled(page)
+        expected = 0
+        for row in SMALL["rows"][4]:
+            held = 0
+            for n, p in enumerate(sorted(row, reverse=True)):
+                if held >= 0.5 * sum(row) or n >= 24:
+                    break
+                held += p
+                expected += 1
+        found = page.evaluate("Number(document.getElementById('lines-canvas').dataset.lines)")
+        near(found, expected, 3, "lines that hold half of each row")
+
+
+@check
+def lines_of_a_long_text_are_few(browser):
+    with opened(browser, "big.html", "v=lines&words=0") as page:
+        settled(page)
+        until(page, "document.getElementById('lines-canvas').dataset.drawn !== undefined")
+        assert page.evaluate("Number(document.getElementById('lines-canvas').dataset.lines)") <= 24
+        assert page.evaluate("document.getElementById('lines-canvas').height") < 3000
+
+
+@check
+def two_matrices_side_by_side(browser):
+    with opened(browser, "small.html", "v=matrix&L=1&H=2&beside=0.3&q=4&k=6&words=0") as page:
+        settled(page)
+        assert page.locator("#beside-stage").is_visible()
+        left, right = page.locator("#canvas").bounding_box(), page.locator("#beside-canvas").bounding_box()
+        assert left["x"] + left["width"] <= right["x"], "one beside the other"
+        shown = float(re.search(r"here: ([\d.]+) %", text(page, "#beside-said")).group(1)) / 100
+        near(shown, SMALL["rows"][3][4][6], 1e-3, "the same cell of the other head")
+        page.locator("#beside").select_option("")
+        page.wait_for_timeout(80)
+        assert page.locator("#beside-stage").is_hidden()
+        page.locator("#beside").select_option("0.24")
+        page.wait_for_timeout(80)
+        equal(text(page, "#beside-title"), "Rollout")
+        page.locator("#canvas").focus()
+        page.keyboard.press("ArrowRight")
+        equal(state(page)["k"], "7")
+
+
+@check
+def every_head_is_in_sight_on_a_phone(browser):
+    for name, count in (("small.html", 29), ("big.html", 144)):
+        with opened(browser, name, "v=heads", width=390, height=800) as page:
+            settled(page)
+            boxes = page.evaluate("Array.from(document.querySelectorAll('#grid [role=gridcell]'), (e) => {const b = e.getBoundingClientRect(); return [b.left, b.right]})")
+            equal(len(boxes), count)
+            assert all(0 <= left and right <= 390 for left, right in boxes), [b for b in boxes if b[1] > 390][:3]
+
+
+# ---- languages
+
+def strings_of_the_page():
+    with open(os.path.join(ASSETS, "05-strings.js")) as f:
+        table = dict(json.loads("[%s, %s]" % pair) for pair in re.findall(r'^    ("(?:[^"\\]|\\.)*"): ("(?:[^"\\]|\\.)*"),$', f.read(), re.M))
+    used = set()
+    for name in sorted(os.listdir(ASSETS)):
+        with open(os.path.join(ASSETS, name)) as f:
+            source = f.read()
+        if name.endswith(".js"):
+            used |= {json.loads(s) for s in re.findall(r'(?<![\w.])t\(\s*("(?:[^"\\]|\\.)*")', source)}
+        if name.endswith(".html"):
+            used |= {html.unescape(s.strip()) for s in re.findall(r"data-t(?=[ >])[^>]*>([^<]*)<", source)}
+            used |= {s for tag in re.findall(r"<[^>]*data-t-label[^>]*>", source) for s in re.findall(r'aria-label="([^"]*)"', tag)}
+            used |= {s for tag in re.findall(r"<[^>]*data-t-placeholder[^>]*>", source) for s in re.findall(r'placeholder="([^"]*)"', tag)}
+    return table, used
+
+
+@check
+def both_languages_are_complete(browser):
+    table, used = strings_of_the_page()
+    assert len(table) > 200, len(table)
+    equal(sorted(used - set(table)), [], "texts of the page without Chinese")
+    library = ""
+    for name in glob.glob(os.path.join(HERE, "../../src/explain/*.c")) + [os.path.join(HERE, "../../cli/cmd_explain.c")]:
+        with open(name) as f:
+            library += re.sub(r'"\s*\n\s*"', "", f.read())
+    captions = set(re.findall(r'STAT\("\w+", \w+, \w+, "([^"]*)", "(?:[^"]*)",\s*"(?:[^"]*)"\)', library))
+    captions |= set(re.findall(r'STAT\("\w+", \w+, \w+, "(?:[^"]*)", "(?:[^"]*)",\s*"([^"]*)"\)', library))
+    assert len(captions) >= 18, captions
+    equal(sorted(captions - set(table)), [], "captions of statistics without Chinese")
+    equal([k for k in set(table) - used if '"%s"' % k not in library and k not in ("combined",)], [], "texts that nothing says")
+    for english, chinese in table.items():
+        equal(sorted(re.findall(r"\{\d\}", english)), sorted(re.findall(r"\{\d\}", chinese)), "places of " + english)
+
+
+@check
+def the_page_speaks_the_readers_language(browser):
+    table, _ = strings_of_the_page()
+    for view in VIEWS:
+        with opened(browser, "small.html", "v=" + view, locale="zh-CN") as page:
+            settled(page)
+            equal(page.locator("html").get_attribute("lang"), "zh-CN")
+            equal(text(page, "#tab-lines"), "连线")
+            left = page.evaluate("Array.from(document.querySelectorAll('main *, header *, aside *'), (e) => e.children.length ? '' : e.textContent.trim())")
+            assert not [s for s in left if s in table and s != table[s] and s not in (".", ", ")], [s for s in left if s in table]
+            report(page, view + " in Chinese")
+            page.screenshot(path=os.path.join(FOLDER, "shot-%s-zh.png" % view), full_page=True)
+            page.locator("#lang").click()
+            settled(page)
+            equal(page.locator("html").get_attribute("lang"), "en")
+            equal(text(page, "#tab-lines"), "Lines")
+            equal(state(page)["lang"], "en", "the button's choice is in the link")
+    with opened(browser, "small.html", "v=heads&lang=zh") as page:
+        settled(page)
+        equal(text(page, "#tab-heads"), "注意力头", "a link may choose")
 
 
 # ---- size, speed, access
@@ -477,6 +708,8 @@ def main():
         browser = driver.chromium.launch(executable_path=BROWSER)
         for function in CHECKS:
             name = function.__name__.replace("_", " ")
+            if ONLY and ONLY not in name:
+                continue
             try:
                 function(browser)
                 passed += 1

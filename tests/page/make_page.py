@@ -140,6 +140,44 @@ def rectangular_page():
     return meta, [block("full-0-%d" % n, full_block(r), "deflate") for n, r in enumerate(rows)]
 
 
+def plain_meta(title, text, rows_of_heads, **more):
+    """One layer of heads on one text."""
+    meta = common(title, "none")
+    seq = dict(sequence(text), **more)
+    size = len(seq["start"])
+    rows = [f(size) for f in rows_of_heads]
+    meta["sequences"] = [seq]
+    special = seq["special"]
+    focus = [sum(sum(-p * math.log(p) for p in r if p > 0) / math.log(size) for r in head) / size for head in rows]
+    meta["maps"] = [{"id": "self", "caption": "Self-attention", "query": 0, "key": 0, "normalised": True,
+                     "heads": [{"layer": 0, "head": n} for n in range(len(rows))],
+                     "stats": stats_of(rows, special) + [{"id": "focus", "caption": "Entropy, relative", "unit": "share", "about": "synthetic",
+                                                         "values": focus}]}]
+    return meta, [block("exact-0-%d" % n, exact_block(r), "none") for n, r in enumerate(rows)]
+
+
+def uniform_rows(size):
+    return [[1 / size] * size for _ in range(size)]
+
+
+def next_rows(size):
+    return [[0.8 if k == (q + 1) % size else 0.2 / (size - 1) for k in range(size)] for q in range(size)]
+
+
+def uniform_page():
+    """Attention that looks nowhere beside a head that looks somewhere, a text that was cut, and unknown words."""
+    meta, blocks = plain_meta("Uniform", "one two three four five six seven eight and more", [uniform_rows, next_rows],
+                              truncated=True, unknown=[2, 3])
+    seq = meta["sequences"][0]
+    raw = len("one two three four five six seven eight")
+    seq["text"] = seq["text"][:raw] + " and more that nobody read"
+    return meta, blocks
+
+
+def hebrew_page():
+    return plain_meta("Hebrew", "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd \u05d6\u05d4 \u05de\u05e9\u05e4\u05d8 \u05d0\u05e8\u05d5\u05da", [next_rows])
+
+
 def linear_page():
     """A model without attention: a prediction and one value per word."""
     meta = small_page("none")[0]
@@ -252,6 +290,8 @@ def main():
     write(os.path.join(folder, "plain.html"), parts, *small_page("none")[:2])
     write(os.path.join(folder, "wide.html"), parts, *rectangular_page())
     write(os.path.join(folder, "linear.html"), parts, *linear_page())
+    write(os.path.join(folder, "uniform.html"), parts, *uniform_page())
+    write(os.path.join(folder, "hebrew.html"), parts, *hebrew_page())
     write(os.path.join(folder, "big.html"), parts, *big_page(False))
     write(os.path.join(folder, "huge.html"), parts, *big_page(True))
 

@@ -54,14 +54,14 @@ function percent(x) {
 function statistic(stat, value) {
     if (value === null || value === undefined) return "–";
     if (stat.unit === "share") return percent(value);
-    return (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2)) + (stat.unit ? " " + stat.unit : "");
+    return (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2)) + (stat.unit ? " " + t(stat.unit) : "");
 }
 
 // What is looked at. Everything here is in location.hash; view code reads `state` and calls `change`.
 const state = {
     view: "heads", map: 0, n: 0, q: 0, k: 0, scale: "sqrt", words: false, hide: false, first: false,
     sort: "", stat: "", least: 0, cells: "pattern", zoom: 1, direction: "from", class: -1, order: "text", shade: -1,
-    all: false, theme: "",
+    all: false, theme: "", lang: "", lit: "", mass: 80, beside: "",
 };
 
 const listeners = [];

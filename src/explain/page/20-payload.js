@@ -5,10 +5,10 @@ const NO_KEY = 65535;
 
 function readMeta() {
     const node = byId("fv-meta");
-    if (!node) throw new Error("this file carries no data (block fv-meta is missing)");
+    if (!node) throw new Error(t("this file carries no data (block fv-meta is missing)"));
     const parsed = JSON.parse(node.textContent);
-    if (parsed.format !== "fovea-explorer") throw new Error("the data is not in the fovea-explorer format");
-    if (parsed.version > VERSION) throw new Error("the data is of format version " + parsed.version + ", newer than this page");
+    if (parsed.format !== "fovea-explorer") throw new Error(t("the data is not in the fovea-explorer format"));
+    if (parsed.version > VERSION) throw new Error(t("the data is of format version {0}, newer than this page", parsed.version));
     return parsed;
 }
 
@@ -33,7 +33,7 @@ function fromBase64(text) {
 
 async function inflate(bytes) {
     if (typeof DecompressionStream === "undefined") {
-        throw new Error("this browser cannot inflate compressed data; write the page with --no-compress");
+        throw new Error(t("this browser cannot inflate compressed data; write the page with --no-compress"));
     }
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
@@ -52,7 +52,7 @@ function hasBlock(id) {
 }
 
 function need(bytes, size, id) {
-    if (bytes.byteLength !== size) throw new Error("block " + id + " has " + bytes.byteLength + " bytes, expected " + size);
+    if (bytes.byteLength !== size) throw new Error(t("block {0} has {1} bytes, expected {2}", id, bytes.byteLength, size));
 }
 
 function sequenceLength(sequence) {

@@ -57,20 +57,20 @@ function tokensOf(sequence) {
 function textToken(sequence, i, special) {
     const start = sequence.start[i], end = sequence.end[i];
     const piece = sequence.piece ? sequence.piece[i] : null;
-    const raw = end > start ? decodeBytes(sequence.bytes.subarray(start, end)) : piece || "special " + i;
+    const raw = end > start ? decodeBytes(sequence.bytes.subarray(start, end)) : piece || t("special {0}", i);
     return {i, start, end, piece, special, word: special ? -1 : sequence.word[i], label: asLabel(raw)};
 }
 
 function positionLabel(sequence, i, special) {
     if (sequence.kind !== "image") return "#" + i;
-    if (special.has(i)) return "special " + i;
+    if (special.has(i)) return t("special {0}", i);
     const patch = i - special.size;
-    return "row " + Math.floor(patch / sequence.grid[1]) + ", column " + (patch % sequence.grid[1]);
+    return t("row {0}, column {1}", Math.floor(patch / sequence.grid[1]), patch % sequence.grid[1]);
 }
 
 function hasPieces(sequence) {
     const tokens = tokensOf(sequence);
-    return tokens.some((t, i) => i > 0 && t.word >= 0 && t.word === tokens[i - 1].word);
+    return tokens.some((token, i) => i > 0 && token.word >= 0 && token.word === tokens[i - 1].word);
 }
 
 // An axis: units in order, each {tokens, label, index, start, end, special}, and unitOf[token] (-1 when hidden).

@@ -15,7 +15,7 @@ async function viewOf(m, n) {
     const q = axisOf(meta.sequences[map.query]), k = axisOf(meta.sequences[map.key]);
     const matrix = await matrixOf(m, n);
     const view = matrix && makeView(matrix, q, k, map.normalised, map.causal);
-    if (viewCache.size >= 4) viewCache.delete(viewCache.keys().next().value);
+    if (viewCache.size >= 16) viewCache.delete(viewCache.keys().next().value);
     viewCache.set(key, view);
     return view;
 }
@@ -92,7 +92,9 @@ const SCALES = {
     log: (share) => (share > 0 ? Math.max(0, 1 + Math.log10(share) / LOG_DECADES) : 0),
 };
 
-const SCALE_NAMES = {linear: "linear", sqrt: "square root", log: "logarithm"};
+function scaleName() {
+    return {linear: t("linear"), sqrt: t("square root"), log: t("logarithm")}[state.scale];
+}
 
 function shade(value, max) {
     return max > 0 && value > 0 ? SCALES[state.scale](Math.min(1, value / max)) : 0;

@@ -5,12 +5,18 @@ const THUMB = 48;
 const heads = {cells: [], focus: 0, columns: 1, job: 0, named: false};
 
 function entryName(entry) {
-    if (entry.head === undefined || entry.head === null) return entry.caption || entry.id || "combined";
-    return (Number.isFinite(entry.layer) ? "layer " + entry.layer + ", " : "") + "head " + entry.head;
+    if (!isHead(entry)) return captionOf(entry);
+    return Number.isFinite(entry.layer) ? t("layer {0}, head {1}", entry.layer, entry.head) : t("head {0}", entry.head);
+}
+
+// Combinations have captions of ours ("Mean of layer 2"), heads of other programs may have any.
+function captionOf(entry) {
+    const mean = /^Mean of layer (\d+)$/.exec(entry.caption || "");
+    return mean ? t("Mean of layer {0}", mean[1]) : t(entry.caption || entry.id || "combined");
 }
 
 function entryShort(entry) {
-    if (entry.head === undefined || entry.head === null) return entry.caption || entry.id || "combined";
+    if (!isHead(entry)) return captionOf(entry);
     return (Number.isFinite(entry.layer) ? "L" + entry.layer + " " : "") + "H" + entry.head;
 }
 
@@ -26,23 +32,23 @@ function buildHeads(panel) {
     const sort = el("select", {id: "sort", onchange: (e) => change({sort: e.target.value, stat: e.target.value || state.stat})});
     const stat = el("select", {id: "stat", onchange: (e) => change({stat: e.target.value, least: 0})});
     const cells = el("select", {id: "cells", onchange: (e) => change({cells: e.target.value})},
-        el("option", {value: "pattern"}, "the pattern"), el("option", {value: "stat"}, "the statistic"),
-        el("option", {value: "pair"}, "the chosen weight"));
+        el("option", {value: "pattern"}, t("the pattern")), el("option", {value: "stat"}, t("the statistic")),
+        el("option", {value: "pair"}, t("the chosen weight")));
     const least = el("input", {id: "least", type: "range", min: 0, max: 100, step: 1,
                                oninput: (e) => change({least: Number(e.target.value)})});
     fill(panel,
         el("div", {class: "lead"},
-            el("h2", {}, "Layers and heads"),
+            el("h2", {}, t("Layers and heads")),
             el("p", {id: "heads-lead"})),
-        el("div", {class: "tools sub", role: "group", "aria-label": "Sort and filter heads"},
-            el("label", {class: "pick"}, el("span", {}, "Show"), cells),
-            el("label", {class: "pick"}, el("span", {}, "Sort by"), sort),
-            el("label", {class: "pick"}, el("span", {}, "Statistic"), stat),
-            el("label", {class: "pick wide"}, el("span", {id: "least-label"}, "At least"), least)),
+        el("div", {class: "tools sub", role: "group", "aria-label": t("Sort and filter heads")},
+            el("label", {class: "pick"}, el("span", {}, t("Show")), cells),
+            el("label", {class: "pick"}, el("span", {}, t("Sort by")), sort),
+            el("label", {class: "pick"}, el("span", {}, t("Statistic")), stat),
+            el("label", {class: "pick wide"}, el("span", {id: "least-label"}, t("At least")), least)),
         el("p", {class: "small", id: "stat-about"}),
-        el("div", {id: "grid", role: "grid", "aria-label": "Heads", onkeydown: gridKey}),
-        el("p", {class: "small"}, "Stronger colour is more. Thumbnails keep the largest weight under each point, so thin lines stay visible. ",
-            "Arrows move, Space chooses, Enter opens the matrix."));
+        el("div", {id: "grid", role: "grid", "aria-label": t("Heads"), onkeydown: gridKey}),
+        el("p", {class: "small"}, t("Stronger colour is more; pale is an even share. Thumbnails keep the largest weight under each point, so thin lines stay visible."),
+            " ", t("Arrows move, Space chooses, Enter opens the matrix.")));
 }
 
 // ---- order and filter
@@ -70,9 +76,9 @@ function gridRows() {
     const stat = map.stats.find((s) => s.id === state.sort);
     if (stat) return sortedRows(all.filter((x) => passes(x.n)), stat);
     const layers = [...new Set(all.map((x) => x.entry.layer).filter(Number.isFinite))].sort((a, b) => a - b);
-    const rows = layers.map((layer) => ({name: "layer " + layer, cells: headsFirst(all.filter((x) => x.entry.layer === layer))}));
+    const rows = layers.map((layer) => ({name: t("layer {0}", layer), cells: headsFirst(all.filter((x) => x.entry.layer === layer))}));
     const others = all.filter((x) => !Number.isFinite(x.entry.layer));
-    if (others.length > 0) rows.push({name: layers.length > 0 ? "all" : "", cells: headsFirst(others)});
+    if (others.length > 0) rows.push({name: layers.length > 0 ? t("all") : "", cells: headsFirst(others)});
     return rows;
 }
 
@@ -100,27 +106,29 @@ function headsPerLayer() {
 function updateHeadsTools() {
     const map = mapNow();
     const stat = statNow();
-    fill(byId("sort"), el("option", {value: ""}, "layer and head"),
-        ...map.stats.map((s) => el("option", {value: s.id}, s.caption.toLowerCase())));
-    fill(byId("stat"), el("option", {value: ""}, "none"), ...map.stats.map((s) => el("option", {value: s.id}, s.caption.toLowerCase())));
+    fill(byId("sort"), el("option", {value: ""}, t("layer and head")),
+        ...map.stats.map((s) => el("option", {value: s.id}, lower(t(s.caption)))));
+    fill(byId("stat"), el("option", {value: ""}, t("none")), ...map.stats.map((s) => el("option", {value: s.id}, lower(t(s.caption)))));
     byId("sort").value = state.sort;
     byId("stat").value = stat ? stat.id : "";
     byId("cells").value = state.cells;
     byId("least").value = state.least;
     byId("least").disabled = !stat;
-    byId("least-label").textContent = stat && state.least > 0 ? "At least " + statistic(stat, threshold(stat)) : "At least";
-    byId("stat-about").textContent = stat ? stat.caption + ": " + stat.about : "";
+    byId("least-label").textContent = t("At least") + (stat && state.least > 0 ? " " + statistic(stat, threshold(stat)) : "");
+    byId("stat-about").textContent = stat ? t("{0}: {1}", t(stat.caption), t(stat.about)) : "";
     const shown = map.heads.filter((_, n) => passes(n)).length;
-    byId("heads-lead").textContent = map.caption + ", " + map.heads.length + " matrices" +
-        (shown < map.heads.length ? ", " + shown + " pass the filter" : "") + ". " + cellsMeaning(stat);
+    const uniform = map.heads.filter((entry, n) => isHead(entry) && nearlyUniform(map, n)).length;
+    fill(byId("heads-lead"), t("{0}, {1} matrices.", t(map.caption), map.heads.length), " ",
+        shown < map.heads.length ? t("{0} pass the filter.", shown) + " " : "",
+        uniform > 0 ? t("{0} of {1} heads attend nearly uniformly.", uniform, map.heads.filter(isHead).length) + " " : "", cellsMeaning(stat));
 }
 
 function cellsMeaning(stat) {
     if (state.cells === "pair") {
-        return "Each square is one weight: query " + quoted(queryUnit().label) + " to key " + quoted(keyUnit().label) + ".";
+        return t("Each square is one weight: query {0} to key {1}.", quoted(queryUnit().label), quoted(keyUnit().label));
     }
-    if (state.cells === "stat") return stat ? "Each square is one statistic." : "Choose a statistic to colour by.";
-    return "Each picture is one matrix: queries down, keys across.";
+    if (state.cells === "stat") return stat ? t("Each square is one statistic.") : t("Choose a statistic to colour by.");
+    return t("Each picture is one matrix: queries down, keys across.");
 }
 
 function drawHeads() {
@@ -141,12 +149,12 @@ function drawHeads() {
 function columnNames(rows) {
     heads.named = false;
     if (state.sort !== "") return null;
-    const column = (cell) => String(isHead(cell.entry) ? cell.entry.head : cell.entry.id || "");
+    const column = (cell) => (isHead(cell.entry) ? String(cell.entry.head) : t(cell.entry.id || ""));
     const columns = (row) => row.cells.map(column).join(" ");
     const layers = rows.filter((row) => Number.isFinite(row.cells[0].entry.layer));
     if (layers.length === 0 || layers.some((row) => columns(row) !== columns(layers[0]))) return null;
     heads.named = true;
-    return el("div", {role: "row", class: "grid-row grid-top"}, el("div", {role: "columnheader", class: "grid-name"}, "head"),
+    return el("div", {role: "row", class: "grid-row grid-top"}, el("div", {role: "columnheader", class: "grid-name"}, t("head")),
         ...layers[0].cells.map((c) => el("div", {role: "columnheader", class: "grid-name"}, column(c))));
 }
 
@@ -166,10 +174,10 @@ function gridCell({entry, n}, r, c) {
     const note = stat ? statistic(stat, stat.values[n]) : "";
     const caption = isNamed(entry) ? note : entryShort(entry) + (note ? " · " + note : "");
     const canvas = el("canvas", {width: 1, height: 1, "aria-hidden": "true"});
-    const text = el("span", {class: "cell-note"}, caption);
+    const text = el("span", {class: "cell-note", "data-name": isNamed(entry) ? entryShort(entry) : null}, caption);
     const node = el("div", {
         role: "gridcell", tabindex: -1, class: "cell" + (passes(n) ? "" : " out"), "aria-disabled": passes(n) ? null : "true",
-        "aria-selected": n === state.n ? "true" : "false", "aria-label": entryName(entry) + (note ? ", " + note : ""),
+        "aria-selected": n === state.n ? "true" : "false", "aria-label": entryName(entry) + (note ? ", " + note : "") + (nearlyUniform(mapNow(), n) ? ", " + t("nearly uniform") : ""),
         onclick: () => { focusCell(index, true); change({n}); }, ondblclick: () => change({n, view: "matrix"}),
     }, canvas, text);
     const index = heads.cells.push({node, n, r, c, canvas, text, entry}) - 1;
@@ -239,16 +247,16 @@ function paintBytes(canvas, {rows, columns, bytes, peak}, tone) {
 
 function paintValue(cell, pair) {
     const stat = statNow();
-    let t = 0, label = "–";
+    let dark = 0, label = "–";
     if (pair) {
-        t = shade(pair.values[cell.n] || 0, pair.max);
+        dark = shade(pair.values[cell.n] || 0, pair.max);
         label = percent(pair.values[cell.n]);
     } else if (stat && stat.values[cell.n] !== null) {
         const [low, high] = statRange(stat);
-        t = high > low ? (stat.values[cell.n] - low) / (high - low) : 0;
+        dark = high > low ? (stat.values[cell.n] - low) / (high - low) : 0;
         label = statistic(stat, stat.values[cell.n]);
     }
-    const rgb = colourAt(t);
+    const rgb = colourAt(dark);
     cell.canvas.width = cell.canvas.height = 1;
     const context = cell.canvas.getContext("2d");
     context.fillStyle = css(rgb);

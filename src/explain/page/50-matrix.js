@@ -1,31 +1,41 @@
 // Matrix view: one canvas, rows are queries, columns are keys. This file owns geometry and drawing;
 // 55-matrix-input.js owns keyboard and pointer.
 
-const matrix = {view: null, image: null, ox: 0, oy: 0, hover: null, left: 0, top: 0, cell: 1, width: 0, height: 0};
+function emptyMatrix() {
+    return {view: null, image: null, ox: 0, oy: 0, hover: null, left: 0, top: 0, cell: 1, width: 0, height: 0};
+}
+
+let matrix = emptyMatrix(); // what the functions below draw and read
+const firstMatrix = matrix, besideMatrix = emptyMatrix();
 const MAX_FIT = 30, MAX_CELL = 64;
 
 function buildMatrix(panel) {
     const canvas = el("canvas", {
-        id: "canvas", tabindex: 0, role: "application", "aria-roledescription": "attention matrix",
-        "aria-label": "Attention matrix", "aria-describedby": "matrix-how",
+        id: "canvas", tabindex: 0, role: "application", "aria-roledescription": t("attention matrix"),
+        "aria-label": t("Attention matrix"), "aria-describedby": "matrix-how",
         onkeydown: matrixKey, onpointerdown: matrixDown, onpointermove: matrixMove, onpointerup: matrixUp,
         onpointercancel: matrixUp, onpointerleave: matrixLeave, ondblclick: matrixDouble,
     });
     canvas.addEventListener("wheel", matrixWheel, {passive: false});
     fill(panel,
-        el("div", {class: "lead"}, el("h2", {id: "matrix-title"}), el("p", {}, "query (row) attends to key (column)")),
+        el("div", {class: "lead"}, el("h2", {id: "matrix-title"}), el("p", {id: "matrix-lead"}, t("query (row) attends to key (column)")),
+            el("p", {id: "matrix-uniform"})),
+        el("label", {class: "pick"}, el("span", {}, t("Beside it")), el("select", {id: "beside", onchange: (e) => change({beside: e.target.value})})),
         el("div", {class: "desk"},
-            el("div", {class: "stage"}, canvas),
+            el("div", {class: "stages"},
+                el("div", {class: "stage"}, canvas),
+                el("div", {class: "stage", id: "beside-stage", hidden: true}, el("h3", {id: "beside-title"}),
+                    el("canvas", {id: "beside-canvas", role: "img", onpointerdown: besideDown}), el("p", {class: "small", id: "beside-said"}))),
             el("div", {class: "side"},
                 el("div", {id: "readout", class: "readout"}),
                 el("div", {class: "legend", id: "legend"}),
-                el("div", {class: "zoom", role: "group", "aria-label": "Zoom"},
-                    el("button", {type: "button", id: "zoom-out", "aria-label": "Zoom out", onclick: () => zoomBy(1 / 1.5)}, "−"),
-                    el("button", {type: "button", id: "zoom-fit", onclick: () => zoomTo(1)}, "Fit"),
-                    el("button", {type: "button", id: "zoom-in", "aria-label": "Zoom in", onclick: () => zoomBy(1.5)}, "+")),
+                el("div", {class: "zoom", role: "group", "aria-label": t("Zoom")},
+                    el("button", {type: "button", id: "zoom-out", "aria-label": t("Zoom out"), onclick: () => zoomBy(1 / 1.5)}, "−"),
+                    el("button", {type: "button", id: "zoom-fit", onclick: () => zoomTo(1)}, t("Fit")),
+                    el("button", {type: "button", id: "zoom-in", "aria-label": t("Zoom in"), onclick: () => zoomBy(1.5)}, "+")),
                 el("p", {id: "matrix-how", class: "small"},
-                    "Arrows move the cell, Page Up and Page Down by ten rows, Home and End along the row. + and − zoom, 0 fits. ",
-                    "When zoomed, drag or scroll to move; Ctrl and scroll zooms."))));
+                    t("Arrows move the cell, Page Up and Page Down by ten rows, Home and End along the row. + and − zoom, 0 fits."), " ",
+                    t("When zoomed, drag or scroll to move; Ctrl and scroll zooms.")))));
     new ResizeObserver(() => requestAnimationFrame(drawMatrix)).observe(panel.querySelector(".stage"));
 }
 
@@ -35,8 +45,71 @@ async function loadMatrix() {
     const view = await viewOf(state.map, state.n);
     if (key !== viewKey(state.map, state.n)) return;
     matrix.view = view;
+    byId("matrix-uniform").textContent = nearlyUniform(mapNow(), state.n)
+        ? t("Nearly uniform: every key gets about the same, so this matrix tells little.") : "";
     colourMatrix();
     showCell(false);
+    await loadBeside();
+}
+
+// ---- a second matrix beside the first: another head, or another map
+
+function besideNow() {
+    const [m, n] = state.beside.split(".").map(Number);
+    return state.beside !== "" && meta.maps[m] && meta.maps[m].heads[n] ? {m, n} : null;
+}
+
+function besideName({m, n}) {
+    return (meta.maps.length > 1 ? t(meta.maps[m].caption) + ", " : "") + entryName(meta.maps[m].heads[n]);
+}
+
+async function loadBeside() {
+    const beside = besideNow();
+    const all = meta.maps.flatMap((map, m) => map.heads.map((_, n) => ({m, n}))).filter((x) => x.m !== state.map || x.n !== state.n);
+    fill(byId("beside"), el("option", {value: ""}, t("nothing")), ...all.map((x) => el("option", {value: x.m + "." + x.n}, besideName(x))));
+    byId("beside").value = beside ? state.beside : "";
+    byId("beside").parentElement.hidden = all.length === 0;
+    byId("beside-stage").hidden = !beside;
+    byId("panel-matrix").classList.toggle("two", Boolean(beside));
+    besideMatrix.view = beside ? await viewOf(beside.m, beside.n) : null;
+    if (besideMatrix.view) withBeside(() => { matrix.image = weightImage(matrix.view, 1); });
+    drawMatrix();
+}
+
+// The functions of this file on the second matrix.
+function withBeside(act) {
+    matrix = besideMatrix;
+    act();
+    matrix = firstMatrix;
+}
+
+function drawBeside() {
+    const beside = besideNow();
+    if (!beside || !besideMatrix.view) return;
+    const canvas = byId("beside-canvas"), width = canvas.parentElement.clientWidth;
+    const same = sameAxes();
+    byId("beside-title").textContent = sentenceCase(besideName(beside));
+    canvas.setAttribute("aria-label", besideName(beside));
+    withBeside(() => {
+        matrix.small = null;
+        matrix.ox = firstMatrix.ox;
+        matrix.oy = firstMatrix.oy;
+        paintMatrix(canvas, width, same ? [queryUnit().index, keyUnit().index] : null);
+    });
+    canvas.dataset.drawn = state.beside;
+    const q = queryUnit().index, k = keyUnit().index;
+    byId("beside-said").textContent = same ? t("the same cell here: {0}", percent(rowOf(besideMatrix.view, q)[k])) : t("another text: its own rows and columns");
+}
+
+function sameAxes() {
+    return firstMatrix.view && besideMatrix.view && firstMatrix.view.q === besideMatrix.view.q && firstMatrix.view.k === besideMatrix.view.k;
+}
+
+function besideDown(event) {
+    const box = byId("beside-canvas").getBoundingClientRect();
+    let cell = null;
+    withBeside(() => { cell = cellAt(event.clientX - box.left, event.clientY - box.top); });
+    if (cell && sameAxes()) chooseCell(...cell);
 }
 
 function sentenceCase(text) {
@@ -62,8 +135,8 @@ function weightImage(view, step) {
     const packed = Uint32Array.from(colours, ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0);
     for (let i = 0; i < rows; i++) {
         for (let j = 0; j < columns; j++) {
-            const t = step === 1 ? shadeIn(view.tone, i, view.data[i * view.nk + j]) : blockShade(view, i * step, j * step, step);
-            pixels[i * columns + j] = packed[Math.round(255 * t)];
+            const dark = step === 1 ? shadeIn(view.tone, i, view.data[i * view.nk + j]) : blockShade(view, i * step, j * step, step);
+            pixels[i * columns + j] = packed[Math.round(255 * dark)];
         }
     }
     const canvas = el("canvas", {width: columns, height: rows});
@@ -111,6 +184,14 @@ function drawMatrix() {
     if (width === 0 || state.view !== "matrix") return;
     const context = canvas.getContext("2d");
     if (!matrix.view) return drawNothing(canvas, context, width);
+    paintMatrix(canvas, width, [queryUnit().index, keyUnit().index]);
+    canvas.dataset.drawn = viewKey(state.map, state.n);
+    drawBeside();
+}
+
+// `chosen`: the cell with the frame, or null.
+function paintMatrix(canvas, width, chosen) {
+    const context = canvas.getContext("2d");
     layoutMatrix(context, width);
     const height = matrix.top + matrix.height + 2;
     const ratio = window.devicePixelRatio || 1;
@@ -121,18 +202,21 @@ function drawMatrix() {
     const style = getComputedStyle(document.body);
     drawCells(context, ratio);
     drawAxisNames(context, style);
-    drawLabels(context, style, "q");
-    drawLabels(context, style, "k");
-    drawCursor(context, style);
-    canvas.dataset.drawn = viewKey(state.map, state.n);
+    drawLabels(context, style, "q", chosen ? chosen[0] : -100);
+    drawLabels(context, style, "k", chosen ? chosen[1] : -100);
+    if (chosen) drawCursor(context, style, chosen);
+}
+
+// The flag of the command that brings a matrix whole.
+function askFor(entry) {
+    return isHead(entry) ? "--full " + (entry.layer || 0) + ":" + entry.head : "--matrix " + entry.id;
 }
 
 function drawNothing(canvas, context, width) {
     canvas.width = width;
     canvas.height = 80;
     canvas.style.height = "80px";
-    byId("readout").textContent = "This page carries only a thumbnail of this head. Ask for it with --full " +
-        entryShort(mapNow().heads[state.n]) + ".";
+    byId("readout").textContent = t("This page carries only a thumbnail of this head. Ask for it with {0}.", askFor(mapNow().heads[state.n]));
 }
 
 function drawCells(context, ratio) {
@@ -171,26 +255,25 @@ function drawAxisNames(context, style) {
     context.font = "600 " + labelFont(11);
     context.textBaseline = "middle";
     context.textAlign = "left";
-    context.fillText("key (column) →", matrix.left, 8);
+    context.fillText(t("key (column) →"), matrix.left, 8);
     context.save();
     context.translate(8, matrix.top);
     context.rotate(-Math.PI / 2);
     context.textAlign = "right";
-    context.fillText("← query (row)", 0, 0);
+    context.fillText(t("← query (row)"), 0, 0);
     context.restore();
 }
 
 // Labels of one axis, as many as fit; the chosen one always.
-function drawLabels(context, style, which) {
+function drawLabels(context, style, which, chosen) {
     const axis = matrix.view[which];
     const origin = which === "q" ? matrix.oy : matrix.ox;
     const extent = which === "q" ? matrix.height : matrix.width;
-    const chosen = (which === "q" ? queryUnit() : keyUnit()).index;
     const step = Math.max(1, Math.ceil(13 / matrix.cell));
     const room = (which === "q" ? matrix.left : matrix.top) - 26;
     for (let i = Math.max(0, Math.floor(origin)); i < axis.units.length && (i - origin) * matrix.cell < extent; i++) {
         const at = (i + 0.5 - origin) * matrix.cell;
-        if (at < 0 || at > extent || (i !== chosen && (i % step !== 0 || Math.abs(i - chosen) * matrix.cell < 13))) continue;
+        if (at < 0 || at > extent || (i !== chosen && (i % step !== 0 || (chosen >= 0 && Math.abs(i - chosen) * matrix.cell < 13)))) continue;
         context.font = (i === chosen ? "700 " : "") + labelFont(matrix.cell < 11 ? 11 : 12);
         context.fillStyle = style.getPropertyValue(i === chosen ? "--ink" : "--soft");
         drawLabel(context, fitLabel(context, axis.units[i].label, room), which, at);
@@ -224,8 +307,8 @@ function cellBox(q, k) {
 }
 
 // A frame seen on light and dark cells alike, and hairlines along its row.
-function drawCursor(context, style) {
-    const [x, y, w, h] = cellBox(queryUnit().index, keyUnit().index);
+function drawCursor(context, style, chosen) {
+    const [x, y, w, h] = cellBox(...chosen);
     context.save();
     context.beginPath();
     context.rect(matrix.left - 2, matrix.top - 2, matrix.width + 4, matrix.height + 4);
@@ -259,5 +342,5 @@ function drawLegend() {
 }
 
 function legendSentence(tone) {
-    return "weight, " + SCALE_NAMES[state.scale] + " scale" + (tone.even ? "; pale is an even share, 1/keys" : "");
+    return t("weight, {0} scale", scaleName()) + (tone.even ? t("; pale is an even share, 1/keys") : "");
 }

@@ -39,28 +39,30 @@ function showCell(speak) {
     if (speak) announce(cellSentence(q, k));
 }
 
-const TIER_NOTES = {exact: "exact", full: "to 0.4 % of the row's largest", top: "largest of the row only"};
+function tierNote(tier) {
+    return {exact: t("exact"), full: t("to 0.4 % of the row's largest"), top: t("largest of the row only")}[tier];
+}
 
 function cellSentence(q, k) {
     const view = matrix.view;
     const row = rowOf(view, q), p = row[k];
     const stored = view.tier === "top" && p === 0;
-    const value = stored ? "not among the stored weights" : decimal(p) + " (" + percent(p) + "), rank " + rankIn(row, k) + " of " + view.nk;
-    return "row " + q + " " + quoted(view.q.units[q].label) + " → column " + k + " " + quoted(view.k.units[k].label) + ": " + value +
-        " · row sum " + rowSum(view, q).toFixed(4) + " · " + TIER_NOTES[view.tier];
+    const value = stored ? t("not among the stored weights") : t("{0} ({1}), rank {2} of {3}", decimal(p), percent(p), rankIn(row, k), view.nk);
+    return t("row {0} {1} → column {2} {3}: {4}", q, quoted(view.q.units[q].label), k, quoted(view.k.units[k].label), value) +
+        " · " + t("row sum {0}", rowSum(view, q).toFixed(4)) + " · " + tierNote(view.tier);
 }
 
 // The same in large type, for the chosen cell or the one under the pointer.
 function drawReadout(q, k) {
     const view = matrix.view, row = rowOf(view, q), p = row[k];
     const missing = view.tier === "top" && p === 0;
-    const line = (name, i, label) => el("p", {class: "end"}, el("span", {class: "small"}, name + " " + i), el("bdi", {}, shorten(label, 40)));
+    const line = (name, label) => el("p", {class: "end"}, el("span", {class: "small"}, name), el("bdi", {}, shorten(label, 40)));
     fill(byId("readout"),
-        line("query, row", q, view.q.units[q].label), line("key, column", k, view.k.units[k].label),
-        el("p", {class: "big"}, missing ? "not stored" : percent(p)),
-        el("p", {class: "small"}, missing ? "below the weights kept for this row"
-            : "weight " + decimal(p) + ", rank " + rankIn(row, k) + " of " + view.nk),
-        el("p", {class: "small"}, "row sum " + rowSum(view, q).toFixed(4) + " · " + TIER_NOTES[view.tier]));
+        line(t("query, row {0}", q), view.q.units[q].label), line(t("key, column {0}", k), view.k.units[k].label),
+        el("p", {class: "big"}, missing ? t("not stored") : percent(p)),
+        el("p", {class: "small"}, missing ? t("below the weights kept for this row")
+            : t("weight {0}, rank {1} of {2}", decimal(p), rankIn(row, k), view.nk)),
+        el("p", {class: "small"}, t("row sum {0}", rowSum(view, q).toFixed(4)) + " · " + tierNote(view.tier)));
 }
 
 // ---- zoom keeps the chosen cell where it is
@@ -104,7 +106,12 @@ let drag = null;
 
 function cellUnder(event) {
     const box = byId("canvas").getBoundingClientRect();
-    const x = event.clientX - box.left - matrix.left, y = event.clientY - box.top - matrix.top;
+    return cellAt(event.clientX - box.left, event.clientY - box.top);
+}
+
+// The cell at a place of the canvas, or null.
+function cellAt(px, py) {
+    const x = px - matrix.left, y = py - matrix.top;
     if (!matrix.view || x < 0 || y < 0 || x >= matrix.width || y >= matrix.height) return null;
     return [Math.min(matrix.view.nq - 1, Math.floor(matrix.oy + y / matrix.cell)),
             Math.min(matrix.view.nk - 1, Math.floor(matrix.ox + x / matrix.cell))];

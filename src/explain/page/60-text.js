@@ -1,13 +1,13 @@
 // Text view: the words as written, shaded by the attention of one chosen word. One element per word, never per pair.
 
-const reading = {units: [], focus: 0, values: null};
+const reading = {units: [], focus: 0, values: null, tone: null};
 
 function buildText(panel) {
     fill(panel,
         el("div", {class: "lead"}, el("h2", {id: "text-title"}), el("p", {id: "text-lead"})),
-        el("label", {class: "pick", id: "chosen-pick"}, el("span", {}, "Chosen word"), el("select", {id: "chosen", onchange: chooseOther})),
-        el("fieldset", {class: "either"}, el("legend", {class: "sr"}, "Direction"),
-            radio("direction", "from", "what the chosen word attends to"), radio("direction", "to", "what attends to the chosen word")),
+        el("label", {class: "pick", id: "chosen-pick"}, el("span", {}, t("Chosen word")), el("select", {id: "chosen", onchange: chooseOther})),
+        el("fieldset", {class: "either"}, el("legend", {class: "sr"}, t("Direction")),
+            radio("direction", "from", t("what the chosen word attends to")), radio("direction", "to", t("what attends to the chosen word"))),
         el("div", {id: "words-box", class: "reading", role: "listbox", "aria-labelledby": "text-title", onkeydown: readingKey}),
         el("p", {class: "small", id: "text-scale"}));
 }
@@ -54,7 +54,7 @@ function drawText() {
         parts.push(readingWord(unit));
     }
     const tail = sequence.kind === "text" ? gapBetween(sequence, at || 0, sequence.bytes.length) : "";
-    if (sequence.truncated && tail.trim() !== "") parts.push(el("span", {class: "unread"}, " Not read by the model: " + tail.trim()));
+    if (sequence.truncated && tail.trim() !== "") parts.push(el("span", {class: "unread"}, " " + t("Not read by the model: {0}", tail.trim())));
     fill(box, ...parts.filter((p) => p !== ""));
     box.dir = readingDirection(axis);
     focusWord(queryUnit().index, false);
@@ -90,7 +90,7 @@ async function shadeText() {
     byId("text-title").textContent = textTitle();
     drawChosen();
     byId("text-lead").textContent = sentenceCase(entryName(mapNow().heads[state.n])) +
-        (chosen ? ". Choose another word with a click or the arrow keys." : ".");
+        (chosen ? t(". Choose another word with a click or the arrow keys.") : t("."));
     for (const input of document.getElementsByName("direction")) input.checked = input.value === state.direction;
     if (!view) return;
     const values = state.direction === "from" ? rowOf(view, queryUnit().index) : columnOf(view, chosenUnit().index);
@@ -98,10 +98,11 @@ async function shadeText() {
     reading.values = values;
     const from = state.direction === "from", q = queryUnit().index;
     const tone = from ? withTop(view.tone, max) : view.tone;
+    reading.tone = tone;
     reading.units.forEach((node, i) => shadeWord(node, values[i], shadeIn(tone, from ? q : i, values[i]), chosen !== null && chosen.index === i));
-    byId("text-scale").textContent = "Strongest word: " + percent(max) + ", " + SCALE_NAMES[state.scale] + " scale. " +
-        (state.words ? "Pieces are merged: summed over keys, averaged over queries. " : "") +
-        (shadedAxis().hidden ? "Hidden positions are left out and the rest divided by what remains." : "");
+    byId("text-scale").textContent = t("Strongest word: {0}, {1} scale.", percent(max), scaleName()) + " " +
+        (state.words ? t("Pieces are merged: summed over keys, averaged over queries.") + " " : "") +
+        (shadedAxis().hidden ? t("Hidden positions are left out and the rest divided by what remains.") : "");
     byId("words-box").dataset.shaded = key + " " + state.q;
 }
 
@@ -113,7 +114,7 @@ function chosenUnit() {
 
 function textTitle() {
     const word = quoted(chosenUnit().label);
-    return state.direction === "from" ? word + " attends to" : "What attends to " + word;
+    return state.direction === "from" ? t("{0} attends to", word) : t("What attends to {0}", word);
 }
 
 function shadeWord(node, value, dark, chosen) {

@@ -32,19 +32,19 @@ function classList() {
     const omitted = sumOf(rest.map((x) => classShare(x.c))) + (prediction.omitted_probability || 0);
     const count = rest.length + (prediction.omitted || 0);
     return el("div", {class: "classes"},
-        el("ol", {"aria-label": "Classes by probability"}, ...few.map(classRow)),
-        rest.length > 0 ? el("details", {}, el("summary", {}, count + " other classes, " + percent(omitted) + " together"),
+        el("ol", {"aria-label": t("Classes by probability")}, ...few.map(classRow)),
+        rest.length > 0 ? el("details", {}, el("summary", {}, t("{0} other classes, {1} together", count, percent(omitted))),
             el("ol", {}, ...rest.map(classRow))) : null);
 }
 
 function classRow({c, i}) {
-    const marks = [i === meta.prediction.predicted ? "predicted" : "", i === meta.prediction.expected ? "true label" : ""].filter(Boolean);
-    const logit = Number.isFinite(c.logit) ? "logit " + decimal(c.logit) : null;
+    const marks = [i === meta.prediction.predicted ? t("predicted") : "", i === meta.prediction.expected ? t("true label") : ""].filter(Boolean);
+    const logit = Number.isFinite(c.logit) ? t("logit {0}", decimal(c.logit)) : null;
     return el("li", {class: i === meta.prediction.predicted ? "class chosen" : "class", title: logit},
         el("bdi", {class: "class-name", title: visible(c.name)}, shorten(visible(c.name), 40)),
         el("span", {class: "class-bar", "aria-hidden": "true"}, el("span", {style: {width: 100 * classShare(c) + "%"}})),
         el("span", {class: "num"}, percent(c.probability)),
-        el("span", {class: "class-marks"}, marks.join(", ")));
+        el("span", {class: "class-marks"}, marks.join(t(", "))));
 }
 
 // ---- per word
@@ -67,19 +67,19 @@ function drawPrediction() {
     const prediction = meta.prediction;
     if (prediction) {
         const best = prediction.classes[prediction.predicted];
-        byId("prediction-title").textContent = quoted(visible(best.name)) + " with " + percent(best.probability);
+        byId("prediction-title").textContent = t("{0} with {1}", quoted(visible(best.name)), percent(best.probability));
         byId("prediction-lead").textContent = predictionLead(prediction);
     } else {
-        byId("prediction-title").textContent = "What counted";
+        byId("prediction-title").textContent = t("What counted");
     }
     drawAttributed();
 }
 
 function predictionLead(prediction) {
-    if (prediction.expected === undefined || prediction.expected === null) return "The model's choice among " + classCount(prediction) + " classes.";
-    if (prediction.expected === prediction.predicted) return "The model's choice among " + classCount(prediction) + " classes, and the true label.";
-    return "The model's choice among " + classCount(prediction) + " classes; the true label is " +
-        quoted(visible(prediction.classes[prediction.expected].name)) + ".";
+    const count = classCount(prediction);
+    if (prediction.expected === undefined || prediction.expected === null) return t("The model's choice among {0} classes.", count);
+    if (prediction.expected === prediction.predicted) return t("The model's choice among {0} classes, and the true label.", count);
+    return t("The model's choice among {0} classes; the true label is {1}.", count, quoted(visible(prediction.classes[prediction.expected].name)));
 }
 
 function classCount(prediction) {
@@ -96,17 +96,17 @@ function drawAttributed() {
     const at = state.shade >= 0 && state.shade < columns.length ? state.shade : columns.length - 1;
     fill(box,
         classChoice(),
-        el("fieldset", {class: "either"}, el("legend", {}, "Shade the text by"),
+        el("fieldset", {class: "either"}, el("legend", {}, t("Shade the text by")),
             ...columns.map((c, i) => shadeRadio(c.attribution, i, i === at))),
         attributedText(sequence, columns[at]),
-        el("p", {class: "small"}, columns[at].attribution.caption + ": " + columns[at].attribution.about + "." +
-            (columns[at].attribution.signed ? " Blue speaks for the class, orange against it." : "") + mergeNote(axisOf(sequence))),
+        el("p", {class: "small"}, t("{0}: {1}.", t(columns[at].attribution.caption), t(columns[at].attribution.about)) +
+            (columns[at].attribution.signed ? " " + t("Blue speaks for the class, orange against it.") : "") + mergeNote(axisOf(sequence))),
         comparison(axisOf(sequence), columns));
 }
 
 function mergeNote(axis) {
-    return (axis.units.some((u) => u.tokens.length > 1) ? " A word has the sum of its pieces." : "") +
-        (axis.hidden ? " Shares are divided by what remains when positions are hidden." : "");
+    return (axis.units.some((u) => u.tokens.length > 1) ? " " + t("A word has the sum of its pieces.") : "") +
+        (axis.hidden ? " " + t("Shares are divided by what remains when positions are hidden.") : "");
 }
 
 // Offered when the page carries attributions of several classes.
@@ -116,13 +116,13 @@ function classChoice() {
     const select = el("select", {onchange: (e) => change({class: Number(e.target.value)})},
         ...classes.map((c) => el("option", {value: c}, visible(meta.prediction.classes[c].name))));
     select.value = String(state.class >= 0 ? state.class : meta.prediction.predicted);
-    return el("label", {class: "pick"}, el("span", {}, "For the class"), select);
+    return el("label", {class: "pick"}, el("span", {}, t("For the class")), select);
 }
 
 function shadeRadio(attribution, i, checked) {
     const input = el("input", {type: "radio", name: "shade", value: i, onchange: () => change({shade: i})});
     input.checked = checked;
-    return el("label", {}, input, el("span", {}, attribution.caption));
+    return el("label", {}, input, el("span", {}, t(attribution.caption)));
 }
 
 // Shares that sum to one are measured against an even share, as weights are; others against the largest.
@@ -150,7 +150,7 @@ function attributedText(sequence, column) {
         parts.push(el("span", {class: unit.special ? "word special" : "word", dir: unit.special ? "ltr" : null, title: decimal(values[unit.index]),
                                style: {background: css(rgb), color: inkOn(rgb)}}, unit.label));
     }
-    return el("div", {class: "reading still", dir: readingDirection(axis), tabindex: 0, role: "group", "aria-label": "Shaded text"}, ...parts.filter((p) => p !== ""));
+    return el("div", {class: "reading still", dir: readingDirection(axis), tabindex: 0, role: "group", "aria-label": t("Shaded text")}, ...parts.filter((p) => p !== ""));
 }
 
 const FEW_WORDS = 30;
@@ -162,14 +162,14 @@ function comparison(axis, columns) {
     const shown = state.order === "text" && axis.units.length > FEW_WORDS && !state.all ? strongest(columns, axis) : order;
     const rows = shown.slice(0, state.all ? shown.length : FEW_WORDS);
     const select = el("select", {id: "order", onchange: (e) => change({order: e.target.value})},
-        el("option", {value: "text"}, "the text"),
-        ...columns.map((c) => el("option", {value: c.attribution.id}, c.attribution.caption.toLowerCase())));
+        el("option", {value: "text"}, t("the text")),
+        ...columns.map((c) => el("option", {value: c.attribution.id}, lower(t(c.attribution.caption)))));
     select.value = by >= 0 ? state.order : "text";
     return el("div", {class: "compare"},
-        el("div", {class: "compare-head"}, el("h3", {}, "Word by word"), el("label", {class: "pick"}, el("span", {}, "In order of"), select)),
+        el("div", {class: "compare-head"}, el("h3", {}, t("Word by word")), el("label", {class: "pick"}, el("span", {}, t("In order of")), select)),
         el("table", {class: "bars"},
-            el("thead", {}, el("tr", {}, el("th", {scope: "col"}, state.words ? "Word" : "Token"),
-                ...columns.map((c) => el("th", {scope: "col"}, c.attribution.caption)))),
+            el("thead", {}, el("tr", {}, el("th", {scope: "col"}, state.words ? t("Word") : t("Token")),
+                ...columns.map((c) => el("th", {scope: "col"}, t(c.attribution.caption))))),
             el("tbody", {}, ...rows.map((i) => el("tr", {},
                 el("th", {scope: "row"}, el("bdi", {title: axis.units[i].label}, shorten(axis.units[i].label, 40))),
                 ...columns.map((c) => barCell(c, i)))))),
@@ -201,6 +201,6 @@ function barCell({attribution, values}, i) {
 
 function moreWords(total, shown) {
     if (total <= FEW_WORDS) return null;
-    const label = state.all ? "Show the strongest only" : "Show all " + total + " (the " + shown + " strongest are shown)";
+    const label = state.all ? t("Show the strongest only") : t("Show all {0} (the {1} strongest are shown)", total, shown);
     return el("button", {type: "button", onclick: () => change({all: !state.all})}, label);
 }

@@ -9,13 +9,13 @@ async function drawRow() {
     byId("row-where").textContent = sentenceCase(entryName(mapNow().heads[state.n])) + kvNote();
     drawHeadStats();
     if (!view) {
-        byId("row-caption").textContent = "Only a thumbnail of this head is in the page.";
+        byId("row-caption").textContent = t("Only a thumbnail of this head is in the page.");
         return fill(byId("row-body"));
     }
     const unit = queryUnit(), row = rowOf(view, unit.index);
-    byId("row-title").textContent = quoted(shorten(unit.label, 28)) + " attends to";
+    byId("row-title").textContent = t("{0} attends to", quoted(shorten(unit.label, 28)));
     const top = largest(row, TOP);
-    byId("row-caption").textContent = rowCaption(unit) + (top.length === 0 ? "; every key is masked" : "");
+    byId("row-caption").textContent = rowCaption(unit) + (top.length === 0 ? t("; every key is masked") : rowIsUniform(view, row) ? t("; nearly uniform") : "");
     fill(byId("row-body"), ...top.map((k, rank) => rowLine(view, k, rank, row)));
     byId("row-sum").textContent = rowSentence(view, unit.index, top, row);
     byId("row").dataset.row = key;
@@ -24,13 +24,13 @@ async function drawRow() {
 
 function kvNote() {
     const entry = mapNow().heads[state.n];
-    return entry.kv === undefined || entry.kv === null ? "" : " · key/value head " + entry.kv;
+    return entry.kv === undefined || entry.kv === null ? "" : " · " + t("key/value head {0}", entry.kv);
 }
 
 function rowCaption(unit) {
-    const where = unit.tokens.length > 1 ? "query row " + unit.index + ", tokens " + unit.tokens[0] + " to " + unit.tokens[unit.tokens.length - 1]
-        : "query row " + unit.index + ", token " + unit.tokens[0];
-    return where + (unit.piece && unit.piece !== unit.label ? ", in the vocabulary " + visible(unit.piece) : "");
+    const where = unit.tokens.length > 1 ? t("query row {0}, tokens {1} to {2}", unit.index, unit.tokens[0], unit.tokens[unit.tokens.length - 1])
+        : t("query row {0}, token {1}", unit.index, unit.tokens[0]);
+    return where + (unit.piece && unit.piece !== unit.label ? t(", in the vocabulary {0}", visible(unit.piece)) : "");
 }
 
 function rowLine(view, k, rank, row) {
@@ -51,23 +51,29 @@ function entropyOf(row) {
     return bits;
 }
 
+// A row's entropy against the largest possible over the keys it sees.
+function rowIsUniform(view, row) {
+    const seen = row.filter((p) => p > 0).length;
+    return mapNow().normalised && !view.rest && seen > 1 && entropyOf(row) >= NEARLY_UNIFORM * Math.log2(seen);
+}
+
 function rowSentence(view, q, top, row) {
     const shown = sumOf(top.map((k) => row[k])), all = rowSum(view, q);
     const others = view.nk - top.length;
     const parts = [];
-    if (others > 0) parts.push(others + (others === 1 ? " other key: " : " other keys: ") + percent(Math.max(0, all - shown)));
-    parts.push("row sum " + all.toFixed(4));
-    if (!view.rest) parts.push("entropy " + entropyOf(row).toFixed(2) + " bits");
-    parts.push({exact: "exact values", full: TIER_NOTES.full, top: "only the largest weights of each row are in this page"}[view.tier]);
+    if (others > 0) parts.push((others === 1 ? t("1 other key: {0}", percent(Math.max(0, all - shown))) : t("{0} other keys: {1}", others, percent(Math.max(0, all - shown)))));
+    parts.push(t("row sum {0}", all.toFixed(4)));
+    if (!view.rest) parts.push(t("entropy {0} bits", entropyOf(row).toFixed(2)));
+    parts.push({exact: t("exact values"), full: tierNote("full"), top: t("only the largest weights of each row are in this page")}[view.tier]);
     return sentenceCase(parts.join(" · "));
 }
 
 function spokenRow(view, unit, top, row) {
-    return quoted(unit.label) + " attends to " + top.slice(0, 3).map((k) => quoted(view.k.units[k].label) + " " + percent(row[k])).join(", ");
+    return t("{0} attends to", quoted(unit.label)) + " " + top.slice(0, 3).map((k) => quoted(view.k.units[k].label) + " " + percent(row[k])).join(t(", "));
 }
 
 function drawHeadStats() {
     fill(byId("head-stats"), ...mapNow().stats.flatMap((stat) => [
-        el("dt", {title: stat.about}, stat.caption), el("dd", {class: "num"}, statistic(stat, stat.values[state.n])),
+        el("dt", {title: t(stat.about)}, t(stat.caption)), el("dd", {class: "num"}, statistic(stat, stat.values[state.n])),
     ]));
 }

@@ -1,7 +1,7 @@
 // Start: read the payload, restore the state from the link, wire controls and keys, draw.
 
-const VIEWS = ["prediction", "heads", "matrix", "text"];
-const BUILD = {prediction: buildPrediction, heads: buildHeads, matrix: buildMatrix, text: buildText};
+const VIEWS = ["prediction", "heads", "matrix", "text", "lines"];
+const BUILD = {prediction: buildPrediction, heads: buildHeads, matrix: buildMatrix, text: buildText, lines: buildLines};
 const visited = [];
 
 // ---- state in location.hash: only what differs from the page's own start
@@ -9,7 +9,7 @@ const visited = [];
 const LINKED = {
     v: "view", m: "map", q: "q", k: "k", scale: "scale", words: "words", hide: "hide", first: "first", sort: "sort", stat: "stat",
     least: "least", cells: "cells", zoom: "zoom", dir: "direction", class: "class", order: "order", shade: "shade", all: "all",
-    theme: "theme",
+    theme: "theme", lang: "lang", lit: "lit", mass: "mass", beside: "beside",
 };
 let start = {};
 
@@ -37,7 +37,8 @@ function writeHead(hash, entry) {
 const ALLOWED = {
     view: (v) => openViews().includes(v), scale: (v) => Object.hasOwn(SCALES, v),
     cells: (v) => ["pattern", "stat", "pair"].includes(v), direction: (v) => v === "from" || v === "to",
-    theme: (v) => ["", "light", "dark"].includes(v),
+    theme: (v) => ["", "light", "dark"].includes(v), lang: (v) => ["", ...LANGUAGES].includes(v),
+    lit: (v) => /^[0-9.]*$/.test(v), beside: (v) => /^([0-9]+[.][0-9]+)?$/.test(v),
 };
 
 // A link may come from anywhere: every value is checked, unknown ones fall back to the start.
@@ -54,6 +55,7 @@ function readHash() {
     }
     next.zoom = clamp(next.zoom, 1, 1000);
     next.least = clamp(next.least, 0, 100);
+    next.mass = clamp(next.mass, 10, 100);
     return noMaps() ? next : readPlace(hash, next);
 }
 
@@ -72,7 +74,7 @@ function headFromHash(hash, map) {
     const c = hash.get("c"), layer = String(hash.get("L"));
     const at = map.heads.findIndex((e) => String(e.layer ?? null) === layer &&
         (c !== null ? !isHead(e) && (e.id || e.caption) === c : String(e.head) === hash.get("H")));
-    return at >= 0 ? at : clamp(map.select || 0, 0, map.heads.length - 1);
+    return at >= 0 ? at : firstHead(meta.maps.indexOf(map));
 }
 
 // ---- controls
@@ -96,11 +98,11 @@ function drawHeadPickers() {
     const none = isHead(entry) ? [] : ["–"]; // a combination is shown: neither layer nor head is chosen
     fillPicker(byId("layer"), none.concat(layers), isHead(entry) ? entry.layer : "–");
     fillPicker(byId("head"), none.concat(numbers), isHead(entry) ? entry.head : "–");
-    fillPicker(byId("map"), meta.maps.map((_, i) => i), state.map, (i) => meta.maps[i].caption);
+    fillPicker(byId("map"), meta.maps.map((_, i) => i), state.map, (i) => t(meta.maps[i].caption));
     byId("map-pick").hidden = meta.maps.length < 2;
     const combined = map.heads.map((e, n) => n).filter((n) => !isHead(map.heads[n]));
     byId("combined-pick").hidden = combined.length === 0;
-    fillPicker(byId("combined"), [-1, ...combined], isHead(entry) ? -1 : state.n, (n) => (n < 0 ? "none" : map.heads[n].caption));
+    fillPicker(byId("combined"), [-1, ...combined], isHead(entry) ? -1 : state.n, (n) => (n < 0 ? t("none") : captionOf(map.heads[n])));
 }
 
 function indexOfHead(layer, head) {
@@ -147,10 +149,11 @@ function wireControls() {
     byId("layer").onchange = (e) => chooseLayer(layerValue(e.target.value));
     byId("head").onchange = (e) => chooseHead(e.target.value);
     byId("combined").onchange = (e) => (Number(e.target.value) < 0 ? stepHead(0) : change({n: Number(e.target.value)}));
-    byId("map").onchange = (e) => change({map: Number(e.target.value), n: 0, q: 0, k: 0, sort: "", stat: "", least: 0, zoom: 1});
+    byId("map").onchange = (e) => change({map: Number(e.target.value), n: firstHead(Number(e.target.value)), q: 0, k: 0, lit: "", beside: "", sort: "", stat: "", least: 0, zoom: 1});
     byId("scale").onchange = (e) => change({scale: e.target.value});
     for (const name of ["words", "hide", "first"]) byId(name).onchange = (e) => change({[name]: e.target.checked});
     byId("theme").onclick = () => change({theme: step(["", "light", "dark"], state.theme, 1)});
+    byId("lang").onclick = () => change({lang: otherLanguage()});
     byId("save-open").onclick = () => byId("save").showModal();
     byId("help-open").onclick = () => byId("help").showModal();
     byId("skip").onclick = (e) => { e.preventDefault(); byId("main").focus(); };
@@ -180,15 +183,21 @@ function tabKey(event) {
 
 function findWord(skip) {
     const wanted = byId("find").value.trim().toLocaleLowerCase();
-    if (wanted === "") return announce("");
+    if (wanted === "") return found("");
     const units = queryAxis().units;
     const matches = units.filter((u) => u.label.toLocaleLowerCase().includes(wanted));
-    if (matches.length === 0) return announce("no word matches");
+    if (matches.length === 0) return found(t("no word matches"));
     const at = queryUnit().index;
     const next = matches.find((u) => u.index > at - (skip === 0 ? 1 : 0)) || matches[0];
     const chosen = skip < 0 ? [...matches].reverse().find((u) => u.index < at) || matches[matches.length - 1] : next;
     change({q: chosen.tokens[0]});
-    announce("match " + (matches.indexOf(chosen) + 1) + " of " + matches.length + ", row " + chosen.index + " " + quoted(chosen.label));
+    found(t("match {0} of {1}, row {2}", matches.indexOf(chosen) + 1, matches.length, chosen.index));
+}
+
+// Seen by all and spoken: the element is a live region.
+function found(text) {
+    byId("found").textContent = text;
+    byId("found").classList.toggle("none", text === t("no word matches"));
 }
 
 function findKey(event) {
@@ -207,25 +216,28 @@ function goRollout() {
     if (noMaps()) return;
     const n = mapNow().heads.findIndex((e) => e.id === "rollout");
     if (n >= 0) change({n});
-    else announce("this page carries no rollout");
+    else announce(t("this page carries no rollout"));
 }
 
-const KEYS = [
-    ["1 … 4", "prediction, heads, matrix, text", null],
-    ["[  ]", "previous, next layer", null], [",  .", "previous, next head", null],
-    ["[", null, () => noMaps() || stepLayer(-1)], ["]", null, () => noMaps() || stepLayer(1)],
-    [",", null, () => noMaps() || stepHead(-1)], [".", null, () => noMaps() || stepHead(1)],
-    ["/", "find a word (Enter: next)", () => byId("find").focus()],
-    ["w", "whole words or pieces", () => change({words: !state.words})],
-    ["h", "hide special tokens", () => change({hide: !state.hide})],
-    ["l", "linear, square root, logarithm", () => change({scale: step(Object.keys(SCALES), state.scale, 1)})],
-    ["r", "attention rollout, when the page has it", goRollout],
-    ["s", "save", () => byId("save").showModal()],
-    ["?", "this help", () => byId("help").showModal()],
-    ["Esc", "close, or back to the view before", null],
-    ["Arrows", "move: cell, word, head", null],
-    ["+  −  0", "zoom in, out, fit (matrix)", null],
-];
+// [keys, what they do (null: not in the help), action]
+function keyTable() {
+    return [
+        ["1 … 5", t("prediction, heads, matrix, text, lines"), null],
+        ["[  ]", t("previous, next layer"), null], [",  .", t("previous, next head"), null],
+        ["[", null, () => noMaps() || stepLayer(-1)], ["]", null, () => noMaps() || stepLayer(1)],
+        [",", null, () => noMaps() || stepHead(-1)], [".", null, () => noMaps() || stepHead(1)],
+        ["/", t("find a word (Enter: next)"), () => byId("find").focus()],
+        ["w", t("whole words or pieces"), () => change({words: !state.words})],
+        ["h", t("hide special tokens"), () => change({hide: !state.hide})],
+        ["l", t("linear, square root, logarithm"), () => change({scale: step(Object.keys(SCALES), state.scale, 1)})],
+        ["r", t("attention rollout, when the page has it"), goRollout],
+        ["s", t("save"), () => byId("save").showModal()],
+        ["?", t("this help"), () => byId("help").showModal()],
+        ["Esc", t("close, or back to the view before"), null],
+        [t("Arrows"), t("move: cell, word, head"), null],
+        ["+  −  0", t("zoom in, out, fit (matrix)"), null],
+    ];
+}
 
 function typing(target) {
     return target.closest && target.closest("input:not([type=checkbox]):not([type=radio]), select, textarea") !== null;
@@ -235,9 +247,9 @@ function globalKey(event) {
     if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
     if (event.key === "Escape") return goBack();
     if (!byId("keys-on").checked || typing(event.target)) return;
-    const row = KEYS.find(([key, , act]) => act && key === event.key);
+    const row = keyTable().find(([key, , act]) => act && key === event.key);
     if (row) row[2]();
-    else if (/^[1-4]$/.test(event.key) && openViews().includes(VIEWS[event.key - 1])) {
+    else if (/^[1-5]$/.test(event.key) && openViews().includes(VIEWS[event.key - 1])) {
         change({view: VIEWS[event.key - 1]});
         byId("tab-" + state.view).focus();
     } else return;
@@ -254,7 +266,7 @@ function goBack() {
 
 function drawTheme() {
     document.documentElement.dataset.theme = darkNow() ? "dark" : "light";
-    byId("theme").textContent = "Theme: " + (state.theme || "system");
+    byId("theme").textContent = {"": t("Theme: system"), light: t("Theme: light"), dark: t("Theme: dark")}[state.theme];
 }
 
 function drawTabs() {
@@ -264,12 +276,13 @@ function drawTabs() {
         byId("tab-" + view).tabIndex = open ? 0 : -1;
         byId("panel-" + view).hidden = !open;
     }
-    visited.push(state.view);
+    if (visited[visited.length - 1] !== state.view) visited.push(state.view);
 }
 
 const MATRIX_INPUTS = ["map", "n", "words", "hide", "first"];
 
 function redraw(changed) {
+    if (touches(changed, "lang")) return drawLanguage();
     if (touches(changed, "theme")) drawTheme();
     if (touches(changed, "view")) drawTabs();
     drawPickers();
@@ -277,9 +290,10 @@ function redraw(changed) {
     if (state.view === "prediction" && (look || touches(changed, "class", "order", "shade", "all"))) drawPrediction();
     if (state.view === "heads") redrawHeads(changed);
     if (state.view === "matrix") {
-        if (touches(changed, "view", "theme", "scale", ...MATRIX_INPUTS)) loadMatrix();
+        if (touches(changed, "view", "theme", "scale", "beside", ...MATRIX_INPUTS)) loadMatrix();
         else if (touches(changed, "q", "k")) showCell(true);
     }
+    if (state.view === "lines" && touches(changed, "view", "theme", "lit", "mass", "q", ...MATRIX_INPUTS)) drawLines(changed);
     if (state.view === "text") {
         if (touches(changed, "view", "words", "hide", "first", "map", "direction")) drawText();
         else if (touches(changed, "q", "k", "n", "scale", "theme")) shadeText();
@@ -296,7 +310,7 @@ function redrawHeads(changed) {
 
 function fault(error) {
     byId("note").hidden = false;
-    byId("note").textContent = "This page cannot show everything: " + (error && error.message ? error.message : error);
+    byId("note").textContent = t("This page cannot show everything: {0}", error && error.message ? error.message : error);
 }
 
 // ---- start
@@ -305,13 +319,52 @@ function drawHeader() {
     document.title = meta.title + " · fovea explain";
     byId("title").textContent = visible(meta.title);
     const model = meta.model;
-    const facts = [model.name, model.kind, model.parameters ? model.parameters.toLocaleString("en") + " parameters" : null,
-        model.attention ? model.attention + " attention" : null];
+    const facts = [model.name, model.kind, model.parameters ? t("{0} parameters", model.parameters.toLocaleString("en")) : null,
+        model.attention ? t("{0} attention", model.attention) : null];
     byId("about").textContent = facts.filter(Boolean).map(visible).join(" · ");
-    fill(byId("provenance"), ...meta.provenance.flatMap(([name, value]) => [el("dt", {}, visible(name)), el("dd", {}, visible(value))]));
+    fill(byId("provenance"), ...meta.provenance.flatMap(([name, value]) => [el("dt", {}, t(visible(name))), el("dd", {}, visible(value))]));
     byId("caution-more").textContent = hasPrediction() && (meta.attributions || []).length > 1
-        ? "Compare it with gradient × attention in the prediction view." : "";
-    fill(byId("keys"), ...KEYS.filter((k) => k[1]).flatMap(([key, what]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)]));
+        ? t("Compare it with gradient × attention in the prediction view.") : "";
+    drawLimits();
+    fill(byId("keys"), ...keyTable().filter((k) => k[1]).flatMap(([key, what]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)]));
+}
+
+// What the model did not see is said in every view.
+function drawLimits() {
+    const said = meta.sequences.flatMap((sequence) => [unreadSentence(sequence), unknownSentence(sequence)]).filter(Boolean);
+    byId("limits").hidden = said.length === 0;
+    fill(byId("limits"), ...said.map((text) => el("p", {}, text)));
+}
+
+function unreadSentence(sequence) {
+    if (!sequence.truncated || sequence.kind !== "text") return null;
+    const size = encoder.encode(sequence.text).length, read = Math.max(0, ...sequence.end);
+    return read < size ? t("The model read the first {0} tokens; the last {1} of {2} bytes were cut off.", sequence.end.length, size - read, size) : null;
+}
+
+function unknownSentence(sequence) {
+    const unknown = sequence.unknown || [];
+    if (unknown.length === 0) return null;
+    const labels = [...new Set(unknown.map((i) => tokensOf(sequence)[i].label))];
+    const names = labels.slice(0, 8).map((label) => quoted(shorten(label, 24))).join(t(", ")) + (labels.length > 8 ? " …" : "");
+    return t("{0} of {1} tokens are not in the vocabulary: {2}.", unknown.length, sequence.end.length, names);
+}
+
+// ---- language: the reader's, or the button's
+
+function drawLanguage() {
+    setLanguage(state.lang);
+    document.documentElement.lang = languageTag();
+    translateStatic(document);
+    byId("lang").textContent = {en: "中文", zh: "English"}[languageNow()];
+    byId("lang").lang = {en: "zh", zh: "en"}[languageNow()];
+    drawHeader();
+    for (const view of openViews()) BUILD[view](byId("panel-" + view));
+    redraw(new Set(Object.keys(state).filter((name) => name !== "lang")));
+}
+
+function firstHead(m) {
+    return clamp(meta.maps[m].select || 0, 0, meta.maps[m].heads.length - 1);
 }
 
 function firstState() {
@@ -320,28 +373,27 @@ function firstState() {
     const map = meta.maps[0];
     const axis = tokensOf(meta.sequences[map.query]);
     const word = axis.findIndex((t) => !t.special);
-    return {...state, view: hasPrediction() ? "prediction" : "heads", n: map.select || 0, q: Math.max(0, word),
+    return {...state, view: hasPrediction() ? "prediction" : "heads", n: firstHead(0), q: Math.max(0, word),
             k: map.query === map.key ? Math.max(0, word) : 0, words};
 }
 
 function main() {
     window.addEventListener("error", (event) => fault(event.error || event.message));
     window.addEventListener("unhandledrejection", (event) => fault(event.reason));
+    setLanguage("");
     meta = readMeta();
-    drawHeader();
-    if (openViews().length === 0) throw new Error("the data has neither a prediction nor attention maps");
+    if (openViews().length === 0) throw new Error(t("the data has neither a prediction nor attention maps"));
     for (const view of VIEWS) byId("tab-" + view).hidden = !openViews().includes(view);
     document.body.classList.toggle("alone", noMaps());
     for (const sequence of meta.sequences) tokensOf(sequence);
     start = firstState();
     Object.assign(state, readHash());
-    for (const view of openViews()) BUILD[view](byId("panel-" + view));
     wireControls();
     onChange(redraw);
     document.addEventListener("keydown", globalKey);
     window.addEventListener("hashchange", () => change(readHash()));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw(new Set(["theme"])));
-    redraw(new Set(Object.keys(state)));
+    drawLanguage();
     document.documentElement.dataset.ready = "yes";
 }
 

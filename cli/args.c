@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* A word taken apart: -v, --name, --name=value, name=value. */
 typedef struct word {
     const char *text, *value;   /* value: after '=', NULL: none */
     char name[128], shown[132]; /* name without dashes; shown as the user wrote it, without the value */
     int dashes;
+    bool implied; /* the value of a switch that was given without one */
 } word;
 
 static void take_apart(word *w, const char *text) {
@@ -47,7 +49,7 @@ static cli_flag *lookup(cli_flags *flags, word *w) {
         else
             flag = NULL;
     }
-    if (flag && cli_row_is_bool(flag->row) && !w->value) w->value = "true";
+    if (flag && cli_row_is_bool(flag->row) && !w->value) w->value = "true", w->implied = true;
     return flag;
 }
 
@@ -137,6 +139,9 @@ typedef struct line {
     int argc, at, count;
 } line;
 
+/* --lowercase false: the word after a switch belongs to it when it can only be its value */
+static bool is_truth(const char *text) { return strcasecmp(text, "true") == 0 || strcasecmp(text, "false") == 0; }
+
 static fv_status take_flag(line *l, word *w) {
     cli_flag *flag = lookup(l->flags, w);
     if (w->dashes == 1 && all_v(w->name) && (!flag || strcmp(flag->name, "verbose") == 0)) {
@@ -144,6 +149,7 @@ static fv_status take_flag(line *l, word *w) {
         return FV_OK;
     }
     if (!flag) return unknown(l->flags, w);
+    if (w->implied && l->at < l->argc && is_truth(l->argv[l->at])) w->value = l->argv[l->at++];
     if (!w->value) {
         if (l->at >= l->argc || is_flag(l->flags, l->argv[l->at]))
             return cli_fail(FV_USAGE, "option %s needs a value%s%s\n  %s", w->shown, flag->row->choices ? ": " : "",

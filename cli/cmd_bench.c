@@ -15,7 +15,7 @@ static const fv_option rows[] = {
     {"repeat", FV_OPT_INT, AT(repeat), "5", 1, 100000, "N",
      "timed runs after one to warm up; median, spread and best are printed"},
     {"threads", FV_OPT_STRING, AT(threads), "1", 0, 0, "LIST", "numbers of threads: 1,2"},
-    {"output", FV_OPT_CHOICE, AT(output), "text", 0, 0, "text|md|csv|tsv|json|jsonl", "how the table is printed"},
+    {"output", FV_OPT_CHOICE, AT(output), NULL, 0, 0, "text|md|csv|tsv|json|jsonl", "an older name of --format"},
     {"clock", FV_OPT_CHOICE, AT(clock), "wall", 0, 0, "wall|cpu",
      "cpu: time of the processor, for one thread on a busy machine"},
     {"env", FV_OPT_BOOL, AT(env), "false", 0, 0, NULL, "also print the environment variables that change results"},
@@ -74,6 +74,7 @@ static void print_environment(void) {
 
 static fv_status run(void) {
     if (o.env) print_environment();
+    if (!o.output) o.output = cli_global.format;
     if (strcmp(o.what, "train") == 0) return cli_bench_train(&o);
     return strcmp(o.what, "decode") == 0 ? cli_bench_decode(&o) : cli_bench_attention(&o);
 }

@@ -16,11 +16,10 @@ static fv_dataset_options data;
 static const fv_option rows[] = {{"files", FV_OPT_STRING, offsetof(struct options, files), NULL, 0, 0, "FILE...",
                                   "data files, model folders, .safetensors, .npy"},
                                  {0}};
-static const char *const data_names[] = {"format", "input-format", NULL};
 
 static size_t groups(cli_group *group) {
     group[0] = (cli_group){"options", rows, &o, NULL};
-    group[1] = (cli_group){"data", fv_dataset_option_rows(), &data, data_names};
+    group[1] = (cli_group){"data", fv_dataset_option_rows(), &data, NULL};
     return 2;
 }
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static struct options { const char *name, *folder; } o;
-static const fv_option rows[] = {{"name", FV_OPT_STRING, offsetof(struct options, name), NULL, 0, 0, "NAME",
+static const fv_option rows[] = {{"name", FV_OPT_STRING, offsetof(struct options, name), NULL, 0, 0, "DATASET",
                                   "the data set; without it they are listed"},
                                  {"folder", FV_OPT_STRING, offsetof(struct options, folder), NULL, 0, 0, "FOLDER",
                                   "where it goes; data/NAME without it"},

@@ -31,13 +31,12 @@ static fv_option rows[] = {
      "end with exit code 7 when the metric is worse than this"},
     {0}};
 #undef AT
-static const char *const data_names[] = {"format", "input-format", NULL};
 
 static size_t groups(cli_group *group) {
     for (fv_option *row = rows; row->name; row++)
         if (strcmp(row->name, "metric") == 0) row->choices = fv_option_find(fv_task_option_rows(), "metric")->choices;
     group[0] = (cli_group){"evaluation", rows, &o, NULL};
-    group[1] = (cli_group){"data", fv_dataset_option_rows(), &data, data_names};
+    group[1] = (cli_group){"data", fv_dataset_option_rows(), &data, NULL};
     return 2;
 }
 

@@ -25,11 +25,10 @@ static const fv_option rows[] = {
     {"metadata", FV_OPT_STRING, AT(metadata), NULL, 0, 0, "KEY", "print one string of a .safetensors file's metadata"},
     {0}};
 #undef AT
-static const char *const data_names[] = {"format", "input-format", NULL};
 
 static size_t groups(cli_group *group) {
     group[0] = (cli_group){"options", rows, &o, NULL};
-    group[1] = (cli_group){"data", fv_dataset_option_rows(), &data, data_names};
+    group[1] = (cli_group){"data", fv_dataset_option_rows(), &data, NULL};
     return 2;
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 static struct options { const char *name; } o;
-static const fv_option rows[] = {{"name", FV_OPT_STRING, offsetof(struct options, name), NULL, 0, 0, "NAME",
+static const fv_option rows[] = {{"name", FV_OPT_STRING, offsetof(struct options, name), NULL, 0, 0, "MECHANISM",
                                   "only this mechanism, with its parameters"},
                                  {0}};
 

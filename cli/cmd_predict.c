@@ -22,7 +22,7 @@ static const fv_option rows[] = {
     {0}};
 #undef AT
 static const char *const answer_names[] = {"answer-format", "", NULL}; /* --format says it */
-static const char *const data_names[] = {"format", "input-format", "split-col", "", "labels", "", NULL};
+static const char *const data_names[] = {"split-col", "", "labels", "", NULL};
 
 static size_t groups(cli_group *group) {
     group[0] = (cli_group){"prediction", rows, &o, NULL};

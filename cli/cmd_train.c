@@ -13,7 +13,7 @@
 /* ---- flags */
 
 static struct options {
-    const char *input, *valid, *test, *model, *output, *resume, *results;
+    const char *input, *valid, *test, *model, *output, *resume;
     bool overwrite;
 } o;
 static fv_train_setup setup;
@@ -29,12 +29,9 @@ static const fv_option rows[] = {
     {"test", FV_OPT_STRING, AT(test), NULL, 0, 0, "FILE...",
      "texts that judge the result at the end; else a share of the input"},
     {"output", FV_OPT_STRING, AT(output), NULL, 0, 0, "FOLDER", "the run folder; runs/NAME of the input without it"},
-    {"overwrite", FV_OPT_BOOL, AT(overwrite), "false", 0, 0, NULL,
-     "write into a folder that is in use instead of FOLDER-2"},
+    {"overwrite", FV_OPT_BOOL, AT(overwrite), "false", 0, 0, NULL, "write into a folder that is in use"},
     {"resume", FV_OPT_STRING, AT(resume), NULL, 0, 0, "FOLDER",
      "go on with a run that was stopped; \"last\" is the latest"},
-    {"results", FV_OPT_CHOICE, AT(results), "text", 0, 0, "text|tsv|json|jsonl|csv|md",
-     "how the result is printed; --format is that of the data"},
     {"model", FV_OPT_STRING, AT(model), "auto", 0, 0, "KIND",
      "auto, bayes, linear, bag, attention or transformer (the default for numbers, and when an option of it is given)"},
     {0}};
@@ -77,10 +74,10 @@ static bool has_row(const fv_option *list, const char *name) {
     return list->name != NULL;
 }
 
-/* Does a flag say how a network is made or trained? The seed is of every kind. */
+/* Does a flag say how a network is made or trained? */
 static bool is_of_network(const cli_flag *flag) {
     const char *name = flag->row->name;
-    if (flag->group->options == &setup.train) return strcmp(name, "seed") != 0;
+    if (flag->row->flags & FV_OPTION_BY_GRADIENT) return true;
     if (flag->group->options == &cli_vectors || flag->group->options == &cli_vectors.options) return true;
     return flag->group->options == &setup.model && !has_row(fv_model_kind_find("auto")->options, name);
 }
@@ -99,14 +96,16 @@ static void kind_defaults(void) {
     fv_task_options_init(&setup.task, task);
 }
 
-static fv_status does_not_apply(const char *flag) {
+static fv_status does_not_apply(const cli_flag *flag) {
     char kinds[256] = "";
     size_t used = 0;
-    for (size_t k = 0; k < fv_model_kind_count() && used < sizeof kinds; k++)
-        if (has_row(fv_model_kind_at(k)->options, flag))
-            used += (size_t)snprintf(kinds + used, sizeof kinds - used, "%s%s", used ? ", " : "",
-                                     fv_model_kind_at(k)->name);
-    return cli_fail(FV_USAGE, "--%s does not apply to --model %s\n  it belongs to: %s", flag, o.model, kinds);
+    const bool by_gradient = flag->row->flags & FV_OPTION_BY_GRADIENT;
+    for (size_t k = 0; k < fv_model_kind_count() && used < sizeof kinds; k++) {
+        const fv_model_kind *kind = fv_model_kind_at(k);
+        if (by_gradient ? kind->can & FV_MODEL_BY_GRADIENT : has_row(kind->options, flag->row->name))
+            used += (size_t)snprintf(kinds + used, sizeof kinds - used, "%s%s", used ? ", " : "", kind->name);
+    }
+    return cli_fail(FV_USAGE, "--%s does not apply to --model %s\n  it belongs to: %s", flag->name, o.model, kinds);
 }
 
 static fv_status not_of_task(const char *flag) {
@@ -115,38 +114,54 @@ static fv_status not_of_task(const char *flag) {
     for (size_t i = 0; i < fv_task_count() && used < sizeof tasks; i++)
         if (has_row(fv_task_at(i)->options, flag))
             used += (size_t)snprintf(tasks + used, sizeof tasks - used, "%s%s", used ? ", " : "", fv_task_at(i)->name);
-    return cli_fail(FV_USAGE, "--%s does not apply to --task %s\n  it belongs to: %s", flag, setup.task.task, tasks);
+    return cli_fail(FV_USAGE, "--%s does not apply to --task %s\n  it belongs to: %s", flag, setup.task.task,
+                    used ? tasks : "tasks that train a model");
 }
 
 static bool blends(void) { return fv_model_kind_find(o.model)->can & FV_MODEL_BLENDS; }
 
-/* auto chooses how its members are trained, and sets texts aside itself unless a share is asked for. */
-static fv_status mark_idle_of_blend(void) {
+/* auto sets texts aside itself unless a share is asked for. */
+static void mark_share_of_blend(void) {
     for (size_t i = 0; blends() && i < cli_current->count; i++) {
         cli_flag *flag = &cli_current->flag[i];
-        bool own_split = flag->group->options == &split && strcmp(flag->row->name, "valid-share") == 0;
-        if (!is_of_network(flag) && !own_split) continue;
-        if (own_split && flag->source != CLI_BUILTIN) continue;
-        if (flag->source == CLI_LINE)
-            return cli_fail(FV_USAGE,
-                            "--%s does not apply to --model %s, which makes its own choices\n"
-                            "  try:     --model transformer",
-                            flag->name, o.model);
+        if (flag->group->options == &split && strcmp(flag->row->name, "valid-share") == 0)
+            flag->idle = flag->source == CLI_BUILTIN;
+    }
+}
+
+/* A task that makes a file trains no model. */
+static bool read_by_task(const cli_flag *flag) {
+    if (flag->group->options == &setup.task)
+        return strcmp(flag->name, "task") == 0 || has_row(task_now()->options, flag->row->name);
+    const bool of_model = flag->group->options == &setup.model || flag->group->options == &setup.train ||
+                          flag->group->options == &split || strcmp(flag->name, "model") == 0;
+    return !task_now()->file || !of_model;
+}
+
+static bool read_by_kind(const cli_flag *flag, const fv_model_kind *kind) {
+    if (flag->row->flags & FV_OPTION_BY_GRADIENT && !(kind->can & FV_MODEL_BY_GRADIENT)) return false;
+    return flag->group->options != &setup.model || has_row(kind->options, flag->row->name);
+}
+
+/* A flag that changes nothing is refused on the command line; elsewhere it waits for a model that reads it. */
+static fv_status mark_idle(const fv_model_kind *kind) {
+    for (size_t i = 0; i < cli_current->count; i++) {
+        cli_flag *flag = &cli_current->flag[i];
+        const bool of_task = read_by_task(flag);
+        if (of_task && (task_now()->file || read_by_kind(flag, kind))) continue;
+        if (flag->source == CLI_LINE) return of_task ? does_not_apply(flag) : not_of_task(flag->name);
         flag->idle = true;
     }
     return FV_OK;
 }
 
-static fv_status mark_idle(const fv_model_kind *kind) {
-    for (size_t i = 0; i < cli_current->count; i++) {
-        cli_flag *flag = &cli_current->flag[i];
-        bool of_model = flag->group->options == &setup.model, of_task = flag->group->options == &setup.task;
-        if (!of_model && !of_task) continue;
-        if (of_model && has_row(kind->options, flag->row->name)) continue;
-        if (of_task && (strcmp(flag->name, "task") == 0 || has_row(task_now()->options, flag->row->name))) continue;
-        if (flag->source == CLI_LINE) return of_model ? does_not_apply(flag->name) : not_of_task(flag->name);
-        flag->idle = true;
-    }
+/* A part that is given is not cut from the input. */
+static fv_status check_shares(void) {
+    const char *const given[] = {o.valid, o.test}, *const share[] = {"valid-share", "test-share"};
+    for (int i = 0; i < 2; i++)
+        if (given[i] && cli_on_line(share[i]))
+            return cli_fail(FV_USAGE, "--%s changes nothing here\n  expected --%s or --%s\n  found:   both", share[i],
+                            share[i], i ? "test" : "valid");
     return FV_OK;
 }
 
@@ -155,6 +170,19 @@ static fv_status unknown_kind(void) {
     size_t count = 0;
     for (; count < fv_model_kind_count() && count < 64; count++) names[count] = fv_model_kind_at(count)->name;
     return cli_unknown("model", o.model, names, count);
+}
+
+/* The line that started it starts it anew, in the same folder. */
+static fv_status not_started(const char *folder) {
+    char *path = cli_join(folder, "command.txt"), line[1024] = "";
+    FILE *file = fopen(path, "r");
+    if (file && fgets(line, sizeof line, file)) line[strcspn(line, "\n")] = 0;
+    if (file) fclose(file);
+    cli_free(path);
+    return cli_fail(FV_USAGE,
+                    "%s: nothing to resume\n  expected a run with a checkpoint\n  found:   one that was stopped before "
+                    "its first\n  try:     %s",
+                    folder, *line ? line : "fovea train FILE");
 }
 
 static fv_status read_resumed(void) {
@@ -166,6 +194,8 @@ static fv_status read_resumed(void) {
         status =
             cli_fail(FV_USAGE, "%s is not a run folder: it has no config.yaml\n  try:     fovea train -i FILE -o %s",
                      folder, folder);
+    else if (cli_is_unstarted(folder))
+        status = not_started(folder);
     else
         status = cli_config_read(cli_current, config, true);
     o.resume = o.output = folder;
@@ -182,7 +212,8 @@ static fv_status resolve(void) {
     cli_flags_rebase(cli_current, kind_defaults);
     if (cli_given("split-col") && !cli_given("split")) split.split = "column";
     status = mark_idle(kind);
-    if (status == FV_OK) status = mark_idle_of_blend();
+    mark_share_of_blend();
+    if (status == FV_OK) status = check_shares();
     if (status == FV_OK && task_now()->file) return FV_OK;
     if (status == FV_OK) status = fv_train_setup_check(&setup);
     if (o.resume) cli_vectors.texts = NULL; /* they are in the run folder */
@@ -247,7 +278,7 @@ static fv_status claim(void) {
         wanted = cli_run_name(path[0]);
         cli_free(path);
     }
-    fv_status status = cli_claim_folder(wanted, o.overwrite, &folder);
+    fv_status status = cli_claim_folder(wanted, o.overwrite, o.output != NULL, &folder);
     if (status == FV_OK) {
         setup.folder = o.output = cli_keep(folder);
         if (strcmp(folder, wanted) != 0) cli_say("%s is in use, this run is %s", wanted, folder);
@@ -348,7 +379,7 @@ static void print_scores(const part_scores *list, int count, const fv_train_resu
     cli_table *table = cli_table_new(columns, n);
     for (int i = 0; i < count; i++) add_scores(table, &list[i], result);
     if (result->judged) add_members(table, result);
-    cli_table_print(table, cli_format_of(o.results), stdout);
+    cli_table_print(table, cli_format_of(cli_global.format), stdout);
     cli_table_free(table);
 }
 

@@ -9,10 +9,8 @@
 
 /* A folder as given, else the run of that name. Freed with cli_free. */
 static char *folder_of(const char *name) {
-    char *run = cli_text("runs/%s", name), *folder = NULL;
-    if (!cli_is_folder(name) && cli_is_folder(run)) return run;
-    if (strcmp(name, "last") == 0 && !cli_is_folder(name) && cli_is_folder("runs")) cli_find_run(name, &folder);
-    cli_free(run);
+    char *folder = NULL;
+    if (strcmp(name, "last") != 0 || cli_is_folder("runs")) cli_find_run(name, &folder);
     return folder ? folder : cli_text("%s", name);
 }
 

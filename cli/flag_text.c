@@ -47,8 +47,9 @@ const char *cli_help_hint(const cli_flag *flag) {
 /* "-b, --batch-size N" */
 static int print_names(FILE *out, const cli_flags *flags, const cli_flag *flag) {
     char letter = cli_flag_letter(flags, flag), text[512];
-    int n = letter ? snprintf(text, sizeof text, "  -%c, --%s", letter, flag->name)
-                   : snprintf(text, sizeof text, "      --%s", flag->name);
+    const char *no = cli_flag_no(flag);
+    int n = letter ? snprintf(text, sizeof text, "  -%c, --%s%s", letter, no, flag->name)
+                   : snprintf(text, sizeof text, "      --%s%s", no, flag->name);
     if (*cli_help_hint(flag)) n += snprintf(text + n, sizeof text - (size_t)n, " %s", cli_help_hint(flag));
     fputs(text, out);
     return n;

@@ -12,5 +12,7 @@ void cli_help_command(const cli_command *command, FILE *out);
 void cli_help_man(FILE *out);
 void cli_help_markdown(FILE *out);
 void cli_help_bash(FILE *out);
+void cli_help_zsh(FILE *out);
+void cli_help_fish(FILE *out);
 
 #endif

@@ -118,6 +118,10 @@ bool cli_flag_is_list(const cli_flag *flag) {
     return flag->row->type == FV_OPT_STRING && n > 3 && strcmp(hint + n - 3, "...") == 0;
 }
 
+const char *cli_flag_no(const cli_flag *flag) {
+    return cli_row_is_bool(flag->row) && flag->group->rows != cli_global_rows ? "[no-]" : "";
+}
+
 static const char **string_at(const cli_group *group, const fv_option *row) {
     return (const char **)(void *)((char *)group->options + row->offset);
 }
@@ -167,13 +171,25 @@ static void expected(const fv_option *row, char *text, size_t size) {
     }
 }
 
-/* " did you mean" for a wrong choice. */
+static bool is_choice(const char *choices, const char *word) {
+    const size_t n = strlen(word);
+    for (const char *at = choices; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
+        if (n && strcspn(at, "|") == n && strncmp(at, word, n) == 0) return true;
+    return false;
+}
+
+/* " did you mean" for a wrong choice. A form of data is not one of results. */
 static void near_choice(const fv_option *row, const char *value, char *text, size_t size) {
     char list[512], near[256];
     const char *names[64];
     size_t count = 0;
     text[0] = 0;
     if ((row->type != FV_OPT_CHOICE && row->type != FV_OPT_ENUM) || !row->choices) return;
+    const cli_flag *data = cli_current ? exact(cli_current, "input-format") : NULL;
+    if (data && strcmp(row->name, "format") == 0 && is_choice(data->row->choices, value)) {
+        snprintf(text, size, "\n  try:     --input-format %s, which is that of the data", value);
+        return;
+    }
     snprintf(list, sizeof list, "%s", row->choices);
     for (char *rest = list, *one; count < 64 && (one = strsep(&rest, "|"));) names[count++] = one;
     if (cli_nearest(value, names, count, "", near, sizeof near)) snprintf(text, size, "\n  try:     %s", near);
@@ -237,6 +253,11 @@ void cli_flags_rebase(cli_flags *flags, void (*init)(void)) {
 bool cli_given(const char *name) {
     const cli_flag *flag = cli_current ? exact(cli_current, name) : NULL;
     return flag && flag->source != CLI_BUILTIN;
+}
+
+bool cli_on_line(const char *name) {
+    const cli_flag *flag = cli_current ? exact(cli_current, name) : NULL;
+    return flag && flag->source == CLI_LINE;
 }
 
 fv_status cli_missing(const char *name, const char *what) {

@@ -51,10 +51,12 @@ void cli_flags_rebase(cli_flags *flags, void (*init)(void));
 fv_status cli_flag_set(cli_flags *flags, cli_flag *flag, const char *value, cli_source source, const char *where);
 bool cli_flag_is_list(const cli_flag *flag);
 static inline bool cli_row_is_bool(const fv_option *row) { return row->type == FV_OPT_BOOL || row->type == FV_OPT_NOT; }
+const char *cli_flag_no(const cli_flag *flag); /* "[no-]" of a switch that can also be switched off, else "" */
 const char *cli_flag_text(const cli_flag *flag, char *text, size_t size); /* NULL: a string that is not set */
 
 /* Was this flag set by anything but its default? For the running command. */
 bool cli_given(const char *name);
+bool cli_on_line(const char *name); /* on the command line, that is */
 /* Names the flag in an error: "--input". */
 fv_status cli_missing(const char *name, const char *what);
 

@@ -96,8 +96,52 @@ static bool is_empty(const char *folder) {
     return empty;
 }
 
+static bool is_held(const char *path, int flags) {
+    int file = open(path, flags | O_CLOEXEC);
+    bool held = file >= 0 && flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (file >= 0) close(file);
+    return held;
+}
+
+/* Has another process locked the run? */
+static bool is_locked(const char *folder) {
+    char *lock = cli_join(folder, "lock");
+    bool held = is_held(lock, O_RDWR | O_NOFOLLOW | O_NONBLOCK) || is_held(folder, O_RDONLY | O_DIRECTORY);
+    cli_free(lock);
+    return held;
+}
+
+static bool is_among(const char *const *names, const char *name) {
+    while (*names && strcmp(*names, name) != 0) ++names;
+    return *names != NULL;
+}
+
+/* Only files that a run writes before its first checkpoint, and nobody at work: it was killed before it had any. */
+bool cli_is_unstarted(const char *folder) {
+    static const char *const early[] = {".",           "..",   "config.yaml",         "command.txt",
+                                        "config.json", "lock", "tokenizer.json",      "metrics.jsonl",
+                                        "last",        "log",  "vectors.safetensors", NULL};
+    char *last = cli_join(folder, "last"), *config = cli_join(folder, "config.yaml");
+    bool early_only = cli_is_file(config) && (!cli_is_folder(last) || is_empty(last)) && !is_locked(folder);
+    DIR *list = early_only ? opendir(folder) : NULL;
+    for (struct dirent *one; list && (one = readdir(list));) early_only = early_only && is_among(early, one->d_name);
+    if (list) closedir(list);
+    cli_free(last);
+    cli_free(config);
+    return early_only;
+}
+
+static bool is_free(const char *folder) { return is_empty(folder) || cli_is_unstarted(folder); }
+
+static fv_status in_use(const char *folder) {
+    return cli_fail(
+        FV_USAGE,
+        "--output %s: in use\n  expected a new or empty folder\n  found:   %s\n  try:     --overwrite, or -o %s-2",
+        folder, cli_is_file(folder) ? "a file" : "one with files in it", folder);
+}
+
 /* mkdir is the claim: two trainers that start together get two folders. */
-fv_status cli_claim_folder(const char *wanted, bool overwrite, char **folder) {
+fv_status cli_claim_folder(const char *wanted, bool overwrite, bool asked, char **folder) {
     char *base = cli_text("%s", wanted);
     for (size_t n = strlen(base); n > 1 && base[n - 1] == '/'; n--) base[n - 1] = 0;
     fv_status status = make_parents(base);
@@ -106,13 +150,14 @@ fv_status cli_claim_folder(const char *wanted, bool overwrite, char **folder) {
         char *name = i == 1 ? cli_text("%s", base) : cli_text("%s-%d", base, i);
         bool made = mkdir(name, 0777) == 0;
         if (!made && errno != EEXIST) status = cannot("make the folder", name);
-        if (made || (errno == EEXIST && cli_is_folder(name) && (overwrite || is_empty(name)))) {
+        if (made || (errno == EEXIST && cli_is_folder(name) && (overwrite || is_free(name)))) {
             *folder = name;
             break;
         }
         if (status == FV_OK && overwrite && cli_is_file(name))
             status = cli_fail(FV_USAGE,
                               "%s: cannot be a run folder\n  expected a folder or a new name\n  found:   a file", name);
+        if (status == FV_OK && asked) status = in_use(name);
         cli_free(name);
     }
     if (status == FV_OK && !*folder) status = cli_fail(FV_FAIL, "%s: too many runs of this name", base);
@@ -131,25 +176,18 @@ void cli_remove_folder(const char *folder) {
     rmdir(folder);
 }
 
-static bool is_held(const char *path, int flags) {
-    int file = open(path, flags | O_CLOEXEC);
-    bool held = file >= 0 && flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    if (file >= 0) close(file);
-    return held;
-}
-
 fv_status cli_check_free(const char *folder) {
-    char *lock = cli_join(folder, "lock");
-    bool held = is_held(lock, O_RDWR | O_NOFOLLOW | O_NONBLOCK) || is_held(folder, O_RDONLY | O_DIRECTORY);
-    cli_free(lock);
-    return held ? cli_fail(FV_USAGE, "%s: another process trains there\n  try:     another --output", folder) : FV_OK;
+    if (!is_locked(folder)) return FV_OK;
+    return cli_fail(FV_USAGE, "%s: another process trains there\n  try:     another --output", folder);
 }
 
 fv_status cli_find_run(const char *name, char **folder) {
     struct timespec newest = {0, 0};
     *folder = NULL;
     if (strcmp(name, "last") != 0 || cli_is_folder(name)) {
-        *folder = cli_text("%s", name);
+        char *run = cli_text("runs/%s", name);
+        *folder = !cli_is_folder(name) && cli_is_folder(run) ? run : cli_text("%s", name);
+        if (*folder != run) cli_free(run);
         return FV_OK;
     }
     DIR *list = opendir("runs");
@@ -171,6 +209,8 @@ fv_status cli_find_run(const char *name, char **folder) {
         cli_free(state);
     }
     if (list) closedir(list);
-    return *folder ? FV_OK
-                   : cli_fail(FV_USAGE, "--resume last: there is no run under runs/\n  try:     --resume FOLDER");
+    return *folder
+               ? FV_OK
+               : cli_fail(FV_USAGE,
+                          "--resume last\n  expected a run under runs/\n  found:   none\n  try:     fovea train FILE");
 }

@@ -1,4 +1,4 @@
-/* Documents made from the flag tables: the man page, the option tables in Markdown, the completion for bash. */
+/* Documents made from the flag tables: the man page and the option tables in Markdown. */
 #include "console.h"
 #include "flags.h"
 #include "flag_text.h"
@@ -41,6 +41,7 @@ static void man_flag(FILE *out, const cli_flags *flags, const cli_flag *flag) {
     fputs(".TP\n.B ", out);
     if (letter) fprintf(out, "\\-%c, ", letter);
     fputs("\\-\\-", out);
+    roff(out, cli_flag_no(flag));
     roff(out, flag->name);
     if (!cli_row_is_bool(flag->row)) {
         fputc(' ', out);
@@ -142,7 +143,7 @@ static void md_cell(FILE *out, const char *text) {
 static void md_flag(FILE *out, const cli_flags *flags, const cli_flag *flag) {
     char letter = cli_flag_letter(flags, flag);
     const char *standard = flag->row->standard;
-    fprintf(out, "| `--%s", flag->name);
+    fprintf(out, "| `--%s%s", cli_flag_no(flag), flag->name);
     if (letter) fprintf(out, " -%c", letter);
     fputs("` | ", out);
     md_cell(out, cli_help_hint(flag));
@@ -185,38 +186,4 @@ void cli_help_markdown(FILE *out) {
     }
     fputs("\n## Options of every command\n", out);
     md_flags(out, cli_commands[0], true);
-}
-
-/* ---- completion */
-
-static void bash_values(FILE *out, const cli_flag *flag) {
-    const fv_option_type type = flag->row->type;
-    if ((type != FV_OPT_CHOICE && type != FV_OPT_ENUM) || !flag->row->choices) return;
-    fprintf(out, "        --%s) COMPREPLY=($(compgen -W \"", flag->name);
-    for (const char *c = flag->row->choices; *c; c++) fputc(*c == '|' ? ' ' : *c, out);
-    fputs("\" -- \"$word\")); return ;;\n", out);
-}
-
-void cli_help_bash(FILE *out) {
-    fputs(
-        "# bash completion for fovea, made by `fovea completion bash`\n_fovea() {\n"
-        "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} flags=\n"
-        "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen -W \"",
-        out);
-    for (size_t i = 0; cli_commands[i]; i++) fprintf(out, "%s%s", i ? " " : "", cli_commands[i]->name);
-    fputs("\" -- \"$word\"))\n        return\n    fi\n    case $command in\n", out);
-    for (size_t i = 0; cli_commands[i]; i++) {
-        cli_flags flags;
-        cli_flags_open(&flags, cli_commands[i]);
-        fprintf(out, "    %s)\n        case $before in\n", cli_commands[i]->name);
-        for (size_t k = 0; k < flags.count; k++) bash_values(out, &flags.flag[k]);
-        fputs("        esac\n        flags=\"", out);
-        for (size_t k = 0; k < flags.count; k++) fprintf(out, "%s--%s", k ? " " : "", flags.flag[k].name);
-        fputs("\" ;;\n", out);
-        cli_flags_close(&flags);
-    }
-    fputs(
-        "    esac\n    case $word in\n    -*) COMPREPLY=($(compgen -W \"$flags\" -- \"$word\")) ;;\n"
-        "    *) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n    esac\n}\ncomplete -o filenames -F _fovea fovea\n",
-        out);
 }

@@ -150,6 +150,7 @@ static fv_status take_pair(reader *r) {
     char key[128], where[512], *value = NULL;
     size_t line = line_of(r);
     snprintf(key, sizeof key, "%s", (const char *)r->event.data.scalar.value);
+    if (r->saved && strcmp(key, "format") == 0) strcpy(key, "input-format"); /* what earlier versions wrote */
     cli_flag *flag = is_taken(r, key) ? cli_flag_find(r->flags, key) : NULL;
     snprintf(where, sizeof where, "%s:%zu: %s", r->path, line, key);
     for (size_t i = 0; i < r->count; i++)

@@ -21,6 +21,12 @@ size_t cli_train_vectors_groups(cli_group *group) {
 /* Vectors that start an embedding are as wide as it. */
 fv_status cli_train_vectors_resolve(const fv_model_options *model) {
     fv_vectors_options *o = &cli_vectors.options;
+    for (size_t i = 0; !cli_vectors.texts && i < cli_current->count; i++) {
+        const cli_flag *flag = &cli_current->flag[i];
+        if (flag->group->options == o && flag->source == CLI_LINE)
+            return cli_fail(FV_USAGE, "--%s alone changes nothing\n  expected --unlabelled FILE too\n  found:   none",
+                            flag->name);
+    }
     if (!cli_vectors.texts) return FV_OK;
     if (!(fv_model_kind_find(model->kind)->can & FV_MODEL_TAKES_VECTORS))
         return cli_fail(FV_USAGE, "--unlabelled: --model %s has no word vectors\n  try:     --model transformer",

@@ -89,7 +89,7 @@ def ours(options, folder, model):
     with tempfile.TemporaryDirectory() as place:
         more = ["--budget", options.budget] if model == "auto" else []
         text, memory = peak_of([options.fovea, "train", "-i", folder / "train.tsv", "--test", folder / "test.tsv", "--model", model,
-                                "--text-col", "text", "--label-col", "label", "-o", f"{place}/run", "--results", "jsonl", "-q", *more])
+                                "--text-col", "text", "--label-col", "label", "-o", f"{place}/run", "--format", "jsonl", "-q", *more])
     for line in text.splitlines() if text else []:
         result = json.loads(line)
         if result["part"] == "test":

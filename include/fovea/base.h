@@ -103,10 +103,11 @@ typedef struct fv_option {
     const struct fv_option *(*group)(void); /* GROUP: gives another table, ended by a NULL name */
     uint32_t flags;                         /* FV_OPTION_... */
 } fv_option;
-enum {                        /* what becomes of an option after the training it was given to */
-       FV_OPTION_LOCAL = 1,   /* of this run, no property of the model: not in the model's config.json */
-       FV_OPTION_FIXED = 2,   /* a resumed run may not change it: other batches, another network */
-       FV_OPTION_HARMLESS = 4 /* a resumed run may change it and stays the unbroken run */
+enum {                           /* what becomes of an option after the training it was given to */
+       FV_OPTION_LOCAL = 1,      /* of this run, no property of the model: not in the model's config.json */
+       FV_OPTION_FIXED = 2,      /* a resumed run may not change it: other batches, another network */
+       FV_OPTION_HARMLESS = 4,   /* a resumed run may change it and stays the unbroken run */
+       FV_OPTION_BY_GRADIENT = 8 /* only kinds of models that learn by gradients read it */
 };
 
 /* All rows of a table, those of its GROUP rows in their place, with name and offset as seen from the whole struct:

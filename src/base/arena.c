@@ -1,5 +1,7 @@
 /* An arena: a chain of blocks that are filled from the front and emptied all at once. A reset keeps the blocks, so
  * a training step that asks for the same sizes again takes nothing new from the system. */
+#include "base/arena.h"
+
 #include "base/base.h"
 
 #include <string.h>

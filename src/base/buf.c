@@ -1,4 +1,6 @@
 /* A growing byte string. Failures stay in it, so that a long text can be built without a check at every line. */
+#include "base/buf.h"
+
 #include "base/base.h"
 #include "base/locale.h"
 

@@ -1,4 +1,6 @@
 /* Which vector instructions the kernels use: the best of this cpu, or what FOVEA_ISA asks for. */
+#include "base/cpu.h"
+
 #include "base/base.h"
 
 #include <stdatomic.h>

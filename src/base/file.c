@@ -1,5 +1,7 @@
 /* Reading whole files into memory. Nothing is mapped: what is mapped can be cut short by another process, and then any
  * look at it ends the process; a copy stays what it was. */
+#include "base/file.h"
+
 #include "base/syscalls.h"
 
 #include <errno.h>

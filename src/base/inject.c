@@ -1,5 +1,7 @@
 /* Fault injection: each point counts its calls here and asks whether this one must fail.
  * Tests walk n = 1, 2, 3 ... through every call of an operation; FOVEA_FAIL does it for a whole process. */
+#include "base/inject.h"
+
 #include "base/base.h"
 
 #include <stdatomic.h>

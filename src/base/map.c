@@ -1,6 +1,8 @@
 /* A hash map from byte strings to int64 that remembers the order of insertion: vocabularies, name lookups, counts.
  * Entries lie in an array in that order; a table of slots (open addressing, linear probing) points into it. Keys are
  * copied into pages that never move, so a key pointer stays valid as long as the map. */
+#include "base/map.h"
+
 #include "base/base.h"
 
 #include <string.h>

@@ -1,4 +1,6 @@
 /* The one door to memory: aligned for every vector width, zeroed, counted, and able to fail on request. */
+#include "base/memory.h"
+
 #include "base/base.h"
 
 #include <stdatomic.h>

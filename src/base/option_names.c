@@ -54,7 +54,7 @@ static const char *const other_tools[][8] = {
     {"top-k", "k", "topk"},
     {"probabilities", "prob", "proba"},
     {"input-format", "data-format"},
-    {"format", "input-format", "data-format"},
+    {"format", "results"},
     {"softcap", "logits-soft-cap", "logit-softcap"},
     {"dropout", "dropout-p"},
     {"config", "cfg"},

@@ -1,5 +1,7 @@
 /* Numbers from text and back. Reading is strict: what the C library accepts beyond plain decimal numbers (spaces,
  * hex, "nan", tails) is refused. */
+#include "base/parse.h"
+
 #include "base/base.h"
 #include "base/locale.h"
 

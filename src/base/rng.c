@@ -1,5 +1,7 @@
 /* Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as
  * 1, 2, 3", SC 2011). A number is a function of (seed, stream, index): no state, any order, any thread. */
+#include "base/rng.h"
+
 #include "base/base.h"
 #include "fovea/random.h"
 

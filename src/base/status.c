@@ -1,5 +1,7 @@
 /* Status: the message of the last failure, kept per thread, and the interrupt flag.
  * Messages may quote file names and data, so they are made printable UTF-8 here, once, for every caller. */
+#include "base/status.h"
+
 #include "base/base.h"
 
 #include <signal.h>

@@ -1,4 +1,6 @@
 /* Is this UTF-8? Overlong forms, surrogates and values above U+10FFFF are not. */
+#include "base/utf8.h"
+
 #include "base/base.h"
 
 /* Length of the character at p with `left` bytes to the end, 0 when it is malformed. */

@@ -1,6 +1,8 @@
 /* Atomic writing: everything goes to ".NAME.tmp" beside the target, which replaces the target in one step when it is
  * complete and on disk. The temporary file has a fixed name, so a killed process leaves at most one behind and the
  * next one takes it over; a lock on it keeps two writers of the same target apart. */
+#include "base/writer.h"
+
 #include "base/syscalls.h"
 
 #include <errno.h>

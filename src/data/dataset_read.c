@@ -12,7 +12,7 @@ enum { MAX_COLUMNS = 16 };
 
 const fv_option *fv_dataset_option_rows(void) {
     static const fv_option rows[] = {
-        {"format", FV_OPT_CHOICE, offsetof(fv_dataset_options, format), "auto", 0, 0,
+        {"input-format", FV_OPT_CHOICE, offsetof(fv_dataset_options, format), "auto", 0, 0,
          "auto|csv|tsv|jsonl|fasttext|lines", "format of the data; auto goes by the extension"},
         {"header", FV_OPT_CHOICE, offsetof(fv_dataset_options, header), "auto", 0, 0, "auto|yes|no",
          "first row of CSV and TSV names the columns; auto: if it has those asked for"},

@@ -243,8 +243,8 @@ static void explain(fv__outcome *outcome, const fv_trace *trace) { outcome->name
 /* ---- the task */
 
 static const fv_option options[] = {
-    FV__TASK_ROW("label-smoothing", FV_OPT_FLOAT, label_smoothing, "0", 0, 0.99, NULL,
-                 "share of the target spread over all classes"),
+    {"label-smoothing", FV_OPT_FLOAT, offsetof(fv_task_options, label_smoothing), "0", 0, 0.99, NULL,
+     "share of the target spread over all classes", .flags = FV_OPTION_BY_GRADIENT},
     FV__TASK_ROW_METRIC("accuracy|macro-f1|loss", "accuracy"),
     {0},
 };

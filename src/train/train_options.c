@@ -4,9 +4,12 @@
 #include <string.h>
 
 #define ROW(name, type, field, standard, lo, hi, choices, help) \
-    { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help }
-#define FLAGGED(flag, name, type, field, standard, lo, hi, choices, help) \
-    { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help, .flags = FV_OPTION_##flag }
+    { name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help, .flags = FV_OPTION_BY_GRADIENT }
+#define FLAGGED(flag, name, type, field, standard, lo, hi, choices, help)               \
+    {                                                                                   \
+        name, type, offsetof(fv_train_options, field), standard, lo, hi, choices, help, \
+            .flags = FV_OPTION_##flag | FV_OPTION_BY_GRADIENT                           \
+    }
 #define NUMBERS FV_OPT_FLOAT
 /* "|adamw|sgd": the choices begin at the second character */
 static const char optimizers[] =
@@ -46,7 +49,8 @@ static const fv_option rows[] = {
     FLAGGED(HARMLESS, "log-every", FV_OPT_STRING, log_every, "50u", 0, 0, "DURATION", "progress line"),
     ROW("eval-every", FV_OPT_STRING, eval_every, "1e", 0, 0, "DURATION", "judge the validation texts"),
     FLAGGED(HARMLESS, "save-every", FV_OPT_STRING, save_every, "1e", 0, 0, "DURATION", "checkpoint"),
-    FLAGGED(FIXED, "seed", FV_OPT_INT, seed, "1", 0, 9e15, NULL, "of everything random"),
+    {"seed", FV_OPT_INT, offsetof(fv_train_options, seed), "1", 0, 9e15, NULL, "of everything random",
+     .flags = FV_OPTION_FIXED},
     {0},
 };
 

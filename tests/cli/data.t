@@ -118,9 +118,9 @@ err~ --split-col needs columns
 err   found:   plain lines
 
 case unknown format
-do fovea train x.txt --format parquet
+do fovea train x.txt --input-format parquet
 exit 2
-err fovea: error: --format: wrong value
+err fovea: error: --input-format: wrong value
 err   expected auto, csv, tsv, jsonl, fasttext, lines
 
 case byte order mark and CRLF are no part of the data

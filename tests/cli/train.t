@@ -119,7 +119,8 @@ err fovea: error: nix is not a run folder: it has no config.yaml
 case resume last without runs
 do fovea train --resume last
 exit 2
-err fovea: error: --resume last: there is no run under runs/
+err fovea: error: --resume last
+err   try:     fovea train FILE
 
 case a saved key this version does not know only warns
 do cp -r "$FIX/bayes" a; echo 'brand-new-key: 3' >> a/config.yaml; fovea train --resume a -q >/dev/null
@@ -329,8 +330,21 @@ do line=$(grep '^fovea train -i examples/toy.tsv --model attention' "$README"); 
 do fovea explain -m "$OLDPWD/toy" 'a mail reader for the terminal' | awk '/^layer 0/ { for (i = 3; i <= NF; i++) sum += $i; exit !(sum / (NF - 2) > 0.25) }' && echo focused
 out focused
 
+case a run is resumed by its name
+do cp "$FIX/train.txt" news.txt; fovea train news.txt --model bag --epochs 1 -q > /dev/null; fovea train --resume news --epochs 2 -q --format tsv | cut -f 2
+out valid
+
+case the same command again, after a run that was killed before its first checkpoint
+do cp "$FIX/train.txt" news.txt; mkdir -p runs/news/last; printf 'model: bag\n' > runs/news/config.yaml; touch runs/news/lock runs/news/metrics.jsonl; fovea train news.txt --model bag --epochs 1 -q > /dev/null
+file runs/news/model.safetensors
+nofile runs/news-2
+
+case a folder with files of others is no run that never began
+do cp "$FIX/train.txt" news.txt; mkdir -p runs/news; printf 'model: bag\n' > runs/news/config.yaml; touch runs/news/notes.txt; fovea train news.txt --model bag --epochs 1 -q > /dev/null
+file runs/news-2/model.safetensors
+
 case auto is the default for classes: members, their weights, one folder
-do fovea train "$FIX/train.txt" -o a --budget 1s -q --results tsv > t.tsv; cut -f 1,2 t.tsv; head -n 1 t.tsv | tr '\t' '\n' | grep -x weight
+do fovea train "$FIX/train.txt" -o a --budget 1s -q --format tsv > t.tsv; cut -f 1,2 t.tsv; head -n 1 t.tsv | tr '\t' '\n' | grep -x weight
 do echo 'goal team' | fovea predict a; fovea check a | cut -c 1-12; fovea eval a "$FIX/train.txt" | head -n 1; fovea info a | grep -c '^member '
 out auto	valid
 out auto/bayes	valid
@@ -363,7 +377,8 @@ err~ try:     the same command with --overwrite
 case auto makes its own choices
 do fovea train "$FIX/train.txt" --model auto --epochs 3
 exit 2
-err fovea: error: --epochs does not apply to --model auto, which makes its own choices
+err fovea: error: --epochs does not apply to --model auto
+err   it belongs to: bag, attention, transformer
 
 case a budget is a time
 do fovea train "$FIX/train.txt" --budget 5e

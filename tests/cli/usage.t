@@ -341,7 +341,7 @@ out 0
 
 case names that options had in earlier versions, from all sources
 do printf 'clip-norm: 3\npool: max\n' > c.yaml
-do FOVEA_TABLE_RATE=0.25 fovea train x.txt --config c.yaml --learn-rate 0.5 --accumulate 2 --average 0.9 --width 64 --ffn 96 --attention window:left=8 --vector-width 64 --dump-config
+do FOVEA_TABLE_RATE=0.25 fovea train x.txt --config c.yaml --learn-rate 0.5 --accumulate 2 --average 0.9 --width 64 --ffn 96 --attention window:left=8 --vector-width 64 --unlabelled y.txt --dump-config
 out max-grad-norm: 3
 out pooling: max
 out embedding-lr-multiplier: 0.25
@@ -352,3 +352,74 @@ out d-model: 64
 out d-ff: 96
 out mechanism: "window:left=8"
 out vector-dim: 64
+
+case a switch and its value
+do for s in '--lowercase false' '--lowercase=false' '--no-lowercase' '--lowercase False'; do fovea train x.txt $s --dump-config | grep -x 'lowercase: false'; done; fovea train x.txt --no-lowercase --lowercase true --dump-config | grep -x 'lowercase: true'
+out lowercase: false
+out lowercase: true
+
+case a word after a switch is not its value unless it can be
+do fovea train --no-lowercase "$FIX/train.txt" --dump-config | grep -c "train.txt"
+out 1
+
+case switches are shown with their no
+do fovea train --help | grep -c -- '--\[no-\]lowercase'; fovea help --markdown | grep -c -- '`--\[no-\]lowercase`'; fovea help --man | grep -c 'no.-\]lowercase'
+out 1
+out 1
+
+case training options of a model that does not learn by gradients
+do fovea train "$FIX/train.txt" --model linear --epochs 3
+exit 2
+err fovea: error: --epochs does not apply to --model linear
+err   it belongs to: bag, attention, transformer
+
+case training options from a file wait for a model that reads them
+do printf 'epochs: 3\n' > c.yaml; fovea train "$FIX/train.txt" --model bayes -c c.yaml --dump-config | grep -c epochs
+exit 1
+out 0
+
+case options of word vectors without word vectors
+do fovea train "$FIX/train.txt" --vector-dim 32
+exit 2
+err fovea: error: --vector-dim alone changes nothing
+
+case a share of a part that is given
+do fovea train "$FIX/train.txt" --valid "$FIX/train.txt" --valid-share 0.2
+exit 2
+err fovea: error: --valid-share changes nothing here
+
+case options of a model for a task that makes a file
+do fovea train --task vectors "$FIX/train.txt" --epochs 3
+exit 2
+err fovea: error: --epochs does not apply to --task vectors
+
+case one flag for the form of results
+do fovea train "$FIX/train.txt" --model bayes -o m -q --format json | grep -c '"part": "valid"'; fovea bench attention --shape 1,2,64,16 -r 1 -q --format json | grep -c '"shape"'; fovea bench attention --shape 1,2,64,16 -r 1 -q --output json | grep -c '"shape"'
+out 1
+
+case what a run wrote before data had a flag of its own
+do cp -r "$FIX/transformer" m; sed -i 's/^input-format: .*/format: auto/' m/config.yaml; fovea train --resume m --epochs 5 -q --format tsv | grep -c valid
+out 1
+
+case completion of bash knows values
+do fovea completion bash > c; mkdir -p runs/mine; cat > t <<'END'
+do . ./c; try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _fovea; echo "${COMPREPLY[*]}"; }
+do try fovea train --model tr; try fovea predict --model mi; try fovea predict mi; try fovea train --preset text; try fovea attend --attention block; try fovea mechanisms retent; try fovea train --no-lowerc; try fovea completion z; try fovea train --schedule cos
+do END
+do bash t
+out transformer
+out mine
+out textbook
+out block-topk
+out retention
+out --no-lowercase
+out zsh
+out cosine
+
+case completion of zsh
+do command -v zsh > /dev/null || { echo 'parses'; echo 'skipped: no zsh' >&2; exit 0; }; fovea completion zsh > _fovea && zsh -n _fovea && zsh -f -c 'autoload -U compinit; compinit -D; . ./_fovea; echo ${_comps[fovea]}' | grep -q _fovea && echo parses
+out parses
+
+case completion of fish
+do command -v fish > /dev/null || { echo 'train'; echo 'skipped: no fish' >&2; exit 0; }; fovea completion fish > fovea.fish; fish --no-config -c 'source fovea.fish; complete -C "fovea tra"' | cut -f 1
+out train

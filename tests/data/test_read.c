@@ -99,7 +99,7 @@ static const bad bads[] = {
      "split.csv:3: column \"part\"\n  expected train, valid or test\n  found:   \"other\"", FV_BAD_DATA},
     {"split.txt", "__label__a x\n", "split-col=part",
      "split.txt: --split-col needs columns\n  expected CSV, TSV or JSONL\n  found:   plain lines", FV_USAGE},
-    {"plain.txt", "a\n", "format=lines",
+    {"plain.txt", "a\n", "input-format=lines",
      "plain.txt: its labels\n  expected fasttext, csv, tsv or jsonl\n  found:   plain lines", FV_USAGE},
     {"cols.csv", "label,text\na,b\n", "text-col=text,,x",
      "text-col: names of columns\n  expected 1 to 16 names or numbers with commas between\n  found:   \"text,,x\"",
@@ -194,7 +194,7 @@ static void test_formats(void **state) {
          "text-col=t label-col=l.m"},
         {"a.txt", "__label__zoo one, \"two\"\n\n__label__ant three", ""},
         {"a.txt", "__label__zoo __label__x one, \"two\"\n__label__ant three", "labels=first"},
-        {"a", "label\ttext\nzoo\tone, \"two\"\nant\tthree\n", "format=tsv"}};
+        {"a", "label\ttext\nzoo\tone, \"two\"\nant\tthree\n", "input-format=tsv"}};
     static const int64_t line[][2] = {{2, 3}, {2, 3}, {1, 2}, {1, 3}, {1, 2}, {1, 3}, {1, 2}, {2, 3}};
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         fv_dataset *d = parse(same[i].name, same[i].bytes, same[i].settings, true);

@@ -1,0 +1,9 @@
+/* Random calls, a part of them: the other half of the mechanisms besides softmax and window. See random_calls.h. */
+#include "random_calls.h"
+
+static void others(void **state) { (void)state, others_share(1, 2); }
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(others)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

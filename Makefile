@@ -85,7 +85,7 @@ demo:                       ## fetch real text, train, judge, explain
 ifneq ($(QUICK),)
 export FOVEA_TEST_QUICK := 1
 endif
-test:                       ## every test, about eight minutes; QUICK=1: fewer random cases
+test:                       ## every test, some minutes; QUICK=1: fewer random cases
 	$(Q)tools/deps test
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all test-programs
 	$(Q)tools/test $(B)

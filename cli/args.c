@@ -53,6 +53,33 @@ static cli_flag *lookup(cli_flags *flags, word *w) {
     return flag;
 }
 
+/* Flags of fastText's command line, with one dash, that mean something else here, or nothing. */
+static const char *fasttext_hint(const word *w) {
+    static const char *const hints[][2] = {
+        {"bucket",
+         "fastText's number of hash buckets is --ngram-bits N here, 2^N of them; -bucket 2000000 is about "
+         "--ngram-bits 21"},
+        {"loss", "classes are learnt by softmax; there is no other loss to choose"},
+        {"neg", "there is no negative sampling: softmax is computed in full"},
+        {"t", "frequent words are not sampled; word vectors weigh them by --vector-power"},
+        {"lr-update-rate", "the schedule of the learning rate is --schedule"},
+        {"ws", "fastText's window is --vector-window here, with --task vectors"},
+        {"min-count-label", "rare classes are kept"},
+        {"save-output", "the model folder holds everything"},
+        {"cutoff", "models are not quantized"},
+        {"retrain", "models are not quantized"},
+        {"qnorm", "models are not quantized"},
+        {"qout", "models are not quantized"},
+        {"dsub", "models are not quantized"},
+        {NULL, NULL}};
+    char name[128];
+    cli_normalise(w->name, name, sizeof name);
+    if (strncmp(name, "autotune-", 9) == 0) return "parameters are not searched for";
+    for (size_t i = 0; w->dashes == 1 && hints[i][0]; i++)
+        if (strcmp(hints[i][0], name) == 0) return hints[i][1];
+    return NULL;
+}
+
 static const char *owners(const char *name, char *text, size_t size) {
     size_t used = 0;
     text[0] = 0;
@@ -144,6 +171,9 @@ static bool is_truth(const char *text) { return strcasecmp(text, "true") == 0 ||
 
 static fv_status take_flag(line *l, word *w) {
     cli_flag *flag = lookup(l->flags, w);
+    const char *hint = w->name[1] || !flag ? fasttext_hint(w) : NULL;
+    if (hint)
+        return cli_fail(FV_USAGE, "option %s (%s) is one of fastText's\n  %s", w->shown, l->flags->command->name, hint);
     if (w->dashes == 1 && all_v(w->name) && (!flag || strcmp(flag->name, "verbose") == 0)) {
         cli_global.verbose += (int64_t)strlen(w->name);
         return FV_OK;

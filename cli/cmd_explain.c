@@ -77,7 +77,7 @@ static fv_status read_text(char **text, size_t *size) {
     if (o.text) {
         *text = cli_text("%s", o.text);
         *size = strlen(*text);
-        return FV_OK;
+        return fv_text_check("the text", *text, *size);
     }
     fv_status status = cli_read_stdin(text, size);
     while (*size > 0 && ((*text)[*size - 1] == '\n' || (*text)[*size - 1] == '\r')) --*size;
@@ -86,7 +86,7 @@ static fv_status read_text(char **text, size_t *size) {
                           "standard input: nothing to explain\n  expected a text\n  found:   none\n  try:     fovea "
                           "explain %s \"a text\"",
                           o.model);
-    return status;
+    return status == FV_OK ? fv_text_check("standard input", *text, *size) : status;
 }
 
 static fv_status run(void) {

@@ -33,21 +33,32 @@ static size_t groups(cli_group *group) {
 
 static fv_status resolve(void) { return cli_model_inherit(o.model); }
 
-static fv_status print_all(const fv_model *model, const float *answer, int64_t count) {
-    cli_format format = cli_format_of(cli_global.format);
+static bool as_array;   /* --format json: all answers are one array */
+static int64_t answers; /* printed so far */
+
+static void start_answers(void) {
     static const char *const forms[] = {"text", "tsv", "json", "json", "csv", "text"};
+    cli_format format = cli_format_of(cli_global.format);
     how.format = forms[format];
-    if (format == CLI_JSON) putchar('[');
-    for (int64_t i = 0; i < count; i++) {
+    as_array = format == CLI_JSON;
+    answers = 0;
+    if (as_array) putchar('[');
+}
+
+static void end_answers(void) {
+    if (as_array) fputs("\n]\n", stdout);
+}
+
+static fv_status print_all(const fv_model *model, const float *answer, int64_t count) {
+    for (int64_t i = 0; i < count; i++, answers++) {
         char *line;
         fv_status status = fv_answer_line(&line, model, answer + i * fv_model_outputs(model), &how);
         if (status != FV_OK) return status;
-        if (format == CLI_JSON) fputs(i ? ",\n " : "\n ", stdout);
+        if (as_array) fputs(answers ? ",\n " : "\n ", stdout);
         fputs(line, stdout);
-        if (format != CLI_JSON) putchar('\n');
+        if (!as_array) putchar('\n');
         fv_text_free(line);
     }
-    if (format == CLI_JSON) fputs("\n]\n", stdout);
     return FV_OK;
 }
 
@@ -62,13 +73,63 @@ static fv_status predict(const fv_model *model, fv_texts texts) {
     return status;
 }
 
-static fv_status run(void) {
-    fv_model *model = NULL;
+/* ---- lines of a pipe: answered as they come */
+
+static bool is_stream(void) {
+    bool lines = !data.format || strcmp(data.format, "auto") == 0 || strcmp(data.format, "fasttext") == 0 ||
+                 strcmp(data.format, "lines") == 0;
+    return lines && (!o.input || strcmp(o.input, "-") == 0);
+}
+
+static fv_status answer_lines(const fv_model *model, const char *bytes, size_t size, int64_t *line) {
     fv_dataset *set = NULL;
-    fv_status status = cli_model_load(&model, o.model);
-    if (status == FV_OK) status = cli_texts_read(&set, o.input, &data, FV_TARGET_NONE, NULL);
+    fv_status status = fv_dataset_parse_lines(&set, "standard input", bytes, size, *line, &data);
+    if (status == FV_OK) status = predict(model, set->texts);
+    for (size_t i = 0; i < size; i++) *line += bytes[i] == '\n';
+    fflush(stdout);
+    fv_dataset_free(set);
+    return status;
+}
+
+/* Bytes up to the last line break that has come, which go together. */
+static size_t whole_lines(const char *bytes, size_t from, size_t size) {
+    while (size > from && bytes[size - 1] != '\n') size--;
+    return size > from ? size : 0;
+}
+
+static fv_status predict_stream(const fv_model *model) {
+    size_t room = 1 << 16, size = 0, more = 1, whole;
+    char *bytes = cli_alloc(room);
+    fv_status status = FV_OK;
+    int64_t line = 1;
+    while (status == FV_OK && more) {
+        if (size == room) bytes = cli_realloc(bytes, room *= 2);
+        status = cli_read_some(bytes + size, room - size, &more);
+        if (status != FV_OK) break;
+        whole = more ? whole_lines(bytes, size, size + more) : size;
+        size += more;
+        if (!whole) continue;
+        status = answer_lines(model, bytes, whole, &line);
+        memmove(bytes, bytes + whole, size -= whole);
+    }
+    cli_free(bytes);
+    return status;
+}
+
+static fv_status predict_files(const fv_model *model) {
+    fv_dataset *set = NULL;
+    fv_status status = cli_texts_read(&set, o.input, &data, FV_TARGET_NONE, NULL);
     if (status == FV_OK) status = predict(model, set->texts);
     fv_dataset_free(set);
+    return status;
+}
+
+static fv_status run(void) {
+    fv_model *model = NULL;
+    fv_status status = cli_model_load(&model, o.model);
+    if (status == FV_OK) start_answers();
+    if (status == FV_OK) status = is_stream() ? predict_stream(model) : predict_files(model);
+    if (status == FV_OK) end_answers();
     fv_model_free(model);
     return status;
 }

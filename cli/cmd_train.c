@@ -234,6 +234,13 @@ fv_status cli_train_read(fv_dataset **out, const char *list, fv_target_type targ
     return status;
 }
 
+static fv_status warn_of_overlap(const char *name, const fv_dataset *part, const fv_dataset *train) {
+    int64_t count = 0, all = part ? part->texts.count : 0;
+    fv_status status = all ? fv_dataset_overlap(part, train, &count) : FV_OK;
+    if (count) cli_warn("%lld of the %lld %s texts are also training texts", (long long)count, (long long)all, name);
+    return status;
+}
+
 static fv_status read_parts(parts *p) {
     fv_target_type target = task_now()->target;
     if (!o.input) return cli_missing("input", task_now()->input);
@@ -246,7 +253,9 @@ static fv_status read_parts(parts *p) {
     bool own_valid = !o.valid && !by_search, own_test = !o.test;
     if (!own_valid) how.valid = 0;
     if (!own_test) how.test = 0;
-    return fv_dataset_split(&p->train, own_valid ? &p->valid : NULL, own_test ? &p->test : NULL, p->all, &how);
+    status = fv_dataset_split(&p->train, own_valid ? &p->valid : NULL, own_test ? &p->test : NULL, p->all, &how);
+    if (status == FV_OK) status = warn_of_overlap("validation", p->valid, p->train);
+    return status == FV_OK ? warn_of_overlap("test", p->test, p->train) : status;
 }
 
 static void free_parts(parts *p) {

@@ -13,7 +13,8 @@ static void heading(FILE *out, const char *text) {
 
 void cli_help_overview(FILE *out, bool all) {
     int width = cli_width(out);
-    fputs("fovea: train, run and look at attention models\n\nusage: fovea COMMAND [OPTIONS] [FILES]\n", out);
+    cli_wrap(out, "fovea: train, run and look at attention models", 7, width);
+    fputs("\nusage: fovea COMMAND [OPTIONS] [FILES]\n", out);
     heading(out, all ? "commands" : "commands most people need");
     for (size_t i = 0; cli_commands[i]; i++) {
         const cli_command *one = cli_commands[i];
@@ -27,8 +28,10 @@ void cli_help_overview(FILE *out, bool all) {
         "  fovea predict runs/reviews < texts.txt\n"
         "  fovea explain runs/reviews \"not bad at all\"\n\n",
         out);
-    fputs("fovea COMMAND --help explains a command", out);
-    fputs(all ? ".\n" : "; fovea help all lists every command.\n", out);
+    cli_wrap(out,
+             all ? "fovea COMMAND --help explains a command."
+                 : "fovea COMMAND --help explains a command; fovea help all lists every command.",
+             0, width);
 }
 
 /* ---- one flag */
@@ -44,20 +47,37 @@ const char *cli_help_hint(const cli_flag *flag) {
     }
 }
 
+/* Breaks a line before the column `width` behind a blank or a bar, and goes on at `indent`. Returns the column. */
+static int put_broken(FILE *out, const char *text, int indent, int width) {
+    int at = 0;
+    while (*text) {
+        size_t n = strcspn(text, "| ");
+        n += text[n] != 0;
+        while (at > indent && at + (int)n > width) {
+            fprintf(out, "\n%*s", indent, "");
+            at = indent;
+        }
+        fwrite(text, 1, n, out);
+        at += (int)n, text += n;
+    }
+    return at;
+}
+
 /* "-b, --batch-size N" */
-static int print_names(FILE *out, const cli_flags *flags, const cli_flag *flag) {
+static int print_names(FILE *out, const cli_flags *flags, const cli_flag *flag, int width) {
     char letter = cli_flag_letter(flags, flag), text[512];
     const char *no = cli_flag_no(flag);
     int n = letter ? snprintf(text, sizeof text, "  -%c, --%s%s", letter, no, flag->name)
                    : snprintf(text, sizeof text, "      --%s%s", no, flag->name);
     if (*cli_help_hint(flag)) n += snprintf(text + n, sizeof text - (size_t)n, " %s", cli_help_hint(flag));
+    if (n > width) return put_broken(out, text, 10, width);
     fputs(text, out);
     return n;
 }
 
 static void print_flag(FILE *out, const cli_flags *flags, const cli_flag *flag, int indent, int width) {
     char text[1024];
-    int at = print_names(out, flags, flag);
+    int at = print_names(out, flags, flag, width);
     const char *standard = flag->row->standard;
     bool plain = !standard || !*standard || (cli_row_is_bool(flag->row) && strcmp(standard, "false") == 0);
     snprintf(text, sizeof text, plain ? "%s" : "%s [%s]", flag->row->help, standard);

@@ -162,6 +162,20 @@ void cli_wrap(FILE *out, const char *text, int indent, int width) {
     fputc('\n', out);
 }
 
+/* Where the columns do not fit side by side: a line for each cell, its column before it. */
+static void print_records(const cli_table *table, FILE *out, int total) {
+    int widest = 0;
+    for (size_t c = 0; c < table->columns; c++)
+        if (columns_of(table->column[c]) > widest) widest = columns_of(table->column[c]);
+    for (size_t i = 0; i < table->cells; i++) {
+        const size_t c = i % table->columns;
+        if (i && c == 0) fputc('\n', out);
+        fputs(table->column[c], out);
+        pad(out, widest - columns_of(table->column[c]) + 2);
+        cli_wrap(out, *table->cell[i].text ? table->cell[i].text : " ", widest + 2, total);
+    }
+}
+
 static void print_text(const cli_table *table, FILE *out) {
     int *width = cli_alloc(table->columns * sizeof *width);
     for (size_t c = 0; c < table->columns; c++) width[c] = columns_of(table->column[c]);
@@ -171,6 +185,13 @@ static void print_text(const cli_table *table, FILE *out) {
     }
     size_t rows = table->cells / table->columns, last = table->columns - 1;
     int total = cli_is_terminal(out) ? cli_width(out) : 1 << 20;
+    int before = 0;
+    for (size_t c = 0; c < last; c++) before += width[c] + 2;
+    if (before + 16 > total) {
+        cli_free(width);
+        print_records(table, out, total);
+        return;
+    }
     for (size_t r = 0; r <= rows; r++) {
         int at = 0;
         for (size_t c = 0; c <= last; c++) {
@@ -271,4 +292,12 @@ fv_status cli_read_stdin(char **bytes, size_t *size) {
     *bytes = text;
     *size = n;
     return ferror(stdin) ? cli_fail(FV_BAD_DATA, "standard input: %s", strerror(errno)) : FV_OK;
+}
+
+fv_status cli_read_some(char *bytes, size_t room, size_t *got) {
+    ssize_t n;
+    do n = read(STDIN_FILENO, bytes, room);
+    while (n < 0 && errno == EINTR && !fv_interrupted());
+    *got = n > 0 ? (size_t)n : 0;
+    return n < 0 ? cli_fail(FV_BAD_DATA, "standard input: %s", strerror(errno)) : FV_OK;
 }

@@ -28,5 +28,7 @@ fv_status cli_output_finish(void);
 
 /* The whole of standard input. Freed with cli_free. */
 fv_status cli_read_stdin(char **bytes, size_t *size);
+/* What has come by now, at least one byte and at most `room`; 0 at the end. Not to be mixed with the other. */
+fv_status cli_read_some(char *bytes, size_t room, size_t *got);
 
 #endif

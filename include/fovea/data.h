@@ -46,13 +46,14 @@ typedef struct fv_dataset {
 } fv_dataset;
 
 typedef struct fv_dataset_options {
-    const char *format;       /* auto|csv|tsv|jsonl|fasttext|lines; auto: by extension, then fasttext or lines */
+    const char *format;       /* auto|csv|tsv|jsonl|fasttext|lines; auto: by extension, else fasttext */
     const char *header;       /* auto|yes|no; auto: a first row with the column names asked for is a header */
     const char *text_col;     /* names, numbers from 1, or JSON paths; texts of several (a,b) are joined by a space */
     const char *label_col;    /* the target: label or number */
     const char *split_col;    /* NULL, or the column that says train, valid or test */
     const char *label_prefix; /* of fastText lines */
     const char *labels;       /* one|first: a fastText line with two labels is an error, or its first label counts */
+    const char *delimiter;    /* of CSV and TSV: one character, or "tab"; NULL: recognised, and said in the log */
 } fv_dataset_options;
 FV_API const fv_option *fv_dataset_option_rows(void);
 
@@ -61,7 +62,8 @@ FV_API const fv_option *fv_dataset_option_rows(void);
 FV_API fv_status fv_dataset_read(fv_dataset **data, const char *const *path, int paths,
                                  const fv_dataset_options *options, const fv_classes *classes);
 
-/* Texts without labels (for prediction): tables by their text column, anything else one text a line. */
+/* Texts without labels (for prediction): tables by their text column, anything else one text a line, however odd: what
+ * is not UTF-8 is read as U+FFFD, with a warning. There may be none. */
 FV_API fv_status fv_dataset_read_texts(fv_dataset **data, const char *const *path, int paths,
                                        const fv_dataset_options *options);
 /* Texts with any target; `classes` is for FV_TARGET_CLASS, as above. A number is finite, and a dot is its comma. */
@@ -71,6 +73,13 @@ FV_API fv_status fv_dataset_read_target(fv_dataset **data, const char *const *pa
 /* The same from bytes in memory (standard input); `name` stands for the file in messages and for its extension. */
 FV_API fv_status fv_dataset_parse(fv_dataset **data, const char *name, const void *bytes, size_t size,
                                   const fv_dataset_options *options, const fv_classes *classes, fv_target_type target);
+/* Texts without labels from whole lines of a longer input, of which the first has this number: a stream as it
+ * comes. */
+FV_API fv_status fv_dataset_parse_lines(fv_dataset **data, const char *name, const void *bytes, size_t size,
+                                        int64_t first_line, const fv_dataset_options *options);
+/* Is this text in UTF-8, without NUL bytes? FV_BAD_DATA names its line and byte, and the iconv that may help; `name`
+ * stands for the file in the message. */
+FV_API fv_status fv_text_check(const char *name, const char *text, size_t size);
 /* A dataset of texts the caller already holds (copied). `label` may be NULL. */
 FV_API fv_status fv_dataset_of(fv_dataset **data, fv_texts texts, const int32_t *label, fv_classes classes);
 /* ... with a finite number for each text */
@@ -89,9 +98,12 @@ typedef struct fv_split_options {
 } fv_split_options;
 FV_API const fv_option *fv_split_option_rows(void);
 
-/* Rows keep their order. An output that is NULL is not made. Parts may be empty, except train. */
+/* Rows keep their order. An output that is NULL is not made. Parts may be empty, except train. Stratified: a part that
+ * is due a text of a class has one, also when its texts are equal; a text with two labels is in one part. */
 FV_API fv_status fv_dataset_split(fv_dataset **train, fv_dataset **valid, fv_dataset **test, const fv_dataset *all,
                                   const fv_split_options *options);
+/* How many texts `of` has that are also texts of `with`. */
+FV_API fv_status fv_dataset_overlap(const fv_dataset *of, const fv_dataset *with, int64_t *count);
 
 /* ---- tokenizers */
 

@@ -1,5 +1,6 @@
 /* dataset.c - datasets in memory: building, choosing rows, freeing. See dataset.h. */
 #include "data/dataset.h"
+#include "io/text_check.h"
 
 #include <math.h>
 #include <string.h>
@@ -96,6 +97,10 @@ static fv_status copy_classes(fv__store *store, fv_classes from, fv_classes *to)
         FV_TRY(fv__store_text(store, &store->class_name[i], from.name[i], strlen(from.name[i])));
     *to = (fv_classes){from.count, store->class_name};
     return FV_OK;
+}
+
+fv_status fv_text_check(const char *name, const char *text, size_t size) {
+    return fv__text_check(name, text, size, text + size, 1);
 }
 
 fv_status fv__texts_check(fv_texts texts) {

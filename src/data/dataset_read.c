@@ -1,6 +1,7 @@
 /* dataset_read.c - labelled texts from tables and lines. Every fault names file and line; nothing is left out
  * silently. */
 #include "data/dataset.h"
+#include "data/text.h"
 #include "io/table.h"
 
 #include <math.h>
@@ -26,6 +27,8 @@ const fv_option *fv_dataset_option_rows(void) {
          "what labels begin with in fastText lines"},
         {"labels", FV_OPT_CHOICE, offsetof(fv_dataset_options, labels), "one", 0, 0, "one|first",
          "a line with two labels is an error, or its first one counts"},
+        {"delimiter", FV_OPT_STRING, offsetof(fv_dataset_options, delimiter), NULL, 0, 0, "CHARACTER",
+         "what separates the fields of CSV and TSV, or \"tab\"; recognised without it"},
         {0}};
     return rows;
 }
@@ -43,7 +46,9 @@ typedef struct reader {
     fv__buf joined;
     const char *file; /* present file */
     int32_t file_index;
-    int64_t empty; /* texts of no bytes */
+    int64_t empty;   /* texts of no bytes */
+    int64_t trimmed; /* labels with blanks around them */
+    int64_t first_line;
 } reader;
 
 /* ---- columns */
@@ -94,8 +99,41 @@ static fv_status unseen(const reader *r, fv__field label, int64_t line) {
     return status;
 }
 
+static fv_status no_label(const reader *r, int64_t line, bool lines) {
+    if (lines)
+        return fv__fail(
+            FV_BAD_DATA,
+            "%s:%lld: no label\n  expected a line that starts with \"%sNAME\", or CSV, TSV, JSONL with a label "
+            "column\n  found:   a line without one\n  try:     --input-format tsv --label-col 1 --text-col 2",
+            r->file, (long long)line, r->options.label_prefix);
+    return fv__fail(FV_BAD_DATA, "%s:%lld: no label\n  expected a name in column \"%s\"\n  found:   nothing", r->file,
+                    (long long)line, r->column[r->label]);
+}
+
+/* Without what cannot be seen at its ends: blanks of any kind, byte order marks, spaces of no width. */
+static fv__field trimmed(fv__field label) {
+    static const char *const unseen[] = {"\xEF\xBB\xBF", "\xE2\x80\x8B"};
+    for (bool more = true; more;) {
+        size_t before = label.size;
+        label.size = fv__text_strip(&label.data, label.size);
+        for (int i = 0; i < 2; i++) {
+            if (label.size >= 3 && !memcmp(label.data, unseen[i], 3)) label.data += 3, label.size -= 3;
+            if (label.size >= 3 && !memcmp(label.data + label.size - 3, unseen[i], 3)) label.size -= 3;
+        }
+        more = label.size < before;
+    }
+    return label;
+}
+
 static fv_status label_id(reader *r, fv__field label, int64_t line, int32_t *id) {
-    int64_t found = fv__map_get(r->labels, label.data, label.size, -1);
+    int64_t found = r->known ? fv__map_get(r->labels, label.data, label.size, -1) : -1;
+    fv__field plain = trimmed(label);
+    if (found < 0) {
+        r->trimmed += plain.size < label.size;
+        label = plain;
+        found = fv__map_get(r->labels, label.data, label.size, -1);
+    }
+    if (found < 0 && !label.size) return no_label(r, line, false);
     if (found < 0 && r->known) return unseen(r, label, line);
     if (found < 0) {
         found = (int64_t)fv__map_size(r->labels);
@@ -120,17 +158,6 @@ static fv_status number_of(const reader *r, fv__field field, int64_t line, doubl
                     "\"%.*s\"",
                     r->file, (long long)line, r->column[r->label], (int)(field.size < 60 ? field.size : 60),
                     field.data);
-}
-
-static fv_status no_label(const reader *r, int64_t line, bool lines) {
-    if (lines)
-        return fv__fail(
-            FV_BAD_DATA,
-            "%s:%lld: no label\n  expected a line that starts with \"%sNAME\", or CSV, TSV, JSONL with a label "
-            "column\n  found:   a line without one\n  try:     --input-format tsv --label-col 1 --text-col 2",
-            r->file, (long long)line, r->options.label_prefix);
-    return fv__fail(FV_BAD_DATA, "%s:%lld: no label\n  expected a name in column \"%s\"\n  found:   nothing", r->file,
-                    (long long)line, r->column[r->label]);
 }
 
 /* ---- rows */
@@ -203,6 +230,17 @@ static fv_status add_row(reader *r, const fv__row *row, bool lines) {
     return fv__rows_add(&r->rows, v);
 }
 
+/* Columns by number, and a first row whose label is that of no other row: it may be the header. */
+static void warn_of_header(const reader *r, const fv__table *table, size_t first) {
+    size_t count = r->rows.count - first, same = 0, size;
+    if (r->target != FV_TARGET_CLASS || fv__table_names(table) || strcmp(r->options.header, "auto") || count < 4)
+        return;
+    for (size_t i = first; i < r->rows.count; i++) same += r->rows.label[i] == r->rows.label[first];
+    if (same > 1) return;
+    fv__log(FV_LOG_WARN, "%s:%lld: no other row has the label \"%s\": is this the header?\n  try:     --header yes",
+            r->file, (long long)r->rows.line[first], fv__map_key(r->labels, (size_t)r->rows.label[first], &size));
+}
+
 static fv_status add_table(reader *r, fv__table *table) {
     fv__table_format format = fv__table_format_of(table);
     bool lines = format == FV_TABLE_FASTTEXT || format == FV_TABLE_LINES, more = true;
@@ -220,7 +258,8 @@ static fv_status add_table(reader *r, fv__table *table) {
         if (r->target && lines && !row.labels && !row.fields[0].size) continue; /* an empty line */
         FV_TRY(add_row(r, &row, lines));
     }
-    if (r->rows.count > before) return FV_OK;
+    if (!lines) warn_of_header(r, table, before);
+    if (r->rows.count > before || !r->target) return FV_OK;
     return fv__fail(FV_BAD_DATA, "%s: no texts\n  expected at least one %s\n  found:   none", r->file,
                     lines                      ? "line"
                     : format == FV_TABLE_JSONL ? "object"
@@ -234,9 +273,14 @@ static fv__table_header header_mode(const char *text) {
 /* One file: its path, or bytes that go by this name. */
 static fv_status read_file(reader *r, const char *name, const void *bytes, size_t size) {
     fv__table *table = NULL;
-    fv__table_options how = {
-        .header = header_mode(r->options.header), .label_prefix = r->options.label_prefix, .columns = r->column};
+    fv__table_options how = {.header = header_mode(r->options.header),
+                             .label_prefix = r->options.label_prefix,
+                             .columns = r->column,
+                             .hint = r->target ? "--text-col NAME --label-col NAME" : "--text-col NAME",
+                             .lenient = !r->target,
+                             .first_line = r->first_line};
     FV_TRY(fv__table_parse_format(r->options.format, &how.format));
+    FV_TRY(fv__table_parse_delimiter(r->options.delimiter, &how.delimiter));
     r->file = name;
     fv_status status = bytes ? fv__table_over(&table, bytes, size, name, &how) : fv__table_open(&table, name, &how);
     if (status == FV_OK) status = add_table(r, table);
@@ -320,7 +364,11 @@ static fv_status read_all(reader *r, fv_dataset **data, const char *const *path,
         FV_TRY(read_file(r, path[i], bytes, size));
     }
     if (r->target == FV_TARGET_CLASS && !r->known) FV_TRY(sort_classes(r, &classes));
-    if (r->empty) fv__log(FV_LOG_WARN, "data: %lld of %zu texts are empty", (long long)r->empty, r->rows.count);
+    if (r->trimmed)
+        fv__log(FV_LOG_WARN, "data: %lld of %zu labels had blanks around them, which are left out",
+                (long long)r->trimmed, r->rows.count);
+    if (r->empty && r->target)
+        fv__log(FV_LOG_WARN, "data: %lld of %zu texts are empty", (long long)r->empty, r->rows.count);
     fv_status status = fv__dataset_build(data, r->store, &r->rows, classes, r->target, r->split >= 0);
     r->store = NULL;
     return status;
@@ -358,5 +406,11 @@ fv_status fv_dataset_read_target(fv_dataset **data, const char *const *path, int
 fv_status fv_dataset_parse(fv_dataset **data, const char *name, const void *bytes, size_t size,
                            const fv_dataset_options *options, const fv_classes *classes, fv_target_type target) {
     reader r = {.known = target == FV_TARGET_CLASS ? classes : NULL, .target = target};
+    return read_with(&r, data, &name, 1, size ? bytes : "", size, options);
+}
+
+fv_status fv_dataset_parse_lines(fv_dataset **data, const char *name, const void *bytes, size_t size,
+                                 int64_t first_line, const fv_dataset_options *options) {
+    reader r = {.target = FV_TARGET_NONE, .first_line = first_line};
     return read_with(&r, data, &name, 1, size ? bytes : "", size, options);
 }

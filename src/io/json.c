@@ -28,6 +28,62 @@ static json_t *decode(const char *text, size_t size, json_error_t *error) {
     return value;
 }
 
+/* ---- integers beyond 64 bits, as texts of their digits */
+
+/* The number at p: its end, and whether it is a long integer. */
+static const char *number_end(const char *p, const char *end, bool *is_long) {
+    const char *start = p;
+    bool whole_number = true;
+    for (; p < end && (strchr("+-.eE", *p) || (*p >= '0' && *p <= '9')) && *p; p++)
+        whole_number &= *p == '-' || (*p >= '0' && *p <= '9');
+    *is_long = whole_number && p - start > 18;
+    return p;
+}
+
+static fv_status quote_long_integers(fv__buf *out, const char *text, size_t size) {
+    const char *end = text + size, *kept = text;
+    for (const char *p = text; p < end;) {
+        if (*p == '"') {
+            for (p++; p < end && *p != '"'; p++) p += *p == '\\';
+            p++;
+        } else if (*p == '-' || (*p >= '0' && *p <= '9')) {
+            bool is_long;
+            const char *stop = number_end(p, end, &is_long);
+            if (is_long) {
+                fv__buf_add(out, kept, (size_t)(p - kept));
+                fv__buf_printf(out, "\"%.*s\"", (int)(stop - p), p);
+                kept = stop;
+            }
+            p = stop;
+        } else {
+            p++;
+        }
+    }
+    if (kept < end) fv__buf_add(out, kept, (size_t)(end - kept));
+    return fv__buf_status(out);
+}
+
+fv_status fv__json_parse_row(fv__json **out, const char *text, size_t size, const char *where, int64_t line,
+                             fv_status fault) {
+    json_error_t error = {0};
+    fv__buf quoted = {0};
+    fv__json_memory_begin();
+    *out = NULL;
+    if (!room_to_parse(size)) return FV_NO_RESOURCES;
+    fv__inject_pause(true);
+    *out = json_loadb(text ? text : "", size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    fv__inject_pause(false);
+    if (*out) return FV_OK;
+    if (json_error_code(&error) != json_error_numeric_overflow)
+        return fv__json_parse_at(out, text, size, where, line, fault);
+    fv_status status = quote_long_integers(&quoted, text, size);
+    if (status == FV_OK) status = fv__json_parse_at(out, quoted.data, quoted.size, where, line, fault);
+    fv__buf_free(&quoted);
+    return status;
+}
+
+/* ---- */
+
 fv_status fv__json_parse_at(fv__json **out, const char *text, size_t size, const char *where, int64_t line,
                             fv_status fault) {
     json_error_t error = {0};

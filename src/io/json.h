@@ -13,6 +13,9 @@ fv_status fv__json_parse(fv__json **out, const char *text, size_t size, const ch
 /* The same for a piece of a file that begins at `line`. */
 fv_status fv__json_parse_at(fv__json **out, const char *text, size_t size, const char *where, int64_t line,
                             fv_status fault);
+/* The same for data: integers beyond 64 bits are texts of their digits, and all other numbers stay what they are. */
+fv_status fv__json_parse_row(fv__json **out, const char *text, size_t size, const char *where, int64_t line,
+                             fv_status fault);
 void fv__json_free(fv__json *value); /* NULL is fine */
 
 /* ---- looking. Values that are found belong to the value they were found in. NULL is accepted as "not there". ---- */

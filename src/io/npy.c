@@ -66,15 +66,18 @@ static bool take_number(header *h, int64_t *value) {
     return h->at > start;
 }
 
-/* "()", "(3,)", "(3, 4)" */
+/* "()", "(3,)", "(3, 4)", "(3L, )" as Python 2 wrote it. "(3)" is a number in Python, and "(3,,)" nothing. */
 static bool take_shape(header *h) {
+    bool comma = false;
     if (!take(h, '(')) return false;
-    for (;;) {
-        if (take(h, ')')) return h->rank != 1 || h->at[-2] == ','; /* "(3)" is a number in Python */
+    while (!take(h, ')')) {
+        if (h->rank && !comma) return false;
         if (h->rank == FV_MAX_DIMS || !take_number(h, &h->dim[h->rank])) return false;
         h->rank++;
-        if (!take(h, ',')) return h->rank > 1 && take(h, ')');
+        if (h->at < h->end && *h->at == 'L') h->at++;
+        comma = take(h, ',');
     }
+    return h->rank != 1 || comma;
 }
 
 static bool take_pair(header *h) {

@@ -1,15 +1,16 @@
 /* Rows of text files: CSV, TSV, JSONL, fastText lines and plain lines, one row at a time.
- * Every fault is an error with file and line; nothing is skipped or repaired silently. */
+ * Every fault is an error with file and line; nothing is skipped or repaired silently. What is found by looking (a
+ * delimiter, quotes, a header) is said in the log. */
 #ifndef FV_IO_TABLE_H
 #define FV_IO_TABLE_H
 
 #include "base/base.h"
 
 typedef enum fv__table_format {
-    FV_TABLE_AUTO,     /* by extension: .csv, .tsv .tab, .jsonl .ndjson; anything else is fastText lines */
+    FV_TABLE_AUTO,     /* by extension: .csv, .tsv .tab, .jsonl .ndjson .json; anything else is fastText lines */
     FV_TABLE_CSV,      /* RFC 4180 */
-    FV_TABLE_TSV,      /* tabs, no quoting */
-    FV_TABLE_JSONL,    /* one object per line; columns are dotted paths */
+    FV_TABLE_TSV,      /* tabs; quoted as CSV is when it cannot be read otherwise */
+    FV_TABLE_JSONL,    /* one object per line, or over several, or an array of objects; columns are dotted paths */
     FV_TABLE_FASTTEXT, /* "__label__a __label__b text": the fields are the labels, without prefix, and then the text */
     FV_TABLE_LINES     /* every line is one field */
 } fv__table_format;
@@ -22,9 +23,12 @@ typedef enum fv__table_header {
 typedef struct fv__table_options {
     fv__table_format format;
     fv__table_header header;
-    char delimiter;             /* CSV: 0 means ',' */
+    char delimiter;             /* CSV, TSV; 0: what they are named for, or another that gives the columns asked for */
     const char *label_prefix;   /* fastText: NULL means "__label__" */
     const char *const *columns; /* asked for: names, or numbers from 1; NULL-terminated; NULL means all, in order */
+    const char *hint;           /* last line of a message about columns that are missing, or NULL */
+    bool lenient;               /* lines: what is no UTF-8 is replaced, a prefix without a name is a word */
+    int64_t first_line;         /* number of the first line; beyond 1: the bytes are a later part of a file */
 } fv__table_options;
 
 typedef struct fv__field {
@@ -49,6 +53,8 @@ void fv__table_close(fv__table *table);
 fv__table_format fv__table_format_of(const fv__table *table); /* never AUTO */
 /* Names in the header, NULL when there is none (NULL-terminated; for CSV and TSV). */
 const char *const *fv__table_names(const fv__table *table);
+/* "tab", "\\t" or one character of ASCII; NULL and "auto" are 0. FV_USAGE otherwise. */
+fv_status fv__table_parse_delimiter(const char *text, char *delimiter);
 /* "csv" -> FV_TABLE_CSV ...; FV_USAGE with the choices otherwise. */
 fv_status fv__table_parse_format(const char *text, fv__table_format *format);
 

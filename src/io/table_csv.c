@@ -14,8 +14,8 @@ static fv_status record_end(const fv__table *t, const char **end, int64_t *lines
     const char *p = t->at, *closed = NULL;
     *lines = 0;
     for (; p < t->end && p - t->at <= FV_TABLE_RECORD_LIMIT; p++) {
-        if (*p == '\n' && !quoted) break;
-        *lines += *p == '\n';
+        if (*p == t->newline && !quoted) break;
+        *lines += *p == t->newline;
         if (*p == '"' && quoted) {
             quoted = false;
             closed = p;
@@ -26,7 +26,7 @@ static fv_status record_end(const fv__table *t, const char **end, int64_t *lines
         at_start = !quoted && *p == t->delimiter;
     }
     *end = p;
-    bool too_long = p < t->end && *p != '\n';
+    bool too_long = p < t->end && *p != t->newline;
     if (quoted)
         return fv__table_fail(t, opened,
                               too_long ? "a quote\n  expected its end within 16 MiB\n  found:   none" : open_quote);
@@ -80,6 +80,7 @@ static fv_status make_room(fv__table *t, size_t size) {
 
 fv_status fv__table_csv(fv__table *t, int64_t *line, bool *more) {
     while ((*more = t->at < t->end)) {
+        FV_TRY(fv__table_refuse_mark(t));
         const char *start = t->at, *end = start;
         int64_t lines = 0;
         FV_TRY(record_end(t, &end, &lines));

@@ -19,6 +19,13 @@ case help of a command, narrow terminal
 do COLUMNS=40 fovea predict --help | awk '/^          / && length > 40 { bad = 1 } END { exit bad }'
 exit 0
 
+case help of every command, narrow terminal: only commands to be copied are longer
+do for c in train predict eval explain show attend mechanisms check info verify bench data config completion help version; do COLUMNS=40 fovea $c --help | awk -v c=$c 'length > 40 && !/^(usage:|      ) fovea |^  fovea / { print c ": " $0 }'; done; COLUMNS=40 fovea help | awk 'length > 40 && !/^  fovea /'
+
+case a table on a narrow terminal
+do command -v script > /dev/null && script -qec 'stty cols 40; COLUMNS= fovea mechanisms' /dev/null | tr -d '\r' | awk 'length > 48 { bad++ } END { print bad + 0 }'
+out 0
+
 case help of every command
 do for c in train predict eval explain show attend mechanisms check info verify bench data config completion help version; do fovea $c --help | grep -q "^usage: fovea $c" || echo "$c"; done; echo done
 out done
@@ -352,6 +359,21 @@ out d-model: 64
 out d-ff: 96
 out mechanism: "window:left=8"
 out vector-dim: 64
+
+case flags of fastText that mean something else here
+do fovea train x.txt -bucket 2000000
+exit 2
+err fovea: error: option -bucket (train) is one of fastText's
+err~ --ngram-bits N here
+
+case flags of fastText that mean the same
+do fovea train "$FIX/train.txt" --model bag -lr 0.01 -epoch 1 -dim 8 -minn 3 -maxn 4 -minCount 2 -thread 1 -label __label__ -o m -q > /dev/null && echo fine
+out fine
+
+case a loss that cannot be chosen
+do fovea train x.txt -loss ova
+exit 2
+err   classes are learnt by softmax; there is no other loss to choose
 
 case a switch and its value
 do for s in '--lowercase false' '--lowercase=false' '--no-lowercase' '--lowercase False'; do fovea train x.txt $s --dump-config | grep -x 'lowercase: false'; done; fovea train x.txt --no-lowercase --lowercase true --dump-config | grep -x 'lowercase: true'

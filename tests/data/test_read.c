@@ -58,16 +58,43 @@ static const bad bads[] = {
      "unseen.txt:1: a label that was not seen in training\n  expected one of: cat, dog\n  found:   \"elephant\"",
      FV_BAD_DATA},
     {"nohead.csv", "cat,a\ndog,b\n", "",
-     "nohead.csv:1: the first row has no column \"text\"\n  expected a header with the columns asked for, or their "
-     "numbers from 1 to 2\n  found:   a row of values",
+     "nohead.csv:1: no column \"text\" and no column \"label\"\n  expected names in the first row, or numbers from 1 "
+     "to "
+     "2\n  found:   \"cat\", \"a\"\n  try:     --text-col NAME --label-col NAME",
      FV_BAD_DATA},
-    {"column.csv", "label,texts\ncat,a\n", "header=yes", "column.csv:1: no column \"text\"\n  did you mean \"texts\"?",
+    {"column.csv", "label,texts\ncat,a\n", "header=yes",
+     "column.csv:1: no column \"text\"\n  expected names in the first row, or numbers from 1 to 2\n"
+     "  found:   \"label\", \"texts\"\n  did you mean \"texts\"?\n  try:     --text-col NAME --label-col NAME",
      FV_BAD_DATA},
-    {"number.csv", "cat,a\ndog,b\n", "label-col=1 text-col=3", "number.csv:1: no column \"3\" among the 2",
+    {"columns.csv", "lable,texts\ncat,a\n", "",
+     "columns.csv:1: no column \"text\" and no column \"label\"\n  expected names in the first row, or numbers from 1 "
+     "to "
+     "2\n  found:   \"lable\", \"texts\"\n  did you mean \"texts\" or \"lable\"?\n  try:     --text-col NAME "
+     "--label-col NAME",
      FV_BAD_DATA},
-    {"double.csv", "label,text,text\ncat,a,b\n", "", "double.csv:1: two columns are named \"text\"", FV_BAD_DATA},
+    {"delimiter.csv", "a;b\n", "delimiter=semicolon",
+     "the delimiter\n  expected one character, such as ; or |, or tab\n  found:   \"semicolon\"", FV_USAGE},
+    {"joined.csv", "label,text\na,x\n\xEF\xBB\xBFlabel,text\nb,y\n", "",
+     "joined.csv:3: a byte order mark (U+FEFF) inside the file\n  expected one at its start only\n  found:   two "
+     "files joined, it seems\n"
+     "  try:     the files one by one, as several --input",
+     FV_BAD_DATA},
+    {"behind.txt", "__label__a goal team __label__b\n__label__b x\n", "",
+     "behind.txt:1: several labels on one line\n  expected one, because a classifier answers with one class\n"
+     "  found:   2\n"
+     "  try:     --labels first (the first one counts)",
+     FV_BAD_DATA},
+    {"blank.csv", "label,text\na,x\n \xEF\xBB\xBF,y\n", "",
+     "blank.csv:3: no label\n  expected a name in column \"label\"\n  found:   nothing", FV_BAD_DATA},
+    {"number.csv", "cat,a\ndog,b\n", "label-col=1 text-col=3",
+     "number.csv:1: no column \"3\"\n  expected names in the first row, or numbers from 1 to 2\n"
+     "  found:   \"cat\", \"a\"\n  try:     --text-col NAME --label-col NAME",
+     FV_BAD_DATA},
+    {"double.csv", "label,text,text\ncat,a,b\n", "",
+     "double.csv:1: two columns are named \"text\"\n  try:     their numbers: 2 and 3", FV_BAD_DATA},
     {"ragged.csv", "label,text\ncat,a\ndog\n", "",
-     "ragged.csv:3: the number of fields differs from the first row's\n  expected 2\n  found:   1", FV_BAD_DATA},
+     "ragged.csv:3: the number of fields differs from the first row's\n  expected 2\n  found:   1, separated by ','",
+     FV_BAD_DATA},
     {"quote.csv", "label,text\ncat,\"a\n", "", "quote.csv:2: a quote\n  expected its end\n  found:   none",
      FV_BAD_DATA},
     {"after.csv", "label,text\ncat,\"a\"b\n", "",
@@ -77,18 +104,17 @@ static const bad bads[] = {
     {"nul.tsv", "label\ttext\ncat\ta\1b\n", "", "nul.tsv:2: not text\n  expected text in UTF-8\n  found:   a NUL byte",
      FV_BAD_DATA},
     {"latin.tsv", "label\ttext\ncat\tcaf\xE9\n", "",
-     "latin.tsv:2: not UTF-8: byte 0xE9\n  try:     iconv -f ISO-8859-1 -t UTF-8 latin.tsv", FV_BAD_DATA},
+     "latin.tsv:2: not UTF-8: byte 0xE9\n  try:     iconv -f WINDOWS-1252 -t UTF-8 latin.tsv > utf8.tsv", FV_BAD_DATA},
     {"surrogate.txt", "__label__a \xED\xA0\x80\n", "",
-     "surrogate.txt:1: not UTF-8: byte 0xED\n  try:     iconv -f ISO-8859-1 -t UTF-8 surrogate.txt", FV_BAD_DATA},
+     "surrogate.txt:1: not UTF-8: byte 0xED\n  try:     iconv -f WINDOWS-1252 -t UTF-8 surrogate.txt > utf8.txt",
+     FV_BAD_DATA},
     {"data.parquet", "PAR1\x15\x04", "",
      "data.parquet: is a Parquet file\n  try:     duckdb -c \"copy (from 'FILE') to 'data.csv'\"", FV_BAD_DATA},
     {"data.csv.gz", "\x1F\x8B\x08", "", "data.csv.gz: is compressed with gzip\n  try:     gzip -dk FILE", FV_BAD_DATA},
     {"wide.csv", "\xFF\xFEl", "", "wide.csv: is UTF-16\n  try:     iconv -f UTF-16 -t UTF-8 FILE", FV_BAD_DATA},
-    {"array.json", "[]", "",
-     "array.json: not a table\n  expected JSON lines, one object per line\n  found:   a .json file\n"
-     "  try:     jq -c '.[]' array.json > lines.jsonl   or   --input-format jsonl",
+    {"array.json", "[]", "", "array.json: no texts\n  expected at least one object\n  found:   none", FV_BAD_DATA},
+    {"list.jsonl", "[1]\n", "", "list.jsonl:1: expected one JSON object per text\n  found:   a whole number",
      FV_BAD_DATA},
-    {"list.jsonl", "[1]\n", "", "list.jsonl:1: expected one JSON object per line\n  found:   an array", FV_BAD_DATA},
     {"text.jsonl", "{\"label\":\"a\"}\n", "", "text.jsonl:1: no text\n  expected a value for \"text\"\n  found:   none",
      FV_BAD_DATA},
     {"label.jsonl", "{\"text\":\"a\",\"label\":null}\n", "",
@@ -104,9 +130,9 @@ static const bad bads[] = {
     {"cols.csv", "label,text\na,b\n", "text-col=text,,x",
      "text-col: names of columns\n  expected 1 to 16 names or numbers with commas between\n  found:   \"text,,x\"",
      FV_USAGE},
-    {"nothing.txt", "", "unlabelled", "nothing.txt: no texts\n  expected at least one line\n  found:   none",
-     FV_BAD_DATA},
-    {"predict.csv", "words\nhello\n", "header=yes unlabelled", "predict.csv:1: no column \"text\" among the 1",
+    {"predict.csv", "words\nhello\n", "header=yes unlabelled",
+     "predict.csv:1: no column \"text\"\n  expected names in the first row, or numbers from 1 to 1\n"
+     "  found:   \"words\"\n  try:     --text-col NAME",
      FV_BAD_DATA},
 };
 
@@ -273,7 +299,161 @@ static void test_of_and_select(void **state) {
     fv_dataset_free(s);
 }
 
+/* What cannot be seen at the ends of a label makes no other class. */
+static void test_labels_are_trimmed(void **state) {
+    (void)state;
+    fv_dataset *d = parse("a.csv",
+                          "label,text\na ,x\n\"\xEF\xBB\xBF"
+                          "a\",y\n\"\ta\",z\nb,w\n\xE3\x80\x80"
+                          "b\xC2\xA0,v\n",
+                          "", true);
+    assert_int_equal(d->classes.count, 2);
+    for (int i = 0; i < 5; i++) assert_int_equal(d->label[i], i > 2);
+    fv_dataset_free(d);
+    d = parse("a.jsonl",
+              "{\"text\":\"x\",\"label\":1,\"id\":18446744073709551615}\n{\"text\":\"y\",\"label\":2}\n"
+              "{\"text\":\"z\",\"label\":1}\n{\"text\":\"w\",\"label\":2,\"u\":{\"id\":9223372036854775808}}\n",
+              "", true);
+    assert_int_equal(d->classes.count, 2);
+    assert_string_equal(d->classes.name[0], "1");
+    fv_dataset_free(d);
+    const char *const old[] = {"a ", "b"}; /* a model of before may have classes with blanks */
+    const char text[] = "label,text\na ,x\n b,y\n";
+    assert_int_equal(fv_dataset_parse(&d, "a.csv", text, strlen(text), NULL, &(fv_classes){2, old}, true), FV_OK);
+    assert_int_equal(d->label[0], 0);
+    assert_int_equal(d->label[1], 1);
+    fv_dataset_free(d);
+}
+
+static char said[512];
+static int said_lines;
+static void hear(void *context, fv_log_level level, const char *line) {
+    (void)context;
+    if (level != FV_LOG_WARN) return;
+    said_lines++;
+    snprintf(said, sizeof said, "%s", line);
+}
+
+static void listen(bool on) {
+    fv_set_log(on ? hear : NULL, NULL);
+    if (on) said[0] = 0, said_lines = 0;
+}
+
+/* A header that nobody asked for by name does not become a class in silence. */
+static void test_header_by_number(void **state) {
+    (void)state;
+    listen(true);
+    fv_dataset *d = parse("h.csv", "Note,Kommentar\n1,a\n2,b\n1,c\n", "label-col=1 text-col=2", true);
+    assert_int_equal(d->classes.count, 3);
+    assert_string_equal(said,
+                        "h.csv:1: no other row has the label \"Note\": is this the header?\n  try:     --header yes");
+    fv_dataset_free(d);
+    listen(true);
+    d = parse("h.csv", "label,text\n1,a\n2,b\n1,c\n", "label-col=1 text-col=2", true);
+    assert_int_equal(d->classes.count, 2);
+    fv_dataset_free(d);
+    d = parse("h.csv", "1,a\n2,b\n1,c\n2,d\n", "label-col=1 text-col=2", true);
+    assert_int_equal(d->texts.count, 4);
+    fv_dataset_free(d);
+    assert_int_equal(said_lines, 0);
+    listen(false);
+}
+
+/* Lines that are to be answered: one text for each, whatever is in it, and none for none. */
+static void test_lines_to_answer(void **state) {
+    (void)state;
+    const char text[] = "a mail reader\n__label__ what\n__label__x caf\xE9\n\nplain";
+    fv_dataset *d;
+    listen(true);
+    assert_int_equal(fv_dataset_parse_lines(&d, "standard input", text, strlen(text), 7, NULL), FV_OK);
+    assert_string_equal(said,
+                        "standard input:9: not UTF-8: byte 0xE9\n  try:     iconv -f WINDOWS-1252 -t UTF-8 in front "
+                        "of it\n  read with U+FFFD in its place");
+    listen(false);
+    assert_int_equal(d->texts.count, 5);
+    check_row(d, 1, "__label__ what", NULL, 8);
+    check_row(d, 2, "caf\xEF\xBF\xBD", NULL, 9);
+    check_row(d, 4, "plain", NULL, 11);
+    fv_dataset_free(d);
+    assert_int_equal(fv_dataset_parse_lines(&d, "standard input", "", 0, 1, NULL), FV_OK);
+    assert_int_equal(d->texts.count, 0);
+    fv_dataset_free(d);
+}
+
 /* ---- splits */
+
+/* Rows "LABEL,TEXT" of a stratified split with the usual shares: how many of the class are on each side. */
+static void split_of(const char *rows, const char *label, int64_t *train, int64_t *valid) {
+    fv_dataset *all = parse("s.csv", rows, "header=no label-col=1 text-col=2", true), *part[2];
+    assert_int_equal(fv_dataset_split(&part[0], &part[1], NULL, all, NULL), FV_OK);
+    int64_t *count[] = {train, valid};
+    for (int k = 0; k < 2; k++) {
+        *count[k] = 0;
+        for (int64_t i = 0; i < part[k]->texts.count; i++)
+            *count[k] += !strcmp(part[k]->classes.name[part[k]->label[i]], label);
+        fv_dataset_free(part[k]);
+    }
+    fv_dataset_free(all);
+}
+
+/* A class of equal texts is on both sides, in the shares it should have. */
+static void test_split_of_equal_texts(void **state) {
+    (void)state;
+    for (int equal = 12; equal <= 30; equal += 6)
+        for (int other = 0; other < 3; other++) {
+            fv__buf rows = {0};
+            int64_t train, valid, total = equal + other;
+            for (int i = 0; i < equal; i++) fv__buf_printf(&rows, "dup,no comment %d\n", other);
+            for (int i = 0; i < other; i++) fv__buf_printf(&rows, "dup,comment %d\n", i);
+            for (int i = 0; i < 40; i++) fv__buf_printf(&rows, "%c,text %d\n", 'a' + i % 2, i);
+            listen(true);
+            split_of(rows.data, "dup", &train, &valid);
+            listen(false);
+            assert_int_equal(train + valid, total);
+            assert_in_range(valid, 1, total / 4);
+            fv__buf_free(&rows);
+        }
+    assert_string_equal(said, "split: class \"dup\" has so many equal texts that they stand on both sides");
+}
+
+/* Groups of equal texts that leave enough of the class to both sides stay together. */
+static void test_split_keeps_groups(void **state) {
+    (void)state;
+    fv__buf rows = {0};
+    for (int i = 0; i < 400; i++) fv__buf_printf(&rows, "%c,text %d\n", 'a' + i % 2, i / 8 * 2 + i % 2);
+    fv_dataset *all = parse("s.csv", rows.data, "header=no label-col=1 text-col=2", true), *train, *valid;
+    int64_t both;
+    assert_int_equal(fv_dataset_split(&train, &valid, NULL, all, NULL), FV_OK);
+    assert_in_range(valid->texts.count, 20, 60);
+    assert_int_equal(fv_dataset_overlap(valid, train, &both), FV_OK);
+    assert_int_equal(both, 0);
+    assert_int_equal(fv_dataset_overlap(valid, all, &both), FV_OK);
+    assert_int_equal(both, valid->texts.count);
+    fv_dataset_free(train);
+    fv_dataset_free(valid);
+    fv_dataset_free(all);
+    fv__buf_free(&rows);
+}
+
+/* A text with two labels is asked about or taught, not both. */
+static void test_split_of_two_labels(void **state) {
+    (void)state;
+    fv__buf rows = {0};
+    for (int i = 0; i < 200; i++) fv__buf_printf(&rows, "%c,text %d\n", 'a' + i % 2, i / 2);
+    fv_dataset *all = parse("s.csv", rows.data, "header=no label-col=1 text-col=2", true), *train, *valid;
+    int64_t both;
+    listen(true);
+    assert_int_equal(fv_dataset_split(&train, &valid, NULL, all, NULL), FV_OK);
+    listen(false);
+    assert_string_equal(said, "split: 100 texts have two labels, such as that of s.csv:1; each is on one side");
+    assert_int_equal(fv_dataset_overlap(valid, train, &both), FV_OK);
+    assert_int_equal(both, 0);
+    assert_in_range(valid->texts.count, 10, 30);
+    fv_dataset_free(train);
+    fv_dataset_free(valid);
+    fv_dataset_free(all);
+    fv__buf_free(&rows);
+}
 
 static fv_dataset *numbered(int rows, int skip) {
     fv__buf text = {0};
@@ -383,12 +563,23 @@ static void test_no_memory(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_input),       cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_formats),         cmocka_unit_test(test_columns),
-        cmocka_unit_test(test_without_labels),  cmocka_unit_test(test_known_classes),
-        cmocka_unit_test(test_several_files),   cmocka_unit_test(test_of_and_select),
-        cmocka_unit_test(test_split_is_stable), cmocka_unit_test(test_split_keeps_classes),
-        cmocka_unit_test(test_split_by_column), cmocka_unit_test(test_no_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_bad_input),
+                                       cmocka_unit_test(test_bad_files),
+                                       cmocka_unit_test(test_formats),
+                                       cmocka_unit_test(test_columns),
+                                       cmocka_unit_test(test_without_labels),
+                                       cmocka_unit_test(test_known_classes),
+                                       cmocka_unit_test(test_several_files),
+                                       cmocka_unit_test(test_of_and_select),
+                                       cmocka_unit_test(test_split_is_stable),
+                                       cmocka_unit_test(test_split_keeps_classes),
+                                       cmocka_unit_test(test_split_by_column),
+                                       cmocka_unit_test(test_no_memory),
+                                       cmocka_unit_test(test_labels_are_trimmed),
+                                       cmocka_unit_test(test_header_by_number),
+                                       cmocka_unit_test(test_lines_to_answer),
+                                       cmocka_unit_test(test_split_of_equal_texts),
+                                       cmocka_unit_test(test_split_keeps_groups),
+                                       cmocka_unit_test(test_split_of_two_labels)};
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -212,6 +212,33 @@ static void test_text_formats(void **state) {
     }
 }
 
+static char said[512];
+static void hear(void *context, fv_log_level level, const char *line) {
+    (void)context;
+    if (level == FV_LOG_WARN) snprintf(said, sizeof said, "%s", line);
+}
+
+/* Words of GloVe's largest file have blanks in them: the numbers are the last fields. And the head of a large file
+ * keeps the count of all of it. */
+static void test_words_with_blanks(void **state) {
+    (void)state;
+    static const char *const good[] = {"mail 0.1 0.2 0.3\n. . . 0.5 0.5 0.5\nat name@example.com 1 2 3\n",
+                                       "100 3\nmail 0.1 0.2 0.3\n. . .  0.5 0.5\t0.5 \r\nat name@example.com 1 2 3"};
+    for (int i = 0; i < 2; i++) {
+        fv_vectors *v;
+        said[0] = 0;
+        fv_set_log(hear, NULL);
+        if (fv_vectors_load(&v, scratch_file("g.txt", good[i], strlen(good[i]))) != FV_OK) fail_msg("%s", fv_message());
+        fv_set_log(NULL, NULL);
+        assert_int_equal(v->count, 3);
+        assert_string_equal(v->word[1], ". . .");
+        assert_string_equal(v->word[2], "at name@example.com");
+        assert_true(v->data[0] == 0.1f && v->data[5] == 0.5f && v->data[8] == 3);
+        assert_int_equal(strstr(said, "announces 100 words, but there are 3: was the file cut short?") != NULL, i);
+        fv_vectors_free(v);
+    }
+}
+
 static void test_bad_text_files(void **state) {
     (void)state;
     static const struct {
@@ -224,6 +251,7 @@ static void test_bad_text_files(void **state) {
         {"1 3\nthe 1 2 3 4\n", "2: expected a word and 3 numbers\n  found:   4 numbers"},
         {"1 3\nthe 1 x 3\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
         {"1 3\nthe 1 nan 3\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
+        {"1 3\nthe cat x 1 2\n", "2: expected a word and 3 numbers\n  found:   something that is not a number"},
         {"1 3\n\n", "2: expected a word and 3 numbers\n  found:   0 numbers"},
         {"1 3\nth\xE9 1 2 3\n",
          "not a file of vectors\n  expected safetensors, or the text format of word2vec or fastText (.vec)\n"
@@ -282,10 +310,11 @@ static void test_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_neighbours),   cmocka_unit_test(test_any_number_of_threads),
-        cmocka_unit_test(test_smallest),     cmocka_unit_test(test_save_and_load),
-        cmocka_unit_test(test_words_beside), cmocka_unit_test(test_save_that_fails),
-        cmocka_unit_test(test_text_formats), cmocka_unit_test(test_bad_text_files),
-        cmocka_unit_test(test_fill),         cmocka_unit_test(test_no_memory)};
+        cmocka_unit_test(test_neighbours),     cmocka_unit_test(test_any_number_of_threads),
+        cmocka_unit_test(test_smallest),       cmocka_unit_test(test_save_and_load),
+        cmocka_unit_test(test_words_beside),   cmocka_unit_test(test_save_that_fails),
+        cmocka_unit_test(test_text_formats),   cmocka_unit_test(test_words_with_blanks),
+        cmocka_unit_test(test_bad_text_files), cmocka_unit_test(test_fill),
+        cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

@@ -228,6 +228,31 @@ static void npy_reads_what_numpy_writes(void **state) {
         }
 }
 
+/* A tuple is read as Python reads it, blanks and all, and with the L that Python 2 wrote. */
+static void npy_reads_tuples(void **state) {
+    (void)state;
+    static const struct {
+        const char *shape;
+        int rank;
+    } good[] = {{"(6, )", 1}, {"( 6 , )", 1}, {"(6L,)", 1}, {"(2L, 3L)", 2}, {"(2, 3, )", 2}, {"( 2 ,3 )", 2}};
+    static const char *const bad[] = {"(6)", "(6,,)", "(,6)", "(2 3)", "(2, 3,, )", "(6LL,)", "(6"};
+    static const int16_t data[6] = {0};
+    char header[128];
+    fv_tensor_file *file;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        snprintf(header, sizeof header, "{'descr': '<i2', 'fortran_order': False, 'shape': %s, }", good[i].shape);
+        if (fv_tensor_file_open(&file, npy_file(header, 1, data, 12)) != FV_OK) fail_msg("%s", fv_message());
+        fv_tensor t = fv_tensor_file_at(file, 0);
+        assert_int_equal(t.rank, good[i].rank);
+        assert_int_equal(fv_tensor_count(&t), 6);
+        fv_tensor_file_close(file);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        snprintf(header, sizeof header, "{'descr': '<i2', 'fortran_order': False, 'shape': %s, }", bad[i]);
+        assert_int_equal(fv_tensor_file_open(&file, npy_file(header, 1, data, 12)), FV_BAD_DATA);
+    }
+}
+
 /* ---- json */
 
 static fv__json *parsed(const char *text) {
@@ -453,6 +478,7 @@ int main(void) {
         cmocka_unit_test(npy_comes_back),
         cmocka_unit_test(npy_bytes_are_numpys),
         cmocka_unit_test(npy_reads_what_numpy_writes),
+        cmocka_unit_test(npy_reads_tuples),
         cmocka_unit_test(json_is_read),
         cmocka_unit_test(json_faults_have_a_place),
         cmocka_unit_test(json_is_written),

@@ -134,19 +134,52 @@ typedef struct reader {
     const char **word;
     float *data;
     size_t words, word_capacity, data_capacity;
-    int64_t dim, line, twice;
+    int64_t dim, announced, line, twice; /* announced: words, by the first line; -1: it says nothing */
 } reader;
 
-/* Numbers of a line behind its word; returns how many, -1 for something that is none. */
-static int64_t read_numbers(char *at, float *out, int64_t room) {
-    int64_t count = 0;
-    for (char *rest = NULL, *word = strtok_r(at, " \t\r", &rest); word; word = strtok_r(NULL, " \t\r", &rest)) {
+static bool is_gap(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+
+/* The last field that ends before *end, which moves to its start; false when there is none behind `line`. */
+static bool last_field(const char *line, char **end) {
+    char *p = *end;
+    while (p > line && is_gap(p[-1])) p--;
+    *p = 0;
+    while (p > line && !is_gap(p[-1])) p--;
+    bool any = *p != 0;
+    *end = p;
+    return any && p > line;
+}
+
+/* The last `dim` fields of a line, from its end; returns how many there are, -1 when one is no number. The word, which
+ * may have blanks in it, is what is left. */
+static int64_t read_numbers(char *line, float *out, int64_t dim) {
+    char *end = line + strlen(line);
+    for (int64_t i = dim; i-- > 0;) {
         double value;
-        if (!fv__parse_float(word, &value)) return -1;
-        if (count < room) out[count] = (float)value;
-        count++;
+        if (!last_field(line, &end)) return dim - 1 - i;
+        if (!fv__parse_float(end, &value)) return -1;
+        out[i] = (float)value;
     }
+    while (end > line && is_gap(end[-1])) end--;
+    *end = 0;
+    return dim;
+}
+
+/* Numbers at the end of a line, without changing it. */
+static int64_t count_numbers(const char *line) {
+    int64_t count = 0;
+    char *copy = fv__strdup(line), *end = copy ? copy + strlen(copy) : NULL;
+    double value;
+    while (end && last_field(copy, &end) && fv__parse_float(end, &value)) count++;
+    fv__free(copy);
     return count;
+}
+
+/* "x 0.1", where one number is expected behind x and two are there: no word has that shape. */
+static bool is_word_with_number(const char *word) {
+    const char *gap = strpbrk(word, " \t");
+    double value;
+    return gap && gap > word && fv__parse_float(gap + 1 + strspn(gap + 1, " \t"), &value);
 }
 
 static fv_status wrong_line(const reader *r, int64_t found) {
@@ -160,17 +193,15 @@ static fv_status wrong_line(const reader *r, int64_t found) {
 
 /* The first of equal words counts. */
 static fv_status add_line(reader *r, char *line) {
-    char *gap = line + strcspn(line, " \t");
-    if (!*line || gap == line || !*gap) return wrong_line(r, 0);
-    *gap = 0;
+    FV_TRY(FV_GROW(&r->data, &r->data_capacity, (r->words + 1) * (size_t)r->dim));
+    FV_TRY(FV_GROW(&r->word, &r->word_capacity, r->words + 1));
+    int64_t found = read_numbers(line, r->data + r->words * (size_t)r->dim, r->dim);
+    if (found == r->dim && is_word_with_number(line)) found++;
+    if (found != r->dim || !*line) return wrong_line(r, found);
     if (fv__map_get(r->seen, line, strlen(line), -1) >= 0) {
         r->twice++;
         return FV_OK;
     }
-    FV_TRY(FV_GROW(&r->data, &r->data_capacity, (r->words + 1) * (size_t)r->dim));
-    FV_TRY(FV_GROW(&r->word, &r->word_capacity, r->words + 1));
-    int64_t found = read_numbers(gap + 1, r->data + r->words * (size_t)r->dim, r->dim);
-    if (found != r->dim) return wrong_line(r, found);
     FV_TRY(fv__map_set(r->seen, line, strlen(line), 1));
     r->word[r->words++] = line;
     return FV_OK;
@@ -181,11 +212,8 @@ static fv_status read_width(reader *r, const char *line, bool *header) {
     char *end;
     long long count = strtoll(line, &end, 10), dim = end > line && *end == ' ' ? strtoll(end, &end, 10) : -1;
     *header = dim > 0 && count >= 0 && !end[strspn(end, " \r")];
-    if (*header)
-        r->dim = dim;
-    else
-        for (const char *at = line; (at = strpbrk(at, " \t")); at += strspn(at, " \t"))
-            r->dim += at[strspn(at, " \t\r")] != 0;
+    r->announced = *header ? count : -1;
+    r->dim = *header ? dim : count_numbers(line);
     if (r->dim >= 1 && r->dim <= 65536) return FV_OK;
     return fv__fail(FV_BAD_DATA,
                     "%s:1: the first line\n  expected a word and its numbers, or \"COUNT WIDTH\"\n  found:   neither",
@@ -204,6 +232,9 @@ static fv_status read_lines(reader *r, char *text) {
     if (!r->words)
         return fv__fail(FV_BAD_DATA, "%s: vectors\n  expected a word and its numbers on a line\n  found:   none",
                         r->path);
+    if (r->announced >= 0 && r->announced != (int64_t)r->words + r->twice)
+        fv__log(FV_LOG_WARN, "%s: the first line announces %lld words, but there are %lld: was the file cut short?",
+                r->path, (long long)r->announced, (long long)((int64_t)r->words + r->twice));
     if (r->twice)
         fv__log(FV_LOG_WARN, "%s: %lld words are there twice; the first vector counts", r->path, (long long)r->twice);
     return FV_OK;

@@ -34,6 +34,7 @@ typedef struct fv_model_options {
     /* count-based kinds */
     double alpha;        /* bayes: pseudo-count added to every word of every class */
     double c;            /* linear: inverse strength of the L2 penalty */
+    double tolerance;    /* linear: largest slope of the objective at which fitting ends (training only) */
     int64_t word_ngrams; /* bayes, linear: longest run of words that is a feature */
     int64_t min_texts;   /* bayes, linear: features of fewer training texts are left out */
     bool sublinear;      /* linear: 1 + log(count) instead of count */

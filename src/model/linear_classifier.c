@@ -144,7 +144,7 @@ static fv_status minimize(fv_model *model, const fv__counts *x, const int32_t *o
                  .penalty = 1 / (model->options.c * (double)x->rows),
                  .residual = memory + variables,
                  .loss = memory + variables + x->rows * classes};
-    fv__lbfgs how = {.n = variables, .history = 6, .max_rounds = 300, .tolerance = 1e-5};
+    fv__lbfgs how = {.n = variables, .history = 6, .max_rounds = 300, .tolerance = model->options.tolerance};
     int rounds = 0;
     fv_status status = fv__counts_transpose(&by_column, x);
     if (status == FV_OK) status = fv__lbfgs_minimize(&how, memory, objective, &p, &rounds);
@@ -189,6 +189,8 @@ static fv_status fit(fv_model *model, const fv_dataset *train) {
 
 static const fv_option options[] = {
     FV__ROW("c", FV_OPT_FLOAT, c, "200", 1e-6, 1e9, NULL, "inverse strength of the L2 penalty"),
+    FV__FLAGGED_ROW("tolerance", FV_OPT_FLOAT, tolerance, "1e-05", 1e-12, 1, NULL,
+                    "largest slope of the objective at which fitting ends", FV_OPTION_LOCAL),
     FV__ROW_WORD_NGRAMS("2"),
     FV__ROW_MIN_TEXTS("2"),
     FV__ROW_SUBLINEAR("true"),

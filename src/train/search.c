@@ -126,9 +126,7 @@ static fv_status say_what_decides(search *s) {
 
 /* ---- attempts */
 
-static bool is_planned(const search *s, int i) {
-    return !s->plan.attempt[i].by_gradient || s->plan.attempt[i].epochs > 0;
-}
+static bool is_planned(const search *s, int i) { return s->plan.attempt[i].epochs > 0; }
 
 /* Trains on some of the texts; *model is the caller's. */
 static fv_status fit(search *s, int i, const fv_dataset *train, fv_model **model) {
@@ -302,7 +300,7 @@ static fv_status choose_blindly(search *s) {
 
 static bool learns_again(const search *s, int i) {
     if (s->plan.used != 1) return true;
-    return !s->given && !s->plan.attempt[i].by_gradient; /* a network would take as long again */
+    return !s->given && s->plan.attempt[i].again; /* a network would take as long again */
 }
 
 static fv_status finish_member(search *s, int i) {

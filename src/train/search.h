@@ -13,13 +13,14 @@ typedef struct fv__attempt {
     bool by_gradient;
     fv_train_setup how;
     char until[32];
-    double epochs; /* planned; 0: there is no time for it */
+    double epochs; /* planned, of a count-based member 1; 0: there is no time for it */
+    bool again;    /* it learns once more from all texts in the end */
 } fv__attempt;
 
 typedef struct fv__plan {
-    double budget;   /* seconds */
-    int folds, used; /* texts are dealt to so many folds, and so many of these are held out in turn */
-    int64_t tokens;  /* of the training texts, as networks read them */
+    double budget, planned; /* seconds, and those of the count-based members */
+    int folds, used;        /* texts are dealt to so many folds, and so many of these are held out in turn */
+    int64_t tokens;         /* of the training texts, as networks read them */
     int attempts;
     fv__attempt attempt[FV__ATTEMPTS];
 } fv__plan;

@@ -12,8 +12,10 @@ enum {
     TENTHS = 10,   /* from there on one tenth is held out */
     SPEED = 25000, /* tokens a second through the network of the preset below, forward and back */
     UPDATES = 600, /* a network that learns less often than this has not learnt */
-    MOST_EPOCHS = 40
+    MOST_EPOCHS = 40,
+    ROUNDS = 100 /* passes over the texts until a linear model is fitted */
 };
+#define PRODUCTS 1e9     /* a second, of a feature and a class */
 #define LEAST_EPOCHS 0.5 /* less is not worth the time */
 
 /* The cheapest first. Weights are drawn to zero more strongly than in the linear model by itself: what a member says
@@ -23,11 +25,14 @@ typedef struct setting {
 } setting;
 static const struct {
     const char *name, *kind, *preset;
-    setting settings[5];
+    setting settings[6];
 } candidates[] = {
     {"bayes", "bayes", NULL, {{0}}},
     {"linear", "linear", NULL, {{"c", "10"}}},
-    {"subwords", "linear", NULL, {{"c", "20"}, {"ngram-bits", "17"}, {"ngram-min", "2"}, {"ngram-max", "5"}}},
+    {"subwords",
+     "linear",
+     NULL,
+     {{"c", "20"}, {"tolerance", "3e-4"}, {"ngram-bits", "17"}, {"ngram-min", "2"}, {"ngram-max", "5"}}},
     {"attention", NULL, "word-vectors", {{0}}},
 };
 enum { CANDIDATES = sizeof candidates / sizeof *candidates };
@@ -58,6 +63,24 @@ static fv_status count_tokens(fv__plan *plan, const fv_dataset *train, const fv_
     if (status == FV_OK) fv_corpus_free(corpus);
     fv_tokenizer_free(tokenizer);
     return status;
+}
+
+/* Seconds of one fit of a count-based member. A word is about two features, a byte begins one n-gram of letters of each
+ * length. */
+static double seconds_of_fit(const fv__plan *plan, const fv__attempt *attempt, const fv_dataset *train) {
+    const fv_model_options *o = &attempt->how.model;
+    double features = (double)(plan->tokens * o->word_ngrams), bytes = 0;
+    for (int64_t i = 0; i < train->texts.count; i++) bytes += (double)train->texts.size[i];
+    if (o->ngrams.ngram_bits) features += bytes * (double)(o->ngrams.ngram_max - o->ngrams.ngram_min + 1);
+    return features * train->classes.count * 2 * (o->c > 0 ? ROUNDS : 1) / PRODUCTS;
+}
+
+/* What takes more than half of the budget is left out; once more from all texts only what takes little of it. */
+static void plan_fit(fv__plan *plan, fv__attempt *attempt, const fv_dataset *train) {
+    double once = seconds_of_fit(plan, attempt, train);
+    attempt->epochs = !(attempt->how.model.c > 0) || plan->used * once <= plan->budget / 2; /* bayes always fits */
+    attempt->again = plan->used != 1 || once <= plan->budget / 10;
+    if (attempt->epochs > 0) plan->planned += (plan->used + attempt->again) * once;
 }
 
 /* Small sets need more passes, smaller batches, smaller tables, and a mean of the weights that forgets sooner. */
@@ -93,6 +116,9 @@ fv_status fv__plan_make(fv__plan *plan, const fv_dataset *train, const fv_datase
             FV_TRY(count_tokens(plan, train, setup, plan->attempt[i].how.model.max_length));
     }
     for (int i = 0; i < CANDIDATES; i++)
-        if (plan->attempt[i].by_gradient) plan_network(plan, &plan->attempt[i], train->texts.count, plan->budget);
+        if (!plan->attempt[i].by_gradient) plan_fit(plan, &plan->attempt[i], train);
+    for (int i = 0; i < CANDIDATES; i++)
+        if (plan->attempt[i].by_gradient)
+            plan_network(plan, &plan->attempt[i], train->texts.count, plan->budget - plan->planned);
     return FV_OK;
 }

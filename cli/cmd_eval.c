@@ -64,45 +64,18 @@ static void print_classes(const fv_metrics *m, fv_classes classes, cli_format fo
     cli_table_free(table);
 }
 
-typedef struct pair {
-    int32_t label, predicted;
-    int64_t count;
-} pair;
-
-static int by_count(const void *a, const void *b) {
-    const pair *x = a, *y = b;
-    if (x->count != y->count) return x->count < y->count ? 1 : -1;
-    if (x->label != y->label) return x->label - y->label;
-    return x->predicted - y->predicted;
-}
-
-static pair *worst_pairs(const fv_metrics *m, int64_t *count) {
-    pair *list = cli_alloc((size_t)m->classes * (size_t)m->classes * sizeof *list);
-    int64_t n = 0;
-    for (int32_t i = 0; i < m->classes; i++)
-        for (int32_t k = 0; k < m->classes; k++) {
-            int64_t texts = m->confusion[(int64_t)i * m->classes + k];
-            if (i != k && texts > 0) list[n++] = (pair){i, k, texts};
-        }
-    qsort(list, (size_t)n, sizeof *list, by_count);
-    *count = n < o.confusions ? n : o.confusions;
-    return list;
-}
-
 static void print_confusions(const fv_metrics *m, fv_classes classes) {
     static const char *const columns[] = {"texts", "of class", "taken for"};
-    int64_t count;
-    pair *list = worst_pairs(m, &count);
+    int64_t count = m->confusions < o.confusions ? m->confusions : o.confusions;
     cli_table *table = cli_table_new(columns, 3);
     for (int64_t i = 0; i < count; i++) {
-        cli_table_number(table, (double)list[i].count, 0);
-        cli_table_text(table, classes.name[list[i].label]);
-        cli_table_text(table, classes.name[list[i].predicted]);
+        cli_table_number(table, (double)m->confused[i].count, 0);
+        cli_table_text(table, classes.name[m->confused[i].label]);
+        cli_table_text(table, classes.name[m->confused[i].predicted]);
     }
     if (count > 0) printf("\nworst confusions\n");
     if (count > 0) cli_table_print(table, CLI_TEXT, stdout);
     cli_table_free(table);
-    cli_free(list);
 }
 
 /* ---- judging */

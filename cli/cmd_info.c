@@ -99,16 +99,20 @@ static void model_members(const fv_model *model, cli_table *table) {
     }
 }
 
+static char *class_list(fv_classes classes) {
+    size_t size = 1;
+    for (int32_t i = 0; i < classes.count; i++) size += strlen(classes.name[i]) + 2;
+    char *list = cli_alloc(size), *at = list;
+    for (int32_t i = 0; i < classes.count; i++) at += sprintf(at, "%s%s", i ? ", " : "", classes.name[i]);
+    *at = 0;
+    return list;
+}
+
 static void model_table(const fv_model *model, const char *description) {
     static const char *const columns[] = {"key", "value"};
-    char number[32], *classes = cli_text("%s", "");
+    char number[32], *classes = class_list(fv_model_classes(model));
     cli_table *table = cli_table_new(columns, 2);
     snprintf(number, sizeof number, "%" PRId64, fv_model_parameters(model));
-    for (int32_t i = 0; i < fv_model_classes(model).count; i++) {
-        char *longer = cli_text("%s%s%s", classes, i ? ", " : "", fv_model_classes(model).name[i]);
-        cli_free(classes);
-        classes = longer;
-    }
     const char *const pairs[][2] = {{"task", fv_model_task_of(model)},
                                     {"model", fv_model_kind_of(model)->name},
                                     {"summary", description},

@@ -28,6 +28,7 @@ typedef struct fv_explain_token {
                          * kana, Thai ...) a sequence makes each token a word of its own */
     bool special;       /* [CLS], [SEP] ... */
     bool unknown;       /* not in the vocabulary: the model saw its unknown token */
+    int32_t pieces;     /* tokens that were merged into this one; 0: none were */
 } fv_explain_token;
 
 /* What sits on an axis of a map. Without a text the positions have only their pieces as captions. */

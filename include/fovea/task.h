@@ -71,6 +71,14 @@ FV_API fv_status fv_task_options_init(fv_task_options *options, const char *task
 
 /* ---- evaluation: a model on texts whose targets are known */
 
+/* Texts of class `label` that were taken for another. */
+typedef struct fv_confused {
+    int32_t label, predicted;
+    int64_t count;
+} fv_confused;
+
+enum { FV_CONFUSION_CLASSES = 2048 }; /* most classes of the whole table: 32 MiB */
+
 /* By class, and what was taken for what. */
 typedef struct fv_metrics {
     int64_t count; /* texts judged */
@@ -80,7 +88,9 @@ typedef struct fv_metrics {
     double loss;                           /* mean cross-entropy, natural log */
     const double *precision, *recall, *f1; /* (classes); 0 where undefined */
     const int64_t *support;                /* (classes) texts of the class */
-    const int64_t *confusion;              /* (classes, classes): row = label, column = prediction */
+    const int64_t *confusion;    /* (classes, classes): row = label, column = prediction; NULL: too many classes */
+    const fv_confused *confused; /* (confusions) what was taken for another class, the most frequent first */
+    int64_t confusions;
 } fv_metrics;
 
 typedef struct fv_evaluation {

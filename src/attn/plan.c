@@ -26,6 +26,24 @@ static fv_status check_extent(const fv_attention_plan *plan) {
                     (long long)plan->heads, (long long)plan->q_len, (long long)plan->k_len);
 }
 
+/* Rows without numbers take no memory, so their count says nothing about what a caller has: beyond this nothing but
+ * time would be spent on them. */
+static fv_status check_empty_rows(const fv_attention_plan *plan) {
+    const int64_t most = INT64_C(1) << 32;
+    const int64_t rows = fv__attn_times(fv__attn_times(plan->sequences, plan->heads), plan->q_len + plan->k_len);
+    const int64_t pairs =
+        fv__attn_times(fv__attn_times(plan->batch, plan->heads), fv__attn_times(plan->q_len, plan->k_len));
+    const bool scored = plan->mechanism->info.needs & FV_OPERAND_BIT(FV_K);
+    if (plan->d_qk > 0 && (plan->d_v > 0 || !scored)) return FV_OK;
+    if (rows <= most && pairs <= most) return FV_OK;
+    return fv__fail(
+        FV_USAGE,
+        "attention: mechanism \"%s\", rows of no numbers\n  expected at most 2^32 of them, and pairs of them\n"
+        "  found:   %lld queries, %lld keys, head_dim %lld and %lld",
+        plan->mechanism->info.name, (long long)plan->q_len, (long long)plan->k_len, (long long)plan->d_qk,
+        (long long)plan->d_v);
+}
+
 fv_status fv_attention_plan_create(fv_attention_plan **out, const fv_attention_options *options,
                                    const fv_attention_tensors *shapes) {
     *out = NULL;
@@ -35,6 +53,7 @@ fv_status fv_attention_plan_create(fv_attention_plan **out, const fv_attention_o
     fv_status status = fv__attn_parse(plan, plan->options.mechanism);
     if (status == FV_OK) status = fv__attn_check(plan, shapes);
     if (status == FV_OK) status = check_extent(plan);
+    if (status == FV_OK) status = check_empty_rows(plan);
     if (status != FV_OK) {
         fv_attention_plan_free(plan);
         return status;
@@ -64,6 +83,10 @@ fv_status fv__plan_child(fv_attention_plan *plan, const fv_attention_options *op
 
 size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward) {
     size_t bytes = plan->mechanism->engine->scratch(plan, backward);
+    if (backward && fv__cast_remakes_out(plan)) {
+        const size_t forward = plan->mechanism->engine->scratch(plan, false);
+        if (forward > bytes) bytes = forward;
+    }
     if (plan->storage != plan->dtype) bytes += fv__cast_bytes(plan, backward);
     return bytes ? bytes + 64 : 0; /* run.c aligns what it is given */
 }

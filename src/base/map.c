@@ -1,13 +1,20 @@
 /* A hash map from byte strings to int64 that remembers the order of insertion: vocabularies, name lookups, counts.
  * Entries lie in an array in that order; a table of slots (open addressing, linear probing) points into it. Keys are
- * copied into pages that never move, so a key pointer stays valid as long as the map. */
+ * copied into pages that never move, so a key pointer stays valid as long as the map.
+ *
+ * Keys come from files, and the quick hash is known to everybody: labels can be made that all meet in one slot. A
+ * search that is longer than chance allows changes the map to a hash with a secret key, once. Order and values never
+ * depend on it. */
 #include "base/map.h"
 
 #include "base/base.h"
 
 #include <string.h>
+#include <unistd.h>
 
 enum { PAGE = 32 * 1024 };
+/* At most half of the slots are taken: among 2^30 honest keys the longest search is about 110 slots. */
+enum { LONGEST_SEARCH = 256 };
 
 typedef struct entry {
     const char *key;
@@ -26,6 +33,8 @@ struct fv__map {
     size_t size, capacity;
     uint32_t *slots; /* index of the entry + 1; 0 is empty */
     size_t slot_count;
+    bool keyed; /* the hash is fv__hash_keyed with the secret */
+    uint64_t secret[2];
     page *pages;
     char *free_bytes;
     size_t free_size;
@@ -34,6 +43,10 @@ struct fv__map {
 fv_status fv__map_create(fv__map **map) {
     *map = fv__alloc(sizeof **map);
     return *map ? FV_OK : FV_NO_RESOURCES;
+}
+
+static uint64_t hash_of(const fv__map *map, const char *key, size_t length) {
+    return map->keyed ? fv__hash_keyed(key, length, map->secret) : fv__hash(key, length, 0);
 }
 
 /* The slot of this key, or the empty slot where it belongs. */
@@ -47,6 +60,28 @@ static uint32_t *slot_of(const fv__map *map, const char *key, size_t length, uin
     }
 }
 
+static void fill_slots(fv__map *map) {
+    for (size_t i = 0; i < map->size; i++) {
+        const entry *e = &map->entries[i];
+        *slot_of(map, e->key, e->length, e->hash) = (uint32_t)(i + 1);
+    }
+}
+
+/* Without a source of secrets the map stays as it is: slow, and right. */
+static void take_secret(fv__map *map) {
+    if (getentropy(map->secret, sizeof map->secret)) return;
+    map->keyed = true;
+    memset(map->slots, 0, map->slot_count * sizeof *map->slots);
+    for (size_t i = 0; i < map->size; i++)
+        map->entries[i].hash = hash_of(map, map->entries[i].key, map->entries[i].length);
+    fill_slots(map);
+}
+
+static bool is_long_search(const fv__map *map, const uint32_t *slot, uint64_t hash) {
+    size_t mask = map->slot_count - 1, at = (size_t)(slot - map->slots);
+    return ((at - hash) & mask) > LONGEST_SEARCH;
+}
+
 /* At most half of the slots are taken, so a search is short. */
 static fv_status grow_slots(fv__map *map) {
     if (map->size >= UINT32_MAX / 4) return fv__fail(FV_NO_RESOURCES, "a table of names has more than 2^30 entries");
@@ -56,10 +91,7 @@ static fv_status grow_slots(fv__map *map) {
     fv__free(map->slots);
     map->slots = slots;
     map->slot_count = count;
-    for (size_t i = 0; i < map->size; i++) {
-        const entry *e = &map->entries[i];
-        *slot_of(map, e->key, e->length, e->hash) = (uint32_t)(i + 1);
-    }
+    fill_slots(map);
     return FV_OK;
 }
 
@@ -89,8 +121,13 @@ static const char *keep(fv__map *map, const char *key, size_t length) {
 static fv_status entry_of(fv__map *map, const char *key, size_t length, entry **found) {
     if ((map->size + 1) * 2 > map->slot_count) FV_TRY(grow_slots(map));
     FV_TRY(FV_GROW(&map->entries, &map->capacity, map->size + 1));
-    uint64_t hash = fv__hash(key, length, 0);
+    uint64_t hash = hash_of(map, key, length);
     uint32_t *slot = slot_of(map, key, length, hash);
+    if (!map->keyed && is_long_search(map, slot, hash)) {
+        take_secret(map);
+        hash = hash_of(map, key, length);
+        slot = slot_of(map, key, length, hash);
+    }
     if (!*slot) {
         const char *copy = keep(map, key, length);
         if (!copy) return FV_NO_RESOURCES;
@@ -103,7 +140,7 @@ static fv_status entry_of(fv__map *map, const char *key, size_t length, entry **
 
 int64_t fv__map_get(const fv__map *map, const char *key, size_t length, int64_t missing) {
     if (!map->slot_count) return missing;
-    uint32_t slot = *slot_of(map, key, length, fv__hash(key, length, 0));
+    uint32_t slot = *slot_of(map, key, length, hash_of(map, key, length));
     return slot ? map->entries[slot - 1].value : missing;
 }
 
@@ -122,6 +159,12 @@ fv_status fv__map_add(fv__map *map, const char *key, size_t length, int64_t delt
 }
 
 size_t fv__map_size(const fv__map *map) { return map->size; }
+
+const char *fv__map_own_key(const fv__map *map, const char *key, size_t length) {
+    if (!map->slot_count) return NULL;
+    uint32_t slot = *slot_of(map, key, length, hash_of(map, key, length));
+    return slot ? map->entries[slot - 1].key : NULL;
+}
 
 const char *fv__map_key(const fv__map *map, size_t index, size_t *length) {
     if (length) *length = map->entries[index].length;

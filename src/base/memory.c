@@ -47,6 +47,17 @@ void *fv__alloc(size_t bytes) {
     return pointer;
 }
 
+void *fv__alloc_small(size_t bytes) {
+    void *pointer = fv__injected(FV_FAULT_ALLOC) ? NULL : malloc(bytes ? bytes : 1);
+    if (!pointer) {
+        fv__fail(FV_NO_RESOURCES, "out of memory: %zu bytes asked for", bytes);
+        return NULL;
+    }
+    atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+    return pointer;
+}
+
 void *fv__alloc_array(size_t count, size_t size) {
     size_t bytes;
     if (!fv__mul_ok(count, size, &bytes)) {

@@ -6,7 +6,8 @@
 
 /* 64-byte aligned, zero-filled; NULL sets the message (return FV_NO_RESOURCES). A size of 0 gives a valid pointer. */
 void *fv__alloc(size_t bytes);
-void *fv__alloc_raw(size_t bytes);                /* not zero-filled: for what is written at once */
+void *fv__alloc_raw(size_t bytes);   /* not zero-filled: for what is written at once */
+void *fv__alloc_small(size_t bytes); /* aligned as by malloc, not zero-filled: for very many small things */
 void *fv__alloc_array(size_t count, size_t size); /* checks count * size */
 void *fv__realloc(void *pointer, size_t old_bytes,
                   size_t new_bytes); /* the old block stays valid on failure; new bytes are zero */

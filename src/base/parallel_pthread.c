@@ -24,6 +24,17 @@ static int busy, pool_size;
 static atomic_int_least64_t next_index;
 static _Thread_local int this_worker = -1; /* -1: not inside a loop */
 
+/* A child of fork has none of the threads, and perhaps locks that somebody held: it begins anew. */
+static void in_child(void) {
+    pthread_mutex_init(&owner, NULL);
+    pthread_mutex_init(&lock, NULL);
+    pthread_cond_init(&posted, NULL);
+    pthread_cond_init(&finished, NULL);
+    busy = pool_size = 0;
+}
+
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
+
 static void take_part(const job *j, int worker) {
     this_worker = worker;
     for (;;) {

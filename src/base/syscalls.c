@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { LARGEST_CALL = 1 << 30 };
@@ -32,7 +35,32 @@ int64_t fv__sys_read(int fd, void *bytes, size_t count) {
     return got;
 }
 
-bool fv__sys_write(int fd, const void *bytes, size_t count) {
+/* A file that may grow no further, or a pipe nobody reads, is an error of write; the signal that comes with it ends a
+ * process that does not expect it. It goes to this thread, which does not let it in meanwhile. */
+typedef struct held_signals {
+    sigset_t ours, before, pending;
+} held_signals;
+
+static void hold_signals(held_signals *h) {
+    sigemptyset(&h->ours);
+    sigaddset(&h->ours, SIGXFSZ);
+    sigaddset(&h->ours, SIGPIPE);
+    sigpending(&h->pending);
+    pthread_sigmask(SIG_BLOCK, &h->ours, &h->before);
+}
+
+static void release_signals(const held_signals *h, int reason) {
+    const struct timespec now = {0, 0};
+    const int number = reason == EFBIG ? SIGXFSZ : SIGPIPE;
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    if ((reason == EFBIG || reason == EPIPE) && !sigismember(&h->pending, number))
+        while (sigtimedwait(&one, NULL, &now) < 0 && errno == EINTR) {}
+    pthread_sigmask(SIG_SETMASK, &h->before, NULL);
+}
+
+static bool write_all(int fd, const void *bytes, size_t count) {
     const char *p = bytes;
     while (count > 0) {
         if (refused(ENOSPC)) return false;
@@ -43,6 +71,16 @@ bool fv__sys_write(int fd, const void *bytes, size_t count) {
         count -= (size_t)put;
     }
     return true;
+}
+
+bool fv__sys_write(int fd, const void *bytes, size_t count) {
+    held_signals held;
+    hold_signals(&held);
+    const bool written = write_all(fd, bytes, count);
+    const int reason = errno;
+    release_signals(&held, written ? 0 : reason);
+    errno = reason;
+    return written;
 }
 
 bool fv__sys_sync(int fd) {

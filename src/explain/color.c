@@ -26,36 +26,6 @@ double fv__shade(fv__scale scale, double weight, double max) {
     return x;
 }
 
-static double even_share(const fv__tone *t, int64_t query) {
-    int64_t seen = t->causal && query + 1 < t->keys ? query + 1 : t->keys;
-    return 1 / (double)seen;
-}
-
-fv__tone fv__tone_of(fv__scale scale, bool even, bool causal, const float *weight, int64_t queries, int64_t keys) {
-    fv__tone t = {.scale = scale, .even = even && keys > 1, .causal = causal, .keys = keys};
-    for (int64_t i = t.even && causal; i < queries; i++)
-        for (int64_t j = 0; j < keys; j++)
-            if (weight[i * keys + j] > t.top) t.top = weight[i * keys + j];
-    if (t.even) t.top = fmax(t.top, fmin(1, 3 / (double)keys));
-    return t;
-}
-
-/* Above the even share: 0 there, 1 at the top. */
-static double above(const fv__tone *t, double weight, double even) {
-    double top = fmax(t->top, fmin(1, 3 * even));
-    if (weight >= top) return 1;
-    if (t->scale == FV_SCALE_LOG) return log(weight / even) / log(top / even);
-    double x = (weight - even) / (top - even);
-    return t->scale == FV_SCALE_SQRT ? sqrt(x) : x;
-}
-
-double fv__tone_shade(const fv__tone *t, int64_t query, double weight) {
-    if (!t->even) return fv__shade(t->scale, weight, t->top);
-    double even = even_share(t, query);
-    if (weight <= even * (1 + 1e-6)) return FV_SHADE_EVEN * fv__shade(t->scale, weight, even);
-    return FV_SHADE_EVEN + (1 - FV_SHADE_EVEN) * above(t, weight, even);
-}
-
 /* Point at t = part / 4096 of a ramp of 16 intervals, in whole numbers. */
 static int between(const uint32_t *ramp, int part, int shift) {
     int i = part >> 8, rest = part & 255;

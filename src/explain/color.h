@@ -14,19 +14,6 @@ fv__scale fv__scale_of(const char *name); /* NULL: sqrt */
 /* 0 .. 1 of a weight among weights up to `max`. log covers four decades. */
 double fv__shade(fv__scale scale, double weight, double max);
 
-/* How weights of one matrix become shades. Where rows sum to one a weight is measured against the even share, one over
- * the keys its query sees: the even share is pale (FV_SHADE_EVEN), whatever the number of keys; darker is more than
- * that. Elsewhere `top` is the largest weight. */
-#define FV_SHADE_EVEN 0.15
-typedef struct fv__tone {
-    fv__scale scale;
-    bool even, causal;
-    int64_t keys;
-    double top; /* the largest weight, of queries that see several keys; at least thrice the even share */
-} fv__tone;
-fv__tone fv__tone_of(fv__scale scale, bool even, bool causal, const float *weight, int64_t queries, int64_t keys);
-double fv__tone_shade(const fv__tone *tone, int64_t query, double weight);
-
 /* One hue, lightness falling evenly from nearly white: shade 0 .. 1 (for), or 0 .. -1 in a second hue (against). */
 fv__rgb fv__shade_color(double shade);
 

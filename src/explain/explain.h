@@ -25,7 +25,8 @@ float *fv__explain_floats(fv_explanation *e, const float *from, int64_t count);
  * its piece. Appends to `out`. */
 void fv__token_caption(fv__buf *out, const fv_explain_sequence *sequence, int64_t token);
 
-/* Numbers words anew where a script without spaces makes one word of a clause: there each token is a word. */
+/* Numbers words anew: where a script without spaces makes one word of a clause each token is a word, and letters are
+ * not parted from their marks. */
 void fv__part_words(fv_explain_sequence *sequence);
 
 /* Makes out[k] true for the special tokens; `out` has room for all of them. */

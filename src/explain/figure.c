@@ -71,7 +71,7 @@ static void layout_matrix(fv__figure *f, int64_t asked) {
     f->rows = (query->count + f->bin - 1) / f->bin;
     f->columns = (key->count + f->bin - 1) / f->bin;
     f->cell = asked > 0 ? asked : cell_for(longest);
-    f->tone = fv__tone_of(f->scale, f->map->normalised, f->map->causal, f->head->weight, query->count, key->count);
+    f->tone = fv__tone_of(f->scale, f->map->normalised, f->map->causal, f->head->weight, query->count, key);
     f->matrix_width = f->columns * f->cell;
     f->matrix_height = f->rows * f->cell;
     int64_t step = caption_step(f) * f->bin;
@@ -200,11 +200,13 @@ static fv_status draw_cells(const fv__figure *f, fv__canvas *c) {
     int64_t queries = f->e->sequence[f->map->query].count, keys = f->e->sequence[f->map->key].count;
     float *shade = fv__alloc_array((size_t)f->rows * (size_t)f->columns, sizeof *shade);
     if (!shade) return FV_NO_RESOURCES;
-    for (int64_t i = 0; i < queries; i++)
+    for (int64_t i = 0; i < queries; i++) {
+        double unit = fv__tone_unit(&f->tone, i);
         for (int64_t j = 0; j < keys; j++) {
             float *to = &shade[i / f->bin * f->columns + j / f->bin];
-            *to = fmaxf(*to, (float)fv__tone_shade(&f->tone, i, f->head->weight[i * keys + j]));
+            *to = fmaxf(*to, (float)fv__tone_shade(&f->tone, unit, j, f->head->weight[i * keys + j]));
         }
+    }
     c->rect(c, f->left - 1, f->top - 1, f->matrix_width + 2, f->matrix_height + 2, rule);
     fv_status status = c->cells(c, &(fv__cells){f->left, f->top, f->cell, f->cell, f->rows, f->columns, shade});
     fv__free(shade);
@@ -237,8 +239,7 @@ static fv_status draw_captions(const fv__figure *f, fv__canvas *c) {
 /* What the end of the scale, and the even share, are called beside the bar. */
 static void name_shades(const fv__figure *f, fv__buf *top, fv__buf *even) {
     fv__buf_printf(top, f->tone.top < 0.01 ? "%.1e" : "%.3f", f->tone.top);
-    if (f->tone.even && f->tone.causal) fv__buf_text(even, "1/keys");
-    if (f->tone.even && !f->tone.causal) fv__buf_printf(even, "1/%lld", (long long)f->tone.keys);
+    fv__tone_even_caption(&f->tone, even);
 }
 
 static fv_status draw_color_bar(const fv__figure *f, fv__canvas *c) {
@@ -266,9 +267,10 @@ static fv_status draw_strip(const fv__figure *f, fv__canvas *c, const fv_attribu
     int64_t count = f->e->sequence[a->sequence].count;
     float *shade = fv__alloc_array((size_t)f->columns, sizeof *shade);
     if (!shade) return FV_NO_RESOURCES;
-    fv__tone tone = fv__attribution_tone(f->scale, a, count);
+    fv__tone tone = fv__attribution_tone(f->scale, a, &f->e->sequence[a->sequence]);
+    double unit = fv__tone_unit(&tone, 0);
     for (int64_t j = 0; j < count; j++) {
-        double value = copysign(fv__tone_shade(&tone, 0, fabs((double)a->value[j])), a->value[j]);
+        double value = copysign(fv__tone_shade(&tone, unit, j, fabs((double)a->value[j])), a->value[j]);
         float *to = &shade[j / f->bin];
         if (fabs(value) > fabs((double)*to)) *to = (float)value;
     }

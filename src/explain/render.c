@@ -203,11 +203,12 @@ double fv__largest(const float *value, int64_t count) {
     return (double)largest;
 }
 
-fv__tone fv__attribution_tone(fv__scale scale, const fv_attribution *a, int64_t count) {
+fv__tone fv__attribution_tone(fv__scale scale, const fv_attribution *a, const fv_explain_sequence *s) {
     double sum = 0;
-    for (int64_t i = 0; i < count; i++) sum += a->value[i];
-    if (!a->is_signed) return fv__tone_of(scale, fabs(sum - 1) < 1e-3, false, a->value, 1, count);
-    return (fv__tone){.scale = scale, .keys = count, .top = fv__largest(a->value, count)};
+    for (int64_t i = 0; i < s->count; i++) sum += a->value[i];
+    fv__tone tone = fv__tone_of(scale, !a->is_signed && fabs(sum - 1) < 1e-3, false, a->value, 1, s);
+    if (a->is_signed) tone.top = fv__largest(a->value, s->count);
+    return tone;
 }
 
 bool fv__nearly_uniform(const fv_explain_map *map, const fv_explain_head *head) {

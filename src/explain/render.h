@@ -6,8 +6,7 @@
 #ifndef FV_EXPLAIN_RENDER_H
 #define FV_EXPLAIN_RENDER_H
 
-#include "explain/color.h"
-#include "explain/explain.h"
+#include "explain/tone.h"
 
 /* Where output goes; after a failure the rest is dropped and the status kept. */
 typedef struct fv__sink {
@@ -46,7 +45,7 @@ void fv__side_by_side(const fv_explanation *e, const fv_attribution *out[2]);
 double fv__largest(const float *value, int64_t count); /* of the absolute values */
 
 /* Shares that sum to one are measured against an even share, as weights are; others against the largest. */
-fv__tone fv__attribution_tone(fv__scale scale, const fv_attribution *a, int64_t count);
+fv__tone fv__attribution_tone(fv__scale scale, const fv_attribution *a, const fv_explain_sequence *sequence);
 
 /* Heads whose rows are this near to the largest entropy look at nothing in particular. */
 #define FV_NEARLY_UNIFORM 0.97

@@ -25,12 +25,14 @@ static fv_status fill_shades(matrix *m) {
     m->columns = (m->key->count + m->bin - 1) / m->bin;
     m->shade = fv__alloc_array((size_t)m->rows * (size_t)m->columns, sizeof *m->shade);
     if (!m->shade) return FV_NO_RESOURCES;
-    m->tone = fv__tone_of(scale, m->map->normalised, m->map->causal, m->head->weight, m->query->count, m->key->count);
-    for (int64_t i = 0; i < m->query->count; i++)
+    m->tone = fv__tone_of(scale, m->map->normalised, m->map->causal, m->head->weight, m->query->count, m->key);
+    for (int64_t i = 0; i < m->query->count; i++) {
+        double unit = fv__tone_unit(&m->tone, i);
         for (int64_t j = 0; j < m->key->count; j++) {
             float *to = &m->shade[i / m->bin * m->columns + j / m->bin];
-            *to = fmaxf(*to, (float)fv__tone_shade(&m->tone, i, m->head->weight[i * m->key->count + j]));
+            *to = fmaxf(*to, (float)fv__tone_shade(&m->tone, unit, j, m->head->weight[i * m->key->count + j]));
         }
+    }
     return FV_OK;
 }
 
@@ -136,8 +138,8 @@ static void legend(const matrix *m) {
     static const char *const names[] = {"linear", "square root", "log"};
     const fv__tone *tone = &m->tone;
     fv__buf_printf(&line, " 0 .. %.3g", tone->top);
-    if (tone->even && tone->causal) fv__buf_text(&line, ", pale is 1/keys");
-    if (tone->even && !tone->causal) fv__buf_printf(&line, ", pale is 1/%lld", (long long)tone->keys);
+    if (tone->even) fv__buf_text(&line, ", pale is ");
+    fv__tone_even_caption(tone, &line);
     fv__buf_printf(&line, ", %s scale", names[tone->scale]);
     if (m->bin > 1)
         fv__buf_printf(&line, ", a cell is the largest of %lld x %lld", (long long)m->bin, (long long)m->bin);

@@ -81,8 +81,8 @@ static void put_gap(panel *p, const char *text, size_t size) {
 }
 
 static double shade_of(const panel *p, int64_t token) {
-    double value = p->a->value[token];
-    return value < 0 ? -fv__tone_shade(&p->tone, 0, -value) : fv__tone_shade(&p->tone, 0, value);
+    double value = p->a->value[token], unit = fv__tone_unit(&p->tone, 0);
+    return value < 0 ? -fv__tone_shade(&p->tone, unit, token, -value) : fv__tone_shade(&p->tone, unit, token, value);
 }
 
 static void fill_token(panel *p, const fv_explain_sequence *s, int64_t i) {
@@ -106,7 +106,7 @@ static void fill_gap(panel *p, const fv_explain_sequence *s, int64_t from, int64
 static void fill(panel *p) {
     const fv_explain_sequence *s = &p->t->e->sequence[p->a->sequence];
     int64_t at = 0;
-    p->tone = fv__attribution_tone(fv__scale_of(p->t->options->scale), p->a, s->count);
+    p->tone = fv__attribution_tone(fv__scale_of(p->t->options->scale), p->a, s);
     for (int64_t i = 0; p->status == FV_OK && i < s->count; i++) {
         const fv_explain_token *token = &s->token[i];
         bool in_text = s->text && token->end > token->start;

@@ -6,27 +6,34 @@
 
 /* ---- scripts without spaces: what a tokenizer calls a word is then a whole clause */
 
-/* Whether a word ends between two tokens that the tokenizer gave one number. */
-static bool parts_here(const fv_explain_sequence *s, const fv_explain_token *a, const fv_explain_token *b) {
-    if (a->start == a->end || b->start == b->end || b->start < a->end) return false;
+typedef enum seam { AS_GIVEN, ENDS, GOES_ON } seam;
+
+/* Between two tokens of which one ends where the other begins: does a word end there, whatever the tokenizer says? Some
+ * cut words before every mark, which parts the letters of Indic scripts. */
+static seam seam_between(const fv_explain_sequence *s, const fv_explain_token *a, const fv_explain_token *b) {
+    if (a->start == a->end || b->start == b->end || b->start != a->end) return AS_GIVEN;
     size_t length;
     int64_t last = a->end - 1;
     while (last > a->start && ((unsigned char)s->text[last] & 0xC0) == 0x80) last--;
     int32_t before = fv__utf8_next(s->text + last, (size_t)(a->end - last), &length, NULL);
     int32_t after = fv__utf8_next(s->text + b->start, s->size - (size_t)b->start, &length, NULL);
-    bool joined = fv__is_mark(after) || before == 0x200D || after == 0x200D; /* emoji made of several */
-    return !joined && (fv__stands_alone(before) || fv__stands_alone(after));
+    if (before == 0x200D || after == 0x200D || fv__is_mark(after)) return GOES_ON; /* emoji may be made of several */
+    if (fv__stands_alone(before) || fv__stands_alone(after)) return ENDS;
+    return fv__is_mark(before) && fv__is_letter(after) ? GOES_ON : AS_GIVEN;
 }
 
 void fv__part_words(fv_explain_sequence *s) {
-    int32_t given = -1, shift = 0;
+    int32_t given = -1, word = -1;
     for (int64_t i = 0; s->text && i < s->count; i++) {
         fv_explain_token *token = &s->token[i];
         if (token->word < 0) continue;
-        bool joins = i > 0 && token->word == given && s->token[i - 1].word >= 0;
+        bool follows = i > 0 && s->token[i - 1].word >= 0;
+        seam at = follows ? seam_between(s, &s->token[i - 1], token) : AS_GIVEN;
+        bool same = follows && token->word == given;
+        if (at != AS_GIVEN) same = at == GOES_ON;
         given = token->word;
-        if (joins && shift < INT32_MAX - given && parts_here(s, &s->token[i - 1], token)) shift++;
-        token->word = given + shift;
+        word += !same || word < 0;
+        token->word = word;
     }
 }
 
@@ -56,10 +63,12 @@ static int64_t group_size(const grouping *g, int64_t i) { return g->first[i + 1]
 static fv_status join_tokens(fv_explain_token *to, fv__buf *caption, const fv_explain_sequence *s, int64_t from,
                              int64_t until) {
     *to = s->token[from];
+    if (to->pieces < 1) to->pieces = 1;
     for (int64_t i = from; i < until; i++) {
         const fv_explain_token *t = &s->token[i];
         fv__buf_text(caption, t->piece);
         to->unknown |= t->unknown;
+        if (i > from) to->pieces += t->pieces > 1 ? t->pieces : 1;
         if (t->start == t->end) continue;
         bool first = to->start == to->end;
         if (first || t->start < to->start) to->start = t->start;
@@ -105,6 +114,8 @@ static fv_status merge_map(fv_explanation *to, const fv_explanation *from, int m
         const fv_explain_head *head = &map->head[h];
         merge_matrix(weight, head->weight, query, key, from->sequence[map->key].count);
         status = fv_explanation_add_head(to, m, head->layer, head->head, head->id, head->caption, weight);
+        /* Whether a head looks anywhere is a matter of tokens: one that does not gives more to words of many pieces. */
+        if (status == FV_OK) to->map[m].head[h].stats.entropy = head->stats.entropy;
     }
     fv__free(weight);
     return status;

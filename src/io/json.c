@@ -18,6 +18,30 @@ static bool room_to_parse(size_t size) {
     return probe != NULL;
 }
 
+/* What a text holds costs more memory than the text: a number of one digit 28 times its bytes, an empty object 80. So
+ * beyond what real files need it is counted first. */
+enum { MOST_CONTAINERS = 1 << 22, MOST_VALUES = 1 << 24 };
+
+static fv_status check_amount(const char *text, size_t size, const char *where, fv_status fault) {
+    size_t containers = 0, values = 0;
+    bool quoted = false;
+    if (size < MOST_CONTAINERS) return FV_OK;
+    for (size_t i = 0; i < size; i++) {
+        const char c = text[i];
+        if (quoted && c == '\\')
+            i++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted) {
+            containers += c == '{' || c == '[';
+            values += c == ',';
+        }
+    }
+    if (containers <= MOST_CONTAINERS && values <= MOST_VALUES) return FV_OK;
+    return fv__fail(fault, "%s: JSON\n  expected at most %d objects and arrays, %d values\n  found:   %zu and %zu",
+                    where, MOST_CONTAINERS, MOST_VALUES, containers, values);
+}
+
 static json_t *decode(const char *text, size_t size, json_error_t *error) {
     size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
     json_t *value = json_loadb(text, size, flags, error);
@@ -89,6 +113,7 @@ fv_status fv__json_parse_at(fv__json **out, const char *text, size_t size, const
     json_error_t error = {0};
     fv__json_memory_begin();
     *out = NULL;
+    FV_TRY(check_amount(text ? text : "", size, where, fault));
     if (!room_to_parse(size)) return FV_NO_RESOURCES;
     fv__inject_pause(true);
     *out = decode(text ? text : "", size, &error);

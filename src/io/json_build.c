@@ -10,7 +10,7 @@
 static _Thread_local bool memory_failed;
 
 static void *allocate(size_t bytes) {
-    void *pointer = fv__alloc(bytes);
+    void *pointer = fv__alloc_small(bytes);
     if (!pointer) memory_failed = true;
     return pointer;
 }

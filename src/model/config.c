@@ -134,9 +134,18 @@ static fv_status read_option(fv__json_at_file at, const fv_option *row, fv_model
     }
 }
 
+/* There are some dozen of each; a warning for every one of very many would never end. */
+static fv_status check_keys(const fv__json *object, const char *where) {
+    enum { MOST = 1000 };
+    if (fv__json_count(object) <= MOST) return FV_OK;
+    return fv__fail(FV_BAD_MODEL, "%s: too many keys\n  expected at most %d\n  found:   %zu", where, MOST,
+                    fv__json_count(object));
+}
+
 static fv_status read_options(fv__config *config, fv__json_at_file top) {
     fv__json *object;
     FV_TRY(fv__json_need_object(top, "options", &object));
+    FV_TRY(check_keys(object, top.where));
     fv__json_at_file at = {object, top.where, FV_BAD_MODEL};
     const fv_option *rows = fv_model_kind_find(config->options.kind)->options;
     for (void *i = fv__json_first(object); i; i = fv__json_next(object, i))
@@ -258,6 +267,7 @@ fv_status fv__config_read(fv__config *config, const char *path) {
     if (fv__json_kind_of(config->json) != FV_JSON_OBJECT)
         status = fv__fail(FV_BAD_MODEL, "%s: not a configuration\n  expected an object\n  found:   %s", path,
                           fv__json_kind_name(config->json));
+    if (status == FV_OK) status = check_keys(config->json, path);
     if (status == FV_OK) status = read_kind(config, at);
     if (status == FV_OK) status = read_sizes(config, at);
     if (status == FV_OK) status = read_target(config, at);

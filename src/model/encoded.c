@@ -25,17 +25,23 @@ static fv_status encode_counts(fv_encoded *e, const fv_model *model, fv_texts te
 
 /* ---- targets */
 
-static int32_t class_of(fv_classes classes, const char *name) {
-    for (int32_t c = 0; c < classes.count; c++)
-        if (strcmp(classes.name[c], name) == 0) return c;
-    return -1;
+/* own[c]: what the model calls class c of the data, -1: it does not know it. Of equal names the first counts. */
+static fv_status name_classes(int32_t *own, fv_classes data, fv_classes model, fv__map *number) {
+    for (int32_t c = model.count; c-- > 0;) FV_TRY(fv__map_set(number, model.name[c], strlen(model.name[c]), c));
+    for (int32_t c = 0; c < data.count; c++)
+        own[c] = (int32_t)fv__map_get(number, data.name[c], strlen(data.name[c]), -1);
+    return FV_OK;
 }
 
-/* own[c]: what the model calls class c of the data, -1: it does not know it. */
 static int32_t *translate_classes(fv_classes data, fv_classes model) {
+    fv__map *number = NULL;
     int32_t *own = fv__alloc_array((size_t)data.count, sizeof *own);
-    for (int32_t c = 0; own && c < data.count; c++) own[c] = class_of(model, data.name[c]);
-    return own;
+    fv_status status = own ? fv__map_create(&number) : FV_NO_RESOURCES;
+    if (status == FV_OK) status = name_classes(own, data, model, number);
+    fv__map_free(number);
+    if (status == FV_OK) return own;
+    fv__free(own);
+    return NULL;
 }
 
 static fv_status encode_labels(fv_encoded *e, const fv_model *model, const fv_dataset *data) {

@@ -299,9 +299,20 @@ void fv__features_score(float *output, const fv__counts *x, const float *weight,
         }
 }
 
+/* A weight for every feature and class: 2^30 of them are 4 GiB. */
+static fv_status check_weights(const fv_model *model) {
+    const int64_t most = INT64_C(1) << 30, features = fv__feature_count(model), outputs = model->sizes.outputs;
+    if (features <= most / outputs) return FV_OK;
+    return fv__fail(FV_NO_RESOURCES,
+                    "model %s: a weight for every feature and class\n  expected at most 2^30 weights\n"
+                    "  found:   %lld features, %lld classes\n  try:     --model bag, or a larger --min-texts",
+                    model->kind->info.name, (long long)features, (long long)outputs);
+}
+
 fv_status fv__count_based_make(fv_model *model) {
     int64_t features = fv__feature_count(model);
     int index;
+    FV_TRY(check_weights(model));
     fv_init zeros = FV_INIT(ZEROS, 0);
     FV_TRY(fv_params_add(model->params, "scale", 1, (int64_t[]){features}, zeros, FV_PARAM_FROZEN, &index));
     FV_TRY(fv_params_add(model->params, "weight", 2, (int64_t[]){model->sizes.outputs, features}, zeros, 0, &index));

@@ -175,9 +175,21 @@ static fv_status weigh(fv_model *model, fv__counts *x) {
     return FV_OK;
 }
 
+/* A round of L-BFGS walks over a number for every text and class, and for every feature and class. With few classes
+ * that is as long as the file; with thousands it is as long as the file times itself. */
+static fv_status check_work(const fv_model *model, int64_t texts) {
+    const double numbers = (double)(texts + fv__feature_count(model)) * (double)model->sizes.outputs;
+    if (model->sizes.outputs <= 1000 || numbers <= 0x1p28) return FV_OK;
+    return fv__fail(FV_NO_RESOURCES,
+                    "model linear: too many classes to fit\n  expected at most 1000, or 2^28 numbers\n"
+                    "  found:   %lld classes of %lld texts and %lld features\n  try:     --model bayes, or --model bag",
+                    (long long)model->sizes.outputs, (long long)texts, (long long)fv__feature_count(model));
+}
+
 static fv_status fit(fv_model *model, const fv_dataset *train) {
     fv__counts x = {0};
     FV_TRY(fv__features_learn(model, train->texts));
+    FV_TRY(check_work(model, train->texts.count));
     FV_TRY(fv__count_based_make(model));
     fv_status status = fv__features_count(&x, model, train->texts);
     if (status == FV_OK) fv__features_warn(model, &x);

@@ -1,8 +1,9 @@
-/* classify: one of several classes for a text. Trained by cross-entropy, judged by accuracy, F1 and loss; an undefined
+/* classify: one of several classes for a text. Trained by cross-entropy, counted by accuracy, F1 and loss; an undefined
  * ratio is 0. */
 #include "task/contract.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- learning */
@@ -44,26 +45,33 @@ static fv_node *loss(fv__run *run, const fv_batch *batch, fv_node *output, const
 /* ---- metrics */
 
 /* One block of memory: the struct, then its arrays. */
-static fv_metrics *metrics_new(int32_t classes) {
-    size_t n = (size_t)classes;
-    fv_metrics *m = fv__alloc(sizeof *m + n * 3 * sizeof(double) + (n + n * n) * sizeof(int64_t));
-    if (!m) return NULL;
+typedef struct counted {
+    fv_metrics open;           /* first: what the caller sees */
+    int64_t *hits, *predicted; /* (classes) */
+    fv__map *pairs;            /* (label, predicted) -> texts */
+} counted;
+
+static fv_status metrics_new(counted **out, int32_t classes) {
+    size_t n = (size_t)classes, cells = classes <= FV_CONFUSION_CLASSES ? n * n : 0;
+    counted *m = *out = fv__alloc(sizeof *m + n * 3 * sizeof(double) + (3 * n + cells) * sizeof(int64_t));
+    if (!m) return FV_NO_RESOURCES;
     double *ratio = (double *)(m + 1);
-    m->classes = classes;
-    m->precision = ratio, m->recall = ratio + n, m->f1 = ratio + 2 * n;
-    m->support = (int64_t *)(ratio + 3 * n), m->confusion = m->support + n;
-    return m;
+    int64_t *counts = (int64_t *)(ratio + 3 * n);
+    m->open.classes = classes;
+    m->open.precision = ratio, m->open.recall = ratio + n, m->open.f1 = ratio + 2 * n;
+    m->open.support = counts, m->hits = counts + n, m->predicted = counts + 2 * n;
+    m->open.confusion = cells ? counts + 3 * n : NULL;
+    return fv__map_create(&m->pairs);
 }
 
 static double ratio(double a, double b) { return b > 0 ? a / b : 0; }
 
-static void summarize(fv_metrics *m) {
+static void summarize(const counted *j, fv_metrics *m) {
     double *precision = (double *)m->precision, *recall = (double *)m->recall, *f1 = (double *)m->f1;
     int64_t right = 0, occurring = 0;
     double sum = 0;
     for (int32_t c = 0; c < m->classes; c++) {
-        int64_t predicted = 0, hits = m->confusion[(int64_t)c * m->classes + c];
-        for (int32_t k = 0; k < m->classes; k++) predicted += m->confusion[(int64_t)k * m->classes + c];
+        const int64_t predicted = j->predicted[c], hits = j->hits[c];
         precision[c] = ratio((double)hits, (double)predicted);
         recall[c] = ratio((double)hits, (double)m->support[c]);
         f1[c] = ratio(2 * precision[c] * recall[c], precision[c] + recall[c]);
@@ -73,6 +81,56 @@ static void summarize(fv_metrics *m) {
     }
     m->accuracy = ratio((double)right, (double)m->count);
     m->macro_f1 = ratio(sum, (double)occurring);
+}
+
+static int most_confused_first(const void *a, const void *b) {
+    const fv_confused *x = a, *y = b;
+    if (x->count != y->count) return x->count < y->count ? 1 : -1;
+    if (x->label != y->label) return x->label < y->label ? -1 : 1;
+    return (x->predicted > y->predicted) - (x->predicted < y->predicted);
+}
+
+static fv_status list_confused(counted *m) {
+    const size_t count = fv__map_size(m->pairs);
+    fv_confused *list = fv__alloc_array(count, sizeof *list);
+    if (!list) return FV_NO_RESOURCES;
+    for (size_t i = 0; i < count; i++) {
+        int32_t pair[2];
+        memcpy(pair, fv__map_key(m->pairs, i, NULL), sizeof pair);
+        list[i] = (fv_confused){pair[0], pair[1], fv__map_value(m->pairs, i)};
+    }
+    qsort(list, count, sizeof *list, most_confused_first);
+    m->open.confused = list, m->open.confusions = (int64_t)count;
+    return FV_OK;
+}
+
+static int32_t best_of(const float *p, int32_t classes) {
+    int32_t best = 0;
+    for (int32_t c = 1; c < classes; c++)
+        if (p[c] > p[best]) best = c;
+    return best;
+}
+
+static fv_status count_text(counted *m, int32_t label, int32_t best) {
+    const int32_t pair[2] = {label, best};
+    ((int64_t *)m->open.support)[label]++;
+    m->predicted[best]++;
+    m->hits[best] += label == best;
+    if (m->open.confusion) ((int64_t *)m->open.confusion)[(int64_t)label * m->open.classes + best]++;
+    return label == best ? FV_OK : fv__map_add(m->pairs, (const char *)pair, sizeof pair, 1);
+}
+
+static fv_status count_texts(counted *m, const int32_t *label, const float *probability, int64_t count) {
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const float *p = probability + i * m->open.classes;
+        FV_TRY(count_text(m, label[i], best_of(p, m->open.classes)));
+        sum -= log(fmax(p[label[i]], 1e-30));
+    }
+    m->open.count = count;
+    m->open.loss = sum / (double)count;
+    summarize(m, &m->open);
+    return list_confused(m);
 }
 
 static fv_status check_labels(const int32_t *label, int64_t count, int32_t classes) {
@@ -89,27 +147,23 @@ fv_status fv_metrics_of(fv_metrics **out, const int32_t *label, const float *pro
     if (count < 1 || classes < 1)
         return fv__fail(FV_BAD_DATA, "nothing to evaluate\n  expected texts with labels\n  found:   none");
     FV_TRY(check_labels(label, count, classes));
-    fv_metrics *m = metrics_new(classes);
-    if (!m) return FV_NO_RESOURCES;
-    int64_t *support = (int64_t *)m->support, *confusion = (int64_t *)m->confusion;
-    double sum = 0;
-    m->count = count;
-    for (int64_t i = 0; i < count; i++) {
-        const float *p = probability + i * classes;
-        int32_t best = 0;
-        for (int32_t c = 1; c < classes; c++)
-            if (p[c] > p[best]) best = c;
-        support[label[i]]++;
-        confusion[(int64_t)label[i] * classes + best]++;
-        sum -= log(fmax(p[label[i]], 1e-30));
-    }
-    m->loss = sum / (double)count;
-    summarize(m);
-    *out = m;
-    return FV_OK;
+    counted *m;
+    fv_status status = metrics_new(&m, classes);
+    if (status == FV_OK) status = count_texts(m, label, probability, count);
+    if (status == FV_OK)
+        *out = &m->open;
+    else if (m)
+        fv_metrics_free(&m->open);
+    return status;
 }
 
-void fv_metrics_free(fv_metrics *metrics) { fv__free(metrics); }
+void fv_metrics_free(fv_metrics *metrics) {
+    counted *m = (counted *)metrics;
+    if (!m) return;
+    fv__free((void *)(uintptr_t)m->open.confused);
+    fv__map_free(m->pairs);
+    fv__free(m);
+}
 
 static fv_status evaluate(fv_evaluation *e, const fv_model *model, const fv_encoded *encoded, const float *answer) {
     fv_metrics *m;
@@ -137,7 +191,18 @@ static fv_status write_class(fv__json *into, const fv_metrics *m, const char *na
     return status;
 }
 
-static fv_status write_confusion(fv__json *into, const fv_metrics *m) {
+static fv_status write_confused(fv__json *into, const fv_confused *c, fv_classes classes) {
+    fv__json *o = fv__json_object();
+    FV_TRY(fv__json_push(into, o));
+    FV_TRY(fv__json_set(o, "label", fv__json_of_text(classes.name[c->label])));
+    FV_TRY(fv__json_set(o, "predicted", fv__json_of_text(classes.name[c->predicted])));
+    return fv__json_set(o, "count", fv__json_of_int(c->count));
+}
+
+/* The table where there is one, else the list. */
+static fv_status write_confusion(fv__json *into, const fv_metrics *m, fv_classes names) {
+    for (int64_t i = 0; !m->confusion && i < m->confusions; i++) FV_TRY(write_confused(into, &m->confused[i], names));
+    if (!m->confusion) return FV_OK;
     for (int32_t a = 0; a < m->classes; a++) {
         fv__json *row = fv__json_array();
         FV_TRY(fv__json_push(into, row)); /* owned by `into` from here on */
@@ -157,8 +222,8 @@ static fv_status details(fv__json *o, const fv_evaluation *e, const fv_model *mo
     FV_TRY(fv__json_set(o, "by_class", by_class));
     for (int32_t c = 0; c < m->classes; c++) FV_TRY(write_class(by_class, m, classes.name[c], c));
     fv__json *confusion = fv__json_array();
-    FV_TRY(fv__json_set(o, "confusion", confusion));
-    return write_confusion(confusion, m);
+    FV_TRY(fv__json_set(o, m->confusion ? "confusion" : "confused", confusion));
+    return write_confusion(confusion, m, classes);
 }
 
 /* ---- answers: the most probable classes */
@@ -170,21 +235,35 @@ typedef struct ranking {
     int32_t count;
 } ranking;
 
-/* Best first; equal ones in the order of the classes. k is small, so selection is enough. */
+/* Best first; equal ones in the order of the classes: a heap whose top is the least of those that are kept. */
+static bool is_worse(const ranking *a, int32_t x, int32_t y) {
+    const float p = a->probability[x], q = a->probability[y];
+    return p < q || (p == q && x > y);
+}
+
+static void sink(const ranking *a, int32_t count, int32_t at) {
+    for (int32_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && is_worse(a, a->order[child + 1], a->order[child])) child++;
+        if (!is_worse(a, a->order[child], a->order[at])) return;
+        const int32_t swap = a->order[at];
+        a->order[at] = a->order[child], a->order[child] = swap;
+    }
+}
+
 static void rank(ranking *a, const fv_answer_options *o) {
-    int32_t want = o->top_k < a->classes.count ? (int32_t)o->top_k : a->classes.count;
-    for (int32_t i = 0; i < a->classes.count; i++) a->order[i] = i;
-    for (int32_t i = 0; i < want; i++) {
-        int32_t best = i;
-        for (int32_t k = i + 1; k < a->classes.count; k++)
-            if (a->probability[a->order[k]] > a->probability[a->order[best]] ||
-                (a->probability[a->order[k]] == a->probability[a->order[best]] && a->order[k] < a->order[best]))
-                best = k;
-        int32_t swap = a->order[i];
-        a->order[i] = a->order[best];
-        a->order[best] = swap;
-        if (a->probability[a->order[i]] < (float)o->threshold) break;
-        ++a->count;
+    const int32_t all = a->classes.count, want = o->top_k < all ? (int32_t)o->top_k : all;
+    for (int32_t i = 0; i < want; i++) a->order[i] = i;
+    for (int32_t i = want / 2; i-- > 0;) sink(a, want, i);
+    for (int32_t c = want; c < all; c++)
+        if (is_worse(a, a->order[0], c)) a->order[0] = c, sink(a, want, 0);
+    for (int32_t left = want - 1; left > 0; left--) {
+        const int32_t least = a->order[0];
+        a->order[0] = a->order[left], a->order[left] = least;
+        sink(a, left, 0);
+    }
+    while (a->count < want) { /* a class below the threshold is the first that is left out */
+        if (a->probability[a->order[a->count]] < (float)o->threshold) break;
+        a->count++;
     }
 }
 

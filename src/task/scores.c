@@ -78,7 +78,7 @@ fv_status fv_evaluate(fv_evaluation **evaluation, const fv_model *model, const f
 
 void fv_evaluation_free(fv_evaluation *e) {
     if (!e) return;
-    fv__free((void *)(uintptr_t)e->metrics);
+    fv_metrics_free((fv_metrics *)(uintptr_t)e->metrics);
     fv__free(e);
 }
 

@@ -220,17 +220,37 @@ static void statistics_that_wrap(void **state) {
     fv_attention_plan_free(plan);
 }
 
+/* Rows without numbers take no memory: how many there may be is not left to the caller's patience. */
+static void rows_of_no_numbers(void **state) {
+    (void)state;
+    static const char *const names[] = {"softmax", "linear", "retention", "topk:k=1"};
+    for (int i = 0; i < 4; i++) {
+        const int64_t many = INT64_C(1) << 40;
+        fv_attention_options how = FV_ATTENTION_DEFAULT;
+        fv_attention_plan *plan;
+        fv_attention_tensors x = {.t = {[FV_Q] = fv_bhld(NULL, FV_F32, 1, 1, 1, 0),
+                                        [FV_K] = fv_bhld(NULL, FV_F32, 1, 1, many, 0),
+                                        [FV_V] = fv_bhld(NULL, FV_F32, 1, 1, many, 0),
+                                        [FV_OUT] = fv_bhld(NULL, FV_F32, 1, 1, 1, 0)}};
+        how.mechanism = names[i];
+        if (i == 2) how.causal = FV_CAUSAL_UPPER_LEFT;
+        assert_int_not_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
+        if (i == 0) assert_non_null(strstr(fv_message(), "rows of no numbers\n  expected at most 2^32 of them"));
+        x.t[FV_K].dim[2] = x.t[FV_V].dim[2] = 5;
+        if (i == 0) {
+            assert_int_equal(fv_attention_plan_create(&plan, &how, &x), FV_OK);
+            fv_attention_plan_free(plan);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_of_the_type),
-        cmocka_unit_test(numbers_of_decoding),
-        cmocka_unit_test(names_of_choices),
-        cmocka_unit_test(zeros_are_defaults),
-        cmocka_unit_test(gradients_nobody_planned),
-        cmocka_unit_test(positions_without_data),
-        cmocka_unit_test(maps),
-        cmocka_unit_test(sizes_that_wrap),
-        cmocka_unit_test(statistics_that_wrap),
+        cmocka_unit_test(rows_of_no_numbers),     cmocka_unit_test(numbers_of_the_type),
+        cmocka_unit_test(numbers_of_decoding),    cmocka_unit_test(names_of_choices),
+        cmocka_unit_test(zeros_are_defaults),     cmocka_unit_test(gradients_nobody_planned),
+        cmocka_unit_test(positions_without_data), cmocka_unit_test(maps),
+        cmocka_unit_test(sizes_that_wrap),        cmocka_unit_test(statistics_that_wrap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,7 @@ out done
 not waited
 
 case a removed lock lets no second trainer in
-do fovea train "$FIX/train.txt" --model transformer --d-model 16 --heads 2 --layers 1 --epochs 400 -o r -q > /dev/null 2>&1 & while [ ! -s r/config.yaml ]; do sleep .05; done; rm r/lock; fovea train --resume r 2> err; code=$?; kill %1; wait; cat err >&2; exit $code
+do fovea train "$FIX/train.txt" --model transformer --d-model 16 --heads 2 --layers 1 --epochs 400 -o r -q > /dev/null 2>&1 & first=$!; while [ ! -s r/config.yaml ]; do sleep .05; done; rm r/lock; fovea train --resume r 2> err; code=$?; kill -9 $first; cat err >&2; exit $code
 exit 1
 err~ is locked by another process
 
@@ -47,3 +47,14 @@ err   found:   a pipe or a device
 case a run whose path is no UTF-8 is resumed by its own configuration
 do d=$(printf 'caf\351'); mkdir "$d"; cp "$FIX/train.txt" "$d/x.txt"; fovea train "$d/x.txt" --model transformer --d-model 16 --heads 2 --layers 1 --epochs 1 -o "$d/r" -q > /dev/null && grep -q '!!binary' "$d/r/config.yaml" && fovea train --resume "$d/r" --epochs 2 -q > /dev/null && fovea predict "$d/r" "$d/x.txt" | wc -l
 out 200
+
+case very many classes cost what they are
+do awk 'BEGIN { for (i = 0; i < 60000; i++) print "__label__c" i " goal" }' > many.txt; head -n 100 many.txt > few.txt; timeout 60 fovea train many.txt --valid few.txt --model bayes --min-texts 1 -o m -q > /dev/null; (ulimit -v 4000000; timeout 20 fovea info m | grep -c c59999; timeout 40 fovea eval m few.txt --format tsv | wc -l)
+out 1
+out 60001
+
+case linear refuses more classes than it can fit
+do awk 'BEGIN { for (i = 0; i < 20000; i++) print "__label__c" i " word" i % 50 }' > many.txt; timeout 30 fovea train many.txt --model linear --min-texts 1 -o m -q
+exit 5
+err fovea: error: model linear: too many classes to fit
+err~ try:     --model bayes

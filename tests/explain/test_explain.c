@@ -283,6 +283,14 @@ static void unspaced_scripts_have_no_long_words(void **state) {
         {"\xE0\xB8\x81\xE0\xB8\xB4\xE0\xB8\x99", {3, 6, 9}, {0, 0, 1}}, /* Thai: the vowel sign stays */
         {"\xED\x95\x9C\xEA\xB5\xAD", {3, 6}, {0, 0}},                   /* Korean has spaces */
     };
+    /* A tokenizer that cuts before marks made three words of one in Devanagari. */
+    const fv_explain_token cut[3] = {{"", 0, 3, 0, false}, {"", 3, 6, 1, false}, {"", 6, 9, 2, false}};
+    fv_explanation *hindi;
+    assert_int_equal(fv_explanation_create(&hindi, "t", NULL), FV_OK);
+    assert_int_equal(
+        fv_explanation_add_sequence(hindi, "input", "\xE0\xA4\xAB\xE0\xA4\xBF\xE0\xA4\xB2", 9, cut, 3, NULL), FV_OK);
+    for (int i = 0; i < 3; i++) assert_int_equal(hindi->sequence[0].token[i].word, 0);
+    fv_explanation_free(hindi);
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         fv_explain_token token[5] = {{0}};
         int64_t count = 0;

@@ -325,7 +325,7 @@ static void the_png_is_the_picture(void **state) {
     assert_int_equal(image.height, 2 * f.height);
     for (int i = 0; i < 4; i++) { /* the middle of each cell has the colour of its shade */
         int64_t x = 2 * (f.left + 20 * (i % 2) + 10), y = 2 * (f.top + 20 * (i / 2) + 10);
-        fv__rgb color = fv__shade_color(fv__tone_shade(&f.tone, i / 2, w[i]));
+        fv__rgb color = fv__shade_color(fv__tone_shade(&f.tone, fv__tone_unit(&f.tone, i / 2), i % 2, w[i]));
         assert_memory_equal(pixel + (y * image.width + x) * 3, &color, 3);
     }
     fv__figure_free(&f);
@@ -449,20 +449,54 @@ static void even_attention_is_pale(void **state) {
             even[i * N + j] = 1.f / N;
             causal[i * N + j] = j <= i ? 1.f / (float)(i + 1) : 0;
         }
+    fv_explain_token token[N] = {{0}};
+    const fv_explain_sequence key = {.count = N, .token = token};
     for (int s = FV_SCALE_LINEAR; s <= FV_SCALE_LOG; s++) {
-        fv__tone a = fv__tone_of((fv__scale)s, true, false, even, N, N),
-                 b = fv__tone_of((fv__scale)s, true, true, causal, N, N);
+        fv__tone a = fv__tone_of((fv__scale)s, true, false, even, N, &key),
+                 b = fv__tone_of((fv__scale)s, true, true, causal, N, &key);
         for (int i = 0; i < N; i++) {
-            assert_true(fabs(fv__tone_shade(&a, i, even[i]) - FV_SHADE_EVEN) < 1e-6);
-            assert_true(fabs(fv__tone_shade(&b, i, causal[i * N]) - FV_SHADE_EVEN) < 1e-6);
+            assert_true(fabs(fv__tone_shade(&a, fv__tone_unit(&a, i), i, even[i]) - FV_SHADE_EVEN) < 1e-6);
+            assert_true(fabs(fv__tone_shade(&b, fv__tone_unit(&b, i), 0, causal[i * N]) - FV_SHADE_EVEN) < 1e-6);
         }
         even[0] = .9f;
-        a = fv__tone_of((fv__scale)s, true, false, even, N, N);
-        assert_true(fv__tone_shade(&a, 0, .9) == 1 && fv__tone_shade(&a, 1, .2) < 1);
+        a = fv__tone_of((fv__scale)s, true, false, even, N, &key);
+        double unit = fv__tone_unit(&a, 0);
+        assert_true(fv__tone_shade(&a, unit, 0, .9) == 1 && fv__tone_shade(&a, unit, 1, .2) < 1);
         for (int k = 1; k < 100; k++)
-            assert_true(fv__tone_shade(&a, 0, k / 100.0) >= fv__tone_shade(&a, 0, (k - 1) / 100.0));
+            assert_true(fv__tone_shade(&a, unit, 0, k / 100.0) >= fv__tone_shade(&a, unit, 0, (k - 1) / 100.0));
         even[0] = 1.f / N;
     }
+}
+
+/* A word of many pieces gets more from a head that looks nowhere: that is even too. */
+static void even_attention_is_pale_for_words(void **state) {
+    (void)state;
+    enum { N = 6 };
+    const fv_explain_token token[N] = {{"a", 0, 1, 0, false}, {"b", 1, 2, 0, false}, {"c", 2, 3, 0, false},
+                                       {"d", 3, 4, 0, false}, {"e", 5, 6, 1, false}, {"f", 7, 8, 2, false}};
+    float w[N * N], a[N];
+    for (int i = 0; i < N * N; i++) w[i] = 1.f / N;
+    for (int i = 0; i < N; i++) a[i] = 1.f / N;
+    fv_explanation *e, *words;
+    assert_int_equal(fv_explanation_create(&e, "t", "m"), FV_OK);
+    assert_int_equal(fv_explanation_add_sequence(e, "input", "abcd e f", 8, token, N, NULL), FV_OK);
+    assert_int_equal(fv_explanation_add_weights(e, "self", "Self-attention", 0, 0, w, 1, 1), FV_OK);
+    assert_int_equal(fv_explanation_add_attribution(e, "attention", "Attention", "", 0, -1, false, a), FV_OK);
+    assert_int_equal(fv_explanation_words(&words, e), FV_OK);
+    const fv_explain_sequence *s = &words->sequence[0];
+    const float *row = words->map[0].head[0].weight;
+    assert_int_equal(s->count, 3);
+    assert_int_equal(s->token[0].pieces, 4);
+    fv__tone tone = fv__tone_of(FV_SCALE_SQRT, true, false, row, 3, s),
+             share = fv__attribution_tone(FV_SCALE_SQRT, &words->attribution[0], s);
+    for (int j = 0; j < 3; j++) {
+        assert_true(fabs(fv__tone_shade(&tone, fv__tone_unit(&tone, 0), j, row[j]) - FV_SHADE_EVEN) < 1e-5);
+        double value = words->attribution[0].value[j];
+        assert_true(fabs(fv__tone_shade(&share, fv__tone_unit(&share, 0), j, value) - FV_SHADE_EVEN) < 1e-5);
+    }
+    assert_true(fv__nearly_uniform(&words->map[0], &words->map[0].head[0]));
+    fv_explanation_free(words);
+    fv_explanation_free(e);
 }
 
 /* Uniform attention is called so, and something else opens first where there is something else. */
@@ -550,6 +584,7 @@ int main(void) {
         cmocka_unit_test(a_pdf_has_a_fixed_date),
         cmocka_unit_test(shades_are_monotone),
         cmocka_unit_test(even_attention_is_pale),
+        cmocka_unit_test(even_attention_is_pale_for_words),
         cmocka_unit_test(nearly_uniform_attention_is_said),
         cmocka_unit_test(long_texts_are_binned),
         cmocka_unit_test(npy_has_shape_and_numbers),

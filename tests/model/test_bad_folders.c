@@ -187,6 +187,16 @@ static void test_announced_shapes_cost_nothing(void **state) {
     assert_in_range(peak_kib() - before, 0, 32 * 1024);
 }
 
+static void test_very_many_keys(void **state) {
+    (void)state;
+    fresh();
+    shell(
+        "awk '/\"heads\"/ { while (k++ < 1001) print \"\\\"k\" k \"\\\": 1,\" } 1' %s/config.json > %s/c && mv "
+        "%s/c %s/config.json",
+        bad, bad, bad, bad);
+    expect_part("/config.json: too many keys\n  expected at most 1000\n  found:   ", "");
+}
+
 static int warnings;
 static void count_warnings(void *context, fv_log_level level, const char *line) {
     (void)context;
@@ -435,17 +445,12 @@ static int start(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_skipped_id),
-        cmocka_unit_test(test_config_values),
-        cmocka_unit_test(test_config_types),
-        cmocka_unit_test(test_config_task),
-        cmocka_unit_test(test_sizes_that_overflow),
-        cmocka_unit_test(test_announced_shapes_cost_nothing),
-        cmocka_unit_test(test_unknown_keys_warn),
-        cmocka_unit_test(test_huge_weights),
-        cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_weights_file),
-        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_skipped_id),          cmocka_unit_test(test_config_values),
+        cmocka_unit_test(test_config_types),        cmocka_unit_test(test_config_task),
+        cmocka_unit_test(test_sizes_that_overflow), cmocka_unit_test(test_announced_shapes_cost_nothing),
+        cmocka_unit_test(test_very_many_keys),      cmocka_unit_test(test_unknown_keys_warn),
+        cmocka_unit_test(test_huge_weights),        cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_weights_file),        cmocka_unit_test(test_folder),
         cmocka_unit_test(test_counting_model),
     };
     return cmocka_run_group_tests_name("bad models", tests, start, scratch_remove);

@@ -260,6 +260,27 @@ static void test_regress_learns(void **state) {
 
 /* ---- every task */
 
+/* Without a table of all pairs: memory grows with the classes and the texts. */
+static void test_metrics_of_many_classes(void **state) {
+    (void)state;
+    enum { CLASSES = 60000, TEXTS = 40 };
+    float *p = fv__alloc_array((size_t)CLASSES * TEXTS, sizeof *p);
+    int32_t label[TEXTS];
+    fv_metrics *m;
+    for (int32_t i = 0; i < TEXTS; i++) {
+        label[i] = i < 20 ? 7 : i < 30 ? 50000 : i;
+        p[(int64_t)i * CLASSES + (i < 30 ? 3 : i)] = 1;
+    }
+    OK(fv_metrics_of(&m, label, p, TEXTS, CLASSES));
+    assert_null(m->confusion);
+    assert_int_equal(m->confusions, 2);
+    assert_true(m->confused[0].label == 7 && m->confused[0].predicted == 3 && m->confused[0].count == 20);
+    assert_true(m->confused[1].label == 50000 && m->confused[1].predicted == 3 && m->confused[1].count == 10);
+    assert_true(m->accuracy == 0.25 && m->support[7] == 20 && m->recall[35] == 1 && m->precision[3] == 0);
+    fv_metrics_free(m);
+    fv__free(p);
+}
+
 static void test_every_task_is_complete(void **state) {
     (void)state;
     assert_null(fv_task_at(fv_task_count()));
@@ -278,15 +299,11 @@ static void test_every_task_is_complete(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_evaluation_json),
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_regression_scores),
-        cmocka_unit_test(test_numbers_are_read),
-        cmocka_unit_test(test_what_cannot_be_learnt),
-        cmocka_unit_test(test_regress_learns),
-        cmocka_unit_test(test_every_task_is_complete),
+        cmocka_unit_test(test_metrics),          cmocka_unit_test(test_metrics_of_many_classes),
+        cmocka_unit_test(test_scores),           cmocka_unit_test(test_evaluation_json),
+        cmocka_unit_test(test_answers),          cmocka_unit_test(test_regression_scores),
+        cmocka_unit_test(test_numbers_are_read), cmocka_unit_test(test_what_cannot_be_learnt),
+        cmocka_unit_test(test_regress_learns),   cmocka_unit_test(test_every_task_is_complete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,32 +27,6 @@ fv_status fv__word_bytes(fv__encoder *e, const fv__char *word, size_t count) {
     return fv__buf_status(&e->word);
 }
 
-/* ---- added tokens */
-
-static bool is_word_before(const char *text, size_t at) {
-    size_t from = at, length;
-    while (from && ((unsigned char)text[--from] & 0xC0) == 0x80) {}
-    return from < at && fv__is_word(fv__utf8_next(text + from, at - from, &length, NULL));
-}
-
-static bool is_word_after(const char *text, size_t at, size_t size) {
-    size_t length;
-    return at < size && fv__is_word(fv__utf8_next(text + at, size - at, &length, NULL));
-}
-
-static bool fits(const fv__added_token *a, const char *text, size_t at, size_t size) {
-    if (a->size == 0 || at + a->size > size || memcmp(text + at, a->content, a->size)) return false;
-    return !a->single_word || (!is_word_before(text, at) && !is_word_after(text, at + a->size, size));
-}
-
-/* The longest added token at `at`, or NULL. */
-static const fv__added_token *added_at(const fv_tokenizer *t, const char *text, size_t at, size_t size) {
-    const fv__added_token *best = NULL;
-    for (size_t i = 0; i < t->added_count; i++)
-        if (fits(&t->added[i], text, at, size) && (!best || t->added[i].size > best->size)) best = &t->added[i];
-    return best;
-}
-
 /* ---- the pieces between */
 
 static fv_status encode_part(const fv_tokenizer *t, fv__encoder *e, const char *text, size_t from, size_t to,
@@ -82,16 +56,14 @@ static size_t without_blanks(const char *text, size_t from, size_t to) {
 }
 
 fv_status fv__encode(const fv_tokenizer *t, fv__encoder *e, fv_tokens *tokens, const char *text, size_t size) {
-    bool first[256] = {0};
     int32_t words = 0;
     size_t done = 0;
     if (size > INT32_MAX)
         return fv__fail(FV_BAD_DATA, "a text is too long\n  expected less than 2^31 bytes\n  found:   %zu", size);
     e->tokens = tokens;
     tokens->count = 0;
-    for (size_t i = 0; i < t->added_count; i++) first[(unsigned char)t->added[i].content[0]] = true;
     for (size_t at = 0; at < size;) {
-        const fv__added_token *a = first[(unsigned char)text[at]] ? added_at(t, text, at, size) : NULL;
+        const fv__added_token *a = fv__added_at(t, text, at, size);
         if (!a) {
             at++;
             continue;

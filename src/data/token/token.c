@@ -114,19 +114,8 @@ fv_status fv__tokenizer_finish(fv_tokenizer *t) {
     t->special.pad = find_special(t, pad);
     t->special.cls = find_special(t, cls);
     FV_TRY(list_tokens(t));
+    FV_TRY(fv__added_index(t));
     return t->model->finish ? t->model->finish(t) : FV_OK;
-}
-
-fv_status fv__added_add(fv_tokenizer *t, fv__added_token token) {
-    FV_TRY(FV_GROW(&t->added, &t->added_capacity, t->added_count + 1));
-    FV_TRY(fv__map_set(t->ids, token.content, token.size, token.id));
-    for (size_t i = fv__map_size(t->ids); i-- > 0;) /* the map's own copy of the text, which stays */
-        if (fv__map_value(t->ids, i) == token.id) {
-            token.content = fv__map_key(t->ids, i, NULL);
-            break;
-        }
-    t->added[t->added_count++] = token;
-    return FV_OK;
 }
 
 static fv_status add_specials(fv_tokenizer *t) {
@@ -249,9 +238,7 @@ fv_status fv_tokenizer_decode(const fv_tokenizer *t, char **text, const int32_t 
     fv__buf out = {0};
     for (int64_t i = 0; i < count; i++) {
         const char *token = fv_tokenizer_token(t, id[i]);
-        bool special = false;
-        for (size_t a = 0; a < t->added_count; a++) special |= t->added[a].id == id[i] && t->added[a].special;
-        if (token && !special) t->model->decode(t, &out, token);
+        if (token && !t->is_special[id[i]]) t->model->decode(t, &out, token);
     }
     fv__buf_add(&out, "", 0);
     *text = NULL;
@@ -277,7 +264,7 @@ void fv_tokenizer_free(fv_tokenizer *t) {
     fv__map_free(t->ids);
     fv__map_free(t->inner);
     fv__free(t->token);
-    fv__free(t->added);
+    fv__added_free(t);
     fv__free(t->prefix);
     fv__free(t->merge);
     fv__free(t->pair);

@@ -34,6 +34,15 @@ typedef struct fv__added_token {
     bool special, normalized, single_word, lstrip, rstrip;
 } fv__added_token;
 
+/* An added token in the order of bytes; of equal ones the first of the file. */
+typedef struct fv__added_key {
+    const char *content;
+    size_t size;
+    int32_t index; /* in `added` */
+} fv__added_key;
+
+enum { FV__LONGEST_ADDED = 256 }; /* bytes of an added token */
+
 typedef struct fv__token_model fv__token_model;
 
 typedef struct fv__merge {
@@ -51,6 +60,9 @@ struct fv_tokenizer {
     int32_t size;
     fv__added_token *added;
     size_t added_count, added_capacity;
+    fv__added_key *added_key; /* (added_count) sorted */
+    size_t added_start[257];  /* those that begin with byte b: added_start[b] .. added_start[b + 1] */
+    bool *is_special;         /* (size) */
     fv_special special;
     /* wordpiece */
     fv__map *inner; /* tokens that continue a word, without their prefix -> id */
@@ -136,5 +148,9 @@ fv_status fv__tokenizer_new(fv_tokenizer **tokenizer, const fv__token_model *mod
 fv_status fv__tokenizer_finish(fv_tokenizer *t);
 const fv__token_model *fv__token_model_at(int index);            /* NULL after the last */
 fv_status fv__added_add(fv_tokenizer *t, fv__added_token token); /* content may be temporary */
+fv_status fv__added_index(fv_tokenizer *t); /* when all are there, and the size of the vocabulary is known */
+/* The longest added token at `at`, or NULL. */
+const fv__added_token *fv__added_at(const fv_tokenizer *t, const char *text, size_t at, size_t size);
+void fv__added_free(fv_tokenizer *t);
 
 #endif

@@ -236,6 +236,9 @@ static fv_status load_added_one(fv_tokenizer *t, fv__json_at_file at) {
                         "%s: added_tokens\n  expected entries with a content and an id from 0\n  found:   another",
                         at.where);
     a.size = strlen(a.content);
+    if (a.size > FV__LONGEST_ADDED)
+        return fv__fail(at.fault, "%s: added_tokens: \"%.40s...\"\n  expected at most %d bytes\n  found:   %zu",
+                        at.where, a.content, FV__LONGEST_ADDED, a.size);
     a.id = (int32_t)id;
     int64_t known = fv__map_get(t->ids, a.content, a.size, id);
     if (known != id)

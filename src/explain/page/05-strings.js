@@ -62,7 +62,9 @@ const STRINGS = {
     "key (column) →": "键（列）→",
     "← query (row)": "← 查询（行）",
     "weight, {0} scale": "权重，{0}刻度",
-    "; pale is an even share, 1/keys": "；浅色为平均份额，即 1/键数",
+    "; pale is an even share: one over the tokens seen": "；浅色为平均份额，即所见词元数的倒数",
+    "even share": "平均份额",
+    "1/keys": "1/键数",
     "exact": "精确值",
     "to 0.4 % of the row's largest": "误差不超过该行最大值的 0.4 %",
     "largest of the row only": "只保存了该行最大的权重",
@@ -254,6 +256,7 @@ const STRINGS = {
     "largest weight of a row": "一行中最大的权重",
     "bits": "比特",
     "tokens": "词元",
+    "attention weights": "注意力权重",
     "command": "命令",
     "answer": "答案",
     "maps": "注意力图",
@@ -282,6 +285,11 @@ function otherLanguage() {
 function t(text, ...values) {
     const form = language === "zh" && Object.hasOwn(STRINGS, text) ? STRINGS[text] : text;
     return form.replace(/\{(\d)\}/g, (_, i) => String(values[i]));
+}
+
+// What stands between two sentences.
+function blank() {
+    return {en: " ", zh: ""}[language];
 }
 
 // A caption inside a list or a sentence.

@@ -7,6 +7,21 @@ const strictDecoder = new TextDecoder("utf-8", {fatal: true});
 const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 const BLANKS = {" ": "␣", "\n": "↵", "\r": "↵", "\t": "⇥"};
 
+// Byte-level vocabularies spell bytes as 256 printable characters; this is how a piece reads, or null.
+const BYTE_OF = new Map();
+
+function bytePiece(piece) {
+    if (BYTE_OF.size === 0) {
+        let next = 256;
+        for (let b = 0; b < 256; b++) {
+            const printable = (b > 32 && b < 127) || (b > 160 && b !== 173);
+            BYTE_OF.set(String.fromCharCode(printable ? b : next++), b);
+        }
+    }
+    const bytes = Array.from(piece, (c) => BYTE_OF.get(c));
+    return bytes.includes(undefined) ? null : decodeBytes(Uint8Array.from(bytes));
+}
+
 function visible(text) {
     return text.replace(HIDDEN, (c) => "⟨" + c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0") + "⟩");
 }
@@ -143,7 +158,8 @@ function keyUnit() {
 
 // A label that cannot turn or swallow its neighbours in a sentence.
 function quoted(label) {
-    return "\u2068‘" + label + "’\u2069";
+    const [open, close] = languageNow() === "zh" ? ["“", "”"] : ["‘", "’"];
+    return "\u2068" + open + label + close + "\u2069";
 }
 
 function shorten(label, most) {

@@ -25,7 +25,7 @@ function makeView(matrix, q, k, normalised, causal) {
     if (!q.whole || !k.whole) mergeInto(view, matrix, normalised && k.hidden);
     view.max = 0;
     for (const p of view.data) if (p > view.max) view.max = p;
-    view.tone = toneOf(view, normalised, causal);
+    view.tone = toneOf(view, normalised, causal, piecesOf(k));
     return view;
 }
 
@@ -104,29 +104,41 @@ function shade(value, max) {
 // pale, whatever the number of keys, and darker is more than that. src/explain/color.c has the same for pictures.
 const EVEN_SHADE = 0.15, NEARLY_UNIFORM = 0.97;
 
-// `top` is the largest weight, of queries that see several keys; at least thrice the even share.
-function toneOf({nq, nk, data}, normalised, causal) {
-    const tone = {even: Boolean(normalised) && nk > 1, causal: Boolean(causal) && nq === nk, keys: nk, top: 0};
+// `top` is the largest weight, of queries that see several keys; at least thrice the even share. `pieces`: tokens of each
+// key, for words of several; a word's even share is as many times that of a token.
+function toneOf({nq, nk, data}, normalised, causal, pieces = null) {
+    const tone = {even: Boolean(normalised) && nk > 1, causal: Boolean(causal) && nq === nk, keys: nk, pieces, seen: null, top: 0};
+    tone.seen = new Float64Array(nk);
+    for (let k = 0, sum = 0; k < nk; k++) tone.seen[k] = sum += pieces ? pieces[k] : 1;
     for (let i = tone.even && tone.causal ? nk : 0; i < nq * nk; i++) if (data[i] > tone.top) tone.top = data[i];
     return withTop(tone, tone.top);
 }
 
 function withTop(tone, top) {
-    return {...tone, top: tone.even ? Math.max(top, Math.min(1, 3 / tone.keys)) : top};
+    return {...tone, top: tone.even ? Math.max(top, Math.min(1, 3 / tone.seen[tone.keys - 1])) : top};
 }
 
-function evenShare(tone, q) {
-    return 1 / (tone.causal ? Math.min(q + 1, tone.keys) : tone.keys);
+function evenShare(tone, q, k) {
+    return (tone.pieces ? tone.pieces[k] : 1) / tone.seen[tone.causal ? Math.min(q, tone.keys - 1) : tone.keys - 1];
 }
 
-function shadeIn(tone, q, value) {
+function evenCaption(tone) {
+    if (tone.seen[tone.keys - 1] !== tone.keys) return t("even share");
+    return tone.causal ? t("1/keys") : "1/" + tone.keys;
+}
+
+function shadeIn(tone, q, k, value) {
     if (!tone.even) return shade(value, tone.top);
-    const even = evenShare(tone, q);
+    const even = evenShare(tone, q, k);
     if (value <= even * (1 + 1e-6)) return EVEN_SHADE * shade(value, even);
     const top = Math.max(tone.top, Math.min(1, 3 * even));
     if (value >= top) return 1;
     const over = state.scale === "log" ? Math.log(value / even) / Math.log(top / even) : SCALES[state.scale]((value - even) / (top - even));
     return EVEN_SHADE + (1 - EVEN_SHADE) * over;
+}
+
+function piecesOf(axis) {
+    return axis.units.map((unit) => unit.tokens.length);
 }
 
 // Whether a head looks at nothing in particular: its relative entropy is a statistic of the page.

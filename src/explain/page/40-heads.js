@@ -48,7 +48,7 @@ function buildHeads(panel) {
         el("p", {class: "small", id: "stat-about"}),
         el("div", {id: "grid", role: "grid", "aria-label": t("Heads"), onkeydown: gridKey}),
         el("p", {class: "small"}, t("Stronger colour is more; pale is an even share. Thumbnails keep the largest weight under each point, so thin lines stay visible."),
-            " ", t("Arrows move, Space chooses, Enter opens the matrix.")));
+            blank(), t("Arrows move, Space chooses, Enter opens the matrix.")));
 }
 
 // ---- order and filter
@@ -118,9 +118,9 @@ function updateHeadsTools() {
     byId("stat-about").textContent = stat ? t("{0}: {1}", t(stat.caption), t(stat.about)) : "";
     const shown = map.heads.filter((_, n) => passes(n)).length;
     const uniform = map.heads.filter((entry, n) => isHead(entry) && nearlyUniform(map, n)).length;
-    fill(byId("heads-lead"), t("{0}, {1} matrices.", t(map.caption), map.heads.length), " ",
-        shown < map.heads.length ? t("{0} pass the filter.", shown) + " " : "",
-        uniform > 0 ? t("{0} of {1} heads attend nearly uniformly.", uniform, map.heads.filter(isHead).length) + " " : "", cellsMeaning(stat));
+    fill(byId("heads-lead"), t("{0}, {1} matrices.", t(map.caption), map.heads.length), blank(),
+        shown < map.heads.length ? t("{0} pass the filter.", shown) + blank() : "",
+        uniform > 0 ? t("{0} of {1} heads attend nearly uniformly.", uniform, map.heads.filter(isHead).length) + blank() : "", cellsMeaning(stat));
 }
 
 function cellsMeaning(stat) {
@@ -224,8 +224,7 @@ async function paintPattern(cell, thumb) {
 // Of a thumbnail that came with the page: its largest weight is known when the page says it.
 function thumbTone(map, peak) {
     const [nq, nk] = shapeOf(map), known = Number.isFinite(peak);
-    const tone = {even: known && map.normalised && nk > 1, causal: Boolean(map.causal) && nq === nk, keys: nk};
-    return withTop(tone, known ? peak : 1);
+    return withTop(toneOf({nq, nk, data: []}, known && map.normalised, map.causal), known ? peak : 1);
 }
 
 function paintBytes(canvas, {rows, columns, bytes, peak}, tone) {
@@ -236,7 +235,7 @@ function paintBytes(canvas, {rows, columns, bytes, peak}, tone) {
     const image = new ImageData(columns, rows);
     for (let i = 0; i < rows; i++) {
         const q = Math.floor(((i + 0.5) * nq) / rows);
-        const index = Uint8Array.from({length: 256}, (_, c) => Math.round(255 * shadeIn(tone, q, largest * (c / 255) ** 2)));
+        const index = Uint8Array.from({length: 256}, (_, c) => Math.round(255 * shadeIn(tone, q, 0, largest * (c / 255) ** 2)));
         for (let j = i * columns; j < (i + 1) * columns; j++) {
             image.data.set(colours[index[bytes[j]]], 4 * j);
             image.data[4 * j + 3] = 255;

@@ -23,7 +23,7 @@ function buildMatrix(panel) {
         el("label", {class: "pick"}, el("span", {}, t("Beside it")), el("select", {id: "beside", onchange: (e) => change({beside: e.target.value})})),
         el("div", {class: "desk"},
             el("div", {class: "stages"},
-                el("div", {class: "stage"}, canvas),
+                el("div", {class: "stage"}, el("h3", {id: "first-title"}), canvas),
                 el("div", {class: "stage", id: "beside-stage", hidden: true}, el("h3", {id: "beside-title"}),
                     el("canvas", {id: "beside-canvas", role: "img", onpointerdown: besideDown}), el("p", {class: "small", id: "beside-said"}))),
             el("div", {class: "side"},
@@ -34,7 +34,7 @@ function buildMatrix(panel) {
                     el("button", {type: "button", id: "zoom-fit", onclick: () => zoomTo(1)}, t("Fit")),
                     el("button", {type: "button", id: "zoom-in", "aria-label": t("Zoom in"), onclick: () => zoomBy(1.5)}, "+")),
                 el("p", {id: "matrix-how", class: "small"},
-                    t("Arrows move the cell, Page Up and Page Down by ten rows, Home and End along the row. + and − zoom, 0 fits."), " ",
+                    t("Arrows move the cell, Page Up and Page Down by ten rows, Home and End along the row. + and − zoom, 0 fits."), blank(),
                     t("When zoomed, drag or scroll to move; Ctrl and scroll zooms.")))));
     new ResizeObserver(() => requestAnimationFrame(drawMatrix)).observe(panel.querySelector(".stage"));
 }
@@ -71,6 +71,7 @@ async function loadBeside() {
     byId("beside").parentElement.hidden = all.length === 0;
     byId("beside-stage").hidden = !beside;
     byId("panel-matrix").classList.toggle("two", Boolean(beside));
+    byId("first-title").textContent = beside ? sentenceCase(besideName({m: state.map, n: state.n})) : "";
     besideMatrix.view = beside ? await viewOf(beside.m, beside.n) : null;
     if (besideMatrix.view) withBeside(() => { matrix.image = weightImage(matrix.view, 1); });
     drawMatrix();
@@ -135,7 +136,7 @@ function weightImage(view, step) {
     const packed = Uint32Array.from(colours, ([r, g, b]) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0);
     for (let i = 0; i < rows; i++) {
         for (let j = 0; j < columns; j++) {
-            const dark = step === 1 ? shadeIn(view.tone, i, view.data[i * view.nk + j]) : blockShade(view, i * step, j * step, step);
+            const dark = step === 1 ? shadeIn(view.tone, i, j, view.data[i * view.nk + j]) : blockShade(view, i * step, j * step, step);
             pixels[i * columns + j] = packed[Math.round(255 * dark)];
         }
     }
@@ -147,7 +148,7 @@ function weightImage(view, step) {
 function blockShade(view, q0, k0, step) {
     let most = 0;
     for (let q = q0; q < Math.min(view.nq, q0 + step); q++) {
-        for (let k = k0; k < Math.min(view.nk, k0 + step); k++) most = Math.max(most, shadeIn(view.tone, q, view.data[q * view.nk + k]));
+        for (let k = k0; k < Math.min(view.nk, k0 + step); k++) most = Math.max(most, shadeIn(view.tone, q, k, view.data[q * view.nk + k]));
     }
     return most;
 }
@@ -328,7 +329,7 @@ function drawCursor(context, style, chosen) {
 
 // Values with their places on the scale: [share of the strip, text], the first and the last are its ends.
 function legendTicks(tone) {
-    if (tone.even) return [[0, "0"], [EVEN_SHADE, tone.causal ? "1/keys" : "1/" + tone.keys], [1, percent(tone.top)]];
+    if (tone.even) return [[0, "0"], [EVEN_SHADE, evenCaption(tone)], [1, percent(tone.top)]];
     const values = state.scale === "log" ? [tone.top * 1e-4, tone.top * 1e-2, tone.top] : [0, tone.top / (state.scale === "sqrt" ? 4 : 2), tone.top];
     return values.filter(() => tone.top > 0).map((x) => [shade(x, tone.top), percent(x)]);
 }
@@ -342,5 +343,5 @@ function drawLegend() {
 }
 
 function legendSentence(tone) {
-    return t("weight, {0} scale", scaleName()) + (tone.even ? t("; pale is an even share, 1/keys") : "");
+    return t("weight, {0} scale", scaleName()) + (tone.even ? t("; pale is an even share: one over the tokens seen") : "");
 }

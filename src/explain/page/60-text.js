@@ -99,9 +99,9 @@ async function shadeText() {
     const from = state.direction === "from", q = queryUnit().index;
     const tone = from ? withTop(view.tone, max) : view.tone;
     reading.tone = tone;
-    reading.units.forEach((node, i) => shadeWord(node, values[i], shadeIn(tone, from ? q : i, values[i]), chosen !== null && chosen.index === i));
-    byId("text-scale").textContent = t("Strongest word: {0}, {1} scale.", percent(max), scaleName()) + " " +
-        (state.words ? t("Pieces are merged: summed over keys, averaged over queries.") + " " : "") +
+    reading.units.forEach((node, i) => shadeWord(node, values[i], shadeIn(tone, from ? q : i, from ? i : chosenUnit().index, values[i]), chosen !== null && chosen.index === i));
+    byId("text-scale").textContent = t("Strongest word: {0}, {1} scale.", percent(max), scaleName()) + blank() +
+        (state.words ? t("Pieces are merged: summed over keys, averaged over queries.") + blank() : "") +
         (shadedAxis().hidden ? t("Hidden positions are left out and the rest divided by what remains.") : "");
     byId("words-box").dataset.shaded = key + " " + state.q;
 }

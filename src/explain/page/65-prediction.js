@@ -100,13 +100,13 @@ function drawAttributed() {
             ...columns.map((c, i) => shadeRadio(c.attribution, i, i === at))),
         attributedText(sequence, columns[at]),
         el("p", {class: "small"}, t("{0}: {1}.", t(columns[at].attribution.caption), t(columns[at].attribution.about)) +
-            (columns[at].attribution.signed ? " " + t("Blue speaks for the class, orange against it.") : "") + mergeNote(axisOf(sequence))),
+            (columns[at].attribution.signed ? blank() + t("Blue speaks for the class, orange against it.") : "") + mergeNote(axisOf(sequence))),
         comparison(axisOf(sequence), columns));
 }
 
 function mergeNote(axis) {
-    return (axis.units.some((u) => u.tokens.length > 1) ? " " + t("A word has the sum of its pieces.") : "") +
-        (axis.hidden ? " " + t("Shares are divided by what remains when positions are hidden.") : "");
+    return (axis.units.some((u) => u.tokens.length > 1) ? blank() + t("A word has the sum of its pieces.") : "") +
+        (axis.hidden ? blank() + t("Shares are divided by what remains when positions are hidden.") : "");
 }
 
 // Offered when the page carries attributions of several classes.
@@ -128,12 +128,12 @@ function shadeRadio(attribution, i, checked) {
 // Shares that sum to one are measured against an even share, as weights are; others against the largest.
 function attributionTone({attribution, values}) {
     const shares = !attribution.signed && Math.abs(sumOf(values) - 1) < 1e-2;
-    const tone = toneOf({nq: 1, nk: values.length, data: values.map(Math.abs)}, shares, false);
-    return tone;
+    const axis = axisOf(meta.sequences[attribution.sequence]);
+    return toneOf({nq: 1, nk: values.length, data: values.map(Math.abs)}, shares, false, piecesOf(axis));
 }
 
-function signedColour(value, tone) {
-    return colourAt(shadeIn(tone, 0, Math.abs(value)), value < 0 ? AGAINST_HUE : HUE);
+function signedColour(value, tone, index) {
+    return colourAt(shadeIn(tone, 0, index, Math.abs(value)), value < 0 ? AGAINST_HUE : HUE);
 }
 
 function attributedText(sequence, column) {
@@ -146,7 +146,7 @@ function attributedText(sequence, column) {
             parts.push(axis.hidden ? " " : gapBetween(sequence, at, unit.start));
             at = Math.max(at, unit.end);
         } else parts.push(" ");
-        const rgb = signedColour(values[unit.index], tone);
+        const rgb = signedColour(values[unit.index], tone, unit.index);
         parts.push(el("span", {class: unit.special ? "word special" : "word", dir: unit.special ? "ltr" : null, title: decimal(values[unit.index]),
                                style: {background: css(rgb), color: inkOn(rgb)}}, unit.label));
     }

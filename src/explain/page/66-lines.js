@@ -120,7 +120,7 @@ function linesKey(event) {
 
 function linesNote() {
     const all = lines.left.length <= ALL_ROWS;
-    return (all ? t("Lines of all queries; those of the chosen one are strong.") : t("Lines of the chosen query only: the text is long.")) + " " +
+    return (all ? t("Lines of all queries; those of the chosen one are strong.") : t("Lines of the chosen query only: the text is long.")) + blank() +
         t("For each query the largest weights are drawn until they hold {0} % of its attention, at most {1} of them.", state.mass, MOST_LINES);
 }
 
@@ -157,15 +157,15 @@ function middleOf(node, box) {
     return node.offsetTop + node.offsetHeight / 2 - box.scrollTop;
 }
 
-// Lines are as strong as their weights among the largest of the row.
+// Lines are as strong as cells are dark: those of an even share are pale.
 function paintQuery(context, box, q, strength) {
     const from = lines.left[q], x0 = from.offsetLeft + from.offsetWidth, y0 = middleOf(from, box);
     let drawn = 0;
     for (const {n, view} of lines.views) {
-        const row = rowOf(view, q), keys = heaviest(row, state.mass / 100), most = largestSize(row);
+        const row = rowOf(view, q), keys = heaviest(row, state.mass / 100);
         context.strokeStyle = css(headColour(n));
         for (const k of keys) {
-            const to = lines.right[k], x1 = to.offsetLeft, y1 = middleOf(to, box), share = row[k] / most;
+            const to = lines.right[k], x1 = to.offsetLeft, y1 = middleOf(to, box), share = shadeIn(view.tone, q, k, row[k]);
             context.globalAlpha = strength * (0.12 + 0.88 * share);
             context.lineWidth = 0.75 + 2.5 * share * strength;
             context.beginPath();

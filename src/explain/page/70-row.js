@@ -30,7 +30,8 @@ function kvNote() {
 function rowCaption(unit) {
     const where = unit.tokens.length > 1 ? t("query row {0}, tokens {1} to {2}", unit.index, unit.tokens[0], unit.tokens[unit.tokens.length - 1])
         : t("query row {0}, token {1}", unit.index, unit.tokens[0]);
-    return where + (unit.piece && unit.piece !== unit.label ? t(", in the vocabulary {0}", visible(unit.piece)) : "");
+    const spelled = unit.piece && unit.piece !== unit.label && asLabel(bytePiece(unit.piece) || "") !== unit.label;
+    return where + (spelled ? t(", in the vocabulary {0}", visible(unit.piece)) : "");
 }
 
 function rowLine(view, k, rank, row) {
@@ -51,10 +52,14 @@ function entropyOf(row) {
     return bits;
 }
 
-// A row's entropy against the largest possible over the keys it sees.
+// Whether a row is nearly its even shares; among single tokens: its entropy against the largest possible.
 function rowIsUniform(view, row) {
     const seen = row.filter((p) => p > 0).length;
-    return mapNow().normalised && !view.rest && seen > 1 && entropyOf(row) >= NEARLY_UNIFORM * Math.log2(seen);
+    if (!mapNow().normalised || view.rest || seen < 2) return false;
+    const q = queryUnit().index, total = sumOf(row);
+    let away = 0; // bits from the even shares
+    row.forEach((p, k) => { if (p > 0) away += (p / total) * Math.log2(p / total / evenShare(view.tone, q, k)); });
+    return away <= (1 - NEARLY_UNIFORM) * Math.log2(seen);
 }
 
 function rowSentence(view, q, top, row) {

@@ -157,7 +157,7 @@ async function matrixSvg() {
     svg.text(16, top, t("← query (row)"), {size: 11, anchor: "end", colour: themeColour("--soft"), turn: -90});
     if (view.nq * view.nk <= MOST_RECTS) {
         view.data.forEach((p, i) => svg.rect(left + (i % view.nk) * cell, top + Math.floor(i / view.nk) * cell, cell - 0.5, cell - 0.5,
-            css(colourAt(shadeIn(view.tone, Math.floor(i / view.nk), p)))));
+            css(colourAt(shadeIn(view.tone, Math.floor(i / view.nk), i % view.nk, p)))));
     } else svg.image(left, top, cell * view.nk, cell * view.nq, weightImage(view, 1));
     if (labelled) {
         for (const u of view.q.units) svg.text(left - 6, top + (u.index + 0.5) * cell + 4, shorten(u.label, 20), {size: 11, anchor: "end"});
@@ -271,9 +271,9 @@ function linesSvg() {
         const strength = unit.index === chosen ? 1 : 0.35;
         if (left.units.length > ALL_ROWS && strength < 1) continue;
         for (const {n, view} of lines.views) {
-            const values = rowOf(view, unit.index), most = largestSize(values);
+            const values = rowOf(view, unit.index);
             for (const k of heaviest(values, state.mass / 100)) {
-                const y0 = at(unit) - 4, y1 = at(right.units[k]) - 4, share = values[k] / most, third = wide / 3;
+                const y0 = at(unit) - 4, y1 = at(right.units[k]) - 4, share = shadeIn(view.tone, unit.index, k, values[k]), third = wide / 3;
                 svg.path(`M${x0 + 6} ${y0}C${x0 + third} ${y0} ${x1 - third} ${y1} ${x1 - 6} ${y1}`, css(headColour(n)),
                     0.75 + 2.5 * share * strength, strength * (0.12 + 0.88 * share));
             }

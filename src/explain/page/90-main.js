@@ -293,7 +293,7 @@ function redraw(changed) {
         if (touches(changed, "view", "theme", "scale", "beside", ...MATRIX_INPUTS)) loadMatrix();
         else if (touches(changed, "q", "k")) showCell(true);
     }
-    if (state.view === "lines" && touches(changed, "view", "theme", "lit", "mass", "q", ...MATRIX_INPUTS)) drawLines(changed);
+    if (state.view === "lines" && touches(changed, "view", "theme", "scale", "lit", "mass", "q", ...MATRIX_INPUTS)) drawLines(changed);
     if (state.view === "text") {
         if (touches(changed, "view", "words", "hide", "first", "map", "direction")) drawText();
         else if (touches(changed, "q", "k", "n", "scale", "theme")) shadeText();
@@ -319,7 +319,7 @@ function drawHeader() {
     document.title = meta.title + " · fovea explain";
     byId("title").textContent = visible(meta.title);
     const model = meta.model;
-    const facts = [model.name, model.kind, model.parameters ? t("{0} parameters", model.parameters.toLocaleString("en")) : null,
+    const facts = [t(model.name), model.kind, model.parameters ? t("{0} parameters", model.parameters.toLocaleString("en")) : null,
         model.attention ? t("{0} attention", model.attention) : null];
     byId("about").textContent = facts.filter(Boolean).map(visible).join(" · ");
     fill(byId("provenance"), ...meta.provenance.flatMap(([name, value]) => [el("dt", {}, t(visible(name))), el("dd", {}, visible(value))]));

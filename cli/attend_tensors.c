@@ -171,8 +171,12 @@ fv_status attend_view(const char *name, const fv_tensor *t, attend_layout layout
                 "%lld heads do not divide the head_dim of %s\n  found:   %s\n  try:     --heads or --kv-heads "
                 "with a divisor of %lld",
                 (long long)heads, name, found, (long long)t->dim[2]);
-        int64_t split[4] = {t->dim[0], t->dim[1], heads, t->dim[2] / heads};
-        *view = fv_tensor_transpose(fv_tensor_of(t->data, t->dtype, 4, split), 1, 2);
+        const int64_t width = t->dim[2] / heads, step = t->stride[2];
+        *view = (fv_tensor){.data = t->data,
+                            .dtype = t->dtype,
+                            .rank = 4,
+                            .dim = {t->dim[0], heads, t->dim[1], width},
+                            .stride = {t->stride[0], width * step, t->stride[1], step}};
     }
     return FV_OK;
 }

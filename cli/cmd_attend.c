@@ -20,8 +20,9 @@ typedef struct job {
     const fv_mechanism *mechanism;
     fv_attention_tensors x;
     attend_layout layout, past_layout;
-    fv_dtype compute, shown; /* of the tensors the library gets, of the user's files */
-    int64_t past;            /* keys that come from past_k */
+    fv_dtype compute, shown;                    /* of the tensors the library gets, of the user's files */
+    fv_dtype given[FV_OPERANDS], past_given[2]; /* of each file, and of past_k and past_v: gradients have them */
+    int64_t past;                               /* keys that come from past_k */
     bool backward;
     int bias_rank; /* as given: dbias gets the same */
 } job;
@@ -72,6 +73,7 @@ static fv_status load_main(job *j, const char *name, int64_t heads, fv_tensor *o
     fv_status status = attend_find(&o, name, &t);
     memset(out, 0, sizeof *out);
     if (status != FV_OK || t.rank == 0) return status;
+    if (out >= j->x.t && out < j->x.t + FV_OPERANDS) j->given[out - j->x.t] = t.dtype;
     if (!is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
     status = attend_view(name, &t, j->layout, heads, &view);
     if (status != FV_OK) return status;
@@ -86,6 +88,7 @@ static fv_status join_past(job *j, const char *name, int64_t heads, fv_tensor *n
     fv_status status = attend_find(&o, name, &t);
     if (status != FV_OK || t.rank == 0) return status;
     if (!is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
+    j->past_given[now == &j->x.t[FV_V]] = t.dtype;
     j->past_layout = j->layout == ATTEND_BLD && t.rank == 4 ? ATTEND_BHLD : j->layout;
     status = attend_view(name, &t, j->past_layout, heads, &past);
     if (status != FV_OK) return status;
@@ -127,6 +130,7 @@ static fv_status load_operand(job *j, fv_operand operand) {
                         is_float(t.dtype) ? "\n  try:     give it as bias" : "\n  try:     save it as bool");
     if (operand != FV_MASK && integer && (truth || is_float(t.dtype))) return not_type(name, "i32 or i64", &t, "");
     if (!integer && !is_float(t.dtype)) return not_type(name, "f32, f64, f16 or bf16", &t, "");
+    j->given[operand] = t.dtype;
     if (operand == FV_BIAS) j->bias_rank = t.rank;
     if (operand == FV_BIAS || operand == FV_MASK) t = attend_padded(&t, 4);
     if (!integer)
@@ -237,15 +241,16 @@ static fv_status load(job *j) {
 
 static fv_status make_outputs(job *j) {
     static const fv_operand outs[] = {FV_OUT, FV_LSE, FV_STATE_OUT, FV_AUX};
+    j->backward = j->x.d[FV_OUT].rank > 0 || j->x.d[FV_LSE].rank > 0;
     for (size_t i = 0; i < sizeof outs / sizeof *outs; i++) {
         fv_tensor shape;
         if (outs[i] == FV_LSE && !wants(j, FV_K)) continue; /* gates have no scores */
+        if (outs[i] == FV_AUX && !j->backward) continue;    /* which is who reads it */
         fv_status status = fv_attention_operand_shape(&j->how, &j->x, outs[i], &shape);
         if (status != FV_OK) return status;
         if (shape.rank > 0)
             j->x.t[outs[i]] = attend_new(shape.dtype, outs[i] == FV_OUT ? j->layout : ATTEND_BHLD, &shape);
     }
-    j->backward = j->x.d[FV_OUT].rank > 0 || j->x.d[FV_LSE].rank > 0;
     for (int operand = 0; j->backward && operand < FV_OPERANDS; operand++)
         if (fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE) && j->x.t[operand].rank > 0)
             j->x.d[operand] = attend_new(j->x.t[operand].dtype, ATTEND_BHLD, &j->x.t[operand]);
@@ -305,10 +310,10 @@ static void put_gradients(const job *j) {
         bool has_past = j->past && (operand == FV_K || operand == FV_V);
         if (has_past) {
             fv_tensor old = fv_tensor_slice(d, 2, 0, j->past);
-            attend_put(operand == FV_K ? "dpast_k" : "dpast_v", &old, j->past_layout, j->shown);
+            attend_put(operand == FV_K ? "dpast_k" : "dpast_v", &old, j->past_layout, j->past_given[operand == FV_V]);
             d = fv_tensor_slice(d, 2, j->past, d.dim[2] - j->past);
         }
-        attend_put(name, &d, fv_operand_is_qkv(operand) ? j->layout : ATTEND_BHLD, j->shown);
+        attend_put(name, &d, fv_operand_is_qkv(operand) ? j->layout : ATTEND_BHLD, j->given[operand]);
     }
 }
 

@@ -40,7 +40,8 @@ typedef struct fv_attention_tensors {
 /* ---- options */
 
 /* Query i and key j are compared by position i + q_offset and j. UPPER_LEFT: q_offset as the call gives it (0).
- * LOWER_RIGHT: q_offset = Lk - Lq, the last query sees the last key. */
+ * LOWER_RIGHT: q_offset = Lk - Lq, the last query sees the last key: of each sequence its own, kv_len - Lq with key
+ * lengths, lengths between cu_seqlens with packed sequences. */
 typedef enum fv_causal { FV_CAUSAL_NONE, FV_CAUSAL_UPPER_LEFT, FV_CAUSAL_LOWER_RIGHT } fv_causal;
 typedef enum fv_mask_means { FV_MASK_KEEP, FV_MASK_DROP } fv_mask_means; /* what a true element says */
 
@@ -55,7 +56,8 @@ typedef struct fv_attention_options {
     fv_causal causal;
     fv_window window; /* FV_WINDOW(left, right); zeros: none */
     fv_mask_means mask_means;
-    double dropout; /* probability of dropping a weight; bits are addressed by (seed of the call, b, h, i, j) */
+    double
+        dropout; /* probability of dropping a weight, up to 1; bits are addressed by (seed of the call, b, h, i, j) */
     const fv_block_mask
         *blocks;          /* which query sees which key, besides all the above (not with cu_seqlens); NULL: all */
     uint64_t reserved[8]; /* zero; anything else is FV_USAGE */

@@ -41,6 +41,10 @@ void fv__attn_engine_run(const fv__run *run, bool backward, void *scratch);
 /* cast.c: a plan whose storage is not its dtype runs through here. Scratch: the tensors in f32, then what the mechanism
  * needs. */
 bool fv__attn_is_16bit(fv_dtype dtype);
+/* A backward that reads `out` wants it before it was rounded: from "aux", where a forward that has it keeps it, or made
+ * again. */
+bool fv__cast_keeps_out(const fv_attention_plan *plan);
+bool fv__cast_remakes_out(const fv_attention_plan *plan);
 size_t fv__cast_bytes(const fv_attention_plan *plan, bool backward);
 void fv__cast_run(const fv__run *run, bool backward, void *scratch);
 /* The same for what is recomputed after a forward: `y` becomes x with inputs in f32, in `memory`; values and outputs

@@ -30,6 +30,14 @@ typedef struct cast {
 
 bool fv__attn_is_16bit(fv_dtype dtype) { return dtype == FV_BF16 || dtype == FV_F16; }
 
+bool fv__cast_keeps_out(const fv_attention_plan *plan) {
+    return fv__attn_is_16bit(plan->storage) && plan->mechanism->engine->reads_out && fv__attn_has_lse(plan);
+}
+
+bool fv__cast_remakes_out(const fv_attention_plan *plan) {
+    return fv__cast_keeps_out(plan) && !plan->shape[FV_AUX].rank;
+}
+
 static size_t cast_bytes(const fv_tensor *t) { return fv__attn_lines(fv_tensor_count(t), sizeof(float)); }
 
 /* ---- what is converted */
@@ -55,9 +63,9 @@ static bool has_lengths(const fv_attention_plan *plan, int operand) {
            (operand == FV_K || operand == FV_V || (self && (operand == FV_Q || operand == FV_OUT)));
 }
 
-/* Appends the conversion between `t16` and a new tensor in scratch, which is returned. */
-static fv_tensor append(cast *s, const fv_tensor *t16, bool in, bool limited, int64_t sequence) {
-    conversion c = {.t16 = *t16, .t32 = plain(t16, s->at), .in = in, .limited = limited, .sequence = sequence};
+/* Appends the conversion between `t16` and a row-major tensor at `t32`, which is returned. */
+static fv_tensor append_at(cast *s, const fv_tensor *t16, void *t32, bool in, bool limited, int64_t sequence) {
+    conversion c = {.t16 = *t16, .t32 = plain(t16, t32), .in = in, .limited = limited, .sequence = sequence};
     int64_t matrices = 1;
     for (int a = 0; a + 2 < t16->rank; a++) matrices *= t16->dim[a];
     c.columns = t16->dim[t16->rank - 1], c.rows = t16->rank > 1 ? t16->dim[t16->rank - 2] : 1;
@@ -65,8 +73,14 @@ static fv_tensor append(cast *s, const fv_tensor *t16, bool in, bool limited, in
     c.pieces = c.columns > 0 ? (c.rows + c.step - 1) / c.step : 0, c.before = s->pieces;
     s->pieces += c.pieces * matrices;
     s->list[s->count++] = c;
-    s->at += cast_bytes(t16);
     return c.t32;
+}
+
+/* In scratch. */
+static fv_tensor append(cast *s, const fv_tensor *t16, bool in, bool limited, int64_t sequence) {
+    void *at = s->at;
+    s->at += cast_bytes(t16);
+    return append_at(s, t16, at, in, limited, sequence);
 }
 
 /* ---- converting */
@@ -151,15 +165,37 @@ size_t fv__cast_bytes(const fv_attention_plan *plan, bool backward) {
     return bytes;
 }
 
+/* `out` of a forward, in f32 where aux keeps it, and that of a backward: what was kept, or scratch to make it in. */
+static fv_tensor out_of(cast *s, const fv_attention_tensors *x, bool backward) {
+    const fv_tensor *out = &x->t[FV_OUT], *aux = &x->t[FV_AUX];
+    if (backward && aux->rank) return *aux;
+    if (aux->rank && fv_tensor_contiguous(aux)) return append_at(s, out, aux->data, false, false, -1);
+    if (!backward) return append(s, out, false, false, -1);
+    void *at = s->at;
+    s->at += cast_bytes(out);
+    return plain(out, at);
+}
+
+/* The forward once more, for its output alone. */
+static void remake_out(const fv__run *run, void *scratch) {
+    fv_attention_tensors y = *run->x;
+    for (int p = 0; p < FV_OPERANDS; p++)
+        if (p != FV_OUT && fv_operand_is(p, FV_ROLE_RESULT)) y.t[p] = (fv_tensor){0};
+    fv__attn_engine_run(&(fv__run){run->plan, &y, run->call}, false, scratch);
+}
+
 void fv__cast_run(const fv__run *run, bool backward, void *scratch) {
     const fv_attention_plan *plan = run->plan;
     const fv_attention_tensors *x = run->x;
+    const bool keeps = fv__cast_keeps_out(plan);
     cast s = {.run = run, .simd = fv__simd_f32_now(), .at = scratch};
     fv_attention_tensors y = *x;
     for (int p = 0; p < FV_OPERANDS; p++) {
         const direction t = of_tensor(p, backward), d = of_gradient(p, backward);
         const bool limited = has_lengths(plan, p);
-        if (x->t[p].rank && fv__attn_is_16bit(x->t[p].dtype) && t != NOT)
+        if (p == FV_OUT && keeps)
+            y.t[p] = out_of(&s, x, backward);
+        else if (x->t[p].rank && fv__attn_is_16bit(x->t[p].dtype) && t != NOT)
             y.t[p] = append(&s, &x->t[p], t == IN, limited && t == IN, -1);
         if (x->d[p].rank && fv__attn_is_16bit(x->d[p].dtype) && d != NOT)
             y.d[p] = append(&s, &x->d[p], d == IN, limited && d == IN, -1);
@@ -167,8 +203,11 @@ void fv__cast_run(const fv__run *run, bool backward, void *scratch) {
     convert_all(&s, true);
     char *rest = (char *)scratch + fv__cast_bytes(plan, backward);
     const fv__run inner = {plan, &y, run->call};
+    if (backward && fv__cast_remakes_out(plan)) remake_out(&inner, rest);
     fv__attn_engine_run(&inner, backward, rest);
     convert_all(&s, false);
+    if (!backward && keeps && x->t[FV_AUX].rank && y.t[FV_OUT].data != x->t[FV_AUX].data)
+        fv_tensor_copy(&x->t[FV_AUX], &y.t[FV_OUT]);
 }
 
 /* ---- the inputs of one (batch, head), for what is recomputed after a forward */

@@ -234,8 +234,8 @@ static fv_status check_options(const fv_attention_plan *plan) {
     if ((unsigned)o->mask_means > FV_MASK_DROP)
         return fv__fail(FV_USAGE, "attention: mask_means\n  expected one of fv_mask_means\n  found:   %d",
                         (int)o->mask_means);
-    if (!(o->dropout >= 0 && o->dropout < 1))
-        return fv__fail(FV_USAGE, "attention: dropout\n  expected 0 <= p < 1\n  found:   %g", o->dropout);
+    if (!(o->dropout >= 0 && o->dropout <= 1))
+        return fv__fail(FV_USAGE, "attention: dropout\n  expected 0 <= p <= 1\n  found:   %g", o->dropout);
     FV_TRY(fv__attn_check_window("attention: window", &o->window));
     for (size_t i = 0; i < sizeof o->reserved / sizeof *o->reserved; i++)
         if (o->reserved[i])

@@ -45,6 +45,7 @@ typedef struct fv__run {
 struct fv__engine {
     const char *name;
     uint32_t can;      /* FV_CAN_... */
+    bool reads_out;    /* its backward reads `out`, if there is a lse; of 16-bit tensors before rounding, see cast.c */
     size_t setup_size; /* of the struct a mechanism fills; zero means the engine's defaults */
     /* What the engine refuses, after the mechanism's setup and before the scale is resolved. May be NULL. */
     fv_status (*accept)(const fv_attention_plan *plan);

@@ -107,7 +107,7 @@ static bool computed(const fv_attention_plan *plan, fv_operand operand) {
     if (operand == FV_LSE) return fv__attn_has_lse(plan);
     if (operand == FV_STATE_OUT) /* of a normalized recurrence for who gives one; it must be causal */
         return (known & FV_OPERAND_BIT(FV_STATE)) && (!fv__attn_has_lse(plan) || plan->shape[FV_STATE].rank);
-    if (operand == FV_AUX) return fv_mechanism_own(&plan->mechanism->info, operand) != NULL;
+    if (operand == FV_AUX) return fv_mechanism_own(&plan->mechanism->info, operand) || fv__cast_keeps_out(plan);
     return (known & FV_OPERAND_BIT(operand)) && fv_operand_is(operand, FV_ROLE_DIFFERENTIABLE | FV_ROLE_OUTPUT);
 }
 

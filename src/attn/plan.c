@@ -83,6 +83,10 @@ fv_status fv__plan_child(fv_attention_plan *plan, const fv_attention_options *op
 
 size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward) {
     size_t bytes = plan->mechanism->engine->scratch(plan, backward);
+    if (backward && fv__cast_remakes_out(plan)) {
+        const size_t forward = plan->mechanism->engine->scratch(plan, false);
+        if (forward > bytes) bytes = forward;
+    }
     if (plan->storage != plan->dtype) bytes += fv__cast_bytes(plan, backward);
     return bytes ? bytes + 64 : 0; /* run.c aligns what it is given */
 }

@@ -231,9 +231,9 @@ static void dropout_back(fv_graph *g, fv_node *node) {
 
 fv_node *fv_op_dropout(fv_graph *g, fv_node *x, double p) {
     if (!fv__ready(g, "fv_op_dropout", &x, 1)) return &g->empty;
-    if (!(p >= 0 && p < 1))
+    if (!(p >= 0 && p <= 1))
         return fv_graph_failed(
-            g, fv__fail(FV_USAGE, "fv_op_dropout: probability\n  expected 0 <= p < 1\n  found:   %g", p));
+            g, fv__fail(FV_USAGE, "fv_op_dropout: probability\n  expected 0 <= p <= 1\n  found:   %g", p));
     if (p == 0 || g->mode != FV_MODE_TRAIN) return x;
     x = fv__node_dense(g, x);
     dropping c = {g->dtype, g->size, fv__drop_of(p, g->seed, g->draws++), .x = x->value.data};

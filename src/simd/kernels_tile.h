@@ -100,13 +100,33 @@ static void K(softcap)(R *s, int64_t n, R cap) {
     FOR_VECTORS(n) STORE(s, v_mul(c, K(v_tanh)(v_mul(inverse, LOAD(s)))));
 }
 
-static void K(add_bias)(R *s, const R *a, int64_t n, R factor) {
-    const vr f = v_set(factor), hidden = v_set(-INFINITY);
-    FOR_VECTORS(n) {
-        vr x = LOAD(a);
-        STORE(s, v_select(v_eq(x, hidden), hidden, v_fma(f, x, LOAD(s))));
-    }
+/* A bias joins scores in units of log 2 as log2(e) b. Beyond half of the largest number that would leave the range, so
+ * from there on it grows by half of b: what is larger stays far larger, and every finite bias a finite number. */
+#define FV_MOST (FV_REAL_IS_DOUBLE ? 1.79769313486231570815e308 : (double)3.40282346638528859812e38f)
+#define FV_BEND (FV_MOST / 2 * (1.44269504088896340736 - 0.5))
+
+INLINE vr K(bent)(vr s, vr b, vr x, vm far) {
+    const vr hidden = v_set(-INFINITY), bend = v_sign_of(v_set(FV_BEND), b);
+    return v_select(v_eq(b, hidden), hidden, v_select(far, v_fma(v_set(0.5), b, v_add(s, bend)), x));
 }
+
+INLINE vr K(biased)(vr s, vr b) {
+    const vr x = v_fma(v_set(1.44269504088896340736), b, s);
+    const vm far = v_lt(v_set(FV_MOST / 2), v_abs(b));
+    return v_any(far) ? K(bent)(s, b, x, far) : x;
+}
+
+/* The natural score of one in units of log 2 that a bias joined. */
+INLINE vr K(natural)(vr x) {
+    const vr ln2 = v_set(0.69314718055994530942), most = v_set(FV_MOST);
+    const vr bent = v_sub(x, v_sign_of(v_set(FV_BEND), x)),
+             twice = v_min(most, v_max(v_set(-FV_MOST), v_add(bent, bent)));
+    return v_select(v_lt(v_set(FV_MOST / 2 * 1.44269504088896340736), v_abs(x)), twice, v_mul(ln2, x));
+}
+
+static void K(add_bias)(R *s, const R *a, int64_t n) { FOR_VECTORS(n) STORE(s, K(biased)(LOAD(s), LOAD(a))); }
+
+static void K(natural_scores)(R *y, const R *x, int64_t n) { FOR_VECTORS(n) STORE(y, K(natural)(LOAD(x))); }
 
 static void K(add_alibi)(R *a, int64_t rows, int64_t lanes, R slope, R distance, R row_step, R lane_step) {
     const vr f = v_set(slope);
@@ -201,7 +221,7 @@ static void K(scale_rows)(R *to, int64_t ldto, const R *from, int64_t ld, int64_
     for (int64_t r = 0; r < rows; r++, to += ldto, from += ld) K(scale)(to, factor[r], from, cols);
 }
 
-static void K(softmax_finalize)(R *factor, R *lse, const R *m, const R *l, int64_t lanes, R sink, R gain) {
+static void K(softmax_finalize)(R *factor, R *lse, const R *m, const R *l, int64_t lanes, R sink, R gain, bool biased) {
     const vr zero = v_set(0), g = v_set(gain), k = v_set(sink), most = v_set(128), ln2 = v_set(0.69314718055994530942);
     for (int64_t q = 0; q < lanes; q += VL) {
         const vr top = v_load(m + q), sum = v_load(l + q);
@@ -209,7 +229,8 @@ static void K(softmax_finalize)(R *factor, R *lse, const R *m, const R *l, int64
         vr extra = sink > -INFINITY ? K(v_exp2)(v_min(v_sub(k, top), most)) : zero;
         v_store(factor + q, v_select(dead, zero, v_div(g, v_add(sum, extra))));
         vr log2l = v_select(seen, K(v_log2)(v_select(seen, sum, v_set(1))), sum);
-        v_store(lse + q, v_select(dead, v_set(-INFINITY), v_mul(ln2, v_add(top, log2l))));
+        const vr all = v_add(top, log2l);
+        v_store(lse + q, v_select(dead, v_set(-INFINITY), biased ? K(natural)(all) : v_mul(ln2, all)));
     }
 }
 
@@ -275,31 +296,34 @@ static void K(drop_rows)(R *f, int64_t rows, int64_t lanes, int64_t i0, int64_t 
 
 /* ---- backward */
 
-/* P = exp2(s - lse), dS = P (keep dP - delta). A hidden element has P = dS = 0 exactly, whatever its score and dP
- * are. */
-static void K(softmax_backward_plain)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse, const R *delta) {
+/* P = exp2((s - norm) - rest), at most 1, dS = P (keep dP - delta). A hidden element has P = dS = 0 exactly, whatever
+ * its score and dP are. */
+static void K(softmax_backward_plain)(R *s, R *dp, int64_t rows, int64_t lanes, const R *norm, const R *delta) {
     for (int64_t r = 0; r < rows; r++, s += lanes, dp += lanes) {
-        const vr norm = v_set(lse[r]), d = v_set(delta[r]);
+        const vr n = v_set(norm[r]), d = v_set(delta[r]);
         for (int64_t q = 0; q < lanes; q += VL) {
-            vr p = K(v_exp2)(v_sub(v_load(s + q), norm));
+            vr p = K(v_exp2)(v_min(v_set(0), v_sub(v_load(s + q), n)));
             v_store(dp + q, v_mul(p, v_sub(v_load(dp + q), d)));
             v_store(s + q, p);
         }
     }
 }
 
-/* One vector of the general case; `visible` tells the lanes inside the band. */
-INLINE void K(softmax_backward_vector)(R *s, R *dp, vr norm, vr d, vm visible, R *bias, const R *keep, vr cap,
-                                       vr inverse_cap, bool capped) {
+/* One vector of the general case; `visible` tells the lanes inside the band. far: the row has a rest. In a row without
+ * one, a bias so large that it would have to be bent has the weight 0. */
+INLINE void K(softmax_backward_vector)(R *s, R *dp, vr norm, const vr *rest, vr d, vm visible, R *bias, const R *keep,
+                                       vr cap, vr inverse_cap, bool capped, const bool far) {
     const vr zero = v_set(0), log2e = v_set(1.44269504088896340736);
     vr x = v_load(s), g = v_load(dp), tangent = zero;
     if (capped) tangent = K(v_tanh)(v_mul(x, inverse_cap)), x = v_mul(cap, tangent);
     if (bias) {
         vr b = v_load(bias);
         visible = v_and(visible, v_lt(v_set(-INFINITY), b));
-        x = v_fma(log2e, b, x);
+        x = far ? K(biased)(x, b) : v_fma(log2e, b, x);
     }
-    vr p = K(v_exp2)(v_sub(x, norm)), w = p;
+    x = v_sub(x, norm);
+    if (far) x = v_sub(x, *rest);
+    vr p = K(v_exp2)(v_min(zero, x)), w = p;
     if (keep) g = v_mul(g, v_load(keep)), w = v_mul(p, v_load(keep));
     vr ds = v_select(visible, v_mul(p, v_sub(g, d)), zero);
     if (bias) v_store(bias, ds);
@@ -308,24 +332,32 @@ INLINE void K(softmax_backward_vector)(R *s, R *dp, vr norm, vr d, vm visible, R
     v_store(s, v_select(visible, w, zero));
 }
 
-static void K(softmax_backward_from_lse)(R *s, R *dp, int64_t rows, int64_t lanes, const R *lse, const R *delta,
-                                         const R *start, const R *end, R *bias, const R *keep, R softcap) {
-    if (!start && !bias && !keep && softcap == 0) {
-        K(softmax_backward_plain)(s, dp, rows, lanes, lse, delta);
-        return;
-    }
+INLINE void K(softmax_backward_rows)(R *s, R *dp, int64_t rows, int64_t lanes, const R *norm, const R *rest,
+                                     const R *delta, const R *start, const R *end, R *bias, const R *keep, R softcap,
+                                     const bool far) {
     const vr cap = v_set(softcap), inverse_cap = v_set(softcap == 0 ? 0 : 1 / softcap);
     for (int64_t r = 0; r < rows; r++) {
-        const vr norm = v_set(lse[r]), d = v_set(delta[r]);
+        const vr n = v_set(norm[r]), more = v_set(far ? rest[r] : 0), d = v_set(delta[r]);
         const vr first = v_set(start ? start[r] : 0), last = v_set(end ? end[r] : (R)lanes);
         for (int64_t q = 0; q < lanes; q += VL) {
             const int64_t at = r * lanes + q;
             const vr lane = v_add(v_iota(), v_set((R)q));
             K(softmax_backward_vector)
-            (s + at, dp + at, norm, d, v_and(v_le(first, lane), v_lt(lane, last)), bias ? bias + at : NULL,
-             keep ? keep + at : NULL, cap, inverse_cap, softcap != 0);
+            (s + at, dp + at, n, &more, d, v_and(v_le(first, lane), v_lt(lane, last)), bias ? bias + at : NULL,
+             keep ? keep + at : NULL, cap, inverse_cap, softcap != 0, far);
         }
     }
+}
+
+static void K(softmax_backward_from_lse)(R *s, R *dp, int64_t rows, int64_t lanes, const R *norm, const R *rest,
+                                         const R *delta, const R *start, const R *end, R *bias, const R *keep,
+                                         R softcap) {
+    if (rest)
+        K(softmax_backward_rows)(s, dp, rows, lanes, norm, rest, delta, start, end, bias, keep, softcap, true);
+    else if (start || bias || keep || softcap != 0)
+        K(softmax_backward_rows)(s, dp, rows, lanes, norm, NULL, delta, start, end, bias, keep, softcap, false);
+    else
+        K(softmax_backward_plain)(s, dp, rows, lanes, norm, delta);
 }
 
 /* ---- additive scores */

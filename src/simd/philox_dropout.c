@@ -8,7 +8,7 @@ fv__drop fv__drop_of(double rate, uint64_t seed, uint64_t stream) {
     if (!(rate > 0)) return drop;
     double steps = rint(rate * 65536);
     drop.threshold = steps < 1 ? 1 : steps > 65535 ? 65535 : (uint32_t)steps;
-    drop.scale = 65536.0 / (65536.0 - drop.threshold);
+    drop.scale = rate < 1 ? 65536.0 / (65536.0 - drop.threshold) : 0; /* of 1 nothing is left */
     return drop;
 }
 

@@ -387,7 +387,7 @@ static void refusals(void **state) {
     c.how.mechanism = "topk:q=1", call_refused(&c, "q");
     c.how.mechanism = "topk:k", call_refused(&c, "name=value");
     c.how.mechanism = "softmax:k=1", call_refused(&c, "no parameters");
-    c = good, c.how.dropout = 1, call_refused(&c, "dropout");
+    c = good, c.how.dropout = 1.01, call_refused(&c, "dropout");
     c = good, c.how.scale = NAN, call_refused(&c, "scale");
     c = good, c.how.softcap = -1, call_refused(&c, "softcap");
     c = good, c.how.window = FV_WINDOW(-2, -1), call_refused(&c, "window");

@@ -516,7 +516,7 @@ out lse	f32[1,1,2]
 case keys of another type than the queries
 do npy q.npy '<f2' '(1, 1, 2, 4)' 16; npy k.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy k.npy k.npy --do q.npy --format tsv -q | cut -f 1,2
 out out	f16[1,1,2,4]
-out dk	f16[1,1,2,4]
+out dk	f32[1,1,2,4]
 
 case flags and mechanisms by their earlier names
 do npy q.npy '<f4' '(1, 2, 3, 4)' 96; fovea attend q.npy q.npy q.npy --survey pooled,columns --survey-dropout --pool 2,1 --format tsv -q | cut -f 1
@@ -566,3 +566,28 @@ do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --rope half
 exit 2
 err fovea: error: --rope-factor alone changes nothing
 err   found:   none
+
+case an array in Fortran order is the same array, in every layout
+do npy q.npy '<f4' '(1, 2, 4)' 32; for x in c f; do cp q.npy $x.npy; done; LC_ALL=C sed -i "s/'fortran_order': False/'fortran_order': True /" f.npy
+do at=$(($(wc -c <q.npy) - 32)); for i in 3 7; do patch c.npy $((at + 4 * i)) '\000\000\200\077'; done; for i in 6 7; do patch f.npy $((at + 4 * i)) '\000\000\200\077'; done
+do for x in c f; do fovea attend q.npy q.npy $x.npy --layout bld --heads 2 --out out-$x.npy -q || exit 9; done; cmp out-c.npy out-f.npy && fovea attend q.npy q.npy f.npy --layout bld --heads 2 --format tsv -q
+out out	f32[1,2,4]	0.000000	1.000000	0.250000	0
+
+case a gradient has the type of its tensor
+do npy q.npy '<f2' '(1, 1, 2, 4)' 16; npy w.npy '<f4' '(1, 4)' 16
+do fovea attend q.npy q.npy q.npy --attention additive --tensor w=w.npy --do q.npy --format tsv -q | cut -f 1,2
+out dq	f16[1,1,2,4]
+out dw	f32[1,4]
+
+case the lowest number of a type is a number
+do npy q.npy '<f4' '(1, 1, 1, 2)' 8; npy v.npy '<f4' '(1, 1, 2, 2)' 16; npy b.npy '<f4' '(1, 2)' 8; at=$(($(wc -c <b.npy) - 8)); for i in 0 4; do patch b.npy $((at + i)) '\377\377\177\377'; done
+do at=$(($(wc -c <v.npy) - 16)); for i in 0 4; do patch v.npy $((at + i)) '\000\000\200\077'; done
+do fovea attend q.npy v.npy v.npy --bias b.npy --format tsv -q | cut -f 1-3
+out out	f32[1,1,1,2]	0.500000
+out lse	f32[1,1,1]	-340282346638528859811704183484516925440.000000
+
+case a dropout of 1 leaves nothing
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy v.npy '<f4' '(1, 1, 2, 4)' 32; at=$(($(wc -c <v.npy) - 32)); patch v.npy $at '\000\000\200\077'
+do fovea attend q.npy q.npy v.npy --dropout 1 --do v.npy --format tsv -q | cut -f 1-4
+out out	f32[1,1,2,4]	0.000000	0.000000
+out dv	f32[1,1,2,4]	0.000000	0.000000

@@ -61,11 +61,10 @@ def scores_of(case, given, sequence, q, k):
 
 
 def formula(case, given):
-    """out, lse, lse with the sink counted, and the asked stage, for leaves `given` in float64."""
+    """out, lse and the asked stage, for leaves `given` in float64."""
     q, k, v = given["q"], given["k"], given["v"]
     out = torch.zeros(case.batch, case.heads, case.rows, v.shape[3], dtype=torch.float64)
     lse = torch.full((case.batch, case.heads, case.rows), -math.inf, dtype=torch.float64)
-    whole = torch.zeros_like(lse)
     absent = 0 if case.packed or case.stage in ("softmax", "dropout") else -math.inf  # keys beyond kv_len, and rows and keys of other sequences
     stage = torch.full((len(case.sequences), case.heads, case.rows, case.keys), absent, dtype=torch.float64)
     group = case.heads // case.kv_heads
@@ -94,8 +93,7 @@ def formula(case, given):
         stage[s.number, :, :shown.shape[1], :shown.shape[2]] = shown.detach()
         out[s.batch, :, s.q] = p @ vs
         lse[s.batch, :, s.q] = own[:, :, 0]
-        whole[s.batch, :, s.q] = torch.where(seen, top + torch.log(total), 0)[:, :, 0]
-    return out, lse, whole, stage
+    return out, lse, stage
 
 
 def gradients(given, wanted, loss):
@@ -104,14 +102,11 @@ def gradients(given, wanted, loss):
     return {name: torch.zeros_like(leaf) if g is None else g for name, leaf, g in zip(wanted, leaves, found)}
 
 
-def loss_of(out, lse, whole, do, dlse, written):
-    """What the gradients are of. A backward reads the output that was written, as the sum of P dP over a row is dO . O; of 16 bits it is
-    that rounded one, `written`, so dS = P (dP - dO . written): the difference is a gradient of the log-sum-exp."""
+def loss_of(out, lse, do, dlse):
+    """What the gradients are of."""
     loss = (out * do).sum()
     if dlse is not None:
         loss = loss + (torch.where(lse == -math.inf, 0, lse) * dlse).sum()
-    if written is not None:
-        loss = loss - (((written.double() - out.detach()) * do).sum(3) * whole).sum()
     return loss
 
 

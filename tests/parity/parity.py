@@ -265,27 +265,27 @@ def floors(case, given, do, dlse):
             "slopes": pull * max(case.keys, case.rows)}
 
 
-def expected(case, given, do, dlse, plain, found):
-    """(what, name of fovea's tensor, torch's tensor, floor, how much of it 16 bits may round)"""
+def expected(case, given, do, dlse, plain):
+    """(what, name of fovea's tensor, torch's tensor, floor, may 16 bits round it)"""
     wanted = [name for name in plain if name != "mask"]
-    out, lse, whole, stage = oracle.formula(case, given)
-    floor, half = floors(case, plain, do, dlse), ROUNDING[case.dtype] > 0
-    slope = oracle.gradients(given, wanted, oracle.loss_of(out, lse, whole, do.double(), dlse, found["out"] if half else None))
-    yield "out", "out", out, 0, "size"
-    yield "lse", "lse", lse, 1, "nothing"
-    yield f"weights ({case.stage})", "weights", stage, 1, "nothing"
+    out, lse, stage = oracle.formula(case, given)
+    floor = floors(case, plain, do, dlse)
+    slope = oracle.gradients(given, wanted, oracle.loss_of(out, lse, do.double(), dlse))
+    yield "out", "out", out, 0, True
+    yield "lse", "lse", lse, 1, False
+    yield f"weights ({case.stage})", "weights", stage, 1, False
     for name in wanted:
-        yield "d" + name, "d" + name, slope[name], floor[name], "size"
+        yield "d" + name, "d" + name, slope[name], floor[name], True
     sdpa = oracle.by_sdpa(case, given)
     if sdpa is not None:
-        yield "sdpa:out", "out", sdpa, 0, "size"
-        slope = oracle.gradients(given, wanted, oracle.loss_of(sdpa, lse, whole, do.double(), None, None)) if dlse is None else {}
+        yield "sdpa:out", "out", sdpa, 0, True
+        slope = oracle.gradients(given, wanted, oracle.loss_of(sdpa, lse, do.double(), None)) if dlse is None else {}
         for name, g in slope.items():
-            yield "sdpa:d" + name, "d" + name, g, floor[name], "terms"
+            yield "sdpa:d" + name, "d" + name, g, floor[name], True
     flex = oracle.by_flex(case, given)
     if flex is not None:
-        yield "flex:out", "out", flex[0], 0, "size"
-        yield "flex:lse", "lse", flex[1], 1, "nothing"
+        yield "flex:out", "out", flex[0], 0, True
+        yield "flex:lse", "lse", flex[1], 1, False
 
 
 def check(case, fovea, folder, ledger):
@@ -296,10 +296,9 @@ def check(case, fovea, folder, ledger):
     found = case.run(fovea, folder, plain, do, dlse)
     given = {name: t if name == "mask" else t.double().requires_grad_() for name, t in plain.items()}
     exact = 8 * UNIT[case.dtype] * (4 + strength(case, plain))
-    for what, name, want, floor, rounded in expected(case, given, do, dlse, plain, found):
+    for what, name, want, floor, rounded in expected(case, given, do, dlse, plain):
         ours = found[name].reshape(want.shape) if name == "dbias" else found[name]
-        share = ROUNDING[case.dtype] if rounded != "nothing" else 0
-        ledger.compare(case, what, ours, want, floor, exact + (share if rounded == "terms" else 0), share)
+        ledger.compare(case, what, ours, want, floor, exact, ROUNDING[case.dtype] if rounded else 0)
 
 
 def main():

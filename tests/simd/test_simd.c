@@ -498,7 +498,7 @@ static void check_online(const fv__simd_f32 *k) {
     for (int q = 0; q < LANES; q++) m[q] = -INFINITY, l[q] = 0;
     k->online_softmax(s, ROWS, LANES, m, l, alpha);
     k->online_softmax(s + ROWS * LANES, ROWS, LANES, m, l, alpha);
-    k->softmax_finalize(factor, lse, m, l, LANES, -INFINITY, 1);
+    k->softmax_finalize(factor, lse, m, l, LANES, -INFINITY, 1, false);
     for (int q = 0; q < LANES; q++) {
         double sum = 0;
         for (int r = 0; r < 2 * ROWS; r++) sum += exp2(score[r * LANES + q]);
@@ -507,7 +507,7 @@ static void check_online(const fv__simd_f32 *k) {
         else
             close_to((double)lse[q], log(sum), 15), close_to((double)(factor[q] * l[q]), 1, 0);
     }
-    k->softmax_finalize(factor, lse, m, l, LANES, 1e6f, 1); /* an enormous sink takes everything */
+    k->softmax_finalize(factor, lse, m, l, LANES, 1e6f, 1, false); /* an enormous sink takes everything */
     for (int q = 0; q < LANES; q++) assert_true(factor[q] == 0);
 }
 static void online_test(void **state) { (void)state, every_table(check_online); }

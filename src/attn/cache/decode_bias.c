@@ -42,8 +42,7 @@ void fv__decode_add_bias_mask(const fv__decode_bias_mask *x, const fv__simd_f32 
     float some[PIECE];
     for (int64_t at = start, n; x->bias.data && at < end; at += n) {
         n = end - at < PIECE ? end - at : PIECE;
-        simd->add_bias(s + at - start, load(simd, &x->bias, element(&x->bias, row, at), n, some), n,
-                       (float)FV_DECODE_LOG2E);
+        simd->add_bias(s + at - start, load(simd, &x->bias, element(&x->bias, row, at), n, some), n);
     }
     if (!x->mask.data) return;
     const unsigned char *mask = (const unsigned char *)x->mask.data + element(&x->mask, row, start);

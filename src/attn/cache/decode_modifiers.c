@@ -135,7 +135,7 @@ void fv__decode_add_biases(const fv__decode_modified *call, const fv__decode_que
     for (int64_t at = start; at < end; at += tile.keys) {
         tile.j0 = at, tile.keys = end - at < FV_SCORE_MOST_KEYS ? end - at : FV_SCORE_MOST_KEYS;
         add_all(call->by->bias, call->by->biases, &tile, some);
-        call->simd->add_bias(s + at - start, some, tile.keys, (float)FV_DECODE_LOG2E);
+        call->simd->add_bias(s + at - start, some, tile.keys);
     }
 }
 

@@ -327,6 +327,14 @@ static void store_row(const job *j, int64_t b, int64_t h, int64_t r, const float
     if (out->dtype == FV_F16) j->simd->to_f16(to, workspace, width);
 }
 
+/* A score from units of log 2. Those of the largest biases are bent, see add_bias. */
+static float natural(const job *j, double score) {
+    float x = (float)score;
+    if (!j->x->bias.rank || fabs(score) < 2e38) return (float)(score / FV_DECODE_LOG2E);
+    j->simd->natural_scores(&x, &x, 1);
+    return x;
+}
+
 static void merge_row(const job *j, int64_t b, int64_t kv, int64_t i, float *sum, float *workspace) {
     const fv_decode_plan *p = j->plan;
     const int64_t chunks = chunks_of(j, b), h = kv * p->group + i % p->group, r = j->r0 + i / p->group;
@@ -345,8 +353,7 @@ static void merge_row(const job *j, int64_t b, int64_t kv, int64_t i, float *sum
     }
     const bool seen = total != 0;
     if (j->x->lse.rank)
-        *(float *)row_of(&j->x->lse, b, h, r) =
-            seen ? (float)(((double)top + log2(total)) / FV_DECODE_LOG2E) : -INFINITY;
+        *(float *)row_of(&j->x->lse, b, h, r) = seen ? natural(j, (double)top + log2(total)) : -INFINITY;
     if (seen && j->x->sinks.rank) {
         const double sink = (double)((const float *)j->x->sinks.data)[h * j->x->sinks.stride[0]];
         total += exp2(sink * FV_DECODE_LOG2E - (double)top);

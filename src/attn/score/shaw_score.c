@@ -82,12 +82,12 @@ static const R *T(relative_keys)(const fv__score_tile *t, const range *g, int64_
     return (const R *)w->data + g->first * w->stride[0];
 }
 
-/* Without memory: the products of one row after the other. */
+/* Without memory: the products of one row after the other, each the chain over the columns that it is with memory. */
 static void T(products_of_row)(const fv__score_tile *t, const range *g, const R *q, R *products) {
     const SIMD *simd = t->simd;
     int64_t ld;
     const R *r = T(relative_keys)(t, g, &ld);
-    for (int64_t c = 0; c < g->count; c++) products[c] = simd->dot(q, r + c * ld, t->run->plan->d_qk);
+    simd->gemm(products, 1, r, ld, 1, q, 1, g->count, 1, t->run->plan->d_qk, FV_GEMM_OVERWRITE);
 }
 
 /* G of all rows of the tile, in memory. */

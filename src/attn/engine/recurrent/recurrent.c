@@ -1,6 +1,7 @@
 /* RECURRENT: how a call is partitioned, what scratch it needs, and the choice of the type. See recurrent.h. */
 #include "attn/engine/recurrent/recurrent.h"
 #include "attn/engine/recurrent/chunkwise.h"
+#include "attn/attn.h"
 #include "simd/simd.h"
 
 #include <stdio.h>
@@ -52,7 +53,8 @@ static fv_status accept(const fv_attention_plan *plan) {
     if (plan->window_left >= 0) return refuse(plan, "option window.left", "a state cannot forget single keys");
     if (plan->options.softcap > 0) return refuse(plan, "option softcap", "there are no scores to cap");
     if (plan->shape[FV_STATE].rank || plan->shape[FV_STATE_OUT].rank) FV_TRY(accept_state(plan));
-    if (plan->shape[FV_AUX].rank) return refuse(plan, "operand \"aux\"", "backward needs nothing but \"out\"");
+    if (plan->shape[FV_AUX].rank && !fv__cast_keeps_out(plan))
+        return refuse(plan, "operand \"aux\"", "backward needs nothing but \"out\"");
     return FV_OK;
 }
 
@@ -180,6 +182,7 @@ static void describe(const fv_attention_plan *plan, char *text, size_t size) {
 const fv__engine fv__recurrent = {
     .name = "recurrent",
     .can = FV_RECURRENT_CAN,
+    .reads_out = true,
     .setup_size = sizeof(fv__recurrent_setup),
     .accept = accept,
     .check = check,

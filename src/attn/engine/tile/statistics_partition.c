@@ -36,10 +36,12 @@ fv__statistics_partition fv__statistics_partition_of(const fv_attention_plan *pl
         partition.shared_bytes =
             fv__attn_lines(fv__attn_times(shared_rows, fv__attn_times(4, partition.key_blocks)), e);
     partition.keys_bytes = fv__tile_keys_bytes(plan);
-    partition.worker_bytes = fv__attn_lines(fv__attn_times(plan->d_qk, side), e) + 3 * fv__attn_lines(side * side, e) +
-                             2 * fv__attn_lines(partition.span, e) +
-                             2 * fv__attn_lines(partition.span, sizeof(int64_t)) +
-                             fv__attn_lines(fv__score_scratch(plan), e);
+    const int64_t group = partition.span < FV_STATISTICS_GROUP ? partition.span : FV_STATISTICS_GROUP;
+    partition.worker_bytes =
+        fv__attn_lines(fv__attn_times(plan->d_qk, side), e) + 3 * fv__attn_lines(side * side, e) +
+        3 * fv__attn_lines(partition.span, e) + fv__attn_lines(2 * partition.span, sizeof(int64_t)) +
+        fv__attn_lines(fv__score_scratch(plan), e) + fv__attn_lines(fv__attn_times(group, plan->d_qk), e) +
+        fv__tile_partition_of(plan, false).norms_bytes;
     return partition;
 }
 

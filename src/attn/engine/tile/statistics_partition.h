@@ -6,8 +6,9 @@
 
 enum {
     FV_STATISTICS_SPANS = 16,
-    FV_STATISTICS_UNIT = 128
-}; /* spans of a long sequence; a span is a multiple of UNIT queries */
+    FV_STATISTICS_UNIT = 128,
+    FV_STATISTICS_GROUP = 1024
+}; /* spans of a long sequence; a span is a multiple of UNIT queries, of which GROUP walk over the keys together */
 
 /* Depends on shapes and on what is wanted only, so that no bit depends on threads. */
 typedef struct fv__statistics_partition {

@@ -93,8 +93,9 @@ static int64_t group_of(const fv_attention_plan *plan, int64_t units, int64_t si
     return group < 1 ? 1 : group;
 }
 
-/* Bytes of all regions of a worker. */
-static size_t worker_bytes(const fv__tile_partition *p, bool backward, size_t element) {
+/* Bytes of all regions of a worker, and of those that make the sums of far rows (tile_norm.h): of a forward with one
+ * tile. */
+static size_t worker_bytes(const fv__tile_partition *p, bool backward, size_t element, size_t *norms_bytes) {
     size_t forward_bytes = 0, backward_bytes = 0, tile_bytes = 0;
 #define REGION(name, rows, columns, when) \
     forward_bytes += (when) ? fv__attn_lines(fv__attn_times((rows), (columns)), element) : 0;
@@ -106,7 +107,8 @@ static size_t worker_bytes(const fv__tile_partition *p, bool backward, size_t el
     backward_bytes += (when) ? fv__attn_lines(fv__attn_times((rows), (columns)), element) : 0;
 #include "attn/engine/tile/tile_backward_regions.def"
 #undef REGION
-    return backward ? backward_bytes : forward_bytes + FV_TILE_BLOCK_Q / FV_TILE_LANES * tile_bytes;
+    *norms_bytes = forward_bytes + tile_bytes;
+    return backward ? backward_bytes + *norms_bytes : forward_bytes + FV_TILE_BLOCK_Q / FV_TILE_LANES * tile_bytes;
 }
 
 static fv__tile_partition facts_of(const fv_attention_plan *plan) {
@@ -131,7 +133,7 @@ fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool bac
     if (!backward) {
         partition.group =
             group_of(plan, fv__attn_times(pieces(plan, plan->q_len, FV_TILE_BLOCK_Q), plan->heads), FV_TILE_BLOCK_Q);
-        partition.worker_bytes = worker_bytes(&partition, false, e);
+        partition.worker_bytes = worker_bytes(&partition, false, e, &partition.norms_bytes);
         partition.shared_bytes += partition.keys_bytes;
         return partition;
     }
@@ -142,9 +144,9 @@ fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool bac
                                     : fv__attn_times(chunks_of(plan, rows), plan->sequences);
     partition.group = group_of(plan, fv__attn_times(partition.chunks, plan->kv_heads), partition.chunk);
     partition.shared_bytes +=
-        2 * fv__attn_lines(fv__attn_times(fv__attn_times(plan->batch, plan->heads), plan->q_len), e) +
+        3 * fv__attn_lines(fv__attn_times(fv__attn_times(plan->batch, plan->heads), plan->q_len), e) +
         part_bytes(plan, partition.chunks) + partition.keys_bytes;
-    partition.worker_bytes = worker_bytes(&partition, true, e);
+    partition.worker_bytes = worker_bytes(&partition, true, e, &partition.norms_bytes);
     return partition;
 }
 
@@ -158,6 +160,10 @@ void fv__tile_locate(const int64_t *first, int64_t sequences, int64_t task, int6
             high = middle;
     }
     *sequence = low, *piece = task - first[low];
+}
+
+static size_t weights_scratch(const fv_attention_plan *plan) {
+    return fv__tile_keys_bytes(plan) + fv__tile_partition_of(plan, false).norms_bytes;
 }
 
 static size_t scratch_size(const fv_attention_plan *plan, bool backward) {
@@ -203,13 +209,14 @@ static bool decodes_in_place(const fv_attention_plan *plan) {
 const fv__engine fv__tile = {
     .name = "tile",
     .can = FV_TILE_CAN,
+    .reads_out = true,
     .setup_size = sizeof(fv__tile_setup),
     .accept = fv__attn_check_saved_lse,
     .scratch = scratch_size,
     .flops = fv__tile_flops,
     .forward = forward,
     .backward = backward,
-    .weights_scratch = fv__tile_keys_bytes,
+    .weights_scratch = weights_scratch,
     .weights = weights,
     .statistics_scratch = fv__statistics_scratch,
     .statistics = statistics,

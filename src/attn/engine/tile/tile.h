@@ -69,6 +69,7 @@ typedef struct fv__tile_partition {
     int64_t chunk, chunks;             /* rows of the largest backward chunk, chunks over all sequences */
     size_t worker_bytes, shared_bytes; /* scratch of each worker, and of all together */
     size_t keys_bytes;                 /* of the patterns of keys, at the end of what is shared */
+    size_t norms_bytes;                /* of the sums of far rows, see tile_norm.h; at the end of a worker's */
     /* what decides which regions a worker has, see tile_forward_regions.def and tile_backward_regions.def */
     int64_t d, dv, score; /* head dimensions; elements that what joins the scores asks for */
     bool biased, hides, banded, dropout, own_base;

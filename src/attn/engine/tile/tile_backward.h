@@ -3,17 +3,21 @@
  *   P = exp(S - LSE)   dV = (P keep)^T dO   dP = keep (dO V^T)   dS = P (dP - delta)
  *   dQ = scale dS K   dK = scale dS^T Q
  *   delta_i = dO_i . O_i - dLSE_i, also with dropout and sinks (then LSE counts the sink, O is the output with it).
- * `scale` is multiplied into the packed values and into delta, so dS leaves the tile already scaled. */
+ * `scale` is multiplied into the packed values and into delta, so dS leaves the tile already scaled. Scores are made of
+ * the same operands in the same order as in the forward: they have its bits. */
 
 typedef struct T(backward_scratch) {
     R *k, *v;   /* transposed tiles of the chunk: (D or Dv, lanes) each, one after the other */
     R *dk, *dv; /* (chunk, D or Dv) */
     /* (SIDE, D or Dv): those of a tile in strips, so that its sum is one chain however many strips there are */
     R *strip_dk, *strip_dv;
+    R *q;                         /* (SIDE, D): the queries of a block, scaled */
     R *s, *dp, *bias_tile, *keep; /* (SIDE, SIDE) */
     R *start, *end, *ones;        /* SIDE */
+    R *scales;                    /* SIDE times what the queries are multiplied with */
     R *dk_transposed;             /* a base of its own: gradient of a tile of keys, (D, SIDE) */
     R *score;                     /* of what joins the scores */
+    char *norms;                  /* of tile_norm.h */
     uint64_t live;                /* bit t: tile t of dk and dv has been written by this task */
 } T(backward_scratch);
 
@@ -23,16 +27,22 @@ static void T(backward_carve)(const T(job) * job, int worker, T(backward_scratch
 #define REGION(name, rows, columns, when) w->name = (when) ? T(carve)(&at, (rows) * (columns)) : NULL;
 #include "attn/engine/tile/tile_backward_regions.def"
 #undef REGION
+    w->norms = at;
     job->simd->fill(w->ones, 1, FV_TILE_SIDE);
+    if (w->scales) job->simd->fill(w->scales, T(query_scale)(job), FV_TILE_SIDE);
 }
 
-/* ---- in the first wave: delta and LSE per row */
+/* ---- in the first wave: delta and the denominator of each row */
 
-static void T(prepare_rows)(const T(job) * job, const fv__sequence *sequence, int64_t head, int64_t i0, int64_t rows,
-                            double *sink_sum) {
+/* A sink further above takes all, in units of log 2: with a gradient of LSE, which is of the sum without the sink,
+ * weights stay so large that they times the gain are its weights. Without one they may vanish as in the forward. */
+static double T(far_sink)(const T(job) * job) { return job->x->d[FV_LSE].rank ? sizeof(R) == 4 ? 80 : 800 : INFINITY; }
+
+static void T(prepare_rows)(const T(job) * job, const T(backward_scratch) * w, const fv__sequence *sequence,
+                            int64_t head, int64_t i0, int64_t rows, double *sink_sum) {
     const int64_t row = sequence->q_start + i0, b = sequence->batch, dv = job->plan->d_v;
     const int64_t at = (b * job->plan->heads + head) * job->plan->q_len + row;
-    R *lse2 = job->lse2 + at, *delta = job->delta + at;
+    R *delta = job->delta + at;
     if (job->dout.data)
         job->simd->dot_rows(delta, T(at)(&job->dout, b, head, row), job->dout.l, T(at)(&job->out, b, head, row),
                             job->out.l, rows, dv);
@@ -43,23 +53,20 @@ static void T(prepare_rows)(const T(job) * job, const fv__sequence *sequence, in
     const R *d = dlse->rank
                      ? (const R *)dlse->data + b * dlse->stride[0] + head * dlse->stride[1] + row * dlse->stride[2]
                      : NULL;
-    const R log2e = (R)1.44269504088896340736, scale = (R)job->plan->options.scale;
-    const double sink = job->sinks ? (double)T(sink_of)(job, head) : -INFINITY;
-    /* A sink further above takes all: weights of e^-40 instead of less, so that they and the gain of dLSE stay normal
-     * numbers. */
-    enum { FAR_SINK = 40 };
+    const R scale = (R)job->plan->options.scale;
+    T(sums) sums;
+    T(sums_begin)(job, w->norms, sequence, head, &sums);
     for (int64_t r = 0; r < rows; r++) {
-        const double own = (double)from[r * lse->stride[2]];
-        double all = own, gain = 1;
-        if (job->sinks) { /* the weights are those of the softmax with the sink in its denominator */
-            all = T(with_sink)(own, sink);
-            gain = exp(fmin(all - own, FAR_SINK));
-            if (own > -INFINITY) *sink_sum -= exp(sink - all) * (double)delta[r];
+        const R own = from[r * lse->stride[2]];
+        if (!job->sinks && !d && own < (R)FV_TILE_FAR && own > (R)-FV_TILE_FAR) { /* nearly always */
+            job->norm[at + r] = (R)((double)own * 1.44269504088896340736), job->rest[at + r] = 0, delta[r] *= scale;
+            continue;
         }
-        if (d && own > -INFINITY) delta[r] -= (R)((double)d[r * dlse->stride[2]] * gain);
-        all = fmin(all, own + FAR_SINK);
-        lse2[r] = own == -INFINITY ? (R)INFINITY : (R)all * log2e; /* nothing seen: weights exp2(s - inf) = 0 */
-        delta[r] = own == -INFINITY ? 0 : delta[r] * scale;
+        const T(denominator) n = T(denominator_of)(job, &sums, i0 + r, T(far_sink)(job));
+        if (n.seen) *sink_sum -= n.sink * (double)delta[r];
+        if (d && n.seen) delta[r] -= (R)((double)d[r * dlse->stride[2]] * n.gain);
+        job->norm[at + r] = n.norm, job->rest[at + r] = n.rest;
+        delta[r] = n.seen ? delta[r] * scale : 0;
     }
 }
 
@@ -69,10 +76,13 @@ typedef struct T(tile_pair) {
     const fv__sequence *sequence;
     const fv__drop *drop;
     int64_t head, kv, i0, rows, j0, keys, lanes, task;
-    int64_t ld, row0;          /* stride of kt and vt; row 0 of a strip among the queries of the block */
-    const R *q, *k, *dout;     /* first row of the tile in the caller's tensors */
+    int64_t ld, row0;      /* stride of kt and vt; row 0 of a strip among the queries of the block */
+    const R *q, *k, *dout; /* first row of the tile in the caller's tensors */
+    const R *scaled;       /* the same rows of q as the scores take them, scaled_ld apart */
+    int64_t scaled_ld;
     R *kt, *vt, *dk, *dv;      /* the tile of the chunk: transposed, gradients */
     bool boundary, bit_masked; /* a band, a partial tile of the patterns of keys is in it */
+    bool far;                  /* some row has a rest */
     fv__gemm_mode more,
         more_q; /* how the tile joins dk and dv, and dq: OVERWRITE as long as they have not been written */
 } T(tile_pair);
@@ -105,8 +115,10 @@ static void T(term_gradients)(const T(job) * job, const T(backward_scratch) * w,
 
 static void T(add_pair_terms)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
     const fv__score_tile tile = T(pair_tile)(job, w, p);
+    const int64_t count = p->rows * p->lanes;
     T(fill_term_tile)(job, &tile, w->bias_tile, p->lanes);
-    job->simd->axpy(w->s, job->scale2, w->bias_tile, p->rows * p->lanes);
+    job->simd->scale(w->bias_tile, job->scale2, w->bias_tile, count);
+    job->simd->add(w->s, w->s, w->bias_tile, count);
 }
 
 static void T(band_rows)(const T(job) * job, T(backward_scratch) * w, const T(tile_pair) * p,
@@ -179,7 +191,7 @@ static void T(tile_pair_step)(const T(job) * job, T(backward_scratch) * w, const
     if (job->own_base)
         T(pair_base)(job, w, p);
     else
-        simd->gemm(w->s, lanes, p->q, job->q.l, 1, p->kt, p->ld, p->rows, lanes, d, FV_GEMM_OVERWRITE);
+        simd->gemm(w->s, lanes, p->scaled, p->scaled_ld, 1, p->kt, p->ld, p->rows, lanes, d, FV_GEMM_OVERWRITE);
     if (p->dout)
         simd->gemm(w->dp, lanes, p->dout, job->dout.l, 1, p->vt, p->ld, p->rows, lanes, dv, FV_GEMM_OVERWRITE);
     else
@@ -190,9 +202,9 @@ static void T(tile_pair_step)(const T(job) * job, T(backward_scratch) * w, const
     if (w->keep) simd->drop_rows(w->keep, p->rows, lanes, p->i0, p->j0, p->drop);
     const bool biased = job->biased || p->bit_masked, hidden = p->boundary || biased || job->own_base;
     if (hidden) T(band_rows)(job, w, p, visible);
-    simd->softmax_backward_from_lse(w->s, w->dp, p->rows, lanes, job->lse2 + at, job->delta + at,
-                                    hidden ? w->start : NULL, hidden ? w->end : NULL, biased ? w->bias_tile : NULL,
-                                    w->keep, job->cap2);
+    simd->softmax_backward_from_lse(w->s, w->dp, p->rows, lanes, job->norm + at, p->far ? job->rest + at : NULL,
+                                    job->delta + at, hidden ? w->start : NULL, hidden ? w->end : NULL,
+                                    biased ? w->bias_tile : NULL, w->keep, job->cap2);
     if (job->biased) T(bias_gradients)(job, w, p);
     const bool masked =
         hidden && !(simd->finite_tile(p->q, job->q.l, p->rows, d) && simd->finite_tile(p->k, job->k.l, p->keys, d) &&
@@ -218,7 +230,7 @@ static void T(tile_pair_strips)(const T(job) * job, T(backward_scratch) * w, con
     for (int64_t r = 0; r < tile->rows; r += height) {
         T(tile_pair) p = *tile;
         p.row0 = r, p.i0 += r, p.rows = tile->rows - r < height ? tile->rows - r : height, p.more = FV_GEMM_CONTINUE;
-        p.q += r * job->q.l;
+        p.q += r * job->q.l, p.scaled += r * p.scaled_ld;
         if (p.dout) p.dout += r * job->dout.l;
         int64_t first = visible->start[r] - p.j0, end = visible->end[r + p.rows - 1] - p.j0;
         first = first < 0 ? 0 : first & ~(int64_t)15, end = end < p.keys ? end : p.keys;
@@ -245,8 +257,7 @@ static int64_t T(tile_lanes)(const T(job) * job, int64_t keys) {
 static void T(tile_load)(const T(job) * job, T(backward_scratch) * w, const fv__sequence *s, int64_t kv, int64_t j,
                          int64_t keys, int64_t at) {
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v, lanes = T(tile_lanes)(job, keys);
-    job->simd->pack(w->k + at * d, lanes, T(at)(&job->k, s->batch, kv, s->k_start + j), job->k.l, keys, d,
-                    T(packed_scale)(job, job->scale2));
+    job->simd->pack(w->k + at * d, lanes, T(at)(&job->k, s->batch, kv, s->k_start + j), job->k.l, keys, d, 1);
     job->simd->pack(w->v + at * dv, lanes, T(at)(&job->v, s->batch, kv, s->k_start + j), job->v.l, keys, dv,
                     (R)job->plan->options.scale);
 }
@@ -283,6 +294,21 @@ static void T(chunk_store)(const T(job) * job, const T(backward_scratch) * w, co
     }
 }
 
+/* The queries of a block as the scores take them, and whether any of their rows has a rest. */
+static void T(query_begin)(const T(job) * job, T(backward_scratch) * w, T(tile_pair) * p) {
+    const int64_t d = job->plan->d_qk, row = p->sequence->q_start + p->i0;
+    const R *rest = job->rest + (p->sequence->batch * job->plan->heads + p->head) * job->plan->q_len + row;
+    p->far = false;
+    for (int64_t r = 0; r < p->rows; r++) p->far |= rest[r] != 0;
+    p->scaled = p->q, p->scaled_ld = job->q.l;
+    if (!w->q) return;
+    if (job->q.l == d)
+        job->simd->scale(w->q, job->scale2, p->q, p->rows * d);
+    else
+        job->simd->scale_rows(w->q, d, p->q, job->q.l, p->rows, d, w->scales);
+    p->scaled = w->q, p->scaled_ld = d;
+}
+
 /* SIDE queries against the keys [j0, j1) of the chunk */
 static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(tile_pair) * p, int64_t j0, int64_t j1,
                            T(prefetch_stream) * stream) {
@@ -292,7 +318,7 @@ static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(tile_p
     const int64_t row = s->q_start + p->i0;
     p->q = T(at)(&job->q, s->batch, p->head, row);
     p->dout = job->dout.data ? T(at)(&job->dout, s->batch, p->head, row) : NULL;
-    p->more_q = job->wave > 0 ? FV_GEMM_ACCUMULATE : FV_GEMM_OVERWRITE;
+    p->more_q = job->wave > 0 ? FV_GEMM_ACCUMULATE : FV_GEMM_OVERWRITE, p->scaled = NULL;
     const fv__query_block q = {s, p->head, p->i0, p->i0 + p->rows};
     for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
         if (job->keys.skips && (j = fv__keys_next(&job->keys, &q, j) / FV_TILE_SIDE * FV_TILE_SIDE) >= j1) break;
@@ -306,6 +332,7 @@ static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(tile_p
             p->bit_masked = kind == FV_BLOCK_PARTIAL;
             if (!(w->live >> tile & 1)) T(tile_load)(job, w, s, p->kv, j, p->keys, j - j0);
         }
+        if (!p->scaled) T(query_begin)(job, w, p);
         p->boundary = j < visible.every || j + p->keys > visible.every_end;
         p->k = T(at)(&job->k, s->batch, p->kv, s->k_start + j);
         p->kt = w->k + (j - j0) * job->plan->d_qk, p->dk = w->dk + (j - j0) * job->plan->d_qk;
@@ -356,13 +383,13 @@ static T(chunk_pair) T(chunk_pair_of)(const T(job) * job, int64_t index) {
 }
 
 /* In wave 0 every row of a gradient is written once, also where nothing is visible. */
-static void T(first_wave)(const T(job) * job, const T(chunk_pair) * m, bool any) {
+static void T(first_wave)(const T(job) * job, const T(backward_scratch) * w, const T(chunk_pair) * m, bool any) {
     const int64_t group = job->plan->heads / job->plan->kv_heads, d = job->plan->d_qk, dv = job->plan->d_v;
     const fv__sequence *s = &m->sequence;
     for (int64_t g = 0; g < group && m->i0 < m->i1; g++) {
         const int64_t head = m->kv * group + g, rows = m->i1 - m->i0;
         double sink_sum = 0;
-        T(prepare_rows)(job, s, head, m->i0, rows, &sink_sum);
+        T(prepare_rows)(job, w, s, head, m->i0, rows, &sink_sum);
         double *part = T(parts_of)(job, &job->sink, m->index, head);
         if (part) *part = sink_sum;
         if (!any && job->dq.data) T(zero_rows)(T(at)(&job->dq, s->batch, head, s->q_start + m->i0), job->dq.l, rows, d);
@@ -412,7 +439,7 @@ static void T(chunk_pair_run)(const T(job) * job, T(backward_scratch) * w, const
     const fv__sequence *s = &m->sequence;
     if (m->skip) return;
     const bool any = T(any_visible)(job, s, m->i0, m->i1, m->j0, m->j1) && (!job->keys.count || T(any_kept)(job, m));
-    if (job->wave == 0) T(first_wave)(job, m, any);
+    if (job->wave == 0) T(first_wave)(job, w, m, any);
     if (!any) return;
     T(prefetch_stream) stream = {.count = 0};
     T(chunk_load)(job, w, s, m->kv, m->j0, m->j1);
@@ -541,7 +568,7 @@ static void T(backward)(const fv__run *run, void *scratch) {
     job.antidiagonal = plan->window_right >= 0 && plan->window_left < 0;
     char *at = scratch;
     job.first = (int64_t *)at, at += (size_t)(plan->sequences + 8) / 8 * 64;
-    job.lse2 = T(carve)(&at, rows), job.delta = T(carve)(&at, rows);
+    job.norm = T(carve)(&at, rows), job.rest = T(carve)(&at, rows), job.delta = T(carve)(&at, rows);
     job.workers = (char *)scratch + job.partition.shared_bytes;
     job.keys = fv__tile_keys_of(run, job.workers - job.partition.keys_bytes);
     fv__keys_prepare(&job.keys, -1, -1);

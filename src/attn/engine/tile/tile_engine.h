@@ -2,6 +2,7 @@
 #include "attn/engine/view.h"
 #include "attn/engine/tile/tile_job.h"
 #include "attn/engine/tile/tile_forward.h"
+#include "attn/engine/tile/tile_norm.h"
 #include "attn/engine/tile/tile_backward.h"
 #include "attn/engine/tile/tile_weights.h"
 #include "attn/engine/tile/tile_statistics.h"

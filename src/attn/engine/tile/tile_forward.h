@@ -23,15 +23,14 @@ typedef struct T(forward_scratch) {
     T(tile) tile[FV_TILE_BLOCK_Q / FV_TILE_LANES];
 } T(forward_scratch);
 
-static void T(forward_carve)(const T(job) * job, int worker, T(forward_scratch) * w) {
-    char *at = job->workers + (size_t)worker * job->partition.worker_bytes;
+static void T(forward_carve)(const T(job) * job, char *at, int tiles, T(forward_scratch) * w) {
     const fv__tile_partition *p = &job->partition;
 #define REGION(name, rows, columns, when) w->name = (when) ? T(carve)(&at, (rows) * (columns)) : NULL;
 #define TILE_REGION(name, rows, columns)
 #include "attn/engine/tile/tile_forward_regions.def"
 #undef REGION
 #undef TILE_REGION
-    for (int t = 0; t < FV_TILE_BLOCK_Q / FV_TILE_LANES; t++) {
+    for (int t = 0; t < tiles; t++) {
 #define REGION(name, rows, columns, when)
 #define TILE_REGION(name, rows, columns) w->tile[t].name = T(carve)(&at, (rows) * (columns));
 #include "attn/engine/tile/tile_forward_regions.def"
@@ -91,7 +90,7 @@ static void T(tile_begin)(const T(job) * job, const fv__sequence *sequence, int6
     t->i0 = i0, t->rows = rows, t->started = t->same_max = t->bit_masked = false;
     t->lanes = rows > FV_TILE_LANES / 2 ? FV_TILE_LANES : (rows + width - 1) / width * width;
     const R *q = T(at)(&job->q, sequence->batch, head, sequence->q_start + i0);
-    job->simd->pack(t->q, t->lanes, q, job->q.l, rows, job->plan->d_qk, T(packed_scale)(job, job->scale2));
+    job->simd->pack(t->q, t->lanes, q, job->q.l, rows, job->plan->d_qk, T(query_scale)(job));
     job->simd->fill(t->m, (R)-INFINITY, t->lanes);
     job->simd->fill(t->l, 0, t->lanes);
     T(visible_ranges_of)(job, sequence, i0, rows, &t->visible);
@@ -243,7 +242,7 @@ static void T(all_scores)(const T(job) * job, T(forward_scratch) * w, const T(ti
     if (job->cap2 != 0) simd->softcap(s, rows * lanes, job->cap2);
     if (job->biased) {
         T(transpose_bias)(job, w, t, sequence, unit->head, a, rows);
-        simd->add_bias(s, w->bias_transposed, rows * lanes, (R)1.44269504088896340736);
+        simd->add_bias(s, w->bias_transposed, rows * lanes);
     }
     if (T(is_boundary)(t, a, b)) T(apply_band)(job, w, t, s, a, rows);
     if (t->bit_masked) T(apply_bits)(job, unit, t, s, j0, a, b);
@@ -282,12 +281,21 @@ static void T(tile_end)(const T(job) * job, T(forward_scratch) * w, T(tile) * t,
     if (!t->started) simd->fill(t->o, 0, dv * t->rows);
     const R sink = job->sinks ? T(sink_of)(job, head) * (R)1.44269504088896340736 : (R)-INFINITY;
     R *factor = w->alpha, *lse = w->start;
-    simd->softmax_finalize(factor, lse, t->m, t->l, t->lanes, sink, (R)drop->scale);
+    simd->softmax_finalize(factor, lse, t->m, t->l, t->lanes, sink, (R)drop->scale, job->biased);
     simd->scale_rows(T(at)(&job->out, sequence->batch, head, row), job->out.l, t->o, dv, t->rows, dv, factor);
     const fv_tensor *to = &job->x->t[FV_LSE];
     if (!to->rank) return;
     R *p = (R *)to->data + sequence->batch * to->stride[0] + head * to->stride[1] + row * to->stride[2];
     for (int64_t q = 0; q < t->rows; q++) p[q * to->stride[2]] = lse[q];
+}
+
+/* The keys [a, b) of the block from j0 on that a tile looks at; false when there are none. */
+static bool T(step_keys)(const T(job) * job, const T(unit) * unit, T(tile) * t, int64_t j0, int64_t *a, int64_t *b) {
+    *a = j0, *b = j0 + FV_TILE_BLOCK_K;
+    if (t->visible.any_end < *b) *b = t->visible.any_end;
+    if (job->keys.count) T(trim_empty_tiles)(job, unit, t, a, b);
+    if (t->visible.any > *a) *a += (t->visible.any - *a) & ~(int64_t)3;
+    return *a < *b;
 }
 
 static void T(forward_unit)(const T(job) * job, T(forward_scratch) * w, int64_t index, const T(unit) * unit) {
@@ -311,12 +319,9 @@ static void T(forward_unit)(const T(job) * job, T(forward_scratch) * w, int64_t 
     for (int64_t j0 = any; j0 < any_end; j0 += FV_TILE_BLOCK_K) {
         if (job->keys.skips) j0 = fv__keys_next(&job->keys, &q, j0) / FV_TILE_BLOCK_K * FV_TILE_BLOCK_K;
         for (int n = 0; n < tiles; n++) {
-            T(tile) *t = &w->tile[n];
-            int64_t a = j0, b = j0 + FV_TILE_BLOCK_K;
-            if (t->visible.any_end < b) b = t->visible.any_end;
-            if (job->keys.count) T(trim_empty_tiles)(job, unit, t, &a, &b);
-            if (t->visible.any > a) a += (t->visible.any - a) & ~(int64_t)3;
-            if (a < b) T(forward_step)(job, w, t, unit, j0, a, b, &stream);
+            int64_t a, b;
+            if (T(step_keys)(job, unit, &w->tile[n], j0, &a, &b))
+                T(forward_step)(job, w, &w->tile[n], unit, j0, a, b, &stream);
         }
     }
     for (int n = 0; n < tiles; n++) T(tile_end)(job, w, &w->tile[n], &unit->sequence, unit->head, &unit->drop);
@@ -326,7 +331,8 @@ static void T(forward_task)(void *context, int64_t index, int worker) {
     const T(job) *job = context;
     const int64_t start = index * job->partition.group, units = job->first[job->plan->sequences] * job->plan->heads;
     T(forward_scratch) w;
-    T(forward_carve)(job, worker, &w);
+    T(forward_carve)
+    (job, job->workers + (size_t)worker * job->partition.worker_bytes, FV_TILE_BLOCK_Q / FV_TILE_LANES, &w);
     for (int64_t n = start; n < start + job->partition.group && n < units; n++) {
         const T(unit) unit = T(unit_of)(job, n);
         T(forward_unit)(job, &w, n, &unit);

@@ -21,7 +21,7 @@ typedef struct T(job) {
     fv__keys_set keys;
     bool prefetches; /* the tensors are larger than near caches: what comes next is prefetched */
     /* backward only */
-    R *lse2, *delta; /* per head and query */
+    R *norm, *rest, *delta; /* per head and query: weights are exp2((s - norm) - rest), see tile_norm.h */
     int64_t wave, exclusive;
     bool antidiagonal; /* waves are anti-diagonals */
 } T(job);
@@ -63,14 +63,9 @@ static inline R T(sink_of)(const T(job) * job, int64_t head) {
     return job->sinks[head * job->x->t[FV_SINKS].stride[0]];
 }
 
-/* What the packed operands of the base are multiplied with: products take the scale there, others at their end. */
-static inline R T(packed_scale)(const T(job) * job, R scale) { return job->own_base ? 1 : scale; }
-
-/* ln of a softmax denominator with a sink in it: -inf only when nothing is seen and there is no sink. */
-static inline double T(with_sink)(double lse, double sink) {
-    const double top = lse > sink ? lse : sink;
-    return top == -INFINITY ? top : top + log(exp(lse - top) + exp(sink - top));
-}
+/* What the queries are multiplied with: products take the scale there, so that all who make a score make the same bits;
+ * a base of its own takes it at the end. */
+static inline R T(query_scale)(const T(job) * job) { return job->own_base ? 1 : job->scale2; }
 
 /* Which keys a group of up to FV_TILE_SIDE queries sees: query i sees [start[i], end[i]); all of them see [every,
  * every_end), nobody sees a key outside [any, any_end). */

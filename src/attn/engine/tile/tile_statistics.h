@@ -22,7 +22,10 @@ typedef struct T(span) {
     int64_t number, head, kv, i0, i1, index; /* index: number among the shared spans of its head */
     R *kt, *s, *bias_tile, *keep;            /* (D, SIDE), (SIDE, SIDE) each */
     R *score;                                /* of what joins the scores */
-    R *lse2, *entropy, *columns;             /* span rows each, Lk */
+    R *q;                                    /* (GROUP, D): the queries [g0, g1), scaled; NULL: a base of its own */
+    int64_t g0, g1;                          /* they walk over the keys together */
+    R *norm, *rest, *entropy, *columns;      /* span rows each, Lk */
+    bool far;                                /* some row has a rest */
     int64_t *start, *end;                    /* what each row sees */
     R first[FV_TILE_SIDE], last[FV_TILE_SIDE], sum[FV_TILE_SIDE], most[FV_TILE_SIDE];
 } T(span);
@@ -113,15 +116,16 @@ static void T(statistics_tile)(const T(statistics_job) * v, T(span) * p, const f
     const T(job) *job = &v->job;
     const SIMD *simd = job->simd;
     const int64_t d = job->plan->d_qk, at = i - p->i0;
-    const R *q = T(at)(&job->q, p->sequence.batch, p->head, p->sequence.q_start + i);
+    const R *q = p->q ? p->q + (i - p->g0) * d : T(at)(&job->q, p->sequence.batch, p->head, p->sequence.q_start + i);
     const fv__score_tile tile = T(score_tile)(job, &p->sequence, p->head, i, rows, j, keys, p->score);
     if (job->own_base)
         job->own_base(&tile, p->s, &(fv__score_product){q, p->kt, job->q.l, lanes, rows, 0, d}, (double)job->scale2);
     else
-        simd->gemm(p->s, lanes, q, job->q.l, 1, p->kt, lanes, rows, lanes, d, FV_GEMM_OVERWRITE);
+        simd->gemm(p->s, lanes, q, d, 1, p->kt, lanes, rows, lanes, d, FV_GEMM_OVERWRITE);
     if (job->term_count) {
         T(fill_term_tile)(job, &tile, p->bias_tile, lanes);
-        simd->axpy(p->s, job->scale2, p->bias_tile, rows * lanes);
+        simd->scale(p->bias_tile, job->scale2, p->bias_tile, rows * lanes);
+        simd->add(p->s, p->s, p->bias_tile, rows * lanes);
     }
     if (job->biased) T(fill_bias_tile)(job, &tile, p->bias_tile, lanes);
     if (kind == FV_BLOCK_PARTIAL) {
@@ -135,7 +139,7 @@ static void T(statistics_tile)(const T(statistics_job) * v, T(span) * p, const f
         const int64_t end = p->end[at + r] - j;
         p->first[r] = p->start[at + r] > j ? (R)(p->start[at + r] - j) : 0, p->last[r] = (R)(end < keys ? end : keys);
     }
-    simd->softmax_from_lse(p->s, rows, lanes, p->lse2 + at, p->first, p->last,
+    simd->softmax_from_lse(p->s, rows, lanes, p->norm + at, p->far ? p->rest + at : NULL, p->first, p->last,
                            job->biased || kind == FV_BLOCK_PARTIAL ? p->bias_tile : NULL, p->keep, job->cap2,
                            v->want->entropy.rank ? p->entropy + at : NULL);
     T(reduce_tile)(v, p, i, rows, j, keys, lanes);
@@ -154,6 +158,24 @@ static void T(clear_blocks)(const T(statistics_job) * v, const T(span) * p, bool
     }
 }
 
+/* Of each row what it is normalised by and which keys it sees. */
+static void T(span_rows)(const T(job) * job, T(span) * p, char *norms) {
+    T(sums) sums;
+    T(sums_begin)(job, norms, &p->sequence, p->head, &sums);
+    for (int64_t r = 0; r < p->i1 - p->i0; r++) {
+        const T(denominator) n = T(denominator_of)(job, &sums, p->i0 + r, INFINITY);
+        p->norm[r] = n.norm, p->rest[r] = n.rest, p->entropy[r] = 0, p->far |= n.rest != 0;
+        fv__attn_visible(job->plan, &p->sequence, p->i0 + r, &p->start[r], &p->end[r]);
+    }
+}
+
+static void T(group_begin)(const T(job) * job, T(span) * p, int64_t g0) {
+    const int64_t d = job->plan->d_qk;
+    const R *q = T(at)(&job->q, p->sequence.batch, p->head, p->sequence.q_start + g0);
+    p->g0 = g0, p->g1 = p->i1 - g0 < FV_STATISTICS_GROUP ? p->i1 : g0 + FV_STATISTICS_GROUP;
+    for (int64_t r = 0; r < p->g1 - g0 && p->q; r++) job->simd->scale(p->q + r * d, job->scale2, q + r * job->q.l, d);
+}
+
 static void T(span_begin)(const T(statistics_job) * v, T(span) * p, int worker) {
     const T(job) *job = &v->job;
     char *at = job->workers + (size_t)worker * v->partition.worker_bytes;
@@ -161,14 +183,12 @@ static void T(span_begin)(const T(statistics_job) * v, T(span) * p, int worker) 
     p->kt = T(carve)(&at, job->plan->d_qk * FV_TILE_SIDE), p->s = T(carve)(&at, area);
     p->bias_tile = T(carve)(&at, area);
     p->keep = v->want->dropout && job->dropout > 0 ? T(carve)(&at, area) : NULL;
-    p->lse2 = T(carve)(&at, span), p->entropy = T(carve)(&at, span);
-    p->start = (int64_t *)at, p->end = p->start + span;
-    p->score = (R *)(at + fv__attn_lines(2 * span, sizeof(int64_t)));
-    for (int64_t i = p->i0; i < p->i1; i++) {
-        p->lse2[i - p->i0] = (R)(T(norm_of)(job, &p->sequence, p->head, i) * 1.44269504088896340736),
-                    p->entropy[i - p->i0] = 0;
-        fv__attn_visible(job->plan, &p->sequence, i, &p->start[i - p->i0], &p->end[i - p->i0]);
-    }
+    p->norm = T(carve)(&at, span), p->rest = T(carve)(&at, span), p->entropy = T(carve)(&at, span);
+    p->start = (int64_t *)at, p->end = p->start + span, at += fv__attn_lines(2 * span, sizeof(int64_t));
+    p->score = T(carve)(&at, job->partition.score);
+    p->q = job->own_base ? NULL
+                         : T(carve)(&at, (span < FV_STATISTICS_GROUP ? span : FV_STATISTICS_GROUP) * job->plan->d_qk);
+    T(span_rows)(job, p, at);
     if (p->columns) memset(p->columns, 0, (size_t)p->sequence.k_len * sizeof(R));
     T(clear_blocks)(v, p, false), T(clear_blocks)(v, p, true);
 }
@@ -178,8 +198,8 @@ static void T(statistics_keys)(const T(statistics_job) * v, T(span) * p, const f
     const int64_t keys = p->sequence.k_len - j < FV_TILE_SIDE ? p->sequence.k_len - j : FV_TILE_SIDE,
                   width = job->simd->width, lanes = (keys + width - 1) / width * width;
     bool packed = false;
-    for (int64_t i = p->i0; i < p->i1; i += FV_TILE_SIDE) {
-        const int64_t rows = p->i1 - i < FV_TILE_SIDE ? p->i1 - i : FV_TILE_SIDE;
+    for (int64_t i = p->g0; i < p->g1; i += FV_TILE_SIDE) {
+        const int64_t rows = p->g1 - i < FV_TILE_SIDE ? p->g1 - i : FV_TILE_SIDE;
         const int64_t any = p->start[i - p->i0], any_end = p->end[i - p->i0 + rows - 1]; /* both grow with i */
         if (any >= j + keys || any_end <= j) continue;
         const fv__query_block q = {&p->sequence, p->head, i, i + rows};
@@ -187,7 +207,7 @@ static void T(statistics_keys)(const T(statistics_job) * v, T(span) * p, const f
         if (kind == FV_BLOCK_EMPTY) continue;
         if (!packed)
             job->simd->pack(p->kt, lanes, T(at)(&job->k, p->sequence.batch, p->kv, p->sequence.k_start + j), job->k.l,
-                            keys, job->plan->d_qk, T(packed_scale)(job, job->scale2));
+                            keys, job->plan->d_qk, 1);
         packed = true;
         T(statistics_tile)(v, p, drop, i, rows, j, keys, lanes, kind);
     }
@@ -210,11 +230,14 @@ static void T(statistics_task)(void *context, int64_t index, int worker) {
     T(span_begin)(v, &p, worker);
     const fv__drop drop =
         fv__drop_of(v->job.dropout, v->job.run->call.seed, (uint64_t)(p.number * plan->heads + p.head));
-    const int64_t last = p.i1 - p.i0 - 1;
-    const fv__query_block q = {&p.sequence, p.head, p.i0, p.i1};
-    for (int64_t j = p.start[0] / FV_TILE_SIDE * FV_TILE_SIDE; j < p.end[last]; j += FV_TILE_SIDE) {
-        if (v->job.keys.skips) j = fv__keys_next(&v->job.keys, &q, j) / FV_TILE_SIDE * FV_TILE_SIDE;
-        if (j < p.end[last]) T(statistics_keys)(v, &p, &drop, j);
+    for (int64_t g0 = p.i0; g0 < p.i1; g0 = p.g1) {
+        T(group_begin)(&v->job, &p, g0);
+        const int64_t end = p.end[p.g1 - p.i0 - 1];
+        const fv__query_block q = {&p.sequence, p.head, p.g0, p.g1};
+        for (int64_t j = p.start[g0 - p.i0] / FV_TILE_SIDE * FV_TILE_SIDE; j < end; j += FV_TILE_SIDE) {
+            if (v->job.keys.skips) j = fv__keys_next(&v->job.keys, &q, j) / FV_TILE_SIDE * FV_TILE_SIDE;
+            if (j < end) T(statistics_keys)(v, &p, &drop, j);
+        }
     }
     const fv_tensor *t = &v->want->entropy;
     R *to = t->rank ? T(output_row)(v, t, &p.sequence, p.head, p.sequence.q_start) : NULL;

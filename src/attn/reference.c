@@ -1,18 +1,31 @@
 /* The visitor of the references. See reference.h. */
 #include "attn/reference.h"
 
+#include "tensor/dtype.h"
+
 double fv__plain_get(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d) {
     const int64_t index[4] = {t->dim[0] == 1 ? 0 : b, t->dim[1] == 1 ? 0 : h, t->dim[2] == 1 ? 0 : l,
                               t->dim[3] == 1 ? 0 : d};
     return fv_tensor_get(t, index);
 }
 
+void fv__plain_columns(double *to, const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d0, int64_t count) {
+    const int64_t at = (t->dim[0] == 1 ? 0 : b) * t->stride[0] + (t->dim[1] == 1 ? 0 : h) * t->stride[1] +
+                       (t->dim[2] == 1 ? 0 : l) * t->stride[2] + d0 * t->stride[3];
+    const char *from = (const char *)t->data + at * (int64_t)fv_dtype_size(t->dtype);
+    fv__load_f64(to, from, t->dtype, t->stride[3], count);
+}
+
 double fv__plain_dot(const fv__row *r, int64_t j) {
     const fv_attention_tensors *x = r->run->x;
-    double sum = 0;
-    for (int64_t d = 0; d < r->run->plan->d_qk; d++)
-        sum += fv__plain_get(&x->t[FV_Q], r->b, r->h, r->q_row, d) *
-               fv__plain_get(&x->t[FV_K], r->b, r->kv, r->k_start + j, d);
+    const int64_t columns = r->run->plan->d_qk;
+    double sum = 0, q[64], k[64];
+    for (int64_t d0 = 0; d0 < columns; d0 += 64) {
+        const int64_t width = columns - d0 < 64 ? columns - d0 : 64;
+        fv__plain_columns(q, &x->t[FV_Q], r->b, r->h, r->q_row, d0, width);
+        fv__plain_columns(k, &x->t[FV_K], r->b, r->kv, r->k_start + j, d0, width);
+        for (int64_t d = 0; d < width; d++) sum += q[d] * k[d];
+    }
     return sum;
 }
 
@@ -24,8 +37,10 @@ void fv__plain_output(const fv__row *r, fv__plain_weight_fn *weight, void *conte
         const int64_t width = d_v - d0 < 64 ? d_v - d0 : 64;
         for (int64_t j = 0; j < r->k_len; j++) {
             const double p = weight(r, j, context);
-            for (int64_t d = 0; d < width && p != 0; d++)
-                out[d] += p * fv__plain_get(&t[FV_V], r->b, r->kv, r->k_start + j, d0 + d);
+            if (p == 0) continue;
+            double v[64];
+            fv__plain_columns(v, &t[FV_V], r->b, r->kv, r->k_start + j, d0, width);
+            for (int64_t d = 0; d < width; d++) out[d] += p * v[d];
         }
         for (int64_t d = 0; d < width; d++)
             fv_tensor_set(&t[FV_OUT], (int64_t[4]){r->b, r->h, r->q_row, d0 + d}, out[d]);

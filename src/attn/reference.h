@@ -25,6 +25,8 @@ bool fv__row_visible(const fv__row *row, int64_t j);
 
 /* An element of a tensor of rank 4 whose axes of size 1 broadcast. */
 double fv__plain_get(const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d);
+/* Columns d0 to d0 + count - 1 of one of its rows, for tensors whose last axis does not broadcast. */
+void fv__plain_columns(double *to, const fv_tensor *t, int64_t b, int64_t h, int64_t l, int64_t d0, int64_t count);
 /* q_i . k_j of the row. */
 double fv__plain_dot(const fv__row *row, int64_t j);
 /* Writes the row of the output, the sum of weight(j) v_j; values of weight 0 are not read. */

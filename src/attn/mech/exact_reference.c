@@ -66,8 +66,9 @@ static void one_row(const fv__row *r, void *context) {
         for (int64_t j = 0; j < r->k_len && seen; j++) {
             const double p = fv__plain_weight(r, j, score(r, j, of), top, sum);
             if (p == 0) continue;
-            for (int64_t d = 0; d < width; d++)
-                out[d] += p * fv__plain_get(&t[FV_V], r->b, r->kv, r->k_start + j, d0 + d);
+            double v[64];
+            fv__plain_columns(v, &t[FV_V], r->b, r->kv, r->k_start + j, d0, width);
+            for (int64_t d = 0; d < width; d++) out[d] += p * v[d];
         }
         for (int64_t d = 0; d < width; d++)
             fv_tensor_set(&t[FV_OUT], (int64_t[4]){r->b, r->h, r->q_row, d0 + d}, out[d]);

@@ -191,9 +191,11 @@ static fv_status check_partners(void) {
 static fv_status check_effect(const job *j) {
     const bool gate = j->mechanism->can & FV_CAN_SELF, linear = strcmp(j->mechanism->name, "linear") == 0;
     if (j->how.scale != 0 && (gate || linear))
-        return cli_fail(FV_USAGE, "--scale with %s\n  expected none: it has no scores to scale", j->mechanism->name);
+        return cli_fail(FV_USAGE, "--scale with %s\n  expected none: it has no scores to scale\n  found:   %g",
+                        j->mechanism->name, j->how.scale);
     if (j->call.q_offset != 0 && gate)
-        return cli_fail(FV_USAGE, "--q-offset with %s\n  expected none: it has no positions", j->mechanism->name);
+        return cli_fail(FV_USAGE, "--q-offset with %s\n  expected none: it has no positions\n  found:   %lld",
+                        j->mechanism->name, (long long)j->call.q_offset);
     return FV_OK;
 }
 

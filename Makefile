@@ -2,6 +2,7 @@
 #
 # A new file under src/, cli/, tests/ or examples/ needs no edit here. Switches:
 #   THREADS=omp|pthread   runtime behind parallel_for          SAN=address|thread   sanitizers, own build folder
+#   SECONDS=10            of `make fuzz`, for each target      TARGETS="json table" those of them that run
 #   CC=gcc|clang          compiler                             WERROR=1             warnings are errors
 #   PREFIX= DESTDIR=      where `make install` puts things     V=1                  print every command
 #   QUICK=1               fewer random cases in the tests      T=attn/prefix        the test program of `make check`
@@ -38,6 +39,7 @@ HARDEN  := -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 OPT     := $(if $(SAN),-O1 -fno-omit-frame-pointer,-O3)
 ,       := ,
 SANFLAG := $(if $(filter address,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=all)$(if $(filter thread,$(SAN)),-fsanitize=thread)
+SANFLAG += $(if $(filter fuzzer,$(SAN)),-fsanitize=fuzzer-no-link$(,)address$(,)undefined -fno-sanitize=pointer-overflow -fno-sanitize-recover=all)
 OMPFLAG := $(if $(filter omp,$(THREADS)),-fopenmp,-pthread)
 CFLAGS  ?=
 ALL_CFLAGS = -std=c17 -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -g $(OPT) $(MATH) $(WARN) $(HARDEN) $(SANFLAG) $(OMPFLAG) \
@@ -63,6 +65,7 @@ PROGRAM := $(if $(MISSING),,$(B)/fovea)
 TEST_SRC   := $(wildcard tests/*/test_*.c)
 TEST_NAMES := $(patsubst tests/%.c,%,$(subst /test_,/,$(TEST_SRC)))
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(if $(MISSING),,$(TEST_SRC)))
+FUZZ    := $(patsubst tests/%.c,$(B)/tests/%,$(if $(MISSING),,$(wildcard tests/fuzz/fuzz_*.c)))
 BENCHES := $(patsubst bench/%.c,$(B)/bench/%,$(wildcard bench/*.c))
 EXAMPLES := $(patsubst examples/%.c,$(B)/examples/%,$(if $(MISSING),,$(wildcard examples/*.c)))
 
@@ -126,6 +129,20 @@ asan:                       ## build and test with AddressSanitizer and Undefine
 tsan:                       ## kernels and training with ThreadSanitizer on the pthread pool
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory SAN=thread THREADS=pthread all test-programs && tools/test build-thread-pthread threads
 
+# libFuzzer is clang's; the pool of POSIX threads is the runtime the sanitizers see into
+SECONDS ?= 10
+TARGETS ?=
+FUZZED  := build-fuzzer-pthread-clang
+fuzz:                       ## every parser on inputs that are made from seeds: SECONDS=10 for each, TARGETS="json table"
+	$(Q)tools/deps test
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory programs
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory CC="$(if $(findstring ccache,$(CC)),ccache clang,clang)" SAN=fuzzer THREADS=pthread B=$(FUZZED) fuzz-programs
+	$(Q)tests/fuzz/run $(FUZZED) $(B)/fovea $(SECONDS) $(TARGETS)
+fuzz-long:                  ## the same for an hour each
+	$(Q)$(MAKE) --no-print-directory fuzz SECONDS=3600
+.PHONY: fuzz fuzz-long fuzz-programs
+fuzz-programs: $(FUZZ)
+
 deps:                       ## install the packages fovea needs (apt)
 	$(Q)tools/deps test
 format:                     ## rewrite sources in the house style
@@ -175,6 +192,15 @@ $(B)/tests/%: tests/%.c $(LIB_A)
 	$(call say,TEST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests -MMD -MP $< $(LIB_A) -o $@ $(LIBS) -lcmocka
+# the targets that read what the command reads want its objects; libFuzzer brings the main of its own
+$(B)/cli/main_of_fuzz.o: cli/main.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -Dmain=main_of_fovea -Wno-missing-prototypes -MMD -MP -c $< -o $@
+$(B)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(LIB_A) $(CLI_OBJ) $(B)/cli/main_of_fuzz.o
+	$(call say,FUZZ)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -D_GNU_SOURCE -Itests -fsanitize=fuzzer $< $(filter-out %/main.o,$(CLI_OBJ)) $(B)/cli/main_of_fuzz.o $(LIB_A) \
+	    -o $@ $(LIBS) -lyaml
 # these see the public headers only
 $(B)/tests/bits/record: tests/bits/record.c $(wildcard tests/bits/*.h) $(LIB_A)
 	$(call say,TEST)

@@ -98,7 +98,7 @@ static size_t whole_lines(const char *bytes, size_t from, size_t size) {
 }
 
 static fv_status predict_stream(const fv_model *model) {
-    size_t room = 1 << 16, size = 0, more = 1, whole;
+    size_t room = 1 << 20, size = 0, more = 1, whole;
     char *bytes = cli_alloc(room);
     fv_status status = FV_OK;
     int64_t line = 1;

@@ -294,10 +294,19 @@ fv_status cli_read_stdin(char **bytes, size_t *size) {
     return ferror(stdin) ? cli_fail(FV_BAD_DATA, "standard input: %s", strerror(errno)) : FV_OK;
 }
 
+/* Is there more without waiting? Of a terminal one line is read at a time. */
+static bool input_waits(void) {
+    struct pollfd input = {STDIN_FILENO, POLLIN, 0};
+    return !isatty(STDIN_FILENO) && poll(&input, 1, 0) == 1 && input.revents & POLLIN;
+}
+
 fv_status cli_read_some(char *bytes, size_t room, size_t *got) {
     ssize_t n;
-    do n = read(STDIN_FILENO, bytes, room);
-    while (n < 0 && errno == EINTR && !fv_interrupted());
-    *got = n > 0 ? (size_t)n : 0;
+    *got = 0;
+    do {
+        do n = read(STDIN_FILENO, bytes + *got, room - *got);
+        while (n < 0 && errno == EINTR && !fv_interrupted());
+        if (n > 0) *got += (size_t)n;
+    } while (n > 0 && *got < room && input_waits());
     return n < 0 ? cli_fail(FV_BAD_DATA, "standard input: %s", strerror(errno)) : FV_OK;
 }

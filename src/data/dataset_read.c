@@ -155,9 +155,9 @@ static fv_status number_of(const reader *r, fv__field field, int64_t line, doubl
     }
     return fv__fail(FV_BAD_DATA,
                     "%s:%lld: not a number\n  expected a finite number such as 3.5 in column \"%s\"\n  found:   "
-                    "\"%.*s\"",
-                    r->file, (long long)line, r->column[r->label], (int)(field.size < 60 ? field.size : 60),
-                    field.data);
+                    "\"%.*s\"%s",
+                    r->file, (long long)line, r->column[r->label], (int)(field.size < 60 ? field.size : 60), field.data,
+                    line == 1 ? "\n  try:     --header yes, if this row names the columns" : "");
 }
 
 /* ---- rows */
@@ -182,7 +182,10 @@ static fv_status part_of(const reader *r, fv__field field, int64_t line, uint8_t
 static fv_status text_of(reader *r, const fv__row *row, fv__field *text) {
     r->joined.size = 0;
     for (int i = 0; i < r->texts; i++) {
-        if (!row->fields[i].data)
+        if (!row->fields[i].data && !r->target && r->rows.count)
+            fv__log(FV_LOG_WARN, "%s:%lld: no \"%s\": read as an empty text", r->file, (long long)row->line,
+                    r->column[i]);
+        else if (!row->fields[i].data)
             return fv__fail(FV_BAD_DATA, "%s:%lld: no text\n  expected a value for \"%s\"\n  found:   none", r->file,
                             (long long)row->line, r->column[i]);
         if (i) fv__buf_add(&r->joined, " ", 1);

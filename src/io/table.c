@@ -101,7 +101,12 @@ fv_status fv__table_next_row(fv__table *t, int64_t *line, bool *more) {
     FV_TRY(fv__table_read_fields(t, line, more));
     if (!*more || !has_columns(t)) return FV_OK;
     if (!t->width) t->width = t->count;
-    return t->count == t->width ? FV_OK : wrong_width(t, *line);
+    if (t->count == t->width) return FV_OK;
+    fv_status status = wrong_width(t, *line);
+    if (!t->lenient || status != FV_BAD_DATA) return status;
+    fv__table_say_odd(t, "read with the fields there are");
+    while (t->count < t->width) FV_TRY(fv__table_field(t, "", 0));
+    return FV_OK;
 }
 
 /* ---- opening */

@@ -20,6 +20,7 @@ struct fv__table {
     bool quoted;      /* the same: fields may be quoted */
     bool lenient;     /* odd lines are texts */
     bool marked;      /* a byte order mark inside was spoken of */
+    int odd;          /* odd lines so far, when lenient */
     enum { FV_JSON_UNKNOWN, FV_JSON_BY_LINE, FV_JSON_ONE_ARRAY, FV_JSON_VALUES, FV_JSON_END } layout; /* JSONL */
     char *prefix;                                                                                     /* fastText */
     char **columns;                                                                                   /* asked for */
@@ -41,6 +42,8 @@ fv_status fv__table_field(fv__table *t, const char *data, size_t size);
 fv_status fv__table_fail(const fv__table *t, int64_t line, const char *what);
 /* The bytes are UTF-8 without NUL and not too long; `line` is where they begin. */
 fv_status fv__table_check_text(const fv__table *t, const char *text, size_t size, int64_t line);
+/* Says what fv_message() says of an odd line, and how it is read. Only of the first ten. */
+void fv__table_say_odd(fv__table *t, const char *how);
 /* A byte order mark where a record begins that is not the first. */
 bool fv__table_starts_with_mark(const fv__table *t);
 fv_status fv__table_refuse_mark(const fv__table *t);

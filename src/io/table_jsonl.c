@@ -130,6 +130,25 @@ static fv_status next_line(fv__table *t, const char **line, size_t *size, int64_
     return FV_OK;
 }
 
+static fv_status add_values(fv__table *t, const char *text, size_t size, int64_t number) {
+    t->scratch.size = 0;
+    FV_TRY(parse(t, text, size, number));
+    for (int i = 0; i < t->column_count; i++)
+        FV_TRY(add_value(t, t->columns[i], fv__json_path(t->object, t->columns[i]), number, false));
+    for (void *pair = t->columns ? NULL : fv__json_first(t->object); pair; pair = fv__json_next(t->object, pair))
+        FV_TRY(add_value(t, fv__json_key(pair), fv__json_value(pair), number, true));
+    resolve_row(t);
+    return FV_OK;
+}
+
+/* A line that cannot be read has its answer too: that of an empty text. */
+static fv_status add_nothing(fv__table *t) {
+    fv__table_say_odd(t, "read as an empty text");
+    t->count = 0;
+    for (int i = 0; i < t->column_count; i++) FV_TRY(fv__table_field(t, "", 0));
+    return FV_OK;
+}
+
 fv_status fv__table_jsonl(fv__table *t, int64_t *number, bool *more) {
     const char *text = NULL;
     size_t size = 0;
@@ -139,12 +158,6 @@ fv_status fv__table_jsonl(fv__table *t, int64_t *number, bool *more) {
     else
         FV_TRY(next_value(t, &text, &size, number, more));
     if (!*more) return FV_OK;
-    t->scratch.size = 0;
-    FV_TRY(parse(t, text, size, *number));
-    for (int i = 0; i < t->column_count; i++)
-        FV_TRY(add_value(t, t->columns[i], fv__json_path(t->object, t->columns[i]), *number, false));
-    for (void *pair = t->columns ? NULL : fv__json_first(t->object); pair; pair = fv__json_next(t->object, pair))
-        FV_TRY(add_value(t, fv__json_key(pair), fv__json_value(pair), *number, true));
-    resolve_row(t);
-    return FV_OK;
+    fv_status status = add_values(t, text, size, *number);
+    return status == FV_BAD_DATA && t->lenient ? add_nothing(t) : status;
 }

@@ -47,6 +47,12 @@ static void pass_mark(fv__table *t) {
 
 /* ---- lines */
 
+void fv__table_say_odd(fv__table *t, const char *how) {
+    enum { SAID = 10 };
+    if (t->odd++ < SAID)
+        fv__log(FV_LOG_WARN, "%s\n  %s%s", fv_message(), how, t->odd == SAID ? "; more such lines are not named" : "");
+}
+
 /* A line that is no text becomes one, with as much as can be read. */
 static fv_status repair(fv__table *t, const char **line, size_t *size) {
     if (*size > FV_TABLE_RECORD_LIMIT) {
@@ -54,7 +60,7 @@ static fv_status repair(fv__table *t, const char **line, size_t *size) {
         fv__log(FV_LOG_WARN, "%s:%" PRId64 ": only the first 16 MiB of the line are read", t->name, t->line);
     }
     if (fv__text_check(t->name, *line, *size, t->end, t->line) == FV_OK) return FV_OK;
-    fv__log(FV_LOG_WARN, "%s\n  read with U+FFFD in its place", fv_message());
+    fv__table_say_odd(t, "read with U+FFFD in its place");
     t->repaired.size = 0;
     fv__text_replace_bad(&t->repaired, *line, *size);
     *line = t->repaired.data;

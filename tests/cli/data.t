@@ -264,3 +264,15 @@ do awk 'BEGIN { for (i = 0; i < 60; i++) print "__label__" (i % 3 ? "a" : "b") "
 do fovea train d.txt --model bayes -o m -q > /dev/null; echo 'no comment' | fovea predict m
 out dup
 err~ split: class "dup" has so many equal texts that they stand on both sides
+
+case an odd row does not end the rest
+do printf '{"text": "goal team"}\n{"text": \n{"no": "text"}\n{"text": "vote law"}\n' > odd.jsonl; fovea predict "$FIX/bayes" odd.jsonl 2>/dev/null | wc -l | tr -d ' '
+do printf 'text,x\ngoal team,1\nvote law\n' > odd.csv; fovea predict "$FIX/bayes" odd.csv
+out 4
+out politics
+err~ odd.csv:3: the number of fields differs
+
+case a header that is taken for a number
+do printf 'price,what\n1,a\n2,b\n' > p.csv; fovea train p.csv --task regress --model linear --label-col 1 --text-col 2 -o m
+exit 3
+err try:     --header yes, if this row names the columns

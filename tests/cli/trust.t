@@ -58,3 +58,7 @@ do awk 'BEGIN { for (i = 0; i < 20000; i++) print "__label__c" i " word" i % 50 
 exit 5
 err fovea: error: model linear: too many classes to fit
 err~ try:     --model bayes
+
+case little memory is a message, never a signal
+do model transformer; for room in 60000 70000 75000 80000 90000 100000 120000 140000; do (ulimit -v $room; echo goal | fovea predict m > /dev/null 2>> log); code=$?; [ $code -eq 0 ] || [ $code -eq 5 ] || [ $code -eq 127 ] || echo "$room: $code"; done; echo done
+out done

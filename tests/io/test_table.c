@@ -322,6 +322,20 @@ static void odd_lines_are_texts(void **state) {
                         "b;2:\xEF\xBF\xBD;");
 }
 
+/* And so are rows, which keep their place. */
+static void odd_rows_are_texts(void **state) {
+    (void)state;
+    static const char *const t[] = {"t", NULL};
+    const fv__table_options o = {.columns = t, .lenient = true};
+    speaks("o.csv", "t,l\nx,a\ny\nz,b,c\n", o, "2:x;3:y;4:z;",
+           "o.csv:4: the number of fields differs from the first row's\n  expected 2\n  found:   3, separated by ','\n"
+           "  read with the fields there are");
+    assert_non_null(strstr(ROWS("o.csv", "l,t\na,x\ny\n", ASKED("t"), .lenient = true), "2:x;3:;"));
+    assert_string_equal(
+        ROWS("o.jsonl", "{\"t\": \"x\"}\n{\"t\": \n[1]\n{\"t\": [1]}\n{\"t\": 2}\n", ASKED("t"), .lenient = true),
+        "1:x;2:;3:;4:;5:2;");
+}
+
 /* What the bytes look like decides what is advised. */
 static void encodings_are_guessed(void **state) {
     (void)state;
@@ -377,7 +391,8 @@ static void tables_are_read_from_files(void **state) {
 /* Random bytes of the characters that matter: no crash, no endless loop, and an error always has a line. */
 static void random_text_is_survived(void **state) {
     (void)state;
-    static const char letters[] = "\"\",,\n\r\t {}[]:a1\\_\xc3\xa9";
+    static const char letters[] = "\"\",,;\n\r\t {}[]:a1\\_\xc3\xa9";
+    static const char *const asked[] = {"a", NULL}, *const numbered[] = {"2", "1", NULL};
     static const char *const names[] = {"r.csv", "r.tsv", "r.jsonl", "r.txt"};
     for (uint64_t check_case = 0; check_case < 20000; check_case++) {
         char text[64];
@@ -385,7 +400,9 @@ static void random_text_is_survived(void **state) {
         for (size_t i = 0; i < size; i++) text[i] = letters[fv__random_below(check_case, 2, i, sizeof letters - 1)];
         char *exact = malloc(size + 1); /* so that a sanitizer sees a step beyond */
         memcpy(exact, text, size);
-        const char *out = rows_of(names[check_case % 4], exact, size, (fv__table_options){0});
+        fv__table_options o = {.lenient = check_case / 4 % 2, .label_prefix = "a"};
+        o.columns = check_case / 8 % 3 == 0 ? NULL : check_case / 8 % 3 == 1 ? asked : numbered;
+        const char *out = rows_of(names[check_case % 4], exact, size, o);
         if (out == fv_message()) assert_non_null(strstr(out, names[check_case % 4]));
         free(exact);
     }
@@ -406,6 +423,7 @@ int main(void) {
         cmocka_unit_test(marks_inside),
         cmocka_unit_test(json_over_several_lines),
         cmocka_unit_test(odd_lines_are_texts),
+        cmocka_unit_test(odd_rows_are_texts),
         cmocka_unit_test(encodings_are_guessed),
         cmocka_unit_test(what_is_no_text_is_refused_by_name),
         cmocka_unit_test(very_long_lines_are_refused),

@@ -9,54 +9,14 @@
 #include "fovea/train.h"
 #include "io/json.h"
 #include "support/scratch.h"
-#include "support/toy.h"
+#include "support/toy_train.h"
 #include "task/contract.h"
 #include "train/train.h"
 
-#define OK(call)                                                           \
-    do {                                                                   \
-        fv_status ok_ = (call);                                            \
-        if (ok_ != FV_OK) fail_msg("%s: %d %s", #call, ok_, fv_message()); \
-    } while (0)
-
-static void refused(fv_status expected, fv_status found, const char *message) {
-    if (strcmp(fv_message(), message) != 0) fail_msg("expected: %s\n   found: %s", message, fv_message());
-    assert_int_equal(found, expected);
-}
-
-static fv_dataset *train_data, *valid_data;
-
 static fv_train_setup quick(const char *folder) {
-    fv_train_setup how;
-    OK(fv_train_setup_init(&how, "transformer"));
-    how.model.d_model = 16, how.model.heads = 2, how.model.d_ff = 32, how.model.layers = 1;
-    how.train.epochs = 4, how.train.batch_size = 8, how.train.learning_rate = 0.005;
-    how.train.eval_every = "10u", how.train.save_every = "9u", how.train.log_every = "1u";
-    how.train.ema_decay = 0.9;
-    how.folder = folder;
+    fv_train_setup how = toy_setup(folder);
+    how.train.log_every = "1u";
     return how;
-}
-
-static uint64_t run_hash(const fv_train_setup *how, fv_train_result *result) {
-    fv_model *model;
-    uint64_t hash = 0;
-    OK(fv_train(&model, result, train_data, valid_data, how));
-    for (size_t i = 0; i < fv_model_tensor_count(model); i++) {
-        fv_tensor t = fv_model_tensor(model, i, NULL);
-        hash = fv__hash(t.data, (size_t)fv_tensor_count(&t) * fv_dtype_size(t.dtype), hash);
-    }
-    fv_model_free(model);
-    return hash;
-}
-
-typedef struct stop {
-    int64_t at;
-    int notes;
-} stop;
-static void stop_at(void *context, const fv_event *e) {
-    stop *s = context;
-    if (e->kind == FV_EVENT_STEP && e->step == s->at) fv_interrupt();
-    s->notes += e->kind == FV_EVENT_NOTE;
 }
 
 static void interrupt_run(fv_train_setup how, int64_t at) {

@@ -258,24 +258,23 @@ static void set_weights(search *s, const double *weight, int best, double share)
     for (int i = 0; i < s->plan.attempts; i++) s->of[i].weight = (1 - share) * weight[i] + (i == best ? share : 0);
 }
 
-/* The least loss need not be the best metric. Of some weights on the way to the best member the best are kept, so the
- * blend is never worse than that member. */
+/* The least loss need not be the best metric. The first weights on the way to the best member that are no worse than it
+ * are kept: choosing among all of them would mistake luck for merit where few texts decide. */
 static fv_status choose_weights(search *s, const double *weight, fv_evaluation **e) {
     enum { STEPS = 4 };
-    int best, kept = 0;
+    int best;
+    bool worse = true;
     FV_TRY(find_best_member(s, &best));
-    for (int step = 0; step <= STEPS; step++) {
-        fv_evaluation *found;
-        bool better = step == 0;
+    for (int step = 0; step <= STEPS && worse; step++) {
+        fv_evaluation_free(*e);
+        *e = NULL;
         set_weights(s, weight, best, (double)step / STEPS);
-        FV_TRY(score_blend(s, &found));
-        fv_status status = better ? FV_OK : is_better(s, &found->scores, &(*e)->scores, &better);
-        if (better) kept = step;
-        fv_evaluation_free(better ? *e : found);
-        if (better) *e = found;
-        FV_TRY(status);
+        FV_TRY(score_blend(s, e));
+        double blend[2], member[2];
+        FV_TRY(worth_of(s, &(*e)->scores, &blend[0], &blend[1]));
+        FV_TRY(worth_of(s, &s->of[best].scores, &member[0], &member[1]));
+        worse = blend[0] < member[0];
     }
-    set_weights(s, weight, best, (double)kept / STEPS);
     return FV_OK;
 }
 

@@ -15,7 +15,7 @@ enum {
     MOST_EPOCHS = 40,
     ROUNDS = 100 /* passes over the texts until a linear model is fitted */
 };
-#define PRODUCTS 1e9     /* a second, of a feature and a class */
+#define PRODUCTS 1.5e9   /* a second, of a feature and a class */
 #define LEAST_EPOCHS 0.5 /* less is not worth the time */
 
 /* The cheapest first. Weights are drawn to zero more strongly than in the linear model by itself: what a member says

@@ -114,11 +114,11 @@ static void test_no_time(void **state) {
     fv_train_result r;
     heard h;
     fv_train_setup how = quick(NULL);
-    how.model.budget = "0.01s";
+    how.model.budget = "0.001s";
     fv_model_free(train(how, 200, false, &r, &h));
     assert_int_equal(h.tried, 1);
     assert_non_null(strstr(h.notes, "subwords was left out"));
-    assert_non_null(strstr(h.notes, "attention was left out: it does not fit in a budget of 0.01s"));
+    assert_non_null(strstr(h.notes, "attention was left out: it does not fit in a budget of 0.001s"));
 }
 
 static void test_plan_is_counted_not_timed(void **state) {

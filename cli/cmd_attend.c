@@ -187,6 +187,18 @@ static fv_status check_partners(void) {
     return FV_OK;
 }
 
+/* Options that the mechanism has no use for. */
+static fv_status check_effect(const job *j) {
+    const bool gate = j->mechanism->can & FV_CAN_SELF, linear = strcmp(j->mechanism->name, "linear") == 0;
+    if (j->how.scale != 0 && (gate || linear))
+        return cli_fail(FV_USAGE, "--scale with %s\n  expected none: it has no scores to scale\n  found:   %g",
+                        j->mechanism->name, j->how.scale);
+    if (j->call.q_offset != 0 && gate)
+        return cli_fail(FV_USAGE, "--q-offset with %s\n  expected none: it has no positions\n  found:   %lld",
+                        j->mechanism->name, (long long)j->call.q_offset);
+    return FV_OK;
+}
+
 /* Others that mean nothing alone, with something better to try, and pairs that contradict each other. */
 static fv_status check_flags(const job *j) {
     if (o.rows && !o.weights)
@@ -206,7 +218,8 @@ static fv_status check_flags(const job *j) {
         return cli_fail(FV_USAGE,
                         "--q-offset with --causal lower-right\n  which puts the last query at the last key\n"
                         "  try:     --causal upper-left");
-    return attend_check_names(&o, is_name, j, j->mechanism->name);
+    fv_status status = check_effect(j);
+    return status != FV_OK ? status : attend_check_names(&o, is_name, j, j->mechanism->name);
 }
 
 static fv_status load(job *j) {

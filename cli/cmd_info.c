@@ -9,6 +9,7 @@
 #include "corpus_statistics.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static struct options {
@@ -77,9 +78,24 @@ static fv_status show_tensors(void) {
 static void model_options(const fv_model *model, cli_table *table) {
     for (const fv_option *row = fv_model_kind_of(model)->options; row->name; row++) {
         char text[256];
+        if (row->flags & FV_OPTION_LOCAL) continue; /* of a training, not of the model */
         fv_options_print(row, fv_model_options_of(model), text, sizeof text);
         cli_table_text(table, row->name);
         cli_table_text(table, text);
+    }
+}
+
+static void model_members(const fv_model *model, cli_table *table) {
+    for (int i = 0; i < fv_model_member_count(model); i++) {
+        const char *name;
+        double weight;
+        const fv_model *member = fv_model_member(model, i, &name, &weight);
+        char text[512], *key = cli_text("member %s", name);
+        int used = snprintf(text, sizeof text, "weight %.3f, ", weight);
+        fv_model_describe(member, text + used, sizeof text - (size_t)used);
+        cli_table_text(table, key);
+        cli_table_text(table, text);
+        cli_free(key);
     }
 }
 
@@ -114,6 +130,7 @@ static void model_table(const fv_model *model, const char *description) {
         cli_table_text(table, "tokenizer");
         cli_table_text(table, text);
     }
+    model_members(model, table);
     model_options(model, table);
     cli_table_print(table, cli_format_of(cli_global.format), stdout);
     cli_table_free(table);

@@ -32,7 +32,8 @@ static const fv_option rows[] = {
     {"overwrite", FV_OPT_BOOL, AT(overwrite), "false", 0, 0, NULL, "write into a folder that is in use"},
     {"resume", FV_OPT_STRING, AT(resume), NULL, 0, 0, "FOLDER",
      "go on with a run that was stopped; \"last\" is the latest"},
-    {"model", FV_OPT_STRING, AT(model), "transformer", 0, 0, "KIND", "bayes, linear, bag, attention or transformer"},
+    {"model", FV_OPT_STRING, AT(model), "auto", 0, 0, "KIND",
+     "auto, bayes, linear, bag, attention or transformer (the default for numbers, and when an option of it is given)"},
     {0}};
 #undef AT
 
@@ -73,6 +74,22 @@ static bool has_row(const fv_option *list, const char *name) {
     return list->name != NULL;
 }
 
+/* Does a flag say how a network is made or trained? */
+static bool is_of_network(const cli_flag *flag) {
+    const char *name = flag->row->name;
+    if (flag->row->flags & FV_OPTION_BY_GRADIENT) return true;
+    if (flag->group->options == &cli_vectors || flag->group->options == &cli_vectors.options) return true;
+    return flag->group->options == &setup.model && !has_row(fv_model_kind_find("auto")->options, name);
+}
+
+/* Who chooses something about a network wants that network; auto makes its own choices. */
+static void choose_model(void) {
+    if (cli_given("model")) return;
+    if (!fv_task_trains(task_now(), fv_model_kind_find(o.model))) o.model = "transformer";
+    for (size_t i = 0; i < cli_current->count; i++)
+        if (cli_current->flag[i].source != CLI_BUILTIN && is_of_network(&cli_current->flag[i])) o.model = "transformer";
+}
+
 static void kind_defaults(void) {
     const char *task = setup.task.task;
     fv_train_setup_init(&setup, o.model);
@@ -99,6 +116,17 @@ static fv_status not_of_task(const char *flag) {
             used += (size_t)snprintf(tasks + used, sizeof tasks - used, "%s%s", used ? ", " : "", fv_task_at(i)->name);
     return cli_fail(FV_USAGE, "--%s does not apply to --task %s\n  it belongs to: %s", flag, setup.task.task,
                     used ? tasks : "tasks that train a model");
+}
+
+static bool blends(void) { return fv_model_kind_find(o.model)->can & FV_MODEL_BLENDS; }
+
+/* auto sets texts aside itself unless a share is asked for. */
+static void mark_share_of_blend(void) {
+    for (size_t i = 0; blends() && i < cli_current->count; i++) {
+        cli_flag *flag = &cli_current->flag[i];
+        if (flag->group->options == &split && strcmp(flag->row->name, "valid-share") == 0)
+            flag->idle = flag->source == CLI_BUILTIN;
+    }
 }
 
 /* A task that makes a file trains no model. */
@@ -180,9 +208,11 @@ static fv_status resolve(void) {
     const fv_model_kind *kind = status == FV_OK ? fv_model_kind_find(o.model) : NULL;
     if (status != FV_OK) return status;
     if (!kind) return unknown_kind();
+    if (!o.resume) choose_model(), kind = fv_model_kind_find(o.model);
     cli_flags_rebase(cli_current, kind_defaults);
     if (cli_given("split-col") && !cli_given("split")) split.split = "column";
     status = mark_idle(kind);
+    mark_share_of_blend();
     if (status == FV_OK) status = check_shares();
     if (status == FV_OK && task_now()->file) return FV_OK;
     if (status == FV_OK) status = fv_train_setup_check(&setup);
@@ -219,7 +249,8 @@ static fv_status read_parts(parts *p) {
     if (status == FV_OK && o.test) status = cli_train_read(&p->test, o.test, target, &p->all->classes);
     if (status != FV_OK) return status;
     fv_split_options how = split;
-    bool own_valid = !o.valid, own_test = !o.test;
+    bool by_search = blends() && !cli_given("valid-share") && strcmp(split.split, "column") != 0;
+    bool own_valid = !o.valid && !by_search, own_test = !o.test;
     if (!own_valid) how.valid = 0;
     if (!own_test) how.test = 0;
     status = fv_dataset_split(&p->train, own_valid ? &p->valid : NULL, own_test ? &p->test : NULL, p->all, &how);
@@ -293,29 +324,70 @@ static fv_status make_file(const fv_task *task) {
 
 /* ---- training */
 
+/* Of the model auto: what was said about each member when its weight was known. */
+typedef struct member {
+    char name[32];
+    fv_scores scores;
+    double seconds, weight;
+    int64_t parameters;
+} member;
+static struct {
+    member of[16];
+    size_t count;
+} members;
+
+static void keep_member(const fv_event *e) {
+    if (e->weight < 0 || members.count == sizeof members.of / sizeof *members.of) return;
+    member *m = &members.of[members.count++];
+    *m = (member){
+        .scores = e->valid, .seconds = e->member_seconds, .weight = e->weight, .parameters = e->member_parameters};
+    snprintf(m->name, sizeof m->name, "%s", e->member);
+}
+
 typedef struct part_scores {
     const char *part;
     int64_t count;
     fv_scores scores;
 } part_scores;
 
-static void add_scores(cli_table *table, const part_scores *j, const fv_train_result *r) {
-    cli_table_text(table, o.model);
+static void add_row(cli_table *table, const char *model, const part_scores *j, double seconds, int64_t parameters) {
+    cli_table_text(table, model);
     cli_table_text(table, j->part);
     cli_table_number(table, (double)j->count, 0);
     for (int i = 0; i < j->scores.count; i++) cli_table_number(table, j->scores.score[i].value, 4);
-    cli_table_number(table, r->seconds, 1);
-    cli_table_number(table, (double)r->parameters, 0);
+    cli_table_number(table, seconds, 1);
+    cli_table_number(table, (double)parameters, 0);
+}
+
+static void add_scores(cli_table *table, const part_scores *j, const fv_train_result *r) {
+    add_row(table, o.model, j, r->seconds, r->parameters);
+    if (blends()) cli_table_text(table, "");
     cli_table_text(table, o.output);
 }
 
+static void add_members(cli_table *table, const fv_train_result *r) {
+    for (size_t i = 0; i < members.count; i++) {
+        const member *m = &members.of[i];
+        const part_scores scores = {"valid", r->judged, m->scores};
+        char *name = cli_text("%s/%s", o.model, m->name), *folder = cli_text("%s/members/%s", o.output, m->name);
+        add_row(table, name, &scores, m->seconds, m->parameters);
+        cli_table_number(table, m->weight, 3);
+        cli_table_text(table, m->weight > 0 ? folder : "");
+        cli_free(name);
+        cli_free(folder);
+    }
+}
+
 static void print_scores(const part_scores *list, int count, const fv_train_result *result) {
-    const char *columns[6 + FV_MAX_SCORES] = {"model", "part", "texts"};
+    const char *columns[7 + FV_MAX_SCORES] = {"model", "part", "texts"};
     size_t n = 3;
     for (const fv_score *s = task_now()->scores; s->name; s++) columns[n++] = s->name;
-    columns[n++] = "seconds", columns[n++] = "parameters", columns[n++] = "folder";
+    columns[n++] = "seconds", columns[n++] = "parameters";
+    if (blends()) columns[n++] = "weight";
+    columns[n++] = "folder";
     cli_table *table = cli_table_new(columns, n);
     for (int i = 0; i < count; i++) add_scores(table, &list[i], result);
+    if (result->judged) add_members(table, result);
     cli_table_print(table, cli_format_of(cli_global.format), stdout);
     cli_table_free(table);
 }
@@ -335,7 +407,9 @@ static fv_status evaluate_parts(const fv_model *model, const parts *p, const fv_
     part_scores list[2];
     int count = 0;
     fv_status status = FV_OK;
-    if (p->valid && p->valid->texts.count > 0 && result->best.count > 0)
+    if (result->judged > 0)
+        list[count++] = (part_scores){"valid", result->judged, result->best};
+    else if (p->valid && p->valid->texts.count > 0 && result->best.count > 0)
         list[count++] = (part_scores){"valid", p->valid->texts.count, result->best};
     else if (p->valid && p->valid->texts.count > 0)
         status = evaluate(&list[count++], "valid", model, p->valid);
@@ -357,15 +431,20 @@ static void on_event(void *context, const fv_event *event) {
         recorded = write_record(o.output);
         if (recorded != FV_OK) fv_interrupt();
     }
+    if (event->kind == FV_EVENT_MEMBER) keep_member(event);
     cli_train_event(context, event);
 }
 
 static void say_data(const parts *p) {
     char classes[32] = "";
     if (p->train->classes.count > 0) snprintf(classes, sizeof classes, ", %d classes", (int)p->train->classes.count);
-    cli_say("data   %lld texts to train, %lld to validate, %lld to test%s", (long long)p->train->texts.count,
-            (long long)(p->valid ? p->valid->texts.count : 0), (long long)(p->test ? p->test->texts.count : 0),
-            classes);
+    long long test = p->test ? p->test->texts.count : 0, valid = p->valid ? p->valid->texts.count : 0;
+    if (blends() && !valid)
+        cli_say("data   %lld texts to train and to choose by, %lld to test%s", (long long)p->train->texts.count, test,
+                classes);
+    else
+        cli_say("data   %lld texts to train, %lld to validate, %lld to test%s", (long long)p->train->texts.count, valid,
+                test, classes);
 }
 
 static fv_status train(parts *p) {
@@ -412,10 +491,12 @@ const cli_command cmd_train = {
         "keeps the best model in a run folder "
         "and prints how "
         "good it is. The defaults of the model options are those of the chosen --model (shown: transformer); --preset "
-        "chooses all of them.",
+        "chooses all of them. The model auto, the default for classes, trains count-based models and a network with "
+        "attention within --budget, blends them as held-out texts say, and prints a line for each.",
     .examples =
         "fovea train reviews.csv --text-col text --target-col sentiment\n"
         "fovea train -input train.txt -output news -epoch 5 -lr 0.5\n"
+        "fovea train reviews.csv --text-col text --target-col sentiment --budget 5m\n"
         "fovea train data=reviews.tsv model=linear\n"
         "fovea train reviews.csv --task regress --target-col stars\n"
         "fovea train --task vectors texts.txt -o vectors.safetensors\n"

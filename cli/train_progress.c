@@ -51,15 +51,28 @@ static void step(const fv_event *e) {
     cli_progress(line, true);
 }
 
-static void eval(const fv_event *e) {
-    char done[32];
-    grouped(e->step, done, sizeof done);
-    char line[320];
+static void scores(const fv_event *e, char *line, size_t size) {
     size_t used = 0;
-    for (int i = 0; i < e->valid.count && used < sizeof line; i++)
-        used += (size_t)snprintf(line + used, sizeof line - used, "  %s %.3f", e->valid.score[i].name,
-                                 e->valid.score[i].value);
-    cli_say("eval   step %s%s%s", done, used ? line : "", e->best ? "  best so far" : "");
+    *line = 0;
+    for (int i = 0; i < e->valid.count && used < size; i++)
+        used +=
+            (size_t)snprintf(line + used, size - used, "  %s %.3f", e->valid.score[i].name, e->valid.score[i].value);
+}
+
+static void eval(const fv_event *e) {
+    char done[32], line[320];
+    grouped(e->step, done, sizeof done);
+    scores(e, line, sizeof line);
+    cli_say("eval   step %s%s%s", done, line, e->best ? "  best so far" : "");
+}
+
+/* A member of the model auto. Its weight stands in the table of results. */
+static void member(const fv_event *e) {
+    char line[320];
+    if (e->weight >= 0) return;
+    scores(e, line, sizeof line);
+    cli_progress_end();
+    cli_say("try    %-9s%s  in %.1f s", e->member, line, e->member_seconds);
 }
 
 /* "macro-f1" -> "macro_f1" */
@@ -102,6 +115,8 @@ void cli_train_event(void *context, const fv_event *e) {
         step(e);
     else if (e->kind == FV_EVENT_EVAL)
         eval(e);
+    else if (e->kind == FV_EVENT_MEMBER)
+        member(e);
     else if (e->kind == FV_EVENT_NOTE && e->note)
         cli_say("note   %s", e->note);
     else if (e->kind == FV_EVENT_END)

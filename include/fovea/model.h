@@ -26,11 +26,15 @@ typedef struct fv_model fv_model;
 
 /* Every kind reads the fields its own rows name; fv_model_options_init fills them with the defaults of that kind. */
 typedef struct fv_model_options {
-    const char *kind; /* "bayes", "linear", "bag", "attention", "transformer" */
+    const char *kind; /* "bayes", "linear", "bag", "attention", "transformer", "auto" */
+
+    /* auto */
+    const char *budget; /* time for the search, "90s" or "5m" (training only) */
 
     /* count-based kinds */
     double alpha;        /* bayes: pseudo-count added to every word of every class */
     double c;            /* linear: inverse strength of the L2 penalty */
+    double tolerance;    /* linear: largest slope of the objective at which fitting ends (training only) */
     int64_t word_ngrams; /* bayes, linear: longest run of words that is a feature */
     int64_t min_texts;   /* bayes, linear: features of fewer training texts are left out */
     bool sublinear;      /* linear: 1 + log(count) instead of count */
@@ -58,7 +62,8 @@ enum {                             /* what a kind can do */
        FV_MODEL_TAKES_VECTORS = 4, /* understands the option vectors */
        FV_MODEL_RESIDUAL = 8,      /* tokens also pass beside the attention: rollout adds the identity */
        FV_MODEL_FITS_CLASSES = 16, /* kinds that are trained in one go: to classes, */
-       FV_MODEL_FITS_NUMBERS = 32  /* ... to numbers. By gradient any loss can be trained */
+       FV_MODEL_FITS_NUMBERS = 32, /* ... to numbers. By gradient any loss can be trained */
+       FV_MODEL_BLENDS = 64        /* made of models of other kinds */
 };
 
 typedef struct fv_model_kind {
@@ -109,9 +114,15 @@ FV_API fv_target_type fv_model_target(const fv_model *model);
 FV_API int64_t fv_model_outputs(const fv_model *model);    /* numbers it answers a text with */
 FV_API fv_classes fv_model_classes(const fv_model *model); /* none unless the target is a class */
 FV_API const fv_tokenizer *fv_model_tokenizer(const fv_model *model);
-FV_API int64_t fv_model_parameters(const fv_model *model); /* numbers that were learnt */
+FV_API int64_t fv_model_parameters(const fv_model *model); /* numbers that were learnt, of all members */
 FV_API size_t fv_model_tensor_count(const fv_model *model);
 FV_API fv_tensor fv_model_tensor(const fv_model *model, size_t index, const char **name); /* name may be NULL */
+
+/* A model of the kind auto is made of others: the logarithm of its answer is the sum of weight times logarithm of the
+ * answer over its members, made to sum to 1. They stand in FOLDER/members/NAME, each a model folder. 0: other kinds. */
+FV_API int fv_model_member_count(const fv_model *model);
+/* Belongs to the model; NULL outside 0 .. count - 1. name and weight may be NULL. */
+FV_API const fv_model *fv_model_member(const fv_model *model, int index, const char **name, double *weight);
 
 /* "transformer: 1 layer, 8 heads, d_model 128, ..., 16 classes, 6,012,304 parameters". Returns the length it needs. */
 FV_API size_t fv_model_describe(const fv_model *model, char *text, size_t size);
@@ -133,7 +144,8 @@ FV_API fv_status fv_model_predict_encoded(const fv_model *model, const fv_encode
 /* ---- looking inside: one text */
 
 /* What a model did with one text. Fields are read-only. A trace is used by one thread at a time; it keeps a pointer to
- * the model. layers and heads are 0 for kinds without attention. */
+ * the model. layers and heads are 0 for kinds without attention. A blend shows the tokens and the attention of one
+ * member, the first that has attention. */
 typedef struct fv_trace {
     const fv_model *model;
     const char *text;        /* copy; token offsets count its bytes */
@@ -167,6 +179,9 @@ FV_API fv_status fv_trace_weight_gradients(const fv_trace *trace, int64_t layer,
 /* What each token added to that output: gradient times input for neural kinds, the sum of its features'
  * weights for count-based kinds. out: (tokens). */
 FV_API fv_status fv_trace_contributions(const fv_trace *trace, float *out);
+/* Of a blend: what one member adds to it, its weight included, over the tokens of the blend. The members' sum to the
+ * blend's. FV_USAGE: no such member, or no gradients yet. */
+FV_API fv_status fv_trace_member_contributions(const fv_trace *trace, int index, float *out);
 FV_API void fv_trace_free(fv_trace *trace);
 
 #ifdef __cplusplus

@@ -55,7 +55,8 @@ typedef enum fv_event_kind {
     FV_EVENT_EVAL,  /* after the validation texts were judged */
     FV_EVENT_SAVE,  /* a checkpoint is safe on disk */
     FV_EVENT_NOTE,  /* `note` is worth telling: an older checkpoint was used, ... */
-    FV_EVENT_END
+    FV_EVENT_END,
+    FV_EVENT_MEMBER /* model auto: a member was judged; once more when its weight is known */
 } fv_event_kind;
 
 typedef struct fv_event {
@@ -68,6 +69,10 @@ typedef struct fv_event {
     bool best;                                 /* EVAL: better than all before */
     const char *path;                          /* SAVE: the folder; NULL without a run folder */
     const char *note;                          /* NOTE */
+    const char *member;                        /* MEMBER: its name, with its scores in `valid` */
+    double weight;                             /* MEMBER: in the blend; 0: left out, below 0: not known yet */
+    double member_seconds;                     /* MEMBER: all its trainings together */
+    int64_t member_parameters;                 /* MEMBER: 0 when it was left out */
 } fv_event;
 
 /* Called from the thread that trains. */
@@ -107,6 +112,7 @@ typedef struct fv_train_result {
     double seconds;                 /* of this process, evaluations and checkpoints included */
     int64_t best_update;            /* the update whose weights were kept */
     fv_scores best;                 /* of the validation texts; none without them */
+    int64_t judged;                 /* model auto: texts these scores are of, its own held-out ones without `valid` */
     bool stopped_early;
     int64_t parameters;
 } fv_train_result;
@@ -118,6 +124,8 @@ typedef struct fv_train_result {
  *     metrics.jsonl train.log    one line an event
  *     eval.json                  the best evaluation on the validation texts
  *     lock                       held while training
+ * The model auto sets texts aside by itself when `valid` is NULL and learns from them in the end where that is cheap;
+ * texts that are given in `valid` only decide. Its folder has members/NAME, a model folder each, and no last/.
  * FV_INTERRUPTED: fv_interrupt() was called, the state is saved. FV_DIVERGED: the message names the last good state.
  * FV_FAIL: another process trains in the folder. FV_USAGE: the folder already holds a run and resume is not set, or
  * resume with other texts or another network than the run began with (other options, such as learning_rate, may

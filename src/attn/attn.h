@@ -34,6 +34,8 @@ bool fv__attn_wants_backward(const fv_attention_plan *plan);
 fv_status fv__attn_start(fv__run *run, const fv_attention_plan *plan, const fv_attention_call *call,
                          const fv_attention_tensors *x, bool backward);
 fv_status fv__attn_check_call(const fv_attention_call *call);
+/* FV_USAGE when what a caller must give is NULL. */
+fv_status fv__attn_need(const void *pointer, const char *what);
 void *fv__attn_aligned(void *scratch);
 /* The engine of a plan, with scratch as it announced. */
 void fv__attn_engine_run(const fv__run *run, bool backward, void *scratch);

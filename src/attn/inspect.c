@@ -108,6 +108,8 @@ fv_status fv_attention_weights(const fv_attention_plan *plan, const fv_attention
                                const fv_attention_tensors *x, fv_capture capture, int64_t batch, int64_t head,
                                const int64_t *rows, int64_t count, const fv_tensor *weights) {
     fv__run run;
+    FV_TRY(fv__attn_need(plan, "plan"));
+    FV_TRY(fv__attn_need(weights, "tensor for the weights"));
     const fv__mechanism *m = plan->mechanism;
     if (!(m->info.can & FV_CAN_WEIGHTS))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no weights to show", m->info.name);
@@ -159,6 +161,8 @@ static size_t statistics_bytes(const fv_attention_plan *plan, const fv_attention
 
 /* What does not depend on the values of lengths. */
 static fv_status check_wanted(const fv_attention_plan *plan, const fv_attention_statistics *want) {
+    FV_TRY(fv__attn_need(plan, "plan"));
+    FV_TRY(fv__attn_need(want, "what statistics are wanted"));
     if (!(plan->mechanism->info.can & FV_CAN_WEIGHTS))
         return fv__fail(FV_USAGE, "attention: statistics\n  expected a mechanism with weights\n  found:   \"%s\"",
                         plan->mechanism->info.name);

@@ -46,7 +46,9 @@ static fv_status check_empty_rows(const fv_attention_plan *plan) {
 
 fv_status fv_attention_plan_create(fv_attention_plan **out, const fv_attention_options *options,
                                    const fv_attention_tensors *shapes) {
+    FV_TRY(fv__attn_need(out, "place for the plan"));
     *out = NULL;
+    FV_TRY(fv__attn_need(shapes, "tensors"));
     fv_attention_plan *plan = fv__alloc(sizeof *plan);
     if (!plan) return FV_NO_RESOURCES;
     plan->options = options ? *options : standard;
@@ -82,6 +84,7 @@ fv_status fv__plan_child(fv_attention_plan *plan, const fv_attention_options *op
 }
 
 size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward) {
+    if (!plan) return 0;
     size_t bytes = plan->mechanism->engine->scratch(plan, backward);
     if (backward && fv__cast_remakes_out(plan)) {
         const size_t forward = plan->mechanism->engine->scratch(plan, false);
@@ -93,7 +96,7 @@ size_t fv_attention_scratch(const fv_attention_plan *plan, bool backward) {
 
 double fv_attention_flops(const fv_attention_plan *plan, const fv_attention_call *call, bool backward) {
     static const fv_attention_call zeros;
-    if (fv__attn_check_call(call) != FV_OK) return 0;
+    if (!plan || fv__attn_check_call(call) != FV_OK) return 0;
     return plan->mechanism->engine->flops(plan, call ? call : &zeros, backward);
 }
 
@@ -112,6 +115,8 @@ static void add(char *text, size_t size, const char *format, const char *word) {
 }
 
 size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size_t size) {
+    if (size) out[0] = '\0';
+    if (!plan) return 0;
     char text[512] = "", engine[160] = "", bytes[32], more[32];
     plan->mechanism->engine->describe(plan, engine, sizeof engine);
     snprintf(text, sizeof text, "%s: %s, %d thread%s, scratch %s", plan->mechanism->info.name, engine, fv_threads(),
@@ -136,6 +141,8 @@ size_t fv_attention_plan_describe(const fv_attention_plan *plan, char *out, size
 
 fv_status fv_attention_operand_shape(const fv_attention_options *options, const fv_attention_tensors *shapes,
                                      fv_operand operand, fv_tensor *shape) {
+    FV_TRY(fv__attn_need(shapes, "tensors"));
+    FV_TRY(fv__attn_need(shape, "place for the shape"));
     fv_attention_plan plan = {.options = options ? *options : standard};
     const fv_tensor *q = &shapes->t[FV_Q];
     *shape = (fv_tensor){.dtype = q->dtype};

@@ -95,8 +95,46 @@ static fv_status check_tensors(const fv_attention_plan *plan, const fv_attention
     return check_values(plan, x);
 }
 
+fv_status fv__attn_need(const void *pointer, const char *what) {
+    if (pointer) return FV_OK;
+    return fv__fail(FV_USAGE, "attention: %s\n  expected a pointer\n  found:   NULL", what);
+}
+
+/* Elements of a tensor that lie without gaps, in whatever order: from its first to behind its last. */
+static bool dense_range(const fv_tensor *t, const char **from, const char **to) {
+    int64_t span = 1;
+    for (int a = 0; a < t->rank; a++) {
+        if (t->dim[a] < 1 || t->stride[a] < 0) return false;
+        span += (t->dim[a] - 1) * t->stride[a];
+    }
+    *from = t->data, *to = *from + span * (int64_t)fv_dtype_size(t->dtype);
+    return span == fv_tensor_count(t);
+}
+
+/* What a forward writes over what it reads. Tensors with gaps may lie between each other's rows: of those only the same
+ * first element is sure to be shared. */
+static fv_status check_overlap(const fv_attention_tensors *x, fv_operand written) {
+    const fv_tensor *to = &x->t[written];
+    const char *a = NULL, *a_end = NULL, *b, *b_end;
+    const bool dense = to->rank && dense_range(to, &a, &a_end);
+    for (int p = 0; p < FV_OPERANDS && to->rank && fv_tensor_count(to) > 0; p++) {
+        const fv_tensor *from = &x->t[p];
+        if (!from->rank || p == (int)written || fv_operand_is(p, FV_ROLE_RESULT) || fv_tensor_count(from) <= 0)
+            continue;
+        bool shared = from->data == to->data;
+        if (dense && dense_range(from, &b, &b_end)) shared = a < b_end && b < a_end;
+        if (shared)
+            return fv__fail(
+                FV_USAGE, "attention: operand \"%s\"\n  expected memory of its own\n  found:   that of operand \"%s\"",
+                fv_operand_name(written), fv_operand_name((fv_operand)p));
+    }
+    return FV_OK;
+}
+
 fv_status fv__attn_start(fv__run *run, const fv_attention_plan *plan, const fv_attention_call *call,
                          const fv_attention_tensors *x, bool backward) {
+    FV_TRY(fv__attn_need(plan, "plan"));
+    FV_TRY(fv__attn_need(x, "tensors"));
     *run = (fv__run){.plan = plan, .x = x};
     if (call) run->call = *call;
     FV_TRY(fv__attn_check_call(call));
@@ -130,6 +168,8 @@ fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention
                                const fv_attention_tensors *x, void *scratch) {
     fv__run run;
     FV_TRY(fv__attn_start(&run, plan, call, x, false));
+    FV_TRY(check_overlap(x, FV_OUT));
+    FV_TRY(check_overlap(x, FV_LSE));
     FV_TRY(check_scratch(plan, false, scratch));
     dispatch(&run, false, scratch);
     return FV_OK;
@@ -138,6 +178,7 @@ fv_status fv_attention_forward(const fv_attention_plan *plan, const fv_attention
 fv_status fv_attention_backward(const fv_attention_plan *plan, const fv_attention_call *call,
                                 const fv_attention_tensors *x, void *scratch) {
     fv__run run;
+    FV_TRY(fv__attn_need(plan, "plan"));
     if (!(plan->mechanism->info.can & FV_CAN_BACKWARD))
         return fv__fail(FV_USAGE, "attention: mechanism \"%s\" has no backward", plan->mechanism->info.name);
     if (!fv__attn_wants_backward(plan)) /* what only a backward needs was not announced when planning */

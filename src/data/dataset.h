@@ -53,6 +53,9 @@ fv_status fv__dataset_build(fv_dataset **data, fv__store *store, fv__rows *rows,
 /* Of texts and targets, in their order; data may be NULL. */
 uint64_t fv__dataset_hash(const fv_dataset *data, uint64_t hash);
 
+/* fold (texts): 0 .. folds - 1 for each row, classes evenly over folds, equal texts in one. */
+fv_status fv__dataset_folds(int32_t *fold, const fv_dataset *all, int32_t folds, uint64_t seed);
+
 /* FV_BAD_DATA when a text is not UTF-8 or has a NUL byte. */
 fv_status fv__texts_check(fv_texts texts);
 

@@ -5,6 +5,7 @@
  * the rollout); `gradient-attention`, the sum over heads and queries of weight times d output / d weight;
  * `input-gradient`, gradient times input, which for the counting kinds is the exact contribution of each word. */
 #include "explain/render.h"
+#include "model/blend.h"
 #include "task/contract.h"
 
 #include <math.h>
@@ -38,6 +39,11 @@ typedef struct work {
     float *mean;                /* (layers, tokens, tokens) */
     float *sum;                 /* (tokens) */
 } work;
+
+/* Whose tokens and maps are shown: of a blend one of its members. */
+static const fv_model *shown_model(const fv_model *model) {
+    return model->blend ? fv_model_member(model, fv__blend_shown(model), NULL, NULL) : model;
+}
 
 static bool mechanism_has_weights(const char *text) {
     char name[64];
@@ -101,7 +107,7 @@ static fv_status add_tokens(work *w, size_t size) {
 
 static fv_status add_prediction(work *w) {
     const fv_trace *t = w->trace;
-    const fv_model_options *how = fv_model_options_of(t->model);
+    const fv_model_options *how = fv_model_options_of(shown_model(t->model));
     fv_classes names = w->outcome.names;
     for (int32_t c = 0; c < names.count; c++)
         FV_TRY(fv_explanation_add_class(w->e, names.name[c], t->answer[c], t->output[c]));
@@ -173,7 +179,7 @@ static fv_status add_self_map(work *w) {
     int32_t *number = fv__alloc_array((size_t)t->layers, sizeof *number);
     if (!number) return FV_NO_RESOURCES;
     for (int64_t l = 0; l < t->layers; l++) number[l] = (int32_t)l;
-    bool residual = fv_model_kind_of(t->model)->can & FV_MODEL_RESIDUAL;
+    bool residual = fv_model_kind_of(shown_model(t->model))->can & FV_MODEL_RESIDUAL;
     fv_status status = fv__add_combinations(w->e, map, w->mean, number, t->layers, t->heads > 1, residual);
     fv__free(number);
     return status;
@@ -240,11 +246,35 @@ static fv_status add_gradient_attention(work *w, int32_t of_class) {
         0, of_class, true, w->sum);
 }
 
+/* What each member of a blend adds, and what they add together, which comes first. */
+static fv_status add_members(work *w, int32_t of_class) {
+    const fv_model *model = w->trace->model;
+    char caption[64], about[160];
+    FV_TRY(fv_trace_contributions(w->trace, w->sum));
+    FV_TRY(fv_explanation_add_attribution(
+        w->e, "contribution", "Contribution",
+        "what the word adds to the blend's score of the class: the sum over its members", 0, of_class, true, w->sum));
+    for (int i = 0; i < fv_model_member_count(model); i++) {
+        const char *name;
+        double weight;
+        fv_model_member(model, i, &name, &weight);
+        snprintf(caption, sizeof caption, "Contribution of %s", name);
+        snprintf(about, sizeof about, "what the word adds by the member %s, whose weight is %.2f", name, weight);
+        FV_TRY(fv_trace_member_contributions(w->trace, i, w->sum));
+        FV_TRY(fv_explanation_add_attribution(w->e, name, caption, about, 0, of_class, true, w->sum));
+    }
+    return FV_OK;
+}
+
 /* of_class: -1 when there is one output and no class. */
 static fv_status add_gradients(work *w, int32_t of_class) {
     const fv_trace *t = w->trace;
     bool counts = !(fv_model_kind_of(t->model)->can & FV_MODEL_BY_GRADIENT), class = of_class >= 0;
     FV_TRY(fv_trace_backward(w->trace, class ? of_class : 0));
+    if (t->model->blend) {
+        FV_TRY(add_members(w, of_class));
+        return w->has_weights ? add_gradient_attention(w, of_class) : FV_OK;
+    }
     if (w->has_weights) FV_TRY(add_gradient_attention(w, of_class));
     FV_TRY(fv_trace_contributions(t, w->sum));
     if (counts)
@@ -340,8 +370,9 @@ fv_status fv_explain(fv_explanation **out, const fv_model *model, const char *te
     if (status == FV_OK) {
         task->explain(&w.outcome, w.trace);
         w.tokens = w.trace->tokens->count;
-        w.has_weights = w.trace->layers > 0 && mechanism_has_weights(fv_model_options_of(model)->mechanism);
-        const char *pool = fv_model_options_of(model)->pooling;
+        const fv_model_options *shown = fv_model_options_of(shown_model(model));
+        w.has_weights = w.trace->layers > 0 && mechanism_has_weights(shown->mechanism);
+        const char *pool = shown->pooling;
         w.has_pool = w.trace->pooling_weights && pool && strstr(pool, "attention");
         status = create(&w, text, size, options ? options->name : NULL);
     }

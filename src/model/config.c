@@ -6,7 +6,7 @@
  * Options are written under the names of their rows. A key nobody knows is a warning: a newer version may have
  * written it. */
 #include "io/json.h"
-#include "model/model.h"
+#include "model/blend.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -61,13 +61,30 @@ static fv_status write_number(fv__json *json, const fv_model *model) {
     return status;
 }
 
+static fv_status write_members(fv__json *json, const fv__blend *blend) {
+    fv__json *list = fv__json_array();
+    FV_TRY(fv__json_set(json, "members", list)); /* owned by `json` from here on */
+    for (int i = 0; i < blend->count; i++) {
+        fv__json *member = fv__json_object();
+        FV_TRY(fv__json_push(list, member));
+        FV_TRY(fv__json_set(member, "name", fv__json_of_text(blend->member[i].name)));
+        FV_TRY(fv__json_set(member, "weight", fv__json_of_float(blend->member[i].weight)));
+    }
+    return FV_OK;
+}
+
+static fv_status write_sizes(fv__json *json, const fv_model *model) {
+    if (model->kind->blends) return write_members(json, model->blend);
+    FV_TRY(fv__json_set(json, "vocab_size", fv__json_of_int(model->sizes.vocabulary)));
+    return model->kind->fit ? fv__json_set(json, "grams", fv__json_of_int(model->sizes.ngrams)) : FV_OK;
+}
+
 static fv_status fill(fv__json *json, const fv_model *model) {
     FV_TRY(fv__json_set(json, "model_type", fv__json_of_text("fovea")));
     FV_TRY(fv__json_set(json, "format", fv__json_of_int(FORMAT)));
     FV_TRY(fv__json_set(json, "task", fv__json_of_text(model->target.task)));
     FV_TRY(fv__json_set(json, "kind", fv__json_of_text(model->kind->info.name)));
-    FV_TRY(fv__json_set(json, "vocab_size", fv__json_of_int(model->sizes.vocabulary)));
-    if (model->kind->fit) FV_TRY(fv__json_set(json, "grams", fv__json_of_int(model->sizes.ngrams)));
+    FV_TRY(write_sizes(json, model));
     FV_TRY(model->target.type == FV_TARGET_REAL ? write_number(json, model) : write_labels(json, model));
     return write_options(json, model);
 }
@@ -141,7 +158,7 @@ static fv_status read_options(fv__config *config, fv__json_at_file top) {
 
 static void warn_unknown(const fv__json *json, const char *path) {
     static const char *const known[] = {"model_type", "format",  "task",     "kind",          "vocab_size", "grams",
-                                        "id2label",   "options", "label2id", "architectures", "number"};
+                                        "id2label",   "options", "label2id", "architectures", "number",     "members"};
     for (void *i = fv__json_first(json); i; i = fv__json_next(json, i)) {
         bool found = false;
         for (size_t k = 0; k < sizeof known / sizeof *known; k++) found |= strcmp(known[k], fv__json_key(i)) == 0;
@@ -193,7 +210,27 @@ static fv_status read_target(fv__config *config, fv__json_at_file at) {
     return config->target.type == FV_TARGET_REAL ? read_number(config, at) : read_labels(config, at);
 }
 
+static fv_status read_members(fv__config *config, fv__json_at_file top) {
+    fv__json *list;
+    FV_TRY(fv__json_need_array(top, "members", &list));
+    size_t count = fv__json_count(list);
+    if (count < 1 || count > FV__MEMBERS)
+        return fv__fail(FV_BAD_MODEL, "%s: \"members\" of a blend\n  expected 1 to %d\n  found:   %zu", top.where,
+                        FV__MEMBERS, count);
+    for (size_t i = 0; i < count; i++) {
+        fv__json_at_file at = {fv__json_at(list, i), top.where, FV_BAD_MODEL};
+        if (fv__json_kind_of(at.object) != FV_JSON_OBJECT)
+            return fv__fail(FV_BAD_MODEL, "%s: \"members\", number %zu\n  expected an object\n  found:   %s", top.where,
+                            i + 1, fv__json_kind_name(at.object));
+        FV_TRY(fv__json_need_text(at, "name", "", &config->member[i]));
+        FV_TRY(fv__json_need_float(at, "weight", 0, &config->weight[i]));
+    }
+    config->members = (int)count;
+    return FV_OK;
+}
+
 static fv_status read_sizes(fv__config *config, fv__json_at_file at) {
+    if (((const fv__kind *)fv_model_kind_find(config->options.kind))->blends) return read_members(config, at);
     FV_TRY(fv__json_need_int(at, "vocab_size", 0, &config->vocabulary));
     FV_TRY(fv__json_need_int(at, "grams", 0, &config->ngrams));
     if (config->vocabulary < 1 || config->vocabulary > INT32_MAX)

@@ -1,5 +1,6 @@
 /* Texts encoded once: token ids for neural kinds, weighted features for count-based kinds, and the targets as the model
  * numbers them. */
+#include "model/blend.h"
 #include "model/features.h"
 
 #include "data/dataset.h"
@@ -68,7 +69,13 @@ static fv_status encode_numbers(fv_encoded *e, const fv_dataset *data) {
     return FV_OK;
 }
 
-/* ---- both */
+/* ---- all kinds */
+
+static fv_status encode_texts(fv_encoded *e, const fv_model *model, fv_texts texts) {
+    if (model->kind->blends) return fv__blend_encode(e, model, texts);
+    if (model->kind->build) return fv__model_corpus(&e->corpus, model, &(fv_dataset){.texts = texts});
+    return encode_counts(e, model, texts);
+}
 
 fv_status fv_model_encode(fv_encoded **out, const fv_model *model, const fv_dataset *data) {
     *out = NULL;
@@ -78,9 +85,7 @@ fv_status fv_model_encode(fv_encoded **out, const fv_model *model, const fv_data
     fv_status status = FV_OK;
     if (data->label && model->target.type == FV_TARGET_CLASS) status = encode_labels(e, model, data);
     if (data->number && model->target.type == FV_TARGET_REAL) status = encode_numbers(e, data);
-    if (status == FV_OK)
-        status = model->kind->build ? fv__model_corpus(&e->corpus, model, &(fv_dataset){.texts = data->texts})
-                                    : encode_counts(e, model, data->texts);
+    if (status == FV_OK) status = encode_texts(e, model, data->texts);
     if (status == FV_OK)
         *out = e;
     else
@@ -90,6 +95,8 @@ fv_status fv_model_encode(fv_encoded **out, const fv_model *model, const fv_data
 
 void fv_encoded_free(fv_encoded *e) {
     if (!e) return;
+    for (int i = 0; i < e->members; i++) fv_encoded_free(e->member[i]);
+    fv__free(e->member);
     fv_corpus_free(e->corpus);
     if (e->counts) fv__counts_free(e->counts);
     fv__free(e->counts);

@@ -50,6 +50,8 @@ fv_status fv__features_prepare(fv_model *model) {
 void fv__occurrences_free(fv__occurrences *o) {
     fv__free(o->item);
     fv__free(o->term);
+    fv__free(o->bucket);
+    fv__buf_free(&o->word);
     memset(o, 0, sizeof *o);
 }
 
@@ -78,7 +80,7 @@ static bool may_be_gram(const fv_model *model, const fv_tokens *tokens, const in
     return true;
 }
 
-fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const fv_tokens *tokens) {
+fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const fv_tokens *tokens, const char *text) {
     int64_t terms, longest = model->options.word_ngrams + 1;
     FV_TRY(find_terms(out, model, tokens, &terms));
     FV_TRY(FV_GROW(&out->item, &out->item_capacity, (size_t)(terms * longest) + 1));
@@ -94,7 +96,7 @@ fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const f
             if (feature < 0) break;
         }
     }
-    return FV_OK;
+    return fv__letter_buckets(model) ? fv__features_find_letters(out, model, tokens, text) : FV_OK;
 }
 
 /* ---- learning which runs of words there are */
@@ -232,7 +234,7 @@ fv_status fv__features_count(fv__counts *x, const fv_model *model, fv_texts text
     fv_status status = FV_GROW(&x->start, &x->start_capacity, (size_t)texts.count + 1);
     for (int64_t t = 0; status == FV_OK && t < texts.count; t++) {
         status = fv_tokenizer_encode(model->tokenizer, &tokens, texts.text[t], texts.size[t]);
-        if (status == FV_OK) status = fv__features_find(&found, model, &tokens);
+        if (status == FV_OK) status = fv__features_find(&found, model, &tokens, texts.text[t]);
         if (status == FV_OK) status = add_row(x, &found, model->options.sublinear);
         if (status == FV_OK) count_left_out(x, model, &tokens);
     }

@@ -3,7 +3,8 @@
  * Feature f < vocabulary is the token f; feature vocabulary + k is the k-th gram: the feature gram[k][0] followed by
  * the token gram[k][1]. So a run of three words is a run of two words plus one, and one small table describes them all.
  * Only terms count: words of two or more letters, as in scikit-learn's text vectorizers, and characters of scripts that
- * are written without spaces, whose runs are then character n-grams. */
+ * are written without spaces, whose runs are then character n-grams. Behind the grams come 2^ngram-bits buckets of
+ * n-grams of letters, of every word whether it is known or not. */
 #ifndef FV_MODEL_FEATURES_H
 #define FV_MODEL_FEATURES_H
 
@@ -33,14 +34,19 @@ typedef struct fv__occurrences {
     fv__occurrence *item;
     int64_t count;
     int32_t *term; /* scratch: positions of the terms */
-    size_t item_capacity, term_capacity;
+    fv__buf word;  /* scratch: letters of a word */
+    int32_t *bucket;
+    size_t item_capacity, term_capacity, bucket_capacity;
 } fv__occurrences;
 void fv__occurrences_free(fv__occurrences *o);
 
 /* Marks the tokens that count, and the index of grams once model->ngram is filled. */
 fv_status fv__features_prepare(fv_model *model);
-/* Every feature of one encoded text, in reading order. */
-fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const fv_tokens *tokens);
+/* Every feature of one encoded text, runs of words in reading order, then n-grams of letters in theirs. */
+fv_status fv__features_find(fv__occurrences *out, const fv_model *model, const fv_tokens *tokens, const char *text);
+/* The second half of it (letter_features.c). */
+fv_status fv__features_find_letters(fv__occurrences *out, const fv_model *model, const fv_tokens *tokens,
+                                    const char *text);
 /* Finds the runs of up to options.word_ngrams words that occur in at least options.min_texts texts. */
 fv_status fv__features_learn(fv_model *model, fv_texts texts);
 /* Counts of every text, by columns ascending; sublinear counts if the options say so. */
@@ -58,6 +64,11 @@ fv_status fv__count_based_make(fv_model *model);
 enum { FV__SCALE, FV__WEIGHT, FV__BIAS };
 /* 0 for features of fewer than min_texts texts, else 1 or the smoothed inverse document frequency. */
 void fv__features_scale(float *scale, const fv__counts *by_column, int64_t texts, int64_t min_texts, bool inverse);
-static inline int64_t fv__feature_count(const fv_model *model) { return model->sizes.vocabulary + model->sizes.ngrams; }
+static inline int64_t fv__letter_buckets(const fv_model *model) {
+    return model->options.ngrams.ngram_bits > 0 ? INT64_C(1) << model->options.ngrams.ngram_bits : 0;
+}
+static inline int64_t fv__feature_count(const fv_model *model) {
+    return model->sizes.vocabulary + model->sizes.ngrams + fv__letter_buckets(model);
+}
 
 #endif

@@ -4,6 +4,7 @@
  * Objective, over n texts:  mean loss + |W|^2 / (2 c n).  The bias is not penalised. The loss is the cross-entropy of
  * the class, or half the square of what the standardised number is missed by. */
 #include "model/features.h"
+#include "model/network.h"
 #include "optim/lbfgs.h"
 
 #include <math.h>
@@ -94,17 +95,41 @@ static double objective(void *context, double *gradient, const double *w) {
     return value / (double)p->texts + p->penalty * square / 2;
 }
 
-static void keep(fv_model *model, const double *w, int64_t features) {
+/* of: the feature each column of the problem is. */
+static void keep(fv_model *model, const double *w, const int32_t *of, int64_t columns) {
     float *weight = fv_params_get(model->params, FV__WEIGHT).value.data;
     float *bias = fv_params_get(model->params, FV__BIAS).value.data;
-    int64_t outputs = model->sizes.outputs;
+    int64_t outputs = model->sizes.outputs, features = fv__feature_count(model);
     for (int64_t c = 0; c < outputs; c++) {
-        for (int64_t f = 0; f < features; f++) weight[c * features + f] = (float)w[f * outputs + c];
-        bias[c] = (float)w[features * outputs + c];
+        for (int64_t k = 0; k < columns; k++) weight[c * features + of[k]] = (float)w[k * outputs + c];
+        bias[c] = (float)w[columns * outputs + c];
     }
 }
 
-static fv_status learn(fv_model *model, const fv__counts *x, const fv_dataset *train) {
+/* Most buckets of letters are empty or rare; what is not used takes no part. */
+static void number_columns(fv__counts *x, const fv_model *model, int32_t *of) {
+    const float *scale = fv_params_get(model->params, FV__SCALE).value.data;
+    int32_t *column = of + x->columns, columns = 0;
+    bool all = !fv__letter_buckets(model);
+    for (int64_t f = 0; f < x->columns; f++) {
+        column[f] = columns;
+        of[columns] = (int32_t)f;
+        columns += all || scale[f] > 0;
+    }
+    if (all) return;
+    int64_t to = 0, from = 0;
+    for (int64_t row = 0; row < x->rows; row++) {
+        for (; from < x->start[row + 1]; from++)
+            if (scale[x->column[from]] > 0) {
+                x->column[to] = column[x->column[from]];
+                x->value[to++] = x->value[from];
+            }
+        x->start[row + 1] = to;
+    }
+    x->columns = columns;
+}
+
+static fv_status minimize(fv_model *model, const fv__counts *x, const int32_t *of, const fv_dataset *train) {
     fv__counts by_column = {0};
     int64_t features = x->columns, classes = model->sizes.outputs, variables = (features + 1) * classes;
     double *memory = fv__alloc_array((size_t)(variables + x->rows * (classes + 1)), sizeof *memory);
@@ -119,15 +144,24 @@ static fv_status learn(fv_model *model, const fv__counts *x, const fv_dataset *t
                  .penalty = 1 / (model->options.c * (double)x->rows),
                  .residual = memory + variables,
                  .loss = memory + variables + x->rows * classes};
-    fv__lbfgs how = {.n = variables, .history = 6, .max_rounds = 300, .tolerance = 1e-5};
+    fv__lbfgs how = {.n = variables, .history = 6, .max_rounds = 300, .tolerance = model->options.tolerance};
     int rounds = 0;
     fv_status status = fv__counts_transpose(&by_column, x);
     if (status == FV_OK) status = fv__lbfgs_minimize(&how, memory, objective, &p, &rounds);
-    if (status == FV_OK) keep(model, memory, features);
+    if (status == FV_OK) keep(model, memory, of, features);
     if (status == FV_OK)
         fv__log(FV_LOG_DEBUG, "linear: %lld features, %d rounds of L-BFGS", (long long)features, rounds);
     fv__counts_free(&by_column);
     fv__free(memory);
+    return status;
+}
+
+static fv_status learn(fv_model *model, fv__counts *x, const fv_dataset *train) {
+    int32_t *of = fv__alloc_array((size_t)x->columns + 1, 2 * sizeof *of);
+    if (!of) return FV_NO_RESOURCES;
+    number_columns(x, model, of);
+    fv_status status = minimize(model, x, of, train);
+    fv__free(of);
     return status;
 }
 
@@ -167,15 +201,19 @@ static fv_status fit(fv_model *model, const fv_dataset *train) {
 
 static const fv_option options[] = {
     FV__ROW("c", FV_OPT_FLOAT, c, "200", 1e-6, 1e9, NULL, "inverse strength of the L2 penalty"),
+    FV__FLAGGED_ROW("tolerance", FV_OPT_FLOAT, tolerance, "1e-05", 1e-12, 1, NULL,
+                    "largest slope of the objective at which fitting ends", FV_OPTION_LOCAL),
     FV__ROW_WORD_NGRAMS("2"),
     FV__ROW_MIN_TEXTS("2"),
     FV__ROW_SUBLINEAR("true"),
+    FV__ROWS_NGRAMS("0"),
     {0},
 };
 
 const fv__kind fv__kind_linear = {
     .info = {"linear", "TF-IDF of words and pairs, multinomial logistic regression",
              "Joachims, ECML 1998; Genkin et al. 2007", FV_MODEL_FITS_CLASSES | FV_MODEL_FITS_NUMBERS, options},
+    .check = fv__check_ngrams,
     .make = fv__count_based_make,
     .fit = fit,
 };

@@ -2,6 +2,7 @@
 #include "model/model.h"
 #include "grad/graph.h"
 #include "io/tensor_file.h"
+#include "model/blend.h"
 #include "model/features.h"
 
 #include <math.h>
@@ -51,6 +52,7 @@ static fv_status fill(fv_model *model, const fv_model_options *options, const fv
     FV_TRY(fv__options_copy(&model->options, options));
     FV_TRY(copy_target(model, target));
     FV_TRY(fv_params_create(&model->params, FV_F32, model->seed));
+    if (model->kind->blends) return (model->blend = fv__alloc(sizeof *model->blend)) ? FV_OK : FV_NO_RESOURCES;
     fv__params_expect(model->params, weights);
     FV_TRY(model->kind->build ? model->kind->make(model) : make_count_based(model, ngrams, weights));
     fv__params_expect(model->params, NULL);
@@ -67,7 +69,7 @@ static fv_status create(fv_model **out, const fv_model_options *options, const f
     }
     model->kind = (const fv__kind *)fv_model_kind_find(options->kind);
     model->tokenizer = tokenizer;
-    model->sizes.vocabulary = fv_tokenizer_size(tokenizer);
+    model->sizes.vocabulary = tokenizer ? fv_tokenizer_size(tokenizer) : 0;
     model->embed_table = -1;
     model->seed = seed;
     fv_status status = fill(model, options, target, ngrams, weights);
@@ -99,6 +101,7 @@ void fv_model_free(fv_model *model) {
     fv__free(model->ngram);
     fv__free(model->term);
     fv__free(model->network);
+    fv__blend_free(model->blend);
     fv__free(model);
 }
 
@@ -121,21 +124,41 @@ const fv_model_options *fv_model_options_of(const fv_model *model) { return &mod
 const char *fv_model_task_of(const fv_model *model) { return model->target.task; }
 fv_target_type fv_model_target(const fv_model *model) { return model->target.type; }
 int64_t fv_model_outputs(const fv_model *model) { return model->target.outputs; }
-const fv_tokenizer *fv_model_tokenizer(const fv_model *model) { return model->tokenizer; }
+
+const fv_tokenizer *fv_model_tokenizer(const fv_model *model) {
+    int shown = model->blend ? fv__blend_shown(model) : -1;
+    return shown < 0 ? model->tokenizer : model->blend->member[shown].model->tokenizer;
+}
 
 fv_classes fv_model_classes(const fv_model *model) { return model->target.classes; }
 
 static bool has_ngrams(const fv_model *model) { return model->kind->fit && model->sizes.ngrams > 0; }
 
-int64_t fv_model_parameters(const fv_model *model) { return fv_params_elements(model->params, false); }
+int fv_model_member_count(const fv_model *model) { return model->blend ? model->blend->count : 0; }
+
+const fv_model *fv_model_member(const fv_model *model, int index, const char **name, double *weight) {
+    if (index < 0 || index >= fv_model_member_count(model)) return NULL;
+    const fv__member *member = &model->blend->member[index];
+    if (name) *name = member->name;
+    if (weight) *weight = member->weight;
+    return member->model;
+}
+
+int64_t fv_model_parameters(const fv_model *model) {
+    int64_t count = fv_params_elements(model->params, false);
+    for (int i = 0; i < fv_model_member_count(model); i++) count += fv_model_parameters(model->blend->member[i].model);
+    return count;
+}
 
 size_t fv_model_tensor_count(const fv_model *model) {
+    if (model->blend) return model->blend->tensors;
     return (size_t)fv_params_count(model->params) + has_ngrams(model);
 }
 
 fv_tensor fv_model_tensor(const fv_model *model, size_t index, const char **name) {
     const char *unused;
     if (!name) name = &unused;
+    if (model->blend) return fv__blend_tensor(model, index, name);
     if (index < (size_t)fv_params_count(model->params)) {
         fv_param param = fv_params_get(model->params, (int)index);
         *name = param.name;
@@ -146,16 +169,23 @@ fv_tensor fv_model_tensor(const fv_model *model, size_t index, const char **name
     return fv_tensor_2d(model->ngram, FV_I32, model->sizes.ngrams, 2);
 }
 
-size_t fv_model_describe(const fv_model *model, char *text, size_t size) {
-    fv__buf line = {0};
+/* What is particular to this model: its options, or its members with their weights. */
+static void describe_parts(fv__buf *line, const fv_model *model) {
     char value[128];
-    fv__buf_printf(&line, "%s: ", model->kind->info.name);
     for (const fv_option *row = model->kind->info.options; row->name; row++) {
         if (row->flags & FV_OPTION_LOCAL) continue;
         fv_options_print(row, &model->options, value, sizeof value);
-        fv__buf_printf(&line, "%s %s, ", row->name, value);
+        fv__buf_printf(line, "%s %s, ", row->name, value);
     }
-    fv__buf_printf(&line, "%d tokens, ", (int)model->sizes.vocabulary);
+    for (int i = 0; i < fv_model_member_count(model); i++)
+        fv__buf_printf(line, "%s %.2f, ", model->blend->member[i].name, model->blend->member[i].weight);
+    if (!model->blend) fv__buf_printf(line, "%d tokens, ", (int)model->sizes.vocabulary);
+}
+
+size_t fv_model_describe(const fv_model *model, char *text, size_t size) {
+    fv__buf line = {0};
+    fv__buf_printf(&line, "%s: ", model->kind->info.name);
+    describe_parts(&line, model);
     if (model->target.type == FV_TARGET_CLASS) fv__buf_printf(&line, "%d classes, ", (int)model->target.classes.count);
     fv__buf_printf(&line, "%lld parameters", (long long)fv_model_parameters(model));
     size_t length = line.failed ? 0 : line.size;

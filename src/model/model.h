@@ -1,8 +1,9 @@
 /* The contract between the rest of the library and a kind of model (one file per kind, one row in list.def).
  *
- * Kinds come in two sorts. Count-based kinds turn a text into counted features and are fitted in one go (`fit`).
+ * Kinds come in three sorts. Count-based kinds turn a text into counted features and are fitted in one go (`fit`).
  * Neural kinds build a graph of fovea/grad.h for a packed batch (`build`) and are trained step by step by src/train.
- * Both keep what they learnt as named parameters, so saving, loading and checking are the same for all. */
+ * Both keep what they learnt as named parameters, so saving, loading and checking are the same for all. Kinds that
+ * blend (blend.h) have no parameters of their own but members of the other two sorts. */
 #ifndef FV_MODEL_MODEL_H
 #define FV_MODEL_MODEL_H
 
@@ -46,6 +47,8 @@ typedef struct fv__nodes {
     fv_node *output;          /* (N, outputs) */
 } fv__nodes;
 
+enum { FV__MEMBERS = 16 }; /* of a blend, at most */
+
 typedef struct fv__kind fv__kind;
 struct fv__kind {
     fv_model_kind info; /* public row; first, so a pointer to it is a pointer to this */
@@ -53,6 +56,7 @@ struct fv__kind {
     fv_status (*make)(fv_model *model);                  /* adds the parameters of model->sizes */
     /* count-based kinds */
     fv_status (*fit)(fv_model *model, const fv_dataset *train);
+    bool blends;      /* made of other models, see blend.h */
     bool mean_pooled; /* neural kinds: every token has the same share in the pooled vector */
     /* neural kinds */
     void (*build)(fv__run *run, const fv_batch *batch, fv__nodes *nodes);
@@ -66,11 +70,12 @@ struct fv_model {
     fv__sizes sizes;
     uint64_t seed;
     fv_params *params;
-    int32_t *ngram;       /* (sizes.ngrams, 2) count-based kinds: feature that is the prefix, token that follows */
-    fv__map *ngram_index; /* the same, to look up */
-    uint8_t *term;        /* (vocabulary) count-based kinds: which tokens are counted, a fv__term */
-    void *network;        /* neural kinds: whatever the kind's own file keeps, see fv__network_new */
-    int embed_table;      /* neural kinds: the parameter that word vectors start, -1 if absent */
+    int32_t *ngram;          /* (sizes.ngrams, 2) count-based kinds: feature that is the prefix, token that follows */
+    fv__map *ngram_index;    /* the same, to look up */
+    uint8_t *term;           /* (vocabulary) count-based kinds: which tokens are counted, a fv__term */
+    struct fv__blend *blend; /* kinds that blend: the members */
+    void *network;           /* neural kinds: whatever the kind's own file keeps, see fv__network_new */
+    int embed_table;         /* neural kinds: the parameter that word vectors start, -1 if absent */
 };
 
 /* A model with initial parameters. Takes the tokenizer (frees it on failure as well); copies the rest. Count-based
@@ -101,7 +106,12 @@ struct fv_encoded {
     double *number;            /* (count) NULL: no numbers */
     fv_corpus *corpus;         /* neural kinds */
     struct fv__counts *counts; /* count-based kinds: weighted features */
+    fv_encoded **member;       /* kinds that blend: the texts as each member reads them, without targets */
+    int members;
 };
+
+/* As fv_model_load, but refuses a kind that blends: members have no members. */
+fv_status fv__model_load_member(fv_model **model, const char *folder);
 
 fv_status fv__run_create(fv__run *run, const fv_model *model);
 void fv__run_free(fv__run *run);
@@ -112,6 +122,9 @@ typedef struct fv__config {
     fv_model_options options; /* strings belong to `json` */
     fv__target target;        /* so do the names */
     int64_t vocabulary, ngrams;
+    int members; /* of kinds that blend */
+    const char *member[FV__MEMBERS];
+    double weight[FV__MEMBERS];
     struct json_t *json;
 } fv__config;
 fv_status fv__config_read(fv__config *config, const char *path);

@@ -1,6 +1,7 @@
 /* Prediction. Each text runs through the model on its own, many texts side by side on the threads: so its answer
  * cannot depend on its neighbours or on how many threads there are. */
 #include "data/dataset.h"
+#include "model/blend.h"
 #include "model/features.h"
 #include "model/network.h"
 
@@ -93,6 +94,7 @@ static fv_status run_network(const fv_model *model, const fv_corpus *corpus, flo
 fv_status fv_model_predict_encoded(const fv_model *model, const fv_encoded *encoded, float *answer) {
     if (fv_interrupted()) return fv__fail(FV_INTERRUPTED, "interrupted while predicting");
     if (encoded->count == 0) return FV_OK;
+    if (model->kind->blends) return fv__blend_predict(model, encoded, answer);
     if (model->kind->build)
         FV_TRY(run_network(model, encoded->corpus, answer));
     else
@@ -103,7 +105,7 @@ fv_status fv_model_predict_encoded(const fv_model *model, const fv_encoded *enco
 static fv_status predict_chunk(const fv_model *model, fv_texts texts, float *answer) {
     fv_encoded *encoded;
     fv_dataset data = {.texts = texts};
-    if (model->kind->build) FV_TRY(fv__texts_check(texts));
+    if (!model->kind->fit) FV_TRY(fv__texts_check(texts));
     FV_TRY(fv_model_encode(&encoded, model, &data));
     fv_status status = fv_model_predict_encoded(model, encoded, answer);
     fv_encoded_free(encoded);

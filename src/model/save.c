@@ -1,8 +1,8 @@
 /* A model folder: config.json, model.safetensors, tokenizer.json. Loading trusts nothing: every size, name, shape
  * and number is checked before the model is handed out. */
 #include "io/tensor_file.h"
+#include "model/blend.h"
 #include "model/features.h"
-#include "model/model.h"
 
 #include <string.h>
 
@@ -34,6 +34,7 @@ static fv_status write_part(const fv_model *model, const char *folder, const cha
 /* The weights come last: a folder that has new weights has everything that belongs to them. */
 fv_status fv_model_save(const fv_model *model, const char *folder) {
     FV_TRY(fv__make_dirs(folder));
+    if (model->kind->blends) return fv__blend_save(model, folder);
     FV_TRY(write_part(model, folder, "config.json", fv__config_write));
     FV_TRY(write_part(model, folder, "tokenizer.json", write_tokenizer));
     return write_part(model, folder, "model.safetensors", write_tensors);
@@ -115,6 +116,18 @@ static fv_status load_with(fv_model **out, const char *folder, const fv__config 
     return status;
 }
 
+static fv_status load_blend(fv_model **out, const char *folder, const fv__config *config) {
+    fv_model *model;
+    fv_status status = fv__model_create(&model, &config->options, &config->target, NULL, 0, 0);
+    if (status != FV_OK) return status;
+    status = fv__blend_load(model, config, folder);
+    if (status == FV_OK)
+        *out = model;
+    else
+        fv_model_free(model);
+    return status;
+}
+
 static fv_status open_weights(fv_tensor_file **file, const char *folder) {
     char *path;
     FV_TRY(fv__path_join(&path, folder, "model.safetensors"));
@@ -123,9 +136,16 @@ static fv_status open_weights(fv_tensor_file **file, const char *folder) {
     return status;
 }
 
-fv_status fv_model_load(fv_model **model, const char *folder) {
-    fv__config config;
+static fv_status load_weights(fv_model **model, const char *folder, const fv__config *config) {
     fv_tensor_file *file;
+    FV_TRY(open_weights(&file, folder));
+    fv_status status = load_with(model, folder, config, file);
+    fv_tensor_file_close(file);
+    return status;
+}
+
+static fv_status load(fv_model **model, const char *folder, bool may_blend) {
+    fv__config config;
     char *path;
     *model = NULL;
     if (!fv__path_is_dir(folder))
@@ -137,11 +157,17 @@ fv_status fv_model_load(fv_model **model, const char *folder) {
     fv_status status = fv__config_read(&config, path);
     fv__free(path);
     if (status != FV_OK) return status;
-    status = open_weights(&file, folder);
-    if (status == FV_OK) {
-        status = load_with(model, folder, &config, file);
-        fv_tensor_file_close(file);
-    }
+    if (!config.members)
+        status = load_weights(model, folder, &config);
+    else if (may_blend)
+        status = load_blend(model, folder, &config);
+    else
+        status = fv__fail(FV_BAD_MODEL, "%s: a blend within a blend\n  expected a model of another kind\n  found:   %s",
+                          folder, config.options.kind);
     fv__config_free(&config);
     return status;
 }
+
+fv_status fv_model_load(fv_model **model, const char *folder) { return load(model, folder, true); }
+
+fv_status fv__model_load_member(fv_model **model, const char *folder) { return load(model, folder, false); }

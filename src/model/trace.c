@@ -1,28 +1,9 @@
 /* Traces: one text through a model with everything kept, for looking and explaining. Attention weights are
  * recomputed from the fused kernels' log-sum-exp, and only those that are asked for. */
+#include "model/trace.h"
 #include "data/dataset.h"
-#include "model/features.h"
-#include "model/network.h"
 
 #include <string.h>
-
-typedef struct fv__trace fv__trace;
-struct fv__trace {
-    fv_trace open;    /* first: what the caller sees */
-    fv_tokens tokens; /* its arrays are in token_memory */
-    int32_t *token_memory;
-    char *text;
-    float *output, *pooling_weights; /* output: (2, outputs) outputs and answers */
-    int64_t target;                  /* -1: no gradients yet */
-    /* neural kinds */
-    fv__run run;
-    fv_corpus *corpus;
-    fv_batches *batches;
-    fv__nodes nodes;
-    /* count-based kinds */
-    fv__occurrences found;
-    fv__counts features; /* the one row */
-};
 
 /* ---- neural kinds */
 
@@ -72,7 +53,7 @@ static fv_status keep_tokens(fv__trace *t, const fv_tokens *all) {
 static fv_status read_text(fv__trace *t, const fv_model *model, const char *text, size_t size) {
     fv_tokens all = {0};
     fv_status status = fv_tokenizer_encode(model->tokenizer, &all, text, size);
-    if (status == FV_OK && model->kind->fit) status = fv__features_find(&t->found, model, &all);
+    if (status == FV_OK && model->kind->fit) status = fv__features_find(&t->found, model, &all, text);
     if (status == FV_OK) status = keep_tokens(t, &all);
     fv_tokens_free(&all);
     return status;
@@ -80,7 +61,7 @@ static fv_status read_text(fv__trace *t, const fv_model *model, const char *text
 
 /* ---- both */
 
-static fv_status keep_outputs(fv__trace *t, const float *output) {
+fv_status fv__trace_keep_outputs(fv__trace *t, const float *output) {
     int64_t outputs = t->open.outputs;
     t->output = fv__alloc_array((size_t)outputs, 2 * sizeof *t->output);
     if (!t->output) return FV_NO_RESOURCES;
@@ -120,7 +101,7 @@ static fv_status trace_network(fv__trace *t, const fv_model *model, fv_texts one
     FV_TRY(read_text(t, model, one.text[0], one.size[0]));
     FV_TRY(forward(t));
     fv_tensor output = fv_node_value(t->nodes.output);
-    FV_TRY(keep_outputs(t, output.data));
+    FV_TRY(fv__trace_keep_outputs(t, output.data));
     FV_TRY(keep_pool(t));
     if (!(model->kind->info.can & FV_MODEL_HAS_ATTENTION)) return FV_OK;
     t->open.layers = fv_graph_attention_count(t->run.graph);
@@ -136,9 +117,15 @@ static fv_status trace_counts(fv__trace *t, const fv_model *model, fv_texts one)
     if (!output) return FV_NO_RESOURCES;
     fv__features_score(output, &t->features, fv_params_get(model->params, FV__WEIGHT).value.data,
                        fv_params_get(model->params, FV__BIAS).value.data, model->target.outputs);
-    fv_status status = keep_outputs(t, output);
+    fv_status status = fv__trace_keep_outputs(t, output);
     fv__free(output);
     return status;
+}
+
+static fv_status trace_text(fv__trace *t, const fv_model *model, size_t size) {
+    fv_texts one = {1, (const char *const *)&t->text, &size};
+    if (model->kind->blends) return fv__trace_blend(t, t->text, size);
+    return model->kind->build ? trace_network(t, model, one) : trace_counts(t, model, one);
 }
 
 fv_status fv_model_trace(fv_trace **out, const fv_model *model, const char *text, size_t size) {
@@ -152,8 +139,7 @@ fv_status fv_model_trace(fv_trace **out, const fv_model *model, const char *text
     if (status == FV_OK) {
         memcpy(t->text, text, size);
         t->open.text = t->text;
-        fv_texts one = {1, (const char *const *)&t->text, &size};
-        status = model->kind->build ? trace_network(t, model, one) : trace_counts(t, model, one);
+        status = trace_text(t, model, size);
     }
     if (status == FV_OK)
         *out = &t->open;
@@ -165,6 +151,7 @@ fv_status fv_model_trace(fv_trace **out, const fv_model *model, const char *text
 void fv_trace_free(fv_trace *trace) {
     if (!trace) return;
     fv__trace *t = trace->store;
+    for (int i = 0; i < t->members; i++) fv_trace_free(t->member[i]);
     fv__run_free(&t->run);
     fv_batches_free(t->batches);
     fv_corpus_free(t->corpus);
@@ -190,7 +177,7 @@ static fv_status find_record(const fv_trace *trace, int64_t layer, int64_t head,
         if (rows[i] < 0 || rows[i] >= tokens)
             return fv__fail(FV_USAGE, "trace: row\n  expected 0 to %lld\n  found:   %lld", (long long)tokens - 1,
                             (long long)rows[i]);
-    return fv_graph_attention(trace->store->run.graph, (int)layer, record);
+    return fv_graph_attention(fv__trace_shown(trace)->store->run.graph, (int)layer, record);
 }
 
 fv_status fv_trace_weights(const fv_trace *trace, fv_capture capture, int64_t layer, int64_t head, const int64_t *rows,
@@ -230,6 +217,7 @@ fv_status fv_trace_backward(fv_trace *trace, int64_t index) {
     if (index < 0 || index >= trace->outputs)
         return fv__fail(FV_USAGE, "trace: output\n  expected 0 to %lld\n  found:   %lld", (long long)trace->outputs - 1,
                         (long long)index);
+    if (t->members) FV_TRY(fv__trace_blend_backward(t, index));
     if (trace->model->kind->build) {
         FV_TRY(forward(t)); /* a graph goes backward once */
         fv_node *chosen = fv_op_sum(t->run.graph, fv_op_slice(t->run.graph, t->nodes.output, 1, index, 1));
@@ -294,6 +282,7 @@ static fv_status counting_contributions(const fv__trace *t, float *out) {
 fv_status fv_trace_contributions(const fv_trace *trace, float *out) {
     const fv__trace *t = trace->store;
     if (t->target < 0) return fv__fail(FV_USAGE, "no gradients yet\n  try:     fv_trace_backward first");
+    if (t->members) return fv__trace_blend_contributions(t, out);
     if (trace->model->kind->fit) return counting_contributions(t, out);
     network_contributions(t, out);
     return FV_OK;

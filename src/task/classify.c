@@ -337,6 +337,7 @@ const fv__task fv__task_classify = {
     .prepare = prepare,
     .loss = loss,
     .evaluate = evaluate,
+    .blend = fv__blend_classes,
     .details = details,
     .answer = answer,
     .explain = explain,

@@ -33,6 +33,10 @@ struct fv__task {
                      double *weight);
     /* Fills scores (and metrics) from the answers to encoded texts with targets; count is set and above 0. */
     fv_status (*evaluate)(fv_evaluation *e, const fv_model *model, const fv_encoded *encoded, const float *answer);
+    /* weight (members): how much each of some models counts in a blend (fovea/model.h), from their answers (count,
+     * outputs) to texts with targets; 0: not at all. NULL: models of this task are not blended. */
+    fv_status (*blend)(double *weight, const fv_encoded *targets, const float *const *answer, int members,
+                       int32_t outputs);
     /* What an evaluation says besides count and scores; may be NULL. */
     fv_status (*details)(fv__json *into, const fv_evaluation *e, const fv_model *model);
     /* Appends one answer, see fv_answer_line. */
@@ -49,6 +53,12 @@ fv_status fv__task_need(const fv__task **task, const fv_model *model);
 fv_status fv__task_options_check(const fv_task_options *options, const char *kind);
 /* All scores of a task, 0. */
 void fv__scores_init(fv_scores *scores, const fv_task *task);
+/* How good these answers to encoded texts are; the model says what they mean. */
+fv_status fv__evaluate_answers(fv_evaluation **evaluation, const fv_model *model, const fv_encoded *encoded,
+                               const float *answer);
+/* The blend of classifiers: least cross-entropy, see blend_weights.c. */
+fv_status fv__blend_classes(double *weight, const fv_encoded *targets, const float *const *answer, int members,
+                            int32_t outputs);
 /* Count, scores by their names in JSON, and the task's details. */
 fv_status fv__evaluation_fill(fv__json *object, const fv_evaluation *evaluation, const fv_model *model);
 /* "macro-f1" -> "valid_macro_f1" with the prefix "valid_". Returns `key`. */

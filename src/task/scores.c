@@ -38,23 +38,32 @@ char *fv__score_key(char key[64], const char *prefix, const char *name) {
 
 /* ---- evaluations */
 
-fv_status fv_evaluate_encoded(fv_evaluation **out, const fv_model *model, const fv_encoded *encoded) {
+fv_status fv__evaluate_answers(fv_evaluation **out, const fv_model *model, const fv_encoded *encoded,
+                               const float *answer) {
     const fv__task *task;
     *out = NULL;
     FV_TRY(fv__task_need(&task, model));
     fv_evaluation *e = fv__alloc(sizeof *e);
-    float *answer = fv__alloc_array((size_t)encoded->count, (size_t)model->target.outputs * sizeof *answer);
-    fv_status status = e && answer ? fv_model_predict_encoded(model, encoded, answer) : FV_NO_RESOURCES;
-    if (status == FV_OK) {
-        e->count = encoded->count;
-        fv__scores_init(&e->scores, &task->info);
-        status = task->evaluate(e, model, encoded, answer);
-    }
-    fv__free(answer);
+    if (!e) return FV_NO_RESOURCES;
+    e->count = encoded->count;
+    fv__scores_init(&e->scores, &task->info);
+    fv_status status = task->evaluate(e, model, encoded, answer);
     if (status == FV_OK)
         *out = e;
     else
         fv_evaluation_free(e);
+    return status;
+}
+
+fv_status fv_evaluate_encoded(fv_evaluation **out, const fv_model *model, const fv_encoded *encoded) {
+    const fv__task *task;
+    *out = NULL;
+    FV_TRY(fv__task_need(&task, model));
+    float *answer = fv__alloc_array((size_t)encoded->count, (size_t)model->target.outputs * sizeof *answer);
+    if (!answer) return FV_NO_RESOURCES;
+    fv_status status = fv_model_predict_encoded(model, encoded, answer);
+    if (status == FV_OK) status = fv__evaluate_answers(out, model, encoded, answer);
+    fv__free(answer);
     return status;
 }
 

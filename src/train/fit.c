@@ -1,6 +1,7 @@
 /* fv_train: from texts to a model. Makes tokenizer and model, then leaves the learning to the kind (count-based kinds)
  * or to the loop (neural kinds). What is learnt and how it is judged is the task's. */
-#include "train/train.h"
+#include "model/blend.h"
+#include "train/search.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +10,13 @@
 
 static fv_status check_folder(const fv_train_setup *setup) {
     const char *folder = setup->folder;
+    const fv_model_kind *kind = fv_model_kind_find(setup->model.kind);
     if (setup->resume && !folder) return fv__fail(FV_USAGE, "resume\n  expected a run folder\n  found:   none");
+    if (setup->resume && (kind->can & FV_MODEL_BLENDS))
+        return fv__fail(FV_USAGE,
+                        "%s: a search is not resumed, it takes the time of its budget\n  expected a run of "
+                        "one network\n  found:   model %s\n  try:     the same command with --overwrite",
+                        folder, kind->name);
     if (folder && !setup->resume && !setup->overwrite && fv_train_can_resume(folder))
         return fv__fail(FV_USAGE, "%s: already holds a run\n  try:     --resume %s   or another folder", folder,
                         folder);
@@ -55,6 +62,7 @@ static fv_status write_start(const fv_model *model, const char *folder) {
 
 /* What an earlier run wrote and this one may not write again. Files of other names are not ours. */
 static fv_status clear_run(const char *folder) {
+    FV_TRY(fv__blend_clear(folder));
     static const char *const names[] = {"model.safetensors", "config.json",        "tokenizer.json",
                                         "eval.json",         "last/a.safetensors", "last/b.safetensors"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -70,7 +78,7 @@ fv_status fv__train_begin(const fv_model *model, const fv_train_setup *setup, fv
     if (!setup->folder || setup->resume) return FV_OK;
     if (setup->overwrite) FV_TRY(clear_run(setup->folder));
     FV_TRY(fv__run_log_cut(run_log, 0));
-    return write_start(model, setup->folder);
+    return model->kind->blends ? FV_OK : write_start(model, setup->folder);
 }
 
 /* ---- count-based kinds: one go */
@@ -106,7 +114,8 @@ static fv_status train_at_once(fv_model *model, fv_train_result *r, const fv_dat
 /* ---- all kinds */
 
 static fv_status train_model(fv_model **out, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
-                             const fv_train_setup *setup, const fv_vectors *vectors, fv__run_log *run_log) {
+                             const fv_train_setup *setup, const fv_vectors *vectors, fv__run_log *run_log,
+                             fv__limits *limits) {
     const fv__task *task = (const fv__task *)fv_task_find(setup->task.task);
     fv__target target = {.task = task->info.name};
     fv_tokenizer *tokenizer;
@@ -118,7 +127,7 @@ static fv_status train_model(fv_model **out, fv_train_result *result, const fv_d
     fv_status status = FV_OK;
     if (vectors && !setup->resume) status = fv__model_fill_vectors(model, vectors);
     if (status == FV_OK)
-        status = by_gradient ? fv__train_by_gradient(model, result, train, valid, setup, run_log)
+        status = by_gradient ? fv__train_by_gradient(model, result, train, valid, setup, run_log, limits)
                              : train_at_once(model, result, train, valid, setup, run_log);
     if (status == FV_OK)
         *out = model;
@@ -142,21 +151,35 @@ static fv_status find_vectors(const fv_vectors **vectors, fv_vectors **own, cons
     return FV_OK;
 }
 
-fv_status fv_train(fv_model **model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
-                   const fv_train_setup *setup) {
-    fv_train_result unused;
+static fv_status train_kind(fv_model **model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
+                            const fv_train_setup *setup, fv__run_log *run_log, fv__limits *limits) {
     const fv_vectors *vectors;
     fv_vectors *own;
+    FV_TRY(find_vectors(&vectors, &own, setup));
+    fv_status status = train_model(model, result, train, valid, setup, vectors, run_log, limits);
+    fv_vectors_free(own);
+    return status;
+}
+
+fv_status fv__train(fv_model **model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
+                    const fv_train_setup *setup, fv__limits *limits) {
+    fv_train_result unused;
     fv__run_log run_log;
     *model = NULL;
     FV_TRY(fv_train_setup_check(setup));
     if (valid && valid->texts.count == 0) valid = NULL;
     FV_TRY(((const fv__task *)fv_task_find(setup->task.task))->check(train, valid));
     FV_TRY(check_folder(setup));
-    FV_TRY(find_vectors(&vectors, &own, setup));
-    fv_status status = fv__run_log_open(&run_log, setup->folder);
-    if (status == FV_OK) status = train_model(model, result ? result : &unused, train, valid, setup, vectors, &run_log);
+    bool blends = fv_model_kind_find(setup->model.kind)->can & FV_MODEL_BLENDS;
+    if (!result) result = &unused;
+    FV_TRY(fv__run_log_open(&run_log, setup->folder));
+    fv_status status = blends ? fv__train_blend(model, result, train, valid, setup, &run_log)
+                              : train_kind(model, result, train, valid, setup, &run_log, limits);
     fv__run_log_close(&run_log);
-    fv_vectors_free(own);
     return status;
+}
+
+fv_status fv_train(fv_model **model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
+                   const fv_train_setup *setup) {
+    return fv__train(model, result, train, valid, setup, NULL);
 }

@@ -20,6 +20,7 @@ typedef struct trainer {
     const fv_train_setup *setup;
     const fv_train_options *how;
     fv__run_log *run_log;
+    fv__limits *limits; /* NULL: none */
     fv__json *fingerprint;
     fv_corpus *corpus;
     fv_batches *batches;
@@ -256,10 +257,16 @@ static fv_status update(trainer *t) {
 
 /* ---- the turns */
 
+static bool too_late(const trainer *t) {
+    if (!t->limits || fv__now() < t->limits->deadline) return false;
+    return t->limits->reached = true;
+}
+
 static bool finished(const trainer *t) {
     if (t->how->early_stopping > 0 && t->state.bad >= t->how->early_stopping) return true;
-    if (t->total) return t->state.updates >= t->total;
-    return fv__progress_in(&t->state.now, t->until.unit) >= t->until.amount;
+    if (t->total ? t->state.updates >= t->total : fv__progress_in(&t->state.now, t->until.unit) >= t->until.amount)
+        return true;
+    return too_late(t);
 }
 
 static fv_status run_turns(trainer *t) {
@@ -459,13 +466,15 @@ static fv_status run(trainer *t, const fv_dataset *train, fv_train_result *resul
 }
 
 fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train,
-                                const fv_dataset *valid, const fv_train_setup *setup, fv__run_log *run_log) {
+                                const fv_dataset *valid, const fv_train_setup *setup, fv__run_log *run_log,
+                                fv__limits *limits) {
     trainer t = {.model = model,
                  .task = (const fv__task *)fv_task_of(model),
                  .valid = valid && valid->texts.count > 0 ? valid : NULL,
                  .setup = setup,
                  .how = &setup->train,
                  .run_log = run_log,
+                 .limits = limits,
                  .saved = -1,
                  .slot = -1,
                  .started = fv__now()};

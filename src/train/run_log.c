@@ -69,8 +69,19 @@ static fv_status fill_eval(fv__json *o, const fv_event *e) {
     return fv__json_set(o, "best", fv__json_of_bool(e->best));
 }
 
+static fv_status fill_member(fv__json *o, const fv_event *e) {
+    char key[64];
+    FV_TRY(fv__json_set(o, "member", fv__json_of_text(e->member)));
+    if (e->weight >= 0) FV_TRY(fv__json_set(o, "weight", fv__json_of_float(e->weight)));
+    FV_TRY(fv__json_set(o, "member_seconds", fv__json_of_float(e->member_seconds)));
+    for (int i = 0; i < e->valid.count; i++)
+        FV_TRY(fv__json_set(o, fv__score_key(key, "valid_", e->valid.score[i].name),
+                            fv__json_of_float(e->valid.score[i].value)));
+    return FV_OK;
+}
+
 static const char *name_of(fv_event_kind kind) {
-    static const char *const names[] = {"start", "train", "eval", "save", "note", "end"};
+    static const char *const names[] = {"start", "train", "eval", "save", "note", "end", "member"};
     return names[kind];
 }
 
@@ -82,6 +93,7 @@ static fv_status fill(fv__json *o, const fv_event *e) {
     FV_TRY(fv__json_set(o, "seconds", fv__json_of_float(e->seconds)));
     if (e->kind == FV_EVENT_STEP) return fill_step(o, e);
     if (e->kind == FV_EVENT_EVAL) return fill_eval(o, e);
+    if (e->kind == FV_EVENT_MEMBER) return fill_member(o, e);
     return e->note ? fv__json_set(o, "note", fv__json_of_text(e->note)) : FV_OK;
 }
 
@@ -107,9 +119,11 @@ static fv_status write_log(const fv__run_log *run_log, const fv_event *e) {
     if (e->kind == FV_EVENT_STEP)
         fv__buf_printf(&line, "  loss %.4f  lr %.3g  gnorm %.3f  %.0f tok/s", e->loss, e->learning_rate,
                        e->gradient_norm, e->tokens_per_second);
-    for (int i = 0; e->kind == FV_EVENT_EVAL && i < e->valid.count; i++)
+    if (e->kind == FV_EVENT_MEMBER) fv__buf_printf(&line, "  %s", e->member);
+    for (int i = 0; i < e->valid.count; i++)
         fv__buf_printf(&line, "  %s %.4f", e->valid.score[i].name, e->valid.score[i].value);
     if (e->kind == FV_EVENT_EVAL && e->best) fv__buf_text(&line, "  best so far");
+    if (e->kind == FV_EVENT_MEMBER && e->weight >= 0) fv__buf_printf(&line, "  weight %.3f", e->weight);
     if (e->note) fv__buf_printf(&line, "  %s", e->note);
     fv_status status = fv__buf_status(&line);
     if (status == FV_OK) status = fv__append_line(run_log->log, line.data);

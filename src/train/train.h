@@ -74,6 +74,17 @@ fv_status fv__run_log_cut(const fv__run_log *run_log, int64_t bytes);   /* forge
 fv_status fv__run_log_evaluation(const fv__run_log *run_log, const fv_model *model, const fv_evaluation *evaluation,
                                  int64_t update);
 
+/* ---- training inside a training (fit.c) */
+
+/* A training that is a part of another ends early when the clock says so. */
+typedef struct fv__limits {
+    double deadline; /* fv__now() */
+    bool reached;    /* it ended early */
+} fv__limits;
+/* As fv_train; limits may be NULL. */
+fv_status fv__train(fv_model **model, fv_train_result *result, const fv_dataset *train, const fv_dataset *valid,
+                    const fv_train_setup *setup, fv__limits *limits);
+
 /* ---- the loop (loop.c) */
 
 /* Makes the run folder that of this run: nothing of an earlier one is touched before everything was read, checked
@@ -81,6 +92,7 @@ fv_status fv__run_log_evaluation(const fv__run_log *run_log, const fv_model *mod
 fv_status fv__train_begin(const fv_model *model, const fv_train_setup *setup, fv__run_log *run_log);
 /* Trains a model that has its initial weights; on return it has the best ones. */
 fv_status fv__train_by_gradient(fv_model *model, fv_train_result *result, const fv_dataset *train,
-                                const fv_dataset *valid, const fv_train_setup *setup, fv__run_log *run_log);
+                                const fv_dataset *valid, const fv_train_setup *setup, fv__run_log *run_log,
+                                fv__limits *limits);
 
 #endif

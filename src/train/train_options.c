@@ -126,12 +126,21 @@ static fv_status check_duration(const char *name, const char *text) {
     return fv__duration_parse(&unused, name, text ? text : "");
 }
 
+static fv_status check_budget(const char *text) {
+    fv__duration budget;
+    if (fv__duration_parse(&budget, "budget", text) == FV_OK && budget.unit == FV_UNIT_SECONDS) return FV_OK;
+    return fv__fail(FV_USAGE,
+                    "budget: not a time\n  expected a number above zero and a unit: 90s, 5m, 1h\n  found:   \"%s\"",
+                    text);
+}
+
 fv_status fv_train_setup_check(const fv_train_setup *setup) {
     const fv_train_options *how = &setup->train;
     FV_TRY(fv_model_options_check(&setup->model));
     FV_TRY(fv__task_options_check(&setup->task, setup->model.kind));
     for (const fv_option *row = rows; row->name; row++) FV_TRY(fv__option_check(row, how));
     if (how->until) FV_TRY(check_duration("until", how->until));
+    if (setup->model.budget) FV_TRY(check_budget(setup->model.budget));
     FV_TRY(check_duration("log-every", how->log_every));
     FV_TRY(check_duration("eval-every", how->eval_every));
     return check_duration("save-every", how->save_every);

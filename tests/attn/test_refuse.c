@@ -131,6 +131,52 @@ static void gradients_nobody_planned(void **state) {
     fv_attention_plan_free(plan);
 }
 
+/* Where a pointer is needed NULL is refused; sizes of nothing are 0. */
+static void null_pointers(void **state) {
+    (void)state;
+    fv_attention_tensors x = tensors(FV_F32);
+    fv_attention_statistics want = FV_ATTENTION_STATISTICS_DEFAULT;
+    fv_tensor shape = fv_tensor_2d(out, FV_F32, L, L);
+    fv_attention_plan *plan;
+    char text[8] = "text";
+    assert_int_equal(fv_attention_plan_create(&plan, NULL, &x), FV_OK);
+    const fv_status found[] = {
+        fv_attention(NULL, NULL, NULL),
+        fv_attention_plan_create(NULL, NULL, &x),
+        fv_attention_plan_create(&(fv_attention_plan *){NULL}, NULL, NULL),
+        fv_attention_forward(NULL, NULL, &x, out),
+        fv_attention_forward(plan, NULL, NULL, out),
+        fv_attention_backward(NULL, NULL, &x, out),
+        fv_attention_reference(NULL, NULL, &x),
+        fv_attention_reference(plan, NULL, NULL),
+        fv_attention_weights(NULL, NULL, &x, FV_CAPTURE_RAW, 0, 0, NULL, 0, &shape),
+        fv_attention_weights(plan, NULL, NULL, FV_CAPTURE_RAW, 0, 0, NULL, 0, &shape),
+        fv_attention_weights(plan, NULL, &x, FV_CAPTURE_RAW, 0, 0, NULL, 0, NULL),
+        fv_attention_operand_shape(NULL, NULL, FV_LSE, &shape),
+        fv_attention_operand_shape(NULL, &x, FV_LSE, NULL),
+        fv_attention_statistics_compute(NULL, NULL, &x, &want, out),
+        fv_attention_statistics_compute(plan, NULL, &x, NULL, out),
+    };
+    for (size_t i = 0; i < sizeof found / sizeof *found; i++) assert_int_equal(found[i], FV_USAGE);
+    assert_int_equal(fv_attention_scratch(NULL, true), 0);
+    assert_int_equal(fv_attention_statistics_scratch(NULL, &want), 0);
+    assert_true(fv_attention_flops(NULL, NULL, false) == 0);
+    assert_true(fv_attention_plan_describe(NULL, text, sizeof text) == 0 && !*text);
+    fv_attention_plan_free(plan), fv_attention_plan_free(NULL);
+}
+
+/* out over an input, from its first element or from the middle; between its rows is a place of its own. */
+static void out_over_inputs(void **state) {
+    (void)state;
+    static float both[4 * L * D];
+    fv_attention_tensors x = tensors(FV_F32);
+    x.t[FV_OUT].data = x.t[FV_V].data = both;
+    refused(fv_attention(NULL, NULL, &x), "operand \"out\""), refused(fv_attention(NULL, NULL, &x), "operand \"v\"");
+    x.t[FV_OUT].data = both + L * D / 2, refused(fv_attention(NULL, NULL, &x), "operand \"v\"");
+    x.t[FV_OUT].data = both + D, x.t[FV_OUT].stride[2] = x.t[FV_V].stride[2] = 2 * D;
+    assert_int_equal(fv_attention(NULL, NULL, &x), FV_OK);
+}
+
 static void positions_without_data(void **state) {
     (void)state;
     fv_tensor x = fv_bhld(q, FV_F32, 1, 1, L, D);
@@ -282,6 +328,8 @@ int main(void) {
         cmocka_unit_test(sizes_that_wrap),
         cmocka_unit_test(statistics_that_wrap),
         cmocka_unit_test(softcap_caps_or_is_refused),
+        cmocka_unit_test(null_pointers),
+        cmocka_unit_test(out_over_inputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -591,3 +591,13 @@ do npy q.npy '<f4' '(1, 1, 2, 4)' 32; npy v.npy '<f4' '(1, 1, 2, 4)' 32; at=$(($
 do fovea attend q.npy q.npy v.npy --dropout 1 --do v.npy --format tsv -q | cut -f 1-4
 out out	f32[1,1,2,4]	0.000000	0.000000
 out dv	f32[1,1,2,4]	0.000000	0.000000
+
+case a scale where there are no scores
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy q.npy q.npy --attention linear --scale 0.5
+exit 2
+err fovea: error: --scale with linear
+
+case positions where there are none
+do npy q.npy '<f4' '(1, 1, 2, 4)' 32; fovea attend q.npy --attention eca --q-offset 3
+exit 2
+err fovea: error: --q-offset with eca

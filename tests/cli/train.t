@@ -346,3 +346,67 @@ nofile runs/news-2
 case a folder with files of others is no run that never began
 do cp "$FIX/train.txt" news.txt; mkdir -p runs/news; printf 'model: bag\n' > runs/news/config.yaml; touch runs/news/notes.txt; fovea train news.txt --model bag --epochs 1 -q > /dev/null
 file runs/news-2/model.safetensors
+
+case auto is the default for classes: members, their weights, one folder
+do fovea train "$FIX/train.txt" -o a --budget 1s -q --format tsv > t.tsv; cut -f 1,2 t.tsv; head -n 1 t.tsv | tr '\t' '\n' | grep -x weight
+do echo 'goal team' | fovea predict a; fovea check a | cut -c 1-12; fovea eval a "$FIX/train.txt" | head -n 1; fovea info a | grep -c '^member '
+out auto	valid
+out auto/bayes	valid
+out auto/linear	valid
+out weight
+out~ sport
+out a: ok, auto:
+file a/config.json
+file a/eval.json
+file a/members
+
+case auto explains with every member
+do fovea train "$FIX/train.txt" -o a --budget 1s -q > /dev/null; fovea explain a 'goal team vote' --format tsv | head -n 1
+do fovea explain a 'goal team vote' -o a.html -o a.png && grep -c 'Contribution of' a.html
+out~ contribution
+out 1
+file a.png
+
+case auto says what decides
+do fovea train "$FIX/train.txt" -o a --budget 1s 2>&1 >/dev/null | grep -E '^try ' | cut -c 1-12
+out try    bayes
+out try    linea
+
+case auto is not resumed
+do fovea train "$FIX/train.txt" -o a --budget 1s -q > /dev/null; fovea train --resume a
+exit 2
+err fovea: error: a: a search is not resumed, it takes the time of its budget
+err~ try:     the same command with --overwrite
+
+case auto makes its own choices
+do fovea train "$FIX/train.txt" --model auto --epochs 3
+exit 2
+err fovea: error: --epochs does not apply to --model auto
+err   it belongs to: bag, attention, transformer
+
+case a budget is a time
+do fovea train "$FIX/train.txt" --budget 5e
+exit 2
+err fovea: error: budget: not a time
+err   expected a number above zero and a unit: 90s, 5m, 1h
+
+case who says something about a network gets one
+do fovea train "$FIX/train.txt" --epochs 3 --dump-config | grep model:; FOVEA_LAYERS=1 fovea train "$FIX/train.txt" --dump-config | grep model:
+do fovea train "$FIX/train.txt" --dump-config | grep -E '^(model|budget|epochs|d-model|valid-share|seed):'
+out model: transformer
+out model: auto
+out budget: 60s
+out seed: 1
+not valid-share:
+
+case a saved configuration of auto trains the same
+do fovea train "$FIX/train.txt" -o a --budget 1s -q > /dev/null; fovea train -c a/config.yaml -o b -q > /dev/null; cmp a/config.json b/config.json && echo same
+out same
+
+case auto and a given part to choose by
+do fovea train "$FIX/train.txt" --valid "$FIX/train.txt" -o a --budget 1s 2>&1 >/dev/null | grep -c 'members are chosen by the [0-9]* validation texts'
+out 1
+
+case numbers are learnt by a network
+do printf 'label\ttext\n1\ta b\n2\tb c\n3\tc d\n4\td e\n' > n.tsv; fovea train n.tsv --task regress --dump-config | grep model:
+out model: transformer

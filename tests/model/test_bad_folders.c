@@ -77,7 +77,7 @@ static void test_config_values(void **state) {
     expect("%s/config.json: unknown pooling\n  expected mean|max|cls|attention|mean+attention\n  found:   best");
     config("\"kind\": \"transformer\"", "\"kind\": \"transformr\"");
     expect(
-        "%s/config.json: unknown model\n  expected one of: bayes, linear, bag, attention, transformer\n"
+        "%s/config.json: unknown model\n  expected one of: bayes, linear, bag, attention, transformer, auto\n"
         "  found:   \"transformr\"\n  try:     transformer");
     config("\"format\": 1", "\"format\": 7");
     expect("%s/config.json: unknown format\n  expected \"format\": 1\n  found:   7");

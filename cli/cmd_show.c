@@ -116,7 +116,7 @@ static fv_status add_sequence(fv_explanation *e, const char *caption, const word
 static fv_status add_map(fv_explanation *e, const char *name, const char *caption, const cli_weights *w,
                          const words *of_query, const words *of_key) {
     bool same = w->queries == w->keys && of_query == of_key;
-    int query, key;
+    int query = 0, key = 0;
     char *id = cli_text(e->maps ? "map-%d" : same ? "self" : "cross", e->maps + 1);
     fv_status status = check_words(of_query, "queries", w->queries, name);
     if (status == FV_OK) status = check_words(of_key, "keys", w->keys, name);

@@ -22,6 +22,5 @@ const char *cli_operand_name(const fv_mechanism *mechanism, int operand) {
     const fv_mechanism_operand *own = mechanism ? fv_mechanism_own(mechanism, (fv_operand)operand) : NULL;
     if (own) return own->name;
     if (!*fv_operand_info((fv_operand)operand)->shape && fv_operand_is((fv_operand)operand, FV_ROLE_PARAM)) return NULL;
-    if (operand == FV_CU_Q || operand == FV_CU_K) return operand == FV_CU_Q ? "cu_seqlens_q" : "cu_seqlens_k";
     return fv_operand_name((fv_operand)operand);
 }

@@ -173,9 +173,9 @@ static fv_status check_shapes(const fv_attention_plan *plan) {
                         "attention: mechanism \"%s\", kv heads\n  expected as many as heads, %lld\n  found:   %lld",
                         m->name, (long long)plan->heads, (long long)plan->kv_heads);
     if (present(&plan->shape[FV_CU_K]) && !plan->packed)
-        return fv__fail(
-            FV_USAGE,
-            "attention: packed sequences\n  expected operand \"cu_q\" with \"cu_k\"\n  found:   only \"cu_k\"");
+        return fv__fail(FV_USAGE,
+                        "attention: packed sequences\n  expected operand \"cu_seqlens_q\" with \"cu_seqlens_k\"\n"
+                        "  found:   only \"cu_seqlens_k\"");
     for (int p = 0; p < FV_OPERANDS; p++) FV_TRY(check_operand(plan, p));
     return FV_OK;
 }
@@ -188,9 +188,10 @@ static fv_status check_packed(const fv_attention_plan *plan) {
     if (plan->batch != 1) return wrong_shape(plan, FV_Q, &plan->shape[FV_Q], "batch 1 with cu_seqlens");
     if (present(&plan->shape[FV_KV_LEN]))
         return fv__fail(FV_USAGE,
-                        "attention: lengths of the sequences\n  expected \"kv_len\" or \"cu_q\"\n  found:   both");
+                        "attention: lengths of the sequences\n  expected \"kv_len\" or \"cu_seqlens_q\"\n"
+                        "  found:   both");
     if (!present(&plan->shape[FV_CU_K]) && plan->q_len != plan->k_len)
-        return fv__fail(FV_USAGE, "attention: packed keys of another length than the queries need \"cu_k\"");
+        return fv__fail(FV_USAGE, "attention: packed keys of another length than the queries need \"cu_seqlens_k\"");
     return FV_OK;
 }
 

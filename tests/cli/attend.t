@@ -342,7 +342,7 @@ case benchmark of tensors from a file whose sequences end too early
 do st t.safetensors '{"q":{"dtype":"F32","shape":[1,4,6,8],"data_offsets":[0,768]},"k":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[768,1152]},"v":{"dtype":"F32","shape":[1,2,6,8],"data_offsets":[1152,1536]},"cu_seqlens_q":{"dtype":"I32","shape":[2],"data_offsets":[1536,1544]}}' 1544
 do fovea bench attention --in t.safetensors
 exit 2
-err~ operand "cu_q", last element
+err~ operand "cu_seqlens_q", last element
 
 case benchmark of tensors from a file that lacks one
 do npy q.npy '<f4' '(1, 2, 5, 8)' 320; fovea bench attention --in q.npy

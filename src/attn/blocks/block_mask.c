@@ -17,7 +17,7 @@ static fv_block_kind kind_of(int32_t tile) {
     return tile >= 0 ? FV_BLOCK_PARTIAL : tile == FV__TILE_FULL ? FV_BLOCK_FULL : FV_BLOCK_EMPTY;
 }
 
-fv_block_info fv_block_mask_info(const fv_block_mask *mask) { return mask->info; }
+fv_block_info fv_block_mask_info(const fv_block_mask *mask) { return mask ? mask->info : (fv_block_info){0}; }
 
 bool fv_block_mask_visible(const fv_block_mask *m, int64_t batch, int64_t head, int64_t i, int64_t j) {
     return word_of(m, plane_of(m, batch, head), i, j / FV_BLOCK_KEYS) >> (j % FV_BLOCK_KEYS) & 1;

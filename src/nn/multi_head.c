@@ -170,8 +170,8 @@ static fv_status check_memory(const multi_head *l, const fv_flow *flow) {
 /* Keys and values of the memory, for x to attend to. */
 static void read_memory(const multi_head *l, fv_graph *g, const fv_flow *flow, const fv_sequences *memory, fv__qkv *x) {
     fv_node *kv = fv_layer_apply(l->memory, g, flow->memory, memory);
-    x->k = heads_at(l, g, kv, 0, l->kv_heads, memory, NULL);
-    x->v = fv_op_heads(g, kv, l->kv_heads * l->head, l->kv_heads, l->head);
+    x->k = fv__unit_rows(l, g, FV_K, heads_at(l, g, kv, 0, l->kv_heads, memory, NULL));
+    x->v = fv__unit_rows(l, g, FV_V, fv_op_heads(g, kv, l->kv_heads * l->head, l->kv_heads, l->head));
 }
 
 /* Reads the memory of sequences that have none in the cache yet. */
@@ -203,7 +203,9 @@ static fv_node *cross_attention(const multi_head *l, fv_graph *g, const fv_flow 
     int32_t cu[2], memory_cu[2];
     fv_sequences s = sequences_of(flow->sequences, flow->x, cu);
     fv_node *q = fv_layer_forward(l->query, g, flow);
-    fv__qkv x = {.q = heads_at(l, g, q, 0, l->heads, &s, flow->position), .q_rows = &s, .causal = l->options.causal};
+    fv__qkv x = {.q = fv__unit_rows(l, g, FV_Q, heads_at(l, g, q, 0, l->heads, &s, flow->position)),
+                 .q_rows = &s,
+                 .causal = l->options.causal};
     if (flow->caches) return cached_cross(l, g, flow, &x);
     fv_status status = check_memory(l, flow);
     if (status != FV_OK) return fv_graph_failed(g, status);

@@ -13,4 +13,4 @@ const fv__simd_f32 fv__simd_neon = {
 #include "simd/kernels.def"
 #include "simd/kernels_tile.def"
 #include "simd/kernels_decode.def"
-    .width = VL, .isa = FV_ISA_NEON};
+    .width = VL, .tile = {.lanes = 32, .block_q = 128, .block_k = 128, .side = 64}, .isa = FV_ISA_NEON};

@@ -13,7 +13,7 @@ static const fv__simd_f32 table_f32 = {
 #include "simd/kernels.def"
 #include "simd/kernels_tile.def"
 #include "simd/kernels_decode.def"
-    .width = VL, .isa = FV_ISA_SCALAR};
+    .width = VL, .tile = {.lanes = 32, .block_q = 128, .block_k = 128, .side = 64}, .isa = FV_ISA_SCALAR};
 #undef R
 #undef K
 #undef FV_REAL_IS_DOUBLE
@@ -25,6 +25,6 @@ static const fv__simd_f32 table_f32 = {
 static const fv__simd_f64 table_f64 = {
 #include "simd/kernels.def"
 #include "simd/kernels_tile.def"
-    .width = VL, .isa = FV_ISA_SCALAR};
+    .width = VL, .tile = {.lanes = 32, .block_q = 128, .block_k = 128, .side = 64}, .isa = FV_ISA_SCALAR};
 
 const fv__simd_tables fv__simd_scalar = {&table_f32, &table_f64};

@@ -33,6 +33,16 @@ typedef struct fv__drop {
  * long sums grow with the root of a block, not of the whole. */
 typedef enum fv__gemm_mode { FV_GEMM_OVERWRITE, FV_GEMM_CONTINUE, FV_GEMM_ACCUMULATE } fv__gemm_mode;
 
+/* Tiles of attention that go with an instruction set: its registers hold `lanes` scores of a few keys, its near caches a
+ * step. Tables hold them beside the kernels they fit; nothing else knows a number. */
+typedef struct fv__tile_sizes {
+    int64_t lanes;   /* queries of a forward tile, as wide as FV_KEYS_QUERIES at most */
+    int64_t block_q; /* queries of a forward task, a multiple of lanes */
+    int64_t block_k; /* keys of a forward step, a multiple of 64 */
+    int64_t side;    /* queries and keys of a backward tile */
+} fv__tile_sizes;
+enum { FV_TILE_MOST_LANES = 32, FV_TILE_MOST_BLOCK = 128, FV_TILE_MOST_TILES = 4, FV_TILE_MOST_SIDE = 64 };
+
 /* 0 <= rate < 1. */
 fv__drop fv__drop_of(double rate, uint64_t seed, uint64_t stream);
 bool fv__drop_keeps(const fv__drop *drop, uint64_t element); /* of an array: plain code, for tests and references */
@@ -46,6 +56,7 @@ typedef struct fv__simd_f32 {
 #include "simd/kernels_tile.def"
 #include "simd/kernels_decode.def"
     int64_t width; /* elements of a vector: tiles have a multiple of it as columns */
+    fv__tile_sizes tile;
     fv__isa isa;
 } fv__simd_f32;
 #undef R
@@ -54,6 +65,7 @@ typedef struct fv__simd_f64 {
 #include "simd/kernels.def"
 #include "simd/kernels_tile.def"
     int64_t width;
+    fv__tile_sizes tile;
     fv__isa isa;
 } fv__simd_f64;
 #undef R

@@ -355,6 +355,9 @@ static void refusals(void **state) {
     refused("multi-head", "d-model=6 heads=2 positions=rope", "even");
     refused("multi-head", "d-model=8 heads=2 mechanism=softmax:k=3", "no parameters");
     refused("block", "d-model=10 heads=4", "encoder.attention");
+    refused("cross-attention", "d-model=8 heads=2 mechanism=gla",
+            "\"log_decay\", which this layer does not make of a memory");
+    refused("cross-attention", "d-model=8 heads=2 mechanism=deltanet", "\"beta\", which");
     fv_params *params;
     fv_layer *layer;
     assert_int_equal(fv_params_create(&params, FV_F32, 5), FV_OK);

@@ -537,14 +537,31 @@ static void check_stays(const fv__simd_f32 *k) {
 }
 static void stays_test(void **state) { (void)state, every_table(check_stays); }
 
+/* Tiles of attention fit what is laid out for the largest, and the vectors of their instruction set. */
+static void check_tile(const fv__tile_sizes *t, int64_t width) {
+    assert_true(t->lanes > 0 && t->lanes <= FV_TILE_MOST_LANES && t->lanes % (2 * width) == 0);
+    assert_true(t->block_q % t->lanes == 0 && t->block_q / t->lanes <= FV_TILE_MOST_TILES);
+    assert_true(t->block_q <= FV_TILE_MOST_BLOCK && t->block_k <= FV_TILE_MOST_BLOCK && t->block_k % 64 == 0);
+    assert_true(t->side <= FV_TILE_MOST_SIDE && t->side % 64 == 0);
+}
+
+static void tile_sizes(void **state) {
+    (void)state;
+    for (int isa = 0; isa < FV_ISAS; isa++) {
+        const fv__simd_f32 *table = fv__simd_f32_of((fv__isa)isa);
+        if (table) check_tile(&table->tile, table->width);
+    }
+    check_tile(&fv__simd_f64_now()->tile, fv__simd_f64_now()->width);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accuracy_test), cmocka_unit_test(sweep_test),  cmocka_unit_test(weights_test),
-        cmocka_unit_test(special_test),  cmocka_unit_test(bounds_test), cmocka_unit_test(rows_test),
-        cmocka_unit_test(slopes_test),   cmocka_unit_test(norms_test),  cmocka_unit_test(adamw_test),
-        cmocka_unit_test(dropout_test),  cmocka_unit_test(rate_test),   cmocka_unit_test(halves_test),
-        cmocka_unit_test(products_test), cmocka_unit_test(masked_test), cmocka_unit_test(turning_test),
-        cmocka_unit_test(online_test),   cmocka_unit_test(stays_test),
+        cmocka_unit_test(tile_sizes),   cmocka_unit_test(accuracy_test), cmocka_unit_test(sweep_test),
+        cmocka_unit_test(weights_test), cmocka_unit_test(special_test),  cmocka_unit_test(bounds_test),
+        cmocka_unit_test(rows_test),    cmocka_unit_test(slopes_test),   cmocka_unit_test(norms_test),
+        cmocka_unit_test(adamw_test),   cmocka_unit_test(dropout_test),  cmocka_unit_test(rate_test),
+        cmocka_unit_test(halves_test),  cmocka_unit_test(products_test), cmocka_unit_test(masked_test),
+        cmocka_unit_test(turning_test), cmocka_unit_test(online_test),   cmocka_unit_test(stays_test),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,7 +40,7 @@ fv__statistics_partition fv__statistics_partition_of(const fv_attention_plan *pl
 fv__statistics_worker fv__statistics_worker_of(const fv_attention_plan *plan, const fv__statistics_partition *p,
                                                void *memory) {
     const size_t e = plan->dtype == FV_F64 ? 8 : 4;
-    const int64_t side = FV_TILE_SIDE;
+    const int64_t side = fv__tile_sizes_of(plan).side;
     const fv__tile_partition tile = fv__tile_partition_of(plan, false);
     fv__regions all = {memory, 0};
     fv__statistics_worker m = {0};

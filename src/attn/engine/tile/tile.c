@@ -5,6 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+fv__tile_sizes fv__tile_sizes_of(const fv_attention_plan *plan) {
+    return plan->dtype == FV_F64 ? fv__simd_f64_now()->tile : fv__simd_f32_now()->tile;
+}
+
 static const fv__tile_kernels *kernels_of(const fv_attention_plan *plan) {
     return plan->dtype == FV_F64 ? &fv__tile_kernels_f64 : &fv__tile_kernels_f32;
 }
@@ -59,8 +63,9 @@ static bool patterned(const fv_attention_plan *plan) { return plan->options.bloc
 /* The largest chunk keeps its four tiles near 768 KiB of f32, in the second level cache: packing is paid per chunk, so
  * few are better. */
 static int64_t largest_chunk(const fv_attention_plan *plan) {
-    const int64_t width = plan->d_qk + plan->d_v, most = width ? 98304 / width / FV_TILE_SIDE * FV_TILE_SIDE : 0;
-    return most > 768 ? 768 : most < FV_TILE_SIDE ? FV_TILE_SIDE : most;
+    const int64_t side = fv__tile_sizes_of(plan).side, width = plan->d_qk + plan->d_v;
+    const int64_t most = width ? 98304 / width / side * side : 0;
+    return most > 768 ? 768 : most < side ? side : most;
 }
 
 /* Chunks of a sequence of so many rows; many of them in an even number, for two threads. */
@@ -70,7 +75,7 @@ static int64_t chunks_of(const fv_attention_plan *plan, int64_t rows) {
 }
 
 int64_t fv__tile_chunk(const fv_attention_plan *plan, int64_t rows) {
-    const int64_t chunks = chunks_of(plan, rows), side = FV_TILE_SIDE;
+    const int64_t chunks = chunks_of(plan, rows), side = fv__tile_sizes_of(plan).side;
     return chunks < 1 ? side : ((rows + chunks - 1) / chunks + side - 1) / side * side;
 }
 
@@ -108,12 +113,14 @@ static size_t worker_bytes(const fv__tile_partition *p, bool backward, size_t el
 #include "attn/engine/tile/tile_backward_regions.def"
 #undef REGION
     *norms_bytes = forward_bytes + tile_bytes;
-    return backward ? backward_bytes + *norms_bytes : forward_bytes + FV_TILE_BLOCK_Q / FV_TILE_LANES * tile_bytes;
+    return backward ? backward_bytes + *norms_bytes
+                    : forward_bytes + (size_t)(p->sizes.block_q / p->sizes.lanes) * tile_bytes;
 }
 
 static fv__tile_partition facts_of(const fv_attention_plan *plan) {
     const bool biased = fv__score_any(plan, FV_SCORE_IS_BIAS) || fv__score_any(plan, FV_SCORE_IS_TERM);
-    return (fv__tile_partition){.chunk = largest_chunk(plan),
+    return (fv__tile_partition){.sizes = fv__tile_sizes_of(plan),
+                                .chunk = largest_chunk(plan),
                                 .keys_bytes = fv__tile_keys_bytes(plan),
                                 .shared_bytes = (size_t)(plan->sequences + 8) / 8 * 64,
                                 .d = plan->d_qk,
@@ -132,7 +139,8 @@ fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool bac
     fv__tile_partition partition = facts_of(plan);
     if (!backward) {
         partition.group =
-            group_of(plan, fv__attn_times(pieces(plan, plan->q_len, FV_TILE_BLOCK_Q), plan->heads), FV_TILE_BLOCK_Q);
+            group_of(plan, fv__attn_times(pieces(plan, plan->q_len, partition.sizes.block_q), plan->heads),
+                     partition.sizes.block_q);
         partition.worker_bytes = worker_bytes(&partition, false, e, &partition.norms_bytes);
         partition.shared_bytes += partition.keys_bytes;
         return partition;
@@ -192,9 +200,10 @@ double fv__tile_flops(const fv_attention_plan *plan, const fv_attention_call *ca
 
 static void describe(const fv_attention_plan *plan, char *text, size_t size) {
     const fv__simd_f32 *simd = fv__simd_f32_now();
+    const fv__tile_sizes z = fv__tile_sizes_of(plan);
     snprintf(text, size, "tile %s %s %dx%d, backward %dx%d in chunks of %d", fv_dtype_name(plan->dtype),
-             plan->dtype == FV_F64 ? "scalar" : fv__isa_name(simd->isa), FV_TILE_LANES, FV_TILE_BLOCK_K, FV_TILE_SIDE,
-             FV_TILE_SIDE, (int)fv__tile_chunk(plan, plan->q_len > plan->k_len ? plan->q_len : plan->k_len));
+             plan->dtype == FV_F64 ? "scalar" : fv__isa_name(simd->isa), (int)z.lanes, (int)z.block_k, (int)z.side,
+             (int)z.side, (int)fv__tile_chunk(plan, plan->q_len > plan->k_len ? plan->q_len : plan->k_len));
     const fv__keys *own = fv__tile_setup_of(plan)->keys;
     const size_t used = strlen(text);
     if (own) snprintf(text + used, size - used, ", keys %s", own->name);

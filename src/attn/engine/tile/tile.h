@@ -3,7 +3,7 @@
  * One source for f32 and f64: tile_job.h, tile_forward.h and tile_backward.h are written for a type R and compiled by
  * tile_f32.c and tile_f64.c. tile.c chooses by dtype.
  *
- * Forward. A task owns up to BLOCK_Q queries of one head and walks over blocks of BLOCK_K keys. Scores are held
+ * Forward. A task owns up to block_q queries of one head and walks over blocks of block_k keys. Scores are held
  * transposed, a query per vector lane: maximum, sum and rescaling of the online softmax then need no horizontal
  * operation, keys and values are read where they lie (as broadcast operands), and only the queries are transposed once
  * into scratch.
@@ -26,14 +26,9 @@
 #include "attn/engine/tile/statistics_partition.h"
 #include "attn/keys/keys.h"
 #include "attn/score/score.h"
+#include "simd/simd.h"
 
-enum {
-    FV_TILE_LANES = 32,    /* queries of a forward tile */
-    FV_TILE_BLOCK_Q = 128, /* queries of a forward task */
-    FV_TILE_BLOCK_K = 128, /* keys of a forward step; a multiple of 64 */
-    FV_TILE_SIDE = 64,     /* queries and keys of a backward tile */
-    FV_TILE_NEAR = 4 << 20 /* bytes of all tensors that stay in near caches by themselves */
-};
+enum { FV_TILE_NEAR = 4 << 20 }; /* bytes of all tensors that stay in near caches by themselves */
 
 enum {
     FV_TILE_CAN = FV_CAN_BACKWARD | FV_CAN_CAUSAL | FV_CAN_GQA | FV_CAN_VARLEN | FV_CAN_KV_LEN | FV_CAN_WEIGHTS |
@@ -63,7 +58,10 @@ double fv__tile_flops(const fv_attention_plan *plan, const fv_attention_call *ca
 size_t fv__tile_keys_bytes(const fv_attention_plan *plan);
 fv__keys_set fv__tile_keys_of(const fv__run *run, void *memory);
 
-/* How a call is partitioned; depends on the shapes only. */
+/* Of the instruction set that is in use. */
+fv__tile_sizes fv__tile_sizes_of(const fv_attention_plan *plan);
+
+/* How a call is partitioned; depends on shapes and sizes of tiles only. */
 typedef struct fv__tile_partition {
     int64_t group; /* (block, head) pairs of a forward task, or (query chunk, key chunk) pairs of a backward one */
     int64_t chunk, chunks;             /* rows of the largest backward chunk, chunks over all sequences */
@@ -73,6 +71,7 @@ typedef struct fv__tile_partition {
     /* what decides which regions a worker has, see tile_forward_regions.def and tile_backward_regions.def */
     int64_t d, dv, score; /* head dimensions; elements that what joins the scores asks for */
     bool biased, hides, banded, dropout, own_base;
+    fv__tile_sizes sizes;
 } fv__tile_partition;
 fv__tile_partition fv__tile_partition_of(const fv_attention_plan *plan, bool backward);
 

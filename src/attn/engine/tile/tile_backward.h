@@ -28,8 +28,8 @@ static void T(backward_carve)(const T(job) * job, int worker, T(backward_scratch
 #include "attn/engine/tile/tile_backward_regions.def"
 #undef REGION
     w->norms = at;
-    job->simd->fill(w->ones, 1, FV_TILE_SIDE);
-    if (w->scales) job->simd->fill(w->scales, T(query_scale)(job), FV_TILE_SIDE);
+    job->simd->fill(w->ones, 1, job->sizes.side);
+    if (w->scales) job->simd->fill(w->scales, T(query_scale)(job), job->sizes.side);
 }
 
 /* ---- in the first wave: delta and the denominator of each row */
@@ -165,7 +165,7 @@ static void T(tile_pair_gemms)(const T(job) * job, T(backward_scratch) * w, cons
 
 /* What the patterns of keys hide becomes -inf in the bias tile. */
 static void T(bits_into_bias)(const T(job) * job, const T(backward_scratch) * w, const T(tile_pair) * p) {
-    uint64_t words[FV_TILE_SIDE];
+    uint64_t words[FV_TILE_MOST_SIDE];
     fv__keys_bits(&job->keys, &(fv__query_block){p->sequence, p->head, p->i0, p->i0 + p->rows}, p->j0, words);
     if (!job->biased) job->simd->fill(w->bias_tile, 0, p->rows * p->lanes);
     job->simd->bit_mask(w->bias_tile, p->rows, p->lanes, words);
@@ -225,7 +225,7 @@ static void T(join)(const T(job) * job, R *to, const R *from, int64_t count, fv_
 static void T(tile_pair_strips)(const T(job) * job, T(backward_scratch) * w, const T(tile_pair) * tile,
                                 const T(visible_ranges) * visible) {
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v, width = job->simd->width;
-    const int64_t height = FV_TILE_SIDE / 4;
+    const int64_t height = job->sizes.side / 4;
     T(zero_rows)(w->strip_dk, d, tile->keys, d), T(zero_rows)(w->strip_dv, dv, tile->keys, dv);
     for (int64_t r = 0; r < tile->rows; r += height) {
         T(tile_pair) p = *tile;
@@ -250,7 +250,7 @@ static void T(tile_pair_strips)(const T(job) * job, T(backward_scratch) * w, con
 
 static int64_t T(tile_lanes)(const T(job) * job, int64_t keys) {
     const int64_t width = job->simd->width;
-    return keys < FV_TILE_SIDE ? (keys + width - 1) / width * width : FV_TILE_SIDE;
+    return keys < job->sizes.side ? (keys + width - 1) / width * width : job->sizes.side;
 }
 
 /* The keys and values of a tile, whose first is number `at` of the chunk. */
@@ -266,8 +266,8 @@ static void T(tile_load)(const T(job) * job, T(backward_scratch) * w, const fv__
 static void T(chunk_load)(const T(job) * job, T(backward_scratch) * w, const fv__sequence *s, int64_t kv, int64_t j0,
                           int64_t j1) {
     w->live = 0;
-    for (int64_t j = j0; j < j1 && !job->keys.count; j += FV_TILE_SIDE)
-        T(tile_load)(job, w, s, kv, j, j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, j - j0);
+    for (int64_t j = j0; j < j1 && !job->keys.count; j += job->sizes.side)
+        T(tile_load)(job, w, s, kv, j, j1 - j < job->sizes.side ? j1 - j : job->sizes.side, j - j0);
 }
 
 /* Rows j0.. of a gradient: the first wave writes, later ones add. */
@@ -284,9 +284,9 @@ static void T(tile_store)(const T(job) * job, const T(backward_scratch) * w, R *
 static void T(chunk_store)(const T(job) * job, const T(backward_scratch) * w, const fv__sequence *s, int64_t kv,
                            int64_t j0, int64_t j1) {
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v;
-    for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
-        const int64_t keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, row = s->k_start + j, at = j - j0;
-        const bool live = w->live >> (at / FV_TILE_SIDE) & 1;
+    for (int64_t j = j0; j < j1; j += job->sizes.side) {
+        const int64_t keys = j1 - j < job->sizes.side ? j1 - j : job->sizes.side, row = s->k_start + j, at = j - j0;
+        const bool live = w->live >> (at / job->sizes.side) & 1;
         if (job->dk.data)
             T(tile_store)(job, w, T(at)(&job->dk, s->batch, kv, row), job->dk.l, w->dk + at * d, keys, d, live);
         if (job->dv.data) T(tile_store)
@@ -320,12 +320,13 @@ static void T(query_block)(const T(job) * job, T(backward_scratch) * w, T(tile_p
     p->dout = job->dout.data ? T(at)(&job->dout, s->batch, p->head, row) : NULL;
     p->more_q = job->wave > 0 ? FV_GEMM_ACCUMULATE : FV_GEMM_OVERWRITE, p->scaled = NULL;
     const fv__query_block q = {s, p->head, p->i0, p->i0 + p->rows};
-    for (int64_t j = j0; j < j1; j += FV_TILE_SIDE) {
-        if (job->keys.skips && (j = fv__keys_next(&job->keys, &q, j) / FV_TILE_SIDE * FV_TILE_SIDE) >= j1) break;
-        p->j0 = j, p->keys = j1 - j < FV_TILE_SIDE ? j1 - j : FV_TILE_SIDE, p->lanes = T(tile_lanes)(job, p->keys);
+    for (int64_t j = j0; j < j1; j += job->sizes.side) {
+        if (job->keys.skips && (j = fv__keys_next(&job->keys, &q, j) / job->sizes.side * job->sizes.side) >= j1) break;
+        p->j0 = j, p->keys = j1 - j < job->sizes.side ? j1 - j : job->sizes.side,
+        p->lanes = T(tile_lanes)(job, p->keys);
         T(prefetch)(stream);
         if (j >= visible.any_end || j + p->keys <= visible.any) continue;
-        const int64_t tile = (j - j0) / FV_TILE_SIDE;
+        const int64_t tile = (j - j0) / job->sizes.side;
         if (job->keys.count) {
             const fv_block_kind kind = fv__keys_kind(&job->keys, &q, j, j + p->keys);
             if (kind == FV_BLOCK_EMPTY) continue;
@@ -402,7 +403,7 @@ static void T(first_wave)(const T(job) * job, const T(backward_scratch) * w, con
 /* While a block of queries is worked on: the block after it, or what the next chunk pair begins with. */
 static void T(backward_prefetch)(const T(job) * job, const T(chunk_pair) * now, const T(chunk_pair) * next,
                                  const T(tile_pair) * p, T(prefetch_stream) * a) {
-    const int64_t group = job->plan->heads / job->plan->kv_heads, side = FV_TILE_SIDE;
+    const int64_t group = job->plan->heads / job->plan->kv_heads, side = job->sizes.side;
     const int64_t d = job->plan->d_qk, dv = job->plan->d_v, after = p->i0 + side, rows = now->i1 - after;
     *a = (T(prefetch_stream)){.count = 0};
     if (rows > 0) {
@@ -447,8 +448,8 @@ static void T(chunk_pair_run)(const T(job) * job, T(backward_scratch) * w, const
         const fv__drop drop =
             fv__drop_of(job->dropout, job->run->call.seed, (uint64_t)(s->number * plan->heads + head));
         T(tile_pair) p = {.sequence = s, .drop = &drop, .head = head, .kv = m->kv, .task = m->index};
-        for (p.i0 = m->i0; p.i0 < m->i1; p.i0 += FV_TILE_SIDE) {
-            p.rows = m->i1 - p.i0 < FV_TILE_SIDE ? m->i1 - p.i0 : FV_TILE_SIDE;
+        for (p.i0 = m->i0; p.i0 < m->i1; p.i0 += job->sizes.side) {
+            p.rows = m->i1 - p.i0 < job->sizes.side ? m->i1 - p.i0 : job->sizes.side;
             if (job->prefetches) T(backward_prefetch)(job, m, next, &p, &stream);
             T(query_block)(job, w, &p, m->j0, m->j1, &stream);
         }

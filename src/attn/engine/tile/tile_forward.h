@@ -20,7 +20,7 @@ typedef struct T(forward_scratch) {
     R *s, *alpha, *start, *end;     /* (BLOCK_K, lanes), lanes each */
     R *bias_tile, *bias_transposed; /* (lanes, BLOCK_K), (BLOCK_K, lanes) */
     R *score;                       /* of what joins the scores */
-    T(tile) tile[FV_TILE_BLOCK_Q / FV_TILE_LANES];
+    T(tile) tile[FV_TILE_MOST_TILES];
 } T(forward_scratch);
 
 static void T(forward_carve)(const T(job) * job, char *at, int tiles, T(forward_scratch) * w) {
@@ -57,7 +57,7 @@ static T(unit) T(unit_of)(const T(job) * job, int64_t index) {
 static void T(forward_prefetch)(const T(job) * job, int64_t index, const T(unit) * unit, int64_t calls,
                                 T(prefetch_stream) * a) {
     const int64_t number = unit->sequence.number, blocks = job->first[number + 1] - job->first[number];
-    const int64_t units = job->first[job->plan->sequences] * job->plan->heads, size = FV_TILE_BLOCK_Q;
+    const int64_t units = job->first[job->plan->sequences] * job->plan->heads, size = job->sizes.block_q;
     *a = (T(prefetch_stream)){.count = 0};
     if (index + blocks < units) {
         const T(unit) later = T(unit_of)(job, index + blocks);
@@ -88,7 +88,7 @@ static void T(tile_begin)(const T(job) * job, const fv__sequence *sequence, int6
                           T(tile) * t) {
     const int64_t width = job->simd->width;
     t->i0 = i0, t->rows = rows, t->started = t->same_max = t->bit_masked = false;
-    t->lanes = rows > FV_TILE_LANES / 2 ? FV_TILE_LANES : (rows + width - 1) / width * width;
+    t->lanes = rows > job->sizes.lanes / 2 ? job->sizes.lanes : (rows + width - 1) / width * width;
     const R *q = T(at)(&job->q, sequence->batch, head, sequence->q_start + i0);
     job->simd->pack(t->q, t->lanes, q, job->q.l, rows, job->plan->d_qk, T(query_scale)(job));
     job->simd->fill(t->m, (R)-INFINITY, t->lanes);
@@ -134,7 +134,7 @@ static void T(trim_empty_tiles)(const T(job) * job, const T(unit) * unit, T(tile
 static void T(apply_bits)(const T(job) * job, const T(unit) * unit, const T(tile) * t, R *s, int64_t j0, int64_t a,
                           int64_t b) {
     const fv__query_block q = {&unit->sequence, unit->head, t->i0, t->i0 + t->rows};
-    uint64_t words[FV_TILE_BLOCK_K];
+    uint64_t words[FV_TILE_MOST_BLOCK];
     for (int64_t j = j0; j < b; j += FV_KEYS_TILE)
         if (j + FV_KEYS_TILE > a) fv__keys_columns(&job->keys, &q, j, words + (j - j0));
     job->simd->bit_mask(s, b - a, t->lanes, words + (a - j0));
@@ -157,7 +157,7 @@ static void T(transpose_bias)(const T(job) * job, T(forward_scratch) * w, const 
     int64_t ld;
     const R *from = only && only->lies ? only->lies(&tile, &ld) : NULL;
     if (!from) {
-        from = w->bias_tile, ld = FV_TILE_BLOCK_K;
+        from = w->bias_tile, ld = job->sizes.block_k;
         T(fill_bias_tile)(job, &tile, w->bias_tile, ld);
     }
     job->simd->pack(w->bias_transposed, t->lanes, from, ld, t->rows, rows, 1);
@@ -167,8 +167,8 @@ static void T(transpose_bias)(const T(job) * job, T(forward_scratch) * w, const 
 static void T(add_terms)(const T(job) * job, T(forward_scratch) * w, const T(tile) * t, const fv__sequence *sequence,
                          int64_t head, int64_t a, int64_t rows, R *s) {
     const fv__score_tile tile = T(score_tile)(job, sequence, head, t->i0, t->rows, a, rows, w->score);
-    T(fill_term_tile)(job, &tile, w->bias_tile, FV_TILE_BLOCK_K);
-    job->simd->pack(w->bias_transposed, t->lanes, w->bias_tile, FV_TILE_BLOCK_K, t->rows, rows, job->scale2);
+    T(fill_term_tile)(job, &tile, w->bias_tile, job->sizes.block_k);
+    job->simd->pack(w->bias_transposed, t->lanes, w->bias_tile, job->sizes.block_k, t->rows, rows, job->scale2);
     job->simd->add(s, s, w->bias_transposed, rows * t->lanes);
 }
 
@@ -187,7 +187,7 @@ typedef struct T(halves) {
 
 static T(halves) T(halves_of)(const T(job) * job, const T(tile) * t, int64_t a, int64_t rows, bool boundary) {
     T(halves) h = {t->rows, {0, 0}, {rows, rows}};
-    const int64_t half = FV_TILE_LANES / 2;
+    const int64_t half = job->sizes.lanes / 2;
     if (!boundary || job->own_base || t->rows <= half) return h;
     h.split = half;
     for (int n = 0; n < 2; n++) {
@@ -200,7 +200,7 @@ static T(halves) T(halves_of)(const T(job) * job, const T(tile) * t, int64_t a, 
 
 /* Scores of the keys that both halves see, and of those that only one of them does. */
 static void T(scores)(const T(job) * job, const T(tile) * t, const T(halves) * h, R *s, const R *k) {
-    const int64_t lanes = t->lanes, ld = job->k.l, d = job->plan->d_qk, half = FV_TILE_LANES / 2;
+    const int64_t lanes = t->lanes, ld = job->k.l, d = job->plan->d_qk, half = job->sizes.lanes / 2;
     const int64_t left = h->first[1] < h->end[0] ? h->first[1] : h->end[0], right = h->end[0];
     const int64_t second = h->first[1] > right ? h->first[1] : right;
     if (h->first[0] < left)
@@ -291,7 +291,7 @@ static void T(tile_end)(const T(job) * job, T(forward_scratch) * w, T(tile) * t,
 
 /* The keys [a, b) of the block from j0 on that a tile looks at; false when there are none. */
 static bool T(step_keys)(const T(job) * job, const T(unit) * unit, T(tile) * t, int64_t j0, int64_t *a, int64_t *b) {
-    *a = j0, *b = j0 + FV_TILE_BLOCK_K;
+    *a = j0, *b = j0 + job->sizes.block_k;
     if (t->visible.any_end < *b) *b = t->visible.any_end;
     if (job->keys.count) T(trim_empty_tiles)(job, unit, t, a, b);
     if (t->visible.any > *a) *a += (t->visible.any - *a) & ~(int64_t)3;
@@ -299,25 +299,25 @@ static bool T(step_keys)(const T(job) * job, const T(unit) * unit, T(tile) * t, 
 }
 
 static void T(forward_unit)(const T(job) * job, T(forward_scratch) * w, int64_t index, const T(unit) * unit) {
-    enum { TILES = FV_TILE_BLOCK_Q / FV_TILE_LANES };
+    const int64_t lanes = job->sizes.lanes, block_q = job->sizes.block_q, block_k = job->sizes.block_k;
     const int64_t q_len = unit->sequence.q_len;
     int64_t any = INT64_MAX, any_end = 0;
     int tiles = 0;
-    for (int64_t i = unit->block * FV_TILE_BLOCK_Q; i < q_len && tiles < TILES; i += FV_TILE_LANES) {
+    for (int64_t i = unit->block * block_q; i < q_len && tiles < block_q / lanes; i += lanes) {
         T(tile) *t = &w->tile[tiles++];
         T(tile_begin)
-        (job, &unit->sequence, unit->head, i, q_len - i < FV_TILE_LANES ? q_len - i : FV_TILE_LANES, t);
+        (job, &unit->sequence, unit->head, i, q_len - i < lanes ? q_len - i : lanes, t);
         if (t->visible.any < any) any = t->visible.any;
         if (t->visible.any_end > any_end) any_end = t->visible.any_end;
     }
-    any = any / FV_TILE_BLOCK_K * FV_TILE_BLOCK_K;
+    any = any / block_k * block_k;
     T(prefetch_stream) stream = {.count = 0};
     if (job->prefetches && any_end > any) T(forward_prefetch)
-    (job, index, unit, 2 * tiles * ((any_end - any + FV_TILE_BLOCK_K - 1) / FV_TILE_BLOCK_K), &stream);
-    const int64_t i0 = unit->block * FV_TILE_BLOCK_Q, left = q_len - i0;
-    const fv__query_block q = {&unit->sequence, unit->head, i0, i0 + (left < FV_TILE_BLOCK_Q ? left : FV_TILE_BLOCK_Q)};
-    for (int64_t j0 = any; j0 < any_end; j0 += FV_TILE_BLOCK_K) {
-        if (job->keys.skips) j0 = fv__keys_next(&job->keys, &q, j0) / FV_TILE_BLOCK_K * FV_TILE_BLOCK_K;
+    (job, index, unit, 2 * tiles * ((any_end - any + block_k - 1) / block_k), &stream);
+    const int64_t i0 = unit->block * block_q, left = q_len - i0;
+    const fv__query_block q = {&unit->sequence, unit->head, i0, i0 + (left < block_q ? left : block_q)};
+    for (int64_t j0 = any; j0 < any_end; j0 += block_k) {
+        if (job->keys.skips) j0 = fv__keys_next(&job->keys, &q, j0) / block_k * block_k;
         for (int n = 0; n < tiles; n++) {
             int64_t a, b;
             if (T(step_keys)(job, unit, &w->tile[n], j0, &a, &b))
@@ -332,7 +332,7 @@ static void T(forward_task)(void *context, int64_t index, int worker) {
     const int64_t start = index * job->partition.group, units = job->first[job->plan->sequences] * job->plan->heads;
     T(forward_scratch) w;
     T(forward_carve)
-    (job, job->workers + (size_t)worker * job->partition.worker_bytes, FV_TILE_BLOCK_Q / FV_TILE_LANES, &w);
+    (job, job->workers + (size_t)worker * job->partition.worker_bytes, job->sizes.block_q / job->sizes.lanes, &w);
     for (int64_t n = start; n < start + job->partition.group && n < units; n++) {
         const T(unit) unit = T(unit_of)(job, n);
         T(forward_unit)(job, &w, n, &unit);
@@ -343,7 +343,7 @@ static int64_t T(count_blocks)(const T(job) * job) {
     int64_t count = 0;
     for (int64_t n = 0; n < job->plan->sequences; n++) {
         job->first[n] = count;
-        count += (fv__attn_sequence(job->run, n).q_len + FV_TILE_BLOCK_Q - 1) / FV_TILE_BLOCK_Q;
+        count += (fv__attn_sequence(job->run, n).q_len + job->sizes.block_q - 1) / job->sizes.block_q;
     }
     return job->first[job->plan->sequences] = count;
 }

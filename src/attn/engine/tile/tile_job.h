@@ -7,6 +7,7 @@ typedef struct T(job) {
     const fv_attention_tensors *x;
     const SIMD *simd;
     fv__tile_partition partition;
+    fv__tile_sizes sizes;
     T(view) q, k, v, out;
     T(view) dq, dk, dv, dout;
     const R *sinks;
@@ -46,6 +47,7 @@ static T(job) T(job_of)(const fv__run *run, bool backward) {
            .simd = SIMD_NOW(),
            .partition = fv__tile_partition_of(plan, backward)};
     const double log2e = 1.44269504088896340736;
+    job.sizes = job.partition.sizes;
     job.q = T(view_of)(&x->t[FV_Q]), job.k = T(view_of)(&x->t[FV_K]), job.v = T(view_of)(&x->t[FV_V]);
     job.out = T(view_of)(&x->t[FV_OUT]);
     job.sinks = x->t[FV_SINKS].rank ? x->t[FV_SINKS].data : NULL;
@@ -67,10 +69,10 @@ static inline R T(sink_of)(const T(job) * job, int64_t head) {
  * a base of its own takes it at the end. */
 static inline R T(query_scale)(const T(job) * job) { return job->own_base ? 1 : job->scale2; }
 
-/* Which keys a group of up to FV_TILE_SIDE queries sees: query i sees [start[i], end[i]); all of them see [every,
+/* Which keys a group of up to FV_TILE_MOST_SIDE queries sees: query i sees [start[i], end[i]); all of them see [every,
  * every_end), nobody sees a key outside [any, any_end). */
 typedef struct T(visible_ranges) {
-    int64_t start[FV_TILE_SIDE], end[FV_TILE_SIDE];
+    int64_t start[FV_TILE_MOST_SIDE], end[FV_TILE_MOST_SIDE];
     int64_t any, any_end, every, every_end;
 } T(visible_ranges);
 
@@ -128,7 +130,7 @@ static void T(prefetch_add)(T(prefetch_stream) * a, const T(view) * v, int64_t b
     const int64_t n = a->count++;
     a->at[n] = (const char *)T(at)(v, b, h, l);
     a->stride[n] = v->l * (int64_t)sizeof(R), a->width[n] = width * (int64_t)sizeof(R);
-    a->rows[n] = rows < FV_TILE_BLOCK_Q ? rows : FV_TILE_BLOCK_Q;
+    a->rows[n] = rows < FV_TILE_MOST_BLOCK ? rows : FV_TILE_MOST_BLOCK;
 }
 
 /* All lines are to be prefetched after so many calls. */

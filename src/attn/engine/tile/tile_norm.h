@@ -26,9 +26,9 @@ static void T(sums_make)(const T(job) * job, T(sums) * s, int64_t i0) {
     unit.kv = s->head * job->plan->kv_heads / job->plan->heads;
     const int64_t left = s->sequence->q_len - i0;
     s->i0 = i0;
-    T(tile_begin)(job, s->sequence, s->head, i0, left < FV_TILE_LANES ? left : FV_TILE_LANES, t);
-    for (int64_t j0 = t->visible.any / FV_TILE_BLOCK_K * FV_TILE_BLOCK_K; j0 < t->visible.any_end;
-         j0 += FV_TILE_BLOCK_K) {
+    T(tile_begin)(job, s->sequence, s->head, i0, left < job->sizes.lanes ? left : job->sizes.lanes, t);
+    for (int64_t j0 = t->visible.any / job->sizes.block_k * job->sizes.block_k; j0 < t->visible.any_end;
+         j0 += job->sizes.block_k) {
         int64_t a, b;
         if (!T(step_keys)(job, &unit, t, j0, &a, &b)) continue;
         const T(halves) halves = T(halves_of)(job, t, a, b - a, T(is_boundary)(t, a, b));
@@ -76,7 +76,7 @@ static T(denominator) T(denominator_of)(const T(job) * job, T(sums) * sums, int6
     double all;
     if (lse == -INFINITY) return d;
     if (fabs(lse) >= FV_TILE_FAR && !isinf(lse)) {
-        const int64_t lane = i % FV_TILE_LANES;
+        const int64_t lane = i % job->sizes.lanes;
         if (sums->i0 != i - lane) T(sums_make)(job, sums, i - lane);
         const double m = (double)sums->w.tile->m[lane], l = log2((double)sums->w.tile->l[lane]);
         /* a caller may have given the log-sum-exp over more keys than these */

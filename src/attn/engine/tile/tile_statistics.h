@@ -27,7 +27,7 @@ typedef struct T(span) {
     R *norm, *rest, *entropy, *columns;      /* span rows each, Lk */
     bool far;                                /* some row has a rest */
     int64_t *start, *end;                    /* what each row sees */
-    R first[FV_TILE_SIDE], last[FV_TILE_SIDE], sum[FV_TILE_SIDE], most[FV_TILE_SIDE];
+    R first[FV_TILE_MOST_SIDE], last[FV_TILE_MOST_SIDE], sum[FV_TILE_MOST_SIDE], most[FV_TILE_MOST_SIDE];
 } T(span);
 
 /* ---- where results go */
@@ -129,7 +129,7 @@ static void T(statistics_tile)(const T(statistics_job) * v, T(span) * p, const f
     }
     if (job->biased) T(fill_bias_tile)(job, &tile, p->bias_tile, lanes);
     if (kind == FV_BLOCK_PARTIAL) {
-        uint64_t words[FV_TILE_SIDE];
+        uint64_t words[FV_TILE_MOST_SIDE];
         fv__keys_bits(&job->keys, &(fv__query_block){&p->sequence, p->head, i, i + rows}, j, words);
         if (!job->biased) simd->fill(p->bias_tile, 0, rows * lanes);
         simd->bit_mask(p->bias_tile, rows, lanes, words);
@@ -189,11 +189,11 @@ static void T(span_begin)(const T(statistics_job) * v, T(span) * p, int worker) 
 
 static void T(statistics_keys)(const T(statistics_job) * v, T(span) * p, const fv__drop *drop, int64_t j) {
     const T(job) *job = &v->job;
-    const int64_t keys = p->sequence.k_len - j < FV_TILE_SIDE ? p->sequence.k_len - j : FV_TILE_SIDE,
+    const int64_t keys = p->sequence.k_len - j < job->sizes.side ? p->sequence.k_len - j : job->sizes.side,
                   width = job->simd->width, lanes = (keys + width - 1) / width * width;
     bool packed = false;
-    for (int64_t i = p->g0; i < p->g1; i += FV_TILE_SIDE) {
-        const int64_t rows = p->g1 - i < FV_TILE_SIDE ? p->g1 - i : FV_TILE_SIDE;
+    for (int64_t i = p->g0; i < p->g1; i += job->sizes.side) {
+        const int64_t rows = p->g1 - i < job->sizes.side ? p->g1 - i : job->sizes.side;
         const int64_t any = p->start[i - p->i0], any_end = p->end[i - p->i0 + rows - 1]; /* both grow with i */
         if (any >= j + keys || any_end <= j) continue;
         const fv__query_block q = {&p->sequence, p->head, i, i + rows};
@@ -228,8 +228,8 @@ static void T(statistics_task)(void *context, int64_t index, int worker) {
         T(group_begin)(&v->job, &p, g0);
         const int64_t end = p.end[p.g1 - p.i0 - 1];
         const fv__query_block q = {&p.sequence, p.head, p.g0, p.g1};
-        for (int64_t j = p.start[g0 - p.i0] / FV_TILE_SIDE * FV_TILE_SIDE; j < end; j += FV_TILE_SIDE) {
-            if (v->job.keys.skips) j = fv__keys_next(&v->job.keys, &q, j) / FV_TILE_SIDE * FV_TILE_SIDE;
+        for (int64_t j = p.start[g0 - p.i0] / v->job.sizes.side * v->job.sizes.side; j < end; j += v->job.sizes.side) {
+            if (v->job.keys.skips) j = fv__keys_next(&v->job.keys, &q, j) / v->job.sizes.side * v->job.sizes.side;
             if (j < end) T(statistics_keys)(v, &p, &drop, j);
         }
     }

@@ -33,8 +33,8 @@ typedef struct fv__drop {
  * long sums grow with the root of a block, not of the whole. */
 typedef enum fv__gemm_mode { FV_GEMM_OVERWRITE, FV_GEMM_CONTINUE, FV_GEMM_ACCUMULATE } fv__gemm_mode;
 
-/* Tiles of attention that go with an instruction set: its registers hold `lanes` scores of a few keys, its near caches a
- * step. Tables hold them beside the kernels they fit; nothing else knows a number. */
+/* Tiles of attention that go with an instruction set: its registers hold `lanes` scores of a few keys, its near caches
+ * a step. Tables hold them beside the kernels they fit; nothing else knows a number. */
 typedef struct fv__tile_sizes {
     int64_t lanes;   /* queries of a forward tile, as wide as FV_KEYS_QUERIES at most */
     int64_t block_q; /* queries of a forward task, a multiple of lanes */

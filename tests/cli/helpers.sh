@@ -58,3 +58,6 @@ make_fixtures() {
         fovea train "$FIX/train.txt" --model linear -o "$FIX/linear" -q >/dev/null &&
         fovea train "$FIX/train.txt" --model transformer -o "$FIX/transformer" --d-model 16 --heads 2 --layers 1 --epochs 4 --learning-rate 0.01 -q >/dev/null
 }
+
+# address_space KIB: a limit for what follows in this shell; none under AddressSanitizer, whose shadow takes terabytes
+address_space() { grep -q __asan_init "$(command -v fovea)" || ulimit -v "$1"; }

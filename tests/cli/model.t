@@ -292,7 +292,7 @@ err   found:   "softmx"
 
 case a word of a megabyte
 do fovea train "$FIX/train.txt" --model transformer --tokenizer bpe --vocab-size 300 --ngram-bits 8 --d-model 8 --heads 1 --layers 1 --epochs 1 -o a -q >/dev/null
-do head -c 1000000 /dev/zero | tr '\000' 'x' > long.txt; grep -q __asan_init "$(command -v fovea)" || ulimit -v 3000000; fovea predict a long.txt -q | grep -cE '^(sport|politics)$'
+do head -c 1000000 /dev/zero | tr '\000' 'x' > long.txt; address_space 3000000; fovea predict a long.txt -q | grep -cE '^(sport|politics)$'
 out 1
 
 case a model of an earlier version: the names its options had then

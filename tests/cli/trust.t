@@ -49,7 +49,7 @@ do d=$(printf 'caf\351'); mkdir "$d"; cp "$FIX/train.txt" "$d/x.txt"; fovea trai
 out 200
 
 case very many classes cost what they are
-do awk 'BEGIN { for (i = 0; i < 60000; i++) print "__label__c" i " goal" }' > many.txt; head -n 100 many.txt > few.txt; timeout 60 fovea train many.txt --valid few.txt --model bayes --min-texts 1 -o m -q > /dev/null; (ulimit -v 4000000; timeout 20 fovea info m | grep -c c59999; timeout 40 fovea eval m few.txt --format tsv | wc -l)
+do awk 'BEGIN { for (i = 0; i < 60000; i++) print "__label__c" i " goal" }' > many.txt; head -n 100 many.txt > few.txt; timeout 60 fovea train many.txt --valid few.txt --model bayes --min-texts 1 -o m -q > /dev/null; (address_space 4000000; timeout 20 fovea info m | grep -c c59999; timeout 40 fovea eval m few.txt --format tsv | wc -l)
 out 1
 out 60001
 
@@ -60,5 +60,5 @@ err fovea: error: model linear: too many classes to fit
 err~ try:     --model bayes
 
 case little memory is a message, never a signal
-do model transformer; for room in 60000 70000 75000 80000 90000 100000 120000 140000; do (ulimit -v $room; echo goal | fovea predict m > /dev/null 2>> log); code=$?; [ $code -eq 0 ] || [ $code -eq 5 ] || [ $code -eq 127 ] || echo "$room: $code"; done; echo done
+do model transformer; for room in 60000 70000 75000 80000 90000 100000 120000 140000; do (address_space $room; echo goal | fovea predict m > /dev/null 2>> log); code=$?; [ $code -eq 0 ] || [ $code -eq 5 ] || [ $code -eq 127 ] || echo "$room: $code"; done; echo done
 out done

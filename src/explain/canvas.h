@@ -40,6 +40,11 @@ fv_status fv__figure_make(fv__figure *figure, const fv_explanation *e, const fv_
 fv_status fv__figure_draw(const fv__figure *figure, fv__canvas *canvas);
 void fv__figure_free(fv__figure *figure);
 
+/* What a renderer does: makes a figure and has `write` put it into the sink. */
+typedef fv_status fv__figure_write_fn(const fv__figure *figure, fv__sink *sink);
+fv_status fv__figure_render(const fv_explanation *e, const fv_render_options *options, fv__sink *sink,
+                            fv__figure_write_fn *write);
+
 /* Draws on a cairo_surface_t, `zoom` of its units for a pixel of the figure, and says what had no font
  * (cairo_canvas.c). */
 fv_status fv__figure_draw_cairo(const fv__figure *figure, void *surface, double zoom);

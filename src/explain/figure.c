@@ -316,3 +316,12 @@ fv_status fv__figure_draw(const fv__figure *f, fv__canvas *c) {
     }
     return FV_OK;
 }
+
+fv_status fv__figure_render(const fv_explanation *e, const fv_render_options *options, fv__sink *sink,
+                            fv__figure_write_fn *write) {
+    fv__figure f;
+    fv_status status = fv__figure_make(&f, e, options);
+    if (status == FV_OK) status = write(&f, sink);
+    fv__figure_free(&f);
+    return status;
+}

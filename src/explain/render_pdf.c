@@ -42,11 +42,7 @@ static fv_status write_page(const fv__figure *f, fv__sink *sink) {
 }
 
 static fv_status draw(const fv_explanation *e, const fv_render_options *options, fv__sink *sink) {
-    fv__figure f;
-    fv_status status = fv__figure_make(&f, e, options);
-    if (status == FV_OK) status = write_page(&f, sink);
-    fv__figure_free(&f);
-    return status;
+    return fv__figure_render(e, options, sink, write_page);
 }
 
 const fv__renderer fv__renderer_pdf = {{"pdf", ".pdf", "the same picture as a page for papers"}, true, draw};

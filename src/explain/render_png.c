@@ -52,11 +52,7 @@ static fv_status write_pixels(const fv__figure *f, fv__sink *sink) {
 }
 
 static fv_status draw(const fv_explanation *e, const fv_render_options *options, fv__sink *sink) {
-    fv__figure f;
-    fv_status status = fv__figure_make(&f, e, options);
-    if (status == FV_OK) status = write_pixels(&f, sink);
-    fv__figure_free(&f);
-    return status;
+    return fv__figure_render(e, options, sink, write_pixels);
 }
 
 const fv__renderer fv__renderer_png = {

@@ -81,30 +81,32 @@ static fv_status svg_cells(fv__canvas *canvas, const fv__cells *c) {
     return fv__buf_status(out);
 }
 
-static fv_status draw(const fv_explanation *e, const fv_render_options *options, fv__sink *sink) {
-    fv__figure f;
+static void open_svg(fv__buf *out, const fv__figure *f) {
+    fv__buf title = {0};
+    fv__buf_printf(out,
+                   "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%lld\" height=\"%lld\" viewBox=\"0 0 %lld %lld\" "
+                   "font-family=\"" FV_TYPE_FAMILY "\" role=\"img\">\n<title>",
+                   (long long)f->width, (long long)f->height, (long long)f->width, (long long)f->height);
+    fv__plain_text(&title, f->e->title, strlen(f->e->title));
+    escape(out, title.data ? title.data : "", title.size);
+    fv__buf_free(&title);
+    fv__buf_text(out, "</title>\n");
+}
+
+static fv_status write_svg(const fv__figure *f, fv__sink *sink) {
     drawing d = {.canvas = {svg_rect, svg_text, svg_cells}};
-    fv_status status = fv__figure_make(&f, e, options);
-    if (status == FV_OK) {
-        fv__buf_printf(
-            &d.out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%lld\" height=\"%lld\" viewBox=\"0 0 %lld %lld\" "
-            "font-family=\"" FV_TYPE_FAMILY "\" role=\"img\">\n<title>",
-            (long long)f.width, (long long)f.height, (long long)f.width, (long long)f.height);
-        fv__buf title = {0};
-        fv__plain_text(&title, e->title, strlen(e->title));
-        escape(&d.out, title.data ? title.data : "", title.size);
-        fv__buf_free(&title);
-        fv__buf_text(&d.out, "</title>\n");
-        status = fv__figure_draw(&f, &d.canvas);
-    }
+    open_svg(&d.out, f);
+    fv_status status = fv__figure_draw(f, &d.canvas);
     if (status == FV_OK) {
         fv__buf_text(&d.out, "</svg>\n");
         fv__sink_buf(sink, &d.out);
     }
     fv__buf_free(&d.out);
-    fv__figure_free(&f);
     return status;
+}
+
+static fv_status draw(const fv_explanation *e, const fv_render_options *options, fv__sink *sink) {
+    return fv__figure_render(e, options, sink, write_svg);
 }
 
 const fv__renderer fv__renderer_svg = {

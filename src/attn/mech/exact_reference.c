@@ -46,10 +46,21 @@ double fv__plain_weight(const fv__row *r, int64_t j, double s, double top, doubl
     return fv__drop_keeps_at(&drop, r->i, j) ? exp(s - top) / sum * drop.scale : 0;
 }
 
+typedef struct softmax_row {
+    const definition *of;
+    double top, sum;
+    bool seen;
+} softmax_row;
+
+static double weight_of_key(const fv__row *r, int64_t j, void *context) {
+    const softmax_row *row = context;
+    return row->seen ? fv__plain_weight(r, j, score(r, j, row->of), row->top, row->sum) : 0;
+}
+
 static void one_row(const fv__row *r, void *context) {
     const definition *of = context;
     const fv_tensor *t = r->run->x->t;
-    const int64_t d_v = r->run->plan->d_v, at[3] = {r->b, r->h, r->q_row};
+    const int64_t at[3] = {r->b, r->h, r->q_row};
     double top = -INFINITY, sum = 0;
     for (int64_t j = 0; j < r->k_len; j++) {
         const double s = score(r, j, of);
@@ -60,19 +71,8 @@ static void one_row(const fv__row *r, void *context) {
     for (int64_t j = 0; j < r->k_len && seen; j++) sum += exp(score(r, j, of) - top);
     if (t[FV_LSE].rank) fv_tensor_set(&t[FV_LSE], at, seen ? top + log(sum) : -INFINITY);
     if (seen) sum += exp(sink - top);
-    for (int64_t d0 = 0; d0 < d_v; d0 += 64) {
-        double out[64] = {0};
-        const int64_t width = d_v - d0 < 64 ? d_v - d0 : 64;
-        for (int64_t j = 0; j < r->k_len && seen; j++) {
-            const double p = fv__plain_weight(r, j, score(r, j, of), top, sum);
-            if (p == 0) continue;
-            double v[64];
-            fv__plain_columns(v, &t[FV_V], r->b, r->kv, r->k_start + j, d0, width);
-            for (int64_t d = 0; d < width; d++) out[d] += p * v[d];
-        }
-        for (int64_t d = 0; d < width; d++)
-            fv_tensor_set(&t[FV_OUT], (int64_t[4]){r->b, r->h, r->q_row, d0 + d}, out[d]);
-    }
+    softmax_row row = {.of = of, .top = top, .sum = sum, .seen = seen};
+    fv__plain_output(r, weight_of_key, &row);
 }
 
 void fv__plain_reference(const fv__run *run, fv__row_score *raw, fv__row_score *added) {
